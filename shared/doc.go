@@ -1,0 +1,44 @@
+// Package shared is the tier that all servers of a fleet read and write: Redis,
+// Memcached, or, for tests and single programs, memory.
+//
+// [Tier] is the type that callers hold. It stands over a [Store], the small
+// contract that a driver fills, and does once what is the same for every
+// driver: it checks keys and sizes, wraps values into records, estimates the
+// server's clock, bounds every call in time and names errors.
+//
+//	tier, err := shared.New(redisstore.New(client, redisstore.Options{}), shared.Options{})
+//	err = tier.Set(ctx, "user:42", data, 0) // kept for 300 s
+//	data, err := tier.Get(ctx, "user:42")   // shared.ErrNotFound on a miss
+//	err = tier.Delete(ctx, "user:42")
+//
+// Which store stands behind a Tier is decided in one line; no other line
+// changes.
+//
+// # Records
+//
+// Every value is stored as a [Record]: a header of [HeaderSize] bytes with
+// revision, expiries, codec and kind, then the value. Bytes that are not a
+// record, are cut short or fail their checksum are never returned as a value:
+// they read as a miss and are counted. A record of a newer format is left
+// alone, so that a fleet can be upgraded server by server.
+//
+// # Revisions
+//
+// The store, never the application server, gives each write a [Revision]. The
+// revisions of one key rise strictly. Revisions of different keys say nothing
+// about each other.
+//
+// # Leases
+//
+// Of all callers that miss one key, [Tier.Acquire] gives one the lease; it
+// loads the value and stores it with [Tier.Fill]. A Fill is accepted only
+// while the lease record is still in its place: a Set or Delete that came in
+// between replaced it, and the value loaded before that write is refused. That
+// is what keeps an old value from being stored after a newer one.
+//
+// # Limits
+//
+// A key has 1 to [MaxKeySize] bytes of any kind. The size of a value is limited
+// by [Options] and by the store. Memcached holds 1 MiB in an item, record
+// header and key included, unless its server is set up otherwise.
+package shared

@@ -1,0 +1,36 @@
+package shared
+
+import "errors"
+
+// Errors that a caller decides on. Compare with [errors.Is].
+var (
+	// ErrNotFound is returned by reads when there is no live value.
+	ErrNotFound = errors.New("shared: not found")
+
+	// ErrInvalidKey is returned by every method for a key that is empty or
+	// longer than MaxKeySize. Nothing was sent.
+	ErrInvalidKey = errors.New("shared: invalid key")
+
+	// ErrTooLarge is returned by writes when the record exceeds the limit of
+	// the Tier or the store. Nothing was stored.
+	ErrTooLarge = errors.New("shared: value too large")
+
+	// ErrLeaseLost is returned by Fill when the lease is no longer in its
+	// place: another write ended it, or it expired. Nothing was stored.
+	ErrLeaseLost = errors.New("shared: lease lost")
+
+	// ErrTooLate is returned by writes that reached the store after their
+	// deadline. Nothing was stored.
+	ErrTooLate = errors.New("shared: write arrived after its deadline")
+
+	// ErrClosed is returned by every method after Close.
+	ErrClosed = errors.New("shared: closed")
+
+	// ErrCorrupt is returned by DecodeRecord for bytes that are not a whole
+	// record.
+	ErrCorrupt = errors.New("shared: corrupt record")
+
+	// ErrNewerFormat is returned by DecodeRecord for a record that a newer
+	// version of this library wrote.
+	ErrNewerFormat = errors.New("shared: record of a newer format")
+)

@@ -1,0 +1,170 @@
+package shared
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"time"
+)
+
+// Layout of a record, all numbers big endian. A store stamps the fields that
+// only it can know; see [Stamp].
+//
+//	 0  2  magic "nb"
+//	 2  1  format version, 1
+//	 3  1  kind
+//	 4  1  codec
+//	 5  1  flags, reserved: 0
+//	 6  2  length of the tag block after the header, reserved: 0
+//	 8  8  revision: epoch                  stamped by the store
+//	16  8  revision: number                 stamped by the store
+//	24  8  soft expiry, Unix milliseconds   stamped by the store; 0: none
+//	32  8  hard expiry, Unix milliseconds   stamped by the store; 0: none
+//	40  8  nonce: write id or lease token
+//	48  8  clock of the cache that wrote it
+//	56  4  length of the value
+//	60  4  CRC-32C of the value
+//	64     value
+const (
+	// HeaderSize is the length of a record without its value.
+	HeaderSize = 64
+
+	// RecordVersion is the format version that this package writes.
+	RecordVersion = 1
+
+	// Offsets of the fields that drivers read or stamp.
+	KindOffset  = 3
+	StampOffset = 8  // epoch, number, soft expiry, hard expiry: 32 bytes
+	NonceOffset = 40 // 8 bytes
+	ClockOffset = 48 // 8 bytes
+)
+
+const recordMagic = "nb"
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Kind says what a record stands for.
+type Kind uint8
+
+// The kinds of record.
+const (
+	KindValue     Kind = 1 // a value
+	KindTombstone Kind = 2 // deleted a moment ago; reads as absent
+	KindLease     Kind = 3 // somebody loads the value; reads as absent
+	KindWatermark Kind = 4 // revision number is the clock of a cache
+)
+
+// Revision orders the writes of one key. Numbers compare only within one
+// epoch, and epoch 0 means that the store cannot order its writes across its
+// own restarts.
+type Revision struct {
+	Epoch  uint64
+	Number uint64
+}
+
+// Covers reports whether a value of revision r already contains the write o:
+// it is that write, or a later one of the same epoch.
+func (r Revision) Covers(o Revision) bool {
+	if r.Number == 0 || o.Number == 0 || r.Epoch != o.Epoch {
+		return false
+	}
+	return r.Number == o.Number || r.Epoch != 0 && r.Number > o.Number
+}
+
+// Record is what a store holds under a key.
+type Record struct {
+	Kind     Kind
+	Codec    uint8    // as in Codec.ID
+	Revision Revision // given by the store
+	Soft     int64    // Unix milliseconds of the server's clock; 0: none
+	Hard     int64    // likewise; past it the record reads as absent
+	Nonce    uint64   // write id, or token of the lease
+	Clock    uint64   // clock of the cache when the write or load began
+	Value    []byte
+}
+
+// Append appends the encoded record to dst and returns it. The fields that the
+// store stamps are encoded as they are in r.
+func (r *Record) Append(dst []byte) []byte {
+	dst = append(dst, recordMagic...)
+	dst = append(dst, RecordVersion, byte(r.Kind), r.Codec, 0, 0, 0)
+	dst = binary.BigEndian.AppendUint64(dst, r.Revision.Epoch)
+	dst = binary.BigEndian.AppendUint64(dst, r.Revision.Number)
+	dst = binary.BigEndian.AppendUint64(dst, uint64(r.Soft))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(r.Hard))
+	dst = binary.BigEndian.AppendUint64(dst, r.Nonce)
+	dst = binary.BigEndian.AppendUint64(dst, r.Clock)
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(r.Value)))
+	dst = binary.BigEndian.AppendUint32(dst, crc32.Checksum(r.Value, castagnoli))
+	return append(dst, r.Value...)
+}
+
+// DecodeRecord decodes data. The Value of the record is a part of data. The
+// error is [ErrNewerFormat] or wraps [ErrCorrupt].
+func DecodeRecord(data []byte) (Record, error) {
+	r, err := DecodeHeader(data)
+	if err != nil {
+		return Record{}, err
+	}
+	value := data[HeaderSize:]
+	if tags := binary.BigEndian.Uint16(data[6:]); tags != 0 || data[5] != 0 {
+		return Record{}, ErrNewerFormat
+	}
+	if n := binary.BigEndian.Uint32(data[56:]); uint64(n) != uint64(len(value)) {
+		return Record{}, fmt.Errorf("%w: %d bytes of %d", ErrCorrupt, len(value), n)
+	}
+	if binary.BigEndian.Uint32(data[60:]) != crc32.Checksum(value, castagnoli) {
+		return Record{}, fmt.Errorf("%w: checksum", ErrCorrupt)
+	}
+	r.Value = value
+	return r, nil
+}
+
+// DecodeHeader decodes the header alone, without a look at the value. It is
+// for drivers; its errors are those of [DecodeRecord].
+func DecodeHeader(data []byte) (Record, error) {
+	if len(data) < HeaderSize || string(data[:2]) != recordMagic {
+		return Record{}, fmt.Errorf("%w: not a record", ErrCorrupt)
+	}
+	if data[2] > RecordVersion {
+		return Record{}, ErrNewerFormat
+	}
+	r := Record{
+		Kind:  Kind(data[KindOffset]),
+		Codec: data[4],
+		Revision: Revision{
+			Epoch:  binary.BigEndian.Uint64(data[StampOffset:]),
+			Number: binary.BigEndian.Uint64(data[StampOffset+8:]),
+		},
+		Soft:  int64(binary.BigEndian.Uint64(data[StampOffset+16:])),
+		Hard:  int64(binary.BigEndian.Uint64(data[StampOffset+24:])),
+		Nonce: binary.BigEndian.Uint64(data[NonceOffset:]),
+		Clock: binary.BigEndian.Uint64(data[ClockOffset:]),
+	}
+	if data[2] == 0 || r.Kind < KindValue || r.Kind > KindWatermark {
+		return Record{}, fmt.Errorf("%w: version %d, kind %d", ErrCorrupt, data[2], r.Kind)
+	}
+	return r, nil
+}
+
+// Stamp writes the fields that a store decides into the encoded record image:
+// the revision, and the expiries soft and hard after now (0: none). It is for
+// drivers whose server cannot do it.
+func Stamp(image []byte, rev Revision, now time.Time, soft, hard time.Duration) {
+	StampRevision(image, rev)
+	binary.BigEndian.PutUint64(image[StampOffset+16:], expiry(now, soft))
+	binary.BigEndian.PutUint64(image[StampOffset+24:], expiry(now, hard))
+}
+
+// StampRevision writes rev alone into the encoded record image.
+func StampRevision(image []byte, rev Revision) {
+	binary.BigEndian.PutUint64(image[StampOffset:], rev.Epoch)
+	binary.BigEndian.PutUint64(image[StampOffset+8:], rev.Number)
+}
+
+func expiry(now time.Time, after time.Duration) uint64 {
+	if after <= 0 {
+		return 0
+	}
+	return uint64(now.Add(after).UnixMilli())
+}

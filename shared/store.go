@@ -1,0 +1,142 @@
+package shared
+
+import (
+	"context"
+	"time"
+)
+
+// Store is the contract that a driver fills. Callers use it through a [Tier].
+//
+// Every method may be called from many goroutines at once, blocks until the
+// server answered or ctx ended, makes one attempt and never retries. When ctx
+// ended, the error satisfies errors.Is(err, ctx.Err()); a driver whose client
+// cannot be interrupted may answer as late as that client's own timeout. Other
+// failures are returned as they are, wrapped once with the driver's name and
+// the operation, and never carry values or credentials. Keys have been checked
+// by the Tier: 1 to MaxKeySize arbitrary bytes. A store must keep any two of
+// them apart.
+//
+// A store keeps records as images: encoded [Record]s. It reads and stamps
+// their headers and never interprets a value. All of its writes are atomic
+// steps on the server. Reads are linearizable with writes: a driver refuses
+// clients that are set up to read from replicas.
+//
+// The package storetest holds the suite that every driver must pass.
+type Store interface {
+	// Read returns what is stored under each key, in the order of keys, nil
+	// where nothing is stored. It does not judge what it finds; a key that
+	// holds something that cannot be read as bytes (a Redis list, say) reads
+	// as a non-nil empty slice. The caller owns the slices.
+	Read(ctx context.Context, keys []string) ([][]byte, error)
+
+	// Write puts each image in its place, whatever is there, and ends the
+	// lease that may be there. The result has one Receipt for each write, in
+	// order; Receipt.Err tells which failed. Writes are independent of each
+	// other and may run in any order. The store must not keep an image or
+	// change it after it returned; it may change it while it runs.
+	Write(ctx context.Context, writes []Write) []Receipt
+
+	// Acquire puts the lease in its place if no live value and no lease of
+	// another holder is there, or renews it if its own is there.
+	Acquire(ctx context.Context, lease Lease) (Grant, error)
+
+	// Fill is Write for the holder of a lease: it replaces the lease record
+	// whose nonce equals the nonce of the image, and nothing else. When that
+	// record is not there the error is ErrLeaseLost.
+	Fill(ctx context.Context, w Write) Receipt
+
+	// Time returns the clock that judges Write.NotAfter and stamps expiries.
+	Time(ctx context.Context) (time.Time, error)
+
+	// MaxImage returns the largest image that the store accepts under the
+	// longest key, in bytes; 0 means no limit of its own.
+	MaxImage() int
+}
+
+// Write asks a [Store] to put one record in its place.
+type Write struct {
+	Key   string
+	Image []byte // encoded record, to be stamped
+
+	// Soft and TTL are the lifetimes that the store stamps as expiries. After
+	// TTL the record is gone. Zero means no expiry.
+	Soft, TTL time.Duration
+
+	// NotAfter is the moment, on the clock of Store.Time, after which the
+	// write must not take effect; the store refuses it then with ErrTooLate.
+	// It keeps a write that its caller gave up from landing on top of a later
+	// one. Zero means no limit. A store whose server cannot judge it says so
+	// in its documentation and makes sure in another way that an abandoned
+	// write does not replace a later one.
+	NotAfter time.Time
+
+	// Floor is the least revision number that the write may be given.
+	Floor uint64
+
+	// Announce, if set, is to be published by the same atomic step. Only
+	// stores that implement [Announcer] are given one.
+	Announce *Announcement
+}
+
+// Receipt answers one [Write].
+//
+// The revision of a write is higher than that of the record it replaced and
+// than that of every earlier record of the key that the store can still know
+// of. A repeated write, recognized by the nonce of the record that is in its
+// place, is answered with the revision it has already. A store that does not
+// learn the revision leaves it zero.
+type Receipt struct {
+	Revision Revision
+	Now      time.Time // the server's clock at the write; zero if unknown
+	Err      error
+}
+
+// Announcement is a message that a store publishes together with a write.
+type Announcement struct {
+	Channel    string
+	Payload    []byte
+	RevisionAt int // 16 bytes from here are replaced by epoch and number, big endian
+}
+
+// Announcer is implemented by a [Store] that can publish a message in the same
+// atomic step as a write.
+type Announcer interface {
+	// Endpoint returns the client that the store publishes through. A bus that
+	// uses the equal client hears what the store announces. It returns nil
+	// when this client cannot announce.
+	Endpoint() any
+}
+
+// Lease asks a [Store] for the permission to load one missing key.
+type Lease struct {
+	Key   string
+	Image []byte        // encoded lease record; its nonce is the token
+	TTL   time.Duration // the lease ends by itself after this time
+
+	// A value record counts as absent if its clock is below MinClock, or if
+	// the image begins with Discard, which is then not empty: the caller read
+	// it and could not use it.
+	MinClock uint64
+	Discard  []byte
+
+	// NotAfter is as in Write.
+	NotAfter time.Time
+}
+
+// Grant answers a [Lease].
+type Grant struct {
+	Status GrantStatus
+	Image  []byte    // the record found, when Status is LeasePresent
+	Now    time.Time // the server's clock; zero if unknown
+}
+
+// GrantStatus says what became of a request for a [Lease].
+type GrantStatus uint8
+
+// The outcomes of a request for a lease.
+const (
+	LeaseGranted  GrantStatus = iota + 1 // the caller holds the lease
+	LeaseHeld                            // another holds it
+	LeasePresent                         // there is a live value, in Grant.Image
+	LeaseUnusable                        // there is something that is not ours to replace: a newer format, a foreign type
+)
