@@ -1,0 +1,239 @@
+package shared
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Found is what [Tier.Read] found under one key.
+type Found struct {
+	Record // set when Err is nil
+
+	// Left is the lifetime that remains; zero means no expiry.
+	Left time.Duration
+
+	// Err is nil for a live value or watermark. It is ErrNotFound when there
+	// is none, ErrNewerFormat for a record that must be left alone, and wraps
+	// ErrCorrupt for anything else.
+	Err error
+
+	// Header is the beginning of what is stored; pass it to Acquire as the
+	// record to be replaced when the value proved unusable.
+	Header []byte
+}
+
+// Put is one record for [Tier.Write] or [Tier.Fill] to store.
+type Put struct {
+	Key string
+
+	// Record is what to store. Its revision and expiries are given by the
+	// store. A Nonce of zero is replaced by a new one; for Fill it is the
+	// token of the lease.
+	Record Record
+
+	// TTL is the lifetime; zero means none, or Options.TombstoneTTL for a
+	// tombstone.
+	TTL time.Duration
+
+	Floor    uint64        // as in [Write]
+	Announce *Announcement // as in [Write]
+}
+
+// Read reads keys in one round trip. The result is in the order of keys.
+func (t *Tier) Read(ctx context.Context, keys []string) ([]Found, error) {
+	for _, key := range keys {
+		if err := t.check(key); err != nil {
+			return nil, err
+		}
+	}
+	ctx, cancel, err := t.bound(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer cancel()
+	images, err := t.store.Read(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	found := make([]Found, len(images))
+	for i, image := range images {
+		found[i] = t.find(image)
+	}
+	return found, nil
+}
+
+// find judges what is stored under a key.
+func (t *Tier) find(image []byte) Found {
+	if image == nil {
+		return Found{Err: ErrNotFound}
+	}
+	f := Found{Header: image[:min(len(image), HeaderSize)]}
+	f.Record, f.Err = DecodeRecord(image)
+	switch {
+	case f.Err == nil:
+	case errors.Is(f.Err, ErrNewerFormat):
+		t.newer.Add(1)
+		return f
+	default:
+		t.corrupt.Add(1)
+		return f
+	}
+	if f.Kind == KindTombstone || f.Kind == KindLease {
+		f.Err = ErrNotFound
+	}
+	if f.Hard != 0 {
+		now, _ := t.clock.now()
+		f.Left = time.UnixMilli(f.Hard).Sub(now)
+		if f.Left <= 0 {
+			f.Err = ErrNotFound
+		}
+	}
+	return f
+}
+
+// Write stores puts in one round trip where the store can. Each receipt tells
+// what became of the put in its place. An error other than [ErrInvalidKey],
+// [ErrTooLarge], [ErrTooLate] and [ErrClosed] leaves the outcome open.
+func (t *Tier) Write(ctx context.Context, puts []Put) []Receipt {
+	receipts := make([]Receipt, len(puts))
+	ctx, cancel, err := t.bound(ctx)
+	if err == nil {
+		defer cancel()
+	}
+	writes := make([]Write, 0, len(puts))
+	places := make([]int, 0, len(puts))
+	for i := range puts {
+		w, bad := t.write(&puts[i])
+		if bad == nil {
+			bad = err
+		}
+		if bad != nil {
+			receipts[i].Err = bad
+			continue
+		}
+		writes, places = append(writes, w), append(places, i)
+	}
+	if len(writes) == 0 {
+		return receipts
+	}
+	for i, r := range t.send(ctx, writes, t.store.Write) {
+		receipts[places[i]] = r
+	}
+	return receipts
+}
+
+// Fill stores p if the lease whose token is p.Record.Nonce is still in its
+// place; otherwise the error is [ErrLeaseLost].
+func (t *Tier) Fill(ctx context.Context, p Put) Receipt {
+	w, err := t.write(&p)
+	if err != nil {
+		return Receipt{Err: err}
+	}
+	ctx, cancel, err := t.bound(ctx)
+	if err != nil {
+		return Receipt{Err: err}
+	}
+	defer cancel()
+	return t.send(ctx, []Write{w}, func(ctx context.Context, ws []Write) []Receipt {
+		return []Receipt{t.store.Fill(ctx, ws[0])}
+	})[0]
+}
+
+// Release gives the lease with this token back, so that nobody waits for it.
+func (t *Tier) Release(ctx context.Context, key string, token uint64) error {
+	err := t.Fill(ctx, Put{Key: key, Record: Record{Kind: KindTombstone, Nonce: token}}).Err
+	if errors.Is(err, ErrLeaseLost) {
+		return nil
+	}
+	return err
+}
+
+// send stamps deadlines, and tries once more where a write was refused as late
+// although its context has not ended: then it was our idea of the server's
+// clock that was off, and the answer has mended it.
+func (t *Tier) send(ctx context.Context, writes []Write, store func(context.Context, []Write) []Receipt) []Receipt {
+	receipts := t.sendOnce(ctx, writes, store)
+	var late []int
+	for i, r := range receipts {
+		if errors.Is(r.Err, ErrTooLate) && !r.Now.IsZero() && ctx.Err() == nil {
+			late = append(late, i)
+		}
+	}
+	if late == nil {
+		return receipts
+	}
+	again := make([]Write, len(late))
+	for i, at := range late {
+		again[i] = writes[at]
+	}
+	for i, r := range t.sendOnce(ctx, again, store) {
+		receipts[late[i]] = r
+	}
+	return receipts
+}
+
+func (t *Tier) sendOnce(ctx context.Context, writes []Write, store func(context.Context, []Write) []Receipt) []Receipt {
+	end := t.deadline(ctx)
+	for i := range writes {
+		writes[i].NotAfter = end
+	}
+	sent := time.Now()
+	receipts := store(ctx, writes)
+	received := time.Now()
+	for _, r := range receipts {
+		t.clock.observe(sent, received, r.Now)
+		if errors.Is(r.Err, ErrTooLate) {
+			t.tooLate.Add(1)
+		}
+	}
+	return receipts
+}
+
+// write makes the driver's form of p.
+func (t *Tier) write(p *Put) (Write, error) {
+	if err := t.check(p.Key); err != nil {
+		return Write{}, err
+	}
+	if n := len(p.Record.Value); n > t.maxValue {
+		return Write{}, fmt.Errorf("%w: %q: %d bytes, more than %d", ErrTooLarge, p.Key, n, t.maxValue)
+	}
+	setDefault(&p.Record.Nonce, NewNonce())
+	if p.Record.Kind == KindTombstone {
+		setDefault(&p.TTL, t.opts.TombstoneTTL)
+	}
+	image := p.Record.Append(make([]byte, 0, HeaderSize+len(p.Record.Value)))
+	return Write{Key: p.Key, Image: image, TTL: p.TTL, Floor: p.Floor, Announce: p.Announce}, nil
+}
+
+// Acquire asks for the lease of key with a token of the caller's choice; asked
+// again with the same token, it renews. A value older than minClock, or one
+// that begins with discard, counts as absent. When the status is
+// [LeasePresent], Found is the value that is there.
+func (t *Tier) Acquire(ctx context.Context, key string, token, minClock uint64, discard []byte) (GrantStatus, Found, error) {
+	if err := t.check(key); err != nil {
+		return 0, Found{}, err
+	}
+	ctx, cancel, err := t.bound(ctx)
+	if err != nil {
+		return 0, Found{}, err
+	}
+	defer cancel()
+	record := Record{Kind: KindLease, Nonce: token}
+	lease := Lease{
+		Key: key, Image: record.Append(nil), TTL: t.opts.LeaseTTL,
+		MinClock: minClock, Discard: slices.Clone(discard), NotAfter: t.deadline(ctx),
+	}
+	sent := time.Now()
+	grant, err := t.store.Acquire(ctx, lease)
+	t.clock.observe(sent, time.Now(), grant.Now)
+	if err != nil {
+		return 0, Found{}, err
+	}
+	if grant.Status != LeasePresent {
+		return grant.Status, Found{}, nil
+	}
+	return grant.Status, t.find(grant.Image), nil
+}

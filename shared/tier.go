@@ -1,0 +1,179 @@
+package shared
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"sync/atomic"
+	"time"
+)
+
+// Tier is the shared tier as callers use it. It is safe for use by many
+// goroutines. It owns no goroutine and no connection.
+type Tier struct {
+	store    Store
+	opts     Options
+	maxValue int
+	clock    *serverClock
+
+	closed  atomic.Bool
+	corrupt atomic.Uint64
+	newer   atomic.Uint64
+	tooLate atomic.Uint64
+}
+
+// New returns a Tier over store.
+func New(store Store, opts Options) (*Tier, error) {
+	if isNil(store) {
+		return nil, errors.New("shared: New: the store is nil")
+	}
+	if err := opts.validate(); err != nil {
+		return nil, err
+	}
+	opts = opts.withDefaults()
+	t := &Tier{store: store, opts: opts, maxValue: opts.MaxValue, clock: newServerClock()}
+	if n := store.MaxImage(); n > 0 {
+		t.maxValue = min(t.maxValue, n-HeaderSize)
+	}
+	return t, nil
+}
+
+func isNil(store Store) bool {
+	if store == nil {
+		return true
+	}
+	v := reflect.ValueOf(store)
+	return v.Kind() == reflect.Pointer && v.IsNil()
+}
+
+// Get returns the value stored under key. The caller owns it. The error is
+// [ErrNotFound] if there is no live value, [ErrInvalidKey], [ErrClosed], or
+// that of the store.
+func (t *Tier) Get(ctx context.Context, key string) ([]byte, error) {
+	found, err := t.Read(ctx, []string{key})
+	if err != nil {
+		return nil, err
+	}
+	if found[0].Err != nil {
+		return nil, ErrNotFound
+	}
+	return found[0].Value, nil
+}
+
+// Set stores value under key for ttl; zero means Options.TTL. It keeps no
+// reference to value. The error is [ErrInvalidKey], [ErrTooLarge], [ErrClosed],
+// or that of the store; after one of the latter the outcome is unknown.
+func (t *Tier) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+	if ttl < 0 {
+		return fmt.Errorf("shared: set %q: ttl is negative: %v", key, ttl)
+	}
+	setDefault(&ttl, t.opts.TTL)
+	put := Put{Key: key, Record: Record{Kind: KindValue, Codec: CodecRaw, Value: value}, TTL: ttl}
+	return t.Write(ctx, []Put{put})[0].Err
+}
+
+// Delete deletes keys. That a key is not there is no error. The error joins
+// those of the keys that failed.
+func (t *Tier) Delete(ctx context.Context, keys ...string) error {
+	puts := make([]Put, len(keys))
+	for i, key := range keys {
+		puts[i] = Put{Key: key, Record: Record{Kind: KindTombstone}}
+	}
+	receipts := t.Write(ctx, puts)
+	errs := make([]error, len(receipts))
+	for i := range receipts {
+		errs[i] = receipts[i].Err
+	}
+	return errors.Join(errs...)
+}
+
+// LeaseTTL returns how long a lease stands without being renewed.
+func (t *Tier) LeaseTTL() time.Duration { return t.opts.LeaseTTL }
+
+// MaxValue returns the size of the largest value, in bytes.
+func (t *Tier) MaxValue() int { return t.maxValue }
+
+// Endpoint returns the client through which the store can publish a message in
+// the same step as a write, or nil if it cannot. See [Announcer].
+func (t *Tier) Endpoint() any {
+	if a, ok := t.store.(Announcer); ok {
+		return a.Endpoint()
+	}
+	return nil
+}
+
+// Stats counts what a Tier met. Counters only rise.
+type Stats struct {
+	Corrupt     uint64 // records read that were not whole records of ours
+	NewerFormat uint64 // records read that a newer version wrote
+	TooLate     uint64 // writes refused because their deadline had passed
+}
+
+// Stats returns the counters.
+func (t *Tier) Stats() Stats {
+	return Stats{Corrupt: t.corrupt.Load(), NewerFormat: t.newer.Load(), TooLate: t.tooLate.Load()}
+}
+
+// Close makes every later call return [ErrClosed]. It does not close the
+// client behind the store, which belongs to the caller.
+func (t *Tier) Close() error {
+	t.closed.Store(true)
+	return nil
+}
+
+// check refuses bad keys before anything is sent.
+func (t *Tier) check(key string) error {
+	if t.closed.Load() {
+		return ErrClosed
+	}
+	if key == "" {
+		return fmt.Errorf("%w: it is empty", ErrInvalidKey)
+	}
+	if len(key) > MaxKeySize {
+		return fmt.Errorf("%w: %d bytes, more than %d", ErrInvalidKey, len(key), MaxKeySize)
+	}
+	return nil
+}
+
+// bound applies Options.Timeout, and makes sure that the server's clock is
+// known, which costs a round trip once in the life of a Tier.
+func (t *Tier) bound(ctx context.Context) (context.Context, context.CancelFunc, error) {
+	ctx, cancel := context.WithTimeout(ctx, t.opts.Timeout)
+	if err := ctx.Err(); err != nil {
+		cancel()
+		return nil, nil, err
+	}
+	if _, known := t.clock.now(); known {
+		return ctx, cancel, nil
+	}
+	sent := time.Now()
+	now, err := t.store.Time(ctx)
+	if err != nil {
+		cancel()
+		return nil, nil, err
+	}
+	t.clock.observe(sent, time.Now(), now)
+	return ctx, cancel, nil
+}
+
+// deadline returns the deadline of ctx on the server's clock.
+func (t *Tier) deadline(ctx context.Context) time.Time {
+	end, ok := ctx.Deadline()
+	if !ok {
+		return time.Time{}
+	}
+	now, _ := t.clock.now()
+	return now.Add(time.Until(end))
+}
+
+// NewNonce returns a number that no other caller has: a write id or a lease
+// token.
+func NewNonce() uint64 {
+	for {
+		if n := rand.Uint64(); n != 0 {
+			return n
+		}
+	}
+}
