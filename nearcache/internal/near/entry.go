@@ -1,0 +1,154 @@
+package near
+
+import (
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// Entry is one value of one key. It does not change once it is installed.
+type Entry struct {
+	// Self is the value that embeds the entry; readers get it back from Find.
+	Self any
+
+	// Stamp is the stamp of the read, load or write that produced the value.
+	Stamp uint64
+
+	// Epoch and Revision are those of the record the value was read from or
+	// written to, zero if it has none.
+	Epoch, Revision uint64
+
+	// Cost is what the entry counts against the bound, in bytes.
+	Cost int64
+
+	hash    uint64
+	key     string
+	space   *Space
+	expires int64                 // on the tier's clock
+	next    atomic.Pointer[Entry] // written under the lock of the stripe
+	young   atomic.Bool           // in the window
+}
+
+// covers reports whether the entry contains the write of this revision already.
+func (e *Entry) covers(epoch, revision uint64) bool {
+	if e.Revision == 0 || revision == 0 || e.Epoch != epoch {
+		return false
+	}
+	return e.Revision == revision || epoch != 0 && e.Revision > revision
+}
+
+// live reports whether the entry may be served at this time.
+func (e *Entry) live(now int64) bool {
+	return e.expires > now && e.Stamp >= e.space.mark.Load()
+}
+
+// Find returns the live entry of the key with this hash, or nil.
+func (s *Space) Find(key string, hash uint64) *Entry {
+	for e := s.tier.head(hash).Load(); e != nil; e = e.next.Load() {
+		if e.hash == hash && e.space == s && e.key == key {
+			if e.live(s.tier.now.Load()) {
+				return e
+			}
+			return nil
+		}
+	}
+	return nil
+}
+
+// Touch tells the policy of an access to the key with this hash. Callers
+// sample: hits and misses alike, one in a fixed number.
+func (t *Tier) Touch(hash uint64) { t.policy.touch(hash) }
+
+// Valid reports whether a result that carries stamp may be given to a reader
+// of the key with this hash who begins now: nothing it depends on was
+// invalidated since the stamp was taken.
+func (s *Space) Valid(hash, stamp uint64) bool {
+	if stamp < s.mark.Load() {
+		return false
+	}
+	st := s.tier.stripeOf(hash)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return stamp >= st.markLocked(hash)
+}
+
+// Install puts e in its place for life, unless an invalidation came after its
+// stamp or a higher revision is there. It reports whether e is in place.
+func (s *Space) Install(key string, hash uint64, e *Entry, life time.Duration) bool {
+	st := s.tier.stripeOf(hash)
+	st.mu.Lock()
+	ok := s.mayEnterLocked(st, hash, e) && s.putLocked(key, hash, e, life)
+	st.mu.Unlock()
+	if ok {
+		s.tier.admit(e)
+	}
+	return ok
+}
+
+func (s *Space) mayEnterLocked(st *stripe, hash uint64, e *Entry) bool {
+	fenced := e.Stamp < st.markLocked(hash) || e.Stamp < s.mark.Load()
+	if fenced && !s.tier.conf.IgnoreMarks {
+		s.tier.fenced.Add(1)
+		return false
+	}
+	return true
+}
+
+// putLocked links e in front or in the place of the entry of the same key. It
+// refuses to replace a higher revision, and what is larger than the window.
+func (s *Space) putLocked(key string, hash uint64, e *Entry, life time.Duration) bool {
+	t := s.tier
+	if e.Cost > t.window.limit {
+		t.tooLarge.Add(1)
+		t.unlinkLocked(hash, s, key)
+		return false
+	}
+	if old := t.lookupLocked(hash, s, key); old != nil {
+		if old.live(t.now.Load()) && old.Epoch == e.Epoch && e.Epoch != 0 && old.Revision > e.Revision {
+			return false
+		}
+		t.removeLocked(old)
+	}
+	e.hash, e.key, e.space = hash, strings.Clone(key), s
+	e.expires = t.now.Load() + int64(life)
+	head := t.head(hash)
+	e.next.Store(head.Load())
+	e.young.Store(true)
+	head.Store(e)
+	t.entries.Add(1)
+	t.bytes.Add(e.Cost)
+	return true
+}
+
+func (t *Tier) lookupLocked(hash uint64, s *Space, key string) *Entry {
+	for e := t.head(hash).Load(); e != nil; e = e.next.Load() {
+		if e.hash == hash && e.space == s && e.key == key {
+			return e
+		}
+	}
+	return nil
+}
+
+// unlinkLocked takes the entry of the key out of the index, if there is one.
+func (t *Tier) unlinkLocked(hash uint64, s *Space, key string) *Entry {
+	e := t.lookupLocked(hash, s, key)
+	if e != nil {
+		t.removeLocked(e)
+	}
+	return e
+}
+
+// removeLocked takes e out of its chain. Readers who stand on e still find
+// their way on: its own link stays.
+func (t *Tier) removeLocked(e *Entry) {
+	link := t.head(e.hash)
+	for at := link.Load(); at != nil; at = link.Load() {
+		if at == e {
+			link.Store(e.next.Load())
+			t.entries.Add(-1)
+			t.bytes.Add(-e.Cost)
+			return
+		}
+		link = &at.next
+	}
+}

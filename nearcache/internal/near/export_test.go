@@ -1,0 +1,28 @@
+package near
+
+import "fmt"
+
+// Check stops the world and holds the index against its counters.
+func (t *Tier) Check() error {
+	for i := range t.stripe {
+		t.stripe[i].mu.Lock()
+		defer t.stripe[i].mu.Unlock()
+	}
+	var entries, bytes int64
+	for i := range t.heads {
+		seen := map[string]bool{}
+		for e := t.heads[i].Load(); e != nil; e = e.next.Load() {
+			if id := fmt.Sprintf("%p%s", e.space, e.key); seen[id] {
+				return fmt.Errorf("two entries of %q", e.key)
+			} else {
+				seen[id] = true
+			}
+			entries++
+			bytes += e.Cost
+		}
+	}
+	if entries != t.entries.Load() || bytes != t.bytes.Load() {
+		return fmt.Errorf("%d entries of %d bytes, counted %d of %d", entries, bytes, t.entries.Load(), t.bytes.Load())
+	}
+	return nil
+}

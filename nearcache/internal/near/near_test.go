@@ -1,0 +1,329 @@
+package near_test
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nearbus/nearbus/nearcache/internal/near"
+)
+
+type value struct {
+	near.Entry
+	n int
+}
+
+func entry(stamp uint64, n int) *value {
+	v := &value{n: n}
+	v.Self, v.Stamp, v.Cost = v, stamp, near.Overhead
+	return v
+}
+
+func read(epoch, revision, stamp uint64, n int) *value {
+	v := entry(stamp, n)
+	v.Epoch, v.Revision = epoch, revision
+	return v
+}
+
+// get returns the value under key, or -1.
+func get(s *near.Space, key string) int {
+	e := s.Find(key, s.Hash(key))
+	if e == nil {
+		return -1
+	}
+	return e.Self.(*value).n
+}
+
+func install(s *near.Space, key string, v *value) bool {
+	return s.Install(key, s.Hash(key), &v.Entry, time.Minute)
+}
+
+func newTier(t *testing.T, conf near.Config) *near.Tier {
+	t.Helper()
+	if conf.Bytes == 0 {
+		conf.Bytes = 1 << 20
+	}
+	tier, err := near.New(conf)
+	require.NoError(t, err)
+	t.Cleanup(tier.Close)
+	return tier
+}
+
+func TestInstall(t *testing.T) {
+	t.Run("is readable at once", func(t *testing.T) {
+		tier := newTier(t, near.Config{})
+		s := tier.Space()
+		require.True(t, install(s, "a", entry(tier.Stamp(), 1)))
+		assert.Equal(t, 1, get(s, "a"))
+		assert.Equal(t, -1, get(tier.Space(), "a"), "spaces do not share keys")
+	})
+	t.Run("replaces what is there", func(t *testing.T) {
+		tier := newTier(t, near.Config{})
+		s := tier.Space()
+		require.True(t, install(s, "a", entry(tier.Stamp(), 1)))
+		require.True(t, install(s, "a", entry(tier.Stamp(), 2)))
+		assert.Equal(t, 2, get(s, "a"))
+		assert.EqualValues(t, 1, tier.Stats().Entries)
+	})
+	t.Run("never replaces a higher revision of its epoch", func(t *testing.T) {
+		tier := newTier(t, near.Config{})
+		s := tier.Space()
+		require.True(t, install(s, "a", read(7, 20, tier.Stamp(), 20)))
+		assert.False(t, install(s, "a", read(7, 19, tier.Stamp(), 19)))
+		assert.Equal(t, 20, get(s, "a"))
+		assert.True(t, install(s, "a", read(8, 1, tier.Stamp(), 1)), "another epoch")
+		assert.Equal(t, 1, get(s, "a"))
+	})
+	t.Run("refuses what was invalidated since its stamp", func(t *testing.T) {
+		tier := newTier(t, near.Config{})
+		s := tier.Space()
+		stamp := tier.Stamp()
+		s.Invalidate("a", s.Hash("a"))
+		assert.False(t, install(s, "a", entry(stamp, 1)))
+		assert.Equal(t, -1, get(s, "a"))
+		assert.True(t, install(s, "a", entry(tier.Stamp(), 2)))
+		assert.EqualValues(t, 1, tier.Stats().Fenced)
+	})
+	t.Run("refuses what was flushed since its stamp", func(t *testing.T) {
+		tier := newTier(t, near.Config{})
+		s := tier.Space()
+		stamp := tier.Stamp()
+		tier.Flush()
+		assert.False(t, install(s, "a", entry(stamp, 1)))
+		assert.True(t, install(s, "a", entry(tier.Stamp(), 2)))
+		s.Clear()
+		assert.Equal(t, -1, get(s, "a"))
+	})
+	t.Run("refuses what is larger than the window", func(t *testing.T) {
+		tier := newTier(t, near.Config{Bytes: 64 << 10})
+		s := tier.Space()
+		require.True(t, install(s, "a", entry(tier.Stamp(), 1)))
+		big := entry(tier.Stamp(), 2)
+		big.Cost = 3 << 10
+		assert.False(t, install(s, "a", big))
+		assert.Equal(t, -1, get(s, "a"), "the old value must not stay")
+	})
+	t.Run("keeps a key of its own", func(t *testing.T) {
+		tier := newTier(t, near.Config{})
+		s := tier.Space()
+		buf := []byte("key")
+		key := string(buf)
+		require.True(t, install(s, key, entry(tier.Stamp(), 1)))
+		assert.Equal(t, 1, get(s, strings.Clone("key")))
+	})
+}
+
+func TestStripe_TwoNeighbours(t *testing.T) {
+	// With 64 heads and 16 stripes, many keys share a stripe. The key that was
+	// invalidated last does not fence its neighbours.
+	tier := newTier(t, near.Config{Bytes: 64 << 10})
+	s := tier.Space()
+	stamp := tier.Stamp()
+	for range 100 {
+		s.Invalidate("hot", s.Hash("hot"))
+	}
+	for i := range 50 {
+		key := fmt.Sprint("neighbour", i)
+		assert.True(t, s.Valid(s.Hash(key), stamp), key)
+	}
+	assert.False(t, s.Valid(s.Hash("hot"), stamp))
+	for i := range 200 {
+		key := fmt.Sprint("other", i)
+		s.Invalidate(key, s.Hash(key))
+	}
+	assert.False(t, s.Valid(s.Hash("hot"), stamp), "a mark never falls")
+}
+
+func TestApply(t *testing.T) {
+	newRead := func(t *testing.T) (*near.Tier, *near.Space, func(near.News)) {
+		tier := newTier(t, near.Config{})
+		s := tier.Space()
+		require.True(t, install(s, "a", read(7, 20, tier.Stamp(), 20)))
+		return tier, s, func(n near.News) { s.Apply("a", s.Hash("a"), n) }
+	}
+	for _, c := range []struct {
+		name string
+		news near.News
+		kept bool
+	}{
+		{"of a later write", near.News{Epoch: 7, Revision: 21}, false},
+		{"of the write that is here", near.News{Epoch: 7, Revision: 20}, true},
+		{"of an earlier write", near.News{Epoch: 7, Revision: 19}, true},
+		{"of another epoch", near.News{Epoch: 6, Revision: 1}, false},
+		{"without a revision", near.News{}, false},
+		{"own, of a later write that is not awaited", near.News{Epoch: 7, Revision: 21, Own: true}, false},
+		{"own, of the write that is here", near.News{Epoch: 7, Revision: 20, Own: true}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, s, apply := newRead(t)
+			apply(c.news)
+			assert.Equal(t, c.kept, get(s, "a") == 20)
+		})
+	}
+	t.Run("fences loads even where it is skipped", func(t *testing.T) {
+		tier, s, apply := newRead(t)
+		stamp := tier.Stamp()
+		apply(near.News{Epoch: 7, Revision: 20})
+		assert.False(t, s.Valid(s.Hash("a"), stamp))
+	})
+	t.Run("epoch 0 compares by equality alone", func(t *testing.T) {
+		tier := newTier(t, near.Config{})
+		s := tier.Space()
+		require.True(t, install(s, "a", read(0, 20, tier.Stamp(), 20)))
+		s.Apply("a", s.Hash("a"), near.News{Revision: 20})
+		assert.Equal(t, 20, get(s, "a"))
+		s.Apply("a", s.Hash("a"), near.News{Revision: 19})
+		assert.Equal(t, -1, get(s, "a"))
+	})
+}
+
+func TestWrite(t *testing.T) {
+	begin := func(t *testing.T, conf near.Config) (*near.Tier, *near.Space, *near.Write) {
+		tier := newTier(t, conf)
+		s := tier.Space()
+		require.True(t, install(s, "a", entry(tier.Stamp(), 1)))
+		w := s.Begin("a", s.Hash("a"))
+		assert.Equal(t, -1, get(s, "a"), "nothing older is served once a write began")
+		return tier, s, w
+	}
+	finish := func(w *near.Write, v *value) bool { return w.Finish(&v.Entry, time.Minute) }
+
+	t.Run("leaves its value", func(t *testing.T) {
+		_, s, w := begin(t, near.Config{})
+		assert.True(t, finish(w, read(7, 2, 0, 2)))
+		assert.Equal(t, 2, get(s, "a"))
+	})
+	t.Run("fences what was read while it was under way", func(t *testing.T) {
+		tier, s, w := begin(t, near.Config{})
+		stamp := tier.Stamp()
+		require.True(t, install(s, "a", entry(stamp, 1)))
+		w.Abort()
+		assert.Equal(t, -1, get(s, "a"))
+		assert.False(t, install(s, "a", entry(stamp, 1)))
+	})
+	t.Run("leaves nothing after news of another write", func(t *testing.T) {
+		_, s, w := begin(t, near.Config{})
+		s.Apply("a", s.Hash("a"), near.News{Epoch: 7, Revision: 3})
+		assert.False(t, finish(w, read(7, 2, 0, 2)))
+		assert.Equal(t, -1, get(s, "a"))
+	})
+	t.Run("leaves an older value behind when the check is off", func(t *testing.T) {
+		_, s, w := begin(t, near.Config{TrustOwnWrites: true})
+		s.Apply("a", s.Hash("a"), near.News{Epoch: 7, Revision: 3})
+		assert.True(t, finish(w, read(7, 2, 0, 2)))
+		assert.Equal(t, 2, get(s, "a"))
+	})
+	t.Run("its own echo before the answer changes nothing", func(t *testing.T) {
+		_, s, w := begin(t, near.Config{})
+		s.Apply("a", s.Hash("a"), near.News{Epoch: 7, Revision: 2, Own: true})
+		assert.True(t, finish(w, read(7, 2, 0, 2)))
+	})
+	t.Run("the echo of a later own write does", func(t *testing.T) {
+		_, s, w := begin(t, near.Config{})
+		s.Apply("a", s.Hash("a"), near.News{Epoch: 7, Revision: 3, Own: true})
+		assert.False(t, finish(w, read(7, 2, 0, 2)))
+	})
+	t.Run("echoes that cannot be compared do", func(t *testing.T) {
+		_, s, w := begin(t, near.Config{})
+		s.Apply("a", s.Hash("a"), near.News{Epoch: 6, Revision: 9, Own: true})
+		s.Apply("a", s.Hash("a"), near.News{Epoch: 7, Revision: 2, Own: true})
+		assert.False(t, finish(w, read(7, 2, 0, 2)))
+	})
+	t.Run("of two at once neither leaves its value", func(t *testing.T) {
+		_, s, w := begin(t, near.Config{})
+		w2 := s.Begin("a", s.Hash("a"))
+		assert.False(t, finish(w, read(7, 2, 0, 2)))
+		assert.False(t, finish(w2, read(7, 3, 0, 3)))
+		assert.Equal(t, -1, get(s, "a"))
+	})
+	t.Run("a flush in between makes its value invalid", func(t *testing.T) {
+		tier, s, w := begin(t, near.Config{})
+		tier.Flush()
+		finish(w, read(7, 2, 0, 2))
+		assert.Equal(t, -1, get(s, "a"))
+	})
+}
+
+func TestExpiry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tier, err := near.New(near.Config{Bytes: 1 << 20})
+		require.NoError(t, err)
+		defer tier.Close()
+		s := tier.Space()
+		e := entry(tier.Stamp(), 1)
+		require.True(t, s.Install("a", s.Hash("a"), &e.Entry, time.Second))
+		time.Sleep(time.Second - 2*near.Tick)
+		assert.Equal(t, 1, get(s, "a"))
+		time.Sleep(3 * near.Tick)
+		assert.Equal(t, -1, get(s, "a"))
+		time.Sleep(2 * time.Minute)
+		assert.Zero(t, tier.Stats().Entries, "the janitor frees what nobody asks for")
+		assert.Zero(t, tier.Stats().Bytes)
+	})
+}
+
+// TestBound fills the tier far past its bound, while readers keep a few keys
+// warm, and invalidations and replacements go on.
+func TestBound(t *testing.T) {
+	const bytes = 1 << 20
+	tier := newTier(t, near.Config{Bytes: bytes})
+	s := tier.Space()
+	var wg sync.WaitGroup
+	var worst atomic.Int64
+	for g := range 4 {
+		wg.Go(func() {
+			for i := range 40_000 {
+				key := fmt.Sprint(g, ":", i%20_000)
+				e := entry(tier.Stamp(), i)
+				e.Cost += int64(i % 700)
+				install(s, key, e)
+				if i%7 == 0 {
+					s.Invalidate(key, s.Hash(key))
+				}
+				tier.Touch(s.Hash("warm"))
+				if b := tier.Stats().Bytes; b > worst.Load() {
+					worst.Store(b)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	assert.Positive(t, tier.Stats().Evicted)
+	assert.LessOrEqual(t, worst.Load(), int64(bytes+bytes/10))
+	require.NoError(t, tier.Check())
+}
+
+func TestClose_DuringUse(t *testing.T) {
+	tier, err := near.New(near.Config{Bytes: 64 << 10})
+	require.NoError(t, err)
+	s := tier.Space()
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				key := fmt.Sprint(i % 1000)
+				install(s, key, entry(tier.Stamp(), i))
+				get(s, key)
+				tier.Touch(s.Hash(key))
+				s.Invalidate(key, s.Hash(key))
+			}
+		})
+	}
+	tier.Close()
+	assert.Equal(t, -1, get(s, "1"), "nothing is served after Close")
+	close(stop)
+	wg.Wait()
+}

@@ -1,0 +1,240 @@
+// Package near is the near tier: decoded values in the memory of this process,
+// bounded in bytes, with the stamps and marks that keep an old value out.
+//
+// # Structure
+//
+// An index, a hash table with lock-free reads, holds at most one entry for each
+// key and is the only thing that readers look at. Ristretto stands behind it
+// as the policy alone: it decides by key hash what is admitted and what is
+// evicted, and holds no values, so that none of its queues can bring an old
+// value back. Entries that the policy has not admitted, because it has not come
+// to them, refused them or dropped the request, stay in the index while they
+// are in the window, a first-in first-out queue with a byte bound of its own.
+//
+// # Validity
+//
+// The tier counts invalidations. A stamp is that count, read before the first
+// byte of a value was requested. A mark is the count that an invalidation
+// raised it to: one for each stripe of keys, with the last key invalidated
+// told apart from its neighbours, and one for each space.
+//
+// The invariants, all under the lock of the stripe:
+//
+//   - An entry enters the index only if its stamp is at least the mark of its
+//     key and of its space, so a load that began before an invalidation leaves
+//     nothing behind.
+//   - An invalidation raises the mark and takes the entry out in one step, so
+//     what is in the index was never invalidated since it came in. A reader
+//     therefore compares the mark of the space alone, which a flush raises
+//     without a walk through the index.
+//   - An entry never replaces one of a higher revision of the same epoch.
+package near
+
+import (
+	"fmt"
+	"hash/maphash"
+	"math"
+	"math/bits"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Overhead is what an entry costs beside its value and key: its header, its
+// share of the index and its record in the policy, in bytes.
+const Overhead = 256
+
+// Tick is the resolution of the tier's clock.
+const Tick = 10 * time.Millisecond
+
+const maxStripes = 4096
+
+// Config sets up a Tier.
+type Config struct {
+	// Bytes is the bound on the cost of all entries together.
+	Bytes int64
+
+	// IgnoreMarks and TrustOwnWrites switch off a mechanism, so that tests can
+	// show what it is for.
+	IgnoreMarks, TrustOwnWrites bool
+}
+
+// Tier is the near tier of one node.
+type Tier struct {
+	conf   Config
+	base   time.Time
+	now    atomic.Int64  // time since base, at most a Tick and a scheduling delay old
+	count  atomic.Uint64 // invalidations
+	heads  []atomic.Pointer[Entry]
+	stripe []stripe
+
+	policy policy
+	window window
+	tally
+
+	spacesMu sync.Mutex
+	spaces   []*Space // guarded by spacesMu
+
+	stop chan struct{} // closed by Close
+	done sync.WaitGroup
+}
+
+type tally struct {
+	entries, bytes                 atomic.Int64
+	evicted, expired, fenced       atomic.Uint64
+	tooLarge, invalidated, skipped atomic.Uint64
+}
+
+// stripe guards a share of the index and carries its marks.
+type stripe struct {
+	mu       sync.Mutex // protects the fields below and the chains of the stripe
+	floor    uint64     // mark of every key but last
+	last     uint64     // hash of the key that was invalidated last
+	lastMark uint64     // its mark
+	writes   []*Write   // own writes that have not been answered
+
+	_ [64 - (8+8+8+8+24)%64]byte // a cache line of its own
+}
+
+// mark returns the mark of the key with this hash. The lock must be held.
+func (s *stripe) markLocked(hash uint64) uint64 {
+	if hash == s.last {
+		return s.lastMark
+	}
+	return s.floor
+}
+
+// raiseLocked sets the mark of the key with this hash to n, a count that was
+// taken under the lock and is therefore higher than all marks of the stripe.
+// Neighbours get the mark of the key whose place it takes, at most.
+func (s *stripe) raiseLocked(hash, n uint64) {
+	if hash != s.last {
+		s.floor = max(s.floor, s.lastMark)
+		s.last = hash
+	}
+	s.lastMark = n
+}
+
+// New returns a running Tier; stop it with Close.
+func New(conf Config) (*Tier, error) {
+	heads := ceilPow2(uint64(max(conf.Bytes/Overhead, 64)))
+	t := &Tier{
+		conf:   conf,
+		base:   time.Now(),
+		heads:  make([]atomic.Pointer[Entry], heads),
+		stripe: make([]stripe, min(max(heads/16, 16), maxStripes)),
+		stop:   make(chan struct{}),
+	}
+	t.now.Store(1) // so that an expiry of 1 is past and 0 can mean none
+	t.window.limit = conf.Bytes / 32
+	if err := t.policy.open(conf.Bytes-t.window.limit, t.evict); err != nil {
+		return nil, fmt.Errorf("near: %w", err)
+	}
+	t.done.Add(2)
+	go t.runClock()   // ends with stop; Close waits
+	go t.runJanitor() // ends with stop; Close waits
+	return t, nil
+}
+
+func ceilPow2(n uint64) uint64 { return 1 << bits.Len64(n-1) }
+
+// Close stops the tier's goroutines and waits for them. Nothing is served from
+// then on, whatever is installed.
+func (t *Tier) Close() {
+	t.spacesMu.Lock()
+	for _, s := range t.spaces {
+		s.mark.Store(math.MaxUint64)
+	}
+	t.spacesMu.Unlock()
+	close(t.stop)
+	t.done.Wait()
+	t.policy.close()
+}
+
+func (t *Tier) runClock() {
+	defer t.done.Done()
+	ticker := time.NewTicker(Tick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-t.stop:
+			return
+		case <-ticker.C:
+			t.now.Store(1 + int64(time.Since(t.base)))
+		}
+	}
+}
+
+// Stamp returns the stamp for a read or load that begins now.
+func (t *Tier) Stamp() uint64 { return t.count.Load() }
+
+func (t *Tier) head(hash uint64) *atomic.Pointer[Entry] {
+	return &t.heads[hash&uint64(len(t.heads)-1)]
+}
+
+// stripeOf returns the stripe of a hash. The chains of one head all belong to
+// one stripe, since there are no more stripes than heads and both counts are
+// powers of two.
+func (t *Tier) stripeOf(hash uint64) *stripe {
+	return &t.stripe[hash&uint64(len(t.stripe)-1)]
+}
+
+// Flush makes every entry of every space invalid, and fences every load and
+// write that is under way.
+func (t *Tier) Flush() {
+	t.spacesMu.Lock()
+	defer t.spacesMu.Unlock()
+	for _, s := range t.spaces {
+		s.Clear()
+	}
+}
+
+// Stats is a snapshot of the tier.
+type Stats struct {
+	Entries, Bytes int64
+	Evicted        uint64 // taken out by the policy or pushed out of the window
+	Expired        uint64 // swept out: past their lifetime, or invalid since a flush
+	Fenced         uint64 // values not installed: invalidated while they were loaded
+	TooLarge       uint64 // values not installed: larger than the window
+	Invalidated    uint64 // entries taken out by an invalidation
+	Skipped        uint64 // invalidations that found what they announce already here
+}
+
+// Stats returns the counters.
+func (t *Tier) Stats() Stats {
+	return Stats{
+		Entries: t.entries.Load(), Bytes: t.bytes.Load(),
+		Evicted: t.evicted.Load(), Expired: t.expired.Load(), Fenced: t.fenced.Load(),
+		TooLarge: t.tooLarge.Load(), Invalidated: t.invalidated.Load(), Skipped: t.skipped.Load(),
+	}
+}
+
+// Space is the part of a Tier that belongs to one cache.
+type Space struct {
+	tier *Tier
+	seed maphash.Seed
+	mark atomic.Uint64 // entries with a lower stamp are invalid
+}
+
+// Space returns a new space.
+func (t *Tier) Space() *Space {
+	s := &Space{tier: t, seed: maphash.MakeSeed()}
+	t.spacesMu.Lock()
+	t.spaces = append(t.spaces, s)
+	t.spacesMu.Unlock()
+	return s
+}
+
+// Clear makes every entry of the space invalid and fences its loads and writes.
+func (s *Space) Clear() uint64 {
+	n := s.tier.count.Add(1)
+	for {
+		old := s.mark.Load()
+		if old >= n || s.mark.CompareAndSwap(old, n) {
+			return n
+		}
+	}
+}
+
+// Hash returns the hash of key in this space.
+func (s *Space) Hash(key string) uint64 { return maphash.String(s.seed, key) }

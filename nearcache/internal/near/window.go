@@ -1,0 +1,75 @@
+package near
+
+import "sync"
+
+// window is the queue of entries that came in last. It keeps them in the index
+// whatever the policy makes of them, so that a value just filled is there for
+// the next read, and bounds what the policy does not account for.
+type window struct {
+	limit int64 // set once
+
+	mu    sync.Mutex // protects the fields below
+	bytes int64
+	queue []*Entry // oldest first, from first on
+	first int
+}
+
+// push adds e and returns the entries that it pushes out.
+func (w *window) push(e *Entry) (out []*Entry) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.queue = append(w.queue, e)
+	w.bytes += e.Cost
+	for w.bytes > w.limit {
+		old := w.queue[w.first]
+		w.queue[w.first] = nil
+		w.first++
+		w.bytes -= old.Cost
+		out = append(out, old)
+	}
+	if w.first > 64 && w.first > len(w.queue)/2 {
+		n := copy(w.queue, w.queue[w.first:])
+		clear(w.queue[n:])
+		w.queue, w.first = w.queue[:n], 0
+	}
+	return out
+}
+
+// admit proposes an installed entry to the policy and puts it into the window.
+// What leaves the window stays only if the policy has it by then.
+func (t *Tier) admit(e *Entry) {
+	t.policy.offer(e.hash, e.Cost)
+	for _, old := range t.window.push(e) {
+		// The flag falls first: an eviction that came before spared the entry
+		// and shows in the check, one that comes after takes the entry out.
+		old.young.Store(false)
+		if !t.policy.holds(old.hash) {
+			t.remove(old)
+		}
+	}
+}
+
+// remove takes e out of the index if it is still there.
+func (t *Tier) remove(e *Entry) {
+	st := t.stripeOf(e.hash)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if t.lookupLocked(e.hash, e.space, e.key) == e {
+		t.removeLocked(e)
+		t.evicted.Add(1)
+	}
+}
+
+// evict is called by the policy, one call at a time, for a hash that it gives
+// up. Entries in the window stay: the window bounds them.
+func (t *Tier) evict(hash uint64) {
+	st := t.stripeOf(hash)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	for e := t.head(hash).Load(); e != nil; e = e.next.Load() {
+		if e.hash == hash && !e.young.Load() {
+			t.removeLocked(e)
+			t.evicted.Add(1)
+		}
+	}
+}
