@@ -1,0 +1,27 @@
+package bus
+
+import "errors"
+
+// Errors that a caller decides on. Compare with [errors.Is].
+var (
+	// ErrClosed is returned by every method after Close, and by calls that
+	// Close interrupted. An interrupted message may have been sent.
+	ErrClosed = errors.New("bus: closed")
+
+	// ErrSubscribed is returned by Subscribe when the Bus has a subscriber.
+	ErrSubscribed = errors.New("bus: has a subscriber already")
+
+	// ErrInvalid is returned by Publish for an invalidation that cannot be
+	// sent: an unknown operation, a missing or overlong name or key, or more
+	// bytes than the transport carries. Nothing of the call was sent that
+	// comes after it.
+	ErrInvalid = errors.New("bus: invalid invalidation")
+)
+
+// Reasons for a gap that the Bus itself finds.
+var (
+	errSilent     = errors.New("bus: own heartbeat did not come back")
+	errNoReason   = errors.New("bus: transport ended its subscription without a reason")
+	errUnreadable = errors.New("bus: message in a newer format")
+	errDamaged    = errors.New("bus: damaged message")
+)

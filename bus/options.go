@@ -1,0 +1,97 @@
+package bus
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+)
+
+// Options configure a [Bus]. The zero value is the production default.
+type Options struct {
+	// Node names this process to people; it needs not be unique. Empty means
+	// the host name and the process id. At most 64 bytes.
+	Node string
+
+	// HeartbeatInterval is how often this process sends a heartbeat, which it
+	// must hear itself. Zero means 1 s.
+	HeartbeatInterval time.Duration
+
+	// HeartbeatTimeout is how old the newest own heartbeat that came back may
+	// become before the subscription counts as lost and is made anew. It must
+	// be longer than HeartbeatInterval. Zero means 3 times that.
+	HeartbeatTimeout time.Duration
+
+	// PublishTimeout bounds the sending of one message. Zero means 1 s.
+	PublishTimeout time.Duration
+
+	// MaxBatch is the largest number of invalidations in one message. Zero
+	// means 1024. A message has at most 64 KiB in any case, and no more than
+	// the transport carries.
+	MaxBatch int
+
+	// QueueSize is the number of invalidations that may wait while a message
+	// is sent. Publish blocks when it is reached. Zero means 16,384.
+	QueueSize int
+
+	// Logger receives what no caller is there to be told: lost continuity,
+	// panics of the handler. Nil means nothing is logged.
+	Logger *slog.Logger
+}
+
+func (o Options) withDefaults() Options {
+	if o.Node == "" {
+		o.Node = defaultNode()
+	}
+	setDefault(&o.HeartbeatInterval, time.Second)
+	setDefault(&o.HeartbeatTimeout, 3*o.HeartbeatInterval)
+	setDefault(&o.PublishTimeout, time.Second)
+	setDefault(&o.MaxBatch, 1024)
+	setDefault(&o.QueueSize, 16<<10)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// validate checks options that have their defaults.
+func (o Options) validate() error {
+	if len(o.Node) > maxNodeSize {
+		return fmt.Errorf("bus: Options.Node has %d bytes, more than %d", len(o.Node), maxNodeSize)
+	}
+	for _, f := range []struct {
+		name  string
+		value int64
+	}{
+		{"HeartbeatInterval", int64(o.HeartbeatInterval)},
+		{"HeartbeatTimeout", int64(o.HeartbeatTimeout)},
+		{"PublishTimeout", int64(o.PublishTimeout)},
+		{"MaxBatch", int64(o.MaxBatch)},
+		{"QueueSize", int64(o.QueueSize)},
+	} {
+		if f.value < 0 {
+			return fmt.Errorf("bus: Options.%s is negative: %d", f.name, f.value)
+		}
+	}
+	if o.HeartbeatTimeout <= o.HeartbeatInterval {
+		return fmt.Errorf("bus: Options.HeartbeatTimeout %v is not longer than HeartbeatInterval %v",
+			o.HeartbeatTimeout, o.HeartbeatInterval)
+	}
+	return nil
+}
+
+func defaultNode() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	pid := fmt.Sprintf("-%d", os.Getpid())
+	return host[:min(len(host), maxNodeSize-len(pid))] + pid
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

@@ -1,0 +1,161 @@
+package bus
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"sync"
+)
+
+// outbox gathers invalidations into messages while an earlier one is sent.
+type outbox struct {
+	maxBatch, size int // set once
+
+	mu     sync.Mutex // protects the following fields
+	closed bool
+	queue  []*parcel     // all are full but the last
+	items  int           // in queue
+	room   chan struct{} // nil, or closed when items leave the queue
+}
+
+// parcel is a message that is being gathered or sent.
+type parcel struct {
+	body  []byte // room for the frame, then the invalidations
+	items int
+	cache string // of the last invalidation
+
+	done chan struct{} // closed by who took it from the queue, after err is set
+	err  error
+}
+
+var bodies = sync.Pool{New: func() any { return new([]byte) }}
+
+func newParcel() *parcel {
+	body := *bodies.Get().(*[]byte)
+	body = slices.Grow(body[:0], frameSize)[:frameSize]
+	return &parcel{body: body, done: make(chan struct{})}
+}
+
+// finish tells the waiting publishers what became of the parcel. Nobody uses
+// its body after that.
+func (p *parcel) finish(err error) {
+	body := p.body
+	bodies.Put(&body)
+	p.body, p.err = nil, err
+	close(p.done)
+}
+
+// fill adds invalidations while the message has at most maxBatch of them and
+// limit bytes. It returns how many it added.
+func (p *parcel) fill(invs []Invalidation, maxBatch, limit int) int {
+	for n := range invs {
+		if p.items == maxBatch {
+			return n
+		}
+		size := len(p.body)
+		p.body = appendItem(p.body, &invs[n], p.cache)
+		if len(p.body) > limit {
+			p.body = p.body[:size]
+			return n
+		}
+		p.items++
+		p.cache = invs[n].Cache
+	}
+	return len(invs)
+}
+
+// payload puts the frame in front of the invalidations.
+func (p *parcel) payload(node string, incarnation, sequence uint64) []byte {
+	frame := appendHeader(make([]byte, 0, frameSize), typeInvalidations, node, incarnation, sequence)
+	frame = binary.AppendUvarint(frame, uint64(p.items))
+	start := frameSize - len(frame)
+	copy(p.body[start:], frame)
+	return p.body[start:]
+}
+
+// add puts the first n of invs, at least one, into the parcel p. While the
+// outbox is full, it waits.
+func (o *outbox) add(ctx context.Context, invs []Invalidation, limit int) (p *parcel, n int, err error) {
+	for {
+		p, n, room, err := o.tryAdd(invs, limit)
+		if room == nil || err != nil {
+			return p, n, err
+		}
+		select {
+		case <-room:
+		case <-ctx.Done():
+			return nil, 0, ctx.Err()
+		}
+	}
+}
+
+// tryAdd returns a channel to wait for when the outbox is full.
+func (o *outbox) tryAdd(invs []Invalidation, limit int) (p *parcel, n int, room <-chan struct{}, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return nil, 0, nil, ErrClosed
+	}
+	free := o.size - o.items
+	if free == 0 {
+		if o.room == nil {
+			o.room = make(chan struct{})
+		}
+		return nil, 0, o.room, nil
+	}
+	p, n = o.fillLocked(invs[:min(free, len(invs))], limit)
+	if n == 0 {
+		return nil, 0, nil, fmt.Errorf("%w: more bytes than the transport carries", ErrInvalid)
+	}
+	o.items += n
+	return p, n, nil, nil
+}
+
+func (o *outbox) fillLocked(invs []Invalidation, limit int) (*parcel, int) {
+	if last := len(o.queue) - 1; last >= 0 {
+		if n := o.queue[last].fill(invs, o.maxBatch, limit); n > 0 {
+			return o.queue[last], n
+		}
+	}
+	p := newParcel()
+	n := p.fill(invs, o.maxBatch, limit)
+	if n > 0 {
+		o.queue = append(o.queue, p)
+	}
+	return p, n
+}
+
+// take returns the oldest parcel, nil if there is none, and whether there are
+// more.
+func (o *outbox) take() (p *parcel, more bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.queue) == 0 {
+		return nil, false
+	}
+	p = o.queue[0]
+	o.queue = slices.Delete(o.queue, 0, 1)
+	o.items -= p.items
+	o.makeRoomLocked()
+	return p, len(o.queue) > 0
+}
+
+func (o *outbox) makeRoomLocked() {
+	if o.room != nil {
+		close(o.room)
+		o.room = nil
+	}
+}
+
+// close refuses what waits and what comes.
+func (o *outbox) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closed = true
+	for _, p := range o.queue {
+		p.finish(ErrClosed)
+	}
+	o.queue = nil
+	o.makeRoomLocked()
+}

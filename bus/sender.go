@@ -1,0 +1,69 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// send sends what is in the outbox and the heartbeats, one message at a time:
+// so a heartbeat never names a message that was sent after it.
+func (b *Bus) send() {
+	ticker := time.NewTicker(b.opts.HeartbeatInterval)
+	defer ticker.Stop()
+	var sequence uint64
+	for {
+		select {
+		case <-b.ctx.Done():
+			return
+		case <-ticker.C:
+			b.sendHeartbeat(sequence)
+		case <-b.beat:
+			b.sendHeartbeat(sequence)
+		case <-b.wake:
+			sequence = b.sendNext(sequence)
+		}
+	}
+}
+
+// sendNext sends one message, if one waits. A failed message uses up its
+// sequence number, which lets the others see that one is missing.
+func (b *Bus) sendNext(sequence uint64) uint64 {
+	p, more := b.outbox.take()
+	if p == nil {
+		return sequence
+	}
+	if more {
+		signal(b.wake)
+	}
+	sequence++
+	err := b.transmit(p.payload(b.opts.Node, b.incarnation, sequence))
+	if err != nil {
+		b.publishErrors.Add(1)
+	} else {
+		b.published.Add(1)
+		b.publishedKeys.Add(uint64(p.items))
+	}
+	p.finish(err)
+	return sequence
+}
+
+// sendHeartbeat ignores the error: a heartbeat that was not sent does not come
+// back, and that is noticed.
+func (b *Bus) sendHeartbeat(sequence uint64) {
+	payload := make([]byte, 0, frameSize+8)
+	_ = b.transmit(appendHeartbeat(payload, b.opts.Node, b.incarnation, sequence, b.now()))
+}
+
+func (b *Bus) transmit(payload []byte) error {
+	ctx, cancel := context.WithTimeout(b.ctx, b.opts.PublishTimeout)
+	defer cancel()
+	err := b.transport.Publish(ctx, payload)
+	switch {
+	case err == nil:
+		return nil
+	case b.ctx.Err() != nil:
+		return ErrClosed
+	}
+	return fmt.Errorf("bus: publish: %w", err)
+}

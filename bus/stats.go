@@ -1,0 +1,62 @@
+package bus
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Stats is what a [Bus] did since it was made.
+type Stats struct {
+	// Published counts messages that the server took, PublishedKeys the
+	// invalidations in them, and PublishErrors messages that failed. None
+	// counts heartbeats.
+	Published, PublishedKeys, PublishErrors uint64
+
+	// Received counts messages, ReceivedKeys the invalidations in them. Own
+	// and Text are those of Received that this Bus published and that came in
+	// the plain-text form. Heartbeats are counted apart.
+	Received, ReceivedKeys, Own, Text, Heartbeats uint64
+
+	// Malformed counts payloads that are not messages, or damaged ones. Newer
+	// counts messages that a newer version of this package must have sent.
+	Malformed, Newer uint64
+
+	// Gaps counts how often continuity was lost, Panics those of the handler.
+	Gaps, Panics uint64
+
+	// Connected says that the subscription is confirmed: it is what the latest
+	// of Handler.Ready and Handler.Gap said.
+	Connected bool
+
+	// RoundTrip is how long the latest own heartbeat took to come back.
+	RoundTrip time.Duration
+}
+
+// counters are the living form of Stats.
+type counters struct {
+	published, publishedKeys, publishErrors       atomic.Uint64
+	received, receivedKeys, own, text, heartbeats atomic.Uint64
+	malformed, newer, gaps, panics                atomic.Uint64
+	connected                                     atomic.Bool
+	roundTrip                                     atomic.Int64
+}
+
+// Stats returns a snapshot. Its numbers are read one after the other.
+func (b *Bus) Stats() Stats {
+	return Stats{
+		Published:     b.published.Load(),
+		PublishedKeys: b.publishedKeys.Load(),
+		PublishErrors: b.publishErrors.Load(),
+		Received:      b.received.Load(),
+		ReceivedKeys:  b.receivedKeys.Load(),
+		Own:           b.own.Load(),
+		Text:          b.text.Load(),
+		Heartbeats:    b.heartbeats.Load(),
+		Malformed:     b.malformed.Load(),
+		Newer:         b.newer.Load(),
+		Gaps:          b.gaps.Load(),
+		Panics:        b.panics.Load(),
+		Connected:     b.connected.Load(),
+		RoundTrip:     time.Duration(b.roundTrip.Load()),
+	}
+}

@@ -1,0 +1,237 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"runtime/debug"
+	"time"
+)
+
+// Handler is what a subscriber does with what it hears. Its functions are
+// called one at a time, in order, and should return soon: while one runs,
+// nothing else is received. A panic in one is recovered and counts as a gap.
+type Handler struct {
+	// Apply is called for each message that has invalidations. The message may
+	// be used only during the call. Its strings share one piece of memory;
+	// clone what is kept for long.
+	Apply func(Message)
+
+	// Gap is called once when continuity is lost: messages may have been
+	// missed, and may be until Ready is called. It is also called when the
+	// first subscription cannot be made.
+	Gap func(reason error)
+
+	// Ready is called when the subscription stands, at first and after every
+	// Gap: every message published from here on will be applied, or there will
+	// be a Gap. Nil means that nobody wants to know.
+	Ready func()
+}
+
+// Pauses between subscriptions: each is twice as long as the one before, up to
+// the longest, and cut by up to one half at random, so that the nodes do not
+// all come back at once.
+const (
+	firstPause   = 50 * time.Millisecond
+	longestPause = 2 * time.Second
+)
+
+type state uint8
+
+const (
+	starting  state = iota
+	confirmed       // an own heartbeat came back since the latest loss
+	lost
+)
+
+// subscription receives for one handler. Its fields belong to the goroutine
+// that runs it, except those set once.
+type subscription struct {
+	bus     *Bus
+	handler Handler
+	cancel  context.CancelFunc
+	done    chan struct{} // closed when run returned
+
+	frame frame
+	state state
+	since int64 // only heartbeats sent from this moment on confirm anything
+	heard int64 // when the newest heartbeat that came back was sent
+
+	// watchdog cancels the receiving when heartbeats do not come back.
+	watchdog *time.Timer
+}
+
+func newSubscription(b *Bus, h Handler) *subscription {
+	ctx, cancel := context.WithCancel(b.ctx)
+	s := &subscription{bus: b, handler: h, cancel: cancel, done: make(chan struct{})}
+	go s.run(ctx) // ends with ctx; stop waits
+	return s
+}
+
+func (s *subscription) stop() {
+	s.cancel()
+	<-s.done
+}
+
+func (s *subscription) run(ctx context.Context) {
+	defer close(s.done)
+	defer s.bus.connected.Store(false)
+	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+		err := s.receive(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if s.state == confirmed {
+			pause = firstPause
+		}
+		s.lose(err)
+		select {
+		case <-time.After(pause/2 + rand.N(pause/2)):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// receive makes one subscription and returns why it ended. Cancelling is what
+// heals a connection that is dead without saying so.
+func (s *subscription) receive(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	s.since, s.heard = math.MaxInt64, 0
+	s.watchdog = time.AfterFunc(s.bus.opts.HeartbeatTimeout, func() { cancel(errSilent) })
+	defer s.watchdog.Stop()
+
+	err := s.bus.transport.Receive(ctx, Sink{Ready: s.subscribed, Deliver: s.deliver, Gap: s.lose})
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err == nil {
+		return errNoReason
+	}
+	return err
+}
+
+// subscribed does not believe the server yet, but has it prove what it said.
+func (s *subscription) subscribed() {
+	s.since = s.bus.now()
+	signal(s.bus.beat)
+}
+
+func (s *subscription) deliver(payload []byte) {
+	if isText(payload) {
+		s.deliverText(payload)
+		return
+	}
+	err := s.frame.decode(payload)
+	if err == nil {
+		s.accept()
+		return
+	}
+	if err == errUnreadable {
+		s.bus.newer.Add(1)
+	} else {
+		s.bus.malformed.Add(1)
+	}
+	s.acceptPart(payload, err)
+}
+
+func (s *subscription) deliverText(payload []byte) {
+	if s.frame.decodeText(payload) != nil {
+		s.bus.malformed.Add(1)
+		return
+	}
+	s.bus.text.Add(1)
+	s.accept()
+}
+
+// acceptPart passes on what could be read of a message. What claims to be a
+// message of this package may have been news, unless it is a heartbeat.
+func (s *subscription) acceptPart(payload []byte, reason error) {
+	if s.frame.heartbeat || len(payload) == 0 || payload[0] != magic {
+		return
+	}
+	if len(s.frame.message.Invalidations) > 0 {
+		s.accept()
+	}
+	s.lose(reason)
+}
+
+func (s *subscription) accept() {
+	m := &s.frame.message
+	m.Own = m.Incarnation == s.bus.incarnation
+	if s.frame.heartbeat {
+		s.bus.heartbeats.Add(1)
+		if m.Own {
+			s.heartbeat(s.frame.sent)
+		}
+		return
+	}
+	s.bus.received.Add(1)
+	s.bus.receivedKeys.Add(uint64(len(m.Invalidations)))
+	if m.Own {
+		s.bus.own.Add(1)
+	}
+	if len(m.Invalidations) > 0 {
+		s.apply(*m)
+	}
+}
+
+func (s *subscription) apply(m Message) {
+	defer s.recovered()
+	s.handler.Apply(m)
+}
+
+// heartbeat takes in that an own heartbeat came back. Late and repeated ones
+// prove nothing about now.
+func (s *subscription) heartbeat(sent int64) {
+	age := s.bus.now() - sent
+	if sent < s.heard || age < 0 {
+		return
+	}
+	s.heard = sent
+	s.bus.roundTrip.Store(age)
+	if left := s.bus.opts.HeartbeatTimeout - time.Duration(age); left > 0 {
+		s.watchdog.Reset(left)
+	}
+	if s.state != confirmed && sent >= s.since {
+		s.confirm()
+	}
+}
+
+func (s *subscription) confirm() {
+	s.state = confirmed
+	s.bus.connected.Store(true)
+	if s.handler.Ready != nil {
+		defer s.recovered()
+		s.handler.Ready()
+	}
+}
+
+// lose takes in that messages may have been missed. Until the subscription is
+// confirmed again, all further losses are the same one to the handler.
+func (s *subscription) lose(reason error) {
+	s.since = max(s.since, s.bus.now())
+	if s.state == lost {
+		return
+	}
+	s.state = lost
+	s.bus.connected.Store(false)
+	s.bus.gaps.Add(1)
+	s.bus.opts.Logger.Warn("bus: messages may have been missed", "reason", reason)
+	defer s.recovered()
+	s.handler.Gap(reason)
+}
+
+// recovered is deferred around the handler. What the handler was doing is
+// undone, so it has missed something.
+func (s *subscription) recovered() {
+	p := recover()
+	if p == nil {
+		return
+	}
+	s.bus.panics.Add(1)
+	s.bus.opts.Logger.Error("bus: handler panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	s.lose(fmt.Errorf("bus: handler panicked: %v", p))
+}

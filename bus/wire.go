@@ -1,0 +1,244 @@
+package bus
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+)
+
+// Layout of a message, all numbers big endian. A string is its length as
+// uvarint, then its bytes.
+//
+//	 0  1  0xF8, which never occurs in UTF-8
+//	 1  1  format version, 1
+//	 2  1  type: 1 invalidations, 2 heartbeat
+//	 3  1  flags: bit 0 says that an extension follows the node
+//	 4  8  incarnation
+//	12  8  sequence: of this message, or for a heartbeat of the latest message
+//	       sent before it; 0 in a message that a store announces
+//	20     node, a string
+//	       extension, a string that readers skip
+//
+// A heartbeat goes on with 8 bytes that only its sender understands: when it
+// was sent, on the sender's own clock. Invalidations go on with their number as
+// uvarint, then for each
+//
+//	 0  1  op
+//	 1  8  revision: epoch
+//	 9  8  revision: number
+//	17     cache, a string; the empty one is that of the invalidation before
+//	       key, a string; empty for clear
+//
+// The first three bytes keep their meaning in all versions, so that a heartbeat
+// of a newer version is known to carry no news.
+const (
+	magic   = 0xF8
+	version = 1
+
+	typeInvalidations = 1
+	typeHeartbeat     = 2
+
+	flagExtension = 1
+
+	maxNodeSize  = 64
+	maxCacheSize = 255
+	maxKeySize   = 1024
+	maxPayload   = 64 << 10
+
+	fixedHeaderSize = 20
+	minItemSize     = 1 + 16 + 1 + 1
+
+	// frameSize is the most that comes before the first invalidation: the
+	// header, the node and the number of invalidations.
+	frameSize = fixedHeaderSize + 1 + maxNodeSize + 3
+)
+
+func (i *Invalidation) check() error {
+	switch {
+	case i.Op < OpSet || i.Op > OpClear:
+		return fmt.Errorf("%w: unknown operation %d", ErrInvalid, i.Op)
+	case i.Cache == "" || len(i.Cache) > maxCacheSize:
+		return fmt.Errorf("%w: cache name of %d bytes", ErrInvalid, len(i.Cache))
+	case (i.Key == "") != (i.Op == OpClear) || len(i.Key) > maxKeySize:
+		return fmt.Errorf("%w: key of %d bytes", ErrInvalid, len(i.Key))
+	}
+	return nil
+}
+
+func appendString(dst []byte, s string) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(s)))
+	return append(dst, s...)
+}
+
+func appendHeader(dst []byte, kind byte, node string, incarnation, sequence uint64) []byte {
+	dst = append(dst, magic, version, kind, 0)
+	dst = binary.BigEndian.AppendUint64(dst, incarnation)
+	dst = binary.BigEndian.AppendUint64(dst, sequence)
+	return appendString(dst, node)
+}
+
+// appendItem appends inv. The invalidation before it, if any, is of cache
+// previous.
+func appendItem(dst []byte, inv *Invalidation, previous string) []byte {
+	dst = append(dst, byte(inv.Op))
+	dst = binary.BigEndian.AppendUint64(dst, inv.Epoch)
+	dst = binary.BigEndian.AppendUint64(dst, inv.Revision)
+	if inv.Cache == previous {
+		dst = append(dst, 0)
+	} else {
+		dst = appendString(dst, inv.Cache)
+	}
+	return appendString(dst, inv.Key)
+}
+
+func appendHeartbeat(dst []byte, node string, incarnation, sequence uint64, sent int64) []byte {
+	dst = appendHeader(dst, typeHeartbeat, node, incarnation, sequence)
+	return binary.BigEndian.AppendUint64(dst, uint64(sent))
+}
+
+// frame is a decoded message. The strings in it share one piece of memory.
+type frame struct {
+	message   Message
+	heartbeat bool
+	sent      int64 // of a heartbeat
+}
+
+// decode decodes payload into f, whose slice it uses again. The error is
+// errUnreadable for a newer format and errDamaged for any other fault; f then
+// holds what could be read, which of a damaged message is nothing.
+func (f *frame) decode(payload []byte) error {
+	err := f.read(payload)
+	if err == errDamaged {
+		f.reset()
+	}
+	return err
+}
+
+func (f *frame) reset() {
+	*f = frame{message: Message{Invalidations: f.message.Invalidations[:0]}}
+}
+
+func (f *frame) read(payload []byte) error {
+	f.reset()
+	if len(payload) > maxPayload || len(payload) < 3 || payload[0] != magic {
+		return errDamaged
+	}
+	f.heartbeat = payload[2] == typeHeartbeat
+	if payload[1] > version || payload[2] > typeHeartbeat {
+		return errUnreadable
+	}
+	if payload[1] != version || payload[2] == 0 {
+		return errDamaged
+	}
+	r := reader{data: payload, text: string(payload), at: 3}
+	return f.readBody(&r)
+}
+
+func (f *frame) readBody(r *reader) error {
+	flags := r.byte()
+	f.message.Incarnation = r.uint64()
+	f.message.Sequence = r.uint64()
+	f.message.Node = r.string(maxNodeSize)
+	if flags&flagExtension != 0 {
+		r.string(maxPayload)
+	}
+	if flags&^flagExtension != 0 {
+		return errUnreadable
+	}
+	if f.heartbeat {
+		f.sent = int64(r.uint64())
+		return r.end()
+	}
+	return f.readItems(r)
+}
+
+func (f *frame) readItems(r *reader) error {
+	count := r.uvarint((len(r.data) - r.at) / minItemSize)
+	skipped, cache := false, ""
+	for range count {
+		inv := Invalidation{Op: Op(r.byte()), Epoch: r.uint64(), Revision: r.uint64()}
+		if name := r.string(maxCacheSize); name != "" {
+			cache = name
+		}
+		inv.Cache, inv.Key = cache, r.string(maxKeySize)
+		switch {
+		case inv.Op > OpClear:
+			skipped = true
+		case inv.check() != nil:
+			return errDamaged
+		default:
+			f.message.Invalidations = append(f.message.Invalidations, inv)
+		}
+	}
+	if err := r.end(); err != nil {
+		return err
+	}
+	if skipped {
+		return errUnreadable
+	}
+	return nil
+}
+
+// reader reads the parts of a message. After a fault it returns zero values,
+// and end an error.
+type reader struct {
+	data   []byte
+	text   string // the same bytes, for strings to be cut from
+	at     int
+	faulty bool
+}
+
+// take moves on by n bytes and returns where they begin.
+func (r *reader) take(n int) (start int, ok bool) {
+	if r.faulty || n > len(r.data)-r.at {
+		r.faulty = true
+		return 0, false
+	}
+	start = r.at
+	r.at += n
+	return start, true
+}
+
+func (r *reader) byte() byte {
+	start, ok := r.take(1)
+	if !ok {
+		return 0
+	}
+	return r.data[start]
+}
+
+func (r *reader) uint64() uint64 {
+	start, ok := r.take(8)
+	if !ok {
+		return 0
+	}
+	return binary.BigEndian.Uint64(r.data[start:])
+}
+
+// uvarint reads a number of at most limit.
+func (r *reader) uvarint(limit int) int {
+	n, size := binary.Uvarint(r.data[min(r.at, len(r.data)):])
+	if size <= 0 || n > math.MaxInt32 || int(n) > limit {
+		r.faulty = true
+		return 0
+	}
+	r.take(size)
+	return int(n)
+}
+
+// string reads a string of at most limit bytes.
+func (r *reader) string(limit int) string {
+	n := r.uvarint(limit)
+	start, ok := r.take(n)
+	if !ok {
+		return ""
+	}
+	return r.text[start : start+n]
+}
+
+func (r *reader) end() error {
+	if r.faulty || r.at != len(r.data) {
+		return errDamaged
+	}
+	return nil
+}
