@@ -1,0 +1,85 @@
+# What there is to do with this repository. `make` lists it.
+
+SHELL       := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# Every directory with a go.mod, the library first.
+MODULES := $(sort $(patsubst %/,%,$(dir $(shell find . -name go.mod -not -path './.*/*'))))
+
+# The packages of the library, without examples.
+LIBRARY = $(shell go list ./nearcache/... ./bus/... ./shared/... | paste -sd, -)
+
+GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+TESTFLAGS ?= -race -shuffle=on
+FUZZTIME  ?= 30s
+BENCH     ?= .
+COUNT     ?= 1
+
+.PHONY: help
+help: ## List these commands.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## Run three nodes in one program; needs no server.
+	@go run ./examples/quickstart
+
+.PHONY: fleet
+fleet: deps ## Run the user service as several processes on real servers.
+	@go -C examples/userservice run . -fleet
+
+.PHONY: test
+test: deps ## Run every test of every module on real servers.
+	@for module in $(MODULES); do go -C $$module vet ./...; done
+	@go -C integration run ./testall -flags '$(TESTFLAGS)' $(abspath $(MODULES))
+
+.PHONY: check
+check: ## Do what a change must pass: tidy, fixed, formatted, linted, tested.
+	@for module in $(MODULES); do go -C $$module mod tidy -diff; done
+	@for module in $(MODULES); do \
+		if ! go -C $$module fix -diff ./...; then \
+			echo "run: go -C $$module fix ./..." >&2; exit 1; \
+		fi; \
+	done
+	@$(MAKE) --no-print-directory lint test
+
+.PHONY: lint
+lint: ## Report what the linters and formatters find.
+	@for module in $(MODULES); do echo "lint $$module"; (cd $$module && $(GOLANGCI_LINT) run ./...); done
+
+.PHONY: fmt
+fmt: ## Format all source files.
+	@for module in $(MODULES); do (cd $$module && $(GOLANGCI_LINT) fmt ./...); done
+
+.PHONY: tidy
+tidy: ## Bring every go.mod in line with the source files.
+	@for module in $(MODULES); do go -C $$module mod tidy; done
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME (30s).
+	@grep -rHoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed -E 's|/[^/]*:func | |' | \
+	while read -r dir target; do \
+		echo "fuzz $$dir $$target"; \
+		go -C $$dir test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) . < /dev/null; \
+	done
+
+.PHONY: bench
+bench: deps ## Run benchmarks that match BENCH (all), COUNT times (1).
+	@for module in $(MODULES); do \
+		go -C $$module test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./...; \
+	done
+
+.PHONY: cover
+cover: deps ## Measure how much of the library the tests of all modules cover.
+	@rm -rf .cover && mkdir .cover
+	@for module in . integration; do \
+		go -C $$module test -covermode=atomic -coverpkg=$(LIBRARY) ./... \
+			-args -test.gocoverdir=$(CURDIR)/.cover > .cover/output || { cat .cover/output; exit 1; }; \
+	done
+	@go tool covdata textfmt -i=.cover -o=cover.out
+	@go tool cover -func=cover.out | tail -n 1
+
+.PHONY: deps
+deps: ## Install the servers that tests need (as root on Debian or Ubuntu).
+	@.ci/deps

@@ -1,0 +1,65 @@
+// Command testall runs the tests of several modules and says in one closing
+// line how many passed, failed and were skipped. It prints what failing tests
+// printed, and nothing of the others. A skipped test is a failure.
+//
+//	testall [-flags 'flags of go test'] module-directory...
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+)
+
+func main() {
+	flags := flag.String("flags", "", "flags of go test, separated by spaces")
+	flag.Parse()
+	report := newReport(os.Stdout)
+	for _, dir := range flag.Args() {
+		if err := testModule(report, dir, strings.Fields(*flags)); err != nil {
+			report.fail(fmt.Sprintf("%s: %v", dir, err))
+		}
+	}
+	if !report.close() {
+		os.Exit(1)
+	}
+}
+
+// testModule runs the tests of one module. An error of go test that no test
+// accounts for is returned.
+func testModule(report *report, dir string, flags []string) error {
+	cmd := exec.Command("go", append(append([]string{"test", "-json"}, flags...), "./...")...)
+	cmd.Dir, cmd.Stderr = dir, os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	failed := report.failed
+	if err := errors.Join(readEvents(report, out), cmd.Wait()); err != nil && report.failed == failed {
+		return err
+	}
+	return nil
+}
+
+func readEvents(report *report, out io.Reader) error {
+	decoder := json.NewDecoder(bufio.NewReader(out))
+	for {
+		var e event
+		if err := decoder.Decode(&e); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			_, _ = io.Copy(io.Discard, out) // go test must not wait for its reader.
+			return err
+		}
+		report.add(e)
+	}
+}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// event is one line of go test -json.
+type event struct {
+	Action     string
+	Package    string
+	ImportPath string // of a package that does not build
+	Test       string // empty for the package as a whole
+	Output     string
+	Elapsed    float64
+}
+
+// report counts results and keeps what tests print until they pass.
+type report struct {
+	out                     io.Writer
+	passed, failed, skipped int
+	pending                 map[string]*packageRun
+	builds                  map[string]*strings.Builder // output of failed builds
+}
+
+// packageRun is what is known of a package whose tests still run.
+type packageRun struct {
+	failed int
+	output map[string]*strings.Builder // by test, "" for the package
+}
+
+func newReport(out io.Writer) *report {
+	return &report{
+		out:     out,
+		pending: make(map[string]*packageRun),
+		builds:  make(map[string]*strings.Builder),
+	}
+}
+
+func (r *report) add(e event) {
+	switch {
+	case e.Action == "build-output":
+		appendTo(r.builds, e.ImportPath, e.Output)
+	case e.Action == "build-fail":
+		r.print(r.builds, e.ImportPath)
+	case e.Action == "output":
+		if !chatter(e.Output) {
+			appendTo(r.run(e.Package).output, e.Test, e.Output)
+		}
+	case e.Test != "":
+		r.endTest(e)
+	default:
+		r.endPackage(e)
+	}
+}
+
+func (r *report) endTest(e event) {
+	run := r.run(e.Package)
+	switch e.Action {
+	case "pass":
+		r.passed++
+		delete(run.output, e.Test)
+	case "skip":
+		r.skipped++
+		r.print(run.output, e.Test)
+	case "fail":
+		r.failed++
+		run.failed++
+		r.print(run.output, e.Test)
+	}
+}
+
+// endPackage takes a package that failed although none of its tests did as one
+// failed test, and shows what it and its unfinished tests printed.
+func (r *report) endPackage(e event) {
+	run := r.run(e.Package)
+	switch e.Action {
+	case "pass":
+		fmt.Fprintf(r.out, "ok    %-60s %6.1fs\n", e.Package, e.Elapsed)
+	case "fail":
+		for _, test := range slices.Sorted(maps.Keys(run.output)) {
+			r.print(run.output, test)
+		}
+		if run.failed == 0 {
+			r.failed++
+		}
+		fmt.Fprintf(r.out, "FAIL  %-60s %6.1fs\n", e.Package, e.Elapsed)
+	case "start":
+		return
+	}
+	delete(r.pending, e.Package)
+}
+
+// fail counts a failure that is none of a single test's.
+func (r *report) fail(reason string) {
+	r.failed++
+	fmt.Fprintf(r.out, "FAIL  %s\n", reason)
+}
+
+// close prints the closing line and reports whether every test passed.
+func (r *report) close() bool {
+	fmt.Fprintf(r.out, "%d passed, %d failed, %d skipped\n", r.passed, r.failed, r.skipped)
+	return r.passed > 0 && r.failed == 0 && r.skipped == 0
+}
+
+func (r *report) run(pkg string) *packageRun {
+	if r.pending[pkg] == nil {
+		r.pending[pkg] = &packageRun{output: make(map[string]*strings.Builder)}
+	}
+	return r.pending[pkg]
+}
+
+func (r *report) print(outputs map[string]*strings.Builder, key string) {
+	if text := outputs[key]; text != nil {
+		fmt.Fprint(r.out, text)
+	}
+	delete(outputs, key)
+}
+
+// chatter reports whether a line of go test says only what the report says too.
+func chatter(line string) bool {
+	return strings.HasPrefix(line, "=== ") || strings.HasPrefix(line, "FAIL\t") || line == "FAIL\n"
+}
+
+func appendTo(outputs map[string]*strings.Builder, key, text string) {
+	if outputs[key] == nil {
+		outputs[key] = &strings.Builder{}
+	}
+	outputs[key].WriteString(text)
+}

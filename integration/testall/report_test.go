@@ -1,0 +1,91 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// runModule writes a module with one package per test file and returns what
+// testing it prints.
+func runModule(t *testing.T, files map[string]string) (ok bool, printed string) {
+	t.Helper()
+	dir := t.TempDir()
+	files["go.mod"] = "module example\n\ngo 1.26.0\n"
+	for name, content := range files {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
+		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
+	}
+	var out strings.Builder
+	report := newReport(&out)
+	if err := testModule(report, dir, []string{"-shuffle=on"}); err != nil {
+		report.fail(err.Error())
+	}
+	return report.close(), out.String()
+}
+
+func testFile(body string) string {
+	return "package p\n\nimport (\n\t\"os\"\n\t\"testing\"\n)\n\nvar _ = os.Exit\n\nvar _ testing.TB\n\n" + body
+}
+
+func lastLine(printed string) string {
+	lines := strings.Split(strings.TrimSpace(printed), "\n")
+	return lines[len(lines)-1]
+}
+
+func TestReport_ClosingLineAndVerdict(t *testing.T) {
+	t.Parallel()
+	const passes = "func TestPass(t *testing.T) { t.Log(\"noise\"); t.Run(\"sub\", func(*testing.T) {}) }\n"
+	for name, c := range map[string]struct {
+		body, closing, shows string
+		ok                   bool
+	}{
+		"all pass": {
+			passes, "2 passed, 0 failed, 0 skipped", "ok    example/p", true,
+		},
+		"a subtest fails": {
+			passes + "func TestFail(t *testing.T) { t.Run(\"sub\", func(t *testing.T) { t.Error(\"boom\") }) }",
+			"2 passed, 2 failed, 0 skipped", "boom", false,
+		},
+		"a test is skipped": {
+			passes + "func TestSkip(t *testing.T) { t.Skip(\"no server\") }",
+			"2 passed, 0 failed, 1 skipped", "no server", false,
+		},
+		"a test panics": {
+			"func TestPanic(*testing.T) { panic(\"boom\") }",
+			"0 passed, 1 failed, 0 skipped", "panic: boom", false,
+		},
+		"the package ends early": {
+			"func TestMain(*testing.M) { os.Exit(3) }",
+			"0 passed, 1 failed, 0 skipped", "exit status 3", false,
+		},
+		"the package does not build": {
+			"func TestBuild(*testing.T) { undefined() }",
+			"0 passed, 1 failed, 0 skipped", "undefined: undefined", false,
+		},
+		"there is no test": {
+			"", "0 passed, 0 failed, 0 skipped", "", false,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ok, printed := runModule(t, map[string]string{"p/p_test.go": testFile(c.body)})
+			assert.Equal(t, c.ok, ok)
+			assert.Equal(t, c.closing, lastLine(printed))
+			assert.Contains(t, printed, c.shows)
+			assert.NotContains(t, printed, "noise")
+		})
+	}
+}
+
+func TestReport_CountsAModuleThatCannotBeLoaded(t *testing.T) {
+	t.Parallel()
+	ok, printed := runModule(t, map[string]string{"p/p.go": "package p\n\nimport _ \"example/missing\"\n"})
+	assert.False(t, ok)
+	assert.Equal(t, "0 passed, 1 failed, 0 skipped", lastLine(printed))
+}
