@@ -1,0 +1,152 @@
+package nearcache
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/nearcache/internal/near"
+	"github.com/nearbus/nearbus/shared"
+)
+
+// Cache is a named, typed view over a [Node]. It is safe for use by many
+// goroutines. Values that come from the near tier are shared by all callers,
+// who must not change what they point to.
+type Cache[V any] struct {
+	node  *Node
+	name  string
+	opts  Options[V]
+	space *near.Space
+
+	flights flights[V]
+	clock   cacheClock
+	owes    atomic.Bool // a Clear in the shared tier, see repeat
+
+	counters
+}
+
+// New returns the cache of this name on node. Caches of one name on the nodes
+// of a fleet are one cache; they must have one type and should have one set of
+// options. A node has one cache of a name.
+func New[V any](node *Node, name string, opts Options[V]) (*Cache[V], error) {
+	if node == nil {
+		return nil, fmt.Errorf("nearcache: New %q: the node is nil", name)
+	}
+	if err := checkName(name); err != nil {
+		return nil, err
+	}
+	if err := opts.validate(); err != nil {
+		return nil, err
+	}
+	opts = opts.withDefaults(node.bus != nil)
+	if err := opts.validate(); err != nil {
+		return nil, err
+	}
+	c := &Cache[V]{node: node, name: name, opts: opts, space: node.near.Space()}
+	c.flights.init()
+	if err := node.join(name, c); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// entry is what the near tier holds.
+type entry[V any] struct {
+	near.Entry
+	value V
+}
+
+// touchEvery is the sampling of accesses for the policy of the near tier.
+const touchEvery = 16
+
+// hit returns the value that the near tier may serve. This is the hot path: a
+// hash, a look into the index, a counter.
+func (c *Cache[V]) hit(key string, hash uint64) (v V, ok bool) {
+	e := c.space.Find(key, hash)
+	dice := rand.Uint32()
+	if dice%touchEvery == 0 {
+		c.node.near.Touch(hash)
+	}
+	if e == nil {
+		return v, false
+	}
+	c.hits.add(dice / touchEvery)
+	return e.Self.(*entry[V]).value, true
+}
+
+// storeKey is the name of a key in the shared tier. Names of caches have no
+// colon in them.
+func (c *Cache[V]) storeKey(key string) string { return c.name + ":" + key }
+
+// check refuses what no tier takes, and everything after Close.
+func (c *Cache[V]) check(keys ...string) error {
+	if c.node.ctx.Err() != nil {
+		return ErrClosed
+	}
+	for _, key := range keys {
+		if limit := shared.MaxKeySize - len(c.name) - 1; key == "" || len(key) > limit {
+			return fmt.Errorf("%w: %d bytes, want 1 to %d", ErrInvalidKey, len(key), limit)
+		}
+	}
+	return nil
+}
+
+// newEntry makes the near entry of a value. size is the length of the encoded
+// value.
+func (c *Cache[V]) newEntry(key string, v V, size int, stamp uint64, rev shared.Revision) *entry[V] {
+	cost := int64(size)
+	if c.opts.Cost != nil {
+		cost = max(0, c.opts.Cost(v))
+	}
+	e := &entry[V]{value: v}
+	e.Self, e.Stamp, e.Epoch, e.Revision = e, stamp, rev.Epoch, rev.Number
+	e.Cost = cost + int64(len(key)) + near.Overhead
+	return e
+}
+
+// nearLife shortens the near lifetime where this node may be missing news.
+func (c *Cache[V]) nearLife(life time.Duration) time.Duration {
+	if c.node.cut.Load() {
+		return min(life, c.node.opts.MaxStaleness)
+	}
+	return life
+}
+
+// apply applies one invalidation of another node, or the echo of an own write.
+// It runs on the goroutine of the bus.
+func (c *Cache[V]) apply(m *bus.Message, inv *bus.Invalidation) {
+	if m.Text {
+		defer c.repeatLater(inv)
+	}
+	if inv.Op == bus.OpClear {
+		if !m.Own || c.clock.behind(inv.Revision) {
+			c.clock.raise(inv.Revision)
+			c.space.Clear()
+		}
+		return
+	}
+	news := near.News{Epoch: inv.Epoch, Revision: inv.Revision, Own: m.Own}
+	c.space.Apply(inv.Key, c.space.Hash(inv.Key), news)
+}
+
+// repeatLater makes news that came as plain text true in the shared tier as
+// well. When the worker is far behind, the whole cache is cleared.
+func (c *Cache[V]) repeatLater(inv *bus.Invalidation) {
+	if c.node.tier == nil {
+		return
+	}
+	if !c.node.assign(chore{cache: c, op: inv.Op, key: strings.Clone(inv.Key)}) {
+		c.owes.Store(true)
+	}
+}
+
+func (c *Cache[V]) repeat(ctx context.Context, ch chore) error {
+	if ch.op == bus.OpClear || c.owes.Swap(false) {
+		return c.Clear(ctx)
+	}
+	return c.drop(ctx, ch.op, []string{ch.key}, false)
+}

@@ -1,0 +1,123 @@
+package nearcache
+
+import (
+	"context"
+	"sync"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+// cacheClock is what this node knows of the clock of a cache: a number in the
+// shared tier that every Clear raises. A record carries the clock as its
+// writer knew it before the write or load began, and is dead once the clock
+// has passed it.
+type cacheClock struct {
+	mu     sync.Mutex // protects the fields below
+	value  uint64     // highest heard
+	known  bool       // value was read since the last gap
+	forgot uint64     // number of gaps
+}
+
+// get returns the clock and whether it can be relied on. The number of gaps is
+// for learn.
+func (k *cacheClock) get() (value uint64, known bool, gaps uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.value, k.known, k.forgot
+}
+
+// learn takes in the clock read from the shared tier, by a read that began
+// when there had been this many gaps.
+func (k *cacheClock) learn(value, gaps uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.value = max(k.value, value)
+	k.known = k.known || gaps == k.forgot
+}
+
+// raise takes in the clock that a Clear announced.
+func (k *cacheClock) raise(value uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.value = max(k.value, value)
+}
+
+func (k *cacheClock) behind(value uint64) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.value < value
+}
+
+// forget is for gaps: a Clear may have been missed.
+func (k *cacheClock) forget() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.known = false
+	k.forgot++
+}
+
+func (c *Cache[V]) forgetClock() { c.clock.forget() }
+
+// clockKey is where the clock is kept. Names of caches have no exclamation
+// mark in them, and keys have a colon after the name.
+func (c *Cache[V]) clockKey() string { return c.name + "!clock" }
+
+// knownClock returns the clock, reading it first if need be. A write must know
+// it: a record with too low a clock is dead on arrival.
+func (c *Cache[V]) knownClock(ctx context.Context) (uint64, error) {
+	value, known, _ := c.clock.get()
+	if known {
+		return value, nil
+	}
+	if _, err := c.readRecords(ctx, nil); err != nil {
+		return 0, err
+	}
+	value, _, _ = c.clock.get()
+	return value, nil
+}
+
+// readRecords reads the records of keys, and the clock in the same round trip
+// if it is not known.
+func (c *Cache[V]) readRecords(ctx context.Context, keys []string) ([]shared.Found, error) {
+	_, known, gaps := c.clock.get()
+	names := make([]string, len(keys), len(keys)+1)
+	for i, key := range keys {
+		names[i] = c.storeKey(key)
+	}
+	if !known {
+		names = append(names, c.clockKey())
+	}
+	found, err := c.node.tier.Read(ctx, names)
+	if err != nil {
+		return nil, err
+	}
+	if !known {
+		c.learnClock(ctx, found[len(keys)], gaps)
+	}
+	return found[:len(keys)], nil
+}
+
+// learnClock takes in what was found under the clock's key. If the shared tier
+// lost the clock or fell behind, it is set to what this node knows, so that
+// nodes do not take each other's records for dead.
+func (c *Cache[V]) learnClock(ctx context.Context, f shared.Found, gaps uint64) {
+	var value uint64
+	if f.Err == nil && f.Kind == shared.KindWatermark {
+		value = f.Revision.Number
+	}
+	if known, _, _ := c.clock.get(); known > value {
+		r := c.advanceClock(ctx, known)
+		if r.Err != nil {
+			return
+		}
+		value = r.Revision.Number
+	}
+	c.clock.learn(value, gaps)
+}
+
+// advanceClock raises the clock in the shared tier, to floor at least.
+func (c *Cache[V]) advanceClock(ctx context.Context, floor uint64) shared.Receipt {
+	return c.node.tier.Write(ctx, []shared.Put{{
+		Key: c.clockKey(), Record: shared.Record{Kind: shared.KindWatermark}, Floor: floor,
+	}})[0]
+}

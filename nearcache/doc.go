@@ -1,0 +1,54 @@
+// Package nearcache lets every server of a fleet answer hot reads from its own
+// memory, and keeps those memories in agreement.
+//
+// A [Node], one in each process, holds the near tier. A [Cache] is a named,
+// typed view over it. Behind the near tier stands the shared tier
+// ([shared.Tier]: Redis, Memcached or memory), and behind that the source: the
+// loader that callers pass to [Cache.Fetch]. What one node writes is announced
+// on the bus ([bus.Bus]: Redis pub/sub, NATS or memory), and every other node
+// drops its copy.
+//
+// # What it promises
+//
+// Read your writes: after [Cache.Set], [Cache.Delete], [Cache.Invalidate] or
+// [Cache.Clear] returned nil, the same node never again returns the older
+// value, from any tier or from a load that began before.
+//
+// Monotonic reads: on one node, a read that starts after another returned never
+// returns an older revision of that key.
+//
+// Prompt: with a healthy bus, other nodes have dropped the old value one bus
+// hop after the write.
+//
+// No stale fill: a load that began before a write leaves its value neither in
+// the shared tier nor on the writer's node, and on other nodes not past the
+// moment they hear of the write.
+//
+// One load: of all callers in the fleet who miss a key, one loads it; the
+// others wait for it, for one lease time at most.
+//
+// Degrade: with the shared tier down, Fetch goes to the source, once for each
+// key and node at a time. Whatever is lost on the bus while it cannot be heard
+// is answered by a flush when the loss is noticed: a heartbeat that does not
+// come back for [bus.Options.HeartbeatTimeout] counts as a loss.
+//
+// # What it does not promise
+//
+// A message that the bus loses without a trace, while heartbeats still come
+// back, leaves its key stale on the nodes that missed it, until the near TTL.
+// Two nodes that change the source and the cache at the same time may do so in
+// different orders: Invalidate has no such race, Set has.
+//
+// # Modes
+//
+// With a shared tier and a bus, write through with [Cache.Set], or change the
+// source and call [Cache.Invalidate] (cache-aside); loads are leased and
+// fenced either way. With a nil bus, nothing is announced, and an answer is as
+// old as [Options.NearTTL] at most. With a nil shared tier, each node loads for
+// itself, Set keeps its value on this node and makes the others drop theirs.
+//
+// # Values are shared
+//
+// The near tier hands the same decoded value to every caller. A value that
+// holds pointers, slices or maps must not be changed by those who got it.
+package nearcache

@@ -1,0 +1,22 @@
+package nearcache
+
+import (
+	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/shared"
+)
+
+// Faults switches mechanisms off.
+type Faults struct {
+	IgnoreMarks    bool // install values whatever was invalidated while they were loaded
+	TrustOwnWrites bool // install own writes whatever came between send and answer
+	JoinAny        bool // join loads that began before an invalidation
+	NoLeases       bool // load and store without a lease
+}
+
+// NewBrokenNode is NewNode without the mechanisms that are switched off.
+func NewBrokenNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off Faults) (*Node, error) {
+	return newNode(tier, b, opts, faults{
+		ignoreMarks: off.IgnoreMarks, trustOwnWrites: off.TrustOwnWrites,
+		joinAny: off.JoinAny, noLeases: off.NoLeases,
+	})
+}

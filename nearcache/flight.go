@@ -1,0 +1,162 @@
+package nearcache
+
+import (
+	"context"
+	"sync"
+)
+
+// flight is one read of the shared tier, and the load after it, for all callers
+// of this node who miss a key at the same time.
+type flight[V any] struct {
+	key   string
+	hash  uint64
+	stamp uint64 // taken before its first byte was requested
+
+	// load is nil for a flight that only reads. A caller with a loader may
+	// add it while the read is under way. Guarded by the shard's lock until
+	// the read is over; then it does not change any more.
+	load loader[V]
+
+	looked  chan struct{} // closed when the read is over
+	over    bool          // looked is closed; for the goroutine that runs the flight
+	landed  bool          // done is closed; likewise
+	found   bool          // the read gave the value; set before looked is closed
+	lookErr error         // likewise
+
+	done  chan struct{} // closed when the flight is over
+	value V             // set before done is closed, and before looked if found
+	err   error         // likewise
+}
+
+// loader is the form of all loaders inside: one key, an Entry.
+type loader[V any] func(ctx context.Context, key string) (Entry[V], error)
+
+// flights are the flights of a cache by key. The invariant that the shard locks
+// protect: a key has at most one flight that a new caller may join, and that
+// flight began after everything that was applied before the caller came.
+//
+// A shard's lock is taken before that of a stripe of the near tier.
+type flights[V any] struct {
+	shards [32]flightShard[V]
+}
+
+type flightShard[V any] struct {
+	mu sync.Mutex // protects m
+	m  map[string]*flight[V]
+}
+
+func (fs *flights[V]) shard(hash uint64) *flightShard[V] {
+	return &fs.shards[hash%uint64(len(fs.shards))]
+}
+
+// removeLocked takes f out, and nobody else's flight.
+func (s *flightShard[V]) removeLocked(f *flight[V]) {
+	if s.m[f.key] == f {
+		delete(s.m, f.key)
+	}
+}
+
+func (fs *flights[V]) init() {
+	for i := range fs.shards {
+		fs.shards[i].m = map[string]*flight[V]{}
+	}
+}
+
+// board returns the flight of the key for a caller who begins now, and whether
+// the caller has to run it. A flight that began before an invalidation is not
+// joined; it goes on for those who wait for it, and the caller starts another.
+// If the value came near meanwhile, board returns nil.
+func (c *Cache[V]) board(key string, hash uint64, load loader[V]) (f *flight[V], run bool) {
+	shard := c.flights.shard(hash)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if f = shard.m[key]; f != nil && (c.node.faults.joinAny || c.space.Valid(hash, f.stamp)) {
+		if f.load == nil {
+			f.load = load
+		}
+		return f, false
+	}
+	stamp := c.node.near.Stamp()
+	if c.space.Find(key, hash) != nil {
+		return nil, false
+	}
+	f = &flight[V]{
+		key: key, hash: hash, stamp: stamp, load: load,
+		looked: make(chan struct{}), done: make(chan struct{}),
+	}
+	shard.m[key] = f
+	return f, true
+}
+
+// endLook ends the read of f with its result, and returns the loader if there
+// is still something to load. Otherwise f takes itself out: nobody can add a
+// loader any more.
+func (c *Cache[V]) endLook(f *flight[V], found bool, err error) loader[V] {
+	shard := c.flights.shard(f.hash)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	f.found, f.lookErr, f.over = found, err, true
+	close(f.looked)
+	if found || f.load == nil {
+		shard.removeLocked(f)
+		return nil
+	}
+	return f.load
+}
+
+// land ends f, whatever became of it; once more does nothing. The value is in
+// the near tier by now, if it may be, so that a caller finds one or the other.
+func (c *Cache[V]) land(f *flight[V]) {
+	if f.landed {
+		return
+	}
+	f.landed = true
+	if !f.over {
+		c.endLook(f, false, f.err)
+	}
+	shard := c.flights.shard(f.hash)
+	shard.mu.Lock()
+	shard.removeLocked(f)
+	shard.mu.Unlock()
+	close(f.done)
+}
+
+// wait waits for f on behalf of one caller, who may leave before it ends. A
+// caller without a loader waits for the read alone.
+func (c *Cache[V]) wait(ctx context.Context, f *flight[V], loads bool) (v V, err error) {
+	until := f.looked
+	if loads {
+		until = f.done
+	}
+	select {
+	case <-until:
+	case <-ctx.Done():
+		return v, ctx.Err()
+	case <-c.node.ctx.Done():
+		return v, ErrClosed
+	}
+	switch {
+	case loads:
+		return f.value, f.err
+	case f.found:
+		return f.value, nil
+	case f.lookErr != nil && !c.opts.ErrorsAsMisses:
+		return v, f.lookErr
+	default:
+		return v, ErrNotFound
+	}
+}
+
+// detached is the context of a flight: it has the values of the caller who
+// began it, and ends with the node.
+type detached struct {
+	context.Context // of the node
+	values          context.Context
+}
+
+func (d detached) Value(key any) any {
+	if v := d.values.Value(key); v != nil {
+		return v
+	}
+	return d.Context.Value(key)
+}

@@ -1,0 +1,302 @@
+package nearcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+// minPause is the first pause of a node that waits for another's load.
+const minPause = time.Millisecond
+
+// source calls the loader of one key.
+func (c *Cache[V]) source(ctx context.Context, f *flight[V], load loader[V]) (entry Entry[V], err error) {
+	entry, err = callSource(ctx, c, 1, func(ctx context.Context) (Entry[V], error) {
+		return load(ctx, f.key)
+	})
+	if err == nil {
+		_, _, err = c.opts.lives(&entry)
+	}
+	return entry, err
+}
+
+// sourceMany calls the loader of several keys.
+func (c *Cache[V]) sourceMany(ctx context.Context, keys []string, load manyLoader[V]) (map[string]V, error) {
+	return callSource(ctx, c, len(keys), func(ctx context.Context) (map[string]V, error) {
+		return load(ctx, keys)
+	})
+}
+
+// callSource calls load within Options.LoadTimeout. A loader that does not
+// heed the end of its context is left behind: its callers are not.
+func callSource[V, R any](ctx context.Context, c *Cache[V], keys int, load func(context.Context) (R, error)) (R, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.opts.LoadTimeout)
+	defer cancel()
+	type answer struct {
+		result R
+		err    error
+	}
+	c.loads.Add(uint64(keys))
+	answers := make(chan answer, 1)
+	go func() { // ends when the loader returns
+		a := answer{err: &PanicError{}} // stands if the loader ends its goroutine
+		defer func() { answers <- a }()
+		var result R
+		err := guard(func() (err error) {
+			result, err = load(ctx)
+			return err
+		})
+		a = answer{result, err}
+	}()
+	var a answer
+	select {
+	case a = <-answers:
+	case <-ctx.Done():
+		a.err = fmt.Errorf("nearcache: cache %q: the loader did not return in time: %w", c.name, ctx.Err())
+	}
+	if a.err != nil {
+		if !errors.Is(a.err, ErrNotFound) {
+			c.loadErrors.Add(uint64(keys))
+		}
+		return *new(R), a.err
+	}
+	return a.result, nil
+}
+
+// loadAlone loads for this node only and keeps the value near for life at most,
+// not at all if life is zero.
+func (c *Cache[V]) loadAlone(ctx context.Context, f *flight[V], load loader[V], life time.Duration) error {
+	if load == nil {
+		return nil
+	}
+	entry, err := c.source(ctx, f, load)
+	if err != nil {
+		return err
+	}
+	f.value = entry.Value
+	if life > 0 {
+		_, near, _ := c.opts.lives(&entry)
+		c.installLoaded(f, entry.Value, min(near, life))
+	}
+	return nil
+}
+
+// installLoaded keeps a value near that has no record. The fence of its stamp
+// holds for it as for any other.
+func (c *Cache[V]) installLoaded(f *flight[V], v V, life time.Duration) {
+	size := 0
+	if c.opts.Cost == nil {
+		data, err := c.encode(v)
+		if err != nil {
+			return
+		}
+		size = len(data)
+	}
+	e := c.newEntry(f.key, v, size, f.stamp, shared.Revision{})
+	c.space.Install(f.key, f.hash, &e.Entry, c.nearLife(life))
+}
+
+// loadDegraded loads while the shared tier is down.
+func (c *Cache[V]) loadDegraded(ctx context.Context, f *flight[V], load loader[V]) error {
+	if load != nil {
+		c.degraded.Add(1)
+	}
+	return c.loadAlone(ctx, f, load, c.node.opts.MaxStaleness)
+}
+
+// loadShared loads under a lease, so that one node of the fleet loads for all.
+// miss is what the read found.
+func (c *Cache[V]) loadShared(ctx context.Context, f *flight[V], load loader[V], miss *shared.Found) error {
+	if load == nil {
+		return nil
+	}
+	if c.node.faults.noLeases {
+		return c.loadUnfenced(ctx, f, load)
+	}
+	if errors.Is(miss.Err, shared.ErrNewerFormat) {
+		return c.loadAlone(ctx, f, load, 0)
+	}
+	token, began := shared.NewNonce(), time.Now()
+	discard := unusable(miss)
+	for time.Since(began) < c.node.tier.LeaseTTL() {
+		clock, _, _ := c.clock.get()
+		status, found, err := c.node.tier.Acquire(ctx, c.storeKey(f.key), token, clock, discard)
+		switch {
+		case err != nil:
+			c.sharedFailed(err)
+			return c.loadDegraded(ctx, f, load)
+		case status == shared.LeaseGranted:
+			return c.loadLeased(ctx, f, load, token, clock)
+		case status == shared.LeaseUnusable:
+			return c.loadAlone(ctx, f, load, 0)
+		case status == shared.LeasePresent:
+			if c.use(f, &found) {
+				return nil
+			}
+			discard = unusable(&found)
+			continue
+		}
+		landed, err := c.await(ctx, f, began)
+		if landed || err != nil {
+			return err
+		}
+	}
+	// Waited for one lease time: whoever holds the lease is slow.
+	c.overdue.Add(1)
+	return c.loadAlone(ctx, f, load, 0)
+}
+
+// unusable returns the header of a record that a lease may replace: one that
+// is there and is not a live value.
+func unusable(found *shared.Found) []byte {
+	if errors.Is(found.Err, shared.ErrNotFound) {
+		return nil
+	}
+	return found.Header
+}
+
+// await waits, with pauses that grow, until the holder of the lease has filled
+// it, in which case f has its value, or the lease is gone, or one lease time
+// has passed since began.
+func (c *Cache[V]) await(ctx context.Context, f *flight[V], began time.Time) (landed bool, err error) {
+	c.waits.Add(1)
+	for {
+		waited := time.Since(began)
+		if waited >= c.node.tier.LeaseTTL() {
+			return false, nil
+		}
+		if err := sleep(ctx, pauseAfter(waited)); err != nil {
+			return false, ErrClosed
+		}
+		found, err := c.readRecords(ctx, []string{f.key})
+		if err != nil {
+			return false, nil // Acquire will meet it
+		}
+		if c.use(f, &found[0]) {
+			return true, nil
+		}
+		if found[0].Kind != shared.KindLease || found[0].Header == nil {
+			return false, nil
+		}
+	}
+}
+
+// pauseAfter returns a pause of a tenth of the time waited at most, jittered
+// downwards so that nodes do not ask in step.
+func pauseAfter(waited time.Duration) time.Duration {
+	p := max(minPause, waited/10)
+	return p - rand.N(p/4)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// loadLeased loads and fills while this node holds the lease.
+func (c *Cache[V]) loadLeased(ctx context.Context, f *flight[V], load loader[V], token, clock uint64) error {
+	stop := c.renew(ctx, f.key, token, clock)
+	entry, err := c.source(ctx, f, load)
+	stop()
+	if err != nil {
+		c.release(ctx, f.key, token)
+		return err
+	}
+	c.fill(ctx, f, &entry, token, clock)
+	return nil
+}
+
+// fill takes a loaded value as the result of f, stores it, and installs it if
+// that was accepted. A value that was refused is not newer than what replaced
+// the lease: if that is a value, it is the result instead.
+func (c *Cache[V]) fill(ctx context.Context, f *flight[V], entry *Entry[V], token, clock uint64) {
+	f.value = entry.Value
+	ttl, near, _ := c.opts.lives(entry)
+	data, err := c.encode(entry.Value)
+	if err != nil {
+		c.release(ctx, f.key, token)
+		return
+	}
+	r := c.node.tier.Fill(ctx, shared.Put{Key: c.storeKey(f.key), TTL: ttl, Record: shared.Record{
+		Kind: shared.KindValue, Codec: c.opts.Codec.ID(), Nonce: token, Clock: clock, Value: data,
+	}})
+	switch {
+	case r.Err == nil:
+		e := c.newEntry(f.key, entry.Value, len(data), f.stamp, r.Revision)
+		c.space.Install(f.key, f.hash, &e.Entry, c.nearLife(near))
+	case errors.Is(r.Err, shared.ErrLeaseLost):
+		c.refused.Add(1)
+		if found, err := c.readRecords(ctx, []string{f.key}); err == nil {
+			c.use(f, &found[0])
+		}
+	case errors.Is(r.Err, shared.ErrTooLarge):
+		c.tooLarge.Add(1)
+		c.release(ctx, f.key, token)
+	default:
+		c.sharedFailed(r.Err)
+	}
+}
+
+// renew renews the lease for as long as the load takes. The stop function
+// waits for a renewal under way: one that came after the end of the load would
+// take a new lease.
+func (c *Cache[V]) renew(ctx context.Context, key string, token, clock uint64) (stop func()) {
+	every := c.node.tier.LeaseTTL() / 3
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	timer := time.AfterFunc(every, func() {
+		defer close(ended)
+		for {
+			status, _, err := c.node.tier.Acquire(ctx, c.storeKey(key), token, clock, nil)
+			if err == nil && status != shared.LeaseGranted || sleep(ctx, every) != nil {
+				return
+			}
+		}
+	})
+	return func() {
+		cancel()
+		if !timer.Stop() {
+			<-ended
+		}
+	}
+}
+
+// release gives a lease back that led to nothing. If that fails, the lease
+// ends by itself.
+func (c *Cache[V]) release(ctx context.Context, key string, token uint64) {
+	if err := c.node.tier.Release(ctx, c.storeKey(key), token); err != nil {
+		c.sharedFailed(err)
+	}
+}
+
+// loadUnfenced is what a cache without leases does; only tests come here.
+func (c *Cache[V]) loadUnfenced(ctx context.Context, f *flight[V], load loader[V]) error {
+	entry, err := c.source(ctx, f, load)
+	if err != nil {
+		return err
+	}
+	f.value = entry.Value
+	data, err := c.encode(entry.Value)
+	if err != nil {
+		return err
+	}
+	clock, _, _ := c.clock.get()
+	r := c.node.tier.Write(ctx, []shared.Put{{Key: c.storeKey(f.key), TTL: c.opts.TTL, Record: shared.Record{
+		Kind: shared.KindValue, Codec: c.opts.Codec.ID(), Clock: clock, Value: data,
+	}}})[0]
+	if r.Err == nil {
+		e := c.newEntry(f.key, entry.Value, len(data), f.stamp, r.Revision)
+		c.space.Install(f.key, f.hash, &e.Entry, c.nearLife(c.opts.NearTTL))
+	}
+	return nil
+}

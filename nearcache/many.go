@@ -1,0 +1,266 @@
+package nearcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+// leaseWorkers is how many leases of one FetchMany are asked for at a time.
+const leaseWorkers = 16
+
+// manyLoader loads several keys at once.
+type manyLoader[V any] func(ctx context.Context, missing []string) (map[string]V, error)
+
+// FetchMany is Fetch for several keys: one round trip to the shared tier for
+// those that are not near, and one call of load for those that nobody has. It
+// returns the values found, by key. A key that load leaves out has no value;
+// that is no error. Keys may repeat.
+//
+// When some keys fail, the others are returned all the same, and the error
+// joins what failed.
+func (c *Cache[V]) FetchMany(ctx context.Context, keys []string, load func(ctx context.Context, missing []string) (map[string]V, error)) (map[string]V, error) {
+	if load == nil {
+		return nil, errors.New("nearcache: FetchMany: the loader is nil")
+	}
+	if err := c.check(keys...); err != nil {
+		return nil, err
+	}
+	values := make(map[string]V, len(keys))
+	waits := make(map[string]*flight[V])
+	var mine []*flight[V]
+	for _, key := range keys {
+		if _, ok := values[key]; ok || waits[key] != nil {
+			continue
+		}
+		f, run := c.boardOrHit(key, load, values)
+		if f != nil {
+			waits[key] = f
+		}
+		if run {
+			mine = append(mine, f)
+		}
+	}
+	if len(mine) > 0 {
+		// Ends with its loads, as a single flight does.
+		go c.runMany(detached{c.node.ctx, ctx}, mine, load)
+	}
+	var errs []error
+	for key, f := range waits {
+		v, err := c.wait(ctx, f, true)
+		switch {
+		case err == nil:
+			values[key] = v
+		case ctx.Err() != nil:
+			return values, ctx.Err()
+		case !errors.Is(err, ErrNotFound):
+			errs = append(errs, fmt.Errorf("%q: %w", key, err))
+		}
+	}
+	return values, errors.Join(errs...)
+}
+
+// boardOrHit puts the value of key into values if it is near, and returns its
+// flight otherwise.
+func (c *Cache[V]) boardOrHit(key string, load manyLoader[V], values map[string]V) (f *flight[V], run bool) {
+	hash := c.space.Hash(key)
+	for {
+		if v, ok := c.hit(key, hash); ok {
+			values[key] = v
+			return nil, false
+		}
+		if f, run = c.board(key, hash, single(load)); f != nil {
+			c.misses.Add(1)
+			return f, run
+		}
+	}
+}
+
+// single is load for one key.
+func single[V any](load manyLoader[V]) loader[V] {
+	return func(ctx context.Context, key string) (Entry[V], error) {
+		values, err := load(ctx, []string{key})
+		if err != nil {
+			return Entry[V]{}, err
+		}
+		v, ok := values[key]
+		if !ok {
+			return Entry[V]{}, ErrNotFound
+		}
+		return Entry[V]{Value: v}, nil
+	}
+}
+
+// runMany is run for several flights at once.
+func (c *Cache[V]) runMany(ctx context.Context, fs []*flight[V], load manyLoader[V]) {
+	var err error = &PanicError{} // stands if user code ends this goroutine
+	defer func() {
+		for _, f := range fs {
+			if !f.landed {
+				f.err = err
+			}
+			c.land(f)
+		}
+	}()
+	err = guard(func() error {
+		c.flyMany(ctx, fs, load)
+		return nil
+	})
+}
+
+// permit is what a flight of a batch may do with the value it loads.
+type permit[V any] struct {
+	f            *flight[V]
+	token, clock uint64 // of its lease, if token is not 0
+	stop         func() // ends the renewal of the lease
+}
+
+func (c *Cache[V]) flyMany(ctx context.Context, fs []*flight[V], load manyLoader[V]) {
+	missing, found, err := c.lookMany(ctx, fs)
+	var alone []permit[V]
+	life := c.opts.NearTTL
+	switch {
+	case err != nil:
+		c.degraded.Add(uint64(len(missing)))
+		life = c.node.opts.MaxStaleness
+		fallthrough
+	case c.node.tier == nil:
+		for _, f := range missing {
+			alone = append(alone, permit[V]{f: f})
+		}
+		c.loadMany(ctx, alone, load, life)
+		return
+	}
+	granted, others := c.acquireMany(ctx, missing, found)
+	var wg sync.WaitGroup
+	for _, f := range others {
+		// Somebody else loads it, or a lease cannot be had: each such key
+		// goes the way of a single one.
+		wg.Go(func() {
+			f.err = guard(func() error { return c.loadShared(ctx, f, single(load), found[f.key]) })
+			c.land(f)
+		})
+	}
+	c.loadMany(ctx, granted, load, 0)
+	wg.Wait()
+}
+
+// lookMany reads the shared tier for fs and lands those whose value it has. It
+// returns the others with what was found under their keys.
+func (c *Cache[V]) lookMany(ctx context.Context, fs []*flight[V]) (missing []*flight[V], found map[string]*shared.Found, err error) {
+	var records []shared.Found
+	if c.node.tier != nil {
+		keys := make([]string, len(fs))
+		for i, f := range fs {
+			keys[i] = f.key
+		}
+		if records, err = c.readRecords(ctx, keys); err != nil {
+			err = c.sharedFailed(err)
+		}
+	}
+	found = make(map[string]*shared.Found, len(records))
+	for i, f := range fs {
+		if records != nil && c.use(f, &records[i]) {
+			c.endLook(f, true, nil)
+			c.land(f)
+			continue
+		}
+		if records != nil {
+			found[f.key] = &records[i]
+		}
+		c.endLook(f, false, err)
+		missing = append(missing, f)
+	}
+	return missing, found, err
+}
+
+// acquireMany asks for the leases of fs, several at a time. It returns the
+// flights that got one, and the others.
+func (c *Cache[V]) acquireMany(ctx context.Context, fs []*flight[V], found map[string]*shared.Found) (granted []permit[V], others []*flight[V]) {
+	permits := make([]permit[V], len(fs))
+	next := make(chan int)
+	var wg sync.WaitGroup
+	for range min(leaseWorkers, len(fs)) {
+		wg.Go(func() {
+			for i := range next {
+				permits[i] = c.acquireOne(ctx, fs[i], found[fs[i].key])
+			}
+		})
+	}
+	for i := range fs {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	for i, p := range permits {
+		if p.token != 0 {
+			granted = append(granted, p)
+		} else {
+			others = append(others, fs[i])
+		}
+	}
+	return granted, others
+}
+
+func (c *Cache[V]) acquireOne(ctx context.Context, f *flight[V], miss *shared.Found) permit[V] {
+	if c.node.faults.noLeases || errors.Is(miss.Err, shared.ErrNewerFormat) {
+		return permit[V]{}
+	}
+	token := shared.NewNonce()
+	clock, _, _ := c.clock.get()
+	status, _, err := c.node.tier.Acquire(ctx, c.storeKey(f.key), token, clock, unusable(miss))
+	if err != nil || status != shared.LeaseGranted {
+		return permit[V]{}
+	}
+	return permit[V]{f: f, token: token, clock: clock, stop: c.renew(ctx, f.key, token, clock)}
+}
+
+// loadMany calls load once for all permits and does with each value what its
+// permit allows: fill it, or keep it near for life.
+func (c *Cache[V]) loadMany(ctx context.Context, permits []permit[V], load manyLoader[V], life time.Duration) {
+	if len(permits) == 0 {
+		return
+	}
+	keys := make([]string, len(permits))
+	for i, p := range permits {
+		keys[i] = p.f.key
+	}
+	values, err := c.sourceMany(ctx, keys, load)
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, leaseWorkers)
+	for _, p := range permits {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			p.f.err = guard(func() error { return c.settle(ctx, p, values, err, life) })
+			c.land(p.f)
+		})
+	}
+	wg.Wait()
+}
+
+func (c *Cache[V]) settle(ctx context.Context, p permit[V], values map[string]V, err error, life time.Duration) error {
+	v, ok := values[p.f.key]
+	if err == nil && !ok {
+		err = ErrNotFound
+	}
+	if p.token != 0 {
+		p.stop()
+		if err != nil {
+			c.release(ctx, p.f.key, p.token)
+			return err
+		}
+		c.fill(ctx, p.f, &Entry[V]{Value: v}, p.token, p.clock)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	p.f.value = v
+	c.installLoaded(p.f, v, life)
+	return nil
+}

@@ -1,0 +1,195 @@
+package nearcachetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+)
+
+var cases = []testCase{
+	{name: "own writes and monotonic reads", run: ownWrites},
+	{name: "stale fill", run: staleFill},
+	{name: "stale fill across nodes", run: staleFillAcross, skip: func(f Fleet) bool { return f.NoLeases }},
+	{name: "agreement of writers", run: agreement, skip: func(f Fleet) bool { return f.NoLeases }},
+	{name: "clear", run: clearCase},
+	{name: "one load", run: oneLoad, skip: func(f Fleet) bool { return f.NoLeases }},
+}
+
+func (f *field) anyView() *view { return f.views[rand.IntN(len(f.views))] }
+func (f *field) anyKey() *truth { return f.keys[rand.IntN(len(f.keys))] }
+
+// ownWrites has one writer to a key, on one node, and readers everywhere.
+// Values are set, so a version that a node once answered with is in the shared
+// tier for all later reads.
+func ownWrites(ctx context.Context, f *field) error {
+	c := newCrowd(ctx)
+	for i, k := range f.keys {
+		writer := f.views[i%len(f.views)]
+		c.go_(300*f.fleet.Scale, func(ctx context.Context) error {
+			if err := f.write(ctx, writer, k, true); err != nil {
+				return err
+			}
+			return f.read(ctx, writer, k)
+		})
+	}
+	for _, v := range f.views {
+		for range 2 {
+			c.go_(3000*f.fleet.Scale, func(ctx context.Context) error { return f.read(ctx, v, f.anyKey()) })
+		}
+	}
+	if err := c.wait(); err != nil || f.fleet.NoLeases {
+		return err
+	}
+	return f.agree(ctx)
+}
+
+// staleFill invalidates while slow loads run on the same node. A load that
+// began before the invalidation must leave nothing there.
+func staleFill(ctx context.Context, f *field) error {
+	v, c := f.views[0], newCrowd(ctx)
+	v.delay = time.Millisecond
+	for _, k := range f.keys {
+		c.go_(100*f.fleet.Scale, func(ctx context.Context) error {
+			go func() { _, _ = v.cache.Fetch(ctx, k.key, f.load(v, k)) }() // ends with its load
+			pause(v.delay)
+			if err := f.write(ctx, v, k, false); err != nil {
+				return err
+			}
+			floor := v.floor[k.key].Load()
+			version, err := v.cache.Fetch(ctx, k.key, f.load(v, k))
+			if err != nil {
+				return err
+			}
+			if version < floor {
+				return fmt.Errorf("%s: version %d answered after %d was invalidated", k.key, version, floor)
+			}
+			return nil
+		})
+	}
+	if err := c.wait(); err != nil {
+		return err
+	}
+	return f.agree(ctx)
+}
+
+// staleFillAcross has slow loads on all nodes race writes of all nodes, and
+// looks at what is left.
+func staleFillAcross(ctx context.Context, f *field) error {
+	for _, v := range f.views {
+		v.delay = 2 * time.Millisecond
+	}
+	for range 20 * f.fleet.Scale {
+		c := newCrowd(ctx)
+		for _, k := range f.keys {
+			for _, v := range f.views {
+				c.go_(2, func(ctx context.Context) error {
+					_, err := v.cache.Fetch(ctx, k.key, f.load(v, k))
+					return err
+				})
+			}
+			set := rand.IntN(2) == 0
+			c.go_(2, func(ctx context.Context) error {
+				pause(3 * time.Millisecond)
+				return f.write(ctx, f.anyView(), k, set)
+			})
+		}
+		if err := c.wait(); err != nil {
+			return err
+		}
+		if err := f.agree(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// agreement has every node write every key, by setting and by invalidating.
+func agreement(ctx context.Context, f *field) error {
+	c := newCrowd(ctx)
+	for _, v := range f.views {
+		c.go_(500*f.fleet.Scale, func(ctx context.Context) error {
+			return f.write(ctx, v, f.anyKey(), rand.IntN(3) > 0)
+		})
+		c.go_(2000*f.fleet.Scale, func(ctx context.Context) error {
+			k := f.anyKey()
+			_, err := v.cache.Fetch(ctx, k.key, f.load(v, k))
+			return err
+		})
+	}
+	if err := c.wait(); err != nil {
+		return err
+	}
+	return f.agree(ctx)
+}
+
+// clearCase clears the cache on one node while all read.
+func clearCase(ctx context.Context, f *field) error {
+	v := f.views[0]
+	for range 10 * f.fleet.Scale {
+		c := newCrowd(ctx)
+		for _, other := range f.views {
+			c.go_(50, func(ctx context.Context) error {
+				k := f.anyKey()
+				_, err := other.cache.Fetch(ctx, k.key, f.load(other, k))
+				return err
+			})
+		}
+		c.go_(1, func(ctx context.Context) error {
+			for _, k := range f.keys {
+				k.version.Add(1)
+			}
+			if err := v.cache.Clear(ctx); err != nil {
+				return err
+			}
+			for _, k := range f.keys {
+				version, err := v.cache.Fetch(ctx, k.key, f.load(v, k))
+				if err != nil {
+					return err
+				}
+				if want := k.version.Load(); version != want {
+					return fmt.Errorf("%s: version %d answered after %d was cleared", k.key, version, want)
+				}
+			}
+			return nil
+		})
+		if err := c.wait(); err != nil {
+			return err
+		}
+		if err := f.agree(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// oneLoad has many callers on all nodes miss a cold key at once.
+func oneLoad(ctx context.Context, f *field) error {
+	for i, k := range f.keys {
+		var loads atomic.Int64
+		c := newCrowd(ctx)
+		for _, v := range f.views {
+			for range 16 {
+				c.go_(1, func(ctx context.Context) error {
+					_, err := v.cache.Fetch(ctx, k.key, func(context.Context, string) (int64, error) {
+						loads.Add(1)
+						time.Sleep(20 * time.Millisecond)
+						return int64(i), nil
+					})
+					return err
+				})
+			}
+		}
+		if err := c.wait(); err != nil {
+			return err
+		}
+		if n := loads.Load(); n != 1 {
+			return fmt.Errorf("%s was loaded %d times: %w", k.key, n, errMoreThanOnce)
+		}
+	}
+	return nil
+}
+
+var errMoreThanOnce = errors.New("want one load in the fleet")

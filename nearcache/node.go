@@ -1,0 +1,175 @@
+package nearcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+	"sync/atomic"
+
+	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/nearcache/internal/near"
+	"github.com/nearbus/nearbus/shared"
+)
+
+// Node is one process among those that share caches. It owns the near tier and
+// listens to the bus for all of its caches. It is safe for use by many
+// goroutines.
+type Node struct {
+	tier *shared.Tier // nil in bus-only mode
+	bus  *bus.Bus     // nil in TTL-only mode
+	opts NodeOptions
+	near *near.Tier
+
+	// announces says that the shared tier publishes on the bus in the same
+	// step as it writes.
+	announces bool
+
+	// cut says that the bus cannot be heard. It is set before the near tier is
+	// flushed, so whatever is stamped after the flush sees it.
+	cut atomic.Bool
+
+	ctx    context.Context // ends with Close; for loads and background writes
+	cancel context.CancelFunc
+	chores chan chore // to the worker
+	done   sync.WaitGroup
+
+	mu     sync.Mutex // protects closed, and writes to caches
+	closed bool
+	caches atomic.Pointer[map[string]member] // copied on write
+
+	nodeCounters
+	faults faults
+}
+
+// member is what a node asks of its caches, whatever they hold.
+type member interface {
+	apply(m *bus.Message, inv *bus.Invalidation)
+	forgetClock()
+	repeat(ctx context.Context, c chore) error
+}
+
+// faults switch mechanisms off, so that tests can show what they are for.
+type faults struct {
+	ignoreMarks, trustOwnWrites, joinAny, noLeases bool
+}
+
+// NewNode returns a node over tier and b, which stay the caller's to close,
+// after the node. Either may be nil, not both: without a bus, values grow stale
+// for the near TTL; without a shared tier, each node that misses asks the
+// source. A Bus serves one node.
+//
+// NewNode does not wait for servers: until the bus is heard, values are kept
+// near for MaxStaleness at most.
+func NewNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions) (*Node, error) {
+	return newNode(tier, b, opts, faults{})
+}
+
+func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off faults) (*Node, error) {
+	if tier == nil && b == nil {
+		return nil, errors.New("nearcache: NewNode: both the shared tier and the bus are nil")
+	}
+	if err := opts.validate(); err != nil {
+		return nil, err
+	}
+	opts = opts.withDefaults()
+	memory, err := near.New(near.Config{
+		Bytes: opts.NearBytes, IgnoreMarks: off.ignoreMarks, TrustOwnWrites: off.trustOwnWrites,
+	})
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{tier: tier, bus: b, opts: opts, near: memory, chores: make(chan chore, 1024), faults: off}
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	n.caches.Store(&map[string]member{})
+	if b != nil {
+		n.announces = tier != nil && tier.Endpoint() != nil && tier.Endpoint() == b.Endpoint()
+		n.cut.Store(true)
+		if err := b.Subscribe(bus.Handler{Apply: n.apply, Gap: n.gap, Ready: n.ready}); err != nil {
+			memory.Close()
+			return nil, fmt.Errorf("nearcache: NewNode: %w", err)
+		}
+	}
+	n.done.Go(n.work) // ends with ctx; Close waits
+	return n, nil
+}
+
+// Close ends the node: its methods and those of its caches return ErrClosed
+// from here on, callers who wait for a load too. It waits for the node's own
+// goroutines, but not for loaders that go on after their context ended. It may
+// be called at any time, also twice. It closes neither the shared tier nor the
+// bus.
+func (n *Node) Close() error {
+	n.mu.Lock()
+	first := !n.closed
+	n.closed = true
+	n.mu.Unlock()
+	if first {
+		n.cancel()
+		if n.bus != nil {
+			n.bus.Unsubscribe()
+		}
+		n.near.Close()
+	}
+	n.done.Wait()
+	return nil
+}
+
+// join adds a cache under its name.
+func (n *Node) join(name string, c member) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return ErrClosed
+	}
+	caches := maps.Clone(*n.caches.Load())
+	if caches[name] != nil {
+		return fmt.Errorf("nearcache: New: the node has a cache %q already", name)
+	}
+	caches[name] = c
+	n.caches.Store(&caches)
+	return nil
+}
+
+// apply applies a message. It runs on the goroutine of the bus and never
+// blocks.
+func (n *Node) apply(m bus.Message) {
+	// Sequenced messages of this node are published after it applied them.
+	if m.Own && m.Sequence > 0 {
+		return
+	}
+	caches := *n.caches.Load()
+	for i := range m.Invalidations {
+		inv := &m.Invalidations[i]
+		if c := caches[inv.Cache]; c != nil {
+			c.apply(&m, inv)
+			n.applied.Add(1)
+		} else {
+			n.unknown.Add(1)
+		}
+	}
+}
+
+// gap makes everything near suspect: messages may have been missed.
+func (n *Node) gap(reason error) {
+	n.opts.Logger.Warn("nearcache: lost the bus", "reason", reason)
+	n.gaps.Add(1)
+	n.cut.Store(true)
+	n.flush()
+}
+
+// ready ends a gap. What came near during the gap is dropped: its invalidation
+// may have been missed.
+func (n *Node) ready() {
+	n.cut.Store(false)
+	n.flush()
+}
+
+func (n *Node) flush() {
+	n.flushes.Add(1)
+	for _, c := range *n.caches.Load() {
+		c.forgetClock()
+	}
+	n.near.Flush()
+}

@@ -1,0 +1,147 @@
+package nearcache
+
+import (
+	"fmt"
+	"log/slog"
+	"regexp"
+	"time"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+// NodeOptions configure a [Node]. The zero value is the production default.
+type NodeOptions struct {
+	// NearBytes bounds the near tier of this node, all caches together. Zero
+	// means 64 MiB; the least is 64 KiB. A value larger than a 32nd of it is
+	// not kept near.
+	NearBytes int64
+
+	// MaxStaleness is how long a value may be served from the near tier while
+	// this node cannot hear the bus, or when it was loaded while the shared
+	// tier was down. Zero means 5 s.
+	MaxStaleness time.Duration
+
+	// Logger receives what no caller is there to be told: a lost bus, a failed
+	// background write. Nil means nothing is logged.
+	Logger *slog.Logger
+}
+
+func (o NodeOptions) withDefaults() NodeOptions {
+	setDefault(&o.NearBytes, 64<<20)
+	setDefault(&o.MaxStaleness, 5*time.Second)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+func (o NodeOptions) validate() error {
+	if o.NearBytes < 0 || o.NearBytes > 0 && o.NearBytes < 64<<10 {
+		return fmt.Errorf("nearcache: NodeOptions.NearBytes is %d, less than 64 KiB", o.NearBytes)
+	}
+	if o.MaxStaleness < 0 {
+		return fmt.Errorf("nearcache: NodeOptions.MaxStaleness is negative: %v", o.MaxStaleness)
+	}
+	return nil
+}
+
+// Options configure a [Cache]. The zero value is the production default.
+type Options[V any] struct {
+	// TTL is how long a value lives in the shared tier. Zero means 5 min.
+	TTL time.Duration
+
+	// NearTTL is how long a value may be served from the near tier; a value
+	// never outlives its record in the shared tier. Zero means TTL, or, for a
+	// node without a bus, the smaller of TTL and 5 s: it is then the bound on
+	// how old an answer may be.
+	NearTTL time.Duration
+
+	// LoadTimeout bounds one call of a loader: its context ends then. Zero
+	// means 30 s.
+	LoadTimeout time.Duration
+
+	// Codec turns values into bytes for the shared tier. Nil means
+	// [shared.JSON].
+	Codec shared.Codec
+
+	// Cost returns what a value takes in the near tier, in bytes. Nil means
+	// the length of the encoded value. A fixed overhead and the key are added
+	// to it. It must not block and may be called from many goroutines.
+	Cost func(V) int64
+
+	// ErrorsAsMisses makes Get return ErrNotFound where the shared tier failed.
+	// The failure is counted either way.
+	ErrorsAsMisses bool
+}
+
+// shortTTL is the near TTL of a node that no invalidation reaches.
+const shortTTL = 5 * time.Second
+
+func (o Options[V]) withDefaults(hasBus bool) Options[V] {
+	setDefault(&o.TTL, 5*time.Minute)
+	if o.NearTTL == 0 {
+		o.NearTTL = o.TTL
+		if !hasBus {
+			o.NearTTL = min(o.TTL, shortTTL)
+		}
+	}
+	setDefault(&o.LoadTimeout, 30*time.Second)
+	if o.Codec == nil {
+		o.Codec = shared.JSON
+	}
+	return o
+}
+
+func (o Options[V]) validate() error {
+	for _, f := range []struct {
+		name  string
+		value time.Duration
+	}{{"TTL", o.TTL}, {"NearTTL", o.NearTTL}, {"LoadTimeout", o.LoadTimeout}} {
+		if f.value < 0 {
+			return fmt.Errorf("nearcache: Options.%s is negative: %v", f.name, f.value)
+		}
+	}
+	if o.TTL > 0 && o.NearTTL > o.TTL {
+		return fmt.Errorf("nearcache: Options.NearTTL %v is longer than Options.TTL %v", o.NearTTL, o.TTL)
+	}
+	return nil
+}
+
+// Entry is a value with what differs from the options of its cache.
+type Entry[V any] struct {
+	Value V
+
+	// TTL and NearTTL are as in [Options]; zero means as the cache has it.
+	TTL, NearTTL time.Duration
+}
+
+// lives returns the lifetimes of the entry in the shared and the near tier.
+func (o *Options[V]) lives(e *Entry[V]) (ttl, near time.Duration, err error) {
+	if e.TTL < 0 || e.NearTTL < 0 {
+		return 0, 0, fmt.Errorf("nearcache: Entry: a TTL is negative: %v, %v", e.TTL, e.NearTTL)
+	}
+	ttl, near = o.TTL, o.NearTTL
+	if e.TTL > 0 {
+		ttl = e.TTL
+	}
+	if e.NearTTL > 0 {
+		near = e.NearTTL
+	}
+	return ttl, min(near, ttl), nil
+}
+
+var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
+func checkName(name string) error {
+	if !validName.MatchString(name) {
+		return fmt.Errorf("nearcache: cache name %q: want 1 to 64 of A-Z a-z 0-9 . _ - and no punctuation in front", name)
+	}
+	return nil
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

@@ -1,0 +1,107 @@
+package nearcache
+
+import "sync/atomic"
+
+// Stats counts what a cache did. Counters only rise. They are read one by one,
+// so they need not add up while the cache is in use.
+type Stats struct {
+	Hits       uint64 // reads answered from the near tier
+	Misses     uint64 // reads that were not
+	SharedHits uint64 // of the misses, those answered by one read of the shared tier for all who waited
+	Loads      uint64 // calls of a loader, one for each key
+	LoadErrors uint64 // of the loads, those that failed; not found is no failure
+	Waits      uint64 // times this node waited for another node's load
+	Overdue    uint64 // waits that were given up after one lease time
+	Refused    uint64 // loaded values that the shared tier refused because a write came in between
+	Degraded   uint64 // loads because the shared tier could not be reached
+
+	Sets, Drops, Clears uint64 // writes; Drops are keys deleted or invalidated
+
+	SharedErrors uint64 // calls of the shared tier that failed
+	Unannounced  uint64 // writes that could not be announced to other nodes
+	Undecodable  uint64 // records of another codec, or that the codec refused; they read as misses
+	Unencodable  uint64 // values that the codec refused
+	TooLarge     uint64 // values that the shared tier does not take
+}
+
+// NearHitRatio is the share of reads answered from the near tier, 0 if there
+// was none.
+func (s Stats) NearHitRatio() float64 {
+	if s.Hits+s.Misses == 0 {
+		return 0
+	}
+	return float64(s.Hits) / float64(s.Hits+s.Misses)
+}
+
+// Stats returns the counters of the cache.
+func (c *Cache[V]) Stats() Stats {
+	return Stats{
+		Hits: c.hits.sum(), Misses: c.misses.Load(), SharedHits: c.sharedHits.Load(),
+		Loads: c.loads.Load(), LoadErrors: c.loadErrors.Load(), Waits: c.waits.Load(),
+		Overdue: c.overdue.Load(), Refused: c.refused.Load(), Degraded: c.degraded.Load(),
+		Sets: c.sets.Load(), Drops: c.drops.Load(), Clears: c.clears.Load(),
+		SharedErrors: c.sharedErrors.Load(), Unannounced: c.unannounced.Load(),
+		Undecodable: c.undecodable.Load(), Unencodable: c.unencodable.Load(), TooLarge: c.tooLarge.Load(),
+	}
+}
+
+type counters struct {
+	hits                                   striped
+	misses, sharedHits, loads, loadErrors  atomic.Uint64
+	waits, overdue, refused, degraded      atomic.Uint64
+	sets, drops, clears                    atomic.Uint64
+	sharedErrors, unannounced, undecodable atomic.Uint64
+	unencodable, tooLarge                  atomic.Uint64
+}
+
+// striped is a counter whose parts lie on cache lines of their own, so that
+// processors that count at the same time do not wait for each other.
+type striped struct {
+	parts [8]struct {
+		n atomic.Uint64
+		_ [56]byte
+	}
+}
+
+// add counts one, in a part that dice picks.
+func (s *striped) add(dice uint32) { s.parts[dice%uint32(len(s.parts))].n.Add(1) }
+
+func (s *striped) sum() (n uint64) {
+	for i := range s.parts {
+		n += s.parts[i].n.Load()
+	}
+	return n
+}
+
+// NodeStats counts what a node did for all of its caches.
+type NodeStats struct {
+	Applied       uint64 // invalidations applied
+	UnknownCaches uint64 // invalidations of caches that this node does not have
+	Gaps          uint64 // times the bus was lost
+	Flushes       uint64 // times the whole near tier was made invalid, twice for each gap
+	FailedChores  uint64 // plain-text messages that could not be carried out in the shared tier
+	BusCut        bool   // the bus cannot be heard right now
+
+	NearEntries, NearBytes int64
+	NearEvicted            uint64 // entries given up for others
+	NearExpired            uint64 // entries swept out past their lifetime or after a flush
+	NearFenced             uint64 // values not kept, because an invalidation came while they were loaded
+	NearTooLarge           uint64 // values not kept, because they are too large for the near tier
+	NearInvalidated        uint64 // entries dropped by an invalidation
+	NearSkipped            uint64 // invalidations that found the new value here already
+}
+
+// Stats returns the counters of the node.
+func (n *Node) Stats() NodeStats {
+	m := n.near.Stats()
+	return NodeStats{
+		Applied: n.applied.Load(), UnknownCaches: n.unknown.Load(), Gaps: n.gaps.Load(),
+		Flushes: n.flushes.Load(), FailedChores: n.failedChores.Load(), BusCut: n.cut.Load(),
+		NearEntries: m.Entries, NearBytes: m.Bytes, NearEvicted: m.Evicted, NearExpired: m.Expired,
+		NearFenced: m.Fenced, NearTooLarge: m.TooLarge, NearInvalidated: m.Invalidated, NearSkipped: m.Skipped,
+	}
+}
+
+type nodeCounters struct {
+	applied, unknown, gaps, flushes, failedChores atomic.Uint64
+}

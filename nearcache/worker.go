@@ -1,0 +1,50 @@
+package nearcache
+
+import (
+	"context"
+	"time"
+
+	"github.com/nearbus/nearbus/bus"
+)
+
+// chore is a write that the worker repeats in the shared tier, because the
+// news of it came from somebody who changed nothing there.
+type chore struct {
+	cache member
+	op    bus.Op
+	key   string
+}
+
+// choreTimeout bounds one chore.
+const choreTimeout = 5 * time.Second
+
+// assign hands c to the worker without waiting for it, and reports whether
+// there was room.
+func (n *Node) assign(c chore) bool {
+	select {
+	case n.chores <- c:
+		return true
+	default:
+		return false
+	}
+}
+
+func (n *Node) work() {
+	for {
+		select {
+		case <-n.ctx.Done():
+			return
+		case c := <-n.chores:
+			n.do(c)
+		}
+	}
+}
+
+func (n *Node) do(c chore) {
+	ctx, cancel := context.WithTimeout(n.ctx, choreTimeout)
+	defer cancel()
+	if err := c.cache.repeat(ctx, c); err != nil {
+		n.failedChores.Add(1)
+		n.opts.Logger.Error("nearcache: a plain-text message was not carried out in the shared tier", "error", err)
+	}
+}
