@@ -174,7 +174,7 @@ func TestProcess_EndsWithTheProcessThatStartedIt(t *testing.T) {
 	if os.Getenv(orphanEnv) != "" {
 		leaveOrphan(t)
 	}
-	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
 	cmd.Env = append(os.Environ(), orphanEnv+"=1")
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
@@ -210,4 +210,26 @@ func TestServers_ListenOnLoopbackOutsideTheEphemeralRange(t *testing.T) {
 		assert.Equal(t, "127.0.0.1", host)
 		assert.Less(t, number, 32768)
 	}
+}
+
+func TestProcess_IsNotMistakenForAnotherOnItsPort(t *testing.T) {
+	t.Parallel()
+	server := servers.Redis(t)
+	server.Kill()
+	impostor, err := net.Listen("tcp", server.Addr)
+	require.NoError(t, err)
+	defer impostor.Close()
+	// Ends with the listener, which the test closes.
+	go func() {
+		for {
+			conn, err := impostor.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Write([]byte("process_id:1\r\n"))
+			_ = conn.Close()
+		}
+	}()
+
+	assert.ErrorContains(t, server.Restart(t.Context()), "process ended")
 }
