@@ -31,7 +31,7 @@ fleet: deps ## Run the user service as several processes on real servers.
 
 .PHONY: test
 test: deps ## Run every test of every module on real servers.
-	@for module in $(MODULES); do go -C $$module vet ./...; done
+	@for module in $(MODULES); do go -C $$module vet -race ./...; done
 	@go -C integration run ./testall -flags '$(TESTFLAGS)' $(abspath $(MODULES))
 
 .PHONY: check
