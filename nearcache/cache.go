@@ -63,19 +63,20 @@ type entry[V any] struct {
 // touchEvery is the sampling of accesses for the policy of the near tier.
 const touchEvery = 16
 
-// hit returns the value that the near tier may serve. This is the hot path: a
-// hash, a look into the index, a counter.
-func (c *Cache[V]) hit(key string, hash uint64) (v V, ok bool) {
+// hit returns the entry that the near tier may serve, or nil. This is the hot
+// path: a hash, a look into the index, a counter. It returns the entry so that
+// a value is copied once.
+func (c *Cache[V]) hit(key string, hash uint64) *entry[V] {
 	e := c.space.Find(key, hash)
 	dice := rand.Uint32()
 	if dice%touchEvery == 0 {
 		c.node.near.Touch(hash)
 	}
 	if e == nil {
-		return v, false
+		return nil
 	}
 	c.hits.add(dice / touchEvery)
-	return e.Self.(*entry[V]).value, true
+	return e.Self.(*entry[V])
 }
 
 // storeKey is the name of a key in the shared tier. Names of caches have no

@@ -69,8 +69,8 @@ func (c *Cache[V]) FetchMany(ctx context.Context, keys []string, load func(ctx c
 func (c *Cache[V]) boardOrHit(key string, load manyLoader[V], values map[string]V) (f *flight[V], run bool) {
 	hash := c.space.Hash(key)
 	for {
-		if v, ok := c.hit(key, hash); ok {
-			values[key] = v
+		if e := c.hit(key, hash); e != nil {
+			values[key] = e.value
 			return nil, false
 		}
 		if f, run = c.board(key, hash, single(load)); f != nil {

@@ -15,8 +15,8 @@ import (
 // with Options.ErrorsAsMisses.
 func (c *Cache[V]) Get(ctx context.Context, key string) (V, error) {
 	hash := c.space.Hash(key)
-	if v, ok := c.hit(key, hash); ok {
-		return v, nil
+	if e := c.hit(key, hash); e != nil {
+		return e.value, nil
 	}
 	return c.miss(ctx, key, hash, nil)
 }
@@ -35,8 +35,8 @@ func (c *Cache[V]) Get(ctx context.Context, key string) (V, error) {
 // invalidation which this node had applied when the call began.
 func (c *Cache[V]) Fetch(ctx context.Context, key string, load func(ctx context.Context, key string) (V, error)) (V, error) {
 	hash := c.space.Hash(key)
-	if v, ok := c.hit(key, hash); ok {
-		return v, nil
+	if e := c.hit(key, hash); e != nil {
+		return e.value, nil
 	}
 	return c.fetch(ctx, key, hash, load)
 }
@@ -55,8 +55,8 @@ func (c *Cache[V]) fetch(ctx context.Context, key string, hash uint64, load func
 // FetchEntry is Fetch for loaders that decide how long their value lives.
 func (c *Cache[V]) FetchEntry(ctx context.Context, key string, load func(ctx context.Context, key string) (Entry[V], error)) (V, error) {
 	hash := c.space.Hash(key)
-	if v, ok := c.hit(key, hash); ok {
-		return v, nil
+	if e := c.hit(key, hash); e != nil {
+		return e.value, nil
 	}
 	if load == nil {
 		return *new(V), fmt.Errorf("nearcache: fetch %q: the loader is nil", key)
@@ -75,8 +75,8 @@ func (c *Cache[V]) miss(ctx context.Context, key string, hash uint64, load loade
 		}
 		f, run := c.board(key, hash, load)
 		if f == nil {
-			if v, ok := c.hit(key, hash); ok {
-				return v, nil
+			if e := c.hit(key, hash); e != nil {
+				return e.value, nil
 			}
 			continue
 		}

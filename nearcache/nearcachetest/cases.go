@@ -14,6 +14,7 @@ var cases = []testCase{
 	{name: "stale fill", run: staleFill},
 	{name: "stale fill across nodes", run: staleFillAcross, skip: func(f Fleet) bool { return f.NoLeases }},
 	{name: "agreement of writers", run: agreement, skip: func(f Fleet) bool { return f.NoLeases }},
+	{name: "racing writers", run: racingWriters, skip: func(f Fleet) bool { return f.NoLeases }},
 	{name: "clear", run: clearCase},
 	{name: "one load", run: oneLoad, skip: func(f Fleet) bool { return f.NoLeases }},
 }
@@ -28,7 +29,7 @@ func ownWrites(ctx context.Context, f *field) error {
 	c := newCrowd(ctx)
 	for i, k := range f.keys {
 		writer := f.views[i%len(f.views)]
-		c.go_(300*f.fleet.Scale, func(ctx context.Context) error {
+		c.start(300*f.fleet.Scale, func(ctx context.Context) error {
 			if err := f.write(ctx, writer, k, true); err != nil {
 				return err
 			}
@@ -37,7 +38,7 @@ func ownWrites(ctx context.Context, f *field) error {
 	}
 	for _, v := range f.views {
 		for range 2 {
-			c.go_(3000*f.fleet.Scale, func(ctx context.Context) error { return f.read(ctx, v, f.anyKey()) })
+			c.start(3000*f.fleet.Scale, func(ctx context.Context) error { return f.read(ctx, v, f.anyKey()) })
 		}
 	}
 	if err := c.wait(); err != nil || f.fleet.NoLeases {
@@ -52,7 +53,7 @@ func staleFill(ctx context.Context, f *field) error {
 	v, c := f.views[0], newCrowd(ctx)
 	v.delay = time.Millisecond
 	for _, k := range f.keys {
-		c.go_(100*f.fleet.Scale, func(ctx context.Context) error {
+		c.start(100*f.fleet.Scale, func(ctx context.Context) error {
 			go func() { _, _ = v.cache.Fetch(ctx, k.key, f.load(v, k)) }() // ends with its load
 			pause(v.delay)
 			if err := f.write(ctx, v, k, false); err != nil {
@@ -85,13 +86,13 @@ func staleFillAcross(ctx context.Context, f *field) error {
 		c := newCrowd(ctx)
 		for _, k := range f.keys {
 			for _, v := range f.views {
-				c.go_(2, func(ctx context.Context) error {
+				c.start(2, func(ctx context.Context) error {
 					_, err := v.cache.Fetch(ctx, k.key, f.load(v, k))
 					return err
 				})
 			}
 			set := rand.IntN(2) == 0
-			c.go_(2, func(ctx context.Context) error {
+			c.start(2, func(ctx context.Context) error {
 				pause(3 * time.Millisecond)
 				return f.write(ctx, f.anyView(), k, set)
 			})
@@ -110,10 +111,10 @@ func staleFillAcross(ctx context.Context, f *field) error {
 func agreement(ctx context.Context, f *field) error {
 	c := newCrowd(ctx)
 	for _, v := range f.views {
-		c.go_(500*f.fleet.Scale, func(ctx context.Context) error {
+		c.start(500*f.fleet.Scale, func(ctx context.Context) error {
 			return f.write(ctx, v, f.anyKey(), rand.IntN(3) > 0)
 		})
-		c.go_(2000*f.fleet.Scale, func(ctx context.Context) error {
+		c.start(2000*f.fleet.Scale, func(ctx context.Context) error {
 			k := f.anyKey()
 			_, err := v.cache.Fetch(ctx, k.key, f.load(v, k))
 			return err
@@ -125,19 +126,58 @@ func agreement(ctx context.Context, f *field) error {
 	return f.agree(ctx)
 }
 
+// racingWriters has all nodes set one key at once. Any of the values may win,
+// but all nodes must agree on which.
+func racingWriters(ctx context.Context, f *field) error {
+	for round := range int64(40 * f.fleet.Scale) {
+		c := newCrowd(ctx)
+		for _, k := range f.keys {
+			for i, v := range f.views {
+				c.start(1, func(ctx context.Context) error { return v.cache.Set(ctx, k.key, 10*round+int64(i)) })
+			}
+		}
+		if err := c.wait(); err != nil {
+			return err
+		}
+		if err := eventually(ctx, func() error { return f.unanimous(ctx) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unanimous requires one answer of all nodes for each key.
+func (f *field) unanimous(ctx context.Context) error {
+	for _, k := range f.keys {
+		var first int64
+		for i, v := range f.views {
+			version, err := v.cache.Get(ctx, k.key)
+			if err != nil {
+				return fmt.Errorf("get %s: %w", k.key, err)
+			}
+			if i == 0 {
+				first = version
+			} else if version != first {
+				return fmt.Errorf("node 0 answers %s with %d, node %d with %d", k.key, first, i, version)
+			}
+		}
+	}
+	return nil
+}
+
 // clearCase clears the cache on one node while all read.
 func clearCase(ctx context.Context, f *field) error {
 	v := f.views[0]
 	for range 10 * f.fleet.Scale {
 		c := newCrowd(ctx)
 		for _, other := range f.views {
-			c.go_(50, func(ctx context.Context) error {
+			c.start(50, func(ctx context.Context) error {
 				k := f.anyKey()
 				_, err := other.cache.Fetch(ctx, k.key, f.load(other, k))
 				return err
 			})
 		}
-		c.go_(1, func(ctx context.Context) error {
+		c.start(1, func(ctx context.Context) error {
 			for _, k := range f.keys {
 				k.version.Add(1)
 			}
@@ -172,7 +212,7 @@ func oneLoad(ctx context.Context, f *field) error {
 		c := newCrowd(ctx)
 		for _, v := range f.views {
 			for range 16 {
-				c.go_(1, func(ctx context.Context) error {
+				c.start(1, func(ctx context.Context) error {
 					_, err := v.cache.Fetch(ctx, k.key, func(context.Context, string) (int64, error) {
 						loads.Add(1)
 						time.Sleep(20 * time.Millisecond)

@@ -210,7 +210,8 @@ func newCrowd(ctx context.Context) *crowd {
 	return c
 }
 
-func (c *crowd) go_(times int, work func(ctx context.Context) error) {
+// start does work so many times, in a goroutine that wait waits for.
+func (c *crowd) start(times int, work func(ctx context.Context) error) {
 	c.wg.Go(func() {
 		for range times {
 			if c.ctx.Err() != nil {

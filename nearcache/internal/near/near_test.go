@@ -232,8 +232,8 @@ func TestWrite(t *testing.T) {
 	})
 	t.Run("echoes that cannot be compared do", func(t *testing.T) {
 		_, s, w := begin(t, near.Config{})
-		s.Apply("a", s.Hash("a"), near.News{Epoch: 6, Revision: 9, Own: true})
 		s.Apply("a", s.Hash("a"), near.News{Epoch: 7, Revision: 2, Own: true})
+		s.Apply("a", s.Hash("a"), near.News{Epoch: 6, Revision: 9, Own: true})
 		assert.False(t, finish(w, read(7, 2, 0, 2)))
 	})
 	t.Run("of two at once neither leaves its value", func(t *testing.T) {

@@ -1,0 +1,659 @@
+package nearcache_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/nearcache"
+	"github.com/nearbus/nearbus/nearcache/nearcachetest"
+	"github.com/nearbus/nearbus/shared"
+)
+
+// suite is the conformance suite over a fleet in memory.
+func (f *fleet) suite() nearcachetest.Fleet {
+	return nearcachetest.Fleet{Join: func(context.Context) (*nearcache.Node, error) {
+		tier, err := shared.New(f.store.forNode(f), f.tierOpts)
+		if err != nil {
+			return nil, err
+		}
+		link := &link{Transport: f.hub.Join(), announces: f.announces, hub: f.hub}
+		b, err := bus.New(link, bus.Options{})
+		if err != nil {
+			return nil, err
+		}
+		f.t.Cleanup(func() { _ = b.Close() })
+		return nearcache.NewBrokenNode(tier, b, f.nodeOpts, f.off)
+	}}
+}
+
+func TestCoherence(t *testing.T) {
+	t.Run("store and bus apart", func(t *testing.T) {
+		nearcachetest.Run(t, newFleet(t).suite())
+	})
+	t.Run("store that announces", func(t *testing.T) {
+		f := newFleet(t)
+		f.announces = true
+		nearcachetest.Run(t, f.suite())
+	})
+	t.Run("slow store", func(t *testing.T) {
+		f := newFleet(t)
+		f.store.onAfter(slow)
+		nearcachetest.Run(t, f.suite())
+	})
+	t.Run("slow store that announces", func(t *testing.T) {
+		f := newFleet(t)
+		f.announces = true
+		f.store.onAfter(slow)
+		nearcachetest.Run(t, f.suite())
+	})
+	t.Run("near tier under pressure", func(t *testing.T) {
+		f := newFleet(t)
+		f.nodeOpts.NearBytes = 64 << 10
+		nearcachetest.Run(t, f.suite())
+	})
+}
+
+// slow makes answers arrive later than they were given, and in another order.
+func slow(_ context.Context, op, _ string) error {
+	if op == "read" || op == "write" {
+		time.Sleep(rand.N(time.Millisecond))
+	}
+	return nil
+}
+
+// TestCoherence_MechanismOff shows that the suite bites: with any one of the
+// mechanisms switched off it reports a violation.
+func TestCoherence_MechanismOff(t *testing.T) {
+	for name, off := range map[string]nearcache.Faults{
+		"marks":             {IgnoreMarks: true},
+		"flight forgetting": {JoinAny: true},
+		"leases":            {NoLeases: true},
+		"own-write rule":    {TrustOwnWrites: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFleet(t)
+			f.store.onAfter(slow)
+			f.off = off
+			err := nearcachetest.Check(t.Context(), f.suite())
+			require.Error(t, err)
+			t.Logf("without %s the suite reports:\n%v", name, err)
+		})
+	}
+}
+
+// TestG1_ReadYourWrites forces the interleavings in which a writer's own node
+// could go on serving the old value.
+func TestG1_ReadYourWrites(t *testing.T) {
+	t.Run("a read between begin and send", func(t *testing.T) {
+		bubble(t, func(t *testing.T, f *fleet) {
+			m := f.join()
+			require.NoError(t, m.Set(t.Context(), "k", "old"))
+			f.store.onBefore(during(f, "write", func(ctx context.Context) {
+				v, err := m.Get(ctx, "k")
+				assert.NoError(t, err)
+				assert.Equal(t, "old", v, "the write has not been sent")
+			}))
+			require.NoError(t, m.Set(t.Context(), "k", "new"))
+			requireNear(t, m, "k", "new")
+		})
+	})
+	t.Run("a read between begin and send of a delete", func(t *testing.T) {
+		bubble(t, func(t *testing.T, f *fleet) {
+			m := f.join()
+			require.NoError(t, m.Set(t.Context(), "k", "old"))
+			f.store.onBefore(during(f, "write", func(ctx context.Context) {
+				_, err := m.Get(ctx, "k")
+				assert.NoError(t, err)
+			}))
+			require.NoError(t, m.Delete(t.Context(), "k"))
+			_, err := m.Get(t.Context(), "k")
+			assert.ErrorIs(t, err, nearcache.ErrNotFound)
+		})
+	})
+	t.Run("a read answered before the write, installed after it", func(t *testing.T) {
+		bubble(t, func(t *testing.T, f *fleet) {
+			m := f.join()
+			require.NoError(t, f.join().Set(t.Context(), "k", "old"))
+			settle()
+			f.store.onAfter(during(f, "read", func(ctx context.Context) {
+				assert.NoError(t, m.Set(ctx, "k", "new"))
+			}))
+			v, err := m.Get(t.Context(), "k")
+			require.NoError(t, err)
+			assert.Equal(t, "old", v, "this read began before the write")
+			requireNear(t, m, "k", "new")
+		})
+	})
+	t.Run("a read between answer and return", func(t *testing.T) {
+		bubble(t, func(t *testing.T, f *fleet) {
+			m := f.join()
+			require.NoError(t, m.Set(t.Context(), "k", "old"))
+			f.store.onAfter(during(f, "write", func(ctx context.Context) {
+				v, err := m.Get(ctx, "k")
+				assert.NoError(t, err)
+				assert.Equal(t, "new", v)
+			}))
+			require.NoError(t, m.Set(t.Context(), "k", "new"))
+			requireNear(t, m, "k", "new")
+		})
+	})
+	t.Run("after an error the old copy is gone", func(t *testing.T) {
+		bubble(t, func(t *testing.T, f *fleet) {
+			m := f.join()
+			require.NoError(t, m.Set(t.Context(), "k", "old"))
+			f.store.down()
+			err := m.Set(t.Context(), "k", "new")
+			require.ErrorIs(t, err, nearcache.ErrOutcomeUnknown)
+			require.ErrorIs(t, err, errDown)
+			_, err = m.Get(t.Context(), "k")
+			assert.ErrorIs(t, err, errDown)
+		})
+	})
+}
+
+// during returns a hook that calls f in the first call of this kind, and
+// nowhere else.
+func during(fl *fleet, op string, f func(ctx context.Context)) func(context.Context, string, string) error {
+	var once atomic.Bool
+	return func(ctx context.Context, o, _ string) error {
+		if o == op && once.CompareAndSwap(false, true) {
+			f(fl.t.Context())
+		}
+		return nil
+	}
+}
+
+// requireNear requires that the node serves the value without asking anybody.
+func requireNear(t *testing.T, m *member, key, want string) {
+	t.Helper()
+	before := m.Stats().Hits
+	v, err := m.Get(t.Context(), key)
+	require.NoError(t, err)
+	require.Equal(t, want, v)
+	require.Equal(t, before+1, m.Stats().Hits, "served from the near tier")
+}
+
+// TestHazard5_AbandonedWrite: a write that its caller gave up must not land
+// after a later one was acknowledged.
+func TestHazard5_AbandonedWrite(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.tierOpts.Timeout = 100 * time.Millisecond
+		f.store.abandoned.Store(true)
+		a, b := f.join(), f.join()
+		landed := make(chan struct{})
+		f.store.onBefore(during(f, "write", func(context.Context) {
+			<-landed // sits in a socket buffer
+		}))
+		gone := make(chan error)
+		go func() { gone <- a.Set(t.Context(), "k", "abandoned") }()
+		time.Sleep(time.Second)
+		require.NoError(t, b.Set(t.Context(), "k", "later"))
+		close(landed)
+		require.ErrorIs(t, <-gone, shared.ErrTooLate)
+		settle()
+		for _, m := range []*member{a, b} {
+			v, err := m.Get(t.Context(), "k")
+			require.NoError(t, err)
+			assert.Equal(t, "later", v)
+		}
+	})
+}
+
+// TestHazard6_ReaderHoldsEntry: a value is read, an invalidation finds nothing
+// to drop, and then the value is put in its place.
+func TestHazard6_ReaderHoldsEntry(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		b := f.join()
+		var inWindow func()
+		a := f.join(nearcache.Options[string]{Cost: func(string) int64 {
+			if w := inWindow; w != nil { // between answer and install
+				inWindow = nil
+				w()
+			}
+			return 1
+		}})
+		require.NoError(t, b.Set(t.Context(), "k", "old"))
+		settle()
+		inWindow = func() {
+			assert.NoError(t, b.Set(t.Context(), "k", "new"))
+			time.Sleep(time.Second)
+			assert.Zero(t, a.node.Stats().NearEntries)
+		}
+		v, err := a.Get(t.Context(), "k")
+		require.NoError(t, err)
+		assert.Equal(t, "old", v, "this read began before the write")
+		v, err = a.Get(t.Context(), "k")
+		require.NoError(t, err)
+		assert.Equal(t, "new", v)
+		assert.EqualValues(t, 1, a.node.Stats().NearFenced)
+	})
+}
+
+// TestHazard7_OlderFillNeverReappears fills keys again and again without any
+// invalidation, in a near tier too small for them: what is read never goes
+// back.
+func TestHazard7_OlderFillNeverReappears(t *testing.T) {
+	f := newFleet(t)
+	f.nodeOpts.NearBytes = 64 << 10
+	m := f.join(nearcache.Options[string]{NearTTL: time.Millisecond})
+	last := map[string]string{}
+	for i := range 20_000 {
+		key := string(rune('a'+i%26)) + string(rune('a'+i/26%26))
+		if i%5 == 0 {
+			// Written behind the node's back: no message, no mark.
+			put := shared.Put{Key: "users:" + key, Record: shared.Record{
+				Kind: shared.KindValue, Codec: shared.JSON.ID(), Value: []byte(`"` + time.Duration(i).String() + `"`),
+			}}
+			tier, err := shared.New(f.store, shared.Options{})
+			require.NoError(t, err)
+			require.NoError(t, tier.Write(t.Context(), []shared.Put{put})[0].Err)
+		}
+		v, err := m.Get(t.Context(), key)
+		if errors.Is(err, nearcache.ErrNotFound) {
+			continue
+		}
+		require.NoError(t, err)
+		old, errOld := time.ParseDuration(last[key])
+		now, errNow := time.ParseDuration(v)
+		require.NoError(t, errNow)
+		if errOld == nil {
+			require.GreaterOrEqual(t, now, old, key)
+		}
+		last[key] = v
+	}
+}
+
+// TestHazard8_RefusedFill: a load whose fill was refused answers those who
+// began before, and leaves nothing near.
+func TestHazard8_RefusedFill(t *testing.T) {
+	for _, gone := range []bool{false, true} {
+		bubble(t, func(t *testing.T, f *fleet) {
+			a, b := f.join(), f.join()
+			a.link.deaf.Store(true) // it hears of nothing
+			v, err := a.Fetch(t.Context(), "k", func(ctx context.Context, _ string) (string, error) {
+				if gone {
+					return "loaded", b.Delete(t.Context(), "k")
+				}
+				return "loaded", b.Set(t.Context(), "k", "set")
+			})
+			require.NoError(t, err)
+			assert.EqualValues(t, 1, a.Stats().Refused)
+			if gone {
+				assert.Equal(t, "loaded", v)
+				assert.Zero(t, a.node.Stats().NearEntries)
+				return
+			}
+			assert.Equal(t, "set", v, "what replaced the lease is newer than what was loaded")
+			v, err = b.Fetch(t.Context(), "k", none)
+			require.NoError(t, err)
+			assert.Equal(t, "set", v)
+		})
+	}
+}
+
+// TestHazard10_LateOwnWrite: a Set fails, the node reads the old value again,
+// then the write lands. Its echo is the only news of it.
+func TestHazard10_LateOwnWrite(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.announces = true
+		m := f.join()
+		require.NoError(t, m.Set(t.Context(), "k", "old"))
+		settle()
+		// The client library gives up and sends the write again by itself
+		// later; the first answer never comes.
+		f.store.onBefore(func(ctx context.Context, op, _ string) error {
+			if op != "write" {
+				return nil
+			}
+			return errDown
+		})
+		tier, err := shared.New(f.store.Store, shared.Options{})
+		require.NoError(t, err)
+		require.Error(t, m.Set(t.Context(), "k", "new"))
+		f.store.onBefore(nil)
+		v, err := m.Get(t.Context(), "k")
+		require.NoError(t, err)
+		require.Equal(t, "old", v)
+		requireNear(t, m, "k", "old")
+
+		channel, payload, at := m.bus.Announcement(bus.Invalidation{Op: bus.OpSet, Cache: "users", Key: "k"})
+		w := shared.Put{Key: "users:k", Announce: &shared.Announcement{Channel: channel, Payload: payload, RevisionAt: at}, Record: shared.Record{
+			Kind: shared.KindValue, Codec: shared.JSON.ID(), Value: []byte(`"new"`),
+		}}
+		r := tier.Write(t.Context(), []shared.Put{w})[0]
+		require.NoError(t, r.Err)
+		f.store.announce(&shared.Write{Announce: w.Announce}, &r)
+		settle()
+		v, err = m.Get(t.Context(), "k")
+		require.NoError(t, err)
+		assert.Equal(t, "new", v, "the echo of a write that was never answered counts")
+	})
+}
+
+// TestHazard11_RemoteMarkBetween: another node's write comes between the answer
+// to the own write and its install.
+func TestHazard11_RemoteMarkBetween(t *testing.T) {
+	run := func(t *testing.T, off nearcache.Faults) (got string) {
+		bubble(t, func(t *testing.T, f *fleet) {
+			f.off = off
+			a, b := f.join(), f.join()
+			f.store.onAfter(during(f, "write", func(ctx context.Context) {
+				assert.NoError(t, b.Set(ctx, "k", "theirs"))
+				settle()
+			}))
+			require.NoError(t, a.Set(t.Context(), "k", "mine"))
+			settle()
+			var err error
+			got, err = a.Get(t.Context(), "k")
+			require.NoError(t, err)
+		})
+		return got
+	}
+	assert.Equal(t, "theirs", run(t, nearcache.Faults{}))
+	assert.Equal(t, "mine", run(t, nearcache.Faults{TrustOwnWrites: true}), "the test sees what the check is for")
+}
+
+// TestHazard12_NothingStaleIsInstalled: what the shared tier still holds of the
+// past (an expired value, a tombstone) is no value.
+func TestHazard12_NothingStaleIsInstalled(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		m := f.join()
+		expired := &keeper{gate: f.store, kept: map[string][]byte{}}
+		tier, err := shared.New(expired, shared.Options{})
+		require.NoError(t, err)
+		b, err := bus.New(f.hub.Join(), bus.Options{})
+		require.NoError(t, err)
+		defer b.Close()
+		node, err := nearcache.NewNode(tier, b, nearcache.NodeOptions{})
+		require.NoError(t, err)
+		defer node.Close()
+		late, err := nearcache.New[string](node, "users", nearcache.Options[string]{})
+		require.NoError(t, err)
+
+		require.NoError(t, m.SetEntry(t.Context(), "k", nearcache.Entry[string]{Value: "old", TTL: time.Minute}))
+		v, err := late.Get(t.Context(), "k")
+		require.NoError(t, err)
+		require.Equal(t, "old", v)
+		time.Sleep(2 * time.Minute) // the store goes on answering with it
+		_, err = late.Get(t.Context(), "k")
+		require.ErrorIs(t, err, nearcache.ErrNotFound)
+
+		require.NoError(t, m.Set(t.Context(), "k", "new"))
+		require.NoError(t, m.Delete(t.Context(), "k"))
+		_, err = m.Get(t.Context(), "k")
+		require.ErrorIs(t, err, nearcache.ErrNotFound)
+		assert.Zero(t, m.node.Stats().NearEntries)
+	})
+}
+
+// keeper is a store that never lets go of what it once read.
+type keeper struct {
+	*gate
+	kept map[string][]byte
+}
+
+func (k *keeper) Read(ctx context.Context, keys []string) ([][]byte, error) {
+	images, err := k.gate.Read(ctx, keys)
+	for i, key := range keys {
+		if images != nil && images[i] != nil {
+			k.kept[key] = images[i]
+		} else if images != nil {
+			images[i] = k.kept[key]
+		}
+	}
+	return images, err
+}
+
+// TestHazard15_JoinAfterInvalidation: a flight runs, an invalidation returns,
+// and a later reader must not get what the flight brings.
+func TestHazard15_JoinAfterInvalidation(t *testing.T) {
+	for name, invalidate := range map[string]func(t *testing.T, m *member) error{
+		"Invalidate": func(t *testing.T, m *member) error { return m.Invalidate(t.Context(), "k") },
+		"Delete":     func(t *testing.T, m *member) error { return m.Delete(t.Context(), "k") },
+		"Clear":      func(t *testing.T, m *member) error { return m.Clear(t.Context()) },
+	} {
+		run := func(t *testing.T, off nearcache.Faults) (first, second string) {
+			bubble(t, func(t *testing.T, f *fleet) {
+				f.off = off
+				m := f.join()
+				go func() { first, _ = m.Fetch(t.Context(), "k", loadSlowly("old")) }()
+				synctest.Wait()
+				require.NoError(t, invalidate(t, m))
+				var err error
+				second, err = m.Fetch(t.Context(), "k", loadSlowly("new"))
+				require.NoError(t, err)
+				time.Sleep(time.Second)
+				v, err := m.Fetch(t.Context(), "k", none)
+				require.NoError(t, err)
+				if !off.JoinAny {
+					assert.Equal(t, "new", v)
+				}
+			})
+			return first, second
+		}
+		t.Run(name, func(t *testing.T) {
+			first, second := run(t, nearcache.Faults{})
+			assert.Contains(t, []string{"old", "new"}, first, "it began before")
+			assert.Equal(t, "new", second)
+		})
+	}
+	t.Run("without the check", func(t *testing.T) {
+		bubble(t, func(t *testing.T, f *fleet) {
+			f.off.JoinAny = true
+			m := f.join()
+			go func() { _, _ = m.Fetch(t.Context(), "k", loadSlowly("old")) }()
+			synctest.Wait()
+			require.NoError(t, m.Invalidate(t.Context(), "k"))
+			v, err := m.Fetch(t.Context(), "k", loadSlowly("new"))
+			require.NoError(t, err)
+			assert.Equal(t, "old", v, "the test sees what the check is for")
+		})
+	})
+}
+
+func loadSlowly(v string) func(context.Context, string) (string, error) {
+	return func(context.Context, string) (string, error) {
+		time.Sleep(100 * time.Millisecond)
+		return v, nil
+	}
+}
+
+// TestHazard19_SlowLoad: a load takes longer than its lease.
+func TestHazard19_SlowLoad(t *testing.T) {
+	t.Run("the holder renews, waiters of a node load once and fill nothing", func(t *testing.T) {
+		bubble(t, func(t *testing.T, f *fleet) {
+			a, b := f.join(), f.join()
+			slow, loadsA := counting("from a", 20*time.Second)
+			quick, loadsB := counting("from b", 10*time.Millisecond)
+			done := make(chan string, 1)
+			go func() {
+				v, err := a.Fetch(t.Context(), "k", slow)
+				assert.NoError(t, err)
+				done <- v
+			}()
+			synctest.Wait()
+			began := time.Now()
+			answers := make(chan string, 8)
+			for range cap(answers) {
+				go func() {
+					v, err := b.Fetch(t.Context(), "k", quick)
+					assert.NoError(t, err)
+					answers <- v
+				}()
+			}
+			for range cap(answers) {
+				assert.Equal(t, "from b", <-answers)
+			}
+			assert.InDelta(t, 5, time.Since(began).Seconds(), 0.6, "one lease time")
+			assert.EqualValues(t, 1, loadsB.Load())
+			assert.EqualValues(t, 1, b.Stats().Overdue)
+			assert.Zero(t, b.node.Stats().NearEntries, "what was not filled is not installed")
+			assert.Equal(t, "from a", <-done)
+			assert.EqualValues(t, 1, loadsA.Load())
+			assert.Zero(t, a.Stats().Refused, "the lease stood for four times its time")
+			v, err := b.Fetch(t.Context(), "k", none)
+			require.NoError(t, err)
+			assert.Equal(t, "from a", v)
+		})
+	})
+	t.Run("a holder that died is waited for one lease time", func(t *testing.T) {
+		bubble(t, func(t *testing.T, f *fleet) {
+			b := f.join()
+			tier, err := shared.New(f.store, shared.Options{})
+			require.NoError(t, err)
+			status, _, err := tier.Acquire(t.Context(), "users:k", 42, 0, nil)
+			require.NoError(t, err)
+			require.Equal(t, shared.LeaseGranted, status)
+			began := time.Now()
+			v, err := b.Fetch(t.Context(), "k", is("v"))
+			require.NoError(t, err)
+			assert.Equal(t, "v", v)
+			assert.InDelta(t, 5, time.Since(began).Seconds(), 0.6)
+		})
+	})
+}
+
+// TestG2_MonotonicReads: two reads of a key on one node, the later of which is
+// answered first, cannot leave the older answer behind.
+func TestG2_MonotonicReads(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		a, b := f.join(), f.join()
+		require.NoError(t, b.Set(t.Context(), "k", "1"))
+		settle()
+		a.link.deaf.Store(true)
+		hold := make(chan struct{})
+		f.store.onAfter(during(f, "read", func(context.Context) { <-hold }))
+		first := make(chan string)
+		go func() { v, _ := a.Get(t.Context(), "k"); first <- v }()
+		synctest.Wait()
+		f.store.onAfter(nil)
+		require.NoError(t, b.Set(t.Context(), "k", "2"))
+		// Nothing told a of it. Whoever reads now shares the read under way:
+		// a second one could overtake it.
+		second := make(chan string)
+		go func() { v, _ := a.Get(t.Context(), "k"); second <- v }()
+		synctest.Wait()
+		close(hold)
+		assert.Equal(t, "1", <-first)
+		assert.Equal(t, "1", <-second)
+	})
+}
+
+// TestG3_Prompt: a write is seen by all nodes one hop later, without any read
+// of the shared tier by those who apply it.
+func TestG3_Prompt(t *testing.T) {
+	for _, announces := range []bool{false, true} {
+		bubble(t, func(t *testing.T, f *fleet) {
+			f.announces = announces
+			a, b, c := f.join(), f.join(), f.join()
+			for _, m := range []*member{a, b, c} {
+				_, err := m.Fetch(t.Context(), "k", is("old"))
+				require.NoError(t, err)
+				requireNear(t, m, "k", "old")
+			}
+			reads := f.store.reads.Load()
+			require.NoError(t, a.Set(t.Context(), "k", "new"))
+			synctest.Wait() // no time passes
+			assert.Equal(t, reads, f.store.reads.Load(), "handling a message reads nothing")
+			for _, m := range []*member{b, c} {
+				v, err := m.Get(t.Context(), "k")
+				require.NoError(t, err)
+				assert.Equal(t, "new", v)
+			}
+			requireNear(t, a, "k", "new")
+		})
+	}
+}
+
+// TestG5_NoStaleFill: a load begins, a write is acknowledged on another node,
+// the load ends.
+func TestG5_NoStaleFill(t *testing.T) {
+	run := func(t *testing.T, off nearcache.Faults, write func(ctx context.Context, m *member) error) (a, b string) {
+		bubble(t, func(t *testing.T, f *fleet) {
+			f.off = off
+			ma, mb := f.join(), f.join()
+			go func() { _, _ = ma.Fetch(t.Context(), "k", loadSlowly("old")) }()
+			synctest.Wait()
+			require.NoError(t, write(t.Context(), mb))
+			time.Sleep(time.Second)
+			var err error
+			a, err = ma.Fetch(t.Context(), "k", is("new"))
+			require.NoError(t, err)
+			b, err = mb.Fetch(t.Context(), "k", is("new"))
+			require.NoError(t, err)
+		})
+		return a, b
+	}
+	for name, write := range map[string]func(context.Context, *member) error{
+		"Set":        func(ctx context.Context, m *member) error { return m.Set(ctx, "k", "new") },
+		"Delete":     func(ctx context.Context, m *member) error { return m.Delete(ctx, "k") },
+		"Invalidate": func(ctx context.Context, m *member) error { return m.Invalidate(ctx, "k") },
+		"Clear":      func(ctx context.Context, m *member) error { return m.Clear(ctx) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, b := run(t, nearcache.Faults{}, write)
+			assert.Equal(t, "new", a)
+			assert.Equal(t, "new", b)
+		})
+	}
+	t.Run("without leases", func(t *testing.T) {
+		a, b := run(t, nearcache.Faults{NoLeases: true}, func(ctx context.Context, m *member) error { return m.Delete(ctx, "k") })
+		assert.Equal(t, []string{"old", "old"}, []string{a, b}, "the test sees what leases are for")
+	})
+	t.Run("without marks", func(t *testing.T) {
+		bubble(t, func(t *testing.T, f *fleet) {
+			f.off.IgnoreMarks = true
+			a, b := f.join(), f.join()
+			require.NoError(t, b.Set(t.Context(), "k", "old"))
+			settle()
+			f.store.onAfter(during(f, "read", func(ctx context.Context) {
+				assert.NoError(t, b.Set(ctx, "k", "new"))
+				settle()
+			}))
+			_, err := a.Get(t.Context(), "k")
+			require.NoError(t, err)
+			v, err := a.Get(t.Context(), "k")
+			require.NoError(t, err)
+			assert.Equal(t, "old", v, "the test sees what marks are for")
+		})
+	})
+}
+
+// TestG6_OneLoadInTheFleet: many callers on many nodes miss a key.
+func TestG6_OneLoadInTheFleet(t *testing.T) {
+	run := func(t *testing.T, off nearcache.Faults) (loads int64) {
+		bubble(t, func(t *testing.T, f *fleet) {
+			f.off = off
+			load, n := counting("v", 300*time.Millisecond)
+			done := make(chan error, 8*64)
+			for range 8 {
+				m := f.join()
+				for range 64 {
+					go func() {
+						v, err := m.Fetch(t.Context(), "k", load)
+						if v != "v" && err == nil {
+							err = errors.New("wrong value")
+						}
+						done <- err
+					}()
+				}
+			}
+			for range cap(done) {
+				require.NoError(t, <-done)
+			}
+			loads = n.Load()
+		})
+		return loads
+	}
+	assert.EqualValues(t, 1, run(t, nearcache.Faults{}))
+	assert.Greater(t, run(t, nearcache.Faults{NoLeases: true}), int64(1), "the test sees what leases are for")
+}

@@ -1,0 +1,278 @@
+package nearcache_test
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/bus/membus"
+	"github.com/nearbus/nearbus/nearcache"
+	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/memstore"
+)
+
+// fleet is a shared tier and a bus in memory, which nodes join.
+type fleet struct {
+	t     *testing.T
+	store *gate
+	hub   *membus.Hub
+
+	announces bool // the store publishes what it writes, in one step
+	off       nearcache.Faults
+	tierOpts  shared.Options
+	nodeOpts  nearcache.NodeOptions
+}
+
+func newFleet(t *testing.T) *fleet {
+	f := &fleet{t: t, hub: membus.NewHub()}
+	f.store = &gate{Store: memstore.New(memstore.Options{}), hub: f.hub.Join()}
+	return f
+}
+
+// member is one node of a fleet, with its cache.
+type member struct {
+	*nearcache.Cache[string]
+	node *nearcache.Node
+	bus  *bus.Bus
+	link *link
+}
+
+// join adds a node that hears the bus. It is closed at the end of the test.
+func (f *fleet) join(opts ...nearcache.Options[string]) *member {
+	f.t.Helper()
+	m := &member{link: &link{Transport: f.hub.Join(), announces: f.announces, hub: f.hub}}
+	tier, err := shared.New(f.store.forNode(f), f.tierOpts)
+	require.NoError(f.t, err)
+	m.bus, err = bus.New(m.link, bus.Options{})
+	require.NoError(f.t, err)
+	m.node, err = nearcache.NewBrokenNode(tier, m.bus, f.nodeOpts, f.off)
+	require.NoError(f.t, err)
+	f.t.Cleanup(func() {
+		require.NoError(f.t, m.node.Close())
+		require.NoError(f.t, m.bus.Close())
+	})
+	m.Cache, err = nearcache.New(m.node, "users", append(opts, nearcache.Options[string]{})[0])
+	require.NoError(f.t, err)
+	f.eventually(func() bool { return !m.node.Stats().BusCut })
+	return m
+}
+
+// eventually waits for what happens without further ado.
+func (f *fleet) eventually(ok func() bool) {
+	f.t.Helper()
+	for end := time.Now().Add(20 * time.Second); !ok(); {
+		if time.Now().After(end) {
+			f.t.Fatal("it did not happen")
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// bubble runs test with a fleet in a synctest bubble.
+func bubble(t *testing.T, test func(t *testing.T, f *fleet)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		t.Helper()
+		test(t, newFleet(t))
+	})
+}
+
+// settle waits until all that was sent is applied. It works in bubbles only.
+func settle() {
+	time.Sleep(time.Millisecond)
+	synctest.Wait()
+}
+
+// is returns a loader of one value.
+func is(v string) func(context.Context, string) (string, error) {
+	return func(context.Context, string) (string, error) { return v, nil }
+}
+
+var errNoLoad = errors.New("the loader must not be called")
+
+// none is a loader that must not be called.
+func none(context.Context, string) (string, error) { return "", errNoLoad }
+
+// counting returns a loader and the number of its calls.
+func counting(v string, takes time.Duration) (func(context.Context, string) (string, error), *atomic.Int64) {
+	var n atomic.Int64
+	return func(ctx context.Context, _ string) (string, error) {
+		n.Add(1)
+		select {
+		case <-time.After(takes):
+			return v, nil
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+	}, &n
+}
+
+// gate is a store whose calls can be held, failed or counted. Its fields may be
+// changed while no call is under way.
+type gate struct {
+	shared.Store
+	hub *membus.Transport
+
+	// before and after are called with the kind of call (read, write, fill,
+	// acquire) and its first key, on either side of the real store; an error
+	// of before is the answer, an error of after replaces it.
+	mu            sync.Mutex
+	before, after func(ctx context.Context, op, key string) error
+
+	// abandoned makes the real store carry out what the caller gave up.
+	abandoned atomic.Bool
+
+	reads, writes, fills, acquires atomic.Int64
+}
+
+func (g *gate) hook(ctx context.Context, op, key string, isAfter bool) error {
+	g.mu.Lock()
+	f := g.before
+	if isAfter {
+		f = g.after
+	}
+	g.mu.Unlock()
+	if f == nil {
+		return nil
+	}
+	return f(ctx, op, key)
+}
+
+// onBefore and onAfter set the hooks.
+func (g *gate) onBefore(f func(ctx context.Context, op, key string) error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.before = f
+}
+
+func (g *gate) onAfter(f func(ctx context.Context, op, key string) error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.after = f
+}
+
+// down makes every call fail.
+func (g *gate) down() {
+	g.onBefore(func(context.Context, string, string) error { return errDown })
+}
+
+var errDown = errors.New("connection refused")
+
+func (g *gate) Read(ctx context.Context, keys []string) ([][]byte, error) {
+	g.reads.Add(1)
+	if err := g.hook(ctx, "read", keys[0], false); err != nil {
+		return nil, err
+	}
+	images, err := g.Store.Read(ctx, keys)
+	return images, errors.Join(err, g.hook(ctx, "read", keys[0], true))
+}
+
+func (g *gate) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
+	g.writes.Add(1)
+	if err := g.hook(ctx, "write", writes[0].Key, false); err != nil {
+		return slices.Repeat([]shared.Receipt{{Err: err}}, len(writes))
+	}
+	if g.abandoned.Load() {
+		ctx = context.WithoutCancel(ctx)
+	}
+	receipts := g.Store.Write(ctx, writes)
+	for i := range writes {
+		g.announce(&writes[i], &receipts[i])
+	}
+	if err := g.hook(ctx, "write", writes[0].Key, true); err != nil {
+		return slices.Repeat([]shared.Receipt{{Err: err}}, len(writes))
+	}
+	return receipts
+}
+
+// announce publishes as a store does that is one with the bus.
+func (g *gate) announce(w *shared.Write, r *shared.Receipt) {
+	if w.Announce == nil || r.Err != nil {
+		return
+	}
+	payload := slices.Clone(w.Announce.Payload)
+	binary.BigEndian.PutUint64(payload[w.Announce.RevisionAt:], r.Revision.Epoch)
+	binary.BigEndian.PutUint64(payload[w.Announce.RevisionAt+8:], r.Revision.Number)
+	_ = g.hub.Publish(context.Background(), payload)
+}
+
+func (g *gate) Fill(ctx context.Context, w shared.Write) shared.Receipt {
+	g.fills.Add(1)
+	if err := g.hook(ctx, "fill", w.Key, false); err != nil {
+		return shared.Receipt{Err: err}
+	}
+	r := g.Store.Fill(ctx, w)
+	if err := g.hook(ctx, "fill", w.Key, true); err != nil {
+		return shared.Receipt{Err: err}
+	}
+	return r
+}
+
+func (g *gate) Acquire(ctx context.Context, l shared.Lease) (shared.Grant, error) {
+	g.acquires.Add(1)
+	if err := g.hook(ctx, "acquire", l.Key, false); err != nil {
+		return shared.Grant{}, err
+	}
+	grant, err := g.Store.Acquire(ctx, l)
+	return grant, errors.Join(err, g.hook(ctx, "acquire", l.Key, true))
+}
+
+// forNode returns the store as one node sees it.
+func (g *gate) forNode(f *fleet) shared.Store {
+	if f.announces {
+		return announcingGate{g, f.hub}
+	}
+	return g
+}
+
+type announcingGate struct {
+	*gate
+	hub *membus.Hub
+}
+
+func (g announcingGate) Endpoint() any { return g.hub }
+
+// link is a node's transport. It can be cut, and can lose what it is to send.
+type link struct {
+	*membus.Transport
+	hub       *membus.Hub
+	announces bool
+
+	deaf atomic.Bool // delivers nothing
+	mute atomic.Bool // fails to publish
+}
+
+func (l *link) Endpoint() any {
+	if !l.announces {
+		return nil
+	}
+	return l.hub
+}
+
+func (l *link) Channel() string { return "" }
+
+func (l *link) Publish(ctx context.Context, payload []byte) error {
+	if l.mute.Load() {
+		return errDown
+	}
+	return l.Transport.Publish(ctx, payload)
+}
+
+func (l *link) Receive(ctx context.Context, sink bus.Sink) error {
+	deliver := sink.Deliver
+	sink.Deliver = func(payload []byte) {
+		if !l.deaf.Load() {
+			deliver(payload)
+		}
+	}
+	return l.Transport.Receive(ctx, sink)
+}

@@ -1,0 +1,221 @@
+// Package memstore is a shared tier in the memory of one process: for tests,
+// examples and programs that are a fleet of their own.
+//
+//	tier, err := shared.New(memstore.New(memstore.Options{}), shared.Options{})
+//
+// It keeps every promise of [shared.Store], revisions and deadlines included,
+// by the clock of the process. It holds what is stored until it expires, and
+// does not bound its memory.
+package memstore
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+// Options configure a [Store]. The zero value is the production default.
+type Options struct {
+	// MaxImage is the largest record in bytes, header included. Zero means no
+	// limit.
+	MaxImage int
+}
+
+// Store is a [shared.Store] in memory.
+type Store struct {
+	opts  Options
+	epoch uint64
+
+	mu     sync.Mutex // protects the fields below
+	items  map[string]item
+	last   uint64 // highest revision number given
+	writes int    // since expired items were swept
+	closed bool
+}
+
+type item struct {
+	image   []byte
+	expires time.Time // zero: never
+}
+
+var _ shared.Store = (*Store)(nil)
+
+// New returns an empty Store. There is nothing to stop.
+func New(opts Options) *Store {
+	return &Store{opts: opts, epoch: 1 + rand.Uint64N(1<<62), items: make(map[string]item)}
+}
+
+// Close makes every later call return [shared.ErrClosed] and frees what is
+// stored.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	s.items = nil
+	return nil
+}
+
+// MaxImage returns Options.MaxImage.
+func (s *Store) MaxImage() int { return s.opts.MaxImage }
+
+// Time returns the clock of the process.
+func (s *Store) Time(ctx context.Context) (time.Time, error) { return time.Now(), ctx.Err() }
+
+// Read implements [shared.Store].
+func (s *Store) Read(ctx context.Context, keys []string) ([][]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, shared.ErrClosed
+	}
+	images := make([][]byte, len(keys))
+	now := time.Now()
+	for i, key := range keys {
+		images[i] = bytes.Clone(s.getLocked(key, now))
+	}
+	return images, nil
+}
+
+// Write implements [shared.Store].
+func (s *Store) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
+	receipts := make([]shared.Receipt, len(writes))
+	for i := range writes {
+		receipts[i] = s.step(ctx, &writes[i], false)
+	}
+	return receipts
+}
+
+// Fill implements [shared.Store].
+func (s *Store) Fill(ctx context.Context, w shared.Write) shared.Receipt {
+	return s.step(ctx, &w, true)
+}
+
+// step is one atomic write.
+func (s *Store) step(ctx context.Context, w *shared.Write, fill bool) shared.Receipt {
+	if err := ctx.Err(); err != nil {
+		return shared.Receipt{Err: err}
+	}
+	if s.opts.MaxImage > 0 && len(w.Image) > s.opts.MaxImage {
+		return shared.Receipt{Err: shared.ErrTooLarge}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	r := shared.Receipt{Now: now}
+	old := s.getLocked(w.Key, now)
+	header, err := shared.DecodeHeader(old)
+	known := err == nil
+	switch {
+	case s.closed:
+		r.Err = shared.ErrClosed
+	case late(w.NotAfter, now):
+		r.Err = shared.ErrTooLate
+	case known && header.Kind != shared.KindLease && header.Nonce == nonce(w.Image):
+		r.Revision = header.Revision // repeated
+	case fill && !(known && header.Kind == shared.KindLease && header.Nonce == nonce(w.Image)):
+		r.Err = shared.ErrLeaseLost
+	default:
+		r.Revision = s.nextLocked(header.Revision, w.Floor, now)
+		image := bytes.Clone(w.Image)
+		shared.Stamp(image, r.Revision, now, w.Soft, w.TTL)
+		s.putLocked(w.Key, image, w.TTL, now)
+	}
+	return r
+}
+
+func late(notAfter, now time.Time) bool { return !notAfter.IsZero() && now.After(notAfter) }
+
+func nonce(image []byte) uint64 { return binary.BigEndian.Uint64(image[shared.NonceOffset:]) }
+
+// nextLocked returns a revision above all that were given before, and not
+// below floor.
+func (s *Store) nextLocked(previous shared.Revision, floor uint64, now time.Time) shared.Revision {
+	s.last = max(uint64(now.UnixMicro()), s.last+1, previous.Number+1, floor)
+	return shared.Revision{Epoch: s.epoch, Number: s.last}
+}
+
+// Acquire implements [shared.Store].
+func (s *Store) Acquire(ctx context.Context, l shared.Lease) (shared.Grant, error) {
+	if err := ctx.Err(); err != nil {
+		return shared.Grant{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	switch {
+	case s.closed:
+		return shared.Grant{}, shared.ErrClosed
+	case late(l.NotAfter, now):
+		return shared.Grant{Now: now}, shared.ErrTooLate
+	}
+	old := s.getLocked(l.Key, now)
+	status, revision := judge(old, &l)
+	grant := shared.Grant{Status: status, Now: now}
+	switch status {
+	case shared.LeasePresent:
+		grant.Image = bytes.Clone(old)
+	case shared.LeaseGranted:
+		image := bytes.Clone(l.Image)
+		shared.Stamp(image, revision, now, 0, l.TTL)
+		s.putLocked(l.Key, image, l.TTL, now)
+	}
+	return grant, nil
+}
+
+// judge says what becomes of a request for a lease where old is stored. A
+// lease carries on the revision of what it replaces.
+func judge(old []byte, l *shared.Lease) (shared.GrantStatus, shared.Revision) {
+	header, err := shared.DecodeHeader(old)
+	switch {
+	case old == nil || len(l.Discard) > 0 && bytes.HasPrefix(old, l.Discard) && !errors.Is(err, shared.ErrNewerFormat):
+		return shared.LeaseGranted, header.Revision
+	case err != nil:
+		return shared.LeaseUnusable, shared.Revision{}
+	case header.Kind == shared.KindLease && header.Nonce != nonce(l.Image):
+		return shared.LeaseHeld, header.Revision
+	case header.Kind == shared.KindValue && header.Clock >= l.MinClock, header.Kind == shared.KindWatermark:
+		return shared.LeasePresent, header.Revision
+	default:
+		return shared.LeaseGranted, header.Revision
+	}
+}
+
+func (s *Store) getLocked(key string, now time.Time) []byte {
+	it, ok := s.items[key]
+	if !ok || !it.expires.IsZero() && !now.Before(it.expires) {
+		return nil
+	}
+	return it.image
+}
+
+func (s *Store) putLocked(key string, image []byte, ttl time.Duration, now time.Time) {
+	it := item{image: image}
+	if ttl > 0 {
+		it.expires = now.Add(ttl)
+	}
+	s.items[key] = it
+	s.sweepLocked(now)
+}
+
+// sweepLocked frees what expired, once in as many writes as there are items,
+// so that it costs each write the same.
+func (s *Store) sweepLocked(now time.Time) {
+	if s.writes++; s.writes < len(s.items)+64 {
+		return
+	}
+	s.writes = 0
+	for key, it := range s.items {
+		if !it.expires.IsZero() && !now.Before(it.expires) {
+			delete(s.items, key)
+		}
+	}
+}
