@@ -1,0 +1,360 @@
+// Package redisstore is a shared tier in Redis, on any client of go-redis: one
+// server, Sentinel, Cluster or Ring.
+//
+//	client := redis.NewClient(&redis.Options{
+//		Addr:                  "localhost:6379",
+//		PoolSize:              50,
+//		MaxRetries:            -1,   // the tier above decides what is tried again
+//		ContextTimeoutEnabled: true, // or a call may outlast its context
+//	})
+//	store, err := redisstore.New(client, redisstore.Options{})
+//	tier, err := shared.New(store, shared.Options{})
+//
+// Reads are plain GET and MGET. Every write is one script, called by EVALSHA
+// and sent whole when the server does not have it; several writes are one
+// pipeline. The store keeps no connection and no goroutine of its own, and
+// never closes the client.
+//
+// Keys: "prefix:{p}:key" holds the record of key, and "prefix:{p}" the metadata
+// of partition p, a number that depends on the key. Records expire by
+// themselves; metadata does not. Set maxmemory-policy to noeviction or to one
+// of volatile-*: a policy that may evict metadata lets revisions start a new
+// epoch, which costs misses.
+//
+// Deadlines and expiries are judged by the clock of the server that holds the
+// key. On Cluster and Ring each server has a clock of its own; keep them within
+// a fraction of [shared.Options.Timeout] of each other, or writes are refused
+// as late.
+//
+// Reads must see the writes before them: clients that read from replicas are
+// refused. A value that a primary acknowledged and lost, by a failover or a
+// restart, is lost here as well.
+//
+// Rights needed: get, mget, set, getrange, time, hmget, hset, evalsha, eval,
+// and publish for a store that announces on a bus.
+package redisstore
+
+import (
+	"context"
+	_ "embed" // for the scripts
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+var (
+	//go:embed write.lua
+	writeSource string
+	//go:embed acquire.lua
+	acquireSource string
+
+	writeScript   = redis.NewScript(writeSource)
+	acquireScript = redis.NewScript(acquireSource)
+)
+
+// Options configure a [Store]. The zero value is the production default. All
+// servers of a fleet must have the same.
+type Options struct {
+	// Prefix begins every key. Empty means "nearbus". It must not contain
+	// braces, which name the partition.
+	Prefix string
+
+	// Partitions is the number of groups that keys are divided into; on
+	// Cluster and Ring, the keys of a partition are on one server. Zero means 1
+	// for a single server and 64 for Cluster and Ring. Another number makes
+	// other keys: what was stored under the old ones is not found.
+	Partitions int
+}
+
+func (o Options) withDefaults(client redis.UniversalClient) Options {
+	if o.Prefix == "" {
+		o.Prefix = "nearbus"
+	}
+	if o.Partitions == 0 {
+		o.Partitions = 64
+		if _, single := client.(*redis.Client); single {
+			o.Partitions = 1
+		}
+	}
+	return o
+}
+
+func (o Options) validate() error {
+	if strings.ContainsAny(o.Prefix, "{}") {
+		return fmt.Errorf("redisstore: Options.Prefix %q contains braces", o.Prefix)
+	}
+	if o.Partitions < 0 || o.Partitions > 1<<14 {
+		return fmt.Errorf("redisstore: Options.Partitions is %d, not in 0 to 16384", o.Partitions)
+	}
+	return nil
+}
+
+// Store is a [shared.Store] in Redis.
+type Store struct {
+	client redis.UniversalClient
+	single *redis.Client // client, if it is of one server
+	opts   Options
+}
+
+var (
+	_ shared.Store     = (*Store)(nil)
+	_ shared.Announcer = (*Store)(nil)
+)
+
+// New returns a Store over client. It does not ask the server.
+func New(client redis.UniversalClient, opts Options) (*Store, error) {
+	if client == nil || reflect.ValueOf(client).IsNil() {
+		return nil, errors.New("redisstore: New: the client is nil")
+	}
+	if err := opts.validate(); err != nil {
+		return nil, err
+	}
+	if c, ok := client.(*redis.ClusterClient); ok {
+		if o := c.Options(); o.ReadOnly || o.RouteByLatency || o.RouteRandomly {
+			return nil, errors.New("redisstore: New: the client reads from replicas: unset ReadOnly, RouteByLatency and RouteRandomly")
+		}
+	}
+	s := &Store{client: client, opts: opts.withDefaults(client)}
+	s.single, _ = client.(*redis.Client)
+	return s, nil
+}
+
+// Endpoint returns the client if it is a *redis.Client, which can publish in
+// the step that writes; nil otherwise.
+func (s *Store) Endpoint() any {
+	if s.single == nil {
+		return nil
+	}
+	return s.single
+}
+
+// MaxImage returns 512 MB, the longest string of Redis.
+func (s *Store) MaxImage() int { return 512 << 20 }
+
+// Time returns the clock of the server; of one of them if there are several.
+func (s *Store) Time(ctx context.Context) (time.Time, error) {
+	now, err := s.client.Time(ctx).Result()
+	return now, failed(ctx, "time", err)
+}
+
+// partition returns the key that the metadata of key's partition is under.
+func (s *Store) partition(key string) string {
+	p := 0
+	if s.opts.Partitions > 1 {
+		h := fnv.New32a()
+		_, _ = h.Write([]byte(key)) // never fails
+		p = int(h.Sum32() % uint32(s.opts.Partitions))
+	}
+	return s.opts.Prefix + ":{" + strconv.Itoa(p) + "}"
+}
+
+// keys returns the keys of a script that works on key.
+func (s *Store) keys(key string) []string {
+	p := s.partition(key)
+	return []string{p + ":" + key, p}
+}
+
+// failed names err, and makes it the error of ctx if that has ended.
+func failed(ctx context.Context, op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if end := ctx.Err(); end != nil && !errors.Is(err, end) {
+		return fmt.Errorf("redisstore: %s: %w (%w)", op, end, err)
+	}
+	return fmt.Errorf("redisstore: %s: %w", op, err)
+}
+
+// Read implements [shared.Store].
+func (s *Store) Read(ctx context.Context, keys []string) ([][]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, failed(ctx, "read", err)
+	}
+	if len(keys) > 1 && s.single != nil {
+		return s.readMany(ctx, keys)
+	}
+	cmds := make([]*redis.StringCmd, len(keys))
+	if len(keys) == 1 {
+		cmds[0] = s.client.Get(ctx, s.keys(keys[0])[0])
+	} else {
+		// An error of the whole is an error of each command.
+		_, _ = s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+			for i, key := range keys {
+				cmds[i] = pipe.Get(ctx, s.keys(key)[0])
+			}
+			return nil
+		})
+	}
+	images := make([][]byte, len(keys))
+	for i, cmd := range cmds {
+		image, err := cmd.Bytes()
+		switch {
+		case err == nil:
+			images[i] = image
+		case errors.Is(err, redis.Nil):
+		case strings.HasPrefix(err.Error(), "WRONGTYPE"):
+			images[i] = []byte{}
+		default:
+			return nil, failed(ctx, "read", err)
+		}
+	}
+	return images, nil
+}
+
+// readMany reads with one MGET. What is no string reads as missing there; a
+// lease for it will not be granted.
+func (s *Store) readMany(ctx context.Context, keys []string) ([][]byte, error) {
+	names := make([]string, len(keys))
+	for i, key := range keys {
+		names[i] = s.keys(key)[0]
+	}
+	values, err := s.client.MGet(ctx, names...).Result()
+	if err != nil {
+		return nil, failed(ctx, "read", err)
+	}
+	images := make([][]byte, len(keys))
+	for i, value := range values {
+		if text, ok := value.(string); ok {
+			images[i] = []byte(text)
+		}
+	}
+	return images, nil
+}
+
+// Write implements [shared.Store].
+func (s *Store) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
+	receipts := make([]shared.Receipt, len(writes))
+	if len(writes) == 1 {
+		receipts[0] = s.step(ctx, &writes[0], "0")
+		return receipts
+	}
+	cmds := s.pipeline(ctx, writes)
+	for i, cmd := range cmds {
+		receipts[i] = receipt(ctx, cmd)
+	}
+	return receipts
+}
+
+// Fill implements [shared.Store].
+func (s *Store) Fill(ctx context.Context, w shared.Write) shared.Receipt {
+	return s.step(ctx, &w, "1")
+}
+
+func (s *Store) step(ctx context.Context, w *shared.Write, fill string) shared.Receipt {
+	if err := ctx.Err(); err != nil {
+		return shared.Receipt{Err: failed(ctx, "write", err)}
+	}
+	return receipt(ctx, writeScript.Run(ctx, s.client, s.keys(w.Key), writeArgs(w, fill)...))
+}
+
+// pipeline sends all writes at once, and those whose server did not have the
+// script once more with the script.
+func (s *Store) pipeline(ctx context.Context, writes []shared.Write) []*redis.Cmd {
+	cmds := make([]*redis.Cmd, len(writes))
+	send := func(run func(redis.Pipeliner, []string, ...any) *redis.Cmd, missing func(*redis.Cmd) bool) {
+		// An error of the whole is an error of each command.
+		_, _ = s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+			for i := range writes {
+				if missing(cmds[i]) {
+					cmds[i] = run(pipe, s.keys(writes[i].Key), writeArgs(&writes[i], "0")...)
+				}
+			}
+			return nil
+		})
+	}
+	send(func(pipe redis.Pipeliner, keys []string, args ...any) *redis.Cmd {
+		return writeScript.EvalSha(ctx, pipe, keys, args...)
+	}, func(*redis.Cmd) bool { return true })
+	send(func(pipe redis.Pipeliner, keys []string, args ...any) *redis.Cmd {
+		return writeScript.Eval(ctx, pipe, keys, args...)
+	}, func(cmd *redis.Cmd) bool { return redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") })
+	return cmds
+}
+
+func writeArgs(w *shared.Write, fill string) []any {
+	var epoch [8]byte
+	binary.BigEndian.PutUint64(epoch[:], rand.Uint64()|1)
+	args := []any{
+		w.Image, millis(w.TTL), millis(w.Soft), micros(w.NotAfter), w.Floor, epoch[:], fill, "", "", "",
+	}
+	if a := w.Announce; a != nil {
+		args[7], args[8], args[9] = a.Channel, a.Payload, a.RevisionAt
+	}
+	return args
+}
+
+// millis rounds up, so that what is to live does.
+func millis(d time.Duration) int64 { return int64((d + time.Millisecond - 1) / time.Millisecond) }
+
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+var errAnswer = errors.New("unexpected answer of the script")
+
+// receipt reads the answer of the write script.
+func receipt(ctx context.Context, cmd *redis.Cmd) shared.Receipt {
+	answer, err := cmd.Slice()
+	if err != nil {
+		return shared.Receipt{Err: failed(ctx, "write", err)}
+	}
+	if len(answer) != 4 {
+		return shared.Receipt{Err: failed(ctx, "write", errAnswer)}
+	}
+	status, _ := answer[0].(int64)
+	epoch, _ := answer[1].(string)
+	number, _ := answer[2].(int64)
+	now, _ := answer[3].(int64)
+	r := shared.Receipt{Now: time.UnixMicro(now)}
+	switch {
+	case status == 1:
+		r.Err = shared.ErrTooLate
+	case status == 2:
+		r.Err = shared.ErrLeaseLost
+	case len(epoch) == 8:
+		r.Revision = shared.Revision{Epoch: binary.BigEndian.Uint64([]byte(epoch)), Number: uint64(number)}
+	default:
+		r.Err = failed(ctx, "write", errAnswer)
+	}
+	return r
+}
+
+// Acquire implements [shared.Store].
+func (s *Store) Acquire(ctx context.Context, l shared.Lease) (shared.Grant, error) {
+	if err := ctx.Err(); err != nil {
+		return shared.Grant{}, failed(ctx, "acquire", err)
+	}
+	args := []any{l.Image, millis(l.TTL), micros(l.NotAfter), l.MinClock, l.Discard}
+	answer, err := acquireScript.Run(ctx, s.client, s.keys(l.Key)[:1], args...).Slice()
+	if err != nil {
+		return shared.Grant{}, failed(ctx, "acquire", err)
+	}
+	if len(answer) != 3 {
+		return shared.Grant{}, failed(ctx, "acquire", errAnswer)
+	}
+	status, _ := answer[0].(int64)
+	now, _ := answer[1].(int64)
+	image, _ := answer[2].(string)
+	grant := shared.Grant{Status: shared.GrantStatus(status), Now: time.UnixMicro(now)}
+	switch grant.Status {
+	case shared.LeaseGranted, shared.LeaseHeld, shared.LeaseUnusable:
+	case shared.LeasePresent:
+		grant.Image = []byte(image)
+	default:
+		return shared.Grant{Now: grant.Now}, shared.ErrTooLate
+	}
+	return grant, nil
+}
