@@ -124,10 +124,10 @@ func (c *Cache[V]) apply(m *bus.Message, inv *bus.Invalidation) {
 		defer c.repeatLater(inv)
 	}
 	if inv.Op == bus.OpClear {
-		if !m.Own || c.clock.behind(inv.Revision) {
-			c.clock.raise(inv.Revision)
-			c.space.Clear()
-		}
+		// The new clock is read from the shared tier: a number on the bus could
+		// be anybody's.
+		c.clock.forget()
+		c.space.Clear()
 		return
 	}
 	news := near.News{Epoch: inv.Epoch, Revision: inv.Revision, Own: m.Own}

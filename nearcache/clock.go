@@ -18,37 +18,25 @@ type cacheClock struct {
 	forgot uint64     // number of gaps
 }
 
-// get returns the clock and whether it can be relied on. The number of gaps is
-// for learn.
-func (k *cacheClock) get() (value uint64, known bool, gaps uint64) {
+// get returns the clock and whether it can be relied on. How often it was
+// forgotten is for learn.
+func (k *cacheClock) get() (value uint64, known bool, forgot uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.value, k.known, k.forgot
 }
 
 // learn takes in the clock read from the shared tier, by a read that began
-// when there had been this many gaps.
-func (k *cacheClock) learn(value, gaps uint64) {
+// when it had been forgotten this often.
+func (k *cacheClock) learn(value, forgot uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.value = max(k.value, value)
-	k.known = k.known || gaps == k.forgot
+	k.known = k.known || forgot == k.forgot
 }
 
-// raise takes in the clock that a Clear announced.
-func (k *cacheClock) raise(value uint64) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.value = max(k.value, value)
-}
-
-func (k *cacheClock) behind(value uint64) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.value < value
-}
-
-// forget is for gaps: a Clear may have been missed.
+// forget makes the next read read the clock: there was a Clear, or a gap in
+// which there may have been one.
 func (k *cacheClock) forget() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -79,7 +67,7 @@ func (c *Cache[V]) knownClock(ctx context.Context) (uint64, error) {
 // readRecords reads the records of keys, and the clock in the same round trip
 // if it is not known.
 func (c *Cache[V]) readRecords(ctx context.Context, keys []string) ([]shared.Found, error) {
-	_, known, gaps := c.clock.get()
+	_, known, forgot := c.clock.get()
 	names := make([]string, len(keys), len(keys)+1)
 	for i, key := range keys {
 		names[i] = c.storeKey(key)
@@ -92,7 +80,7 @@ func (c *Cache[V]) readRecords(ctx context.Context, keys []string) ([]shared.Fou
 		return nil, err
 	}
 	if !known {
-		c.learnClock(ctx, found[len(keys)], gaps)
+		c.learnClock(ctx, found[len(keys)], forgot)
 	}
 	return found[:len(keys)], nil
 }
@@ -100,7 +88,7 @@ func (c *Cache[V]) readRecords(ctx context.Context, keys []string) ([]shared.Fou
 // learnClock takes in what was found under the clock's key. If the shared tier
 // lost the clock or fell behind, it is set to what this node knows, so that
 // nodes do not take each other's records for dead.
-func (c *Cache[V]) learnClock(ctx context.Context, f shared.Found, gaps uint64) {
+func (c *Cache[V]) learnClock(ctx context.Context, f shared.Found, forgot uint64) {
 	var value uint64
 	if f.Err == nil && f.Kind == shared.KindWatermark {
 		value = f.Revision.Number
@@ -112,7 +100,7 @@ func (c *Cache[V]) learnClock(ctx context.Context, f shared.Found, gaps uint64) 
 		}
 		value = r.Revision.Number
 	}
-	c.clock.learn(value, gaps)
+	c.clock.learn(value, forgot)
 }
 
 // advanceClock raises the clock in the shared tier, to floor at least.

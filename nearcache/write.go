@@ -175,12 +175,12 @@ func (c *Cache[V]) Clear(ctx context.Context) error {
 	if c.node.tier == nil {
 		return c.broadcast(ctx, []bus.Invalidation{inv})
 	}
-	known, _, gaps := c.clock.get()
+	known, _, forgot := c.clock.get()
 	r := c.advanceClock(ctx, known+1)
 	if r.Err != nil {
 		return c.abandon(ctx, []bus.Invalidation{inv}, r.Err)
 	}
-	c.clock.learn(r.Revision.Number, gaps)
+	c.clock.learn(r.Revision.Number, forgot)
 	inv.Revision = r.Revision.Number
 	return c.broadcast(ctx, []bus.Invalidation{inv})
 }
