@@ -203,8 +203,8 @@ func (b *Bus) Endpoint() any {
 // those of any other, earlier ones of the same node included.
 func (b *Bus) Incarnation() uint64 { return b.incarnation }
 
-// Close ends the Bus. Calls of Publish that wait return ErrClosed. When Close
-// returned, no function of the handler runs or will be called; it must not be
+// Close ends the Bus. Calls of Publish that wait return ErrClosed, and a
+// subscriber is told of one last gap. When Close returned, no function of the handler runs or will be called; it must not be
 // called by one of them. It may be called at any time, also twice, and does not
 // close the client of the transport.
 func (b *Bus) Close() error {

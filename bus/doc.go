@@ -61,8 +61,8 @@
 //	clear users
 //
 // The first word says what happened, the second names the cache, the others are
-// keys: one or more, or for clear none. Words are separated by spaces, tabs or
-// line ends. A word that is empty, or contains white space, quotes, or bytes
+// keys: one or more, or for clear none. Words are separated by spaces or tabs; a
+// line end may follow the last, and nothing after it. A word that is empty, or contains white space, quotes, or bytes
 // that are not printable UTF-8, is written as a Go string in double quotes, with
 // escapes such as \n and \xff. The first word is never quoted. Such messages
 // arrive with [Message.Text] set. For the drivers of this module:

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -80,6 +81,7 @@ func (s *subscription) run(ctx context.Context) {
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		err := s.receive(ctx)
 		if ctx.Err() != nil {
+			s.end()
 			return
 		}
 		if s.state == confirmed {
@@ -89,8 +91,17 @@ func (s *subscription) run(ctx context.Context) {
 		select {
 		case <-time.After(pause/2 + rand.N(pause/2)):
 		case <-ctx.Done():
+			s.end()
 			return
 		}
+	}
+}
+
+// end tells the handler that a closed Bus will bring no more news. Whoever
+// unsubscribed knows.
+func (s *subscription) end() {
+	if s.bus.ctx.Err() != nil {
+		s.lose(ErrClosed)
 	}
 }
 
@@ -129,7 +140,7 @@ func (s *subscription) deliver(payload []byte) {
 		s.accept()
 		return
 	}
-	if err == errUnreadable {
+	if errors.Is(err, errUnreadable) {
 		s.bus.newer.Add(1)
 	} else {
 		s.bus.malformed.Add(1)
@@ -214,6 +225,7 @@ func (s *subscription) confirm() {
 func (s *subscription) lose(reason error) {
 	s.since = max(s.since, s.bus.now())
 	if s.state == lost {
+		s.bus.opts.Logger.Debug("bus: still not connected", "reason", reason)
 		return
 	}
 	s.state = lost

@@ -49,10 +49,11 @@ func (f *frame) decodeText(payload []byte) error {
 	return nil
 }
 
-const textSpace = " \t\r\n"
+const textSpace = " \t"
 
-// splitText splits text at white space into words, bare or quoted as in Go.
+// splitText splits a line at white space into words, bare or quoted as in Go.
 func splitText(text string) (words []string, ok bool) {
+	text = strings.TrimRight(text, "\r\n")
 	for {
 		text = strings.TrimLeft(text, textSpace)
 		if text == "" {

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 )
@@ -108,7 +109,7 @@ type frame struct {
 // holds what could be read, which of a damaged message is nothing.
 func (f *frame) decode(payload []byte) error {
 	err := f.read(payload)
-	if err == errDamaged {
+	if errors.Is(err, errDamaged) {
 		f.reset()
 	}
 	return err
