@@ -70,7 +70,7 @@ func (c *Cache[V]) hit(key string, hash uint64) *entry[V] {
 	e := c.space.Find(key, hash)
 	dice := rand.Uint32()
 	if dice%touchEvery == 0 {
-		c.node.near.Touch(hash)
+		c.node.near.Touch(hash, e)
 	}
 	if e == nil {
 		return nil

@@ -27,6 +27,7 @@ type Entry struct {
 	expires int64                 // on the tier's clock
 	next    atomic.Pointer[Entry] // written under the lock of the stripe
 	young   atomic.Bool           // in the window
+	touched atomic.Int64          // when the policy was last told of an access
 }
 
 // covers reports whether the entry contains the write of this revision already.
@@ -55,9 +56,20 @@ func (s *Space) Find(key string, hash uint64) *Entry {
 	return nil
 }
 
-// Touch tells the policy of an access to the key with this hash. Callers
-// sample: hits and misses alike, one in a fixed number.
-func (t *Tier) Touch(hash uint64) { t.policy.touch(hash) }
+// Touch tells the policy of an access to the key with this hash; e is its entry
+// or nil. Callers sample: hits and misses alike, one in a fixed number. A key
+// that is accessed all the time is reported once in a tick, which is enough to
+// stand out and keeps the policy out of the way of hot keys.
+func (t *Tier) Touch(hash uint64, e *Entry) {
+	if e != nil {
+		now := t.now.Load()
+		if e.touched.Load() == now {
+			return
+		}
+		e.touched.Store(now)
+	}
+	t.policy.touch(hash)
+}
 
 // Valid reports whether a result that carries stamp may be given to a reader
 // of the key with this hash who begins now: nothing it depends on was

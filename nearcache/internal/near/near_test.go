@@ -287,7 +287,7 @@ func TestBound(t *testing.T) {
 				if i%7 == 0 {
 					s.Invalidate(key, s.Hash(key))
 				}
-				tier.Touch(s.Hash("warm"))
+				tier.Touch(s.Hash("warm"), nil)
 				if b := tier.Stats().Bytes; b > worst.Load() {
 					worst.Store(b)
 				}
@@ -317,7 +317,7 @@ func TestClose_DuringUse(t *testing.T) {
 				key := fmt.Sprint(i % 1000)
 				install(s, key, entry(tier.Stamp(), i))
 				get(s, key)
-				tier.Touch(s.Hash(key))
+				tier.Touch(s.Hash(key), s.Find(key, s.Hash(key)))
 				s.Invalidate(key, s.Hash(key))
 			}
 		})
