@@ -154,9 +154,12 @@ type detached struct {
 	values          context.Context
 }
 
+// Value asks the node's context first: contexts derived from this one find
+// their parent through it, and would start a goroutine each if they found the
+// caller's instead.
 func (d detached) Value(key any) any {
-	if v := d.values.Value(key); v != nil {
+	if v := d.Context.Value(key); v != nil {
 		return v
 	}
-	return d.Context.Value(key)
+	return d.values.Value(key)
 }

@@ -247,9 +247,8 @@ func (c *Cache[V]) fill(ctx context.Context, f *flight[V], entry *Entry[V], toke
 	}
 }
 
-// renew renews the lease for as long as the load takes. The stop function
-// waits for a renewal under way: one that came after the end of the load would
-// take a new lease.
+// renew renews the lease for as long as the load takes, or until it is lost.
+// The stop function waits for a renewal under way.
 func (c *Cache[V]) renew(ctx context.Context, key string, token, clock uint64) (stop func()) {
 	every := c.node.tier.LeaseTTL() / 3
 	ctx, cancel := context.WithCancel(ctx)
@@ -257,8 +256,8 @@ func (c *Cache[V]) renew(ctx context.Context, key string, token, clock uint64) (
 	timer := time.AfterFunc(every, func() {
 		defer close(ended)
 		for {
-			status, _, err := c.node.tier.Acquire(ctx, c.storeKey(key), token, clock, nil)
-			if err == nil && status != shared.LeaseGranted || sleep(ctx, every) != nil {
+			err := c.node.tier.Renew(ctx, c.storeKey(key), token, clock)
+			if errors.Is(err, shared.ErrLeaseLost) || sleep(ctx, every) != nil {
 				return
 			}
 		}

@@ -208,32 +208,40 @@ func (t *Tier) write(p *Put) (Write, error) {
 	return Write{Key: p.Key, Image: image, TTL: p.TTL, Floor: p.Floor, Announce: p.Announce}, nil
 }
 
-// Acquire asks for the lease of key with a token of the caller's choice; asked
-// again with the same token, it renews. A value older than minClock, or one
-// that begins with discard, counts as absent. When the status is
-// [LeasePresent], Found is the value that is there.
+// Acquire asks for the lease of key with a new token of the caller's. What is
+// older than minClock counts as absent, as does a record that begins with
+// discard. When the status is [LeasePresent], Found is the value that is there.
 func (t *Tier) Acquire(ctx context.Context, key string, token, minClock uint64, discard []byte) (GrantStatus, Found, error) {
-	if err := t.check(key); err != nil {
-		return 0, Found{}, err
+	lease := Lease{Key: key, MinClock: minClock, Discard: slices.Clone(discard)}
+	grant, err := t.acquire(ctx, lease, token)
+	if err != nil || grant.Status != LeasePresent {
+		return grant.Status, Found{}, err
+	}
+	return grant.Status, t.find(grant.Image), nil
+}
+
+// Renew gives the lease with this token another LeaseTTL. The error is
+// [ErrLeaseLost] if it is not there any more.
+func (t *Tier) Renew(ctx context.Context, key string, token, clock uint64) error {
+	_, err := t.acquire(ctx, Lease{Key: key, MinClock: clock, Renew: true}, token)
+	return err
+}
+
+func (t *Tier) acquire(ctx context.Context, lease Lease, token uint64) (Grant, error) {
+	if err := t.check(lease.Key); err != nil {
+		return Grant{}, err
 	}
 	ctx, cancel, err := t.bound(ctx)
 	if err != nil {
-		return 0, Found{}, err
+		return Grant{}, err
 	}
 	defer cancel()
-	record := Record{Kind: KindLease, Nonce: token}
-	lease := Lease{
-		Key: key, Image: record.Append(nil), TTL: t.opts.LeaseTTL,
-		MinClock: minClock, Discard: slices.Clone(discard), NotAfter: t.deadline(ctx),
-	}
+	record := Record{Kind: KindLease, Nonce: token, Clock: lease.MinClock}
+	lease.Image = record.Append(nil)
+	lease.TTL = t.opts.LeaseTTL
+	lease.NotAfter = t.deadline(ctx)
 	sent := time.Now()
 	grant, err := t.store.Acquire(ctx, lease)
 	t.clock.observe(sent, time.Now(), grant.Now)
-	if err != nil {
-		return 0, Found{}, err
-	}
-	if grant.Status != LeasePresent {
-		return grant.Status, Found{}, nil
-	}
-	return grant.Status, t.find(grant.Image), nil
+	return grant, err
 }

@@ -37,7 +37,10 @@ type Store interface {
 	Write(ctx context.Context, writes []Write) []Receipt
 
 	// Acquire puts the lease in its place if no live value and no lease of
-	// another holder is there, or renews it if its own is there.
+	// another holder is there. With Lease.Renew it gives its own lease, which
+	// must be in its place, another TTL, and does nothing else: otherwise the
+	// error is ErrLeaseLost. (A renewal must never bring a lease back that a
+	// write has ended: the load that it stands for is older than the write.)
 	Acquire(ctx context.Context, lease Lease) (Grant, error)
 
 	// Fill is Write for the holder of a lease: it replaces the lease record
@@ -113,11 +116,14 @@ type Lease struct {
 	Image []byte        // encoded lease record; its nonce is the token
 	TTL   time.Duration // the lease ends by itself after this time
 
-	// A value record counts as absent if its clock is below MinClock, or if
-	// the image begins with Discard, which is then not empty: the caller read
-	// it and could not use it.
+	// A value or a lease counts as absent if its clock is below MinClock. A
+	// record counts as absent if it begins with Discard, which is then not
+	// empty: the caller read it and could not use it.
 	MinClock uint64
 	Discard  []byte
+
+	// Renew asks for more time for a lease that is held.
+	Renew bool
 
 	// NotAfter is as in Write.
 	NotAfter time.Time

@@ -158,6 +158,9 @@ func (s *Store) Acquire(ctx context.Context, l shared.Lease) (shared.Grant, erro
 		return shared.Grant{Now: now}, shared.ErrTooLate
 	}
 	old := s.getLocked(l.Key, now)
+	if l.Renew && !holds(old, &l) {
+		return shared.Grant{Now: now}, shared.ErrLeaseLost
+	}
 	status, revision := judge(old, &l)
 	grant := shared.Grant{Status: status, Now: now}
 	switch status {
@@ -171,6 +174,12 @@ func (s *Store) Acquire(ctx context.Context, l shared.Lease) (shared.Grant, erro
 	return grant, nil
 }
 
+// holds reports whether old is the very lease l.
+func holds(old []byte, l *shared.Lease) bool {
+	header, err := shared.DecodeHeader(old)
+	return err == nil && header.Kind == shared.KindLease && header.Nonce == nonce(l.Image)
+}
+
 // judge says what becomes of a request for a lease where old is stored. A
 // lease carries on the revision of what it replaces.
 func judge(old []byte, l *shared.Lease) (shared.GrantStatus, shared.Revision) {
@@ -180,9 +189,13 @@ func judge(old []byte, l *shared.Lease) (shared.GrantStatus, shared.Revision) {
 		return shared.LeaseGranted, header.Revision
 	case err != nil:
 		return shared.LeaseUnusable, shared.Revision{}
+	case header.Kind == shared.KindWatermark:
+		return shared.LeasePresent, header.Revision
+	case header.Clock < l.MinClock:
+		return shared.LeaseGranted, header.Revision
 	case header.Kind == shared.KindLease && header.Nonce != nonce(l.Image):
 		return shared.LeaseHeld, header.Revision
-	case header.Kind == shared.KindValue && header.Clock >= l.MinClock, header.Kind == shared.KindWatermark:
+	case header.Kind == shared.KindValue:
 		return shared.LeasePresent, header.Revision
 	default:
 		return shared.LeaseGranted, header.Revision

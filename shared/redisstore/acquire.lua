@@ -2,9 +2,11 @@
 --
 -- KEYS  1 the record
 -- ARGV  1 image of the lease  2 TTL, ms  3 not after, us, or 0
---       4 least clock of a live value  5 beginning of a record to be replaced
+--       4 least clock of what is live  5 beginning of a record to be replaced
+--       6 "1" to renew
 -- Returns status, server time in us, record. Status: 1 granted, 2 held by
--- another, 3 there is a value: the record, 4 not ours to replace, 5 too late.
+-- another, 3 there is a value: the record, 4 not ours to replace, 5 too late,
+-- 6 the lease to be renewed is not there.
 
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -21,6 +23,10 @@ if type(old) ~= 'string' then
   return old
 end
 
+if ARGV[6] == '1' and not (string.sub(old, 1, 4) == 'nb\1\3' and string.sub(old, 41, 48) == string.sub(image, 41, 48)) then
+  return {6, now, ''}
+end
+
 local revision = string.rep('\0', 16)
 if old ~= '' then
   local ours = #old == 64 and string.sub(old, 1, 2) == 'nb'
@@ -33,11 +39,11 @@ if old ~= '' then
       return {4, now, ''}
     end
     local kind = string.byte(old, 4)
-    if kind == 3 and string.sub(old, 41, 48) ~= string.sub(image, 41, 48) then
+    local live = struct.unpack('>I8', string.sub(old, 49, 56)) >= tonumber(ARGV[4])
+    if live and kind == 3 and string.sub(old, 41, 48) ~= string.sub(image, 41, 48) then
       return {2, now, ''}
     end
-    local clock = struct.unpack('>I8', string.sub(old, 49, 56))
-    if kind == 4 or (kind == 1 and clock >= tonumber(ARGV[4])) then
+    if kind == 4 or (live and kind == 1) then
       return {3, now, redis.call('GET', KEYS[1])}
     end
   end

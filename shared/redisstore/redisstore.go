@@ -332,12 +332,18 @@ func receipt(ctx context.Context, cmd *redis.Cmd) shared.Receipt {
 	return r
 }
 
+// What acquire.lua answers beside the statuses of a grant.
+const (
+	statusTooLate shared.GrantStatus = 5
+	statusLost    shared.GrantStatus = 6
+)
+
 // Acquire implements [shared.Store].
 func (s *Store) Acquire(ctx context.Context, l shared.Lease) (shared.Grant, error) {
 	if err := ctx.Err(); err != nil {
 		return shared.Grant{}, failed(ctx, "acquire", err)
 	}
-	args := []any{l.Image, millis(l.TTL), micros(l.NotAfter), l.MinClock, l.Discard}
+	args := []any{l.Image, millis(l.TTL), micros(l.NotAfter), l.MinClock, l.Discard, l.Renew}
 	answer, err := acquireScript.Run(ctx, s.client, s.keys(l.Key)[:1], args...).Slice()
 	if err != nil {
 		return shared.Grant{}, failed(ctx, "acquire", err)
@@ -353,8 +359,12 @@ func (s *Store) Acquire(ctx context.Context, l shared.Lease) (shared.Grant, erro
 	case shared.LeaseGranted, shared.LeaseHeld, shared.LeaseUnusable:
 	case shared.LeasePresent:
 		grant.Image = []byte(image)
-	default:
+	case statusTooLate:
 		return shared.Grant{Now: grant.Now}, shared.ErrTooLate
+	case statusLost:
+		return shared.Grant{Now: grant.Now}, shared.ErrLeaseLost
+	default:
+		return shared.Grant{}, failed(ctx, "acquire", errAnswer)
 	}
 	return grant, nil
 }
