@@ -75,7 +75,7 @@ cover: deps ## Measure how much of the library the tests of all modules cover.
 	@rm -rf .cover && mkdir .cover
 	@for module in . integration; do \
 		go -C $$module test -covermode=atomic -coverpkg=$(LIBRARY) ./... \
-			-args -test.gocoverdir=$(CURDIR)/.cover > .cover/output || { cat .cover/output; exit 1; }; \
+			-args -test.gocoverdir=$(CURDIR)/.cover > .cover/output 2>&1 || { cat .cover/output; exit 1; }; \
 	done
 	@go tool covdata textfmt -i=.cover -o=cover.out
 	@go tool cover -func=cover.out | tail -n 1
