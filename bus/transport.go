@@ -16,14 +16,16 @@ type Transport interface {
 	// Publish sends payload to all receivers and returns when the server has
 	// it, not when a client library buffered it. It must not keep payload
 	// after it returned. When ctx ended, the error satisfies
-	// errors.Is(err, ctx.Err()).
+	// errors.Is(err, ctx.Err()); a driver whose client cannot be interrupted may
+	// answer as late as that client's own timeout.
 	Publish(ctx context.Context, payload []byte) error
 
 	// Receive makes a new subscription and delivers to sink until ctx ends or
 	// the continuity of the subscription is lost: connection lost, server
 	// gone, subscription moved, messages dropped. It then releases the
-	// subscription and returns the reason, never nil. The Bus takes every
-	// return as a gap and calls Receive again.
+	// subscription and returns the reason, never nil, and as in Publish when ctx
+	// ended. Waiting for payloads ends at once when ctx does. The Bus takes
+	// every return as a gap and calls Receive again.
 	Receive(ctx context.Context, sink Sink) error
 
 	// MaxPayload returns the largest payload that Publish accepts, in bytes; 0

@@ -1,0 +1,54 @@
+package natsbus_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/bus/natsbus"
+)
+
+// nobody is a connection to a server that does not exist.
+func nobody(t *testing.T, options ...nats.Option) *nats.Conn {
+	t.Helper()
+	nc, err := nats.Connect("nats://127.0.0.1:1", append(options, nats.RetryOnFailedConnect(true))...)
+	require.NoError(t, err)
+	t.Cleanup(nc.Close)
+	return nc
+}
+
+func TestNew_RefusesNil(t *testing.T) {
+	_, err := natsbus.New(nil, natsbus.Options{})
+	assert.EqualError(t, err, "natsbus: New: the connection is nil")
+}
+
+func TestNew_RefusesNoEcho(t *testing.T) {
+	_, err := natsbus.New(nobody(t, nats.NoEcho()), natsbus.Options{})
+	assert.ErrorContains(t, err, "NoEcho")
+}
+
+func TestNew_RefusesSubjects(t *testing.T) {
+	nc := nobody(t)
+	for _, subject := range []string{"a b", "a\n", "a..b", ".a", "a.", "*", "a.*.b", "a.>"} {
+		_, err := natsbus.New(nc, natsbus.Options{Subject: subject})
+		assert.ErrorContains(t, err, "natsbus: Options.Subject", subject)
+	}
+	_, err := natsbus.New(nc, natsbus.Options{Subject: "prod.nearbus"})
+	assert.NoError(t, err)
+}
+
+func TestTransport_WithoutServer(t *testing.T) {
+	transport, err := natsbus.New(nobody(t), natsbus.Options{})
+	require.NoError(t, err)
+	assert.EqualError(t, transport.Publish(t.Context(), []byte("x")), "natsbus: publish: not connected")
+	assert.EqualError(t, transport.Receive(t.Context(), bus.Sink{}), "natsbus: subscribe: not connected")
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	assert.ErrorIs(t, transport.Publish(ctx, []byte("x")), context.Canceled)
+	assert.ErrorIs(t, transport.Receive(ctx, bus.Sink{}), context.Canceled)
+}

@@ -1,0 +1,197 @@
+// Package redisbus is a bus over Redis pub/sub, on any client of go-redis for
+// one server, Sentinel or Cluster. On a Cluster it uses sharded pub/sub, which
+// needs Redis 7.
+//
+//	client := redis.NewClient(&redis.Options{
+//		Addr:                  "localhost:6379",
+//		MaxRetries:            -1,   // the bus makes one attempt
+//		ContextTimeoutEnabled: true, // or a call may outlast its context
+//	})
+//	transport, err := redisbus.New(client, redisbus.Options{})
+//	b, err := bus.New(transport, bus.Options{})
+//
+// Order: payloads published one after the other arrive in that order.
+// Duplication: none by Redis; a client that retries may publish twice. Loss:
+// Redis keeps nothing for a subscriber that is not connected, and disconnects
+// one that is too slow (client-output-buffer-limit pubsub). Every end of the
+// connection ends the subscription: go-redis would connect again in silence,
+// and this package does not let it. Connections are made anew by the bus.
+//
+// A subscription uses one connection of its own, in addition to those of the
+// pool. Waiting for a message ends at once when its context does; connecting
+// may take as long as the timeouts of the client, and so may publishing unless
+// ContextTimeoutEnabled is set.
+//
+// Another program invalidates with
+//
+//	redis-cli PUBLISH nearbus 'invalidate users 42'
+//
+// and on a Cluster with redis-cli -c SPUBLISH. On one server, or with Sentinel,
+// a store that has the same client publishes in the step that writes.
+//
+// Rights needed: publish and subscribe, on a Cluster spublish and ssubscribe,
+// and the channel. The package never closes the client.
+package redisbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/nearbus/nearbus/bus"
+)
+
+// Reasons for the end of a subscription.
+var (
+	errNotConfirmed = errors.New("redisbus: subscribe: the server did not confirm")
+	errMoved        = errors.New("redisbus: receive: subscription was made anew or ended by the server")
+)
+
+// Options configure a [Transport]. The zero value is the production default.
+type Options struct {
+	// Channel is what all processes of the fleet publish on. Empty means
+	// "nearbus".
+	Channel string
+}
+
+// Transport is a [bus.Transport] over Redis.
+type Transport struct {
+	client  redis.UniversalClient
+	single  *redis.Client        // client, if it is of one server
+	cluster *redis.ClusterClient // client, if it is of a Cluster
+	channel string
+}
+
+var (
+	_ bus.Transport  = (*Transport)(nil)
+	_ bus.Announcing = (*Transport)(nil)
+)
+
+// New returns a Transport over client. It does not ask the server. A Ring is
+// refused: which of its servers carries a channel depends on which of them a
+// process can reach, so two processes may not hear each other and not know it.
+func New(client redis.UniversalClient, opts Options) (*Transport, error) {
+	if client == nil || reflect.ValueOf(client).IsNil() {
+		return nil, errors.New("redisbus: New: the client is nil")
+	}
+	if _, ok := client.(*redis.Ring); ok {
+		return nil, errors.New("redisbus: New: the client is a Ring; give the client of one of its servers")
+	}
+	t := &Transport{client: client, channel: opts.Channel}
+	if t.channel == "" {
+		t.channel = "nearbus"
+	}
+	t.single, _ = client.(*redis.Client)
+	t.cluster, _ = client.(*redis.ClusterClient)
+	return t, nil
+}
+
+// Endpoint returns the client if it is a *redis.Client, through which a store
+// can publish in the step that writes; nil otherwise.
+func (t *Transport) Endpoint() any {
+	if t.single == nil {
+		return nil
+	}
+	return t.single
+}
+
+// Channel returns the channel.
+func (t *Transport) Channel() string { return t.channel }
+
+// MaxPayload returns 0: Redis takes any message.
+func (t *Transport) MaxPayload() int { return 0 }
+
+// Publish returns when the server has passed payload on.
+func (t *Transport) Publish(ctx context.Context, payload []byte) error {
+	if err := ctx.Err(); err != nil {
+		return failed(ctx, "publish", err)
+	}
+	if t.cluster != nil {
+		return failed(ctx, "publish", t.cluster.SPublish(ctx, t.channel, payload).Err())
+	}
+	return failed(ctx, "publish", t.client.Publish(ctx, t.channel, payload).Err())
+}
+
+// Receive subscribes on a connection of its own.
+func (t *Transport) Receive(ctx context.Context, sink bus.Sink) error {
+	pubsub := t.open(ctx)
+	// Closing is what wakes the read, which does not heed ctx.
+	stop := context.AfterFunc(ctx, func() { _ = pubsub.Close() })
+	defer func() {
+		stop()
+		_ = pubsub.Close() // Nothing is left to lose.
+	}()
+	err := t.subscribe(ctx, pubsub)
+	if err == nil {
+		err = t.receive(ctx, pubsub, sink)
+	}
+	if t.cluster != nil {
+		t.cluster.ReloadState(ctx) // The channel may have another server now.
+	}
+	return err
+}
+
+// open returns a PubSub that is not connected yet.
+func (t *Transport) open(ctx context.Context) *redis.PubSub {
+	if t.cluster != nil {
+		return t.cluster.SSubscribe(ctx)
+	}
+	return t.client.Subscribe(ctx)
+}
+
+// subscribe returns when the server has confirmed the subscription.
+func (t *Transport) subscribe(ctx context.Context, pubsub *redis.PubSub) error {
+	subscribe := pubsub.Subscribe
+	if t.cluster != nil {
+		subscribe = pubsub.SSubscribe
+	}
+	if err := subscribe(ctx, t.channel); err != nil {
+		return failed(ctx, "subscribe", err)
+	}
+	reply, err := pubsub.Receive(ctx)
+	if err != nil {
+		return failed(ctx, "subscribe", err)
+	}
+	if s, ok := reply.(*redis.Subscription); !ok || s.Count == 0 {
+		return errNotConfirmed
+	}
+	return nil
+}
+
+// receive delivers until anything but a message comes. A further confirmation
+// shows that go-redis connected again, or that the server ended the
+// subscription, because the slot of the channel moved.
+func (t *Transport) receive(ctx context.Context, pubsub *redis.PubSub, sink bus.Sink) error {
+	sink.Ready()
+	var payload []byte
+	for {
+		reply, err := pubsub.Receive(ctx)
+		if err != nil {
+			return failed(ctx, "receive", err)
+		}
+		switch reply := reply.(type) {
+		case *redis.Message:
+			if ctx.Err() != nil {
+				return failed(ctx, "receive", ctx.Err())
+			}
+			payload = append(payload[:0], reply.Payload...)
+			sink.Deliver(payload)
+		case *redis.Subscription:
+			return errMoved
+		}
+	}
+}
+
+// failed names err, and makes it the error of ctx if that has ended.
+func failed(ctx context.Context, op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if end := ctx.Err(); end != nil && !errors.Is(err, end) {
+		return fmt.Errorf("redisbus: %s: %w (%w)", op, end, err)
+	}
+	return fmt.Errorf("redisbus: %s: %w", op, err)
+}
