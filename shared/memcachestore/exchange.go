@@ -1,0 +1,125 @@
+package memcachestore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/bradfitz/gomemcache/memcache"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+// maxTries is how often a write is overtaken before it gives up.
+const maxTries = 256
+
+var (
+	errOvertaken = errors.New("other writers came first every time: nothing was stored")
+	errNoCas     = errors.New("the server gives no cas numbers: start it without -C")
+)
+
+// change is what is to be put under a name.
+type change struct {
+	image []byte // nil: leave what is there
+	ttl   time.Duration
+}
+
+// swap replaces what is under key by what decide makes of it, in one atomic
+// step: decide is asked again when another writer came in between. Its errors
+// are returned as they are.
+func (s *Store) swap(ctx context.Context, op, key string, notAfter time.Time, decide func(*stored) (change, error)) error {
+	name := s.name(key)
+	for range maxTries {
+		old, err := s.gets(ctx, name, notAfter)
+		if err != nil {
+			return failed(ctx, op, err)
+		}
+		c, err := decide(&old)
+		if err != nil || c.image == nil {
+			return err
+		}
+		err = s.put(ctx, name, notAfter, old.item, c)
+		if !overtaken(err) {
+			return failed(ctx, op, err)
+		}
+	}
+	return failed(ctx, op, errOvertaken)
+}
+
+// gets reads what is under name.
+func (s *Store) gets(ctx context.Context, name string, notAfter time.Time) (stored, error) {
+	var item *memcache.Item
+	err := s.exchange(ctx, notAfter, func() (err error) {
+		item, err = s.client.Get(name)
+		return err
+	})
+	if err != nil && !errors.Is(err, memcache.ErrCacheMiss) {
+		return stored{}, err
+	}
+	return examine(item, time.Now())
+}
+
+// getMulti reads the items of several names. What is not there is missing.
+func (s *Store) getMulti(ctx context.Context, names []string) (items map[string]*memcache.Item, err error) {
+	err = s.exchange(ctx, time.Time{}, func() (err error) {
+		items, err = s.client.GetMulti(names)
+		return err
+	})
+	return items, err
+}
+
+// put stores c if old is still what is under name; nil means nothing.
+func (s *Store) put(ctx context.Context, name string, notAfter time.Time, old *memcache.Item, c change) error {
+	item := &memcache.Item{Key: name, Value: c.image, Expiration: expiration(c.ttl, time.Now())}
+	send := s.client.Add
+	if old != nil {
+		item.CasID, send = old.CasID, s.client.CompareAndSwap
+	}
+	return s.exchange(ctx, notAfter, func() error { return send(item) })
+}
+
+// overtaken reports whether err is a server's refusal to add what is there
+// meanwhile, or to replace what is not there any more or not the same.
+func overtaken(err error) bool {
+	return errors.Is(err, memcache.ErrNotStored) || errors.Is(err, memcache.ErrCASConflict) ||
+		errors.Is(err, memcache.ErrCacheMiss)
+}
+
+// exchange sends one request when its turn has come, unless it is too late.
+func (s *Store) exchange(ctx context.Context, notAfter time.Time, send func() error) error {
+	select {
+	case s.turns <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-s.turns }()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if !notAfter.IsZero() && time.Now().After(notAfter) {
+		return shared.ErrTooLate
+	}
+	return send()
+}
+
+// failed names err, unless it is one that callers decide on, and makes it the
+// error of ctx if that has ended.
+func failed(ctx context.Context, op string, err error) error {
+	switch end := ctx.Err(); {
+	case err == nil || errors.Is(err, shared.ErrTooLate):
+		return err
+	case tooLarge(err):
+		return shared.ErrTooLarge
+	case end != nil && !errors.Is(err, end):
+		return fmt.Errorf("memcachestore: %s: %w (%w)", op, end, err)
+	}
+	return fmt.Errorf("memcachestore: %s: %w", op, err)
+}
+
+// tooLarge recognizes the server's answer by its text, as gomemcache has no
+// error for it.
+func tooLarge(err error) bool {
+	return strings.Contains(err.Error(), "SERVER_ERROR object too large")
+}

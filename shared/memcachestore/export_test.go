@@ -1,0 +1,7 @@
+package memcachestore
+
+// What the tests of this package look into.
+var (
+	Expiration = expiration
+	Name       = (*Store).name
+)

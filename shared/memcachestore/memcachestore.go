@@ -1,0 +1,186 @@
+package memcachestore
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/bradfitz/gomemcache/memcache"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+// maxParallel is how many writes of one call run at a time.
+const maxParallel = 16
+
+// Store is a [shared.Store] in Memcached.
+type Store struct {
+	client *memcache.Client
+	opts   Options
+	turns  chan struct{} // holds one element for each request under way
+}
+
+var _ shared.Store = (*Store)(nil)
+
+// New returns a Store over client. It does not ask the servers. Set up the
+// client before.
+func New(client *memcache.Client, opts Options) (*Store, error) {
+	if client == nil {
+		return nil, errors.New("memcachestore: New: the client is nil")
+	}
+	if err := opts.validate(); err != nil {
+		return nil, err
+	}
+	conns := client.MaxIdleConns
+	if conns <= 0 {
+		conns = memcache.DefaultMaxIdleConns
+	}
+	return &Store{client: client, opts: opts.withDefaults(), turns: make(chan struct{}, conns)}, nil
+}
+
+// MaxImage returns what is left of Options.MaxItem for a record with the
+// longest key.
+func (s *Store) MaxImage() int { return s.opts.MaxItem - itemOverhead }
+
+// Time returns the clock of this process; see the package documentation.
+func (s *Store) Time(ctx context.Context) (time.Time, error) {
+	return time.Now(), failed(ctx, "time", ctx.Err())
+}
+
+// Read implements [shared.Store].
+func (s *Store) Read(ctx context.Context, keys []string) ([][]byte, error) {
+	if len(keys) == 1 {
+		found, err := s.gets(ctx, s.name(keys[0]), time.Time{})
+		if err != nil {
+			return nil, failed(ctx, "read", err)
+		}
+		return [][]byte{found.image}, nil
+	}
+	names := make([]string, len(keys))
+	for i, key := range keys {
+		names[i] = s.name(key)
+	}
+	items, err := s.getMulti(ctx, names)
+	if err != nil {
+		return nil, failed(ctx, "read", err)
+	}
+	images := make([][]byte, len(keys))
+	for i, name := range names {
+		found, err := examine(items[name], time.Now())
+		if err != nil {
+			return nil, failed(ctx, "read", err)
+		}
+		images[i] = bytes.Clone(found.image) // a key may be asked for twice
+	}
+	return images, nil
+}
+
+// Write implements [shared.Store].
+func (s *Store) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
+	receipts := make([]shared.Receipt, len(writes))
+	var next atomic.Int64
+	work := func() {
+		for i := int(next.Add(1)) - 1; i < len(writes); i = int(next.Add(1)) - 1 {
+			receipts[i] = s.step(ctx, &writes[i], false)
+		}
+	}
+	var helpers sync.WaitGroup
+	for range min(len(writes), maxParallel) - 1 {
+		helpers.Go(work) // ends when no write is left; waited for below
+	}
+	work()
+	helpers.Wait()
+	return receipts
+}
+
+// Fill implements [shared.Store].
+func (s *Store) Fill(ctx context.Context, w shared.Write) shared.Receipt {
+	return s.step(ctx, &w, true)
+}
+
+// step is one atomic write.
+func (s *Store) step(ctx context.Context, w *shared.Write, fill bool) shared.Receipt {
+	if len(w.Image) > s.MaxImage() {
+		return shared.Receipt{Now: time.Now(), Err: shared.ErrTooLarge}
+	}
+	var revision shared.Revision
+	err := s.swap(ctx, "write", w.Key, w.NotAfter, func(old *stored) (change, error) {
+		switch id := nonce(w.Image); {
+		case old.carries(id, false): // repeated
+			revision = old.watermark()
+			return change{}, nil
+		case fill && !old.carries(id, true):
+			return change{}, shared.ErrLeaseLost
+		}
+		now := time.Now()
+		revision = next(old, w, now)
+		shared.Stamp(w.Image, revision, now, w.Soft, w.TTL)
+		return change{w.Image, w.TTL}, nil
+	})
+	if err != nil {
+		return shared.Receipt{Now: time.Now(), Err: err}
+	}
+	return shared.Receipt{Revision: revision, Now: time.Now()}
+}
+
+func nonce(image []byte) uint64 { return binary.BigEndian.Uint64(image[shared.NonceOffset:]) }
+
+// next returns the revision that w is stored with: none, unless it is a
+// watermark.
+func next(old *stored, w *shared.Write, now time.Time) shared.Revision {
+	if shared.Kind(w.Image[shared.KindOffset]) != shared.KindWatermark {
+		return shared.Revision{}
+	}
+	return shared.Revision{Number: max(uint64(now.UnixMicro()), old.watermark().Number+1, w.Floor)}
+}
+
+// Acquire implements [shared.Store].
+func (s *Store) Acquire(ctx context.Context, l shared.Lease) (shared.Grant, error) {
+	var grant shared.Grant
+	err := s.swap(ctx, "acquire", l.Key, l.NotAfter, func(old *stored) (change, error) {
+		if l.Renew && !old.carries(nonce(l.Image), true) {
+			return change{}, shared.ErrLeaseLost
+		}
+		grant = shared.Grant{Status: judge(old, &l)}
+		switch grant.Status {
+		case shared.LeasePresent:
+			grant.Image = old.image
+		case shared.LeaseGranted:
+			image := bytes.Clone(l.Image)
+			shared.Stamp(image, shared.Revision{}, time.Now(), 0, l.TTL)
+			return change{image, l.TTL}, nil
+		}
+		return change{}, nil
+	})
+	if err != nil {
+		grant = shared.Grant{}
+	}
+	grant.Now = time.Now()
+	return grant, err
+}
+
+// judge says what becomes of a request for a lease where old is stored.
+func judge(old *stored, l *shared.Lease) shared.GrantStatus {
+	discard := len(l.Discard) > 0 && bytes.HasPrefix(old.image, l.Discard)
+	switch {
+	case errors.Is(old.err, shared.ErrNewerFormat):
+		return shared.LeaseUnusable
+	case old.image == nil || discard:
+		return shared.LeaseGranted
+	case old.err != nil:
+		return shared.LeaseUnusable
+	case old.header.Kind == shared.KindWatermark:
+		return shared.LeasePresent
+	case old.header.Clock < l.MinClock:
+		return shared.LeaseGranted
+	case old.header.Kind == shared.KindLease && old.header.Nonce != nonce(l.Image):
+		return shared.LeaseHeld
+	case old.header.Kind == shared.KindValue:
+		return shared.LeasePresent
+	}
+	return shared.LeaseGranted
+}
