@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,6 +20,7 @@ type Bus struct {
 	opts        Options
 	incarnation uint64
 	start       time.Time
+	latest      atomic.Int64 // moment that was returned last
 
 	ctx    context.Context // ends with Close; for the goroutines
 	cancel context.CancelFunc
@@ -204,7 +206,8 @@ func (b *Bus) Endpoint() any {
 func (b *Bus) Incarnation() uint64 { return b.incarnation }
 
 // Close ends the Bus. Calls of Publish that wait return ErrClosed, and a
-// subscriber is told of one last gap. When Close returned, no function of the handler runs or will be called; it must not be
+// subscriber is told of one last gap, with ErrClosed as its reason. When Close
+// returned, no function of the handler runs or will be called; it must not be
 // called by one of them. It may be called at any time, also twice, and does not
 // close the client of the transport.
 func (b *Bus) Close() error {
@@ -222,8 +225,26 @@ func (b *Bus) Close() error {
 	return nil
 }
 
-// now returns the moment on the clock by which heartbeats are told apart.
-func (b *Bus) now() int64 { return int64(time.Since(b.start)) }
+// moment returns the time since the Bus was made, a little more where that is
+// needed to make each moment later than all that were returned before: so of a
+// heartbeat and a loss it is always known which came first.
+func (b *Bus) moment() int64 {
+	for {
+		latest := b.latest.Load()
+		now := max(int64(time.Since(b.start)), latest+1)
+		if b.latest.CompareAndSwap(latest, now) {
+			return now
+		}
+	}
+}
+
+// age returns how long ago a moment was. The moment may come from outside.
+func (b *Bus) age(moment int64) (age time.Duration, ok bool) {
+	if moment <= 0 || moment > b.latest.Load() {
+		return 0, false
+	}
+	return max(0, time.Since(b.start)-time.Duration(moment)), true
+}
 
 // signal leaves a signal in a channel with room for one.
 func signal(c chan<- struct{}) {

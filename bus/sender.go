@@ -52,7 +52,7 @@ func (b *Bus) sendNext(sequence uint64) uint64 {
 // back, and that is noticed.
 func (b *Bus) sendHeartbeat(sequence uint64) {
 	payload := make([]byte, 0, frameSize+8)
-	_ = b.transmit(appendHeartbeat(payload, b.opts.Node, b.incarnation, sequence, b.now()))
+	_ = b.transmit(appendHeartbeat(payload, b.opts.Node, b.incarnation, sequence, b.moment()))
 }
 
 func (b *Bus) transmit(payload []byte) error {

@@ -21,7 +21,7 @@ type Handler struct {
 
 	// Gap is called once when continuity is lost: messages may have been
 	// missed, and may be until Ready is called. It is also called when the
-	// first subscription cannot be made.
+	// first subscription cannot be made, and when the Bus is closed.
 	Gap func(reason error)
 
 	// Ready is called when the subscription stands, at first and after every
@@ -56,8 +56,8 @@ type subscription struct {
 
 	frame frame
 	state state
-	since int64 // only heartbeats sent from this moment on confirm anything
-	heard int64 // when the newest heartbeat that came back was sent
+	since int64 // moment; only heartbeats sent later confirm anything
+	heard int64 // moment at which the newest heartbeat that came back was sent
 
 	// watchdog cancels the receiving when heartbeats do not come back.
 	watchdog *time.Timer
@@ -126,7 +126,7 @@ func (s *subscription) receive(ctx context.Context) error {
 
 // subscribed does not believe the server yet, but has it prove what it said.
 func (s *subscription) subscribed() {
-	s.since = s.bus.now()
+	s.since = s.bus.moment()
 	signal(s.bus.beat)
 }
 
@@ -197,16 +197,16 @@ func (s *subscription) apply(m Message) {
 // heartbeat takes in that an own heartbeat came back. Late and repeated ones
 // prove nothing about now.
 func (s *subscription) heartbeat(sent int64) {
-	age := s.bus.now() - sent
-	if sent < s.heard || age < 0 {
+	age, ok := s.bus.age(sent)
+	if !ok || sent <= s.heard {
 		return
 	}
 	s.heard = sent
-	s.bus.roundTrip.Store(age)
-	if left := s.bus.opts.HeartbeatTimeout - time.Duration(age); left > 0 {
+	s.bus.roundTrip.Store(int64(age))
+	if left := s.bus.opts.HeartbeatTimeout - age; left > 0 {
 		s.watchdog.Reset(left)
 	}
-	if s.state != confirmed && sent >= s.since {
+	if s.state != confirmed && sent > s.since {
 		s.confirm()
 	}
 }
@@ -223,7 +223,7 @@ func (s *subscription) confirm() {
 // lose takes in that messages may have been missed. Until the subscription is
 // confirmed again, all further losses are the same one to the handler.
 func (s *subscription) lose(reason error) {
-	s.since = max(s.since, s.bus.now())
+	s.since = max(s.since, s.bus.moment())
 	if s.state == lost {
 		s.bus.opts.Logger.Debug("bus: still not connected", "reason", reason)
 		return

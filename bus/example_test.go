@@ -1,0 +1,46 @@
+package bus_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+
+	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/bus/membus"
+)
+
+func Example() {
+	hub := membus.NewHub()
+	one, err := bus.New(hub.Join(), bus.Options{Node: "one"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer one.Close()
+	two, err := bus.New(hub.Join(), bus.Options{Node: "two"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer two.Close()
+
+	ready, applied := make(chan struct{}), make(chan struct{})
+	err = two.Subscribe(bus.Handler{
+		Apply: func(m bus.Message) {
+			for _, inv := range m.Invalidations {
+				fmt.Printf("%s deleted %s of %s\n", m.Node, inv.Key, inv.Cache)
+			}
+			close(applied)
+		},
+		Gap:   func(error) {}, // forget everything that may have changed
+		Ready: func() { close(ready) },
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	<-ready
+	user := bus.Invalidation{Op: bus.OpDelete, Cache: "users", Key: "42"}
+	if err := one.Publish(context.Background(), user); err != nil {
+		log.Fatal(err)
+	}
+	<-applied
+	// Output: one deleted 42 of users
+}
