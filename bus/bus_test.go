@@ -157,7 +157,7 @@ func TestSubscribe_Refuses(t *testing.T) {
 
 func TestUnsubscribe_EndsAndAllowsAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, first := subscribed(t, newScript(), bus.Options{})
+		b, first := subscribed(t, newScript())
 		synctest.Wait()
 		b.Unsubscribe()
 		b.Unsubscribe()
@@ -220,7 +220,7 @@ func TestClose_InterruptsPublish(t *testing.T) {
 
 func TestClose_IsTheLastGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, n := subscribed(t, newScript(), bus.Options{})
+		b, n := subscribed(t, newScript())
 		synctest.Wait()
 		require.Equal(t, []string{"ready"}, n.take())
 		require.NoError(t, b.Close())

@@ -123,9 +123,9 @@ func newBus(t *testing.T, transport bus.Transport, opts bus.Options) *bus.Bus {
 }
 
 // subscribed returns a Bus that notes what it hears.
-func subscribed(t *testing.T, transport bus.Transport, opts bus.Options) (*bus.Bus, *notes) {
+func subscribed(t *testing.T, transport bus.Transport) (*bus.Bus, *notes) {
 	t.Helper()
-	b, n := newBus(t, transport, opts), &notes{}
+	b, n := newBus(t, transport, bus.Options{}), &notes{}
 	require.NoError(t, b.Subscribe(n.handler()))
 	return b, n
 }

@@ -22,7 +22,7 @@ func TestReady_OnlyWhenTheOwnHeartbeatCameBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		link := bustest.NewFaulty(newScript())
 		link.Set(bustest.Fault{Delay: 100 * time.Millisecond})
-		b, n := subscribed(t, link, bus.Options{})
+		b, n := subscribed(t, link)
 		time.Sleep(150 * time.Millisecond) // the server has confirmed
 		assert.Empty(t, n.take())
 		assert.False(t, b.Stats().Connected)
@@ -74,7 +74,7 @@ func TestGap_OncePerLossHoweverManyAttempts(t *testing.T) {
 			}
 			return receive(ctx, sink)
 		}
-		b, n := subscribed(t, link, bus.Options{})
+		b, n := subscribed(t, link)
 		time.Sleep(time.Minute)
 		assert.Equal(t, []string{"gap: refused", "ready"}, n.take())
 		assert.EqualValues(t, 1, b.Stats().Gaps)
@@ -90,7 +90,7 @@ func TestGap_PausesBetweenAttemptsGrow(t *testing.T) {
 			at = append(at, time.Now())
 			return errRefused
 		}
-		b, _ := subscribed(t, link, bus.Options{})
+		b, _ := subscribed(t, link)
 		time.Sleep(time.Minute)
 		b.Unsubscribe()
 		longest := 50 * time.Millisecond
@@ -107,7 +107,7 @@ func TestGap_PausesBetweenAttemptsGrow(t *testing.T) {
 func TestGap_EveryLostConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		link := bustest.NewFaulty(newScript())
-		b, n := subscribed(t, link, bus.Options{})
+		b, n := subscribed(t, link)
 		for range 3 {
 			synctest.Wait()
 			require.Equal(t, []string{"ready"}, n.take())
@@ -124,7 +124,7 @@ func TestGap_WhenTheTransportGivesNoReason(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		link := newScript()
 		link.receive = func(context.Context, bus.Sink) error { return nil }
-		_, n := subscribed(t, link, bus.Options{})
+		_, n := subscribed(t, link)
 		synctest.Wait()
 		assert.Equal(t, []string{"gap: bus: transport ended its subscription without a reason"}, n.take())
 	})
@@ -150,7 +150,7 @@ func TestGap_ReportedByTheTransport(t *testing.T) {
 			}
 			return receive(ctx, inner)
 		}
-		b, n := subscribed(t, link, bus.Options{})
+		b, n := subscribed(t, link)
 		synctest.Wait()
 		require.Equal(t, []string{"ready"}, n.take())
 		overflow <- struct{}{}
@@ -166,7 +166,7 @@ func TestGap_ReportedByTheTransport(t *testing.T) {
 func TestHeartbeat_ThatDoesNotComeBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		link := bustest.NewFaulty(newScript())
-		b, n := subscribed(t, link, bus.Options{})
+		b, n := subscribed(t, link)
 		time.Sleep(10*time.Second + 500*time.Millisecond)
 		require.Equal(t, []string{"ready"}, n.take())
 		link.Set(bustest.Fault{Drop: 1})
@@ -187,7 +187,7 @@ func TestHeartbeat_ThatDoesNotComeBack(t *testing.T) {
 func TestHeartbeat_ThatComesBackTooLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		link := bustest.NewFaulty(newScript())
-		_, n := subscribed(t, link, bus.Options{})
+		_, n := subscribed(t, link)
 		time.Sleep(10 * time.Second)
 		require.Equal(t, []string{"ready"}, n.take())
 		link.Set(bustest.Fault{Delay: 4 * time.Second})
@@ -213,7 +213,7 @@ func TestHeartbeat_OldOnesProveNothing(t *testing.T) {
 			}
 			return ctx.Err()
 		}
-		_, n := subscribed(t, link, bus.Options{})
+		_, n := subscribed(t, link)
 		time.Sleep(4 * time.Second)
 		assert.Equal(t, []string{"ready", "gap: bus: own heartbeat did not come back"}, n.take())
 	})
@@ -223,7 +223,7 @@ func TestHeartbeat_OfOthersProvesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		link := newScript()
 		link.publish = func(context.Context, []byte) error { return errRefused }
-		b, n := subscribed(t, link, bus.Options{})
+		b, n := subscribed(t, link)
 		for range 10 {
 			time.Sleep(500 * time.Millisecond)
 			forged := bus.EncodeHeartbeat("one", b.Incarnation(), 0, math.MaxInt64)
@@ -241,7 +241,7 @@ func inject(t *testing.T, payload []byte) (heard []string, stats bus.Stats) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		link := newScript()
-		b, n := subscribed(t, link, bus.Options{})
+		b, n := subscribed(t, link)
 		synctest.Wait()
 		require.Equal(t, []string{"ready"}, n.take())
 		require.NoError(t, link.Transport.Publish(t.Context(), payload))

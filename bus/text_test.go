@@ -5,9 +5,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nearbus/nearbus/bus"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/nearbus/nearbus/bus"
 )
 
 func TestText_Decodes(t *testing.T) {

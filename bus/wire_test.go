@@ -10,9 +10,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nearbus/nearbus/bus"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/nearbus/nearbus/bus"
 )
 
 var update = flag.Bool("update", false, "write the golden files")

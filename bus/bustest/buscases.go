@@ -55,7 +55,7 @@ func (m *member) end() error {
 	closed := make(chan error, 1)
 	go func() { closed <- m.Close() }() // ends with Close, which the next line waits for
 	if !within(closed) {
-		return errors.New("Close did not return")
+		return errors.New("call of Close did not return")
 	}
 	return nil
 }

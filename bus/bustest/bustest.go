@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -132,8 +133,8 @@ func (s *scene) end(err *error) {
 	if v, ok := p.(violation); ok {
 		*err, p = v.error, nil
 	}
-	for i := len(s.undo) - 1; i >= 0; i-- {
-		*err = errors.Join(*err, s.undo[i]())
+	for _, undo := range slices.Backward(s.undo) {
+		*err = errors.Join(*err, undo())
 	}
 	if p != nil {
 		panic(p)

@@ -10,11 +10,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/nearbus/nearbus/bus"
 	"github.com/nearbus/nearbus/bus/bustest"
 	"github.com/nearbus/nearbus/bus/membus"
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 )
 
 // network makes harnesses over memory in which one thing is wrong.

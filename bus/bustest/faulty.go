@@ -86,9 +86,13 @@ type event struct {
 func (f *Faulty) Receive(ctx context.Context, sink bus.Sink) error {
 	ctx, cancel := context.WithCancel(ctx)
 	line := make(chan event, lineSize)
-	ended := make(chan error, 1)
+	var err error
+	ended := make(chan struct{}) // closed when err is set
 	// Ends with ctx; waited for below.
-	go func() { ended <- f.inner.Receive(ctx, f.enqueue(ctx, line)) }()
+	go func() {
+		defer close(ended)
+		err = f.inner.Receive(ctx, f.enqueue(ctx, line))
+	}()
 
 	v := &victim{faulty: f, sink: sink}
 	for {
@@ -97,7 +101,7 @@ func (f *Faulty) Receive(ctx context.Context, sink bus.Sink) error {
 			if wait(ctx, time.Until(e.due)) {
 				e.call(v)
 			}
-		case err := <-ended:
+		case <-ended:
 			cancel()
 			return err
 		case <-f.cut:

@@ -45,7 +45,7 @@ func (s *scene) listenWith(t bus.Transport, l *listener) *listener {
 		defer l.mu.Unlock()
 		l.err = err
 		if err == nil {
-			l.err = errors.New("Receive returned nil")
+			l.err = errors.New("no reason returned by Receive")
 		}
 	}()
 	s.undo = append(s.undo, l.stop)
@@ -58,7 +58,7 @@ func (s *scene) listenWith(t bus.Transport, l *listener) *listener {
 func (l *listener) stop() error {
 	l.cancel()
 	if !within(l.done) {
-		return errors.New("Receive did not return when its context ended")
+		return errors.New("call of Receive did not return when its context ended")
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -66,7 +66,7 @@ func (l *listener) stop() error {
 		return errors.New("functions of the sink were called at the same time")
 	}
 	if l.ready > 1 {
-		return errors.New("Ready was called more than once")
+		return errors.New("more than one call of Ready")
 	}
 	return nil
 }
