@@ -109,19 +109,17 @@ func TestFetchMany_SharesLoads(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		a, b := f.join(), f.join()
 		loads := map[string]int{}
-		many := func(_ context.Context, missing []string) (map[string]string, error) {
+		query := func(keys []string) map[string]string {
 			values := map[string]string{}
-			for _, key := range missing {
+			for _, key := range keys {
 				loads[key]++
 				values[key] = "v" + key
 			}
 			time.Sleep(100 * time.Millisecond)
-			return values, nil
+			return values
 		}
-		one := func(ctx context.Context, key string) (string, error) {
-			values, err := many(ctx, []string{key})
-			return values[key], err
-		}
+		many := func(_ context.Context, missing []string) (map[string]string, error) { return query(missing), nil }
+		one := func(_ context.Context, key string) (string, error) { return query([]string{key})[key], nil }
 		done := make(chan error, 3)
 		run := func(f func() error) {
 			go func() { done <- f() }()
@@ -143,8 +141,7 @@ func TestFetchMany_SharesLoads(t *testing.T) {
 	})
 }
 
-// TestFetchMany_WithoutBytesInCommon checks that a batch obeys fences as single
-// reads do.
+// TestFetchMany_Fenced: a batch obeys fences as single reads do.
 func TestFetchMany_Fenced(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		m := f.join()

@@ -75,6 +75,9 @@ func (c *Cache[V]) readRecords(ctx context.Context, keys []string) ([]shared.Fou
 	if !known {
 		names = append(names, c.clockKey())
 	}
+	if len(names) == 0 {
+		return nil, nil
+	}
 	found, err := c.node.tier.Read(ctx, names)
 	if err != nil {
 		return nil, err

@@ -80,6 +80,7 @@ func TestCoherence_MechanismOff(t *testing.T) {
 		"own-write rule":    {TrustOwnWrites: true},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // they wait most of the time, for what does not come
 			f := newFleet(t)
 			f.store.onAfter(slow)
 			f.off = off

@@ -70,9 +70,6 @@ func callSource[V, R any](ctx context.Context, c *Cache[V], keys int, load func(
 // loadAlone loads for this node only and keeps the value near for life at most,
 // not at all if life is zero.
 func (c *Cache[V]) loadAlone(ctx context.Context, f *flight[V], load loader[V], life time.Duration) error {
-	if load == nil {
-		return nil
-	}
 	entry, err := c.source(ctx, f, load)
 	if err != nil {
 		return err
@@ -102,18 +99,13 @@ func (c *Cache[V]) installLoaded(f *flight[V], v V, life time.Duration) {
 
 // loadDegraded loads while the shared tier is down.
 func (c *Cache[V]) loadDegraded(ctx context.Context, f *flight[V], load loader[V]) error {
-	if load != nil {
-		c.degraded.Add(1)
-	}
+	c.degraded.Add(1)
 	return c.loadAlone(ctx, f, load, c.node.opts.MaxStaleness)
 }
 
 // loadShared loads under a lease, so that one node of the fleet loads for all.
 // miss is what the read found.
 func (c *Cache[V]) loadShared(ctx context.Context, f *flight[V], load loader[V], miss *shared.Found) error {
-	if load == nil {
-		return nil
-	}
 	if c.node.faults.noLeases {
 		return c.loadUnfenced(ctx, f, load)
 	}
@@ -122,12 +114,12 @@ func (c *Cache[V]) loadShared(ctx context.Context, f *flight[V], load loader[V],
 	}
 	token, began := shared.NewNonce(), time.Now()
 	discard := unusable(miss)
-	for time.Since(began) < c.node.tier.LeaseTTL() {
+	for ctx.Err() == nil && time.Since(began) < c.node.tier.LeaseTTL() {
 		clock, _, _ := c.clock.get()
 		status, found, err := c.node.tier.Acquire(ctx, c.storeKey(f.key), token, clock, discard)
 		switch {
 		case err != nil:
-			c.sharedFailed(err)
+			c.sharedErrors.Add(1)
 			return c.loadDegraded(ctx, f, load)
 		case status == shared.LeaseGranted:
 			return c.loadLeased(ctx, f, load, token, clock)
@@ -140,9 +132,8 @@ func (c *Cache[V]) loadShared(ctx context.Context, f *flight[V], load loader[V],
 			discard = unusable(&found)
 			continue
 		}
-		landed, err := c.await(ctx, f, began)
-		if landed || err != nil {
-			return err
+		if c.await(ctx, f, began) {
+			return nil
 		}
 	}
 	// Waited for one lease time: whoever holds the lease is slow.
@@ -162,25 +153,21 @@ func unusable(found *shared.Found) []byte {
 // await waits, with pauses that grow, until the holder of the lease has filled
 // it, in which case f has its value, or the lease is gone, or one lease time
 // has passed since began.
-func (c *Cache[V]) await(ctx context.Context, f *flight[V], began time.Time) (landed bool, err error) {
+func (c *Cache[V]) await(ctx context.Context, f *flight[V], began time.Time) (landed bool) {
 	c.waits.Add(1)
 	for {
 		waited := time.Since(began)
-		if waited >= c.node.tier.LeaseTTL() {
-			return false, nil
-		}
-		if err := sleep(ctx, pauseAfter(waited)); err != nil {
-			return false, ErrClosed
+		if waited >= c.node.tier.LeaseTTL() || sleep(ctx, pauseAfter(waited)) != nil {
+			return false
 		}
 		found, err := c.readRecords(ctx, []string{f.key})
-		if err != nil {
-			return false, nil // Acquire will meet it
-		}
-		if c.use(f, &found[0]) {
-			return true, nil
-		}
-		if found[0].Kind != shared.KindLease || found[0].Header == nil {
-			return false, nil
+		switch {
+		case err != nil:
+			return false // Acquire will meet it
+		case c.use(f, &found[0]):
+			return true
+		case found[0].Kind != shared.KindLease:
+			return false
 		}
 	}
 }
@@ -243,7 +230,7 @@ func (c *Cache[V]) fill(ctx context.Context, f *flight[V], entry *Entry[V], toke
 		c.tooLarge.Add(1)
 		c.release(ctx, f.key, token)
 	default:
-		c.sharedFailed(r.Err)
+		c.sharedErrors.Add(1)
 	}
 }
 
@@ -274,7 +261,7 @@ func (c *Cache[V]) renew(ctx context.Context, key string, token, clock uint64) (
 // ends by itself.
 func (c *Cache[V]) release(ctx context.Context, key string, token uint64) {
 	if err := c.node.tier.Release(ctx, c.storeKey(key), token); err != nil {
-		c.sharedFailed(err)
+		c.sharedErrors.Add(1)
 	}
 }
 

@@ -81,34 +81,95 @@ func (c *Cache[V]) miss(ctx context.Context, key string, hash uint64, load loade
 			continue
 		}
 		if run {
-			// Ends with its load, or with the node's context at the latest,
-			// unless the codec or the shared tier's client blocks.
-			go c.run(detached{c.node.ctx, ctx}, f)
+			c.lookHere(ctx, f)
 		}
 		return c.wait(ctx, f, load != nil)
 	}
 }
 
-// run reads, and loads if need be, on behalf of all who wait for f.
+// lookHere reads the shared tier for f on the caller's goroutine and context,
+// which saves a hit the change of goroutines, and leaves the rest to another
+// goroutine.
+func (c *Cache[V]) lookHere(ctx context.Context, f *flight[V]) {
+	var l look
+	f.err = &PanicError{} // stands if the codec ends this goroutine
+	settled := false
+	defer func() {
+		if !settled {
+			c.land(f)
+		}
+	}()
+	f.err = guard(func() error {
+		l = c.look(ctx, f)
+		return nil
+	})
+	settled = true
+	switch {
+	case l.hit, f.err != nil:
+		c.endLook(f, l.hit, f.err)
+		c.land(f)
+	case l.err != nil && ctx.Err() != nil:
+		go c.run(detached{c.node.ctx, ctx}, f) // the read ended with its caller: others may wait
+	default:
+		if load := c.endLook(f, false, l.err); load != nil {
+			go c.runLoad(detached{c.node.ctx, ctx}, f, load, l)
+		} else {
+			c.land(f)
+		}
+	}
+}
+
+// run is a flight from its beginning, on a goroutine of its own. It ends with
+// its load, or with the node's context at the latest, unless the codec or the
+// shared tier's client blocks.
 func (c *Cache[V]) run(ctx context.Context, f *flight[V]) {
 	defer c.land(f)
 	f.err = &PanicError{} // stands if user code ends this goroutine
-	f.err = guard(func() error { return c.fly(ctx, f) })
+	f.err = guard(func() error {
+		l := c.look(ctx, f)
+		load := c.endLook(f, l.hit, l.err)
+		return c.load(ctx, f, load, l)
+	})
 }
 
-func (c *Cache[V]) fly(ctx context.Context, f *flight[V]) error {
+// runLoad is a flight from the end of its read.
+func (c *Cache[V]) runLoad(ctx context.Context, f *flight[V], load loader[V], l look) {
+	defer c.land(f)
+	f.err = &PanicError{} // stands if user code ends this goroutine
+	f.err = guard(func() error { return c.load(ctx, f, load, l) })
+}
+
+// look is the outcome of reading the shared tier for a flight.
+type look struct {
+	hit   bool         // the flight has its value
+	found shared.Found // otherwise, what was found
+	err   error        // the shared tier failed
+}
+
+func (c *Cache[V]) look(ctx context.Context, f *flight[V]) look {
 	if c.node.tier == nil {
-		return c.loadAlone(ctx, f, c.endLook(f, false, nil), c.opts.NearTTL)
+		return look{}
 	}
 	found, err := c.readRecords(ctx, []string{f.key})
 	if err != nil {
-		return c.loadDegraded(ctx, f, c.endLook(f, false, c.sharedFailed(err)))
+		return look{err: c.sharedFailed(err)}
 	}
-	if c.use(f, &found[0]) {
-		c.endLook(f, true, nil)
+	return look{hit: c.use(f, &found[0]), found: found[0]}
+}
+
+// load loads after a read that did not hit. Without a loader there is nothing
+// to do.
+func (c *Cache[V]) load(ctx context.Context, f *flight[V], load loader[V], l look) error {
+	switch {
+	case l.hit || load == nil:
 		return nil
+	case c.node.tier == nil:
+		return c.loadAlone(ctx, f, load, c.opts.NearTTL)
+	case l.err != nil:
+		return c.loadDegraded(ctx, f, load)
+	default:
+		return c.loadShared(ctx, f, load, &l.found)
 	}
-	return c.loadShared(ctx, f, c.endLook(f, false, nil), &found[0])
 }
 
 // use takes the record found as the result of f and installs it, if it is a

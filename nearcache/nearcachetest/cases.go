@@ -167,39 +167,42 @@ func (f *field) unanimous(ctx context.Context) error {
 
 // clearCase clears the cache on one node while all read.
 func clearCase(ctx context.Context, f *field) error {
-	v := f.views[0]
 	for range 10 * f.fleet.Scale {
 		c := newCrowd(ctx)
-		for _, other := range f.views {
+		for _, v := range f.views {
 			c.start(50, func(ctx context.Context) error {
 				k := f.anyKey()
-				_, err := other.cache.Fetch(ctx, k.key, f.load(other, k))
+				_, err := v.cache.Fetch(ctx, k.key, f.load(v, k))
 				return err
 			})
 		}
-		c.start(1, func(ctx context.Context) error {
-			for _, k := range f.keys {
-				k.version.Add(1)
-			}
-			if err := v.cache.Clear(ctx); err != nil {
-				return err
-			}
-			for _, k := range f.keys {
-				version, err := v.cache.Fetch(ctx, k.key, f.load(v, k))
-				if err != nil {
-					return err
-				}
-				if want := k.version.Load(); version != want {
-					return fmt.Errorf("%s: version %d answered after %d was cleared", k.key, version, want)
-				}
-			}
-			return nil
-		})
+		c.start(1, func(ctx context.Context) error { return f.clear(ctx, f.views[0]) })
 		if err := c.wait(); err != nil {
 			return err
 		}
 		if err := f.agree(ctx); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// clear makes new versions of all keys in the source, clears the cache through
+// v, and requires v to answer with nothing older.
+func (f *field) clear(ctx context.Context, v *view) error {
+	for _, k := range f.keys {
+		k.version.Add(1)
+	}
+	if err := v.cache.Clear(ctx); err != nil {
+		return fmt.Errorf("clear: %w", err)
+	}
+	for _, k := range f.keys {
+		version, err := v.cache.Fetch(ctx, k.key, f.load(v, k))
+		if err != nil {
+			return err
+		}
+		if want := k.version.Load(); version != want {
+			return fmt.Errorf("%s: version %d answered after %d was cleared", k.key, version, want)
 		}
 	}
 	return nil

@@ -112,16 +112,15 @@ func (s *Store) step(ctx context.Context, w *shared.Write, fill bool) shared.Rec
 	now := time.Now()
 	r := shared.Receipt{Now: now}
 	old := s.getLocked(w.Key, now)
-	header, err := shared.DecodeHeader(old)
-	known := err == nil
+	header, _ := shared.DecodeHeader(old) // no kind if there is no record of ours
 	switch {
 	case s.closed:
 		r.Err = shared.ErrClosed
 	case late(w.NotAfter, now):
 		r.Err = shared.ErrTooLate
-	case known && header.Kind != shared.KindLease && header.Nonce == nonce(w.Image):
+	case header.Kind != 0 && header.Kind != shared.KindLease && header.Nonce == nonce(w.Image):
 		r.Revision = header.Revision // repeated
-	case fill && !(known && header.Kind == shared.KindLease && header.Nonce == nonce(w.Image)):
+	case fill && (header.Kind != shared.KindLease || header.Nonce != nonce(w.Image)):
 		r.Err = shared.ErrLeaseLost
 	default:
 		r.Revision = s.nextLocked(header.Revision, w.Floor, now)

@@ -164,12 +164,17 @@ func (s *Store) keys(key string) []string {
 	return []string{p + ":" + key, p}
 }
 
-// failed names err, and makes it the error of ctx if that has ended.
+// failed names err, and makes it the error of ctx if that has ended. The
+// deadline of a socket can pass a moment before that of its context.
 func failed(ctx context.Context, op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if end := ctx.Err(); end != nil && !errors.Is(err, end) {
+	end := ctx.Err()
+	if deadline, ok := ctx.Deadline(); end == nil && ok && !time.Now().Before(deadline) {
+		end = context.DeadlineExceeded
+	}
+	if end != nil && !errors.Is(err, end) {
 		return fmt.Errorf("redisstore: %s: %w (%w)", op, end, err)
 	}
 	return fmt.Errorf("redisstore: %s: %w", op, err)

@@ -142,12 +142,10 @@ func (t *Tier) lookupLocked(hash uint64, s *Space, key string) *Entry {
 }
 
 // unlinkLocked takes the entry of the key out of the index, if there is one.
-func (t *Tier) unlinkLocked(hash uint64, s *Space, key string) *Entry {
-	e := t.lookupLocked(hash, s, key)
-	if e != nil {
+func (t *Tier) unlinkLocked(hash uint64, s *Space, key string) {
+	if e := t.lookupLocked(hash, s, key); e != nil {
 		t.removeLocked(e)
 	}
-	return e
 }
 
 // removeLocked takes e out of its chain. Readers who stand on e still find

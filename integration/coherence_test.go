@@ -1,0 +1,122 @@
+package integration_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/bus/natsbus"
+	"github.com/nearbus/nearbus/bus/redisbus"
+	"github.com/nearbus/nearbus/nearcache"
+	"github.com/nearbus/nearbus/nearcache/nearcachetest"
+	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/redisstore"
+)
+
+// backend makes what one node of a fleet stands on. The clients are the
+// node's own, as in a process of its own.
+type backend struct {
+	store     func(t testing.TB, name string) shared.Store
+	transport func(t testing.TB, name string) bus.Transport
+}
+
+// fleetOf returns a fleet whose nodes all have the same prefix and channel.
+func fleetOf(t testing.TB, b backend) nearcachetest.Fleet {
+	name := uniqueName()
+	return nearcachetest.Fleet{
+		NoLeases: b.store == nil,
+		Join:     func(context.Context) (*nearcache.Node, error) { return joinFleet(t, b, name) },
+	}
+}
+
+func joinFleet(t testing.TB, b backend, name string) (*nearcache.Node, error) {
+	var tier *shared.Tier
+	var err error
+	if b.store != nil {
+		if tier, err = shared.New(b.store(t, name), shared.Options{}); err != nil {
+			return nil, err
+		}
+	}
+	wire, err := bus.New(b.transport(t, name), bus.Options{})
+	if err != nil {
+		return nil, err
+	}
+	t.Cleanup(func() { _ = wire.Close() })
+	return nearcache.NewNode(tier, wire, nearcache.NodeOptions{})
+}
+
+// oneRedis is a store and a bus on one client, which makes a Set one round
+// trip.
+func oneRedis() backend {
+	clients := map[string]*redis.Client{}
+	return backend{
+		store: func(t testing.TB, name string) shared.Store {
+			clients[name] = newRedis(t, sharedRedis(t).Addr)
+			return redisStoreOf(t, clients[name], name)
+		},
+		transport: func(t testing.TB, name string) bus.Transport {
+			transport, err := redisbus.New(clients[name], redisbus.Options{Channel: name})
+			require.NoError(t, err)
+			return transport
+		},
+	}
+}
+
+func redisStoreOf(t testing.TB, client redis.UniversalClient, prefix string) *redisstore.Store {
+	store, err := redisstore.New(client, redisstore.Options{Prefix: prefix})
+	require.NoError(t, err)
+	return store
+}
+
+func onRedis(t testing.TB, name string) shared.Store {
+	return redisStoreOf(t, newRedis(t, sharedRedis(t).Addr), name)
+}
+
+func newCluster(t testing.TB) *redis.ClusterClient {
+	client := redis.NewClusterClient(&redis.ClusterOptions{
+		Addrs: sharedCluster(t).Addrs(), PoolSize: 50, MaxRedirects: 3, ContextTimeoutEnabled: true,
+	})
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+func onCluster(t testing.TB, name string) shared.Store { return redisStoreOf(t, newCluster(t), name) }
+
+func overRedis(t testing.TB, name string) bus.Transport {
+	transport, err := redisbus.New(newRedis(t, sharedRedis(t).Addr), redisbus.Options{Channel: name})
+	require.NoError(t, err)
+	return transport
+}
+
+func overCluster(t testing.TB, name string) bus.Transport {
+	transport, err := redisbus.New(newCluster(t), redisbus.Options{Channel: name})
+	require.NoError(t, err)
+	return transport
+}
+
+func overNATS(t testing.TB, name string) bus.Transport {
+	conn, err := nats.Connect(sharedNATS(t).URL)
+	require.NoError(t, err)
+	t.Cleanup(conn.Close)
+	transport, err := natsbus.New(conn, natsbus.Options{Subject: name})
+	require.NoError(t, err)
+	return transport
+}
+
+// TestCoherence runs the guarantees of the library over every store and bus.
+func TestCoherence(t *testing.T) {
+	for name, b := range map[string]backend{
+		"one Redis for both":          oneRedis(),
+		"Redis and NATS":              {onRedis, overNATS},
+		"Redis and another Redis":     {onRedis, overRedis},
+		"Redis Cluster for both":      {onCluster, overCluster},
+		"NATS without a shared tier":  {nil, overNATS},
+		"Redis without a shared tier": {nil, overRedis},
+	} {
+		t.Run(name, func(t *testing.T) { nearcachetest.Run(t, fleetOf(t, b)) })
+	}
+}
