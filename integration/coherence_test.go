@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 
+	"github.com/bradfitz/gomemcache/memcache"
 	"github.com/nats-io/nats.go"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
@@ -14,6 +15,7 @@ import (
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/nearcache/nearcachetest"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/memcachestore"
 	"github.com/nearbus/nearbus/shared/redisstore"
 )
 
@@ -86,6 +88,15 @@ func newCluster(t testing.TB) *redis.ClusterClient {
 
 func onCluster(t testing.TB, name string) shared.Store { return redisStoreOf(t, newCluster(t), name) }
 
+func inMemcached(t testing.TB, name string) shared.Store {
+	client := memcache.New(sharedMemcached(t).Addr)
+	client.MaxIdleConns = 50
+	t.Cleanup(func() { _ = client.Close() })
+	store, err := memcachestore.New(client, memcachestore.Options{Prefix: name})
+	require.NoError(t, err)
+	return store
+}
+
 func overRedis(t testing.TB, name string) bus.Transport {
 	transport, err := redisbus.New(newRedis(t, sharedRedis(t).Addr), redisbus.Options{Channel: name})
 	require.NoError(t, err)
@@ -114,6 +125,8 @@ func TestCoherence(t *testing.T) {
 		"Redis and NATS":              {onRedis, overNATS},
 		"Redis and another Redis":     {onRedis, overRedis},
 		"Redis Cluster for both":      {onCluster, overCluster},
+		"Memcached and NATS":          {inMemcached, overNATS},
+		"Memcached and Redis":         {inMemcached, overRedis},
 		"NATS without a shared tier":  {nil, overNATS},
 		"Redis without a shared tier": {nil, overRedis},
 	} {
