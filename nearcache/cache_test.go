@@ -118,8 +118,8 @@ func TestFetchMany_SharesLoads(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 			return values
 		}
-		many := func(_ context.Context, missing []string) (map[string]string, error) { return query(missing), nil }
-		one := func(_ context.Context, key string) (string, error) { return query([]string{key})[key], nil }
+		many := func(ctx context.Context, missing []string) (map[string]string, error) { return query(missing), ctx.Err() }
+		one := func(ctx context.Context, key string) (string, error) { return query([]string{key})[key], ctx.Err() }
 		done := make(chan error, 3)
 		run := func(f func() error) {
 			go func() { done <- f() }()

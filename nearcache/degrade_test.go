@@ -3,6 +3,7 @@ package nearcache_test
 import (
 	"context"
 	"errors"
+	"math"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -172,6 +173,26 @@ func TestG8_Outside(t *testing.T) {
 			})
 		})
 	}
+
+	t.Run("numbers on the bus", func(t *testing.T) {
+		bubble(t, func(t *testing.T, f *fleet) {
+			m := f.join()
+			stranger, err := bus.New(f.hub.Join(), bus.Options{})
+			require.NoError(t, err)
+			defer stranger.Close()
+			require.NoError(t, stranger.Publish(t.Context(),
+				bus.Invalidation{Op: bus.OpClear, Cache: "users", Revision: math.MaxUint64},
+				bus.Invalidation{Op: bus.OpSet, Cache: "users", Key: "k", Epoch: math.MaxUint64, Revision: math.MaxUint64}))
+			settle()
+			require.NoError(t, m.Set(t.Context(), "k", "v"))
+			time.Sleep(time.Hour)
+			require.NoError(t, m.Set(t.Context(), "k", "w"))
+			requireNear(t, m, "k", "w")
+			v, err := f.join().Get(t.Context(), "k")
+			require.NoError(t, err)
+			assert.Equal(t, "w", v)
+		})
+	})
 
 	t.Run("bytes on the bus", func(t *testing.T) {
 		bubble(t, func(t *testing.T, f *fleet) {
