@@ -109,6 +109,23 @@ func sequences(messages []bus.Message) []uint64 {
 	return all
 }
 
+func TestPublish_SendsAllThatGathered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		link, g, opts := gated()
+		opts.MaxBatch = 2
+		b := newBus(t, link, opts)
+		var results []<-chan error
+		for _, inv := range deletions(6) {
+			results = append(results, publishing(t.Context(), b, inv))
+		}
+		close(g)
+		for _, result := range results {
+			assert.NoError(t, <-result)
+		}
+		assert.Equal(t, []int{1, 2, 2, 1}, sizes(link.messages(t)))
+	})
+}
+
 func TestPublish_KeepsToTheLimitOfTheTransport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, limit := range []int{0, 500, 10_000} {

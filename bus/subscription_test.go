@@ -1,6 +1,7 @@
 package bus_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"math"
@@ -61,6 +62,21 @@ func (s *script) sentBefore() [][]byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.sent[:len(s.sent)-1])
+}
+
+func TestReady_NotBeforeTheTransportSaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		link := newScript()
+		receive := link.receive
+		link.receive = func(ctx context.Context, sink bus.Sink) error {
+			sink.Ready = func() {}
+			return receive(ctx, sink)
+		}
+		b, n := subscribed(t, link)
+		time.Sleep(10*time.Second + 500*time.Millisecond)
+		assert.NotZero(t, b.Stats().Heartbeats)
+		assert.Empty(t, n.take())
+	})
 }
 
 func TestGap_OncePerLossHoweverManyAttempts(t *testing.T) {
@@ -180,6 +196,43 @@ func TestHeartbeat_ThatDoesNotComeBack(t *testing.T) {
 		time.Sleep(6 * time.Second)
 		require.Equal(t, []string{"ready"}, n.take())
 		assert.EqualValues(t, 1, b.Stats().Gaps)
+	})
+}
+
+// Nothing is ever missing here for long, only later and later.
+func TestHeartbeat_ThatFallsBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		link := bustest.NewFaulty(newScript())
+		_, n := subscribed(t, link)
+		time.Sleep(10*time.Second + 500*time.Millisecond)
+		require.Equal(t, []string{"ready"}, n.take())
+		for delay := time.Duration(0); delay < 4*time.Second; delay += 500 * time.Millisecond {
+			link.Set(bustest.Fault{Delay: delay})
+			time.Sleep(2 * time.Second)
+		}
+		require.Equal(t, []string{"gap: bus: own heartbeat did not come back"}, n.take())
+	})
+}
+
+func TestHeartbeat_LateOnesDoNoHarm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		link := newScript()
+		receive := link.receive
+		var heartbeats [][]byte
+		link.receive = func(ctx context.Context, sink bus.Sink) error {
+			deliver := sink.Deliver
+			sink.Deliver = func(payload []byte) {
+				deliver(payload)
+				heartbeats = append(heartbeats, bytes.Clone(payload))
+				if n := len(heartbeats); n > 3 {
+					deliver(heartbeats[n-3]) // sent 2 s ago
+				}
+			}
+			return receive(ctx, sink)
+		}
+		_, n := subscribed(t, link)
+		time.Sleep(time.Minute)
+		assert.Equal(t, []string{"ready"}, n.take())
 	})
 }
 

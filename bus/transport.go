@@ -24,8 +24,9 @@ type Transport interface {
 	// the continuity of the subscription is lost: connection lost, server
 	// gone, subscription moved, messages dropped. It then releases the
 	// subscription and returns the reason, never nil, and as in Publish when ctx
-	// ended. Waiting for payloads ends at once when ctx does. The Bus takes
-	// every return as a gap and calls Receive again.
+	// ended. Waiting for payloads ends at once when ctx does, and no payload
+	// is delivered after that. The Bus takes every return as a gap and calls
+	// Receive again.
 	Receive(ctx context.Context, sink Sink) error
 
 	// MaxPayload returns the largest payload that Publish accepts, in bytes; 0

@@ -154,7 +154,7 @@ func (f *frame) readBody(r *reader) error {
 }
 
 func (f *frame) readItems(r *reader) error {
-	count := r.uvarint((len(r.data) - r.at) / minItemSize)
+	count := r.uvarint(len(r.data))
 	skipped, cache := false, ""
 	for range count {
 		inv := Invalidation{Op: Op(r.byte()), Epoch: r.uint64(), Revision: r.uint64()}
@@ -162,7 +162,7 @@ func (f *frame) readItems(r *reader) error {
 			cache = name
 		}
 		inv.Cache, inv.Key = cache, r.string(maxKeySize)
-		switch {
+		switch { // what is not there reads as an invalid one and ends the loop
 		case inv.Op > OpClear:
 			skipped = true
 		case inv.check() != nil:

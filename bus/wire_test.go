@@ -173,7 +173,7 @@ func TestWire_Damaged(t *testing.T) {
 		"long key":              item(bus.Invalidation{Op: bus.OpSet, Cache: "c", Key: strings.Repeat("k", 1025)}),
 		"key of clear":          item(bus.Invalidation{Op: bus.OpClear, Cache: "c", Key: "k"}),
 		"long node":             bus.Encode(bus.Message{Node: strings.Repeat("n", 65)}),
-		"too long":              append(bus.Encode(goldenMessage), make([]byte, bus.MaxPayload)...),
+		"too long":              bus.Encode(batch(4000)),
 		"more items than bytes": append(bus.Encode(bus.Message{})[:21], 0xff, 0xff, 0x03),
 		"endless number":        append(bus.Encode(bus.Message{})[:21], bytes.Repeat([]byte{0xff}, 11)...),
 	} {

@@ -103,6 +103,7 @@ func TestCheck_NamesTheViolatedCase(t *testing.T) {
 		"keeps everything for a while": {wrap(unbounded), []string{"slow subscriber is bounded and reported"}},
 		"delivers at the same time":    {wrap(overlaps), []string{"concurrent publishers"}},
 		"subscribes only once":         {wrap(onlyOnce), []string{"subscribe again after cancel"}},
+		"delivers after cancel":        {wrap(deliversLate), []string{"nothing is delivered after cancel"}},
 		"hears other channels":         {crosstalk(), []string{"channels do not hear each other"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -290,6 +291,16 @@ func onlyOnce(b *broken) {
 		err := errors.New("subscribed before")
 		once.Do(func() { err = b.Faulty.Receive(ctx, sink) })
 		return err
+	}
+}
+
+// deliversLate goes on until nothing comes any more.
+func deliversLate(b *broken) {
+	b.receive = func(ctx context.Context, sink bus.Sink) error {
+		inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		context.AfterFunc(ctx, func() { time.AfterFunc(time.Millisecond, cancel) })
+		_ = b.Faulty.Receive(inner, sink)
+		return ctx.Err()
 	}
 }
 

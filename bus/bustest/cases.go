@@ -28,6 +28,7 @@ func transportCases() []testCase {
 		{name: "published after ready arrives", run: publishedAfterReady},
 		{name: "slow subscriber is bounded and reported", run: slowSubscriber},
 		{name: "cancel during receive", run: cancelDuringReceive},
+		{name: "nothing is delivered after cancel", run: nothingAfterCancel},
 		{name: "subscribe again after cancel", run: subscribeAgain},
 		{name: "publish with a cancelled context", run: publishCancelled},
 		{name: "channels do not hear each other", run: channelsApart},
@@ -179,7 +180,8 @@ func payloadReuse(s *scene) {
 		s.noError(t.Publish(s.ctx, payload), "publish")
 		clear(payload)
 	}
-	s.until(func() bool { return len(l.all()) >= len(want) }, "all payloads")
+	s.publish(t, "end")
+	s.until(func() bool { return l.has("end") }, "the payload after them")
 	s.require(l.has(want...), "a payload was changed after Publish had returned")
 }
 
@@ -216,7 +218,7 @@ func slowSubscriber(s *scene) {
 		s.publish(publisher, fmt.Sprintf("%08d%s", i, filler))
 	}
 	release()
-	s.until(func() bool { return l.lost() || len(l.all()) == count }, "all payloads or a gap")
+	s.until(func() bool { return l.lost() || len(l.all()) >= count }, "all payloads or a gap")
 	heard := l.all()
 	s.require(len(heard) < count, "%d MiB were kept for a receiver that stood still", size*count>>20)
 	next := 0
@@ -254,6 +256,22 @@ func cancelDuringReceive(s *scene) {
 		wait(s.ctx, 10*time.Millisecond)
 		s.require(len(l.all()) == heard, "a payload was delivered after Receive had returned")
 	}
+}
+
+// nothingAfterCancel cancels while more payloads wait.
+func nothingAfterCancel(s *scene) {
+	hold := make(chan struct{})
+	release := sync.OnceFunc(func() { close(hold) })
+	l := s.listenWith(s.join(), &listener{hold: hold, stopAt: "stop"})
+	s.undo = append(s.undo, func() error { release(); return nil })
+	publisher := s.join()
+	s.publish(publisher, "stop")
+	for _, payload := range numbered("late", 50) {
+		s.publish(publisher, payload)
+	}
+	release()
+	s.until(func() bool { return l.returned() != nil }, "the return of Receive")
+	s.require(len(l.all()) == 1, "%d payloads were delivered after the context had ended", len(l.all())-1)
 }
 
 func subscribeAgain(s *scene) {

@@ -19,6 +19,7 @@ type listener struct {
 	cancel context.CancelFunc
 	done   chan struct{} // closed when Receive returned
 	hold   chan struct{} // if not nil, Deliver waits until it is closed
+	stopAt string        // if not empty, Deliver of this payload cancels
 
 	mu    sync.Mutex // protects the following fields
 	heard []string
@@ -80,6 +81,9 @@ func (l *listener) sink() bus.Sink {
 				<-l.hold
 			}
 			l.note(func() { l.heard = append(l.heard, string(payload)) })
+			if l.stopAt != "" && string(payload) == l.stopAt {
+				l.cancel()
+			}
 		},
 	}
 }
