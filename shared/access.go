@@ -162,15 +162,19 @@ func (t *Tier) send(ctx context.Context, writes []Write, store func(context.Cont
 			late = append(late, i)
 		}
 	}
-	if late == nil {
-		return receipts
+	if late != nil {
+		again := make([]Write, len(late))
+		for i, at := range late {
+			again[i] = writes[at]
+		}
+		for i, r := range t.sendOnce(ctx, again, store) {
+			receipts[late[i]] = r
+		}
 	}
-	again := make([]Write, len(late))
-	for i, at := range late {
-		again[i] = writes[at]
-	}
-	for i, r := range t.sendOnce(ctx, again, store) {
-		receipts[late[i]] = r
+	for i := range receipts {
+		if errors.Is(receipts[i].Err, ErrTooLate) {
+			receipts[i].Err = fmt.Errorf("%w: %w", receipts[i].Err, context.DeadlineExceeded)
+		}
 	}
 	return receipts
 }

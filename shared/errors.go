@@ -20,7 +20,7 @@ var (
 	ErrLeaseLost = errors.New("shared: lease lost")
 
 	// ErrTooLate is returned by writes that reached the store after their
-	// deadline. Nothing was stored.
+	// deadline, together with [context.DeadlineExceeded]. Nothing was stored.
 	ErrTooLate = errors.New("shared: write arrived after its deadline")
 
 	// ErrClosed is returned by every method after Close.
