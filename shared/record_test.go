@@ -1,0 +1,255 @@
+package shared_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+// full has another value in every field.
+var full = shared.Record{
+	Kind:     shared.KindValue,
+	Codec:    7,
+	Revision: shared.Revision{Epoch: 0x1112131415161718, Number: 0x2122232425262728},
+	Soft:     0x3132333435363738,
+	Hard:     0x4142434445464748,
+	Nonce:    0x5152535455565758,
+	Clock:    0x6162636465666768,
+	Value:    []byte("value"),
+}
+
+// golden is full as it is stored. Servers of a fleet that disagree on it
+// cannot read each other's values: change it only together with the version.
+const golden = "6e62" + "01" + "01" + "07" + "00" + "0000" + // magic, version, kind, codec, flags, tags
+	"1112131415161718" + "2122232425262728" + // revision
+	"3132333435363738" + "4142434445464748" + // expiries
+	"5152535455565758" + "6162636465666768" + // nonce, clock
+	"00000005" + "e1e00363" + // length and CRC-32C of the value
+	"76616c7565"
+
+func TestRecord_Golden(t *testing.T) {
+	assert.Equal(t, golden, hex.EncodeToString(full.Append(nil)))
+	data, err := hex.DecodeString(golden)
+	require.NoError(t, err)
+	got, err := shared.DecodeRecord(data)
+	require.NoError(t, err)
+	assert.Equal(t, full, got)
+}
+
+func TestRecord_ComesBack(t *testing.T) {
+	for name, want := range map[string]shared.Record{
+		"no value":      {Kind: shared.KindTombstone, Nonce: 1, Value: []byte{}},
+		"lease":         {Kind: shared.KindLease, Nonce: math.MaxUint64, Clock: math.MaxUint64, Value: []byte{}},
+		"watermark":     {Kind: shared.KindWatermark, Revision: shared.Revision{Number: math.MaxUint64}, Value: []byte{}},
+		"highest codec": {Kind: shared.KindValue, Codec: 255, Value: []byte{0}},
+		"large value":   {Kind: shared.KindValue, Soft: -1, Hard: math.MinInt64, Value: bytes.Repeat([]byte{0xff}, 1<<20)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			image := want.Append([]byte("before"))
+			require.Equal(t, "before", string(image[:6]))
+			assert.Len(t, image[6:], shared.HeaderSize+len(want.Value))
+			got, err := shared.DecodeRecord(image[6:])
+			require.NoError(t, err)
+			assert.Equal(t, want, got)
+		})
+	}
+}
+
+func TestDecodeRecord_ValueIsAPartOfTheData(t *testing.T) {
+	data := full.Append(nil)
+	got, err := shared.DecodeRecord(data)
+	require.NoError(t, err)
+	data[shared.HeaderSize] = 'V'
+	assert.Equal(t, "Value", string(got.Value))
+}
+
+// with returns the golden bytes with others from at on.
+func with(at int, other ...byte) []byte {
+	data := full.Append(nil)
+	copy(data[at:], other)
+	return data
+}
+
+func TestDecodeRecord_NewerFormat(t *testing.T) {
+	for name, data := range map[string][]byte{
+		"next version":    with(2, shared.RecordVersion+1),
+		"highest version": with(2, 255),
+		"version alone":   append([]byte("nb\x02"), make([]byte, shared.HeaderSize-3)...),
+		"of another kind": with(2, 2, 99),
+		"flags":           with(5, 1),
+		"tags":            with(6, 0, 1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, err := shared.DecodeRecord(data)
+			require.ErrorIs(t, err, shared.ErrNewerFormat)
+			assert.NotErrorIs(t, err, shared.ErrCorrupt)
+			assert.Zero(t, r)
+		})
+	}
+}
+
+func TestDecodeRecord_Corrupt(t *testing.T) {
+	whole := full.Append(nil)
+	cases := map[string][]byte{
+		"nothing":          nil,
+		"text":             []byte("set by another program"),
+		"long text":        []byte(strings.Repeat("set by another program ", 10)),
+		"magic":            with(0, 'x'),
+		"half magic":       with(1, 'x'),
+		"version zero":     with(2, 0),
+		"kind zero":        with(shared.KindOffset, 0),
+		"unknown kind":     with(shared.KindOffset, 5),
+		"one byte more":    append(bytes.Clone(whole), 0),
+		"length too small": with(56, 0, 0, 0, 4),
+		"length too large": with(56, 0xff, 0xff, 0xff, 0xff),
+		"checksum":         with(60, 0),
+	}
+	for n := range whole {
+		cases[fmt.Sprintf("cut to %d bytes", n)] = whole[:n]
+	}
+	for name, data := range cases {
+		t.Run(name, func(t *testing.T) {
+			r, err := shared.DecodeRecord(data)
+			require.ErrorIs(t, err, shared.ErrCorrupt)
+			assert.NotErrorIs(t, err, shared.ErrNewerFormat)
+			assert.Zero(t, r)
+			assert.NotContains(t, err.Error(), "value", "errors carry no values")
+		})
+	}
+}
+
+// TestDecodeRecord_FlippedBits flips each bit of the value and of what guards
+// it.
+func TestDecodeRecord_FlippedBits(t *testing.T) {
+	whole := full.Append(nil)
+	for bit := 56 * 8; bit < len(whole)*8; bit++ {
+		data := bytes.Clone(whole)
+		data[bit/8] ^= 1 << (bit % 8)
+		_, err := shared.DecodeRecord(data)
+		require.ErrorIs(t, err, shared.ErrCorrupt, "bit %d", bit)
+	}
+}
+
+func TestDecodeHeader_DoesNotLookAtTheValue(t *testing.T) {
+	want := full
+	want.Value = nil
+	for name, data := range map[string][]byte{
+		"whole":    full.Append(nil),
+		"header":   full.Append(nil)[:shared.HeaderSize],
+		"cut":      full.Append(nil)[:shared.HeaderSize+1],
+		"checksum": with(60, 0),
+		"tags":     with(6, 1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := shared.DecodeHeader(data)
+			require.NoError(t, err)
+			assert.Equal(t, want, got)
+		})
+	}
+	_, err := shared.DecodeHeader(full.Append(nil)[:shared.HeaderSize-1])
+	require.ErrorIs(t, err, shared.ErrCorrupt)
+	_, err = shared.DecodeHeader(with(2, 2))
+	require.ErrorIs(t, err, shared.ErrNewerFormat)
+}
+
+func TestOffsets(t *testing.T) {
+	image := full.Append(nil)
+	assert.Equal(t, byte(full.Kind), image[shared.KindOffset])
+	assert.Equal(t, full.Revision.Epoch, binary.BigEndian.Uint64(image[shared.StampOffset:]))
+	assert.Equal(t, full.Nonce, binary.BigEndian.Uint64(image[shared.NonceOffset:]))
+	assert.Equal(t, full.Clock, binary.BigEndian.Uint64(image[shared.ClockOffset:]))
+}
+
+func TestStamp(t *testing.T) {
+	now := time.UnixMilli(1_800_000_000_123).Add(999 * time.Microsecond)
+	rev := shared.Revision{Epoch: 3, Number: 4}
+	for name, c := range map[string]struct {
+		soft, hard         time.Duration
+		wantSoft, wantHard int64
+	}{
+		"no expiries": {0, 0, 0, 0},
+		"negative":    {-time.Hour, -1, 0, 0},
+		"both":        {time.Second, time.Minute, 1_800_000_001_123, 1_800_000_060_123},
+		"shortest":    {1, time.Microsecond, 1_800_000_000_123, 1_800_000_000_124},
+	} {
+		t.Run(name, func(t *testing.T) {
+			image := full.Append(nil)
+			shared.Stamp(image, rev, now, c.soft, c.hard)
+			want := full
+			want.Revision, want.Soft, want.Hard = rev, c.wantSoft, c.wantHard
+			got, err := shared.DecodeRecord(image)
+			require.NoError(t, err)
+			assert.Equal(t, want, got)
+		})
+	}
+}
+
+func TestStampRevision_LeavesTheRest(t *testing.T) {
+	image := full.Append(nil)
+	want := full
+	want.Revision = shared.Revision{Epoch: 1, Number: math.MaxUint64}
+	shared.StampRevision(image, want.Revision)
+	got, err := shared.DecodeRecord(image)
+	require.NoError(t, err)
+	assert.Equal(t, want, got)
+}
+
+func TestRevision_Covers(t *testing.T) {
+	rev := func(epoch, number uint64) shared.Revision { return shared.Revision{Epoch: epoch, Number: number} }
+	for name, c := range map[string]struct {
+		r, o shared.Revision
+		want bool
+	}{
+		"the same":                       {rev(1, 5), rev(1, 5), true},
+		"a later one":                    {rev(1, 6), rev(1, 5), true},
+		"an earlier one":                 {rev(1, 4), rev(1, 5), false},
+		"the same number elsewhere":      {rev(2, 5), rev(1, 5), false},
+		"a higher number elsewhere":      {rev(2, 6), rev(1, 5), false},
+		"without order, the same":        {rev(0, 5), rev(0, 5), true},
+		"without order, a higher number": {rev(0, 6), rev(0, 5), false},
+		"none and none":                  {rev(0, 0), rev(0, 0), false},
+		"none":                           {rev(0, 0), rev(1, 5), false},
+		"any and none":                   {rev(1, 5), rev(1, 0), false},
+	} {
+		t.Run(name, func(t *testing.T) { assert.Equal(t, c.want, c.r.Covers(c.o)) })
+	}
+}
+
+// FuzzDecodeRecord requires that bytes are a record or an error that says what
+// is wrong, and that a record is exactly the bytes that it encodes to.
+func FuzzDecodeRecord(f *testing.F) {
+	whole := full.Append(nil)
+	for _, data := range [][]byte{
+		nil, whole, whole[:shared.HeaderSize], whole[:shared.HeaderSize-1], append(bytes.Clone(whole), 0),
+		with(2, 2), with(2, 0), with(shared.KindOffset, 4), with(shared.KindOffset, 5), with(5, 1), with(6, 1), with(56, 0xff),
+		(&shared.Record{Kind: shared.KindTombstone}).Append(nil),
+	} {
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		before := bytes.Clone(data)
+		r, err := shared.DecodeRecord(data)
+		header, headerErr := shared.DecodeHeader(data)
+		require.Equal(t, before, data, "decoding changes nothing")
+		if err != nil {
+			newer := assert.ObjectsAreEqual(shared.ErrNewerFormat, err)
+			require.True(t, newer || strings.HasPrefix(err.Error(), shared.ErrCorrupt.Error()), "%v", err)
+			require.Zero(t, r)
+			return
+		}
+		require.NoError(t, headerErr)
+		require.Equal(t, data, r.Append(nil))
+		r.Value = nil
+		require.Equal(t, header, r)
+	})
+}
