@@ -118,7 +118,9 @@ func TestFetchMany_SharesLoads(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 			return values
 		}
-		many := func(ctx context.Context, missing []string) (map[string]string, error) { return query(missing), ctx.Err() }
+		many := func(ctx context.Context, missing []string) (map[string]string, error) {
+			return query(missing), ctx.Err()
+		}
 		one := func(ctx context.Context, key string) (string, error) { return query([]string{key})[key], ctx.Err() }
 		done := make(chan error, 3)
 		run := func(f func() error) {

@@ -1,0 +1,243 @@
+package nearcache_test
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log"
+	"time"
+
+	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/bus/membus"
+	"github.com/nearbus/nearbus/nearcache"
+	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/memstore"
+)
+
+// User is what the examples cache.
+type User struct {
+	ID   string
+	Name string
+}
+
+// A store and a hub in memory stand for the servers that a fleet has in common.
+var (
+	store = memstore.New(memstore.Options{})
+	hub   = membus.NewHub()
+)
+
+// newNode does what each server of a fleet does when it starts.
+func newNode() *nearcache.Node {
+	tier, err := shared.New(store, shared.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	b, err := bus.New(hub.Join(), bus.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	node, err := nearcache.NewNode(tier, b, nearcache.NodeOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for node.Stats().BusCut { // not needed in a service: until then values are kept for a short time
+		time.Sleep(time.Millisecond)
+	}
+	return node
+}
+
+func newUsers(node *nearcache.Node, name string) *nearcache.Cache[User] {
+	users, err := nearcache.New(node, name, nearcache.Options[User]{TTL: 5 * time.Minute})
+	if err != nil {
+		log.Fatal(err)
+	}
+	return users
+}
+
+// Two servers cache the same users. One changes a user; the other does not go
+// on with the old one.
+func Example() {
+	ctx := context.Background()
+	one, two := newNode(), newNode()
+	defer one.Close()
+	defer two.Close()
+	here, there := newUsers(one, "example"), newUsers(two, "example")
+
+	load := func(_ context.Context, id string) (User, error) {
+		return User{ID: id, Name: "Ada"}, nil // ask the database
+	}
+	u, _ := there.Fetch(ctx, "42", load)
+	fmt.Println("there:", u.Name)
+
+	if err := here.Set(ctx, "42", User{ID: "42", Name: "Grace"}); err != nil {
+		log.Fatal(err)
+	}
+	for u.Name != "Grace" { // a moment for the message, one hop of the bus
+		u, _ = there.Get(ctx, "42")
+	}
+	fmt.Println("there:", u.Name)
+	// Output:
+	// there: Ada
+	// there: Grace
+}
+
+// Fetch is cache-aside in one call: near, else shared, else the loader, whose
+// value is stored for all.
+func ExampleCache_Fetch() {
+	node := newNode()
+	defer node.Close()
+	users := newUsers(node, "fetch")
+	for range 3 {
+		u, err := users.Fetch(context.Background(), "42", func(_ context.Context, id string) (User, error) {
+			fmt.Println("asked the database for", id)
+			return User{ID: id, Name: "Ada"}, nil
+		})
+		fmt.Println(u.Name, err)
+	}
+	_, err := users.Fetch(context.Background(), "43", func(context.Context, string) (User, error) {
+		return User{}, nearcache.ErrNotFound
+	})
+	fmt.Println(err)
+	// Output:
+	// asked the database for 42
+	// Ada <nil>
+	// Ada <nil>
+	// Ada <nil>
+	// shared: not found
+}
+
+// FetchMany asks for what is missing in one call.
+func ExampleCache_FetchMany() {
+	node := newNode()
+	defer node.Close()
+	users := newUsers(node, "many")
+	ctx := context.Background()
+	_ = users.Set(ctx, "1", User{"1", "Ada"})
+	found, err := users.FetchMany(ctx, []string{"1", "2", "3"}, func(_ context.Context, missing []string) (map[string]User, error) {
+		fmt.Println("asked the database for", len(missing), "users")
+		return map[string]User{"2": {"2", "Grace"}}, nil // there is no 3
+	})
+	fmt.Println(found["1"].Name, found["2"].Name, len(found), err)
+	// Output:
+	// asked the database for 2 users
+	// Ada Grace 2 <nil>
+}
+
+// A loader that knows more than the options of the cache returns an Entry.
+func ExampleCache_FetchEntry() {
+	node := newNode()
+	defer node.Close()
+	users := newUsers(node, "entries")
+	u, err := users.FetchEntry(context.Background(), "42", func(_ context.Context, id string) (nearcache.Entry[User], error) {
+		return nearcache.Entry[User]{Value: User{id, "Ada"}, TTL: time.Hour, NearTTL: time.Minute}, nil
+	})
+	fmt.Println(u.Name, err)
+	// Output: Ada <nil>
+}
+
+// After the database changed, Invalidate makes every server ask again. A load
+// that began before the change leaves nothing behind.
+func ExampleCache_Invalidate() {
+	node := newNode()
+	defer node.Close()
+	users := newUsers(node, "invalidate")
+	ctx := context.Background()
+	name := "Ada"
+	load := func(_ context.Context, id string) (User, error) { return User{id, name}, nil }
+	u, _ := users.Fetch(ctx, "42", load)
+	fmt.Println(u.Name)
+
+	name = "Grace" // UPDATE users ...
+	if err := users.Invalidate(ctx, "42"); err != nil {
+		fmt.Println(err)
+	}
+	u, _ = users.Fetch(ctx, "42", load)
+	fmt.Println(u.Name)
+	// Output:
+	// Ada
+	// Grace
+}
+
+// Set writes through to the shared tier; what its errors mean is for the
+// caller to decide on.
+func ExampleCache_Set() {
+	node := newNode()
+	defer node.Close()
+	users := newUsers(node, "set")
+	ctx := context.Background()
+	err := users.Set(ctx, "42", User{"42", "Ada"})
+	switch {
+	case err == nil:
+	case errors.Is(err, nearcache.ErrNotBroadcast):
+		fmt.Println("stored, but others may serve the old value until their near TTL")
+	case errors.Is(err, nearcache.ErrOutcomeUnknown):
+		fmt.Println("stored or not; this node has dropped what it had")
+	default:
+		fmt.Println(err)
+	}
+	u, err := users.Get(ctx, "42")
+	fmt.Println(u.Name, err)
+	// Output: Ada <nil>
+}
+
+// Without a bus, an answer is as old as the near TTL at most.
+func ExampleNewNode_withoutBus() {
+	tier, _ := shared.New(store, shared.Options{})
+	node, err := nearcache.NewNode(tier, nil, nearcache.NodeOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer node.Close()
+	users, err := nearcache.New(node, "ttl-only", nearcache.Options[User]{NearTTL: 2 * time.Second})
+	fmt.Println(users != nil, err)
+	// Output: true <nil>
+}
+
+// Without a shared tier, each node asks the source, and Set reaches all.
+func ExampleNewNode_withoutSharedTier() {
+	b, _ := bus.New(hub.Join(), bus.Options{})
+	defer b.Close()
+	node, err := nearcache.NewNode(nil, b, nearcache.NodeOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer node.Close()
+	users := newUsers(node, "bus-only")
+	fmt.Println(users.Set(context.Background(), "42", User{"42", "Ada"}))
+	// Output: <nil>
+}
+
+// binaryInt is a codec of one's own.
+type binaryInt struct{}
+
+func (binaryInt) ID() uint8 { return 128 }
+
+func (binaryInt) Marshal(v any) ([]byte, error) {
+	return binary.AppendVarint(nil, v.(int64)), nil
+}
+
+func (binaryInt) Unmarshal(data []byte, v any) error {
+	n, size := binary.Varint(data)
+	if size <= 0 {
+		return errors.New("not a number")
+	}
+	*v.(*int64) = n
+	return nil
+}
+
+// A codec decides how values look in the shared tier. Records name their codec,
+// so a fleet can change it without a flush.
+func ExampleOptions_codec() {
+	node := newNode()
+	defer node.Close()
+	visits, err := nearcache.New(node, "visits", nearcache.Options[int64]{Codec: binaryInt{}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	_ = visits.Set(ctx, "home", 7)
+	n, err := visits.Get(ctx, "home")
+	fmt.Println(n, err)
+	// Output: 7 <nil>
+}
