@@ -61,7 +61,7 @@ func compare(ctx context.Context, duration time.Duration, out io.Writer) error {
 		}
 		fmt.Fprintf(table, "%s\t%.1f %%\t%s\t%s\t%s\t%s\t%.3f %%\t%v\t%v\t\n", m.name, 100*r.near,
 			r.each(r.loads), r.each(r.sharedReads), r.each(r.sharedWrites), r.each(r.messages),
-			100*float64(r.stale)/float64(r.reads), r.p99.Round(10*time.Microsecond), r.worst.Round(10*time.Microsecond))
+			100*float64(r.stale)/float64(r.reads), r.p99.Round(time.Microsecond), r.worst.Round(time.Microsecond))
 	}
 	fmt.Fprintln(table, "\t\t\t\t\t\t\t\t\t")
 	if err := table.Flush(); err != nil {

@@ -1,0 +1,42 @@
+package nearcache
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestReadme_Defaults holds the table of options against the code.
+func TestReadme_Defaults(t *testing.T) {
+	node := NodeOptions{}.withDefaults()
+	cache := Options[int]{}.withDefaults(true)
+	ttlOnly := Options[int]{}.withDefaults(false)
+	require.Equal(t, cache.TTL, cache.NearTTL)
+	want := map[string]string{
+		"nearcache.NodeOptions.NearBytes":    fmt.Sprintf("%d MiB", node.NearBytes>>20),
+		"nearcache.NodeOptions.MaxStaleness": node.MaxStaleness.String(),
+		"nearcache.Options.TTL":              cache.TTL.String(),
+		"nearcache.Options.NearTTL":          "TTL; without a bus " + ttlOnly.NearTTL.String() + " at most",
+		"nearcache.Options.LoadTimeout":      cache.LoadTimeout.String(),
+		"nearcache.Options.ErrorsAsMisses":   "false",
+	}
+	readme, err := os.ReadFile("../README.md")
+	require.NoError(t, err)
+	found := 0
+	for line := range strings.Lines(string(readme)) {
+		cells := strings.Split(line, "|")
+		if len(cells) < 4 {
+			continue
+		}
+		name := strings.Trim(cells[1], " `")
+		if value, ok := want[name]; ok {
+			assert.Equal(t, value, strings.TrimSpace(cells[2]), name)
+			found++
+		}
+	}
+	assert.Equal(t, len(want), found, "options of this package in the table")
+}
