@@ -99,19 +99,12 @@ func (t *Tier) find(image []byte) Found {
 // [ErrTooLarge], [ErrTooLate] and [ErrClosed] leaves the outcome open.
 func (t *Tier) Write(ctx context.Context, puts []Put) []Receipt {
 	receipts := make([]Receipt, len(puts))
-	ctx, cancel, err := t.bound(ctx)
-	if err == nil {
-		defer cancel()
-	}
 	writes := make([]Write, 0, len(puts))
 	places := make([]int, 0, len(puts))
 	for i := range puts {
-		w, bad := t.write(&puts[i])
-		if bad == nil {
-			bad = err
-		}
-		if bad != nil {
-			receipts[i].Err = bad
+		w, err := t.write(&puts[i])
+		if err != nil {
+			receipts[i].Err = err
 			continue
 		}
 		writes, places = append(writes, w), append(places, i)
@@ -119,6 +112,14 @@ func (t *Tier) Write(ctx context.Context, puts []Put) []Receipt {
 	if len(writes) == 0 {
 		return receipts
 	}
+	ctx, cancel, err := t.bound(ctx)
+	if err != nil {
+		for _, at := range places {
+			receipts[at].Err = err
+		}
+		return receipts
+	}
+	defer cancel()
 	for i, r := range t.send(ctx, writes, t.store.Write) {
 		receipts[places[i]] = r
 	}

@@ -1,0 +1,166 @@
+package shared_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+// deadline returns the deadline of the latest write, less the server's clock
+// now.
+func (s *server) deadline() time.Duration {
+	return s.writes[0].NotAfter.Sub(time.Now().Add(s.ahead))
+}
+
+func TestClock_IsAskedForOnce(t *testing.T) {
+	server := newServer()
+	tier := newTier(t, server, shared.Options{})
+	for range 2 {
+		require.NoError(t, tier.Set(t.Context(), "key", []byte("v"), 0))
+		_, err := tier.Get(t.Context(), "key")
+		require.NoError(t, err)
+	}
+	assert.Equal(t, []string{"time", "write", "read", "write", "read"}, server.calls)
+}
+
+func TestClock_OfAnotherTime(t *testing.T) {
+	for name, ahead := range map[string]time.Duration{
+		"the same": 0, "an hour ahead": time.Hour, "an hour behind": -time.Hour, "years behind": -20 * 365 * 24 * time.Hour,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := newServer()
+				server.ahead = ahead
+				tier := newTier(t, server, shared.Options{Timeout: 5 * time.Second})
+				for range 3 {
+					require.NoError(t, tier.Set(t.Context(), "key", []byte("v"), 0))
+					assert.Equal(t, 5*time.Second, server.deadline())
+					time.Sleep(time.Hour)
+				}
+				assert.Zero(t, tier.Stats().TooLate)
+			})
+		})
+	}
+}
+
+// TestClock_DeadlineIsNeverLate has answers that tell the time of long ago, or
+// that were long on their way to the server.
+func TestClock_DeadlineIsNeverLate(t *testing.T) {
+	for name, c := range map[string]struct{ way, back, tooEarly time.Duration }{
+		"both at once":     {0, 0, 0},
+		"slow there":       {200 * time.Millisecond, 0, 0},
+		"slow back":        {0, 200 * time.Millisecond, 200 * time.Millisecond},
+		"slow both ways":   {50 * time.Millisecond, 100 * time.Millisecond, 100 * time.Millisecond},
+		"slower than fast": {300 * time.Millisecond, time.Millisecond, time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := newServer()
+				server.ahead, server.way, server.back = time.Minute, c.way, c.back
+				tier := newTier(t, server, shared.Options{Timeout: 2 * time.Second})
+				sent := time.Now()
+				require.NoError(t, tier.Set(t.Context(), "key", []byte("v"), 0))
+				end := server.writes[0].NotAfter.Add(-server.ahead)
+				assert.Equal(t, sent.Add(2*time.Second-c.tooEarly), end)
+			})
+		})
+	}
+}
+
+// TestClock_LearnsFromFastAnswers: one slow answer says little, the next fast
+// one says all, and a slow one after it takes nothing away.
+func TestClock_LearnsFromFastAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer()
+		server.back = 300 * time.Millisecond
+		tier := newTier(t, server, shared.Options{Timeout: 2 * time.Second})
+		write := func() time.Duration {
+			sent := time.Now()
+			require.NoError(t, tier.Set(t.Context(), "key", []byte("v"), 0))
+			return server.writes[0].NotAfter.Sub(sent)
+		}
+		assert.Equal(t, 1700*time.Millisecond, write())
+		server.back = 0
+		assert.Equal(t, 1700*time.Millisecond, write())
+		assert.Equal(t, 2*time.Second, write())
+		server.back = 300 * time.Millisecond
+		assert.Equal(t, 2*time.Second, write())
+		assert.Equal(t, 2*time.Second, write())
+	})
+}
+
+func TestClock_LearnsFromLeasesAndFills(t *testing.T) {
+	for name, call := range map[string]func(context.Context, *shared.Tier) error{
+		"lease": func(ctx context.Context, tier *shared.Tier) error {
+			_, _, err := tier.Acquire(ctx, "key", 1, 0, nil)
+			return err
+		},
+		"fill": func(ctx context.Context, tier *shared.Tier) error { return tier.Release(ctx, "none", 1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := newServer()
+				server.back = 300 * time.Millisecond
+				tier := newTier(t, server, shared.Options{Timeout: 2 * time.Second})
+				_, err := tier.Get(t.Context(), "key")
+				require.ErrorIs(t, err, shared.ErrNotFound)
+				server.back = 0
+				require.NoError(t, call(t.Context(), tier))
+				require.NoError(t, tier.Set(t.Context(), "key", nil, 0))
+				assert.Equal(t, 2*time.Second, server.deadline())
+			})
+		})
+	}
+}
+
+// TestClock_SetBack: one write has a deadline that is too late, because nobody
+// can know; its answer tells.
+func TestClock_SetBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer()
+		tier := newTier(t, server, shared.Options{Timeout: 2 * time.Second})
+		require.NoError(t, tier.Set(t.Context(), "key", []byte("v"), 0))
+		server.ahead = -time.Hour
+		require.NoError(t, tier.Set(t.Context(), "key", []byte("v"), 0))
+		assert.Equal(t, time.Hour+2*time.Second, server.deadline())
+		require.NoError(t, tier.Set(t.Context(), "key", []byte("v"), 0))
+		assert.Equal(t, 2*time.Second, server.deadline())
+	})
+}
+
+// TestClock_SetForward: the write is refused as late although it is not, and
+// is sent once more with what the refusal told.
+func TestClock_SetForward(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer()
+		tier := newTier(t, server, shared.Options{Timeout: 2 * time.Second})
+		require.NoError(t, tier.Set(t.Context(), "key", []byte("v"), 0))
+		server.ahead, server.calls = time.Hour, nil
+		require.NoError(t, tier.Set(t.Context(), "key", []byte("new"), 2*time.Hour))
+		assert.Equal(t, []string{"write", "write"}, server.calls)
+		assert.Equal(t, 2*time.Second, server.deadline())
+		got, err := tier.Get(t.Context(), "key")
+		require.NoError(t, err)
+		assert.Equal(t, "new", string(got))
+		assert.EqualValues(t, 1, tier.Stats().TooLate)
+	})
+}
+
+func TestClock_ServerThatDoesNotTellIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer()
+		server.silent, server.ahead = true, time.Minute
+		tier := newTier(t, server, shared.Options{Timeout: 2 * time.Second})
+		for range 3 {
+			require.NoError(t, tier.Set(t.Context(), "key", []byte("v"), 0))
+			assert.Equal(t, 2*time.Second, server.deadline())
+			time.Sleep(time.Minute)
+		}
+	})
+}

@@ -1,0 +1,117 @@
+package shared_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+func put(key string) shared.Put {
+	return shared.Put{Key: key, Record: shared.Record{Kind: shared.KindValue, Value: []byte("value of " + key)}}
+}
+
+func keysOf(writes []shared.Write) []string {
+	keys := make([]string, len(writes))
+	for i := range writes {
+		keys[i] = writes[i].Key
+	}
+	return keys
+}
+
+func TestTooLate_OnlyTheLateOnesAreSentAgain(t *testing.T) {
+	server := newServer()
+	server.late["b"], server.late["d"] = 1, 2
+	tier := newTier(t, server, shared.Options{})
+	puts := []shared.Put{put("a"), put("b"), put("c"), put("d")}
+	for i := range puts {
+		puts[i].Record.Nonce = uint64(i + 1)
+	}
+	receipts := tier.Write(t.Context(), puts)
+	assert.Equal(t, []string{"time", "write", "write"}, server.calls)
+	assert.Equal(t, []string{"b", "d"}, keysOf(server.writes))
+	assert.EqualValues(t, 3, tier.Stats().TooLate)
+	found, err := tier.Read(t.Context(), []string{"a", "b", "c", "d"})
+	require.NoError(t, err)
+	for i, r := range receipts[:3] {
+		require.NoError(t, r.Err)
+		require.NoError(t, found[i].Err)
+		assert.Equal(t, found[i].Revision, r.Revision, "each receipt is in its place")
+		assert.EqualValues(t, i+1, found[i].Nonce, "the nonce stays")
+	}
+	require.ErrorIs(t, receipts[3].Err, shared.ErrTooLate)
+	require.ErrorIs(t, found[3].Err, shared.ErrNotFound)
+}
+
+func TestTooLate_AFillIsSentAgain(t *testing.T) {
+	server := newServer()
+	tier := newTier(t, server, shared.Options{})
+	_, _, err := tier.Acquire(t.Context(), "key", 5, 0, nil)
+	require.NoError(t, err)
+	server.late["key"], server.calls = 1, nil
+	p := put("key")
+	p.Record.Nonce = 5
+	require.NoError(t, tier.Fill(t.Context(), p).Err)
+	assert.Equal(t, []string{"fill", "fill"}, server.calls)
+}
+
+// TestTooLate_NothingNewToTry: without the server's clock nothing would be
+// different, and after the context ended the write is really late.
+func TestTooLate_NothingNewToTry(t *testing.T) {
+	for name, prepare := range map[string]func(*server){
+		"the refusal does not tell the clock": func(s *server) { s.silent = true },
+		"the context has ended":               func(s *server) { s.back = 3 * time.Second },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := newServer()
+				tier := newTier(t, server, shared.Options{Timeout: time.Second})
+				_, err := tier.Get(t.Context(), "key")
+				require.ErrorIs(t, err, shared.ErrNotFound)
+				server.late["key"], server.calls = 1, nil
+				prepare(server)
+				require.ErrorIs(t, tier.Set(t.Context(), "key", nil, 0), shared.ErrTooLate)
+				assert.Equal(t, []string{"write"}, server.calls)
+			})
+		})
+	}
+}
+
+// TestTooLate_AbandonedWrite is what deadlines are for: the caller gave up, and
+// what arrives after that changes nothing.
+func TestTooLate_AbandonedWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer()
+		tier := newTier(t, server, shared.Options{})
+		_, err := tier.Get(t.Context(), "key")
+		require.ErrorIs(t, err, shared.ErrNotFound)
+
+		stuck := &detached{server: server, outcome: make(chan error, 1)}
+		abandoning := newTier(t, stuck, shared.Options{})
+		require.ErrorIs(t, abandoning.Set(t.Context(), "key", []byte("abandoned"), 0), context.DeadlineExceeded)
+		require.NoError(t, tier.Set(t.Context(), "key", []byte("later"), 0))
+		require.ErrorIs(t, <-stuck.outcome, shared.ErrTooLate)
+		got, err := tier.Get(t.Context(), "key")
+		require.NoError(t, err)
+		assert.Equal(t, "later", string(got))
+	})
+}
+
+// detached is a server whose writes arrive a minute after they were sent.
+type detached struct {
+	*server
+	outcome chan error // of the write, when it arrived; never closed
+}
+
+func (d *detached) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
+	time.AfterFunc(time.Minute, func() {
+		d.outcome <- d.server.Store.Write(context.WithoutCancel(ctx), writes)[0].Err
+	})
+	<-ctx.Done()
+	return []shared.Receipt{{Err: ctx.Err()}}
+}

@@ -1,0 +1,121 @@
+package shared_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/memstore"
+)
+
+// server is a store that is some way off, whose clock is not ours and that
+// notes what reaches it. It is for one goroutine.
+type server struct {
+	shared.Store
+
+	ahead    time.Duration  // its clock is ahead of ours by this
+	way      time.Duration  // from here to there
+	back     time.Duration  // from there to here
+	silent   bool           // its answers to writes do not carry its clock
+	late     map[string]int // how often it still refuses writes of a key as late
+	maxImage int
+	planted  map[string][]byte // reads as this
+
+	calls  []string
+	ctx    context.Context // of the latest call
+	writes []shared.Write  // of the latest Write or Fill
+	lease  shared.Lease    // of the latest Acquire
+}
+
+// newServer returns a server that is right here.
+func newServer() *server {
+	return &server{Store: memstore.New(memstore.Options{}), planted: map[string][]byte{}, late: map[string]int{}}
+}
+
+func newTier(t *testing.T, store shared.Store, opts shared.Options) *shared.Tier {
+	t.Helper()
+	tier, err := shared.New(store, opts)
+	require.NoError(t, err)
+	return tier
+}
+
+// called notes the call and lets it travel.
+func (s *server) called(ctx context.Context, name string) {
+	s.calls = append(s.calls, name)
+	s.ctx = ctx
+	time.Sleep(s.way)
+}
+
+// now returns the server's clock as its answers carry it.
+func (s *server) now() time.Time {
+	if s.silent {
+		return time.Time{}
+	}
+	return time.Now().Add(s.ahead)
+}
+
+// ours turns the deadline for a key on the server's clock into one on ours.
+func (s *server) ours(key string, deadline time.Time) time.Time {
+	if s.late[key] > 0 {
+		s.late[key]--
+		return time.Unix(1, 0)
+	}
+	return deadline.Add(-s.ahead)
+}
+
+func (s *server) MaxImage() int { return s.maxImage }
+
+func (s *server) Time(ctx context.Context) (time.Time, error) {
+	s.called(ctx, "time")
+	now := time.Now().Add(s.ahead)
+	time.Sleep(s.back)
+	return now, ctx.Err()
+}
+
+func (s *server) Read(ctx context.Context, keys []string) ([][]byte, error) {
+	s.called(ctx, "read")
+	images, err := s.Store.Read(ctx, keys)
+	for i, key := range keys {
+		if data, ok := s.planted[key]; ok && err == nil {
+			images[i] = data
+		}
+	}
+	time.Sleep(s.back)
+	return images, err
+}
+
+func (s *server) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
+	s.called(ctx, "write")
+	s.writes = append([]shared.Write(nil), writes...)
+	receipts := make([]shared.Receipt, len(writes))
+	for i, w := range writes {
+		w.NotAfter = s.ours(w.Key, w.NotAfter)
+		receipts[i] = s.Store.Write(ctx, []shared.Write{w})[0]
+		receipts[i].Now = s.now()
+	}
+	time.Sleep(s.back)
+	return receipts
+}
+
+func (s *server) Fill(ctx context.Context, w shared.Write) shared.Receipt {
+	s.called(ctx, "fill")
+	s.writes = []shared.Write{w}
+	w.NotAfter = s.ours(w.Key, w.NotAfter)
+	r := s.Store.Fill(ctx, w)
+	r.Now = s.now()
+	time.Sleep(s.back)
+	return r
+}
+
+func (s *server) Acquire(ctx context.Context, l shared.Lease) (shared.Grant, error) {
+	s.called(ctx, "acquire")
+	s.lease = l
+	l.NotAfter = s.ours(l.Key, l.NotAfter)
+	grant, err := s.Store.Acquire(ctx, l)
+	grant.Now = s.now()
+	time.Sleep(s.back)
+	return grant, err
+}
