@@ -1,0 +1,85 @@
+package shared_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"time"
+
+	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/memstore"
+)
+
+// A Tier is a cache client over any store. With redisstore.New or
+// memcachestore.New in the first line, no other line changes.
+func Example() {
+	store := memstore.New(memstore.Options{})
+	tier, err := shared.New(store, shared.Options{TTL: 5 * time.Minute})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	if err := tier.Set(ctx, "user:42", []byte("Ada"), 0); err != nil {
+		log.Fatal(err)
+	}
+	value, err := tier.Get(ctx, "user:42")
+	fmt.Printf("%s %v\n", value, err)
+
+	if err := tier.Delete(ctx, "user:42"); err != nil {
+		log.Fatal(err)
+	}
+	_, err = tier.Get(ctx, "user:42")
+	fmt.Println(errors.Is(err, shared.ErrNotFound))
+	// Output:
+	// Ada <nil>
+	// true
+}
+
+// Of all that miss a key, one loads its value. A write that comes in between
+// takes the lease away, so that the older value is not stored on top of it.
+func ExampleTier_Fill() {
+	tier, err := shared.New(memstore.New(memstore.Options{}), shared.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	token := shared.NewNonce()
+	status, _, err := tier.Acquire(ctx, "user:42", token, 0, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("granted:", status == shared.LeaseGranted)
+
+	loaded := []byte("Ada Byron") // from the source
+	if err := tier.Set(ctx, "user:42", []byte("Ada Lovelace"), 0); err != nil {
+		log.Fatal(err)
+	}
+
+	record := shared.Record{Kind: shared.KindValue, Codec: shared.CodecRaw, Nonce: token, Value: loaded}
+	receipt := tier.Fill(ctx, shared.Put{Key: "user:42", Record: record, TTL: time.Minute})
+	fmt.Println("lost:", errors.Is(receipt.Err, shared.ErrLeaseLost))
+	value, err := tier.Get(ctx, "user:42")
+	fmt.Printf("%s %v\n", value, err)
+	// Output:
+	// granted: true
+	// lost: true
+	// Ada Lovelace <nil>
+}
+
+// What a store holds is a Record: a header, and then the value.
+func ExampleDecodeRecord() {
+	record := shared.Record{Kind: shared.KindValue, Nonce: 1, Value: []byte("Ada")}
+	image := record.Append(nil)
+	fmt.Println(len(image) == shared.HeaderSize+3)
+
+	decoded, err := shared.DecodeRecord(image)
+	fmt.Printf("%s %v\n", decoded.Value, err)
+
+	_, err = shared.DecodeRecord(image[:len(image)-1])
+	fmt.Println(errors.Is(err, shared.ErrCorrupt), err)
+	// Output:
+	// true
+	// Ada <nil>
+	// true shared: corrupt record: 2 bytes of 3
+}
