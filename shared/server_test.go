@@ -23,6 +23,7 @@ type server struct {
 	late     map[string]int // how often it still refuses writes of a key as late
 	maxImage int
 	planted  map[string][]byte // reads as this
+	fails    map[string]error  // what a call of this name fails with
 
 	calls  []string
 	ctx    context.Context // of the latest call
@@ -32,7 +33,7 @@ type server struct {
 
 // newServer returns a server that is right here.
 func newServer() *server {
-	return &server{Store: memstore.New(memstore.Options{}), planted: map[string][]byte{}, late: map[string]int{}}
+	return &server{Store: memstore.New(memstore.Options{}), planted: map[string][]byte{}, late: map[string]int{}, fails: map[string]error{}}
 }
 
 func newTier(t *testing.T, store shared.Store, opts shared.Options) *shared.Tier {
@@ -72,7 +73,7 @@ func (s *server) Time(ctx context.Context) (time.Time, error) {
 	s.called(ctx, "time")
 	now := time.Now().Add(s.ahead)
 	time.Sleep(s.back)
-	return now, ctx.Err()
+	return now, s.fails["time"]
 }
 
 func (s *server) Read(ctx context.Context, keys []string) ([][]byte, error) {
@@ -84,6 +85,9 @@ func (s *server) Read(ctx context.Context, keys []string) ([][]byte, error) {
 		}
 	}
 	time.Sleep(s.back)
+	if failure := s.fails["read"]; failure != nil {
+		return nil, failure
+	}
 	return images, err
 }
 

@@ -3,6 +3,7 @@ package shared_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -175,6 +176,23 @@ func TestTier_EndedContext(t *testing.T) {
 		}
 	}
 	assert.Empty(t, server.calls, "nothing was sent")
+}
+
+// TestTier_ServerThatFails: without its clock no deadline can be given, so
+// nothing is written; the clock is asked for again with the next call.
+func TestTier_ServerThatFails(t *testing.T) {
+	server := newServer()
+	tier := newTier(t, server, shared.Options{})
+	server.fails["time"] = errors.New("server is down")
+	for method, err := range everyMethod(t.Context(), tier, "key") {
+		assert.ErrorIs(t, err, server.fails["time"], method)
+	}
+	assert.NotContains(t, server.calls, "write")
+	server.fails["time"] = nil
+	require.NoError(t, tier.Set(t.Context(), "key", nil, 0))
+	server.fails["read"] = errors.New("server is down again")
+	_, err := tier.Get(t.Context(), "key")
+	assert.Equal(t, server.fails["read"], err)
 }
 
 // TestTier_IsBoundedInTime has a server that answers after a minute.
