@@ -22,8 +22,8 @@ import (
 
 // Options configure a [Store]. The zero value is the production default.
 type Options struct {
-	// MaxImage is the largest record in bytes, header included. Zero means no
-	// limit.
+	// MaxImage is the largest record in bytes, header included. Zero or less
+	// means no limit.
 	MaxImage int
 }
 
@@ -36,6 +36,7 @@ type Store struct {
 	items  map[string]item
 	last   uint64 // highest revision number given
 	writes int    // since expired items were swept
+	kept   int    // items that were kept then
 	closed bool
 }
 
@@ -64,8 +65,28 @@ func (s *Store) Close() error {
 // MaxImage returns Options.MaxImage.
 func (s *Store) MaxImage() int { return s.opts.MaxImage }
 
+// Plant puts data under key for good, as it is. It is for tests of what becomes
+// of bytes that are no record, or that another version of the library wrote.
+func (s *Store) Plant(key string, data []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.items[key] = item{image: append([]byte{}, data...)}
+	}
+}
+
 // Time returns the clock of the process.
-func (s *Store) Time(ctx context.Context) (time.Time, error) { return time.Now(), ctx.Err() }
+func (s *Store) Time(ctx context.Context) (time.Time, error) {
+	if err := ctx.Err(); err != nil {
+		return time.Time{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return time.Time{}, shared.ErrClosed
+	}
+	return time.Now(), nil
+}
 
 // Read implements [shared.Store].
 func (s *Store) Read(ctx context.Context, keys []string) ([][]byte, error) {
@@ -123,7 +144,7 @@ func (s *Store) step(ctx context.Context, w *shared.Write, fill bool) shared.Rec
 	case fill && (header.Kind != shared.KindLease || header.Nonce != nonce(w.Image)):
 		r.Err = shared.ErrLeaseLost
 	default:
-		r.Revision = s.nextLocked(header.Revision, w.Floor, now)
+		r.Revision = s.nextLocked(w.Floor, now)
 		image := bytes.Clone(w.Image)
 		shared.Stamp(image, r.Revision, now, w.Soft, w.TTL)
 		s.putLocked(w.Key, image, w.TTL, now)
@@ -137,8 +158,8 @@ func nonce(image []byte) uint64 { return binary.BigEndian.Uint64(image[shared.No
 
 // nextLocked returns a revision above all that were given before, and not
 // below floor.
-func (s *Store) nextLocked(previous shared.Revision, floor uint64, now time.Time) shared.Revision {
-	s.last = max(uint64(now.UnixMicro()), s.last+1, previous.Number+1, floor)
+func (s *Store) nextLocked(floor uint64, now time.Time) shared.Revision {
+	s.last = max(uint64(now.UnixMicro()), s.last+1, floor)
 	return shared.Revision{Epoch: s.epoch, Number: s.last}
 }
 
@@ -218,16 +239,16 @@ func (s *Store) putLocked(key string, image []byte, ttl time.Duration, now time.
 	s.sweepLocked(now)
 }
 
-// sweepLocked frees what expired, once in as many writes as there are items,
-// so that it costs each write the same.
+// sweepLocked frees what expired, once in as many writes as items were kept the
+// last time, so that it costs each write the same.
 func (s *Store) sweepLocked(now time.Time) {
-	if s.writes++; s.writes < len(s.items)+64 {
+	if s.writes++; s.writes < s.kept+64 {
 		return
 	}
-	s.writes = 0
 	for key, it := range s.items {
 		if !it.expires.IsZero() && !now.Before(it.expires) {
 			delete(s.items, key)
 		}
 	}
+	s.writes, s.kept = 0, len(s.items)
 }
