@@ -1,0 +1,167 @@
+package storetest
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+func concurrencyCases() []testCase {
+	return []testCase{
+		{"concurrent writers", anything, concurrentWriters},
+		{"concurrent writers of a watermark", anything, concurrentWatermarks},
+		{"concurrent requests for one lease", anything, concurrentAcquire},
+		{"concurrent fills of one lease", anything, concurrentFills},
+		{"fill races a write", anything, fillRacesWrite},
+		{"renewal races a write", anything, renewalRacesWrite},
+	}
+}
+
+// revisionSet holds what was given out, and refuses what was given twice.
+type revisionSet struct {
+	mu      sync.Mutex // protects the following fields
+	seen    map[shared.Revision]bool
+	highest shared.Revision
+}
+
+func (set *revisionSet) add(r shared.Revision) error {
+	set.mu.Lock()
+	defer set.mu.Unlock()
+	if set.seen[r] {
+		return fmt.Errorf("revision %d was given twice", r.Number)
+	}
+	set.seen[r] = true
+	if r.Number > set.highest.Number {
+		set.highest = r
+	}
+	return nil
+}
+
+// race lets writers write records of a kind to one key, many times each.
+func (s *scene) race(record func() shared.Record, ordered bool) {
+	const writers, writes = 8, 25
+	set := revisionSet{seen: make(map[shared.Revision]bool)}
+	nonces := make([]uint64, writers) // of each writer's last write
+	s.together(writers, func(i int) error {
+		var last shared.Revision
+		for range writes {
+			r := record()
+			receipt := s.store.Write(s.ctx, []shared.Write{write("key", r)})[0]
+			if receipt.Err != nil {
+				return receipt.Err
+			}
+			nonces[i] = r.Nonce
+			if !ordered {
+				continue
+			}
+			if receipt.Revision.Number <= last.Number {
+				return fmt.Errorf("revision %d after %d", receipt.Revision.Number, last.Number)
+			}
+			last = receipt.Revision
+			if err := set.add(last); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	got := s.record("key")
+	if ordered {
+		s.require(got.Revision == set.highest, "the last of all writes is not what is stored")
+	}
+	for _, nonce := range nonces {
+		if got.Nonce == nonce {
+			return
+		}
+	}
+	s.require(false, "what is stored is nobody's last write")
+}
+
+func concurrentWriters(s *scene) {
+	s.race(func() shared.Record { return value("value") }, !s.harness.NoRevisions)
+}
+
+func concurrentWatermarks(s *scene) { s.race(watermark, true) }
+
+func concurrentAcquire(s *scene) {
+	for round := range 10 {
+		key := fmt.Sprintf("round %d", round)
+		const callers = 8
+		var statuses [callers]shared.GrantStatus
+		s.together(callers, func(i int) error {
+			grant, err := s.store.Acquire(s.ctx, lease(key, uint64(i+1)))
+			statuses[i] = grant.Status
+			return err
+		})
+		var holders []uint64
+		for i, status := range statuses {
+			if status == shared.LeaseGranted {
+				holders = append(holders, uint64(i+1))
+			} else {
+				s.require(status == shared.LeaseHeld, "status %d", status)
+			}
+		}
+		s.require(len(holders) == 1, "%d hold the lease", len(holders))
+		s.fill(filling(key, value("loaded"), holders[0]))
+	}
+}
+
+func concurrentFills(s *scene) {
+	token := s.acquire("key")
+	s.together(8, func(i int) error {
+		mine := token
+		if i > 0 {
+			mine += uint64(i)
+		}
+		err := s.store.Fill(s.ctx, filling("key", value("loaded"), mine)).Err
+		if i > 0 && !errors.Is(err, shared.ErrLeaseLost) {
+			return fmt.Errorf("fill without the lease: %w", err)
+		}
+		if i == 0 {
+			return err
+		}
+		return nil
+	})
+	s.holds("key", "loaded")
+}
+
+// fillRacesWrite requires that a write is what is left, whether a fill came
+// before it or would have come after it.
+func fillRacesWrite(s *scene) {
+	for round := range 25 {
+		key := fmt.Sprintf("round %d", round)
+		token := s.acquire(key)
+		s.together(2, func(i int) error {
+			if i == 0 {
+				return s.store.Write(s.ctx, []shared.Write{write(key, value("newer"))})[0].Err
+			}
+			err := s.store.Fill(s.ctx, filling(key, value("loaded"), token)).Err
+			if errors.Is(err, shared.ErrLeaseLost) {
+				return nil
+			}
+			return err
+		})
+		s.holds(key, "newer")
+	}
+}
+
+func renewalRacesWrite(s *scene) {
+	for round := range 25 {
+		key := fmt.Sprintf("round %d", round)
+		token := s.acquire(key)
+		s.together(2, func(i int) error {
+			if i == 0 {
+				return s.store.Write(s.ctx, []shared.Write{write(key, value("newer"))})[0].Err
+			}
+			l := lease(key, token)
+			l.Renew = true
+			_, err := s.store.Acquire(s.ctx, l)
+			if errors.Is(err, shared.ErrLeaseLost) {
+				return nil
+			}
+			return err
+		})
+		s.holds(key, "newer")
+	}
+}

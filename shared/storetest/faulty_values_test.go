@@ -1,0 +1,288 @@
+package storetest_test
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+func deletesNothing(f *faulty) {
+	write := f.write
+	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
+		if kindOf(w.Image) == shared.KindTombstone {
+			return shared.Receipt{}
+		}
+		return write(ctx, w)
+	}
+}
+
+func deletesWithoutTombstone(f *faulty) {
+	write := f.write
+	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
+		r := write(ctx, w)
+		if kindOf(w.Image) == shared.KindTombstone && r.Err == nil {
+			f.clear(w.Key)
+		}
+		return r
+	}
+}
+
+func keepsFirst(f *faulty) {
+	write := f.write
+	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
+		if _, old := f.peek(w.Key); old.Kind == shared.KindValue && kindOf(w.Image) == shared.KindValue {
+			return shared.Receipt{Revision: old.Revision}
+		}
+		return write(ctx, w)
+	}
+}
+
+func emptyIsMissing(f *faulty) {
+	read := f.read
+	f.read = func(ctx context.Context, keys []string) ([][]byte, error) {
+		images, err := read(ctx, keys)
+		for i := range images {
+			if len(images[i]) == shared.HeaderSize && kindOf(images[i]) == shared.KindValue {
+				images[i] = nil
+			}
+		}
+		return images, err
+	}
+}
+
+// textOnly ends what it reads at a line end.
+func textOnly(f *faulty) {
+	read := f.read
+	f.read = func(ctx context.Context, keys []string) ([][]byte, error) {
+		images, err := read(ctx, keys)
+		for i, image := range images {
+			if at := bytes.LastIndex(image, []byte("\r\n")); at > shared.HeaderSize {
+				images[i] = image[:at]
+			}
+		}
+		return images, err
+	}
+}
+
+func truncates(f *faulty) {
+	f.changing(func(w *shared.Write) { w.Image = w.Image[:min(len(w.Image), 32<<10)] })
+}
+
+func promisesTooMuch(f *faulty) { f.limit *= 2 }
+
+func allowsTooMuch(f *faulty) { f.limit /= 2 }
+
+func losesCodec(f *faulty) {
+	f.changing(func(w *shared.Write) {
+		w.Image = bytes.Clone(w.Image)
+		w.Image[4] = 0
+	})
+}
+
+// keepsResult gives everybody the same slices.
+func keepsResult(f *faulty) {
+	given, copies := newNotes[[]byte](), newNotes[[]byte]()
+	read := f.read
+	f.read = func(ctx context.Context, keys []string) ([][]byte, error) {
+		images, err := read(ctx, keys)
+		for i, key := range keys[:len(images)] {
+			if images[i] != nil && bytes.Equal(images[i], copies.get(key)) {
+				images[i] = given.get(key)
+				continue
+			}
+			given.set(key, images[i])
+			copies.set(key, bytes.Clone(images[i]))
+		}
+		return images, err
+	}
+}
+
+// keepsImage stores the slice that it is given, as far as a reader can tell.
+func keepsImage(f *faulty) {
+	given := newNotes[[]byte]()
+	f.changing(func(w *shared.Write) { given.set(w.Key, w.Image) })
+	read := f.read
+	f.read = func(ctx context.Context, keys []string) ([][]byte, error) {
+		images, err := read(ctx, keys)
+		for i, image := range images {
+			if kept := given.get(keys[i]); len(image) == len(kept) && len(kept) > 0 {
+				copy(image[shared.NonceOffset:], kept[shared.NonceOffset:])
+			}
+		}
+		return images, err
+	}
+}
+
+// scribblesLater changes the slice that it was given after it returned.
+func scribblesLater(f *faulty) {
+	given := newNotes[[]byte]()
+	f.changing(func(w *shared.Write) {
+		given.set(w.Key, w.Image)
+		w.Image = bytes.Clone(w.Image)
+	})
+	read := f.read
+	f.read = func(ctx context.Context, keys []string) ([][]byte, error) {
+		for _, key := range keys {
+			copy(given.get(key), "scribble")
+		}
+		return read(ctx, keys)
+	}
+}
+
+func batchSkipsMissing(f *faulty) {
+	read := f.read
+	f.read = func(ctx context.Context, keys []string) ([][]byte, error) {
+		images, err := read(ctx, keys)
+		if len(keys) > 1 {
+			found := slices.DeleteFunc(slices.Clone(images), func(image []byte) bool { return image == nil })
+			clear(images)
+			copy(images, found)
+		}
+		return images, err
+	}
+}
+
+func batchLosesDuplicates(f *faulty) {
+	read := f.read
+	f.read = func(ctx context.Context, keys []string) ([][]byte, error) {
+		images, err := read(ctx, keys)
+		seen := map[string]bool{}
+		for i := range images {
+			if seen[keys[i]] {
+				images[i] = nil
+			}
+			seen[keys[i]] = true
+		}
+		return images, err
+	}
+}
+
+func trims(f *faulty) { f.naming(strings.TrimSpace) }
+
+func folds(f *faulty) { f.naming(strings.ToLower) }
+
+func unicodeOnly(f *faulty) {
+	f.naming(func(key string) string { return strings.ToValidUTF8(key, "\ufffd") })
+}
+
+func cString(f *faulty) {
+	f.naming(func(key string) string { before, _, _ := strings.Cut(key, "\x00"); return before })
+}
+
+func shortKeys(f *faulty) {
+	f.naming(func(key string) string { return key[:min(len(key), 250)] })
+}
+
+// hashTag takes what is in braces for the whole, as a cluster does for slots.
+func hashTag(f *faulty) {
+	f.naming(func(key string) string {
+		if _, rest, ok := strings.Cut(key, "{"); ok {
+			if tag, _, ok := strings.Cut(rest, "}"); ok && tag != "" {
+				return tag
+			}
+		}
+		return key
+	})
+}
+
+func ignoresTTL(f *faulty) { f.changing(func(w *shared.Write) { w.TTL = 0 }) }
+
+func wholeSeconds(f *faulty) {
+	f.changing(func(w *shared.Write) { w.TTL = w.TTL.Truncate(time.Second) })
+}
+
+func roundsUp(f *faulty) {
+	f.changing(func(w *shared.Write) { w.TTL = (w.TTL + time.Second - 1).Truncate(time.Second) })
+}
+
+// thirtyDays takes longer lifetimes for dates, as Memcached does.
+func thirtyDays(f *faulty) {
+	f.changing(func(w *shared.Write) {
+		if w.TTL > 30*24*time.Hour {
+			w.TTL = 1
+		}
+	})
+}
+
+func zeroIsNow(f *faulty) {
+	f.changing(func(w *shared.Write) {
+		if w.TTL == 0 {
+			w.TTL = time.Second
+		}
+	})
+}
+
+func noSoftExpiry(f *faulty) { f.changing(func(w *shared.Write) { w.Soft = 0 }) }
+
+func keepsFirstTTL(f *faulty) {
+	write := f.write
+	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
+		if _, old := f.peek(w.Key); old.Hard != 0 {
+			w.TTL = time.Until(time.UnixMilli(old.Hard))
+		}
+		return write(ctx, w)
+	}
+}
+
+func halves(f *faulty) { f.changing(func(w *shared.Write) { w.TTL /= 2 }) }
+
+func stopsClock(f *faulty) {
+	start := time.Now()
+	f.now = func(context.Context) (time.Time, error) { return start, nil }
+}
+
+// batchFailsTogether answers every write of a batch with the first error. It
+// writes them, so that only the receipts are wrong.
+func batchFailsTogether(f *faulty) {
+	f.batch = func(ctx context.Context, writes []shared.Write) []shared.Receipt {
+		receipts := f.each(ctx, writes)
+		for _, r := range receipts {
+			if r.Err != nil {
+				return slices.Repeat([]shared.Receipt{r}, len(writes))
+			}
+		}
+		return receipts
+	}
+}
+
+func needsKeys(f *faulty) {
+	read := f.read
+	f.read = func(ctx context.Context, keys []string) ([][]byte, error) {
+		if len(keys) == 0 {
+			return nil, errFailed
+		}
+		return read(ctx, keys)
+	}
+}
+
+func neverMissing(f *faulty) {
+	read := f.read
+	f.read = func(ctx context.Context, keys []string) ([][]byte, error) {
+		images, err := read(ctx, keys)
+		for i := range images {
+			images[i] = append([]byte{}, images[i]...)
+		}
+		return images, err
+	}
+}
+
+// forgets keeps every record for one read.
+func forgets(f *faulty) {
+	seen := newNotes[bool]()
+	f.changing(func(w *shared.Write) { seen.set(w.Key, false) })
+	read := f.read
+	f.read = func(ctx context.Context, keys []string) ([][]byte, error) {
+		images, err := read(ctx, keys)
+		for i, key := range keys[:len(images)] {
+			if seen.get(key) {
+				images[i] = nil
+			}
+			seen.set(key, true)
+		}
+		return images, err
+	}
+}

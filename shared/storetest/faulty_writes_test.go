@@ -1,0 +1,261 @@
+package storetest_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+// revising replaces the revisions that receipts and readers are told.
+func (f *faulty) revising(revise func(shared.Kind, shared.Revision) shared.Revision) {
+	f.receipts(func(w shared.Write, r shared.Revision) shared.Revision { return revise(kindOf(w.Image), r) })
+	read := f.read
+	f.read = func(ctx context.Context, keys []string) ([][]byte, error) {
+		images, err := read(ctx, keys)
+		for _, image := range images {
+			if r, err := shared.DecodeHeader(image); err == nil {
+				shared.StampRevision(image, revise(r.Kind, r.Revision))
+			}
+		}
+		return images, err
+	}
+}
+
+// receipts replaces the revisions that receipts tell.
+func (f *faulty) receipts(revision func(shared.Write, shared.Revision) shared.Revision) {
+	for _, method := range []*func(context.Context, shared.Write) shared.Receipt{&f.write, &f.fill} {
+		inner := *method
+		*method = func(ctx context.Context, w shared.Write) shared.Receipt {
+			r := inner(ctx, w)
+			if r.Err == nil {
+				r.Revision = revision(w, r.Revision)
+			}
+			return r
+		}
+	}
+}
+
+func noRevision(f *faulty) {
+	f.revising(func(shared.Kind, shared.Revision) shared.Revision { return shared.Revision{} })
+}
+
+func receiptOff(f *faulty) {
+	write := f.write
+	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
+		r := write(ctx, w)
+		r.Revision.Number++
+		return r
+	}
+}
+
+func coarse(r shared.Revision) shared.Revision {
+	return shared.Revision{Epoch: r.Epoch, Number: r.Number - r.Number%1000}
+}
+
+// milliseconds gives revisions by a clock that is too coarse.
+func milliseconds(f *faulty) {
+	f.revising(func(_ shared.Kind, r shared.Revision) shared.Revision { return coarse(r) })
+}
+
+func coarseWatermarks(f *faulty) {
+	f.revising(func(kind shared.Kind, r shared.Revision) shared.Revision {
+		if kind == shared.KindWatermark {
+			return coarse(r)
+		}
+		return r
+	})
+}
+
+func newEpochs(f *faulty) {
+	f.revising(func(_ shared.Kind, r shared.Revision) shared.Revision {
+		return shared.Revision{Epoch: r.Number, Number: r.Number}
+	})
+}
+
+// perRecord counts on from the record that is there, or from the clock when
+// none is.
+func perRecord(f *faulty) {
+	last := newNotes[uint64]()
+	write := f.write
+	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
+		image, _ := f.peek(w.Key)
+		r := write(ctx, w)
+		if image == nil {
+			last.set(w.Key, 0)
+		}
+		r.Revision.Number = max(uint64(time.Now().UnixMicro()), last.get(w.Key)+1, w.Floor)
+		last.set(w.Key, r.Revision.Number)
+		return r
+	}
+}
+
+func deleteStartsAnew(f *faulty) {
+	deleted := newNotes[bool]()
+	f.receipts(func(w shared.Write, r shared.Revision) shared.Revision {
+		if kindOf(w.Image) == shared.KindTombstone {
+			deleted.set(w.Key, true)
+		}
+		if deleted.get(w.Key) {
+			r.Number -= 1e12
+		}
+		return r
+	})
+}
+
+func noFloor(f *faulty) { f.changing(func(w *shared.Write) { w.Floor = 0 }) }
+
+// carriesOn trusts the revision of whatever record is there.
+func carriesOn(f *faulty) {
+	write := f.write
+	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
+		if _, old := f.peek(w.Key); old.Kind != 0 {
+			w.Floor = max(w.Floor, old.Revision.Number+1)
+		}
+		return write(ctx, w)
+	}
+}
+
+func noRepeat(f *faulty) {
+	f.changing(func(w *shared.Write) {
+		if _, old := f.peek(w.Key); old.Kind == shared.KindValue || old.Kind == shared.KindTombstone {
+			w.Image = bytes.Clone(w.Image)
+			binary.BigEndian.PutUint64(w.Image[shared.NonceOffset:], shared.NewNonce())
+		}
+	})
+}
+
+// repeatByValue takes an equal value for a repeated write.
+func repeatByValue(f *faulty) {
+	write := f.write
+	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
+		old, header := f.peek(w.Key)
+		if header.Kind == shared.KindValue && bytes.Equal(old[shared.HeaderSize:], w.Image[shared.HeaderSize:]) {
+			return shared.Receipt{Revision: header.Revision}
+		}
+		return write(ctx, w)
+	}
+}
+
+// repeatForEver remembers nonces longer than their records.
+func repeatForEver(f *faulty) {
+	seen := newNotes[shared.Receipt]()
+	write := f.write
+	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
+		id := w.Key + string(w.Image[shared.NonceOffset:shared.ClockOffset])
+		if r := seen.get(id); r.Revision.Number != 0 {
+			return r
+		}
+		r := write(ctx, w)
+		seen.set(id, r)
+		return r
+	}
+}
+
+func noDeadline(f *faulty) { f.changing(func(w *shared.Write) { w.NotAfter = time.Time{} }) }
+
+func noDeadlineOfLeases(f *faulty) {
+	f.leasing(func(l *shared.Lease) { l.NotAfter = time.Time{} })
+}
+
+// lateStill refuses late writes and stores them all the same.
+func lateStill(f *faulty) {
+	write := f.write
+	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
+		r := write(ctx, w)
+		if errors.Is(r.Err, shared.ErrTooLate) {
+			w.NotAfter = time.Time{}
+			write(ctx, w)
+		}
+		return r
+	}
+}
+
+// lateByCaller judges deadlines as if they were its own caller's timeout.
+func lateByCaller(f *faulty) {
+	f.changing(func(w *shared.Write) { w.NotAfter = w.NotAfter.Add(-2 * time.Hour) })
+}
+
+func ignoresContext(f *faulty) {
+	read, write, acquire := f.read, f.write, f.acquire
+	f.read = func(ctx context.Context, keys []string) ([][]byte, error) {
+		return read(context.WithoutCancel(ctx), keys)
+	}
+	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
+		return write(context.WithoutCancel(ctx), w)
+	}
+	f.acquire = func(ctx context.Context, l shared.Lease) (shared.Grant, error) {
+		return acquire(context.WithoutCancel(ctx), l)
+	}
+}
+
+var errFailed = errors.New("store failed")
+
+func hidesContext(f *faulty) {
+	read := f.read
+	f.read = func(ctx context.Context, keys []string) ([][]byte, error) {
+		images, err := read(ctx, keys)
+		if err != nil {
+			err = errFailed
+		}
+		return images, err
+	}
+}
+
+// answersLate refuses an ended context after it did what was asked.
+func answersLate(f *faulty) {
+	write := f.write
+	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
+		r := write(context.WithoutCancel(ctx), w)
+		if ctx.Err() != nil {
+			r.Err = ctx.Err()
+		}
+		return r
+	}
+}
+
+func failsWhenOverlapping(f *faulty) {
+	var running atomic.Int32
+	write := f.write
+	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
+		defer running.Add(-1)
+		if running.Add(1) > 1 {
+			return shared.Receipt{Err: errFailed}
+		}
+		time.Sleep(time.Microsecond)
+		return write(ctx, w)
+	}
+}
+
+// noTime does not learn the server's clock from its answers.
+func noTime(f *faulty) {
+	for _, method := range []*func(context.Context, shared.Write) shared.Receipt{&f.write, &f.fill} {
+		inner := *method
+		*method = func(ctx context.Context, w shared.Write) shared.Receipt {
+			r := inner(ctx, w)
+			r.Now = time.Time{}
+			return r
+		}
+	}
+	acquire := f.acquire
+	f.acquire = func(ctx context.Context, l shared.Lease) (shared.Grant, error) {
+		grant, err := acquire(ctx, l)
+		grant.Now = time.Time{}
+		return grant, err
+	}
+}
+
+// unordered tells revisions to readers, and to writers of watermarks only, as
+// a store may whose server does not tell them.
+func unordered(f *faulty) {
+	f.receipts(func(w shared.Write, r shared.Revision) shared.Revision {
+		if kindOf(w.Image) == shared.KindWatermark {
+			return r
+		}
+		return shared.Revision{}
+	})
+}

@@ -1,0 +1,125 @@
+package storetest
+
+import (
+	"time"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+func fillCases() []testCase {
+	return []testCase{
+		{"fill replaces its lease", anything, fillReplacesLease},
+		{"fill without a lease is refused", anything, fillWithoutLease},
+		{"fill by another is refused", anything, fillByAnother},
+		{"set ends a lease", anything, setEndsLease},
+		{"delete ends a lease", anything, deleteEndsLease},
+		{"fill after the tombstone expired is refused", anything, fillAfterTombstone},
+		{"fill after the lease expired is refused", anything, fillAfterExpiry},
+		{"fill after the lease went to another is refused", anything, fillAfterOther},
+		{"a lease is filled once", anything, filledOnce},
+		{"a lease may be given back", anything, givenBack},
+	}
+}
+
+// stale requires that the value loaded under this lease is refused.
+func (s *scene) stale(key string, token uint64) {
+	r := s.store.Fill(s.ctx, filling(key, value("stale"), token))
+	s.fails(r.Err, shared.ErrLeaseLost, "stale fill")
+}
+
+func fillReplacesLease(s *scene) {
+	token := s.acquire("key")
+	s.fill(filling("key", value("loaded"), token))
+	s.holds("key", "loaded")
+	s.asks(lease("key", shared.NewNonce()), shared.LeasePresent)
+}
+
+func fillWithoutLease(s *scene) {
+	s.stale("missing", 1)
+	s.empty("missing")
+	s.set("key", "value")
+	s.stale("key", 1)
+	s.holds("key", "value")
+}
+
+func fillByAnother(s *scene) {
+	token := s.acquire("key")
+	s.stale("key", token+1)
+	s.stale("key", token^1<<63)
+	s.require(s.record("key").Nonce == token, "the lease is not there any more")
+	s.fill(filling("key", value("loaded"), token))
+	s.holds("key", "loaded")
+}
+
+// setEndsLease is the stale fill: what was loaded before a write must not
+// replace it.
+func setEndsLease(s *scene) {
+	token := s.acquire("key")
+	s.set("key", "newer")
+	s.stale("key", token)
+	s.holds("key", "newer")
+
+	s.put(write("key", tombstone()))
+	token = s.acquire("key")
+	s.put(write("key", value("newer")))
+	s.stale("key", token)
+	s.holds("key", "newer")
+}
+
+func deleteEndsLease(s *scene) {
+	token := s.acquire("key")
+	s.put(write("key", tombstone()))
+	s.stale("key", token)
+	s.require(s.record("key").Kind == shared.KindTombstone, "the tombstone was replaced")
+	s.acquire("key")
+}
+
+func fillAfterTombstone(s *scene) {
+	token := s.acquire("key")
+	w := write("key", tombstone())
+	w.TTL = 50 * time.Millisecond
+	s.put(w)
+	s.until(func() bool { return s.image("key") == nil }, "the end of a tombstone")
+	s.stale("key", token)
+	s.empty("key")
+}
+
+func fillAfterExpiry(s *scene) {
+	l := lease("key", 1)
+	l.TTL = 50 * time.Millisecond
+	s.asks(l, shared.LeaseGranted)
+	s.until(func() bool { return s.image("key") == nil }, "the end of a lease")
+	s.stale("key", 1)
+	s.empty("key")
+}
+
+func fillAfterOther(s *scene) {
+	l := lease("key", 1)
+	l.TTL = 50 * time.Millisecond
+	s.asks(l, shared.LeaseGranted)
+	s.until(func() bool { return s.ask(lease("key", 2)).Status == shared.LeaseGranted }, "the end of a lease")
+	s.stale("key", 1)
+	s.fill(filling("key", value("loaded by the second"), 2))
+	s.holds("key", "loaded by the second")
+	s.stale("key", 1)
+}
+
+// filledOnce requires that a fill that is sent again is known as the same, and
+// does nothing after another write.
+func filledOnce(s *scene) {
+	token := s.acquire("key")
+	w := filling("key", value("loaded"), token)
+	first := s.fill(w)
+	stored := s.record("key").Revision
+	again := s.fill(filling("key", value("loaded"), token))
+	s.require(again.Revision == first.Revision && s.record("key").Revision == stored, "a repeated fill was stored again")
+	s.set("key", "newer")
+	s.stale("key", token)
+	s.holds("key", "newer")
+}
+
+func givenBack(s *scene) {
+	token := s.acquire("key")
+	s.fill(filling("key", tombstone(), token))
+	s.acquire("key")
+}

@@ -1,0 +1,200 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+// scene is the surroundings of one run of a case.
+type scene struct {
+	ctx     context.Context
+	harness Harness
+	store   shared.Store
+}
+
+// violation is what a case panics with to end itself.
+type violation struct{ error }
+
+// require ends the case with a violation unless ok.
+func (s *scene) require(ok bool, format string, args ...any) {
+	if !ok {
+		panic(violation{fmt.Errorf(format, args...)})
+	}
+}
+
+func (s *scene) noError(err error, doing string) {
+	s.require(err == nil, "%s: %w", doing, err)
+}
+
+// fails requires that err is target.
+func (s *scene) fails(err, target error, doing string) {
+	s.require(errors.Is(err, target), "%s: the error is %v, not %v", doing, err, target)
+}
+
+// until waits until ok returns true.
+func (s *scene) until(ok func() bool, format string, args ...any) {
+	deadline := time.Now().Add(patience)
+	for !ok() {
+		s.require(time.Now().Before(deadline) && s.ctx.Err() == nil,
+			"in vain waited for: "+format, args...)
+		s.pass(5 * time.Millisecond)
+	}
+}
+
+// pass lets time pass.
+func (s *scene) pass(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-s.ctx.Done():
+	}
+}
+
+// within makes an attempt that means something only if it takes less than d,
+// each time with another key, until one did. It returns that key.
+func (s *scene) within(d time.Duration, attempt func(key string) error) string {
+	for i := range 10 {
+		key := fmt.Sprintf("attempt %d", i)
+		start := time.Now()
+		err := attempt(key)
+		if time.Since(start) < d {
+			s.noError(err, "in time")
+			return key
+		}
+	}
+	panic(violation{fmt.Errorf("ten attempts took longer than %v each", d)})
+}
+
+// together runs n functions at the same time and requires that all succeed.
+func (s *scene) together(n int, run func(i int) error) {
+	errs := make([]error, n)
+	start := make(chan struct{}) // closed when all may go
+	var all sync.WaitGroup
+	for i := range n {
+		// Ends with run; waited for below.
+		all.Go(func() {
+			<-start
+			errs[i] = run(i)
+		})
+	}
+	close(start)
+	all.Wait()
+	s.noError(errors.Join(errs...), "at the same time")
+}
+
+// value returns a record of v that no other is like.
+func value(v string) shared.Record {
+	return shared.Record{Kind: shared.KindValue, Codec: 7, Nonce: shared.NewNonce(), Value: []byte(v)}
+}
+
+func tombstone() shared.Record {
+	return shared.Record{Kind: shared.KindTombstone, Nonce: shared.NewNonce()}
+}
+
+func watermark() shared.Record {
+	return shared.Record{Kind: shared.KindWatermark, Nonce: shared.NewNonce()}
+}
+
+// write returns a write of r that lives for an hour.
+func write(key string, r shared.Record) shared.Write {
+	return shared.Write{Key: key, Image: r.Append(nil), TTL: time.Hour}
+}
+
+// filling returns r as the holder of the lease with this token fills it in.
+func filling(key string, r shared.Record, token uint64) shared.Write {
+	r.Nonce = token
+	return write(key, r)
+}
+
+// try writes and returns the only receipt.
+func (s *scene) try(w shared.Write) shared.Receipt {
+	receipts := s.store.Write(s.ctx, []shared.Write{w})
+	s.require(len(receipts) == 1, "%d receipts for one write", len(receipts))
+	return receipts[0]
+}
+
+// put writes and requires that it succeeds.
+func (s *scene) put(w shared.Write) shared.Receipt {
+	r := s.try(w)
+	s.noError(r.Err, "write")
+	return r
+}
+
+func (s *scene) set(key, v string) shared.Receipt { return s.put(write(key, value(v))) }
+
+func (s *scene) fill(w shared.Write) shared.Receipt {
+	r := s.store.Fill(s.ctx, w)
+	s.noError(r.Err, "fill")
+	return r
+}
+
+// image returns what is under key.
+func (s *scene) image(key string) []byte {
+	images, err := s.store.Read(s.ctx, []string{key})
+	s.noError(err, "read")
+	s.require(len(images) == 1, "%d images for one key", len(images))
+	return images[0]
+}
+
+// record returns the record under key, which must be there.
+func (s *scene) record(key string) shared.Record {
+	image := s.image(key)
+	s.require(image != nil, "nothing is stored under %q", key)
+	r, err := shared.DecodeRecord(image)
+	s.noError(err, "decode")
+	return r
+}
+
+// holds requires that v is stored under key.
+func (s *scene) holds(key, v string) {
+	r := s.record(key)
+	s.require(r.Kind == shared.KindValue, "%q holds a record of kind %d, not a value", key, r.Kind)
+	s.require(string(r.Value) == v, "%q holds %.40q, not %.40q", key, r.Value, v)
+}
+
+// empty requires that nothing is stored under key.
+func (s *scene) empty(key string) {
+	image := s.image(key)
+	s.require(image == nil, "%q holds %d bytes, not nothing", key, len(image))
+}
+
+// lease returns a request for the lease of key.
+func lease(key string, token uint64) shared.Lease {
+	r := shared.Record{Kind: shared.KindLease, Nonce: token}
+	return shared.Lease{Key: key, Image: r.Append(nil), TTL: time.Hour}
+}
+
+// ask requests a lease and returns the grant.
+func (s *scene) ask(l shared.Lease) shared.Grant {
+	grant, err := s.store.Acquire(s.ctx, l)
+	s.noError(err, "acquire")
+	return grant
+}
+
+// asks requires that a request for a lease has this outcome.
+func (s *scene) asks(l shared.Lease, want shared.GrantStatus) shared.Grant {
+	grant := s.ask(l)
+	s.require(grant.Status == want, "acquire: the status is %d, not %d", grant.Status, want)
+	return grant
+}
+
+// acquire gets the lease of key and returns its token.
+func (s *scene) acquire(key string) uint64 {
+	token := shared.NewNonce()
+	s.asks(lease(key, token), shared.LeaseGranted)
+	return token
+}
+
+func (s *scene) plant(key string, data []byte) {
+	s.noError(s.harness.Plant(s.ctx, s.store, key, data), "plant")
+}
+
+func (s *scene) now() time.Time {
+	now, err := s.store.Time(s.ctx)
+	s.noError(err, "time")
+	return now
+}

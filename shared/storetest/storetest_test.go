@@ -1,0 +1,189 @@
+package storetest_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/storetest"
+)
+
+func harness(fault func(*faulty)) storetest.Harness {
+	return storetest.Harness{
+		New: func() (shared.Store, error) { return newFaulty(fault), nil },
+		Plant: func(_ context.Context, store shared.Store, key string, data []byte) error {
+			store.(*faulty).Plant(key, data)
+			return nil
+		},
+	}
+}
+
+// check runs the suite in a bubble and returns the failures by case.
+func check(t *testing.T, h storetest.Harness) map[string]string {
+	t.Helper()
+	failures := map[string]string{}
+	synctest.Test(t, func(t *testing.T) {
+		err := storetest.Check(t.Context(), h)
+		if err == nil {
+			return
+		}
+		for line := range strings.Lines(err.Error()) {
+			name, failure, _ := strings.Cut(strings.TrimSpace(line), ": ")
+			failures[name] = failure
+		}
+	})
+	return failures
+}
+
+func TestCheck_PassesWhatTheContractAllows(t *testing.T) {
+	for name, fault := range map[string]func(*faulty){
+		"no fault":             func(*faulty) {},
+		"receipts without now": noTime,
+	} {
+		t.Run(name, func(t *testing.T) {
+			assert.Empty(t, check(t, harness(fault)))
+		})
+	}
+}
+
+// TestCheck_PassesWhatTheHarnessDeclares takes away what a driver may not have.
+func TestCheck_PassesWhatTheHarnessDeclares(t *testing.T) {
+	h := harness(unordered)
+	assert.NotEmpty(t, check(t, h))
+	h.NoRevisions = true
+	assert.Empty(t, check(t, h))
+	h.Plant = nil
+	assert.Empty(t, check(t, h))
+}
+
+func TestCheck_NamesTheViolatedCase(t *testing.T) {
+	for name, c := range faults {
+		t.Run(name, func(t *testing.T) {
+			failures := check(t, harness(c.fault))
+			for _, want := range c.cases {
+				assert.Contains(t, failures, want)
+			}
+		})
+	}
+}
+
+// TestCheck_EveryCaseFailsForAFault requires that no case is there for nothing.
+func TestCheck_EveryCaseFailsForAFault(t *testing.T) {
+	var want []string
+	for _, c := range faults {
+		want = append(want, c.cases...)
+	}
+	slices.Sort(want)
+	all := check(t, storetest.Harness{
+		New: func() (shared.Store, error) { return nil, errFailed },
+		Plant: func(context.Context, shared.Store, string, []byte) error {
+			return errFailed
+		},
+	})
+	require.NotEmpty(t, all)
+	for name := range all {
+		assert.Contains(t, want, name)
+	}
+}
+
+// faults are the ways in which a store may be broken, and the cases that have
+// to notice.
+var faults = map[string]struct {
+	fault func(*faulty)
+	cases []string
+}{
+	"deletes nothing":           {deletesNothing, []string{"delete leaves a tombstone", "delete ends a lease", "a tier over it sets, gets and deletes"}},
+	"leaves no tombstone":       {deletesWithoutTombstone, []string{"delete leaves a tombstone"}},
+	"keeps the first value":     {keepsFirst, []string{"overwrite"}},
+	"takes empty for missing":   {emptyIsMissing, []string{"empty value"}},
+	"knows text only":           {textOnly, []string{"binary value"}},
+	"truncates":                 {truncates, []string{"large value"}},
+	"promises too much":         {promisesTooMuch, []string{"large value"}},
+	"allows too much":           {allowsTooMuch, []string{"too large value is refused"}},
+	"loses the codec":           {losesCodec, []string{"record comes back as written"}},
+	"keeps what it returned":    {keepsResult, []string{"what is read is the caller's"}},
+	"keeps what it was given":   {keepsImage, []string{"what is written is not kept"}},
+	"changes what it was given": {scribblesLater, []string{"what is written is not kept"}},
+	"batches leave out missing": {batchSkipsMissing, []string{"batch read equals single reads"}},
+	"batches lose duplicates":   {batchLosesDuplicates, []string{"batch read equals single reads"}},
+	"batches fail together":     {batchFailsTogether, []string{"batch write equals single writes"}},
+	"panics of nothing to do":   {needsKeys, []string{"nothing to read or write"}},
+	"finds what is not there":   {neverMissing, []string{"missing key"}},
+	"forgets":                   {forgets, []string{"set and read"}},
+
+	"trims keys":                  {trims, []string{"odd keys are kept apart", "odd keys have leases of their own"}},
+	"folds keys":                  {folds, []string{"odd keys are kept apart"}},
+	"repairs keys":                {unicodeOnly, []string{"odd keys are kept apart"}},
+	"ends keys at a zero":         {cString, []string{"odd keys are kept apart"}},
+	"takes hash tags for keys":    {hashTag, []string{"odd keys are kept apart"}},
+	"truncates keys to 250 bytes": {shortKeys, []string{"long keys are kept apart", "odd keys have leases of their own"}},
+
+	"ignores the TTL":               {ignoresTTL, []string{"a value expires", "TTL below a second", "expiries are stamped by the server's clock"}},
+	"counts whole seconds":          {wholeSeconds, []string{"TTL below a second", "a value does not expire too early"}},
+	"rounds up to seconds":          {roundsUp, []string{"expiries are stamped by the server's clock"}},
+	"takes a long TTL for a date":   {thirtyDays, []string{"TTL of more than 30 days"}},
+	"takes zero for a second":       {zeroIsNow, []string{"TTL zero is no expiry"}},
+	"stamps no soft expiry":         {noSoftExpiry, []string{"expiries are stamped by the server's clock"}},
+	"keeps the first TTL":           {keepsFirstTTL, []string{"a new TTL replaces the old one"}},
+	"lets values live half as long": {halves, []string{"a value does not expire too early", "a value expires"}},
+	"stops its clock":               {stopsClock, []string{"time goes on"}},
+
+	"tells no revision":              {noRevision, []string{"revisions rise", "revisions differ", "watermarks rise"}},
+	"tells another revision":         {receiptOff, []string{"receipt tells the revision that is stored"}},
+	"counts in milliseconds":         {milliseconds, []string{"revisions rise", "revisions rise within a batch", "revisions differ", "concurrent writers"}},
+	"counts watermarks coarsely":     {coarseWatermarks, []string{"watermarks rise", "concurrent writers of a watermark"}},
+	"begins an epoch each time":      {newEpochs, []string{"revisions rise", "revisions rise across delete and refill"}},
+	"counts from the record":         {perRecord, []string{"revisions rise across expiry"}},
+	"begins anew after a delete":     {deleteStartsAnew, []string{"revisions rise across delete and refill"}},
+	"ignores the floor":              {noFloor, []string{"floor is the least revision", "watermarks rise"}},
+	"believes any revision":          {carriesOn, []string{"revision from far ahead is not carried on"}},
+	"stores repeats":                 {noRepeat, []string{"repeated write keeps its revision", "a lease is filled once"}},
+	"takes equal values for repeats": {repeatByValue, []string{"repeat is known by its nonce alone", "revisions differ"}},
+	"remembers nonces":               {repeatForEver, []string{"overwritten write may be repeated"}},
+	"ignores deadlines":              {noDeadline, []string{"late write is refused", "batch write equals single writes"}},
+	"ignores deadlines of leases":    {noDeadlineOfLeases, []string{"late write is refused"}},
+	"stores late writes":             {lateStill, []string{"late write is refused"}},
+	"judges deadlines too early":     {lateByCaller, []string{"deadline of a write is its own"}},
+
+	"grants twice":                    {grantsTwice, []string{"one holder of a lease", "concurrent requests for one lease"}},
+	"grants in two steps":             {grantsRace, []string{"concurrent requests for one lease"}},
+	"grants for ever":                 {leaseForEver, []string{"a lease ends by itself"}},
+	"refuses the holder":              {refusesHolder, []string{"holder may ask again"}},
+	"renews nothing":                  {renewsNothing, []string{"holder renews"}},
+	"renews what ended":               {renewsAnything, []string{"renewal brings no lease back"}},
+	"renews in two steps":             {renewsRace, []string{"renewal races a write"}},
+	"grants over values":              {leasesValues, []string{"a live value is no lease"}},
+	"keeps what is there to itself":   {presentWithoutImage, []string{"a live value is no lease", "a watermark is never leased"}},
+	"takes a tombstone for a lease":   {tombstonesHold, []string{"a tombstone may be leased"}},
+	"grants over watermarks":          {leasesWatermarks, []string{"a watermark is never leased"}},
+	"ignores clocks":                  {noMinClock, []string{"a value of an old clock counts as absent", "a lease of an old clock counts as absent"}},
+	"rounds clocks":                   {roundClock, []string{"a value of an old clock counts as absent", "a lease of an old clock counts as absent"}},
+	"discards nothing":                {noDiscard, []string{"what is discarded counts as absent", "foreign bytes are leased when discarded", "damaged record is leased when discarded"}},
+	"discards anything":               {discardsAnything, []string{"what came after the discarded stays"}},
+	"grants over foreign bytes":       {leasesForeign, []string{"foreign bytes are not leased"}},
+	"grants over a newer format":      {leasesNewer, []string{"newer format is left alone"}},
+	"shows leases as values":          {leaseIsValue, []string{"a lease reads as no value"}},
+	"reads foreign bytes as missing":  {hidesForeign, []string{"foreign bytes are read as they are"}},
+	"writes over no foreign bytes":    {sparesForeign, []string{"foreign bytes may be overwritten"}},
+	"takes foreign bytes for a lease": {fillsForeign, []string{"foreign bytes are no lease"}},
+
+	"fills without a look":        {fillsUnchecked, []string{"fill without a lease is refused", "set ends a lease", "delete ends a lease", "fill races a write"}},
+	"fills any lease":             {fillsAnyLease, []string{"fill by another is refused", "fill after the lease went to another is refused", "concurrent fills of one lease"}},
+	"fills what is absent":        {fillsAbsent, []string{"fill without a lease is refused", "fill after the tombstone expired is refused", "fill after the lease expired is refused"}},
+	"fills tombstones":            {fillsTombstones, []string{"delete ends a lease"}},
+	"keeps leases apart":          {leasesApart, []string{"set ends a lease", "delete ends a lease", "fill after the tombstone expired is refused"}},
+	"fills in two steps":          {fillsRace, []string{"fill races a write"}},
+	"fills nothing":               {fillsNothing, []string{"fill replaces its lease"}},
+	"refuses to take leases back": {fillsValuesOnly, []string{"a lease may be given back"}},
+
+	"ignores contexts":            {ignoresContext, []string{"cancelled context", "expired context"}},
+	"hides how a context ended":   {hidesContext, []string{"cancelled context", "expired context"}},
+	"writes for an ended context": {answersLate, []string{"cancelled context", "expired context"}},
+	"fails when used at once":     {failsWhenOverlapping, []string{"concurrent writers"}},
+}
