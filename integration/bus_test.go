@@ -102,14 +102,14 @@ type busNode struct {
 
 	mu    sync.Mutex // protects the following fields
 	heard []bus.Invalidation
-	gaps  int
+	gaps  []error
 	ready int
 }
 
 func (n *busNode) counts() (gaps, ready int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.gaps, n.ready
+	return len(n.gaps), n.ready
 }
 
 func (n *busNode) has(key string) bool {
@@ -132,7 +132,7 @@ func startBus(t *testing.T, transport bus.Transport) *busNode {
 	}
 	require.NoError(t, b.Subscribe(bus.Handler{
 		Apply: func(m bus.Message) { locked(func() { n.heard = append(n.heard, m.Invalidations...) }) },
-		Gap:   func(error) { locked(func() { n.gaps++ }) },
+		Gap:   func(reason error) { locked(func() { n.gaps = append(n.gaps, reason) }) },
 		Ready: func() { locked(func() { n.ready++ }) },
 	}))
 	n.awaitReady(t, 1)
@@ -199,6 +199,55 @@ func TestBus_NATSRestart(t *testing.T) {
 	requireComeback(t, one, two)
 }
 
+// nats.go would keep the message in a buffer and report success.
+func TestBus_NATSPublishFailsAtOnceWhileDown(t *testing.T) {
+	t.Parallel()
+	server := servers.NATS(t)
+	node := startBus(t, natsTransport(t, server.URL, "down"))
+	server.Kill()
+	node.awaitGap(t)
+	err := node.Publish(t.Context(), bus.Invalidation{Op: bus.OpDelete, Cache: "users", Key: "unsent"})
+	require.ErrorContains(t, err, "not connected")
+	require.NoError(t, server.Restart())
+	node.awaitReady(t, 2)
+	node.tell(t, "sent")
+	node.awaitKey(t, "sent")
+	assert.False(t, node.has("unsent"))
+}
+
+// A sharded subscription ends when its slot moves to another server.
+func TestBus_RedisClusterSlotMoves(t *testing.T) {
+	t.Parallel()
+	cluster := servers.RedisCluster(t, clusterMasters)
+	one := startBus(t, clusterTransport(t, cluster, "moving"))
+	two := startBus(t, clusterTransport(t, cluster, "moving"))
+	moveSlot(t, cluster, "moving")
+	requireComeback(t, one, two)
+	for _, n := range []*busNode{one, two} {
+		require.ErrorContains(t, n.gaps[0], "ended by the server", "not only when no heartbeat came back")
+	}
+}
+
+// moveSlot gives the slot of a channel to another server.
+func moveSlot(t *testing.T, cluster *servers.Cluster, channel string) {
+	t.Helper()
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: cluster.Addrs()})
+	defer client.Close()
+	slot, err := client.ClusterKeySlot(t.Context(), channel).Result()
+	require.NoError(t, err)
+	from, err := client.MasterForKey(t.Context(), channel)
+	require.NoError(t, err)
+	to := slices.IndexFunc(cluster.Addrs(), func(addr string) bool { return addr != from.Options().Addr })
+	first := redis.NewClient(&redis.Options{Addr: cluster.Addrs()[to]})
+	defer first.Close()
+	id, err := first.Do(t.Context(), "CLUSTER", "MYID").Text()
+	require.NoError(t, err)
+	// The new owner has to know first.
+	for _, server := range []*redis.Client{first, from} {
+		require.NoError(t, server.Do(t.Context(), "CLUSTER", "SETSLOT", slot, "NODE", id).Err())
+	}
+}
+
 // A half-open connection gives no error to read from it: only the missing
 // heartbeat shows it.
 func TestBus_RedisHalfOpen(t *testing.T) {
@@ -222,6 +271,8 @@ func testHalfOpen(t *testing.T, relay *servers.Relay, one, two bus.Transport) {
 	first.awaitGap(t)
 	second.awaitGap(t)
 	assert.False(t, first.Stats().Connected)
+	err := first.Publish(t.Context(), bus.Invalidation{Op: bus.OpClear, Cache: "users"})
+	assert.Error(t, err, "nobody can have it")
 	require.NoError(t, relay.Resume())
 	requireComeback(t, first, second)
 }

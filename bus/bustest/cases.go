@@ -258,8 +258,16 @@ func cancelDuringReceive(s *scene) {
 	}
 }
 
-// nothingAfterCancel cancels while more payloads wait.
+// nothingAfterCancel repeats, since a driver that selects between payloads and
+// the end of its context does right by chance.
 func nothingAfterCancel(s *scene) {
+	for range 8 {
+		s.cancelBeforeMore()
+	}
+}
+
+// cancelBeforeMore cancels while more payloads wait.
+func (s *scene) cancelBeforeMore() {
 	hold := make(chan struct{})
 	release := sync.OnceFunc(func() { close(hold) })
 	l := s.listenWith(s.join(), &listener{hold: hold, stopAt: "stop"})
