@@ -8,9 +8,12 @@
 -- another, 3 there is a value: the record, 4 not ours to replace, 5 too late,
 -- 6 the lease to be renewed is not there.
 
-local time = redis.call('TIME')
+local call, sub, byte, pack = redis.call, string.sub, string.byte, struct.pack
+
+local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
-if tonumber(ARGV[3]) > 0 and now > tonumber(ARGV[3]) then
+local notAfter = tonumber(ARGV[3])
+if notAfter > 0 and now > notAfter then
   return {5, now, ''}
 end
 
@@ -23,37 +26,34 @@ if type(old) ~= 'string' then
   return old
 end
 
-if ARGV[6] == '1' and not (string.sub(old, 1, 4) == 'nb\1\3' and string.sub(old, 41, 48) == string.sub(image, 41, 48)) then
+local version, kind = 0, 0
+if #old == 64 and sub(old, 1, 2) == 'nb' then
+  version, kind = byte(old, 3, 4)
+end
+local ours = version == 1 and kind >= 1 and kind <= 4
+local mine = ours and kind == 3 and sub(old, 41, 48) == sub(image, 41, 48)
+if ARGV[6] == '1' and not mine then
   return {6, now, ''}
 end
 
-local revision = string.rep('\0', 16)
-if old ~= '' then
-  local ours = #old == 64 and string.sub(old, 1, 2) == 'nb'
-  if ours and string.byte(old, 3) > 1 then
+local discard = ARGV[5] ~= '' and sub(old, 1, #ARGV[5]) == ARGV[5]
+if version > 1 then
+  return {4, now, ''}
+elseif old ~= '' and not discard then
+  if not ours then
     return {4, now, ''}
   end
-  local discard = ARGV[5] ~= '' and string.sub(old, 1, #ARGV[5]) == ARGV[5]
-  if not discard then
-    if not ours then
-      return {4, now, ''}
-    end
-    local kind = string.byte(old, 4)
-    local live = struct.unpack('>I8', string.sub(old, 49, 56)) >= tonumber(ARGV[4])
-    if live and kind == 3 and string.sub(old, 41, 48) ~= string.sub(image, 41, 48) then
-      return {2, now, ''}
-    end
-    if kind == 4 or (live and kind == 1) then
-      return {3, now, redis.call('GET', KEYS[1])}
-    end
+  local live = struct.unpack('>I8', sub(old, 49, 56)) >= tonumber(ARGV[4])
+  if live and kind == 3 and not mine then
+    return {2, now, ''}
   end
-  if ours then
-    revision = string.sub(old, 9, 24)
+  if kind == 4 or (live and kind == 1) then
+    return {3, now, call('GET', KEYS[1])}
   end
 end
 
+local revision = ours and sub(old, 9, 24) or string.rep('\0', 16)
 local expiry = math.floor(now / 1000) + tonumber(ARGV[2])
-redis.call('SET', KEYS[1], table.concat({
-  string.sub(image, 1, 8), revision, struct.pack('>I8', 0), struct.pack('>I8', expiry),
-  string.sub(image, 41)}), 'PX', ARGV[2])
+call('SET', KEYS[1], sub(image, 1, 8) .. revision .. pack('>I8', 0) .. pack('>I8', expiry) .. sub(image, 41),
+  'PX', ARGV[2])
 return {1, now, ''}
