@@ -14,8 +14,14 @@ import (
 	"github.com/nearbus/nearbus/shared"
 )
 
-// maxParallel is how many writes of one call run at a time.
-const maxParallel = 16
+const (
+	// maxParallel is how many writes of one call run at a time.
+	maxParallel = 16
+
+	// maxAhead is how far ahead of the clock the number of a watermark may be.
+	// Others are not ours: later ones would go on from there and overflow.
+	maxAhead = 24 * time.Hour
+)
 
 // Store is a [shared.Store] in Memcached.
 type Store struct {
@@ -135,7 +141,11 @@ func next(old *stored, w *shared.Write, now time.Time) shared.Revision {
 	if shared.Kind(w.Image[shared.KindOffset]) != shared.KindWatermark {
 		return shared.Revision{}
 	}
-	return shared.Revision{Number: max(uint64(now.UnixMicro()), old.watermark().Number+1, w.Floor)}
+	number := max(uint64(now.UnixMicro()), w.Floor)
+	if previous := old.watermark().Number; previous < uint64(now.Add(maxAhead).UnixMicro()) {
+		number = max(number, previous+1)
+	}
+	return shared.Revision{Number: number}
 }
 
 // Acquire implements [shared.Store].
