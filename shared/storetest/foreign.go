@@ -24,18 +24,18 @@ func foreignCases() []testCase {
 // foreign are bytes that are no record, by name.
 func foreign() map[string][]byte {
 	return map[string][]byte{
-		"one byte":       {'x'},
-		"text":           []byte("set by another program"),
-		"long text":      []byte(strings.Repeat("set by another program ", 100)),
-		"magic alone":    []byte("nb"),
-		"cut in header":  image(value("value"))[:shared.HeaderSize-1],
-		"another magic":  altered(image(value("value")), 0, 'x'),
-		"version zero":   altered(image(value("value")), 2, 0),
-		"unknown kind":   altered(image(value("value")), shared.KindOffset, 200),
-		"kind zero":      altered(image(value("value")), shared.KindOffset, 0),
-		"zeros":          make([]byte, 200),
-		"noise":          []byte(noise(200)),
-		"newer, but cut": altered(image(value("value")), 2, 9)[:shared.HeaderSize-1],
+		"one-byte":      {'x'},
+		"text":          []byte("set by another program"),
+		"long-text":     []byte(strings.Repeat("set by another program ", 100)),
+		"magic-alone":   []byte("nb"),
+		"cut-in-header": image(value("value"))[:shared.HeaderSize-1],
+		"another-magic": altered(image(value("value")), 0, 'x'),
+		"version-zero":  altered(image(value("value")), 2, 0),
+		"unknown-kind":  altered(image(value("value")), shared.KindOffset, 200),
+		"kind-zero":     altered(image(value("value")), shared.KindOffset, 0),
+		"zeros":         make([]byte, 200),
+		"noise":         []byte(noise(200)),
+		"newer-but-cut": altered(image(value("value")), 2, 9)[:shared.HeaderSize-1],
 	}
 }
 
@@ -53,8 +53,8 @@ func foreignRead(s *scene) {
 	}
 	s.plant("nothing", nil)
 	s.image("nothing") // empty or missing
-	s.plant("cut in value", image(value("value"))[:shared.HeaderSize+2])
-	_, err := shared.DecodeRecord(s.image("cut in value"))
+	s.plant("cut-in-value", image(value("value"))[:shared.HeaderSize+2])
+	_, err := shared.DecodeRecord(s.image("cut-in-value"))
 	s.fails(err, shared.ErrCorrupt, "decoding a record that is cut")
 }
 
@@ -97,8 +97,8 @@ func foreignOverwritten(s *scene) {
 func foreignNoLease(s *scene) {
 	r := shared.Record{Kind: shared.KindLease, Nonce: 1}
 	for name, data := range map[string][]byte{
-		"another magic": altered(image(r), 0, 'x'),
-		"version zero":  altered(image(r), 2, 0),
+		"another-magic": altered(image(r), 0, 'x'),
+		"version-zero":  altered(image(r), 2, 0),
 		"newer":         altered(image(r), 2, 9),
 		"cut":           image(r)[:shared.HeaderSize-1],
 	} {
@@ -120,10 +120,10 @@ func foreignNoLease(s *scene) {
 func damagedDiscarded(s *scene) {
 	whole := image(value("value"))
 	for name, data := range map[string][]byte{
-		"wrong checksum": altered(bytes.Clone(whole), len(whole)-1, 'x'),
-		"cut in value":   bytes.Clone(whole[:len(whole)-1]),
-		"too long":       append(bytes.Clone(whole), 'x'),
-		"header alone":   bytes.Clone(whole[:shared.HeaderSize]),
+		"wrong-checksum": altered(bytes.Clone(whole), len(whole)-1, 'x'),
+		"cut-in-value":   bytes.Clone(whole[:len(whole)-1]),
+		"too-long":       append(bytes.Clone(whole), 'x'),
+		"header-alone":   bytes.Clone(whole[:shared.HeaderSize]),
 	} {
 		s.plant(name, data)
 		_, err := shared.DecodeRecord(s.image(name))

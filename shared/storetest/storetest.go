@@ -29,9 +29,9 @@ type Harness struct {
 	// case asks for one. Who made the harness closes what it opens.
 	New func() (shared.Store, error)
 
-	// Plant puts data under key as if store had written it, whatever it is. It
-	// is nil where there is no way to; then what is foreign or damaged is not
-	// tested.
+	// Plant puts data under key as if store had written it, whatever it is. The
+	// keys that it is called with are words with hyphens. It is nil where
+	// there is no way to; then what is foreign or damaged is not tested.
 	Plant func(ctx context.Context, store shared.Store, key string, data []byte) error
 
 	// NoRevisions is set for a store that does not learn the revision of a

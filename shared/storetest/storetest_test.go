@@ -173,7 +173,7 @@ var faults = map[string]struct {
 	"writes over no foreign bytes":    {sparesForeign, []string{"foreign bytes may be overwritten"}},
 	"takes foreign bytes for a lease": {fillsForeign, []string{"foreign bytes are no lease"}},
 
-	"fills without a look":        {fillsUnchecked, []string{"fill without a lease is refused", "set ends a lease", "delete ends a lease", "fill races a write"}},
+	"fills without a look":        {fillsUnchecked, []string{"fill without a lease is refused", "set ends a lease", "delete ends a lease"}},
 	"fills any lease":             {fillsAnyLease, []string{"fill by another is refused", "fill after the lease went to another is refused", "concurrent fills of one lease"}},
 	"fills what is absent":        {fillsAbsent, []string{"fill without a lease is refused", "fill after the tombstone expired is refused", "fill after the lease expired is refused"}},
 	"fills tombstones":            {fillsTombstones, []string{"delete ends a lease"}},
