@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -162,8 +163,8 @@ func (f *fleet) heard(ctx context.Context) error {
 }
 
 func (f *fleet) close() {
-	for i := len(f.closes) - 1; i >= 0; i-- {
-		f.closes[i]()
+	for _, c := range slices.Backward(f.closes) {
+		c()
 	}
 }
 

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nearbus/nearbus/nearcache"
+	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/memstore"
+)
+
+// TestMain is the service itself when the fleet under test starts the test
+// binary.
+func TestMain(m *testing.M) {
+	if os.Getenv(childEnv) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func newService(t *testing.T) (*service, *memstore.Store) {
+	db, err := openDatabase(t.Context(), filepath.Join(t.TempDir(), "users.db"))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = db.close() })
+	require.NoError(t, db.seed(t.Context(), 10))
+	store := memstore.New(memstore.Options{})
+	tier, err := shared.New(store, shared.Options{})
+	require.NoError(t, err)
+	node, err := nearcache.NewNode(tier, nil, nearcache.NodeOptions{})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = node.Close() })
+	users, err := nearcache.New[user](node, "users", nearcache.Options[user]{})
+	require.NoError(t, err)
+	return &service{db: db, node: node, users: users}, store
+}
+
+func request(s *service, method, path, body string) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	s.routes().ServeHTTP(w, httptest.NewRequest(method, path, strings.NewReader(body)))
+	return w
+}
+
+func TestService(t *testing.T) {
+	s, _ := newService(t)
+	for range 3 {
+		w := request(s, "GET", "/users/7", "")
+		require.Equal(t, http.StatusOK, w.Code)
+		assert.JSONEq(t, `{"id":7,"name":"User 7","email":"user7@example.org","version":1}`, w.Body.String())
+	}
+	assert.EqualValues(t, 1, s.db.queries.Load(), "one query for three reads")
+	assert.JSONEq(t, `{"Reads":3,"NearHits":2,"Queries":1,"Loads":1}`, request(s, "GET", "/stats", "").Body.String())
+
+	for _, writeThrough := range []bool{false, true} {
+		s.writeThrough = writeThrough
+		w := request(s, "PUT", "/users/7", `{"name":"Ada","email":"ada@example.org"}`)
+		require.Equal(t, http.StatusOK, w.Code)
+		assert.JSONEq(t, w.Body.String(), request(s, "GET", "/users/7", "").Body.String(), "own writes are read")
+	}
+	require.Equal(t, http.StatusOK, request(s, "DELETE", "/users/7", "").Code)
+	assert.Equal(t, http.StatusNotFound, request(s, "GET", "/users/7", "").Code)
+	assert.Equal(t, http.StatusNotFound, request(s, "GET", "/users/nobody", "").Code)
+	assert.Equal(t, http.StatusBadRequest, request(s, "PUT", "/users/7", `{`).Code)
+	assert.Equal(t, http.StatusBadRequest, request(s, "PUT", "/users/x", `{}`).Code)
+	assert.Equal(t, http.StatusOK, request(s, "GET", "/healthz", "").Code)
+}
+
+// TestService_CacheDown: the service goes on from the database.
+func TestService_CacheDown(t *testing.T) {
+	s, store := newService(t)
+	require.NoError(t, store.Close())
+	assert.Equal(t, http.StatusOK, request(s, "GET", "/users/7", "").Code)
+	assert.Equal(t, http.StatusInternalServerError, request(s, "PUT", "/users/7", `{"name":"Ada"}`).Code,
+		"the database has it, but others may not hear of it")
+}
+
+func TestFleet(t *testing.T) {
+	for _, w := range []wiring{
+		{store: "redis", bus: "nats"}, {store: "redis", bus: "redis", writeThrough: true}, {store: "memcached", bus: "nats"},
+	} {
+		t.Run(w.store+" and "+w.bus, func(t *testing.T) {
+			var out bytes.Buffer
+			cfg := fleetConfig{
+				wiring: w, processes: 3, workers: 4, users: 500, writes: 0.05,
+				duration: 3 * time.Second, bound: 2 * time.Second,
+			}
+			require.NoError(t, runFleet(t.Context(), cfg, &out), out.String())
+			assert.Contains(t, out.String(), "0 answers, 0 writes not seen everywhere")
+		})
+	}
+}
+
+func TestFleet_Refuses(t *testing.T) {
+	err := runFleet(context.Background(), fleetConfig{processes: 1}, &bytes.Buffer{})
+	require.ErrorContains(t, err, "at least 2 processes")
+	cfg := fleetConfig{wiring: wiring{store: "disk", bus: "nats"}, processes: 2, workers: 1, users: 2, duration: time.Second, bound: time.Second}
+	require.Error(t, runFleet(context.Background(), cfg, &bytes.Buffer{}))
+}

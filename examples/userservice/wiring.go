@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/bradfitz/gomemcache/memcache"
+	"github.com/nats-io/nats.go"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/bus/natsbus"
+	"github.com/nearbus/nearbus/bus/redisbus"
+	"github.com/nearbus/nearbus/nearcache"
+	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/memcachestore"
+	"github.com/nearbus/nearbus/shared/redisstore"
+)
+
+// poolSize is how many connections to the shared tier a process keeps and uses
+// again for all of its requests.
+const poolSize = 50
+
+// wiring says what a process stands on.
+type wiring struct {
+	store, bus                   string
+	redisURL, memcached, natsURL string
+	database                     string
+	writeThrough                 bool
+}
+
+// open connects a service. The function closes what was opened.
+func (w wiring) open(ctx context.Context) (*service, func(), error) {
+	var c closer
+	s, err := w.connect(ctx, &c)
+	if err != nil {
+		c.closeAll()
+		return nil, nil, err
+	}
+	return s, c.closeAll, nil
+}
+
+func (w wiring) connect(ctx context.Context, c *closer) (*service, error) {
+	db, err := openDatabase(ctx, w.database)
+	if err != nil {
+		return nil, err
+	}
+	c.add(db.close)
+	client, err := w.redis(c)
+	if err != nil {
+		return nil, err
+	}
+	store, err := w.openStore(client, c)
+	if err != nil {
+		return nil, err
+	}
+	transport, err := w.openTransport(client, c)
+	if err != nil {
+		return nil, err
+	}
+	tier, err := shared.New(store, shared.Options{})
+	if err != nil {
+		return nil, err
+	}
+	b, err := bus.New(transport, bus.Options{})
+	if err != nil {
+		return nil, err
+	}
+	c.add(b.Close)
+	node, err := nearcache.NewNode(tier, b, nearcache.NodeOptions{})
+	if err != nil {
+		return nil, err
+	}
+	c.add(node.Close)
+	users, err := nearcache.New(node, "users", nearcache.Options[user]{TTL: 300 * time.Second})
+	if err != nil {
+		return nil, err
+	}
+	return &service{db: db, node: node, users: users, writeThrough: w.writeThrough}, nil
+}
+
+// redis returns the client that store and bus have in common, nil if neither
+// uses Redis.
+func (w wiring) redis(c *closer) (*redis.Client, error) {
+	if w.store != "redis" && w.bus != "redis" {
+		return nil, nil
+	}
+	opts, err := redis.ParseURL(w.redisURL)
+	if err != nil {
+		return nil, fmt.Errorf("-redis: want a URL like redis://localhost:6379")
+	}
+	opts.PoolSize, opts.MaxRetries, opts.ContextTimeoutEnabled = poolSize, -1, true
+	client := redis.NewClient(opts)
+	c.add(client.Close)
+	return client, nil
+}
+
+// openStore is the one place that knows which shared tier it is.
+func (w wiring) openStore(client *redis.Client, c *closer) (shared.Store, error) {
+	switch w.store {
+	case "redis":
+		return redisstore.New(client, redisstore.Options{Prefix: "userservice"})
+	case "memcached":
+		client := memcache.New(w.memcached)
+		client.MaxIdleConns, client.Timeout = poolSize, time.Second
+		c.add(client.Close)
+		return memcachestore.New(client, memcachestore.Options{Prefix: "userservice"})
+	default:
+		return nil, fmt.Errorf("-store: %q is neither redis nor memcached", w.store)
+	}
+}
+
+// openTransport is the one place that knows which bus it is.
+func (w wiring) openTransport(client *redis.Client, c *closer) (bus.Transport, error) {
+	switch w.bus {
+	case "redis":
+		return redisbus.New(client, redisbus.Options{Channel: "userservice"})
+	case "nats":
+		conn, err := nats.Connect(w.natsURL, nats.MaxReconnects(-1))
+		if err != nil {
+			return nil, fmt.Errorf("-nats: %w", err)
+		}
+		c.add(func() error { conn.Close(); return nil })
+		return natsbus.New(conn, natsbus.Options{Subject: "userservice"})
+	default:
+		return nil, fmt.Errorf("-bus: %q is neither nats nor redis", w.bus)
+	}
+}
+
+// closer closes what was opened, the last first.
+type closer []func() error
+
+func (c *closer) add(f func() error) { *c = append(*c, f) }
+
+func (c *closer) closeAll() {
+	for _, f := range slices.Backward(*c) {
+		_ = f()
+	}
+}
