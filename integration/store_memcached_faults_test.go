@@ -189,6 +189,14 @@ func TestMemcachedStore_WriteInBetween(t *testing.T) {
 		require.ErrorIs(t, putRecord(ctx, victim, "k", value(8, "never")), context.Canceled)
 		assert.Equal(t, "in between", stored())
 	})
+	t.Run("a lease is not given until the context ends", func(t *testing.T) {
+		require.NoError(t, putRecord(t.Context(), store, "k", tombstone(9)))
+		ctx, cancel := context.WithCancel(t.Context())
+		interfere = func() { write(); cancel() }
+		grant, err := victim.Acquire(ctx, leaseOf("k", 10, time.Minute))
+		require.ErrorIs(t, err, context.Canceled)
+		assert.Zero(t, grant.Status)
+	})
 }
 
 // TestMemcachedStore_DeadlineInBetween lets the deadline pass between the gets
@@ -253,6 +261,33 @@ func TestMemcachedStore_WaitingEndsWithTheContext(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	close(dial)
 	first.Wait()
+}
+
+// TestMemcachedStore_WritesRunAtATime: each of several writes waits for the
+// others before its answer comes.
+func TestMemcachedStore_WritesRunAtATime(t *testing.T) {
+	const parallel = 16
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	var under atomic.Int64
+	together := make(chan struct{})
+	store := newMemcacheStore(t, tapped(t, sharedMemcached(t).Addr, "add", func(conn net.Conn, p []byte) (int, error) {
+		if under.Add(1) == parallel {
+			close(together)
+		}
+		select {
+		case <-together:
+		case <-ctx.Done():
+		}
+		return conn.Write(p)
+	}), memcachestore.Options{})
+	writes := make([]shared.Write, 2*parallel)
+	for i := range writes {
+		writes[i] = shared.Write{Key: strconv.Itoa(i), Image: value(1, "v")}
+	}
+	for _, r := range store.Write(ctx, writes) {
+		require.NoError(t, r.Err)
+	}
 }
 
 func TestMemcachedStore_ServerDown(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"math"
 	"net"
 	"strconv"
 	"strings"
@@ -245,6 +246,7 @@ func TestMemcachedStore_Watermarks(t *testing.T) {
 	ahead := uint64(time.Now().Add(time.Hour).UnixMicro())
 	assert.Equal(t, ahead, raise(3, ahead).Number, "not below the floor")
 	assert.Equal(t, ahead+1, raise(4, 0).Number, "above the previous one, although that is ahead of the clock")
+	assert.Equal(t, ahead+2, raise(5, math.MaxUint64).Number, "a floor that nobody can have been given is none")
 
 	lease := leaseOf("clock", 9, time.Minute)
 	lease.MinClock = ahead * 2
@@ -279,6 +281,7 @@ func TestMemcachedStore_Leases(t *testing.T) {
 	grant, err = store.Acquire(t.Context(), again)
 	require.NoError(t, err)
 	require.Equal(t, shared.LeaseGranted, grant.Status)
+	require.Equal(t, leaseOf("k", 3, time.Minute).Image, again.Image, "the caller's image is left alone")
 	require.NoError(t, putRecord(t.Context(), store, "k", value(4, "written")))
 	grant, err = store.Acquire(t.Context(), again)
 	require.NoError(t, err)

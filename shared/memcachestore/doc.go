@@ -24,7 +24,8 @@
 // beginning, so these numbers compare by equality only. Records of
 // [shared.KindWatermark] are the exception: their number is part of what is
 // stored. It is the largest of the previous one + 1, [shared.Write] Floor and
-// the clock of the application in microseconds, and the receipt tells it.
+// the clock of the application in microseconds, and the receipt tells it. A
+// number that is a day or more ahead of that clock is not ours and counts as 0.
 //
 // Restarts. A server that restarts forgets everything, leases too, and gives
 // the cas numbers of its former life again. A Fill is therefore no cas of the

@@ -141,9 +141,12 @@ func next(old *stored, w *shared.Write, now time.Time) shared.Revision {
 	if shared.Kind(w.Image[shared.KindOffset]) != shared.KindWatermark {
 		return shared.Revision{}
 	}
-	number := max(uint64(now.UnixMicro()), w.Floor)
-	if previous := old.watermark().Number; previous < uint64(now.Add(maxAhead).UnixMicro()) {
-		number = max(number, previous+1)
+	limit := uint64(now.Add(maxAhead).UnixMicro())
+	number := uint64(now.UnixMicro())
+	for _, least := range []uint64{old.watermark().Number + 1, w.Floor} {
+		if least < limit {
+			number = max(number, least)
+		}
 	}
 	return shared.Revision{Number: number}
 }

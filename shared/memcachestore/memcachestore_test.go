@@ -3,6 +3,7 @@ package memcachestore_test
 import (
 	"context"
 	"math"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -128,9 +129,19 @@ func TestStore_SendsNothing(t *testing.T) {
 	require.ErrorIs(t, err, shared.ErrTooLate)
 	require.ErrorIs(t, write(t.Context(), time.Time{}, make([]byte, store.MaxImage()+1)), shared.ErrTooLarge)
 
+	// Where a server and a context that has ended could both be had.
+	dialling := memcache.New("127.0.0.1:1")
+	dialling.DialContext = func(context.Context, string, string) (net.Conn, error) {
+		t.Error("a request is sent")
+		return nil, net.ErrClosed
+	}
+	store, err = memcachestore.New(dialling, memcachestore.Options{})
+	require.NoError(t, err)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	require.ErrorIs(t, write(ended, time.Time{}, record.Append(nil)), context.Canceled)
+	for range 64 { // a turn is free as well, and either may be taken
+		require.ErrorIs(t, write(ended, time.Time{}, record.Append(nil)), context.Canceled)
+	}
 	_, err = store.Read(ended, []string{"k"})
 	require.ErrorIs(t, err, context.Canceled)
 	_, err = store.Read(ended, []string{"k", "l"})
