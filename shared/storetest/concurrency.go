@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/nearbus/nearbus/shared"
@@ -70,12 +71,7 @@ func (s *scene) race(record func() shared.Record, ordered bool) {
 	if ordered {
 		s.require(got.Revision == set.highest, "the last of all writes is not what is stored")
 	}
-	for _, nonce := range nonces {
-		if got.Nonce == nonce {
-			return
-		}
-	}
-	s.require(false, "what is stored is nobody's last write")
+	s.require(slices.Contains(nonces, got.Nonce), "what is stored is nobody's last write")
 }
 
 func concurrentWriters(s *scene) {
@@ -115,11 +111,11 @@ func concurrentFills(s *scene) {
 			mine += uint64(i)
 		}
 		err := s.store.Fill(s.ctx, filling("key", value("loaded"), mine)).Err
-		if i > 0 && !errors.Is(err, shared.ErrLeaseLost) {
-			return fmt.Errorf("fill without the lease: the error is %v", err)
-		}
-		if i == 0 {
+		switch {
+		case i == 0:
 			return err
+		case !errors.Is(err, shared.ErrLeaseLost):
+			return errors.Join(errors.New("a fill without the lease was not refused as that"), err)
 		}
 		return nil
 	})

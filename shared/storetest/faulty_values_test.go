@@ -249,6 +249,25 @@ func batchFailsTogether(f *faulty) {
 	}
 }
 
+// batchesAreSmall leaves out what is more than fits.
+func batchesAreSmall(f *faulty) {
+	f.batch = func(ctx context.Context, writes []shared.Write) []shared.Receipt {
+		receipts := f.each(ctx, writes[:min(len(writes), 512)])
+		return append(receipts, make([]shared.Receipt, len(writes)-len(receipts))...)
+	}
+}
+
+// batchMixesReceipts answers the writes of a large batch in another order.
+func batchMixesReceipts(f *faulty) {
+	f.batch = func(ctx context.Context, writes []shared.Write) []shared.Receipt {
+		receipts := f.each(ctx, writes)
+		if len(writes) > 100 {
+			slices.Reverse(receipts)
+		}
+		return receipts
+	}
+}
+
 func needsKeys(f *faulty) {
 	read := f.read
 	f.read = func(ctx context.Context, keys []string) ([][]byte, error) {

@@ -46,7 +46,9 @@ const patience = 20 * time.Second
 
 // Run runs each case of the suite as a subtest. With bubble set, which is for
 // drivers that use no network, each runs in a bubble of [synctest], so that no
-// case takes long and no goroutine may be left behind.
+// case takes long and no goroutine may be left behind. Otherwise cases run in
+// parallel, because some wait for an expiry: the functions of h are called at
+// the same time, and what they use must stay open until t's Cleanup.
 func Run(t *testing.T, h Harness, bubble bool) {
 	for _, c := range casesFor(h) {
 		t.Run(c.name, func(t *testing.T) {
@@ -57,9 +59,10 @@ func Run(t *testing.T, h Harness, bubble bool) {
 			}
 			if bubble {
 				synctest.Test(t, test)
-			} else {
-				test(t)
+				return
 			}
+			t.Parallel()
+			test(t)
 		})
 	}
 }

@@ -113,6 +113,8 @@ var faults = map[string]struct {
 	"batches leave out missing": {batchSkipsMissing, []string{"batch read equals single reads"}},
 	"batches lose duplicates":   {batchLosesDuplicates, []string{"batch read equals single reads"}},
 	"batches fail together":     {batchFailsTogether, []string{"batch write equals single writes"}},
+	"drops the end of a batch":  {batchesAreSmall, []string{"a thousand keys at once"}},
+	"mixes up receipts":         {batchMixesReceipts, []string{"a thousand keys at once"}},
 	"panics of nothing to do":   {needsKeys, []string{"nothing to read or write"}},
 	"finds what is not there":   {neverMissing, []string{"missing key"}},
 	"forgets":                   {forgets, []string{"set and read"}},

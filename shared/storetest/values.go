@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"bytes"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -27,6 +28,7 @@ func valueCases() []testCase {
 		{"what is written is not kept", anything, writtenNotAliased},
 		{"batch read equals single reads", anything, batchRead},
 		{"batch write equals single writes", anything, batchWrite},
+		{"a thousand keys at once", anything, thousandKeys},
 		{"nothing to read or write", anything, nothingToDo},
 		{"delete leaves a tombstone", anything, deleteLeavesTombstone},
 		{"a tier over it sets, gets and deletes", anything, tierOver},
@@ -188,6 +190,28 @@ func batchWrite(s *scene) {
 	s.empty("late")
 	s.fails(s.store.Fill(s.ctx, filling("leased", value("filled"), token)).Err, shared.ErrLeaseLost, "fill")
 	s.require(s.record("deleted").Kind == shared.KindTombstone, "no tombstone")
+}
+
+func thousandKeys(s *scene) {
+	keys := make([]string, 1000)
+	writes := make([]shared.Write, len(keys))
+	for i := range keys {
+		keys[i] = fmt.Sprintf("key %d", i)
+		writes[i] = write(keys[i], value("value of "+keys[i]))
+	}
+	receipts := s.store.Write(s.ctx, writes)
+	s.require(len(receipts) == len(writes), "%d receipts for %d writes", len(receipts), len(writes))
+	for _, r := range receipts {
+		s.noError(r.Err, "write")
+	}
+	images, err := s.store.Read(s.ctx, keys)
+	s.noError(err, "read")
+	s.require(len(images) == len(keys), "%d images for %d keys", len(images), len(keys))
+	for i, key := range keys {
+		r, err := shared.DecodeRecord(images[i])
+		s.require(err == nil && string(r.Value) == "value of "+key, "%q holds %q", key, r.Value)
+		s.require(s.harness.NoRevisions || r.Revision == receipts[i].Revision, "%q has the receipt of another", key)
+	}
 }
 
 func nothingToDo(s *scene) {
