@@ -158,12 +158,10 @@ func (t *Tier) bound(ctx context.Context) (context.Context, context.CancelFunc, 
 	return ctx, cancel, nil
 }
 
-// deadline returns the deadline of ctx on the server's clock.
+// deadline returns the deadline of ctx, which bound has set, on the server's
+// clock.
 func (t *Tier) deadline(ctx context.Context) time.Time {
-	end, ok := ctx.Deadline()
-	if !ok {
-		return time.Time{}
-	}
+	end, _ := ctx.Deadline()
 	now, _ := t.clock.now()
 	return now.Add(time.Until(end))
 }
