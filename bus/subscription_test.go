@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"math"
 	"slices"
 	"testing"
@@ -395,5 +396,23 @@ func TestHandler_ReadyMayBeNil(t *testing.T) {
 		require.NoError(t, b.Subscribe(handler))
 		synctest.Wait()
 		assert.True(t, b.Stats().Connected)
+	})
+}
+
+func TestLogger_HearsOfGapsAndPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		link := bustest.NewFaulty(newScript())
+		b := newBus(t, link, bus.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		handler := (&notes{}).handler()
+		handler.Apply = func(bus.Message) { panic("oh") }
+		require.NoError(t, b.Subscribe(handler))
+		synctest.Wait()
+		require.Empty(t, log.String())
+		require.NoError(t, b.Publish(t.Context(), deletion("secret")))
+		synctest.Wait()
+		assert.Contains(t, log.String(), `level=ERROR msg="bus: handler panicked" panic=oh`)
+		assert.Contains(t, log.String(), `level=WARN msg="bus: messages may have been missed"`)
+		assert.NotContains(t, log.String(), "secret")
 	})
 }
