@@ -4,7 +4,8 @@
 //	client := redis.NewClient(&redis.Options{
 //		Addr:                  "localhost:6379",
 //		PoolSize:              50,
-//		MaxRetries:            -1,   // the tier above decides what is tried again
+//		MaxRetries:            -1,   // the caller decides what is tried again
+//		DialerRetries:         1,    // a server that is down is noticed at once
 //		ContextTimeoutEnabled: true, // or a call may outlast its context
 //	})
 //	store, err := redisstore.New(client, redisstore.Options{})
@@ -27,8 +28,12 @@
 // as late.
 //
 // Reads must see the writes before them: clients that read from replicas are
-// refused. A value that a primary acknowledged and lost, by a failover or a
-// restart, is lost here as well.
+// refused, as far as that can be seen. A client of Sentinel does not tell its
+// ReplicaOnly; with it, every write fails. A Ring moves the keys of a shard that
+// is down to others, and finds old values when it is back: have its HeartbeatFn
+// return true, so that a shard that is down is an error for its keys. A value
+// that a primary acknowledged and lost, by a failover or a restart, is lost here
+// as well.
 //
 // Rights needed: get, mget, set, getrange, time, hmget, hset, evalsha, eval,
 // and publish for a store that announces on a bus.
@@ -113,7 +118,7 @@ var (
 
 // New returns a Store over client. It does not ask the server.
 func New(client redis.UniversalClient, opts Options) (*Store, error) {
-	if client == nil || reflect.ValueOf(client).IsNil() {
+	if isNil(client) {
 		return nil, errors.New("redisstore: New: the client is nil")
 	}
 	if err := opts.validate(); err != nil {
@@ -127,6 +132,11 @@ func New(client redis.UniversalClient, opts Options) (*Store, error) {
 	s := &Store{client: client, opts: opts.withDefaults(client)}
 	s.single, _ = client.(*redis.Client)
 	return s, nil
+}
+
+func isNil(client redis.UniversalClient) bool {
+	v := reflect.ValueOf(client)
+	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
 // Endpoint returns the client if it is a *redis.Client, which can publish in
