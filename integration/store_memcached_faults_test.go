@@ -238,6 +238,30 @@ func TestMemcachedStore_StaysWithinThePool(t *testing.T) {
 	assert.LessOrEqual(t, opened, memcachedPool)
 }
 
+// TestMemcachedStore_NobodyComesInBetweenInLine: a write that waited for a
+// connection keeps it until it is done, or those in line would overtake it.
+func TestMemcachedStore_NobodyComesInBetweenInLine(t *testing.T) {
+	const writers, rounds = 8, 20
+	var sent atomic.Int64
+	client := tapped(t, sharedMemcached(t).Addr, "cas", func(conn net.Conn, p []byte) (int, error) {
+		sent.Add(1)
+		return conn.Write(p)
+	})
+	client.MaxIdleConns = 1
+	store := newMemcacheStore(t, client, memcachestore.Options{})
+	require.NoError(t, putRecord(t.Context(), store, "k", value(1, "v")))
+	var all sync.WaitGroup
+	for range writers {
+		all.Go(func() {
+			for range rounds {
+				assert.NoError(t, putRecord(t.Context(), store, "k", value(shared.NewNonce(), "v")))
+			}
+		})
+	}
+	all.Wait()
+	assert.EqualValues(t, writers*rounds, sent.Load(), "none was sent twice")
+}
+
 // TestMemcachedStore_WaitingEndsWithTheContext: the whole pool is in use.
 func TestMemcachedStore_WaitingEndsWithTheContext(t *testing.T) {
 	client := newMemcache(t, sharedMemcached(t).Addr)

@@ -10,7 +10,7 @@
 // Every write is a gets, and then an add or a cas of what the gets showed. When
 // another writer came in between, the pair is sent again: that is what makes
 // the write one atomic step, not a retry after a failure. A writer that was
-// overtaken 256 times in a row gives up with an error that says so, and has
+// overtaken 1000 times in a row gives up with an error that says so, and has
 // stored nothing. A write whose nonce is in its place already is answered
 // without being stored again. Several writes of one call run 16 at a time;
 // several reads are one request to each server. The store keeps no connection
@@ -52,8 +52,8 @@
 // seconds, keeps it for up to two seconds longer. What is to be kept past
 // January 2038 has no expiry on the server.
 //
-// Eviction. A server that is full drops records, watermarks included, to which
-// nothing can be set. Give it the memory that the records need.
+// Eviction. A server that is full drops any record, watermarks included. Give it
+// the memory that the records need.
 //
 // # Limits
 //
@@ -69,8 +69,8 @@
 //
 // # Connections and time limits
 //
-// The store sends at most MaxIdleConns requests at a time, as read by New; the
-// next one waits in line, or until its context ends. So it never opens more
+// The store uses at most MaxIdleConns connections at a time, as read by New; the
+// next call waits in line, or until its context ends. So it never opens more
 // connections to a server than the client keeps. The default of gomemcache is
 // 2, which is slow. After a server restarted, each connection that was kept
 // fails one call.

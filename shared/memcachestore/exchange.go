@@ -13,7 +13,7 @@ import (
 )
 
 // maxTries is how often a write is overtaken before it gives up.
-const maxTries = 256
+const maxTries = 1000
 
 var (
 	errOvertaken = errors.New("other writers came first every time: nothing was stored")
@@ -30,6 +30,10 @@ type change struct {
 // step: decide is asked again when another writer came in between. Its errors
 // are returned as they are.
 func (s *Store) swap(ctx context.Context, op, key string, notAfter time.Time, decide func(*stored) (change, error)) error {
+	if err := s.enter(ctx); err != nil {
+		return failed(ctx, op, err)
+	}
+	defer s.leave()
 	name := s.name(key)
 	for range maxTries {
 		old, err := s.gets(ctx, name, notAfter)
@@ -48,36 +52,43 @@ func (s *Store) swap(ctx context.Context, op, key string, notAfter time.Time, de
 	return failed(ctx, op, errOvertaken)
 }
 
+// enter waits for one of the connections. A write keeps its place for all of
+// its requests: the longer the way from a gets to its cas, the more writers
+// come in between.
+func (s *Store) enter(ctx context.Context) error {
+	select {
+	case s.places <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *Store) leave() { <-s.places }
+
 // gets reads what is under name.
 func (s *Store) gets(ctx context.Context, name string, notAfter time.Time) (stored, error) {
-	var item *memcache.Item
-	err := s.exchange(ctx, notAfter, func() (err error) {
-		item, err = s.client.Get(name)
-		return err
-	})
+	if err := ready(ctx, notAfter); err != nil {
+		return stored{}, err
+	}
+	item, err := s.client.Get(name)
 	if err != nil && !errors.Is(err, memcache.ErrCacheMiss) {
 		return stored{}, err
 	}
 	return examine(item, time.Now())
 }
 
-// getMulti reads the items of several names. What is not there is missing.
-func (s *Store) getMulti(ctx context.Context, names []string) (items map[string]*memcache.Item, err error) {
-	err = s.exchange(ctx, time.Time{}, func() (err error) {
-		items, err = s.client.GetMulti(names)
-		return err
-	})
-	return items, err
-}
-
 // put stores c if old is still what is under name; nil means nothing.
 func (s *Store) put(ctx context.Context, name string, notAfter time.Time, old *memcache.Item, c change) error {
-	item := &memcache.Item{Key: name, Value: c.image, Expiration: expiration(c.ttl, time.Now())}
-	send := s.client.Add
-	if old != nil {
-		item.CasID, send = old.CasID, s.client.CompareAndSwap
+	if err := ready(ctx, notAfter); err != nil {
+		return err
 	}
-	return s.exchange(ctx, notAfter, func() error { return send(item) })
+	item := &memcache.Item{Key: name, Value: c.image, Expiration: expiration(c.ttl, time.Now())}
+	if old == nil {
+		return s.client.Add(item)
+	}
+	item.CasID = old.CasID
+	return s.client.CompareAndSwap(item)
 }
 
 // overtaken reports whether err is a server's refusal to add what is there
@@ -87,21 +98,15 @@ func overtaken(err error) bool {
 		errors.Is(err, memcache.ErrCacheMiss)
 }
 
-// exchange sends one request when its turn has come, unless it is too late.
-func (s *Store) exchange(ctx context.Context, notAfter time.Time, send func() error) error {
-	select {
-	case s.turns <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	defer func() { <-s.turns }()
+// ready refuses to send a request for which it is too late.
+func ready(ctx context.Context, notAfter time.Time) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if !notAfter.IsZero() && time.Now().After(notAfter) {
 		return shared.ErrTooLate
 	}
-	return send()
+	return nil
 }
 
 // failed names err, unless it is one that callers decide on, and makes it the

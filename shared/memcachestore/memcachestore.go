@@ -27,7 +27,7 @@ const (
 type Store struct {
 	client *memcache.Client
 	opts   Options
-	turns  chan struct{} // holds one element for each request under way
+	places chan struct{} // holds one element for each call that may use a connection
 }
 
 var _ shared.Store = (*Store)(nil)
@@ -45,7 +45,7 @@ func New(client *memcache.Client, opts Options) (*Store, error) {
 	if conns <= 0 {
 		conns = memcache.DefaultMaxIdleConns
 	}
-	return &Store{client: client, opts: opts.withDefaults(), turns: make(chan struct{}, conns)}, nil
+	return &Store{client: client, opts: opts.withDefaults(), places: make(chan struct{}, conns)}, nil
 }
 
 // MaxImage returns what is left of Options.MaxItem for a record with the
@@ -59,26 +59,38 @@ func (s *Store) Time(ctx context.Context) (time.Time, error) {
 
 // Read implements [shared.Store].
 func (s *Store) Read(ctx context.Context, keys []string) ([][]byte, error) {
+	images, err := s.read(ctx, keys)
+	if err != nil {
+		return nil, failed(ctx, "read", err)
+	}
+	return images, nil
+}
+
+func (s *Store) read(ctx context.Context, keys []string) ([][]byte, error) {
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer s.leave()
 	if len(keys) == 1 {
 		found, err := s.gets(ctx, s.name(keys[0]), time.Time{})
-		if err != nil {
-			return nil, failed(ctx, "read", err)
-		}
-		return [][]byte{found.image}, nil
+		return [][]byte{found.image}, err
 	}
 	names := make([]string, len(keys))
 	for i, key := range keys {
 		names[i] = s.name(key)
 	}
-	items, err := s.getMulti(ctx, names)
+	if err := ready(ctx, time.Time{}); err != nil {
+		return nil, err
+	}
+	items, err := s.client.GetMulti(names)
 	if err != nil {
-		return nil, failed(ctx, "read", err)
+		return nil, err
 	}
 	images := make([][]byte, len(keys))
 	for i, name := range names {
 		found, err := examine(items[name], time.Now())
 		if err != nil {
-			return nil, failed(ctx, "read", err)
+			return nil, err
 		}
 		images[i] = bytes.Clone(found.image) // a key may be asked for twice
 	}

@@ -139,7 +139,7 @@ func TestStore_SendsNothing(t *testing.T) {
 	require.NoError(t, err)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	for range 64 { // a turn is free as well, and either may be taken
+	for range 64 { // a connection is free as well, and either may be taken
 		require.ErrorIs(t, write(ended, time.Time{}, record.Append(nil)), context.Canceled)
 	}
 	_, err = store.Read(ended, []string{"k"})
