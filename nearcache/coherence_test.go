@@ -557,6 +557,69 @@ func TestHazard19_SlowLoad(t *testing.T) {
 	})
 }
 
+// TestG2_LateRead: a read that set out before an invalidation is answered last
+// and finds more than the read that overtook it. Whoever comes after must not
+// be sent back, whether the second read is over or not.
+func TestG2_LateRead(t *testing.T) {
+	run := func(t *testing.T, off nearcache.Faults, over bool) (got string) {
+		bubble(t, func(t *testing.T, f *fleet) {
+			f.off = off
+			a, b := f.join(), f.join()
+			require.NoError(t, b.Set(t.Context(), "k", "0"))
+			settle()
+			get := func() <-chan string {
+				answer := make(chan string, 1)
+				go func() { v, _ := a.Get(t.Context(), "k"); answer <- v }()
+				settle()
+				return answer
+			}
+			hold := make(chan struct{})
+			var second <-chan string
+			f.store.onBefore(during(f, "read", func(ctx context.Context) {
+				assert.NoError(t, b.Set(ctx, "k", "1"))
+				settle()
+				if !over {
+					f.store.onAfter(during(f, "read", func(context.Context) { <-hold }))
+				}
+				second = get()
+				a.link.deaf.Store(true)
+				assert.NoError(t, b.Set(ctx, "k", "2"))
+			}))
+			v, err := a.Get(t.Context(), "k")
+			require.NoError(t, err)
+			require.Equal(t, "2", v)
+			third := get()
+			close(hold)
+			require.Equal(t, "1", <-second)
+			got = <-third
+		})
+		return got
+	}
+	for _, over := range []bool{true, false} {
+		assert.Equal(t, "2", run(t, nearcache.Faults{}, over))
+		assert.Equal(t, "1", run(t, nearcache.Faults{PassUnseen: true}, over), "the test sees what the rule is for")
+	}
+}
+
+// TestG2_ReadOvertakesAnswer: another node's write comes between an own write
+// and its answer, is read here, and is not heard of.
+func TestG2_ReadOvertakesAnswer(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		a, b := f.join(), f.join()
+		a.link.deaf.Store(true)
+		f.store.onAfter(during(f, "write", func(ctx context.Context) {
+			assert.NoError(t, b.Set(ctx, "k", "theirs"))
+			v, err := a.Get(ctx, "k")
+			assert.NoError(t, err)
+			assert.Equal(t, "theirs", v)
+		}))
+		require.NoError(t, a.Set(t.Context(), "k", "mine"))
+		v, err := a.Get(t.Context(), "k")
+		require.NoError(t, err)
+		assert.Equal(t, "theirs", v)
+	})
+}
+
 // TestG2_MonotonicReads: two reads of a key on one node, the later of which is
 // answered first, cannot leave the older answer behind.
 func TestG2_MonotonicReads(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 type Faults struct {
 	IgnoreMarks    bool // install values whatever was invalidated while they were loaded
 	TrustOwnWrites bool // install own writes whatever came between send and answer
+	PassUnseen     bool // give fenced values away and keep older ones
 	JoinAny        bool // join loads that began before an invalidation
 	NoLeases       bool // load and store without a lease
 }
@@ -16,7 +17,7 @@ type Faults struct {
 // NewBrokenNode is NewNode without the mechanisms that are switched off.
 func NewBrokenNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off Faults) (*Node, error) {
 	return newNode(tier, b, opts, faults{
-		ignoreMarks: off.IgnoreMarks, trustOwnWrites: off.TrustOwnWrites,
+		ignoreMarks: off.IgnoreMarks, trustOwnWrites: off.TrustOwnWrites, passUnseen: off.PassUnseen,
 		joinAny: off.JoinAny, noLeases: off.NoLeases,
 	})
 }

@@ -52,7 +52,7 @@ type member interface {
 
 // faults switch mechanisms off, so that tests can show what they are for.
 type faults struct {
-	ignoreMarks, trustOwnWrites, joinAny, noLeases bool
+	ignoreMarks, trustOwnWrites, passUnseen, joinAny, noLeases bool
 }
 
 // NewNode returns a node over tier and b, which stay the caller's to close,
@@ -75,7 +75,7 @@ func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off faults) (*Node
 	}
 	opts = opts.withDefaults()
 	memory, err := near.New(near.Config{
-		Bytes: opts.NearBytes, IgnoreMarks: off.ignoreMarks, TrustOwnWrites: off.trustOwnWrites,
+		Bytes: opts.NearBytes, IgnoreMarks: off.ignoreMarks, TrustOwnWrites: off.trustOwnWrites, PassUnseen: off.passUnseen,
 	})
 	if err != nil {
 		return nil, err

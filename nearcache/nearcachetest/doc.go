@@ -12,7 +12,8 @@
 //   - own writes: after a write returned, its node never answers with an older
 //     version (G1);
 //   - monotonic reads: a read that starts after another returned, on the same
-//     node, never answers with an older version (G2);
+//     node, never answers with an older version (G2), except without a shared
+//     tier, where loads that overlap have no order;
 //   - stale fill: a slow load that began before a write leaves its version
 //     nowhere (G5);
 //   - agreement: once writers rest, every node answers with the last version

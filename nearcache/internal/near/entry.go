@@ -30,13 +30,7 @@ type Entry struct {
 	touched atomic.Int64          // when the policy was last told of an access
 }
 
-// covers reports whether the entry contains the write of this revision already.
-func (e *Entry) covers(epoch, revision uint64) bool {
-	if e.Revision == 0 || revision == 0 || e.Epoch != epoch {
-		return false
-	}
-	return e.Revision == revision || epoch != 0 && e.Revision > revision
-}
+func (e *Entry) revision() revision { return revision{e.Epoch, e.Revision} }
 
 // live reports whether the entry may be served at this time.
 func (e *Entry) live(now int64) bool {
@@ -85,25 +79,54 @@ func (s *Space) Valid(hash, stamp uint64) bool {
 }
 
 // Install puts e in its place for life, unless an invalidation came after its
-// stamp or a higher revision is there. It reports whether e is in place.
+// stamp or a higher revision is there. It reports whether e is in place. The
+// caller may give the value to those who waited for it only after that, and in
+// either case.
 func (s *Space) Install(key string, hash uint64, e *Entry, life time.Duration) bool {
 	st := s.tier.stripeOf(hash)
 	st.mu.Lock()
-	ok := s.mayEnterLocked(st, hash, e) && s.putLocked(key, hash, e, life)
-	st.mu.Unlock()
-	if ok {
-		s.tier.admit(e)
+	st.noteLocked(s, key, e.revision())
+	fenced := s.fencedLocked(st, hash, e)
+	placed, dropped := false, false
+	if fenced {
+		dropped = s.passLocked(st, key, hash, e.revision())
+	} else {
+		placed = s.putLocked(key, hash, e, life)
 	}
-	return ok
+	st.mu.Unlock()
+	if placed {
+		s.tier.admit(e)
+	} else if dropped {
+		s.tier.policy.drop(hash)
+	}
+	return placed
 }
 
-func (s *Space) mayEnterLocked(st *stripe, hash uint64, e *Entry) bool {
-	fenced := e.Stamp < st.markLocked(hash) || e.Stamp < s.mark.Load()
-	if fenced && !s.tier.conf.IgnoreMarks {
-		s.tier.fenced.Add(1)
+func (s *Space) fencedLocked(st *stripe, hash uint64, e *Entry) bool {
+	if s.tier.conf.IgnoreMarks || e.Stamp >= st.markLocked(hash) && e.Stamp >= s.mark.Load() {
 		return false
 	}
+	s.tier.fenced.Add(1)
 	return true
+}
+
+// passLocked makes news of a fenced value of revision r that is given to those
+// who wait for it, unless whatever a later reader may get covers it: the entry
+// in place, or reads that began since the mark. Without the latter, two reads
+// that overlap would fence each other in turn for as long as readers come.
+//
+// A value without a revision has no order, and is not news.
+func (s *Space) passLocked(st *stripe, key string, hash uint64, r revision) (dropped bool) {
+	old := s.tier.lookupLocked(hash, s, key)
+	covered := st.knowsLocked(hash, r) || old != nil && old.revision().covers(r)
+	if r.number == 0 || covered || s.tier.conf.PassUnseen {
+		return false
+	}
+	st.raiseLocked(hash, s.tier.count.Add(1), r)
+	if old != nil {
+		s.tier.removeLocked(old)
+	}
+	return old != nil
 }
 
 // putLocked links e in front or in the place of the entry of the same key. It

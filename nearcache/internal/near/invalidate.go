@@ -1,9 +1,6 @@
 package near
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // News is word of a write that this node did not make, or did not wait for.
 type News struct {
@@ -23,13 +20,13 @@ func (s *Space) Apply(key string, hash uint64, news News) {
 	t, st := s.tier, s.tier.stripeOf(hash)
 	st.mu.Lock()
 	e := t.lookupLocked(hash, s, key)
-	covered := e != nil && e.covers(news.Epoch, news.Revision)
-	if news.Own && (covered || st.echoLocked(s, key, news)) {
+	covered := e != nil && e.revision().covers(revision{news.Epoch, news.Revision})
+	if news.Own && (covered || st.noteLocked(s, key, revision{news.Epoch, news.Revision})) {
 		t.skipped.Add(1)
 		st.mu.Unlock()
 		return
 	}
-	st.raiseLocked(hash, t.count.Add(1))
+	st.raiseLocked(hash, t.count.Add(1), revision{}) // anybody can send a number
 	if covered {
 		t.skipped.Add(1)
 	} else if e != nil {
@@ -42,16 +39,15 @@ func (s *Space) Apply(key string, hash uint64, news News) {
 	}
 }
 
-// echoLocked notes the echo in the unanswered own writes of the key, and
-// reports whether there are any.
-func (st *stripe) echoLocked(s *Space, key string, news News) bool {
-	if news.Revision == 0 {
+// noteLocked notes in the unanswered own writes of the key that r was heard of
+// or read, and reports whether there are any.
+func (st *stripe) noteLocked(s *Space, key string, r revision) (found bool) {
+	if r.number == 0 {
 		return false
 	}
-	found := false
-	for _, w := range st.writes {
+	for w := st.writes; w != nil; w = w.next {
 		if w.space == s && w.key == key {
-			w.noteLocked(news)
+			w.noteLocked(r)
 			found = true
 		}
 	}
@@ -64,26 +60,25 @@ func (s *Space) Invalidate(key string, hash uint64) { s.Apply(key, hash, News{})
 // Write is an own write under way. It begins with Begin and must be ended with
 // Finish or Abort.
 type Write struct {
+	next  *Write // guarded by the lock of the stripe
 	space *Space
 	key   string
 	hash  uint64
 	mark  uint64 // the mark that Begin raised
 	stamp uint64 // taken before that, for the mark of the space
 
-	// Guarded by the lock of the stripe: the highest echo heard since Begin,
-	// and whether there were echoes that cannot be compared.
-	echo  News
+	// Guarded by the lock of the stripe: the highest revision seen since Begin,
+	// in an echo or a read, and whether there were some that cannot be compared.
+	seen  revision
 	mixed bool
 }
 
-func (w *Write) noteLocked(news News) {
+func (w *Write) noteLocked(r revision) {
 	switch {
-	case w.echo.Revision == 0:
-		w.echo = news
-	case w.echo.Epoch != news.Epoch || news.Epoch == 0 && w.echo.Revision != news.Revision:
+	case w.seen.number == 0 || r.covers(w.seen):
+		w.seen = r
+	case !w.seen.covers(r):
 		w.mixed = true
-	case news.Revision > w.echo.Revision:
-		w.echo = news
 	}
 }
 
@@ -95,9 +90,9 @@ func (s *Space) Begin(key string, hash uint64) *Write {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	w.mark = t.count.Add(1)
-	st.raiseLocked(hash, w.mark)
+	st.raiseLocked(hash, w.mark, revision{})
 	t.unlinkLocked(hash, s, key)
-	st.writes = append(st.writes, w)
+	w.next, st.writes = st.writes, w
 	return w
 }
 
@@ -108,17 +103,21 @@ func (w *Write) Abort() { w.Finish(nil, 0) }
 
 // Finish ends an answered write. It raises the mark again and, in the same
 // step, puts e, the value written, in its place for life, if nothing else
-// touched the key since Begin: no other write, no invalidation, no echo of a
-// later write. It reports whether e is in place.
+// touched the key since Begin: no other write, no invalidation, no echo and no
+// read of a later write. It reports whether e is in place.
 //
 // The entry keeps the stamp of Begin: a flush that came in between makes it
 // invalid.
 func (w *Write) Finish(e *Entry, life time.Duration) bool {
 	s, t, st := w.space, w.space.tier, w.space.tier.stripeOf(w.hash)
 	st.mu.Lock()
-	st.writes = slices.DeleteFunc(st.writes, func(o *Write) bool { return o == w })
+	w.unlinkLocked(st)
 	alone := w.aloneLocked(st, e)
-	st.raiseLocked(w.hash, t.count.Add(1))
+	var written revision
+	if e != nil {
+		written = e.revision()
+	}
+	st.raiseLocked(w.hash, t.count.Add(1), written)
 	t.unlinkLocked(w.hash, s, w.key)
 	placed := false
 	if e != nil && alone {
@@ -134,11 +133,20 @@ func (w *Write) Finish(e *Entry, life time.Duration) bool {
 	return placed
 }
 
+func (w *Write) unlinkLocked(st *stripe) {
+	for link := &st.writes; *link != nil; link = &(*link).next {
+		if *link == w {
+			*link = w.next
+			return
+		}
+	}
+}
+
 // aloneLocked reports whether nothing else touched the key since Begin.
 func (w *Write) aloneLocked(st *stripe, e *Entry) bool {
 	if e == nil || w.space.tier.conf.TrustOwnWrites {
 		return true
 	}
-	overtaken := w.mixed || w.echo.Revision != 0 && !e.covers(w.echo.Epoch, w.echo.Revision)
+	overtaken := w.mixed || w.seen.number != 0 && !e.revision().covers(w.seen)
 	return !overtaken && st.markLocked(w.hash) == w.mark
 }

@@ -141,6 +141,60 @@ func TestStripe_TwoNeighbours(t *testing.T) {
 	assert.False(t, s.Valid(s.Hash("hot"), stamp), "a mark never falls")
 }
 
+// TestInstall_Fenced: a value that may not enter is given to those who wait for
+// it, so nothing older may be given to anybody after that.
+func TestInstall_Fenced(t *testing.T) {
+	late := func(t *testing.T, conf near.Config) (*near.Tier, *near.Space, uint64) {
+		tier := newTier(t, conf)
+		s := tier.Space()
+		stamp := tier.Stamp()
+		s.Invalidate("a", s.Hash("a"))
+		return tier, s, stamp
+	}
+	t.Run("takes an older entry out", func(t *testing.T) {
+		tier, s, stamp := late(t, near.Config{})
+		require.True(t, install(s, "a", read(7, 1, tier.Stamp(), 1)))
+		assert.False(t, install(s, "a", read(7, 2, stamp, 2)))
+		assert.Equal(t, -1, get(s, "a"))
+	})
+	t.Run("fences older reads under way", func(t *testing.T) {
+		tier, s, stamp := late(t, near.Config{})
+		second := tier.Stamp()
+		assert.False(t, install(s, "a", read(7, 2, stamp, 2)))
+		assert.False(t, s.Valid(s.Hash("a"), second))
+		assert.False(t, install(s, "a", read(7, 1, second, 1)))
+		assert.True(t, install(s, "a", read(7, 2, tier.Stamp(), 2)))
+	})
+	t.Run("does neither when the mechanism is off", func(t *testing.T) {
+		tier, s, stamp := late(t, near.Config{PassUnseen: true})
+		require.True(t, install(s, "a", read(7, 1, tier.Stamp(), 1)))
+		assert.False(t, install(s, "a", read(7, 2, stamp, 2)))
+		assert.Equal(t, 1, get(s, "a"))
+	})
+	t.Run("spares an entry that is as new", func(t *testing.T) {
+		tier, s, stamp := late(t, near.Config{})
+		second := tier.Stamp()
+		require.True(t, install(s, "a", read(7, 2, tier.Stamp(), 2)))
+		assert.False(t, install(s, "a", read(7, 2, stamp, 2)))
+		assert.Equal(t, 2, get(s, "a"))
+		assert.True(t, s.Valid(s.Hash("a"), second))
+	})
+	t.Run("is news once", func(t *testing.T) {
+		tier, s, stamp := late(t, near.Config{})
+		second := tier.Stamp()
+		assert.False(t, install(s, "a", read(7, 2, stamp, 2)))
+		third := tier.Stamp()
+		assert.False(t, install(s, "a", read(7, 2, second, 2)), "fenced by the first")
+		assert.True(t, s.Valid(s.Hash("a"), third), "the third began after both found the same")
+	})
+	t.Run("is no news without a revision", func(t *testing.T) {
+		tier, s, stamp := late(t, near.Config{})
+		require.True(t, install(s, "a", entry(tier.Stamp(), 1)))
+		assert.False(t, install(s, "a", entry(stamp, 2)))
+		assert.Equal(t, 1, get(s, "a"))
+	})
+}
+
 func TestApply(t *testing.T) {
 	newRead := func(t *testing.T) (*near.Tier, *near.Space, func(near.News)) {
 		tier := newTier(t, near.Config{})
@@ -229,6 +283,24 @@ func TestWrite(t *testing.T) {
 		_, s, w := begin(t, near.Config{})
 		s.Apply("a", s.Hash("a"), near.News{Epoch: 7, Revision: 3, Own: true})
 		assert.False(t, finish(w, read(7, 2, 0, 2)))
+	})
+	t.Run("a read of a later write does", func(t *testing.T) {
+		for _, kept := range []bool{true, false} {
+			tier, s, w := begin(t, near.Config{})
+			stamp := tier.Stamp()
+			if !kept {
+				s.Clear() // the reader gets its value nevertheless
+			}
+			assert.Equal(t, kept, install(s, "a", read(7, 3, stamp, 3)))
+			assert.False(t, finish(w, read(7, 2, 0, 2)))
+			assert.Equal(t, -1, get(s, "a"))
+		}
+	})
+	t.Run("a read of an earlier write does not", func(t *testing.T) {
+		tier, s, w := begin(t, near.Config{})
+		require.True(t, install(s, "a", read(7, 1, tier.Stamp(), 1)))
+		assert.True(t, finish(w, read(7, 2, 0, 2)))
+		assert.Equal(t, 2, get(s, "a"))
 	})
 	t.Run("echoes that cannot be compared do", func(t *testing.T) {
 		_, s, w := begin(t, near.Config{})

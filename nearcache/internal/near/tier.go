@@ -28,6 +28,10 @@
 //     therefore compares the mark of the space alone, which a flush raises
 //     without a walk through the index.
 //   - An entry never replaces one of a higher revision of the same epoch.
+//   - A value that its mark keeps out is given to those who wait for it all
+//     the same, and may be newer than what the index holds or what another load
+//     is about to bring. It is news then: older ones go and stay out, so that
+//     no later reader of this node is sent back in time.
 package near
 
 import (
@@ -54,9 +58,9 @@ type Config struct {
 	// Bytes is the bound on the cost of all entries together.
 	Bytes int64
 
-	// IgnoreMarks and TrustOwnWrites switch off a mechanism, so that tests can
-	// show what it is for.
-	IgnoreMarks, TrustOwnWrites bool
+	// IgnoreMarks, TrustOwnWrites and PassUnseen switch off a mechanism, so
+	// that tests can show what it is for.
+	IgnoreMarks, TrustOwnWrites, PassUnseen bool
 }
 
 // Tier is the near tier of one node.
@@ -91,9 +95,22 @@ type stripe struct {
 	floor    uint64     // mark of every key but last
 	last     uint64     // hash of the key that was invalidated last
 	lastMark uint64     // its mark
-	writes   []*Write   // own writes that have not been answered
+	known    revision   // of last: what reads that began since lastMark find at least
+	writes   *Write     // own writes that have not been answered, the latest first
 
-	_ [64 - (8+8+8+8+24)%64]byte // a cache line of its own
+	_ [64 - (8+8+8+8+16+8)%64]byte // a cache line of its own
+}
+
+// revision is the place of a write in the order of the shared tier, or zero if
+// that is not known.
+type revision struct{ epoch, number uint64 }
+
+// covers reports whether what carries r contains the write o already.
+func (r revision) covers(o revision) bool {
+	if r.number == 0 || o.number == 0 || r.epoch != o.epoch {
+		return false
+	}
+	return r.number == o.number || r.epoch != 0 && r.number > o.number
 }
 
 // mark returns the mark of the key with this hash. The lock must be held.
@@ -106,13 +123,23 @@ func (s *stripe) markLocked(hash uint64) uint64 {
 
 // raiseLocked sets the mark of the key with this hash to n, a count that was
 // taken under the lock and is therefore higher than all marks of the stripe.
-// Neighbours get the mark of the key whose place it takes, at most.
-func (s *stripe) raiseLocked(hash, n uint64) {
+// Neighbours get the mark of the key whose place it takes, at most. found is
+// what the shared tier holds by now at least, or zero if it did not say.
+func (s *stripe) raiseLocked(hash, n uint64, found revision) {
 	if hash != s.last {
 		s.floor = max(s.floor, s.lastMark)
-		s.last = hash
+		s.last, s.known = hash, revision{}
 	}
 	s.lastMark = n
+	if found.number != 0 && !s.known.covers(found) {
+		s.known = found
+	}
+}
+
+// knowsLocked reports whether reads of the key with this hash that began since
+// its mark find the write r at least.
+func (s *stripe) knowsLocked(hash uint64, r revision) bool {
+	return hash == s.last && s.known.covers(r)
 }
 
 // New returns a running Tier; stop it with Close.
