@@ -38,6 +38,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -185,12 +186,17 @@ func (t *Transport) receive(ctx context.Context, pubsub *redis.PubSub, sink bus.
 	}
 }
 
-// failed names err, and makes it the error of ctx if that has ended.
+// failed names err, and makes it the error of ctx if that has ended. The
+// deadline of a socket can pass a moment before that of its context.
 func failed(ctx context.Context, op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if end := ctx.Err(); end != nil && !errors.Is(err, end) {
+	end := ctx.Err()
+	if deadline, ok := ctx.Deadline(); end == nil && ok && !time.Now().Before(deadline) {
+		end = context.DeadlineExceeded
+	}
+	if end != nil && !errors.Is(err, end) {
 		return fmt.Errorf("redisbus: %s: %w (%w)", op, end, err)
 	}
 	return fmt.Errorf("redisbus: %s: %w", op, err)
