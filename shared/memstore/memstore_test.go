@@ -76,13 +76,15 @@ func heap() uint64 {
 	return stats.HeapAlloc
 }
 
-func TestStore_EpochIsItsOwn(t *testing.T) {
+func TestStore_RevisionsAreItsOwn(t *testing.T) {
 	r := shared.Record{Kind: shared.KindValue, Nonce: 1}
+	before := uint64(time.Now().UnixMicro())
 	epochs := map[uint64]bool{0: true}
 	for range 3 {
 		write := shared.Write{Key: "key", Image: r.Append(nil)}
 		receipt := memstore.New(memstore.Options{}).Write(t.Context(), []shared.Write{write})[0]
 		assert.False(t, epochs[receipt.Revision.Epoch])
 		epochs[receipt.Revision.Epoch] = true
+		assert.GreaterOrEqual(t, receipt.Revision.Number, before, "the clock, in microseconds")
 	}
 }

@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 
@@ -104,22 +105,22 @@ func concurrentAcquire(s *scene) {
 }
 
 func concurrentFills(s *scene) {
-	token := s.acquire("key")
-	s.together(8, func(i int) error {
-		mine := token
-		if i > 0 {
-			mine += uint64(i)
-		}
-		err := s.store.Fill(s.ctx, filling("key", value("loaded"), mine)).Err
-		switch {
-		case i == 0:
-			return err
-		case !errors.Is(err, shared.ErrLeaseLost):
-			return errors.Join(errors.New("a fill without the lease was not refused as that"), err)
-		}
-		return nil
-	})
-	s.holds("key", "loaded")
+	for range 20 {
+		token, holder := s.acquire("key"), rand.IntN(8)
+		s.together(8, func(i int) error {
+			mine := token + uint64(i-holder)
+			err := s.store.Fill(s.ctx, filling("key", value("loaded"), mine)).Err
+			switch {
+			case i == holder:
+				return err
+			case !errors.Is(err, shared.ErrLeaseLost):
+				return errors.Join(errors.New("a fill without the lease was not refused as that"), err)
+			}
+			return nil
+		})
+		s.holds("key", "loaded")
+		s.put(write("key", tombstone()))
+	}
 }
 
 // fillRacesWrite requires that a write is what is left, whether a fill came

@@ -105,6 +105,21 @@ func expiriesStamped(s *scene) {
 		"a lease of %v ends %v after it was granted", l.TTL, at.Sub(before))
 }
 
+// expired reports whether key holds nothing, and requires that it does not hold
+// what had expired before it was asked for.
+func (s *scene) expired(key string) bool {
+	now := s.now()
+	image := s.image(key)
+	if image == nil {
+		return true
+	}
+	r, err := shared.DecodeRecord(image)
+	s.noError(err, "decode")
+	past := now.Sub(time.UnixMilli(r.Hard))
+	s.require(past < slack, "%q is there %v after it expired", key, past)
+	return false
+}
+
 func valueExpires(s *scene) {
 	for _, kind := range []shared.Record{value("value"), tombstone()} {
 		key := fmt.Sprintf("kind %d", kind.Kind)
@@ -112,7 +127,7 @@ func valueExpires(s *scene) {
 		w.TTL = 300 * time.Millisecond
 		start := time.Now()
 		s.put(w)
-		s.until(func() bool { return s.image(key) == nil }, "expiry")
+		s.until(func() bool { return s.expired(key) }, "expiry")
 		s.require(time.Since(start) > w.TTL-slack, "%q expired after %v", key, time.Since(start))
 		images, err := s.store.Read(s.ctx, []string{key, key})
 		s.noError(err, "read")

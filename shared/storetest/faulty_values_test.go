@@ -230,6 +230,26 @@ func keepsFirstTTL(f *faulty) {
 
 func halves(f *faulty) { f.changing(func(w *shared.Write) { w.TTL /= 2 }) }
 
+// lateExpiry shows what expired for a while longer.
+func lateExpiry(f *faulty) {
+	given := newNotes[[]byte]()
+	read := f.read
+	f.read = func(ctx context.Context, keys []string) ([][]byte, error) {
+		images, err := read(ctx, keys)
+		for i, key := range keys[:len(images)] {
+			if images[i] != nil {
+				given.set(key, bytes.Clone(images[i]))
+				continue
+			}
+			old, _ := shared.DecodeHeader(given.get(key))
+			if old.Hard != 0 && time.Since(time.UnixMilli(old.Hard)) < 200*time.Millisecond {
+				images[i] = bytes.Clone(given.get(key))
+			}
+		}
+		return images, err
+	}
+}
+
 func stopsClock(f *faulty) {
 	start := time.Now()
 	f.now = func(context.Context) (time.Time, error) { return start, nil }

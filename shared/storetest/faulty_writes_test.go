@@ -94,6 +94,24 @@ func perRecord(f *faulty) {
 	}
 }
 
+// watermarksAnew counts watermarks from one.
+func watermarksAnew(f *faulty) {
+	last := newNotes[uint64]()
+	write := f.write
+	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
+		image, _ := f.peek(w.Key)
+		r := write(ctx, w)
+		if kindOf(w.Image) == shared.KindWatermark {
+			if image == nil {
+				last.set(w.Key, 0)
+			}
+			r.Revision.Number = last.get(w.Key) + 1
+			last.set(w.Key, r.Revision.Number)
+		}
+		return r
+	}
+}
+
 func deleteStartsAnew(f *faulty) {
 	deleted := newNotes[bool]()
 	f.receipts(func(w shared.Write, r shared.Revision) shared.Revision {

@@ -17,6 +17,7 @@ func writeCases() []testCase {
 		{"revisions differ", anything, revisionsDiffer},
 		{"floor is the least revision", revisions, floor},
 		{"watermarks rise", anything, watermarksRise},
+		{"watermarks rise when they are lost", anything, riseWhenLost},
 		{"repeated write keeps its revision", anything, repeatedWrite},
 		{"repeat is known by its nonce alone", anything, repeatByNonce},
 		{"overwritten write may be repeated", anything, repeatAfterOther},
@@ -140,6 +141,17 @@ func watermarksRise(s *scene) {
 		s.require(got.Kind == shared.KindWatermark, "kind %d", got.Kind)
 		s.require(got.Revision == r, "the watermark that is read is %d, that of the receipt %d", got.Revision.Number, r.Number)
 	}
+}
+
+// riseWhenLost requires that a watermark that a server dropped does not begin
+// anew.
+func riseWhenLost(s *scene) {
+	w := write("clock", watermark())
+	w.TTL = time.Millisecond
+	last := s.put(w).Revision.Number
+	s.until(func() bool { return s.image("clock") == nil }, "the end of a watermark")
+	next := s.put(write("clock", watermark())).Revision.Number
+	s.require(next > last, "watermark %d after one of %d that is gone", next, last)
 }
 
 func repeatedWrite(s *scene) {
