@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"go/ast"
+	"go/doc"
 	"go/parser"
 	"go/token"
 	"io"
@@ -108,4 +109,20 @@ func (p goPackage) parse(t *testing.T, file string, mode parser.Mode) *ast.File 
 	parsed, err := parser.ParseFile(token.NewFileSet(), filepath.Join(p.Dir, file), nil, mode|parser.ParseComments)
 	require.NoError(t, err)
 	return parsed
+}
+
+func TestArchitecture_APublicPackageHasAnExample(t *testing.T) {
+	t.Parallel()
+	for _, p := range libraryPackages(t) {
+		if p.Name == "main" || strings.Contains(p.ImportPath, "/internal/") {
+			continue
+		}
+		var examples []string
+		for _, file := range slices.Concat(p.TestGoFiles, p.XTestGoFiles) {
+			for _, e := range doc.Examples(p.parse(t, file, 0)) {
+				examples = append(examples, e.Name)
+			}
+		}
+		assert.NotEmpty(t, examples, p.ImportPath)
+	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"testing"
 
-	"github.com/bradfitz/gomemcache/memcache"
 	"github.com/nats-io/nats.go"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
@@ -89,12 +88,8 @@ func newCluster(t testing.TB) *redis.ClusterClient {
 func onCluster(t testing.TB, name string) shared.Store { return redisStoreOf(t, newCluster(t), name) }
 
 func inMemcached(t testing.TB, name string) shared.Store {
-	client := memcache.New(sharedMemcached(t).Addr)
-	client.MaxIdleConns = 50
-	t.Cleanup(func() { _ = client.Close() })
-	store, err := memcachestore.New(client, memcachestore.Options{Prefix: name})
-	require.NoError(t, err)
-	return store
+	client := newMemcache(t, sharedMemcached(t).Addr)
+	return newMemcacheStore(t, client, memcachestore.Options{Prefix: name})
 }
 
 func overRedis(t testing.TB, name string) bus.Transport {
