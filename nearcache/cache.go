@@ -104,7 +104,7 @@ func (c *Cache[V]) newEntry(key string, v V, size int, stamp uint64, rev shared.
 		cost = max(0, c.opts.Cost(v))
 	}
 	e := &entry[V]{value: v}
-	e.Self, e.Stamp, e.Epoch, e.Revision = e, stamp, rev.Epoch, rev.Number
+	e.Self, e.Stamp, e.Revision = e, stamp, rev
 	e.Cost = cost + int64(len(key)) + near.Overhead
 	return e
 }
@@ -130,7 +130,7 @@ func (c *Cache[V]) apply(m *bus.Message, inv *bus.Invalidation) {
 		c.space.Clear()
 		return
 	}
-	news := near.News{Epoch: inv.Epoch, Revision: inv.Revision, Own: m.Own}
+	news := near.News{Revision: shared.Revision{Epoch: inv.Epoch, Number: inv.Revision}, Own: m.Own}
 	c.space.Apply(inv.Key, c.space.Hash(inv.Key), news)
 }
 

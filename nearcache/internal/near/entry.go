@@ -4,6 +4,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/nearbus/nearbus/shared"
 )
 
 // Entry is one value of one key. It does not change once it is installed.
@@ -14,9 +16,9 @@ type Entry struct {
 	// Stamp is the stamp of the read, load or write that produced the value.
 	Stamp uint64
 
-	// Epoch and Revision are those of the record the value was read from or
-	// written to, zero if it has none.
-	Epoch, Revision uint64
+	// Revision is that of the record the value was read from or written to,
+	// zero if it has none.
+	Revision shared.Revision
 
 	// Cost is what the entry counts against the bound, in bytes.
 	Cost int64
@@ -29,8 +31,6 @@ type Entry struct {
 	young   atomic.Bool           // in the window
 	touched atomic.Int64          // when the policy was last told of an access
 }
-
-func (e *Entry) revision() revision { return revision{e.Epoch, e.Revision} }
 
 // live reports whether the entry may be served at this time.
 func (e *Entry) live(now int64) bool {
@@ -85,11 +85,11 @@ func (s *Space) Valid(hash, stamp uint64) bool {
 func (s *Space) Install(key string, hash uint64, e *Entry, life time.Duration) bool {
 	st := s.tier.stripeOf(hash)
 	st.mu.Lock()
-	st.noteLocked(s, key, e.revision())
+	st.noteLocked(s, key, e.Revision)
 	fenced := s.fencedLocked(st, hash, e)
 	placed, dropped := false, false
 	if fenced {
-		dropped = s.passLocked(st, key, hash, e.revision())
+		dropped = s.passLocked(st, key, hash, e.Revision)
 	} else {
 		placed = s.putLocked(key, hash, e, life)
 	}
@@ -116,10 +116,10 @@ func (s *Space) fencedLocked(st *stripe, hash uint64, e *Entry) bool {
 // that overlap would fence each other in turn for as long as readers come.
 //
 // A value without a revision has no order, and is not news.
-func (s *Space) passLocked(st *stripe, key string, hash uint64, r revision) (dropped bool) {
+func (s *Space) passLocked(st *stripe, key string, hash uint64, r shared.Revision) (dropped bool) {
 	old := s.tier.lookupLocked(hash, s, key)
-	covered := st.knowsLocked(hash, r) || old != nil && old.revision().covers(r)
-	if r.number == 0 || covered || s.tier.conf.PassUnseen {
+	covered := st.knowsLocked(hash, r) || old != nil && old.Revision.Covers(r)
+	if r.Number == 0 || covered || s.tier.conf.PassUnseen {
 		return false
 	}
 	st.raiseLocked(hash, s.tier.count.Add(1), r)
@@ -139,7 +139,7 @@ func (s *Space) putLocked(key string, hash uint64, e *Entry, life time.Duration)
 		return false
 	}
 	if old := t.lookupLocked(hash, s, key); old != nil {
-		if old.live(t.now.Load()) && old.Epoch == e.Epoch && e.Epoch != 0 && old.Revision > e.Revision {
+		if old.live(t.now.Load()) && old.Revision != e.Revision && old.Revision.Covers(e.Revision) {
 			return false
 		}
 		t.removeLocked(old)

@@ -1,10 +1,14 @@
 package near
 
-import "time"
+import (
+	"time"
+
+	"github.com/nearbus/nearbus/shared"
+)
 
 // News is word of a write that this node did not make, or did not wait for.
 type News struct {
-	Epoch, Revision uint64 // zero if unknown
+	Revision shared.Revision // zero if unknown
 
 	// Own marks the echo of a write of this node.
 	Own bool
@@ -20,13 +24,13 @@ func (s *Space) Apply(key string, hash uint64, news News) {
 	t, st := s.tier, s.tier.stripeOf(hash)
 	st.mu.Lock()
 	e := t.lookupLocked(hash, s, key)
-	covered := e != nil && e.revision().covers(revision{news.Epoch, news.Revision})
-	if news.Own && (covered || st.noteLocked(s, key, revision{news.Epoch, news.Revision})) {
+	covered := e != nil && e.Revision.Covers(news.Revision)
+	if news.Own && (covered || st.noteLocked(s, key, news.Revision)) {
 		t.skipped.Add(1)
 		st.mu.Unlock()
 		return
 	}
-	st.raiseLocked(hash, t.count.Add(1), revision{}) // anybody can send a number
+	st.raiseLocked(hash, t.count.Add(1), shared.Revision{}) // anybody can send a number
 	if covered {
 		t.skipped.Add(1)
 	} else if e != nil {
@@ -41,8 +45,8 @@ func (s *Space) Apply(key string, hash uint64, news News) {
 
 // noteLocked notes in the unanswered own writes of the key that r was heard of
 // or read, and reports whether there are any.
-func (st *stripe) noteLocked(s *Space, key string, r revision) (found bool) {
-	if r.number == 0 {
+func (st *stripe) noteLocked(s *Space, key string, r shared.Revision) (found bool) {
+	if r.Number == 0 {
 		return false
 	}
 	for w := st.writes; w != nil; w = w.next {
@@ -69,15 +73,15 @@ type Write struct {
 
 	// Guarded by the lock of the stripe: the highest revision seen since Begin,
 	// in an echo or a read, and whether there were some that cannot be compared.
-	seen  revision
+	seen  shared.Revision
 	mixed bool
 }
 
-func (w *Write) noteLocked(r revision) {
+func (w *Write) noteLocked(r shared.Revision) {
 	switch {
-	case w.seen.number == 0 || r.covers(w.seen):
+	case w.seen.Number == 0 || r.Covers(w.seen):
 		w.seen = r
-	case !w.seen.covers(r):
+	case !w.seen.Covers(r):
 		w.mixed = true
 	}
 }
@@ -90,7 +94,7 @@ func (s *Space) Begin(key string, hash uint64) *Write {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	w.mark = t.count.Add(1)
-	st.raiseLocked(hash, w.mark, revision{})
+	st.raiseLocked(hash, w.mark, shared.Revision{})
 	t.unlinkLocked(hash, s, key)
 	w.next, st.writes = st.writes, w
 	return w
@@ -113,9 +117,9 @@ func (w *Write) Finish(e *Entry, life time.Duration) bool {
 	st.mu.Lock()
 	w.unlinkLocked(st)
 	alone := w.aloneLocked(st, e)
-	var written revision
+	var written shared.Revision
 	if e != nil {
-		written = e.revision()
+		written = e.Revision
 	}
 	st.raiseLocked(w.hash, t.count.Add(1), written)
 	t.unlinkLocked(w.hash, s, w.key)
@@ -147,6 +151,6 @@ func (w *Write) aloneLocked(st *stripe, e *Entry) bool {
 	if e == nil || w.space.tier.conf.TrustOwnWrites {
 		return true
 	}
-	overtaken := w.mixed || w.seen.number != 0 && !e.revision().covers(w.seen)
+	overtaken := w.mixed || w.seen.Number != 0 && !e.Revision.Covers(w.seen)
 	return !overtaken && st.markLocked(w.hash) == w.mark
 }

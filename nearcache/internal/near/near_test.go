@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/nearcache/internal/near"
+	"github.com/nearbus/nearbus/shared"
 )
 
 type value struct {
@@ -28,7 +29,7 @@ func entry(stamp uint64, n int) *value {
 
 func read(epoch, revision, stamp uint64, n int) *value {
 	v := entry(stamp, n)
-	v.Epoch, v.Revision = epoch, revision
+	v.Revision = shared.Revision{Epoch: epoch, Number: revision}
 	return v
 }
 
@@ -207,13 +208,13 @@ func TestApply(t *testing.T) {
 		news near.News
 		kept bool
 	}{
-		{"of a later write", near.News{Epoch: 7, Revision: 21}, false},
-		{"of the write that is here", near.News{Epoch: 7, Revision: 20}, true},
-		{"of an earlier write", near.News{Epoch: 7, Revision: 19}, true},
-		{"of another epoch", near.News{Epoch: 6, Revision: 1}, false},
+		{"of a later write", near.News{Revision: shared.Revision{Epoch: 7, Number: 21}}, false},
+		{"of the write that is here", near.News{Revision: shared.Revision{Epoch: 7, Number: 20}}, true},
+		{"of an earlier write", near.News{Revision: shared.Revision{Epoch: 7, Number: 19}}, true},
+		{"of another epoch", near.News{Revision: shared.Revision{Epoch: 6, Number: 1}}, false},
 		{"without a revision", near.News{}, false},
-		{"own, of a later write that is not awaited", near.News{Epoch: 7, Revision: 21, Own: true}, false},
-		{"own, of the write that is here", near.News{Epoch: 7, Revision: 20, Own: true}, true},
+		{"own, of a later write that is not awaited", near.News{Revision: shared.Revision{Epoch: 7, Number: 21}, Own: true}, false},
+		{"own, of the write that is here", near.News{Revision: shared.Revision{Epoch: 7, Number: 20}, Own: true}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, s, apply := newRead(t)
@@ -224,16 +225,16 @@ func TestApply(t *testing.T) {
 	t.Run("fences loads even where it is skipped", func(t *testing.T) {
 		tier, s, apply := newRead(t)
 		stamp := tier.Stamp()
-		apply(near.News{Epoch: 7, Revision: 20})
+		apply(near.News{Revision: shared.Revision{Epoch: 7, Number: 20}})
 		assert.False(t, s.Valid(s.Hash("a"), stamp))
 	})
 	t.Run("epoch 0 compares by equality alone", func(t *testing.T) {
 		tier := newTier(t, near.Config{})
 		s := tier.Space()
 		require.True(t, install(s, "a", read(0, 20, tier.Stamp(), 20)))
-		s.Apply("a", s.Hash("a"), near.News{Revision: 20})
+		s.Apply("a", s.Hash("a"), near.News{Revision: shared.Revision{Number: 20}})
 		assert.Equal(t, 20, get(s, "a"))
-		s.Apply("a", s.Hash("a"), near.News{Revision: 19})
+		s.Apply("a", s.Hash("a"), near.News{Revision: shared.Revision{Number: 19}})
 		assert.Equal(t, -1, get(s, "a"))
 	})
 }
@@ -264,24 +265,24 @@ func TestWrite(t *testing.T) {
 	})
 	t.Run("leaves nothing after news of another write", func(t *testing.T) {
 		_, s, w := begin(t, near.Config{})
-		s.Apply("a", s.Hash("a"), near.News{Epoch: 7, Revision: 3})
+		s.Apply("a", s.Hash("a"), near.News{Revision: shared.Revision{Epoch: 7, Number: 3}})
 		assert.False(t, finish(w, read(7, 2, 0, 2)))
 		assert.Equal(t, -1, get(s, "a"))
 	})
 	t.Run("leaves an older value behind when the check is off", func(t *testing.T) {
 		_, s, w := begin(t, near.Config{TrustOwnWrites: true})
-		s.Apply("a", s.Hash("a"), near.News{Epoch: 7, Revision: 3})
+		s.Apply("a", s.Hash("a"), near.News{Revision: shared.Revision{Epoch: 7, Number: 3}})
 		assert.True(t, finish(w, read(7, 2, 0, 2)))
 		assert.Equal(t, 2, get(s, "a"))
 	})
 	t.Run("its own echo before the answer changes nothing", func(t *testing.T) {
 		_, s, w := begin(t, near.Config{})
-		s.Apply("a", s.Hash("a"), near.News{Epoch: 7, Revision: 2, Own: true})
+		s.Apply("a", s.Hash("a"), near.News{Revision: shared.Revision{Epoch: 7, Number: 2}, Own: true})
 		assert.True(t, finish(w, read(7, 2, 0, 2)))
 	})
 	t.Run("the echo of a later own write does", func(t *testing.T) {
 		_, s, w := begin(t, near.Config{})
-		s.Apply("a", s.Hash("a"), near.News{Epoch: 7, Revision: 3, Own: true})
+		s.Apply("a", s.Hash("a"), near.News{Revision: shared.Revision{Epoch: 7, Number: 3}, Own: true})
 		assert.False(t, finish(w, read(7, 2, 0, 2)))
 	})
 	t.Run("a read of a later write does", func(t *testing.T) {
@@ -304,8 +305,8 @@ func TestWrite(t *testing.T) {
 	})
 	t.Run("echoes that cannot be compared do", func(t *testing.T) {
 		_, s, w := begin(t, near.Config{})
-		s.Apply("a", s.Hash("a"), near.News{Epoch: 7, Revision: 2, Own: true})
-		s.Apply("a", s.Hash("a"), near.News{Epoch: 6, Revision: 9, Own: true})
+		s.Apply("a", s.Hash("a"), near.News{Revision: shared.Revision{Epoch: 7, Number: 2}, Own: true})
+		s.Apply("a", s.Hash("a"), near.News{Revision: shared.Revision{Epoch: 6, Number: 9}, Own: true})
 		assert.False(t, finish(w, read(7, 2, 0, 2)))
 	})
 	t.Run("of two at once neither leaves its value", func(t *testing.T) {

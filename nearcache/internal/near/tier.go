@@ -42,6 +42,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/nearbus/nearbus/shared"
 )
 
 // Overhead is what an entry costs beside its value and key: its header, its
@@ -91,26 +93,14 @@ type tally struct {
 
 // stripe guards a share of the index and carries its marks.
 type stripe struct {
-	mu       sync.Mutex // protects the fields below and the chains of the stripe
-	floor    uint64     // mark of every key but last
-	last     uint64     // hash of the key that was invalidated last
-	lastMark uint64     // its mark
-	known    revision   // of last: what reads that began since lastMark find at least
-	writes   *Write     // own writes that have not been answered, the latest first
+	mu       sync.Mutex      // protects the fields below and the chains of the stripe
+	floor    uint64          // mark of every key but last
+	last     uint64          // hash of the key that was invalidated last
+	lastMark uint64          // its mark
+	known    shared.Revision // of last: what reads that began since lastMark find at least
+	writes   *Write          // own writes that have not been answered, the latest first
 
 	_ [64 - (8+8+8+8+16+8)%64]byte // a cache line of its own
-}
-
-// revision is the place of a write in the order of the shared tier, or zero if
-// that is not known.
-type revision struct{ epoch, number uint64 }
-
-// covers reports whether what carries r contains the write o already.
-func (r revision) covers(o revision) bool {
-	if r.number == 0 || o.number == 0 || r.epoch != o.epoch {
-		return false
-	}
-	return r.number == o.number || r.epoch != 0 && r.number > o.number
 }
 
 // mark returns the mark of the key with this hash. The lock must be held.
@@ -125,21 +115,21 @@ func (s *stripe) markLocked(hash uint64) uint64 {
 // taken under the lock and is therefore higher than all marks of the stripe.
 // Neighbours get the mark of the key whose place it takes, at most. found is
 // what the shared tier holds by now at least, or zero if it did not say.
-func (s *stripe) raiseLocked(hash, n uint64, found revision) {
+func (s *stripe) raiseLocked(hash, n uint64, found shared.Revision) {
 	if hash != s.last {
 		s.floor = max(s.floor, s.lastMark)
-		s.last, s.known = hash, revision{}
+		s.last, s.known = hash, shared.Revision{}
 	}
 	s.lastMark = n
-	if found.number != 0 && !s.known.covers(found) {
+	if found.Number != 0 && !s.known.Covers(found) {
 		s.known = found
 	}
 }
 
 // knowsLocked reports whether reads of the key with this hash that began since
 // its mark find the write r at least.
-func (s *stripe) knowsLocked(hash uint64, r revision) bool {
-	return hash == s.last && s.known.covers(r)
+func (s *stripe) knowsLocked(hash uint64, r shared.Revision) bool {
+	return hash == s.last && s.known.Covers(r)
 }
 
 // New returns a running Tier; stop it with Close.
