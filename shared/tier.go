@@ -17,6 +17,7 @@ type Tier struct {
 	opts     Options
 	maxValue int
 	clock    *serverClock
+	journal  Journaler // nil if the store keeps none
 
 	closed  atomic.Bool
 	corrupt atomic.Uint64
@@ -34,6 +35,9 @@ func New(store Store, opts Options) (*Tier, error) {
 	}
 	opts = opts.withDefaults()
 	t := &Tier{store: store, opts: opts, maxValue: opts.MaxValue, clock: newServerClock()}
+	if j, ok := store.(Journaler); ok && j.Partitions() > 0 {
+		t.journal = j
+	}
 	if n := store.MaxImage(); n > 0 {
 		t.maxValue = min(t.maxValue, n-HeaderSize)
 	}

@@ -25,6 +25,10 @@ type Options struct {
 	// MaxImage is the largest record in bytes, header included. Zero or less
 	// means no limit.
 	MaxImage int
+
+	// JournalLength is the number of writes that the journal keeps. Zero means
+	// 65,536; a negative number keeps none.
+	JournalLength int
 }
 
 // Store is a [shared.Store] in memory.
@@ -35,8 +39,9 @@ type Store struct {
 	mu     sync.Mutex // protects the fields below
 	items  map[string]item
 	last   uint64 // highest revision number given
-	writes int    // since expired items were swept
-	kept   int    // items that were kept then
+	log    journal
+	writes int // since expired items were swept
+	kept   int // items that were kept then
 	closed bool
 }
 
@@ -45,11 +50,20 @@ type item struct {
 	expires time.Time // zero: never
 }
 
-var _ shared.Store = (*Store)(nil)
+var (
+	_ shared.Store     = (*Store)(nil)
+	_ shared.Journaler = (*Store)(nil)
+)
 
 // New returns an empty Store. There is nothing to stop.
 func New(opts Options) *Store {
-	return &Store{opts: opts, epoch: 1 + rand.Uint64N(1<<62), items: make(map[string]item)}
+	s := &Store{opts: opts, epoch: 1 + rand.Uint64N(1<<62), items: make(map[string]item)}
+	s.log.limit = opts.JournalLength
+	if s.log.limit == 0 {
+		s.log.limit = 1 << 16
+	}
+	s.log.add(entry{revision: s.nextLocked(0, time.Now())}) // so that there is always a last one
+	return s
 }
 
 // Close makes every later call return [shared.ErrClosed] and frees what is
@@ -147,6 +161,9 @@ func (s *Store) step(ctx context.Context, w *shared.Write, fill bool) shared.Rec
 		r.Revision = s.nextLocked(w.Floor, now)
 		image := bytes.Clone(w.Image)
 		shared.Stamp(image, r.Revision, now, w.Soft, w.TTL)
+		if !fill {
+			s.log.add(entry{key: w.Key, revision: r.Revision, nonce: nonce(w.Image)})
+		}
 		s.putLocked(w.Key, image, w.TTL, now)
 	}
 	return r

@@ -16,11 +16,12 @@
 // pipeline. The store keeps no connection and no goroutine of its own, and
 // never closes the client.
 //
-// Keys: "prefix:{p}:key" holds the record of key, and "prefix:{p}" the metadata
-// of partition p, a number that depends on the key. Records expire by
-// themselves; metadata does not. Set maxmemory-policy to noeviction or to one
-// of volatile-*: a policy that may evict metadata lets revisions start a new
-// epoch, which costs misses.
+// Keys: "prefix:{p}:key" holds the record of key, "prefix:{p}" the metadata of
+// partition p, a number that depends on the key, and "prefix:{p}!journal" its
+// journal, a stream of what was written. Records expire by themselves, the
+// others do not. Set maxmemory-policy to noeviction or to one of volatile-*: a
+// policy that may evict metadata or a journal makes nodes start from an empty
+// near tier each time.
 //
 // Deadlines and expiries are judged by the clock of the server that holds the
 // key. On Cluster and Ring each server has a clock of its own; keep them within
@@ -35,8 +36,9 @@
 // that a primary acknowledged and lost, by a failover or a restart, is lost here
 // as well.
 //
-// Rights needed: get, mget, set, getrange, time, hmget, hset, evalsha, eval,
-// and publish for a store that announces on a bus.
+// Rights needed: get, mget, set, getrange, time, hmget, hset, evalsha, eval;
+// publish for a store that announces on a bus; xadd, xrange, xrevrange, del and
+// info for a journal.
 package redisstore
 
 import (
@@ -46,7 +48,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"math/rand/v2"
 	"reflect"
 	"strconv"
 	"strings"
@@ -62,9 +63,12 @@ var (
 	writeSource string
 	//go:embed acquire.lua
 	acquireSource string
+	//go:embed tail.lua
+	tailSource string
 
 	writeScript   = redis.NewScript(writeSource)
 	acquireScript = redis.NewScript(acquireSource)
+	tailScript    = redis.NewScript(tailSource)
 )
 
 // Options configure a [Store]. The zero value is the production default. All
@@ -79,6 +83,12 @@ type Options struct {
 	// for a single server and 64 for Cluster and Ring. Another number makes
 	// other keys: what was stored under the old ones is not found.
 	Partitions int
+
+	// JournalLength is about how many writes the journal keeps, all partitions
+	// together; a node that was away for longer starts from an empty near tier.
+	// Zero means 65,536, which takes about 5 MB for keys of 20 bytes; a negative
+	// number keeps none.
+	JournalLength int
 }
 
 func (o Options) withDefaults(client redis.UniversalClient) Options {
@@ -90,6 +100,9 @@ func (o Options) withDefaults(client redis.UniversalClient) Options {
 		if _, single := client.(*redis.Client); single {
 			o.Partitions = 1
 		}
+	}
+	if o.JournalLength == 0 {
+		o.JournalLength = 1 << 16
 	}
 	return o
 }
@@ -114,6 +127,7 @@ type Store struct {
 var (
 	_ shared.Store     = (*Store)(nil)
 	_ shared.Announcer = (*Store)(nil)
+	_ shared.Journaler = (*Store)(nil)
 )
 
 // New returns a Store over client. It does not ask the server.
@@ -157,21 +171,29 @@ func (s *Store) Time(ctx context.Context) (time.Time, error) {
 	return now, failed(ctx, "time", err)
 }
 
-// partition returns the key that the metadata of key's partition is under.
-func (s *Store) partition(key string) string {
-	p := 0
-	if s.opts.Partitions > 1 {
-		h := fnv.New32a()
-		_, _ = h.Write([]byte(key)) // never fails
-		p = int(h.Sum32() % uint32(s.opts.Partitions))
+// Partition returns the partition of key.
+func (s *Store) Partition(key string) int {
+	if s.opts.Partitions == 1 {
+		return 0
 	}
-	return s.opts.Prefix + ":{" + strconv.Itoa(p) + "}"
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(key)) // never fails
+	return int(h.Sum32() % uint32(s.opts.Partitions))
 }
+
+// metadata returns the key that the metadata of a partition is under.
+func (s *Store) metadata(partition int) string {
+	return s.opts.Prefix + ":{" + strconv.Itoa(partition) + "}"
+}
+
+// journal returns the key of the journal of the partition with this metadata.
+// Keys of records have a colon where it has none.
+func journal(metadata string) string { return metadata + "!journal" }
 
 // keys returns the keys of a script that works on key.
 func (s *Store) keys(key string) []string {
-	p := s.partition(key)
-	return []string{p + ":" + key, p}
+	m := s.metadata(s.Partition(key))
+	return []string{m + ":" + key, m, journal(m)}
 }
 
 // failed names err, and makes it the error of ctx if that has ended. The
@@ -269,7 +291,7 @@ func (s *Store) step(ctx context.Context, w *shared.Write, fill string) shared.R
 	if err := ctx.Err(); err != nil {
 		return shared.Receipt{Err: failed(ctx, "write", err)}
 	}
-	return receipt(ctx, writeScript.Run(ctx, s.client, s.keys(w.Key), writeArgs(w, fill)...))
+	return receipt(ctx, writeScript.Run(ctx, s.client, s.keys(w.Key), s.writeArgs(w, fill)...))
 }
 
 // pipeline sends all writes at once, and those whose server did not have the
@@ -281,7 +303,7 @@ func (s *Store) pipeline(ctx context.Context, writes []shared.Write) []*redis.Cm
 		_, _ = s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 			for i := range writes {
 				if missing(cmds[i]) {
-					cmds[i] = run(pipe, s.keys(writes[i].Key), writeArgs(&writes[i], "0")...)
+					cmds[i] = run(pipe, s.keys(writes[i].Key), s.writeArgs(&writes[i], "0")...)
 				}
 			}
 			return nil
@@ -296,14 +318,12 @@ func (s *Store) pipeline(ctx context.Context, writes []shared.Write) []*redis.Cm
 	return cmds
 }
 
-func writeArgs(w *shared.Write, fill string) []any {
-	var epoch [8]byte
-	binary.BigEndian.PutUint64(epoch[:], rand.Uint64()|1)
+func (s *Store) writeArgs(w *shared.Write, fill string) []any {
 	args := []any{
-		w.Image, millis(w.TTL), millis(w.Soft), micros(w.NotAfter), w.Floor, epoch[:], fill, "", "", "",
+		w.Image, millis(w.TTL), millis(w.Soft), micros(w.NotAfter), w.Floor, fill, "", "", "", s.journalLength(), w.Key,
 	}
 	if a := w.Announce; a != nil {
-		args[7], args[8], args[9] = a.Channel, a.Payload, a.RevisionAt
+		args[6], args[7], args[8] = a.Channel, a.Payload, a.RevisionAt
 	}
 	return args
 }

@@ -1,10 +1,10 @@
 -- Puts a record in its place: one atomic step.
 --
--- KEYS  1 the record  2 metadata of its partition
+-- KEYS  1 the record  2 metadata of its partition  3 journal of its partition
 -- ARGV  1 image  2 TTL, ms  3 soft TTL, ms  4 not after, us, or 0
---       5 least revision  6 epoch for a partition that has none, 8 bytes
---       7 "1" for a fill
---       8 channel  9 payload  10 place of the revision in it, or ""
+--       5 least revision  6 "1" for a fill
+--       7 channel  8 payload  9 place of the revision in it, or ""
+--       10 length of the journal, 0 for none  11 the key as the journal has it
 -- Returns status, epoch, revision, server time in us. Status: 0 stored or
 -- stored before, 1 too late, 2 the lease is not there.
 --
@@ -35,14 +35,14 @@ if type(old) == 'string' and #old == 64 and sub(old, 1, 3) == 'nb\1' then
     return {0, sub(old, 9, 16), previous, now}
   end
 end
-if ARGV[7] == '1' and (kind ~= 3 or sub(old, 41, 48) ~= sub(image, 41, 48)) then
+if ARGV[6] == '1' and (kind ~= 3 or sub(old, 41, 48) ~= sub(image, 41, 48)) then
   return {2, '', 0, now}
 end
 
 local meta = call('HMGET', KEYS[2], 'epoch', 'last')
 local epoch, last, floor = meta[1], tonumber(meta[2] or '') or 0, tonumber(ARGV[5])
 if not epoch or #epoch ~= 8 then
-  epoch = ARGV[6]
+  epoch = pack('>I8', now)
 end
 if last >= late then
   last = 0
@@ -51,7 +51,20 @@ if floor >= late then
   floor = 0
 end
 local revision = math.max(now, previous + 1, last + 1, floor)
-call('HSET', KEYS[2], 'last', string.format('%.0f', revision), 'epoch', epoch)
+
+-- The journal comes first: should a later step fail, it has an entry too many
+-- and never one too few. An entry that does not fit behind the last one means
+-- that the metadata was lost: a new journal of a new epoch begins.
+local number = string.format('%.0f', revision)
+if ARGV[10] ~= '0' and ARGV[6] ~= '1' then
+  local add = {'XADD', KEYS[3], 'MAXLEN', '~', ARGV[10], number .. '-0', 'k', sub(image, 41, 48) .. ARGV[11]}
+  if type(redis.pcall(unpack(add))) == 'table' then
+    epoch = pack('>I8', now)
+    call('DEL', KEYS[3])
+    call(unpack(add))
+  end
+end
+call('HSET', KEYS[2], 'last', number, 'epoch', epoch)
 
 local soft, hard = tonumber(ARGV[3]), tonumber(ARGV[2])
 local today = math.floor(now / 1000)
@@ -64,8 +77,8 @@ else
   call('SET', KEYS[1], image)
 end
 
-if ARGV[10] ~= '' then
-  local at = tonumber(ARGV[10])
-  call('PUBLISH', ARGV[8], sub(ARGV[9], 1, at) .. stamp .. sub(ARGV[9], at + 17))
+if ARGV[9] ~= '' then
+  local at = tonumber(ARGV[9])
+  call('PUBLISH', ARGV[7], sub(ARGV[8], 1, at) .. stamp .. sub(ARGV[8], at + 17))
 end
 return {0, epoch, revision, now}

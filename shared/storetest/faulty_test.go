@@ -20,13 +20,18 @@ type faulty struct {
 	acquire func(ctx context.Context, l shared.Lease) (shared.Grant, error)
 	batch   func(ctx context.Context, writes []shared.Write) []shared.Receipt
 	now     func(ctx context.Context) (time.Time, error)
+	tail    func(ctx context.Context, partition int, from shared.Position, limit int) (shared.Tail, error)
 	limit   int
+
+	partitions int
+	partition  func(key string) int
 }
 
 func newFaulty(fault func(*faulty)) *faulty {
 	const limit = 64 << 10
 	inner := memstore.New(memstore.Options{MaxImage: limit})
 	f := &faulty{Store: inner, read: inner.Read, fill: inner.Fill, acquire: inner.Acquire, now: inner.Time, limit: limit}
+	f.tail, f.partitions, f.partition = inner.Tail, inner.Partitions(), inner.Partition
 	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
 		return inner.Write(ctx, []shared.Write{w})[0]
 	}
@@ -56,6 +61,14 @@ func (f *faulty) Acquire(ctx context.Context, l shared.Lease) (shared.Grant, err
 }
 
 func (f *faulty) Time(ctx context.Context) (time.Time, error) { return f.now(ctx) }
+
+func (f *faulty) Partitions() int { return f.partitions }
+
+func (f *faulty) Partition(key string) int { return f.partition(key) }
+
+func (f *faulty) Tail(ctx context.Context, partition int, from shared.Position, limit int) (shared.Tail, error) {
+	return f.tail(ctx, partition, from, limit)
+}
 
 func (f *faulty) MaxImage() int { return f.limit }
 

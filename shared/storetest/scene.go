@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -78,12 +79,24 @@ func (s *scene) together(n int, run func(i int) error) {
 		// Ends with run; waited for below.
 		all.Go(func() {
 			<-start
+			defer violated(&errs[i])
 			errs[i] = run(i)
 		})
 	}
 	close(start)
 	all.Wait()
 	s.noError(errors.Join(errs...), "at the same time")
+}
+
+// violated is deferred to make an error of a violation, or of a panic.
+func violated(err *error) {
+	switch p := recover().(type) {
+	case nil:
+	case violation:
+		*err = p.error
+	default:
+		*err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+	}
 }
 
 // value returns a record of v that no other is like.

@@ -7,14 +7,14 @@
 //
 // It tests one store at a time, for what a fleet may rely on: that records come
 // back as they were written, that revisions rise, that deadlines, expiries and
-// leases hold, and that no key or foreign byte disturbs another.
+// leases hold, that the journal tells of every write, and that no key or foreign
+// byte disturbs another.
 package storetest
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,6 +38,9 @@ type Harness struct {
 	// write, and whose revisions compare by equality only. Watermarks have
 	// ordered revisions in every store.
 	NoRevisions bool
+
+	// NoJournal is set for a store that keeps none.
+	NoJournal bool
 }
 
 // patience is how long a case waits for what must happen. In a bubble it costs
@@ -93,6 +96,7 @@ const (
 	anything  need = 0
 	plant     need = 1 << 0
 	revisions need = 1 << 1
+	journal   need = 1 << 2
 )
 
 func (h *Harness) offers() need {
@@ -103,6 +107,9 @@ func (h *Harness) offers() need {
 	if !h.NoRevisions {
 		offers |= revisions
 	}
+	if !h.NoJournal {
+		offers |= journal
+	}
 	return offers
 }
 
@@ -110,7 +117,7 @@ func casesFor(h Harness) []testCase {
 	var cases []testCase
 	for _, group := range [][]testCase{
 		valueCases(), keyCases(), expiryCases(), writeCases(), leaseCases(), fillCases(),
-		foreignCases(), contextCases(), concurrencyCases(),
+		foreignCases(), contextCases(), concurrencyCases(), journalCases(),
 	} {
 		for _, c := range group {
 			if c.needs&^h.offers() == 0 {
@@ -128,15 +135,7 @@ func (c *testCase) check(ctx context.Context, h Harness) (err error) {
 	if s.store, err = h.New(); err != nil {
 		return fmt.Errorf("new store: %w", err)
 	}
-	defer func() {
-		switch p := recover().(type) {
-		case nil:
-		case violation:
-			err = p.error
-		default:
-			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-		}
-	}()
+	defer violated(&err)
 	c.run(s)
 	return nil
 }

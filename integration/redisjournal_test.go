@@ -1,0 +1,302 @@
+package integration_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nearbus/nearbus/integration/servers"
+	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/redisstore"
+)
+
+// reader reads the only journal of a store.
+type reader struct {
+	t     *testing.T
+	store *redisstore.Store
+	at    shared.Position
+}
+
+// newReader returns a reader at the end of the journal.
+func newReader(t *testing.T, store *redisstore.Store) *reader {
+	r := &reader{t: t, store: store}
+	require.True(t, r.read().Reset)
+	return r
+}
+
+func (r *reader) read() shared.Tail {
+	r.t.Helper()
+	tail, err := r.store.Tail(r.t.Context(), 0, r.at, 1000)
+	require.NoError(r.t, err)
+	r.at = tail.Next
+	return tail
+}
+
+// goesOn requires that nothing was lost, and that these keys were written.
+func (r *reader) goesOn(keys ...string) {
+	r.t.Helper()
+	tail := r.read()
+	require.False(r.t, tail.Reset)
+	var told []string
+	for _, e := range tail.Entries {
+		told = append(told, e.Key)
+	}
+	require.Equal(r.t, keys, told)
+}
+
+// resets requires that continuity is lost, and tells whether the epoch ended.
+func (r *reader) resets() (newEpoch bool) {
+	r.t.Helper()
+	epoch := r.at.Revision.Epoch
+	require.True(r.t, r.read().Reset)
+	return r.at.Revision.Epoch != epoch
+}
+
+func (r *reader) set(keys ...string) {
+	r.t.Helper()
+	for _, key := range keys {
+		require.NoError(r.t, putRecord(r.t.Context(), r.store, key, value(shared.NewNonce(), "v")))
+	}
+}
+
+func journalOn(t *testing.T, client redis.UniversalClient, opts redisstore.Options) *redisstore.Store {
+	if opts.Prefix == "" {
+		opts.Prefix = uniqueName()
+	}
+	store, err := redisstore.New(client, opts)
+	require.NoError(t, err)
+	return store
+}
+
+// TestRedisJournal_NothingLost: what looks like a change of servers and is none.
+func TestRedisJournal_NothingLost(t *testing.T) {
+	server := servers.Redis(t)
+	client := newRedis(t, server.Addr)
+	r := newReader(t, journalOn(t, client, redisstore.Options{}))
+	r.set("a")
+	r.goesOn("a")
+
+	replica := servers.Redis(t)
+	host, port, _ := strings.Cut(server.Addr, ":")
+	require.NoError(t, newRedis(t, replica.Addr).ReplicaOf(t.Context(), host, port).Err())
+	awaitReplica(t, client) // the first replica gives the server another replication id
+	r.set("b")
+	r.goesOn("b")
+
+	require.NoError(t, client.ConfigSet(t.Context(), "repl-backlog-ttl", "1").Err())
+	require.NoError(t, newRedis(t, replica.Addr).ReplicaOf(t.Context(), "no", "one").Err())
+	id := replicationID(t, client)
+	require.Eventually(t, func() bool { return replicationID(t, client) != id }, 20*time.Second, 50*time.Millisecond)
+	r.set("c")
+	r.goesOn("c")
+	r.goesOn()
+}
+
+func replicationID(t *testing.T, client *redis.Client) string {
+	info, err := client.Info(t.Context(), "replication").Result()
+	require.NoError(t, err)
+	_, id, _ := strings.Cut(info, "master_replid:")
+	return id[:40]
+}
+
+func awaitReplica(t *testing.T, client *redis.Client) {
+	require.Eventually(t, func() bool {
+		info, err := client.Info(t.Context(), "replication").Result()
+		return err == nil && strings.Contains(info, "state=online")
+	}, 20*time.Second, 10*time.Millisecond, "the replica is connected")
+}
+
+// TestRedisJournal_Failover: the replica that becomes primary begins an epoch,
+// once for all readers.
+func TestRedisJournal_Failover(t *testing.T) {
+	server, replica := servers.Redis(t), servers.Redis(t)
+	opts := redisstore.Options{Prefix: uniqueName()}
+	client, other := newRedis(t, server.Addr), newRedis(t, replica.Addr)
+	first, second := newReader(t, journalOn(t, client, opts)), newReader(t, journalOn(t, client, opts))
+	host, port, _ := strings.Cut(server.Addr, ":")
+	require.NoError(t, other.ReplicaOf(t.Context(), host, port).Err())
+	awaitReplica(t, client)
+	first.set("a")
+	first.goesOn("a")
+	second.goesOn("a")
+	require.NoError(t, client.Wait(t.Context(), 1, 10*time.Second).Err())
+
+	on := journalOn(t, other, opts)
+	_, err := on.Tail(t.Context(), 0, first.at, 10)
+	require.ErrorContains(t, err, "READONLY", "a replica confirms nothing")
+	server.Kill()
+	require.NoError(t, other.ReplicaOf(t.Context(), "no", "one").Err())
+	first.store, second.store = on, on
+	assert.True(t, first.resets(), "a new primary begins an epoch")
+	assert.True(t, second.resets())
+	assert.Equal(t, first.at, second.at, "one epoch, begun once")
+	first.set("b")
+	first.goesOn("b")
+	second.goesOn("b")
+}
+
+// TestRedisJournal_Deposed: a primary that was one before, and has become one
+// again, has what another left it.
+func TestRedisJournal_Deposed(t *testing.T) {
+	server, replica := servers.Redis(t), servers.Redis(t)
+	client, other := newRedis(t, server.Addr), newRedis(t, replica.Addr)
+	r := newReader(t, journalOn(t, client, redisstore.Options{}))
+	r.set("a")
+	r.goesOn("a")
+	follow := func(follower *redis.Client, leader *redis.Client) {
+		host, port, _ := strings.Cut(leader.Options().Addr, ":")
+		require.NoError(t, follower.ReplicaOf(t.Context(), host, port).Err())
+		awaitReplica(t, leader)
+		require.NoError(t, leader.Wait(t.Context(), 1, 10*time.Second).Err())
+	}
+	follow(other, client)
+	require.NoError(t, other.ReplicaOf(t.Context(), "no", "one").Err())
+	follow(client, other)
+	require.NoError(t, client.ReplicaOf(t.Context(), "no", "one").Err())
+	assert.True(t, r.resets())
+	r.set("b")
+	r.goesOn("b")
+
+	id := replicationID(t, client)
+	require.NoError(t, client.ConfigSet(t.Context(), "repl-backlog-ttl", "1").Err())
+	require.Eventually(t, func() bool { return replicationID(t, client) != id }, 20*time.Second, 50*time.Millisecond)
+	r.set("c")
+	r.goesOn("c") // its second replication id is zeros again, and nothing was lost
+}
+
+func TestRedisJournal_Restart(t *testing.T) {
+	t.Run("empty", func(t *testing.T) {
+		server := servers.Redis(t)
+		r := newReader(t, journalOn(t, newRedis(t, server.Addr), redisstore.Options{}))
+		r.set("a")
+		r.goesOn("a")
+		require.NoError(t, server.Restart(t.Context()))
+		assert.True(t, r.resets())
+		r.set("b")
+		r.goesOn("b")
+	})
+	t.Run("from disk", func(t *testing.T) {
+		server := servers.Redis(t, "--appendonly", "yes", "--appendfsync", "always")
+		r := newReader(t, journalOn(t, newRedis(t, server.Addr), redisstore.Options{}))
+		r.set("a")
+		r.goesOn("a")
+		epoch := r.at.Revision.Epoch
+		require.NoError(t, server.Restart(t.Context()))
+		assert.True(t, r.resets(), "it cannot know what it lost")
+		assert.Greater(t, r.at.Revision.Epoch, epoch)
+		r.set("b")
+		r.goesOn("b")
+	})
+	t.Run("and a write before the first tail", func(t *testing.T) {
+		server := servers.Redis(t)
+		r := newReader(t, journalOn(t, newRedis(t, server.Addr), redisstore.Options{}))
+		require.NoError(t, server.Restart(t.Context()))
+		r.set("b")
+		assert.True(t, r.resets())
+	})
+}
+
+// TestRedisJournal_Trimmed: a reader that was away for too long is told so, and
+// the epoch goes on.
+func TestRedisJournal_Trimmed(t *testing.T) {
+	client := newRedis(t, sharedRedis(t).Addr)
+	opts := redisstore.Options{Prefix: uniqueName(), JournalLength: 100}
+	r := newReader(t, journalOn(t, client, opts))
+	for i := range 500 {
+		r.set(fmt.Sprint(i))
+	}
+	n, err := client.XLen(t.Context(), opts.Prefix+":{0}!journal").Result()
+	require.NoError(t, err)
+	assert.Less(t, n, int64(300), "about 100")
+	assert.False(t, r.resets(), "nothing was lost but entries of the journal")
+	r.set("a")
+	r.goesOn("a")
+}
+
+// TestRedisJournal_Lost: a server that evicts, or people, take away what the
+// journal stands on. Readers are told, and it heals by itself.
+func TestRedisJournal_Lost(t *testing.T) {
+	client := newRedis(t, sharedRedis(t).Addr)
+	for name, c := range map[string]struct {
+		do       func(meta, journal string) error
+		newEpoch bool
+	}{
+		"journal":  {func(_, journal string) error { return client.Del(t.Context(), journal).Err() }, false},
+		"metadata": {func(meta, _ string) error { return client.Del(t.Context(), meta).Err() }, true},
+		"both":     {func(meta, journal string) error { return client.Del(t.Context(), meta, journal).Err() }, true},
+		"last number": {func(meta, _ string) error {
+			return client.HSet(t.Context(), meta, "last", "0", "epoch", "short").Err()
+		}, true},
+		"entry": {func(_, journal string) error {
+			last, err := client.XRevRangeN(t.Context(), journal, "+", "-", 1).Result()
+			if err != nil {
+				return err
+			}
+			return client.XDel(t.Context(), journal, last[0].ID).Err()
+		}, false},
+	} {
+		for _, before := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, tailed before a write: %t", name, before), func(t *testing.T) {
+				opts := redisstore.Options{Prefix: uniqueName()}
+				r := newReader(t, journalOn(t, client, opts))
+				r.set("a")
+				r.goesOn("a")
+				require.NoError(t, c.do(opts.Prefix+":{0}", opts.Prefix+":{0}!journal"))
+				if !before {
+					r.set("b")
+				}
+				assert.Equal(t, c.newEpoch, r.resets())
+				r.set("c")
+				r.goesOn("c")
+			})
+		}
+	}
+}
+
+// TestRedisJournal_ClockSetBack: numbers in the journal rise all the same.
+func TestRedisJournal_ClockSetBack(t *testing.T) {
+	client := newRedis(t, sharedRedis(t).Addr)
+	opts := redisstore.Options{Prefix: uniqueName()}
+	r := newReader(t, journalOn(t, client, opts))
+	now, err := client.Time(t.Context()).Result()
+	require.NoError(t, err)
+	ahead := now.Add(time.Hour).UnixMicro()
+	require.NoError(t, client.HSet(t.Context(), opts.Prefix+":{0}", "last", ahead).Err())
+	r.set("a", "b")
+	r.goesOn("a", "b")
+	assert.EqualValues(t, ahead+2, r.at.Revision.Number)
+}
+
+func TestRedisJournal_None(t *testing.T) {
+	client := newRedis(t, sharedRedis(t).Addr)
+	opts := redisstore.Options{Prefix: uniqueName(), JournalLength: -1}
+	store := journalOn(t, client, opts)
+	require.NoError(t, putRecord(t.Context(), store, "a", value(1, "v")))
+	n, err := client.Exists(t.Context(), opts.Prefix+":{0}!journal").Result()
+	require.NoError(t, err)
+	assert.Zero(t, n)
+	assert.Zero(t, store.Partitions())
+	_, err = store.Tail(t.Context(), 0, shared.Position{}, 1)
+	require.ErrorIs(t, err, shared.ErrNoJournal)
+	tier, err := shared.New(store, shared.Options{})
+	require.NoError(t, err)
+	assert.Zero(t, tier.Partitions())
+}
+
+// TestRedisJournal_AWriteCostsOneCommandMore: the journal adds no round trip.
+func TestRedisJournal_AWriteCostsOneCommandMore(t *testing.T) {
+	client := newRedis(t, servers.Redis(t).Addr)
+	store := journalOn(t, client, redisstore.Options{})
+	require.NoError(t, putRecord(t.Context(), store, "a", value(1, "v")))
+	cost := spent(t, client, func() {
+		require.NoError(t, putRecord(t.Context(), store, "a", value(2, "v")))
+	})
+	assert.Equal(t, map[string]int{
+		"evalsha": 1, "time": 1, "getrange": 1, "hmget": 1, "hset": 1, "xadd": 1, "set": 1,
+	}, cost)
+}

@@ -1,0 +1,98 @@
+package shared
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Journaler is implemented by a [Store] that keeps a journal of its writes: the
+// step that writes also enters the key and the revision. Fills and leases are
+// not entered. Whoever reads the journal from a position on knows every key
+// that was written since, or that it cannot know.
+//
+// A store whose keys live on several servers keeps a journal for each partition
+// of them. Revisions rise along a journal, and a key belongs to one partition
+// for good.
+type Journaler interface {
+	// Partitions returns the number of journals; 0 means that this store was
+	// told to keep none.
+	Partitions() int
+
+	// Partition returns the partition of key, from 0 on.
+	Partition(key string) int
+
+	// Tail reads the entries after from, the oldest first, at most limit. It is
+	// one atomic step on the server, which also writes there, so a server that
+	// was deposed as primary and knows it can confirm nothing.
+	//
+	// When the entry at from is not there, because it was trimmed, evicted or
+	// lost, or is another one, or when the epoch of the partition is another,
+	// continuity is lost: Tail.Reset is set, there are no entries, and
+	// Tail.Next is the end of the journal.
+	//
+	// A store begins a new epoch, once for all callers, when it may have lost
+	// writes that it acknowledged: after a restart and after a failover. Epochs
+	// of a partition rise, as far as the store can know of earlier ones.
+	Tail(ctx context.Context, partition int, from Position, limit int) (Tail, error)
+}
+
+// Position is a place in the journal of one partition: that of an entry. The
+// zero Position is nowhere; a Tail from there is a reset.
+type Position struct {
+	Revision Revision
+	Nonce    uint64 // write id of the entry
+}
+
+// Tail answers a read of a journal.
+type Tail struct {
+	Entries []JournalEntry
+	Next    Position // to read on from
+	More    bool     // there may be entries after Next already
+	Reset   bool
+
+	// Now is the server's clock at the read; zero if unknown.
+	Now time.Time
+}
+
+// JournalEntry tells of one write.
+type JournalEntry struct {
+	Key      string
+	Revision Revision
+}
+
+// ErrNoJournal says that the store keeps no journal.
+var ErrNoJournal = errors.New("shared: the store keeps no journal")
+
+// Partitions returns the number of journals that the store keeps, 0 if none.
+func (t *Tier) Partitions() int {
+	if t.journal == nil {
+		return 0
+	}
+	return t.journal.Partitions()
+}
+
+// Partition returns the partition of key, 0 if the store keeps no journal.
+func (t *Tier) Partition(key string) int {
+	if t.journal == nil {
+		return 0
+	}
+	return t.journal.Partition(key)
+}
+
+// Tail reads the journal of a partition; see [Journaler]. The error is
+// [ErrNoJournal], [ErrClosed], or that of the store.
+func (t *Tier) Tail(ctx context.Context, partition int, from Position, limit int) (Tail, error) {
+	if t.closed.Load() {
+		return Tail{}, ErrClosed
+	}
+	if t.journal == nil {
+		return Tail{}, ErrNoJournal
+	}
+	ctx, cancel := context.WithTimeout(ctx, t.opts.Timeout)
+	defer cancel()
+	sent := time.Now()
+	tail, err := t.journal.Tail(ctx, partition, from, limit)
+	t.clock.observe(sent, time.Now(), tail.Now)
+	return tail, err
+}

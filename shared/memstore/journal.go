@@ -1,0 +1,94 @@
+package memstore
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+// journal is the list of the latest writes. It is guarded by the lock of its
+// store.
+type journal struct {
+	limit   int     // entries to keep; negative: none
+	entries []entry // by revision, from first on
+	first   int
+}
+
+type entry struct {
+	key      string
+	revision shared.Revision
+	nonce    uint64
+}
+
+func (j *journal) add(e entry) {
+	if j.limit < 0 {
+		return
+	}
+	e.key = strings.Clone(e.key)
+	j.entries = append(j.entries, e)
+	if j.first = max(j.first, len(j.entries)-max(j.limit, 1)); j.first > len(j.entries)/2 {
+		j.entries = slices.Clone(j.entries[j.first:])
+		j.first = 0
+	}
+}
+
+// after returns the entries after from, and whether from is one itself.
+func (j *journal) after(from shared.Position) ([]entry, bool) {
+	kept := j.entries[j.first:]
+	at, found := slices.BinarySearchFunc(kept, from, func(e entry, p shared.Position) int {
+		return cmp.Compare(e.revision.Number, p.Revision.Number)
+	})
+	if !found || kept[at].position() != from {
+		return nil, false
+	}
+	return kept[at+1:], true
+}
+
+func (e *entry) position() shared.Position {
+	return shared.Position{Revision: e.revision, Nonce: e.nonce}
+}
+
+// Partitions implements [shared.Journaler].
+func (s *Store) Partitions() int {
+	if s.opts.JournalLength < 0 {
+		return 0
+	}
+	return 1
+}
+
+// Partition implements [shared.Journaler].
+func (s *Store) Partition(string) int { return 0 }
+
+// Tail implements [shared.Journaler].
+func (s *Store) Tail(ctx context.Context, _ int, from shared.Position, limit int) (shared.Tail, error) {
+	if err := ctx.Err(); err != nil {
+		return shared.Tail{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return shared.Tail{}, shared.ErrClosed
+	case s.log.limit < 0:
+		return shared.Tail{}, shared.ErrNoJournal
+	}
+	tail := shared.Tail{Next: from, Now: time.Now()}
+	entries, ok := s.log.after(from)
+	if !ok {
+		tail.Reset = true
+		tail.Next = s.log.entries[len(s.log.entries)-1].position()
+		return tail, nil
+	}
+	if limit < len(entries) {
+		entries, tail.More = entries[:max(limit, 1)], true
+	}
+	for _, e := range entries {
+		tail.Entries = append(tail.Entries, shared.JournalEntry{Key: e.key, Revision: e.revision})
+		tail.Next = e.position()
+	}
+	return tail, nil
+}

@@ -1,0 +1,240 @@
+package storetest
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+func journalCases() []testCase {
+	return []testCase{
+		{"journal tells of every write in order", journal, journalOrder},
+		{"journal tells of a batch", journal, journalBatch},
+		{"journal tells odd keys as they are", journal, journalOddKeys},
+		{"journal tells of nothing that was refused", journal, journalRefused},
+		{"journal tells of no leases and fills", journal, journalFills},
+		{"tail from nowhere is a reset", journal, tailFromNowhere},
+		{"tail from an entry that is not there is a reset", journal | revisions, tailFromElsewhere},
+		{"tail goes on where it ended", journal | revisions, tailPages},
+		{"tail at the end is empty", journal, tailAtEnd},
+		{"partition of a key does not change", journal, partitions},
+		{"journal misses no concurrent write", journal, journalConcurrent},
+	}
+}
+
+func (s *scene) journaler() shared.Journaler {
+	j, ok := s.store.(shared.Journaler)
+	s.require(ok && j.Partitions() > 0, "the store keeps no journal")
+	return j
+}
+
+// ends returns the end of each journal.
+func (s *scene) ends() []shared.Position {
+	ends := make([]shared.Position, s.journaler().Partitions())
+	for p := range ends {
+		ends[p] = s.reset(p, shared.Position{})
+	}
+	return ends
+}
+
+func (s *scene) tail(partition int, from shared.Position, limit int) shared.Tail {
+	tail, err := s.journaler().Tail(s.ctx, partition, from, limit)
+	s.noError(err, "tail")
+	return tail
+}
+
+// reset reads from a position that is not there, and returns the end.
+func (s *scene) reset(partition int, from shared.Position) shared.Position {
+	tail := s.tail(partition, from, 10)
+	s.require(tail.Reset && len(tail.Entries) == 0 && !tail.More,
+		"tail from %+v: reset is %t, with %d entries", from, tail.Reset, len(tail.Entries))
+	s.require(tail.Next.Revision.Epoch != 0, "a journal without an epoch")
+	return tail.Next
+}
+
+// since returns the entries of all partitions after positions, which it moves
+// on.
+func (s *scene) since(at []shared.Position) (entries []shared.JournalEntry) {
+	for p := range at {
+		for more := true; more; {
+			tail := s.tail(p, at[p], 3)
+			s.require(!tail.Reset, "tail from an entry that is there: reset")
+			s.require(len(tail.Entries) <= 3, "tail of 3: %d entries", len(tail.Entries))
+			s.require(tail.Next != at[p] || len(tail.Entries) == 0 && !tail.More, "tail does not get on")
+			entries = append(entries, tail.Entries...)
+			at[p], more = tail.Next, tail.More
+		}
+	}
+	return entries
+}
+
+// tells requires that entries are these writes, in this order if they are of
+// one key.
+func (s *scene) tells(entries []shared.JournalEntry, want ...shared.JournalEntry) {
+	if s.harness.NoRevisions {
+		entries = slices.Clone(entries)
+		for i := range entries {
+			entries[i].Revision = shared.Revision{}
+		}
+		for i := range want {
+			want[i].Revision = shared.Revision{}
+		}
+	}
+	if len(want) > 1 && want[0].Key != want[len(want)-1].Key {
+		sort := func(a, b shared.JournalEntry) int {
+			if a.Key < b.Key {
+				return -1
+			}
+			return 1
+		}
+		slices.SortFunc(entries, sort)
+		slices.SortFunc(want, sort)
+	}
+	s.require(slices.Equal(entries, want), "the journal tells of %.200q, not of %.200q", fmt.Sprint(entries), fmt.Sprint(want))
+}
+
+func journalOrder(s *scene) {
+	at := s.ends()
+	var want []shared.JournalEntry
+	for _, r := range []shared.Record{value("a"), tombstone(), value("b"), watermark()} {
+		receipt := s.put(write("key", r))
+		want = append(want, shared.JournalEntry{Key: "key", Revision: receipt.Revision})
+	}
+	s.tells(s.since(at), want...)
+}
+
+func journalBatch(s *scene) {
+	at := s.ends()
+	var writes []shared.Write
+	for i := range 20 {
+		writes = append(writes, write(fmt.Sprint("key-", i), value("value")))
+	}
+	var want []shared.JournalEntry
+	for i, r := range s.store.Write(s.ctx, writes) {
+		s.noError(r.Err, "write")
+		want = append(want, shared.JournalEntry{Key: writes[i].Key, Revision: r.Revision})
+	}
+	s.tells(s.since(at), want...)
+}
+
+func journalOddKeys(s *scene) {
+	for key := range oddKeys {
+		at := s.ends()
+		r := s.set(key, "value")
+		s.tells(s.since(at), shared.JournalEntry{Key: key, Revision: r.Revision})
+	}
+}
+
+func journalRefused(s *scene) {
+	at := s.ends()
+	w := write("key", value("value"))
+	w.NotAfter = s.now().Add(-patience)
+	s.fails(s.try(w).Err, shared.ErrTooLate, "late write")
+	s.fails(s.store.Fill(s.ctx, filling("key", value("value"), 7)).Err, shared.ErrLeaseLost, "fill without a lease")
+	s.tells(s.since(at))
+}
+
+func journalFills(s *scene) {
+	at := s.ends()
+	token := s.acquire("key")
+	s.fill(filling("key", value("loaded"), token))
+	s.tells(s.since(at))
+}
+
+func tailFromNowhere(s *scene) {
+	for p := range s.journaler().Partitions() {
+		end := s.reset(p, shared.Position{})
+		s.require(s.reset(p, shared.Position{}) == end, "the end of a journal moved by being read")
+	}
+}
+
+func tailFromElsewhere(s *scene) {
+	p := s.journaler().Partition("key")
+	s.set("key", "value")
+	end := s.reset(p, shared.Position{})
+	s.set("key", "another")
+	for _, change := range []func(*shared.Position){
+		func(at *shared.Position) { at.Nonce++ },
+		func(at *shared.Position) { at.Revision.Number-- },
+		func(at *shared.Position) { at.Revision.Number += 1 << 40 },
+		func(at *shared.Position) { at.Revision.Epoch++ },
+		func(at *shared.Position) { at.Revision.Epoch = 0 },
+	} {
+		from := end
+		change(&from)
+		last := s.reset(p, from)
+		s.require(last.Revision == s.record("key").Revision, "a reset does not lead to the end")
+	}
+}
+
+func tailPages(s *scene) {
+	p := s.journaler().Partition("key")
+	at := s.reset(p, shared.Position{})
+	var revisions []shared.Revision
+	for range 5 {
+		revisions = append(revisions, s.set("key", "value").Revision)
+	}
+	for _, n := range []int{2, 2, 1} {
+		tail := s.tail(p, at, 2)
+		s.require(len(tail.Entries) == n, "%d entries, not %d", len(tail.Entries), n)
+		s.require(tail.More || n == 1, "no more entries, though there are")
+		s.require(tail.Entries[0].Revision == revisions[0], "not the next entry")
+		s.require(tail.Next.Revision == tail.Entries[n-1].Revision, "the next position is not that of the last entry")
+		at, revisions = tail.Next, revisions[n:]
+	}
+}
+
+func tailAtEnd(s *scene) {
+	p := s.journaler().Partition("key")
+	s.set("key", "value")
+	end := s.reset(p, shared.Position{})
+	for range 3 {
+		tail := s.tail(p, end, 2)
+		s.require(!tail.Reset && !tail.More && len(tail.Entries) == 0 && tail.Next == end, "at the end: %+v", tail)
+		s.require(!tail.Now.IsZero(), "a tail without the server's time")
+	}
+}
+
+func partitions(s *scene) {
+	n := s.journaler().Partitions()
+	for i := range 100 {
+		key := fmt.Sprint("key-", i)
+		p := s.journaler().Partition(key)
+		s.require(p >= 0 && p < n, "partition %d of %d", p, n)
+		s.require(s.journaler().Partition(key) == p, "%q moved to another partition", key)
+	}
+}
+
+// journalConcurrent reads a journal while it is written: of every write that
+// was acknowledged before a read began, the read tells.
+func journalConcurrent(s *scene) {
+	const writers, writes = 4, 40
+	at, seen := s.ends(), map[string]int{}
+	s.together(writers+1, func(i int) error {
+		if i == writers {
+			for range writes {
+				for _, e := range s.since(at) {
+					seen[e.Key]++
+				}
+			}
+			return nil
+		}
+		for j := range writes {
+			key := fmt.Sprintf("key-%d-%d", i, j)
+			if err := s.store.Write(s.ctx, []shared.Write{write(key, value("value"))})[0].Err; err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for _, e := range s.since(at) {
+		seen[e.Key]++
+	}
+	for i := range writers {
+		for j := range writes {
+			key := fmt.Sprintf("key-%d-%d", i, j)
+			s.require(seen[key] == 1, "the journal tells %d times of %q", seen[key], key)
+		}
+	}
+}
