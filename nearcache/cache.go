@@ -46,7 +46,8 @@ func New[V any](node *Node, name string, opts Options[V]) (*Cache[V], error) {
 	if err := opts.validate(); err != nil {
 		return nil, err
 	}
-	c := &Cache[V]{node: node, name: name, opts: opts, space: node.near.Space()}
+	c := &Cache[V]{node: node, name: name, opts: opts}
+	c.space = node.near.Space(node.partition(c.clockKey()))
 	c.flights.init()
 	if err := node.join(name, c); err != nil {
 		return nil, err
@@ -98,20 +99,21 @@ func (c *Cache[V]) check(keys ...string) error {
 
 // newEntry makes the near entry of a value. size is the length of the encoded
 // value.
-func (c *Cache[V]) newEntry(key string, v V, size int, stamp uint64, rev shared.Revision) *entry[V] {
+func (c *Cache[V]) newEntry(key string, v V, size int, stamp near.Stamp, rev shared.Revision) *entry[V] {
 	cost := int64(size)
 	if c.opts.Cost != nil {
 		cost = max(0, c.opts.Cost(v))
 	}
 	e := &entry[V]{value: v}
 	e.Self, e.Stamp, e.Revision = e, stamp, rev
+	e.Partition = c.node.partition(c.storeKey(key))
 	e.Cost = cost + int64(len(key)) + near.Overhead
 	return e
 }
 
 // nearLife shortens the near lifetime where this node may be missing news.
 func (c *Cache[V]) nearLife(life time.Duration) time.Duration {
-	if c.node.cut.Load() {
+	if c.node.repairs == nil && c.node.cut.Load() {
 		return min(life, c.node.opts.MaxStaleness)
 	}
 	return life
@@ -132,6 +134,22 @@ func (c *Cache[V]) apply(m *bus.Message, inv *bus.Invalidation) {
 	}
 	news := near.News{Revision: shared.Revision{Epoch: inv.Epoch, Number: inv.Revision}, Own: m.Own}
 	c.space.Apply(inv.Key, c.space.Hash(inv.Key), news)
+}
+
+// repair applies what the journal tells of a key.
+func (c *Cache[V]) repair(key string, rev shared.Revision) bool {
+	return c.space.Apply(key, c.space.Hash(key), near.News{Revision: rev})
+}
+
+// advance applies what the journal tells of the clock.
+func (c *Cache[V]) advance(clock uint64) bool {
+	known, _, forgot := c.clock.get()
+	if known >= clock {
+		return false
+	}
+	c.clock.learn(clock, c.node.near.Now(), forgot)
+	c.space.Clear()
+	return true
 }
 
 // repeatLater makes news that came as plain text true in the shared tier as

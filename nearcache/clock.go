@@ -14,6 +14,7 @@ import (
 type cacheClock struct {
 	mu     sync.Mutex // protects the fields below
 	value  uint64     // highest heard
+	read   int64      // when the latest read of it began, on the clock of the near tier; 0 before the first
 	known  bool       // value was read since the last gap
 	forgot uint64     // number of gaps
 }
@@ -26,13 +27,23 @@ func (k *cacheClock) get() (value uint64, known bool, forgot uint64) {
 	return k.value, k.known, k.forgot
 }
 
-// learn takes in the clock read from the shared tier, by a read that began
-// when it had been forgotten this often.
-func (k *cacheClock) learn(value, forgot uint64) {
+// learn takes in the clock read from the shared tier, by a read that began at
+// this time, when it had been forgotten this often. It reports whether the
+// clock had been read before and was lower.
+func (k *cacheClock) learn(value uint64, at int64, forgot uint64) (rose bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	rose = k.read > 0 && value > k.value
 	k.value = max(k.value, value)
+	k.read = max(k.read, at)
 	k.known = k.known || forgot == k.forgot
+	return rose
+}
+
+func (k *cacheClock) readAt() int64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.read
 }
 
 // forget makes the next read read the clock: there was a Clear, or a gap in
@@ -48,7 +59,9 @@ func (c *Cache[V]) forgetClock() { c.clock.forget() }
 
 // clockKey is where the clock is kept. Names of caches have no exclamation
 // mark in them, and keys have a colon after the name.
-func (c *Cache[V]) clockKey() string { return c.name + "!clock" }
+func (c *Cache[V]) clockKey() string { return c.name + clockSuffix }
+
+const clockSuffix = "!clock"
 
 // knownClock returns the clock, reading it first if need be. A write must know
 // it: a record with too low a clock is dead on arrival.
@@ -64,10 +77,17 @@ func (c *Cache[V]) knownClock(ctx context.Context) (uint64, error) {
 	return value, nil
 }
 
+// clockRead returns since when this node would have heard of a Clear, on the
+// clock of the near tier. What a record is worth was decided then.
+func (c *Cache[V]) clockRead() int64 {
+	return max(c.clock.readAt(), c.node.near.HorizonOf(c.node.partition(c.clockKey())))
+}
+
 // readRecords reads the records of keys, and the clock in the same round trip
-// if it is not known.
+// if it is not known, or if this node may not have heard of a Clear.
 func (c *Cache[V]) readRecords(ctx context.Context, keys []string) ([]shared.Found, error) {
 	_, known, forgot := c.clock.get()
+	known = known && c.node.near.Trusted()
 	names := make([]string, len(keys), len(keys)+1)
 	for i, key := range keys {
 		names[i] = c.storeKey(key)
@@ -78,12 +98,13 @@ func (c *Cache[V]) readRecords(ctx context.Context, keys []string) ([]shared.Fou
 	if len(names) == 0 {
 		return nil, nil
 	}
+	at := c.node.near.Now()
 	found, err := c.node.tier.Read(ctx, names)
 	if err != nil {
 		return nil, err
 	}
 	if !known {
-		c.learnClock(ctx, found[len(keys)], forgot)
+		c.learnClock(ctx, found[len(keys)], at, forgot)
 	}
 	return found[:len(keys)], nil
 }
@@ -91,7 +112,7 @@ func (c *Cache[V]) readRecords(ctx context.Context, keys []string) ([]shared.Fou
 // learnClock takes in what was found under the clock's key. If the shared tier
 // lost the clock or fell behind, it is set to what this node knows, so that
 // nodes do not take each other's records for dead.
-func (c *Cache[V]) learnClock(ctx context.Context, f shared.Found, forgot uint64) {
+func (c *Cache[V]) learnClock(ctx context.Context, f shared.Found, at int64, forgot uint64) {
 	var value uint64
 	if f.Err == nil && f.Kind == shared.KindWatermark {
 		value = f.Revision.Number
@@ -103,7 +124,9 @@ func (c *Cache[V]) learnClock(ctx context.Context, f shared.Found, forgot uint64
 		}
 		value = r.Revision.Number
 	}
-	c.clock.learn(value, forgot)
+	if c.clock.learn(value, at, forgot) {
+		c.space.Clear() // there was a Clear that nobody told of
+	}
 }
 
 // advanceClock raises the clock in the shared tier, to floor at least.

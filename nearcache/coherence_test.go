@@ -25,7 +25,7 @@ func (f *fleet) suite() nearcachetest.Fleet {
 		if err != nil {
 			return nil, err
 		}
-		link := &link{Transport: f.hub.Join(), announces: f.announces, hub: f.hub}
+		link := &link{Transport: f.hub.Join(), announces: f.announces, hub: f.hub, lossy: f.lossy}
 		b, err := bus.New(link, bus.Options{})
 		if err != nil {
 			return nil, err
@@ -55,6 +55,18 @@ func TestCoherence(t *testing.T) {
 		f.store.onAfter(slow)
 		nearcachetest.Run(t, f.suite())
 	})
+	t.Run("journal", func(t *testing.T) {
+		f := newFleet(t)
+		f.journal = true
+		f.nodeOpts.RepairInterval = time.Millisecond
+		nearcachetest.Run(t, f.suite())
+	})
+	t.Run("journal and a bus that loses half of what it is given", func(t *testing.T) {
+		f := newFleet(t)
+		f.journal, f.lossy = true, true
+		f.nodeOpts.RepairInterval = 20 * time.Millisecond
+		nearcachetest.Run(t, f.suite())
+	})
 	t.Run("near tier under pressure", func(t *testing.T) {
 		f := newFleet(t)
 		f.nodeOpts.NearBytes = 64 << 10
@@ -78,13 +90,19 @@ func TestCoherence_MechanismOff(t *testing.T) {
 		"flight forgetting": {JoinAny: true},
 		"leases":            {NoLeases: true},
 		"own-write rule":    {TrustOwnWrites: true},
+		"journal":           {NoJournal: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // they wait most of the time, for what does not come
 			f := newFleet(t)
 			f.store.onAfter(slow)
 			f.off = off
-			err := nearcachetest.Check(t.Context(), f.suite())
+			f.journal, f.lossy = off.NoJournal, off.NoJournal
+			// Interleavings are drawn by chance: one round may miss them.
+			var err error
+			for round := 0; err == nil && round < 10; round++ {
+				err = nearcachetest.Check(t.Context(), f.suite())
+			}
 			require.Error(t, err)
 			t.Logf("without %s the suite reports:\n%v", name, err)
 		})

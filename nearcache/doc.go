@@ -20,6 +20,13 @@
 // Prompt: with a healthy bus, other nodes have dropped the old value one bus
 // hop after the write.
 //
+// Bounded: with a shared tier that keeps a journal ([shared.Journaler]; Redis
+// does), no node answers with a value older than an acknowledged write by more
+// than [NodeOptions.RepairInterval] and the time of one read of the journal,
+// whatever the bus loses. A node that cannot read the journal answers with
+// nothing that it has not confirmed for [NodeOptions.MaxStaleness]. [Node.Health]
+// tells.
+//
 // No stale fill: a load that began before a write leaves its value neither in
 // the shared tier nor on the writer's node, and on other nodes not past the
 // moment they hear of the write.
@@ -28,23 +35,26 @@
 // others wait for it, for one lease time at most.
 //
 // Degrade: with the shared tier down, Fetch goes to the source, once for each
-// key and node at a time. Whatever is lost on the bus while it cannot be heard
-// is answered by a flush when the loss is noticed: a heartbeat that does not
-// come back for [bus.Options.HeartbeatTimeout] counts as a loss.
+// key and node at a time. Without a journal, whatever is lost on the bus while
+// it cannot be heard is answered by a flush when the loss is noticed: a
+// heartbeat that does not come back for [bus.Options.HeartbeatTimeout] counts as
+// a loss.
 //
 // # What it does not promise
 //
-// A message that the bus loses without a trace, while heartbeats still come
-// back, leaves its key stale on the nodes that missed it, until the near TTL.
-// Two nodes that change the source and the cache at the same time may do so in
+// A write that the shared tier acknowledged and then lost itself is lost; nodes
+// notice, and do not serve what it had replaced. Without a journal, a message
+// that the bus loses without a trace, while heartbeats still come back, leaves
+// its key stale on the nodes that missed it, until the near TTL. Two nodes that change the source and the cache at the same time may do so in
 // different orders: Invalidate has no such race, Set has.
 //
 // # Modes
 //
 // With a shared tier and a bus, write through with [Cache.Set], or change the
 // source and call [Cache.Invalidate] (cache-aside); loads are leased and
-// fenced either way. With a nil bus, nothing is announced, and an answer is as
-// old as [Options.NearTTL] at most. With a nil shared tier, each node loads for
+// fenced either way. With a nil bus, nothing is announced: an answer is as old
+// as [Options.NearTTL] at most, and where the shared tier keeps a journal, as
+// RepairInterval. With a nil shared tier, each node loads for
 // itself, Set keeps its value on this node and makes the others drop theirs.
 //
 // # Values are shared

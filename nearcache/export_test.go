@@ -11,6 +11,7 @@ type Faults struct {
 	TrustOwnWrites bool // install own writes whatever came between send and answer
 	PassUnseen     bool // give fenced values away and keep older ones
 	JoinAny        bool // join loads that began before an invalidation
+	NoJournal      bool // do as if the shared tier kept none
 	NoLeases       bool // load and store without a lease
 }
 
@@ -18,6 +19,6 @@ type Faults struct {
 func NewBrokenNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off Faults) (*Node, error) {
 	return newNode(tier, b, opts, faults{
 		ignoreMarks: off.IgnoreMarks, trustOwnWrites: off.TrustOwnWrites, passUnseen: off.PassUnseen,
-		joinAny: off.JoinAny, noLeases: off.NoLeases,
+		joinAny: off.JoinAny, noLeases: off.NoLeases, noJournal: off.NoJournal,
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -27,9 +28,11 @@ type fleet struct {
 	hub   *membus.Hub
 
 	announces bool // the store publishes what it writes, in one step
+	journal   bool // the store shows its journal
 	off       nearcache.Faults
 	tierOpts  shared.Options
 	nodeOpts  nearcache.NodeOptions
+	lossy     bool // nodes hear every other message
 }
 
 func newFleet(t *testing.T) *fleet {
@@ -62,7 +65,9 @@ func (f *fleet) join(opts ...nearcache.Options[string]) *member {
 	})
 	m.Cache, err = nearcache.New(m.node, "users", append(opts, nearcache.Options[string]{})[0])
 	require.NoError(f.t, err)
-	f.eventually(func() bool { return !m.node.Stats().BusCut })
+	f.eventually(func() bool {
+		return !m.node.Stats().BusCut && (!f.journal || f.off.NoJournal || m.node.Stats().Repairs > 0)
+	})
 	return m
 }
 
@@ -131,7 +136,7 @@ type gate struct {
 	// abandoned makes the real store carry out what the caller gave up.
 	abandoned atomic.Bool
 
-	reads, writes, fills, acquires atomic.Int64
+	reads, writes, fills, acquires, tails atomic.Int64
 }
 
 func (g *gate) hook(ctx context.Context, op, key string, isAfter bool) error {
@@ -228,10 +233,37 @@ func (g *gate) Acquire(ctx context.Context, l shared.Lease) (shared.Grant, error
 
 // forNode returns the store as one node sees it.
 func (g *gate) forNode(f *fleet) shared.Store {
-	if f.announces {
+	switch {
+	case f.announces && f.journal:
+		return struct {
+			announcingGate
+			journalGate
+		}{announcingGate{g, f.hub}, journalGate{g}}
+	case f.announces:
 		return announcingGate{g, f.hub}
+	case f.journal:
+		return struct {
+			*gate
+			journalGate
+		}{g, journalGate{g}}
 	}
 	return g
+}
+
+// journalGate is the journal of a gate. The kind of its calls is tail.
+type journalGate struct{ g *gate }
+
+func (j journalGate) Partitions() int { return 1 }
+
+func (j journalGate) Partition(string) int { return 0 }
+
+func (j journalGate) Tail(ctx context.Context, partition int, from shared.Position, limit int) (shared.Tail, error) {
+	j.g.tails.Add(1)
+	if err := j.g.hook(ctx, "tail", "", false); err != nil {
+		return shared.Tail{}, err
+	}
+	tail, err := j.g.Store.(shared.Journaler).Tail(ctx, partition, from, limit)
+	return tail, errors.Join(err, j.g.hook(ctx, "tail", "", true))
 }
 
 type announcingGate struct {
@@ -247,8 +279,9 @@ type link struct {
 	hub       *membus.Hub
 	announces bool
 
-	deaf atomic.Bool // delivers nothing
-	mute atomic.Bool // fails to publish
+	deaf  atomic.Bool // delivers nothing
+	lossy bool        // delivers every other message, at random
+	mute  atomic.Bool // fails to publish
 }
 
 func (l *link) Endpoint() any {
@@ -270,7 +303,8 @@ func (l *link) Publish(ctx context.Context, payload []byte) error {
 func (l *link) Receive(ctx context.Context, sink bus.Sink) error {
 	deliver := sink.Deliver
 	sink.Deliver = func(payload []byte) {
-		if !l.deaf.Load() {
+		heartbeat := len(payload) > 2 && payload[2] == 2
+		if lost := l.deaf.Load() || l.lossy && !heartbeat && rand.IntN(2) == 0; !lost {
 			deliver(payload)
 		}
 	}

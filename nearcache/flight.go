@@ -3,6 +3,8 @@ package nearcache
 import (
 	"context"
 	"sync"
+
+	"github.com/nearbus/nearbus/nearcache/internal/near"
 )
 
 // flight is one read of the shared tier, and the load after it, for all callers
@@ -10,7 +12,7 @@ import (
 type flight[V any] struct {
 	key   string
 	hash  uint64
-	stamp uint64 // taken before its first byte was requested
+	stamp near.Stamp // taken before its first byte was requested
 
 	// load is nil for a flight that only reads. A caller with a loader may
 	// add it while the read is under way. Guarded by the shard's lock until

@@ -30,10 +30,11 @@ type Node struct {
 	// flushed, so whatever is stamped after the flush sees it.
 	cut atomic.Bool
 
-	ctx    context.Context // ends with Close; for loads and background writes
-	cancel context.CancelFunc
-	chores chan chore // to the worker
-	done   sync.WaitGroup
+	ctx     context.Context // ends with Close; for loads and background writes
+	cancel  context.CancelFunc
+	chores  chan chore // to the worker
+	repairs *repairer  // nil if the shared tier keeps no journal
+	done    sync.WaitGroup
 
 	mu     sync.Mutex // protects closed, and writes to caches
 	closed bool
@@ -47,12 +48,14 @@ type Node struct {
 type member interface {
 	apply(m *bus.Message, inv *bus.Invalidation)
 	forgetClock()
+	repair(key string, rev shared.Revision) bool
+	advance(clock uint64) bool
 	repeat(ctx context.Context, c chore) error
 }
 
 // faults switch mechanisms off, so that tests can show what they are for.
 type faults struct {
-	ignoreMarks, trustOwnWrites, passUnseen, joinAny, noLeases bool
+	ignoreMarks, trustOwnWrites, passUnseen, joinAny, noLeases, noJournal bool
 }
 
 // NewNode returns a node over tier and b, which stay the caller's to close,
@@ -74,24 +77,34 @@ func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off faults) (*Node
 		return nil, err
 	}
 	opts = opts.withDefaults()
-	memory, err := near.New(near.Config{
-		Bytes: opts.NearBytes, IgnoreMarks: off.ignoreMarks, TrustOwnWrites: off.trustOwnWrites, PassUnseen: off.passUnseen,
-	})
-	if err != nil {
+	n := &Node{tier: tier, bus: b, opts: opts, chores: make(chan chore, 1024), faults: off}
+	conf := near.Config{
+		Bytes: opts.NearBytes, MaxStaleness: opts.MaxStaleness, ServeStale: opts.ServeStale,
+		IgnoreMarks: off.ignoreMarks, TrustOwnWrites: off.trustOwnWrites, PassUnseen: off.passUnseen,
+	}
+	if tier != nil && tier.Partitions() > 0 && !off.noJournal {
+		conf.Partitions = tier.Partitions()
+		n.repairs = newRepairer(n)
+		conf.Jumped = n.repairs.soon
+	}
+	var err error
+	if n.near, err = near.New(conf); err != nil {
 		return nil, err
 	}
-	n := &Node{tier: tier, bus: b, opts: opts, near: memory, chores: make(chan chore, 1024), faults: off}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.caches.Store(&map[string]member{})
 	if b != nil {
 		n.announces = tier != nil && tier.Endpoint() != nil && tier.Endpoint() == b.Endpoint()
 		n.cut.Store(true)
 		if err := b.Subscribe(bus.Handler{Apply: n.apply, Gap: n.gap, Ready: n.ready}); err != nil {
-			memory.Close()
+			n.near.Close()
 			return nil, fmt.Errorf("nearcache: NewNode: %w", err)
 		}
 	}
 	n.done.Go(n.work) // ends with ctx; Close waits
+	if n.repairs != nil {
+		n.done.Go(func() { n.repairs.run(n.ctx) }) // likewise
+	}
 	return n, nil
 }
 
@@ -151,18 +164,27 @@ func (n *Node) apply(m bus.Message) {
 	}
 }
 
-// gap makes everything near suspect: messages may have been missed.
+// gap makes everything near suspect: messages may have been missed. The journal
+// has them; without one nothing near may stay.
 func (n *Node) gap(reason error) {
 	n.opts.Logger.Warn("nearcache: lost the bus", "reason", reason)
 	n.gaps.Add(1)
 	n.cut.Store(true)
-	n.flush()
+	n.catchUp()
 }
 
-// ready ends a gap. What came near during the gap is dropped: its invalidation
-// may have been missed.
+// ready ends a gap. What came near during the gap is suspect as well: its
+// invalidation may have been missed.
 func (n *Node) ready() {
 	n.cut.Store(false)
+	n.catchUp()
+}
+
+func (n *Node) catchUp() {
+	if n.repairs != nil {
+		n.repairs.soon()
+		return
+	}
 	n.flush()
 }
 

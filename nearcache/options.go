@@ -16,10 +16,23 @@ type NodeOptions struct {
 	// not kept near.
 	NearBytes int64
 
+	// RepairInterval is how often the journal of the shared tier is read, for
+	// what the bus did not bring. With a shared tier that answers, no value is
+	// served that is older than an acknowledged write by more than this and the
+	// time of one read. Zero means 1 s. Shared tiers without a journal do not
+	// use it.
+	RepairInterval time.Duration
+
 	// MaxStaleness is how long a value may be served from the near tier while
-	// this node cannot hear the bus, or when it was loaded while the shared
-	// tier was down. Zero means 5 s.
+	// this node cannot hear of writes: the journal cannot be read, or, without
+	// one, the bus cannot be heard. A value that was loaded while the shared
+	// tier was down is kept no longer. Zero means 5 s. It must be longer than
+	// RepairInterval.
 	MaxStaleness time.Duration
+
+	// ServeStale serves values for their near TTL although the journal cannot
+	// be read, and counts that, instead of keeping to MaxStaleness.
+	ServeStale bool
 
 	// Logger receives what no caller is there to be told: a lost bus, a failed
 	// background write. Nil means nothing is logged.
@@ -28,7 +41,8 @@ type NodeOptions struct {
 
 func (o NodeOptions) withDefaults() NodeOptions {
 	setDefault(&o.NearBytes, 64<<20)
-	setDefault(&o.MaxStaleness, 5*time.Second)
+	setDefault(&o.RepairInterval, time.Second)
+	setDefault(&o.MaxStaleness, max(5*time.Second, 5*o.RepairInterval))
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -41,6 +55,12 @@ func (o NodeOptions) validate() error {
 	}
 	if o.MaxStaleness < 0 {
 		return fmt.Errorf("nearcache: NodeOptions.MaxStaleness is negative: %v", o.MaxStaleness)
+	}
+	if o.RepairInterval < 0 {
+		return fmt.Errorf("nearcache: NodeOptions.RepairInterval is negative: %v", o.RepairInterval)
+	}
+	if o.MaxStaleness > 0 && o.MaxStaleness <= o.RepairInterval {
+		return fmt.Errorf("nearcache: NodeOptions.MaxStaleness %v is not longer than RepairInterval %v", o.MaxStaleness, o.RepairInterval)
 	}
 	return nil
 }

@@ -175,6 +175,9 @@ func (c *Cache[V]) load(ctx context.Context, f *flight[V], load loader[V], l loo
 // use takes the record found as the result of f and installs it, if it is a
 // live value that this cache can read.
 func (c *Cache[V]) use(f *flight[V], found *shared.Found) bool {
+	if found.Err == nil && c.node.superseded(c.storeKey(f.key), found.Revision) {
+		return false
+	}
 	v, err := c.decode(found)
 	if err != nil {
 		return false
@@ -185,7 +188,7 @@ func (c *Cache[V]) use(f *flight[V], found *shared.Found) bool {
 		life = min(life, found.Left)
 	}
 	f.value = v
-	e := c.newEntry(f.key, v, len(found.Value), f.stamp, found.Revision)
+	e := c.newEntry(f.key, v, len(found.Value), f.stamp.Limit(c.clockRead()), found.Revision)
 	c.space.Install(f.key, f.hash, &e.Entry, c.nearLife(life))
 	return true
 }

@@ -1,6 +1,9 @@
 package nearcache
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // Stats counts what a cache did. Counters only rise. They are read one by one,
 // so they need not add up while the cache is in use.
@@ -82,6 +85,11 @@ type NodeStats struct {
 	FailedChores  uint64 // plain-text messages that could not be carried out in the shared tier
 	BusCut        bool   // the bus cannot be heard right now
 
+	Repairs        uint64 // rounds of reading the journal
+	RepairFailures uint64 // of these, those in which a journal could not be read
+	Repaired       uint64 // entries dropped because of the journal: the bus had not told of them
+	Resets         uint64 // times the journal could not be read on, and the near tier was flushed
+
 	NearEntries, NearBytes int64
 	NearEvicted            uint64 // entries given up for others
 	NearExpired            uint64 // entries swept out past their lifetime or after a flush
@@ -89,17 +97,29 @@ type NodeStats struct {
 	NearTooLarge           uint64 // values not kept, because they are too large for the near tier
 	NearInvalidated        uint64 // entries dropped by an invalidation
 	NearSkipped            uint64 // invalidations that found the new value here already
+	NearStale              uint64 // hits that were too long unconfirmed; they were served with ServeStale only
+
+	// ClockLag is the longest time in which the clock of the near tier stood
+	// still, because this process was not running. Reads may have trusted
+	// values for as long too long.
+	ClockLag time.Duration
 }
 
 // Stats returns the counters of the node.
 func (n *Node) Stats() NodeStats {
 	m := n.near.Stats()
-	return NodeStats{
+	s := NodeStats{
 		Applied: n.applied.Load(), UnknownCaches: n.unknown.Load(), Gaps: n.gaps.Load(),
 		Flushes: n.flushes.Load(), FailedChores: n.failedChores.Load(), BusCut: n.cut.Load(),
 		NearEntries: m.Entries, NearBytes: m.Bytes, NearEvicted: m.Evicted, NearExpired: m.Expired,
 		NearFenced: m.Fenced, NearTooLarge: m.TooLarge, NearInvalidated: m.Invalidated, NearSkipped: m.Skipped,
+		NearStale: m.Stale, ClockLag: m.ClockLag,
 	}
+	if r := n.repairs; r != nil {
+		s.Repairs, s.RepairFailures = r.rounds.Load(), r.failures.Load()
+		s.Repaired, s.Resets = r.repaired.Load(), r.resets.Load()
+	}
+	return s
 }
 
 type nodeCounters struct {

@@ -48,7 +48,7 @@ func (c *Cache[V]) SetEntry(ctx context.Context, key string, e Entry[V]) error {
 	hash := c.space.Hash(key)
 	w := c.space.Begin(key, hash)
 	finish := func(rev shared.Revision) {
-		entry := c.newEntry(key, e.Value, len(data), 0, rev)
+		entry := c.newEntry(key, e.Value, len(data), near.Stamp{}, rev)
 		w.Finish(&entry.Entry, c.nearLife(nearTTL))
 	}
 	inv := bus.Invalidation{Op: bus.OpSet, Cache: c.name, Key: key}
@@ -176,11 +176,12 @@ func (c *Cache[V]) Clear(ctx context.Context) error {
 		return c.broadcast(ctx, []bus.Invalidation{inv})
 	}
 	known, _, forgot := c.clock.get()
+	at := c.node.near.Now()
 	r := c.advanceClock(ctx, known+1)
 	if r.Err != nil {
 		return c.abandon(ctx, []bus.Invalidation{inv}, r.Err)
 	}
-	c.clock.learn(r.Revision.Number, forgot)
+	c.clock.learn(r.Revision.Number, at, forgot) // the space is cleared in any case
 	inv.Revision = r.Revision.Number
 	return c.broadcast(ctx, []bus.Invalidation{inv})
 }

@@ -120,10 +120,12 @@ func (s *service) stats(w http.ResponseWriter, _ *http.Request) {
 	}, nil)
 }
 
-// healthz is for a load balancer: a process that does not hear the bus still
-// answers, from memory that it keeps for a short time.
+// healthz is for a load balancer: a process that does not hear the bus, or
+// cannot read the journal, still answers, from memory that it keeps for a short
+// time.
 func (s *service) healthz(w http.ResponseWriter, _ *http.Request) {
-	answer(w, map[string]bool{"hearsBus": !s.node.Stats().BusCut}, nil)
+	h := s.node.Health()
+	answer(w, map[string]bool{"hearsBus": !h.BusCut, "trusted": h.Trusted}, nil)
 }
 
 var errBadRequest = errors.New("bad request")

@@ -40,6 +40,7 @@ func newService(t *testing.T) (*service, *memstore.Store) {
 	node, err := nearcache.NewNode(tier, nil, nearcache.NodeOptions{})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = node.Close() })
+	require.Eventually(t, func() bool { return node.Stats().Repairs > 0 }, 10*time.Second, time.Millisecond)
 	users, err := nearcache.New[user](node, "users", nearcache.Options[user]{})
 	require.NoError(t, err)
 	return &service{db: db, node: node, users: users}, store

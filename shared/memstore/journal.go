@@ -92,3 +92,26 @@ func (s *Store) Tail(ctx context.Context, _ int, from shared.Position, limit int
 	}
 	return tail, nil
 }
+
+// TrimJournal forgets all entries of the journal. It is for tests of readers
+// that were away for too long.
+func (s *Store) TrimJournal() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.restartLocked()
+}
+
+// BeginEpoch begins a new epoch, as a server does that may have lost writes. It
+// is for tests.
+func (s *Store) BeginEpoch() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.epoch++
+	s.restartLocked()
+}
+
+// restartLocked begins a new journal. It is never empty, so that it has an end.
+func (s *Store) restartLocked() {
+	s.log.entries, s.log.first = nil, 0
+	s.log.add(entry{revision: s.nextLocked(0, time.Now())})
+}

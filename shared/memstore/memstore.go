@@ -33,10 +33,10 @@ type Options struct {
 
 // Store is a [shared.Store] in memory.
 type Store struct {
-	opts  Options
-	epoch uint64
+	opts Options
 
 	mu     sync.Mutex // protects the fields below
+	epoch  uint64
 	items  map[string]item
 	last   uint64 // highest revision number given
 	log    journal
@@ -57,12 +57,14 @@ var (
 
 // New returns an empty Store. There is nothing to stop.
 func New(opts Options) *Store {
-	s := &Store{opts: opts, epoch: 1 + rand.Uint64N(1<<62), items: make(map[string]item)}
+	// Epochs rise with time, and no two stores have the same.
+	epoch := uint64(time.Now().UnixMilli())<<22 | rand.Uint64N(1<<22)
+	s := &Store{opts: opts, epoch: epoch, items: make(map[string]item)}
 	s.log.limit = opts.JournalLength
 	if s.log.limit == 0 {
 		s.log.limit = 1 << 16
 	}
-	s.log.add(entry{revision: s.nextLocked(0, time.Now())}) // so that there is always a last one
+	s.restartLocked()
 	return s
 }
 

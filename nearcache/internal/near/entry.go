@@ -14,11 +14,14 @@ type Entry struct {
 	Self any
 
 	// Stamp is the stamp of the read, load or write that produced the value.
-	Stamp uint64
+	Stamp Stamp
 
 	// Revision is that of the record the value was read from or written to,
 	// zero if it has none.
 	Revision shared.Revision
+
+	// Partition is that of the key in the shared tier.
+	Partition int
 
 	// Cost is what the entry counts against the bound, in bytes.
 	Cost int64
@@ -34,14 +37,15 @@ type Entry struct {
 
 // live reports whether the entry may be served at this time.
 func (e *Entry) live(now int64) bool {
-	return e.expires > now && e.Stamp >= e.space.mark.Load()
+	return e.expires > now && e.Stamp.count >= e.space.mark.Load()
 }
 
 // Find returns the live entry of the key with this hash, or nil.
 func (s *Space) Find(key string, hash uint64) *Entry {
 	for e := s.tier.head(hash).Load(); e != nil; e = e.next.Load() {
 		if e.hash == hash && e.space == s && e.key == key {
-			if e.live(s.tier.now.Load()) {
+			now := s.tier.now.Load()
+			if e.live(now) && (now <= s.tier.trust.all.Load() || s.tier.serves(e, now)) {
 				return e
 			}
 			return nil
@@ -68,14 +72,14 @@ func (t *Tier) Touch(hash uint64, e *Entry) {
 // Valid reports whether a result that carries stamp may be given to a reader
 // of the key with this hash who begins now: nothing it depends on was
 // invalidated since the stamp was taken.
-func (s *Space) Valid(hash, stamp uint64) bool {
-	if stamp < s.mark.Load() {
+func (s *Space) Valid(hash uint64, stamp Stamp) bool {
+	if stamp.count < s.mark.Load() {
 		return false
 	}
 	st := s.tier.stripeOf(hash)
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	return stamp >= st.markLocked(hash)
+	return stamp.count >= st.markLocked(hash)
 }
 
 // Install puts e in its place for life, unless an invalidation came after its
@@ -103,7 +107,7 @@ func (s *Space) Install(key string, hash uint64, e *Entry, life time.Duration) b
 }
 
 func (s *Space) fencedLocked(st *stripe, hash uint64, e *Entry) bool {
-	if s.tier.conf.IgnoreMarks || e.Stamp >= st.markLocked(hash) && e.Stamp >= s.mark.Load() {
+	if s.tier.conf.IgnoreMarks || e.Stamp.count >= st.markLocked(hash) && e.Stamp.count >= s.mark.Load() {
 		return false
 	}
 	s.tier.fenced.Add(1)

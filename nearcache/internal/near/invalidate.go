@@ -19,8 +19,8 @@ type News struct {
 //
 // The echo of an own write that has not been answered yet is left to that
 // write: it may arrive before the answer, and the answer decides. Origin alone
-// never justifies a skip.
-func (s *Space) Apply(key string, hash uint64, news News) {
+// never justifies a skip. Apply reports whether an entry was taken out.
+func (s *Space) Apply(key string, hash uint64, news News) (dropped bool) {
 	t, st := s.tier, s.tier.stripeOf(hash)
 	st.mu.Lock()
 	e := t.lookupLocked(hash, s, key)
@@ -28,7 +28,7 @@ func (s *Space) Apply(key string, hash uint64, news News) {
 	if news.Own && (covered || st.noteLocked(s, key, news.Revision)) {
 		t.skipped.Add(1)
 		st.mu.Unlock()
-		return
+		return false
 	}
 	st.raiseLocked(hash, t.count.Add(1), shared.Revision{}) // anybody can send a number
 	if covered {
@@ -38,9 +38,11 @@ func (s *Space) Apply(key string, hash uint64, news News) {
 		t.invalidated.Add(1)
 	}
 	st.mu.Unlock()
-	if e != nil && !covered {
+	dropped = e != nil && !covered
+	if dropped {
 		t.policy.drop(hash)
 	}
+	return dropped
 }
 
 // noteLocked notes in the unanswered own writes of the key that r was heard of
@@ -69,7 +71,7 @@ type Write struct {
 	key   string
 	hash  uint64
 	mark  uint64 // the mark that Begin raised
-	stamp uint64 // taken before that, for the mark of the space
+	stamp Stamp  // taken before that, for the mark of the space
 
 	// Guarded by the lock of the stripe: the highest revision seen since Begin,
 	// in an echo or a read, and whether there were some that cannot be compared.
@@ -90,7 +92,7 @@ func (w *Write) noteLocked(r shared.Revision) {
 // older is served from here on.
 func (s *Space) Begin(key string, hash uint64) *Write {
 	t, st := s.tier, s.tier.stripeOf(hash)
-	w := &Write{space: s, key: key, hash: hash, stamp: t.count.Load()}
+	w := &Write{space: s, key: key, hash: hash, stamp: t.Stamp()}
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	w.mark = t.count.Add(1)

@@ -21,17 +21,20 @@ type value struct {
 	n int
 }
 
-func entry(stamp uint64, n int) *value {
+func entry(stamp near.Stamp, n int) *value {
 	v := &value{n: n}
 	v.Self, v.Stamp, v.Cost = v, stamp, near.Overhead
 	return v
 }
 
-func read(epoch, revision, stamp uint64, n int) *value {
+func read(epoch, revision uint64, stamp near.Stamp, n int) *value {
 	v := entry(stamp, n)
 	v.Revision = shared.Revision{Epoch: epoch, Number: revision}
 	return v
 }
+
+// written returns a value of epoch 7 for Finish, which stamps it.
+func written(revision uint64, n int) *value { return read(7, revision, near.Stamp{}, n) }
 
 // get returns the value under key, or -1.
 func get(s *near.Space, key string) int {
@@ -60,14 +63,14 @@ func newTier(t *testing.T, conf near.Config) *near.Tier {
 func TestInstall(t *testing.T) {
 	t.Run("is readable at once", func(t *testing.T) {
 		tier := newTier(t, near.Config{})
-		s := tier.Space()
+		s := tier.Space(0)
 		require.True(t, install(s, "a", entry(tier.Stamp(), 1)))
 		assert.Equal(t, 1, get(s, "a"))
-		assert.Equal(t, -1, get(tier.Space(), "a"), "spaces do not share keys")
+		assert.Equal(t, -1, get(tier.Space(0), "a"), "spaces do not share keys")
 	})
 	t.Run("replaces what is there", func(t *testing.T) {
 		tier := newTier(t, near.Config{})
-		s := tier.Space()
+		s := tier.Space(0)
 		require.True(t, install(s, "a", entry(tier.Stamp(), 1)))
 		require.True(t, install(s, "a", entry(tier.Stamp(), 2)))
 		assert.Equal(t, 2, get(s, "a"))
@@ -75,7 +78,7 @@ func TestInstall(t *testing.T) {
 	})
 	t.Run("never replaces a higher revision of its epoch", func(t *testing.T) {
 		tier := newTier(t, near.Config{})
-		s := tier.Space()
+		s := tier.Space(0)
 		require.True(t, install(s, "a", read(7, 20, tier.Stamp(), 20)))
 		assert.False(t, install(s, "a", read(7, 19, tier.Stamp(), 19)))
 		assert.Equal(t, 20, get(s, "a"))
@@ -84,7 +87,7 @@ func TestInstall(t *testing.T) {
 	})
 	t.Run("refuses what was invalidated since its stamp", func(t *testing.T) {
 		tier := newTier(t, near.Config{})
-		s := tier.Space()
+		s := tier.Space(0)
 		stamp := tier.Stamp()
 		s.Invalidate("a", s.Hash("a"))
 		assert.False(t, install(s, "a", entry(stamp, 1)))
@@ -94,7 +97,7 @@ func TestInstall(t *testing.T) {
 	})
 	t.Run("refuses what was flushed since its stamp", func(t *testing.T) {
 		tier := newTier(t, near.Config{})
-		s := tier.Space()
+		s := tier.Space(0)
 		stamp := tier.Stamp()
 		tier.Flush()
 		assert.False(t, install(s, "a", entry(stamp, 1)))
@@ -104,7 +107,7 @@ func TestInstall(t *testing.T) {
 	})
 	t.Run("refuses what is larger than the window", func(t *testing.T) {
 		tier := newTier(t, near.Config{Bytes: 64 << 10})
-		s := tier.Space()
+		s := tier.Space(0)
 		require.True(t, install(s, "a", entry(tier.Stamp(), 1)))
 		big := entry(tier.Stamp(), 2)
 		big.Cost = 3 << 10
@@ -113,7 +116,7 @@ func TestInstall(t *testing.T) {
 	})
 	t.Run("keeps a key of its own", func(t *testing.T) {
 		tier := newTier(t, near.Config{})
-		s := tier.Space()
+		s := tier.Space(0)
 		buf := []byte("key")
 		key := string(buf)
 		require.True(t, install(s, key, entry(tier.Stamp(), 1)))
@@ -125,7 +128,7 @@ func TestStripe_TwoNeighbours(t *testing.T) {
 	// With 64 heads and 16 stripes, many keys share a stripe. The key that was
 	// invalidated last does not fence its neighbours.
 	tier := newTier(t, near.Config{Bytes: 64 << 10})
-	s := tier.Space()
+	s := tier.Space(0)
 	stamp := tier.Stamp()
 	for range 100 {
 		s.Invalidate("hot", s.Hash("hot"))
@@ -145,9 +148,9 @@ func TestStripe_TwoNeighbours(t *testing.T) {
 // TestInstall_Fenced: a value that may not enter is given to those who wait for
 // it, so nothing older may be given to anybody after that.
 func TestInstall_Fenced(t *testing.T) {
-	late := func(t *testing.T, conf near.Config) (*near.Tier, *near.Space, uint64) {
+	late := func(t *testing.T, conf near.Config) (*near.Tier, *near.Space, near.Stamp) {
 		tier := newTier(t, conf)
-		s := tier.Space()
+		s := tier.Space(0)
 		stamp := tier.Stamp()
 		s.Invalidate("a", s.Hash("a"))
 		return tier, s, stamp
@@ -199,7 +202,7 @@ func TestInstall_Fenced(t *testing.T) {
 func TestApply(t *testing.T) {
 	newRead := func(t *testing.T) (*near.Tier, *near.Space, func(near.News)) {
 		tier := newTier(t, near.Config{})
-		s := tier.Space()
+		s := tier.Space(0)
 		require.True(t, install(s, "a", read(7, 20, tier.Stamp(), 20)))
 		return tier, s, func(n near.News) { s.Apply("a", s.Hash("a"), n) }
 	}
@@ -230,7 +233,7 @@ func TestApply(t *testing.T) {
 	})
 	t.Run("epoch 0 compares by equality alone", func(t *testing.T) {
 		tier := newTier(t, near.Config{})
-		s := tier.Space()
+		s := tier.Space(0)
 		require.True(t, install(s, "a", read(0, 20, tier.Stamp(), 20)))
 		s.Apply("a", s.Hash("a"), near.News{Revision: shared.Revision{Number: 20}})
 		assert.Equal(t, 20, get(s, "a"))
@@ -242,7 +245,7 @@ func TestApply(t *testing.T) {
 func TestWrite(t *testing.T) {
 	begin := func(t *testing.T, conf near.Config) (*near.Tier, *near.Space, *near.Write) {
 		tier := newTier(t, conf)
-		s := tier.Space()
+		s := tier.Space(0)
 		require.True(t, install(s, "a", entry(tier.Stamp(), 1)))
 		w := s.Begin("a", s.Hash("a"))
 		assert.Equal(t, -1, get(s, "a"), "nothing older is served once a write began")
@@ -252,7 +255,7 @@ func TestWrite(t *testing.T) {
 
 	t.Run("leaves its value", func(t *testing.T) {
 		_, s, w := begin(t, near.Config{})
-		assert.True(t, finish(w, read(7, 2, 0, 2)))
+		assert.True(t, finish(w, written(2, 2)))
 		assert.Equal(t, 2, get(s, "a"))
 	})
 	t.Run("fences what was read while it was under way", func(t *testing.T) {
@@ -266,24 +269,24 @@ func TestWrite(t *testing.T) {
 	t.Run("leaves nothing after news of another write", func(t *testing.T) {
 		_, s, w := begin(t, near.Config{})
 		s.Apply("a", s.Hash("a"), near.News{Revision: shared.Revision{Epoch: 7, Number: 3}})
-		assert.False(t, finish(w, read(7, 2, 0, 2)))
+		assert.False(t, finish(w, written(2, 2)))
 		assert.Equal(t, -1, get(s, "a"))
 	})
 	t.Run("leaves an older value behind when the check is off", func(t *testing.T) {
 		_, s, w := begin(t, near.Config{TrustOwnWrites: true})
 		s.Apply("a", s.Hash("a"), near.News{Revision: shared.Revision{Epoch: 7, Number: 3}})
-		assert.True(t, finish(w, read(7, 2, 0, 2)))
+		assert.True(t, finish(w, written(2, 2)))
 		assert.Equal(t, 2, get(s, "a"))
 	})
 	t.Run("its own echo before the answer changes nothing", func(t *testing.T) {
 		_, s, w := begin(t, near.Config{})
 		s.Apply("a", s.Hash("a"), near.News{Revision: shared.Revision{Epoch: 7, Number: 2}, Own: true})
-		assert.True(t, finish(w, read(7, 2, 0, 2)))
+		assert.True(t, finish(w, written(2, 2)))
 	})
 	t.Run("the echo of a later own write does", func(t *testing.T) {
 		_, s, w := begin(t, near.Config{})
 		s.Apply("a", s.Hash("a"), near.News{Revision: shared.Revision{Epoch: 7, Number: 3}, Own: true})
-		assert.False(t, finish(w, read(7, 2, 0, 2)))
+		assert.False(t, finish(w, written(2, 2)))
 	})
 	t.Run("a read of a later write does", func(t *testing.T) {
 		for _, kept := range []bool{true, false} {
@@ -293,34 +296,131 @@ func TestWrite(t *testing.T) {
 				s.Clear() // the reader gets its value nevertheless
 			}
 			assert.Equal(t, kept, install(s, "a", read(7, 3, stamp, 3)))
-			assert.False(t, finish(w, read(7, 2, 0, 2)))
+			assert.False(t, finish(w, written(2, 2)))
 			assert.Equal(t, -1, get(s, "a"))
 		}
 	})
 	t.Run("a read of an earlier write does not", func(t *testing.T) {
 		tier, s, w := begin(t, near.Config{})
 		require.True(t, install(s, "a", read(7, 1, tier.Stamp(), 1)))
-		assert.True(t, finish(w, read(7, 2, 0, 2)))
+		assert.True(t, finish(w, written(2, 2)))
 		assert.Equal(t, 2, get(s, "a"))
 	})
 	t.Run("echoes that cannot be compared do", func(t *testing.T) {
 		_, s, w := begin(t, near.Config{})
 		s.Apply("a", s.Hash("a"), near.News{Revision: shared.Revision{Epoch: 7, Number: 2}, Own: true})
 		s.Apply("a", s.Hash("a"), near.News{Revision: shared.Revision{Epoch: 6, Number: 9}, Own: true})
-		assert.False(t, finish(w, read(7, 2, 0, 2)))
+		assert.False(t, finish(w, written(2, 2)))
 	})
 	t.Run("of two at once neither leaves its value", func(t *testing.T) {
 		_, s, w := begin(t, near.Config{})
 		w2 := s.Begin("a", s.Hash("a"))
-		assert.False(t, finish(w, read(7, 2, 0, 2)))
-		assert.False(t, finish(w2, read(7, 3, 0, 3)))
+		assert.False(t, finish(w, written(2, 2)))
+		assert.False(t, finish(w2, written(3, 3)))
 		assert.Equal(t, -1, get(s, "a"))
 	})
 	t.Run("a flush in between makes its value invalid", func(t *testing.T) {
 		tier, s, w := begin(t, near.Config{})
 		tier.Flush()
-		finish(w, read(7, 2, 0, 2))
+		finish(w, written(2, 2))
 		assert.Equal(t, -1, get(s, "a"))
+	})
+}
+
+// TestTrust: an entry is served while it is known that no write was missed for
+// longer than MaxStaleness.
+func TestTrust(t *testing.T) {
+	bubble := func(t *testing.T, conf near.Config, test func(t *testing.T, tier *near.Tier, s *near.Space)) {
+		synctest.Test(t, func(t *testing.T) {
+			conf.Partitions, conf.MaxStaleness = 3, 5*time.Second
+			tier := newTier(t, conf)
+			test(t, tier, tier.Space(2))
+		})
+	}
+	in := func(partition int, v *value) *value {
+		v.Partition = partition
+		return v
+	}
+	confirm := func(tier *near.Tier, partitions ...int) {
+		for _, p := range partitions {
+			tier.Confirm(p, tier.Now())
+		}
+	}
+	t.Run("is as old as the stamp without any confirmation", func(t *testing.T) {
+		bubble(t, near.Config{}, func(t *testing.T, tier *near.Tier, s *near.Space) {
+			stamp := tier.Stamp()
+			time.Sleep(3 * time.Second)
+			require.True(t, install(s, "a", in(1, entry(stamp, 1))))
+			time.Sleep(2*time.Second - 2*near.Tick)
+			assert.Equal(t, 1, get(s, "a"))
+			time.Sleep(4 * near.Tick)
+			assert.Equal(t, -1, get(s, "a"))
+			assert.EqualValues(t, 1, tier.Stats().Stale)
+		})
+	})
+	t.Run("is that of the entry's partition and the clock's", func(t *testing.T) {
+		bubble(t, near.Config{}, func(t *testing.T, tier *near.Tier, s *near.Space) {
+			require.True(t, install(s, "a", in(0, entry(tier.Stamp(), 1))))
+			require.True(t, install(s, "b", in(1, entry(tier.Stamp(), 2))))
+			time.Sleep(4 * time.Second)
+			confirm(tier, 1, 2)
+			time.Sleep(4 * time.Second)
+			assert.False(t, tier.Trusted())
+			assert.Equal(t, -1, get(s, "a"), "its own is too far behind")
+			assert.Equal(t, 2, get(s, "b"))
+			confirm(tier, 0, 1)
+			time.Sleep(4 * time.Second)
+			assert.Equal(t, -1, get(s, "b"), "that of the clock is too far behind")
+			confirm(tier, 0, 1, 2)
+			assert.True(t, tier.Trusted())
+			assert.Equal(t, 1, get(s, "a"))
+			assert.Equal(t, 2, get(s, "b"))
+		})
+	})
+	t.Run("begins when the clock of the cache was read", func(t *testing.T) {
+		bubble(t, near.Config{}, func(t *testing.T, tier *near.Tier, s *near.Space) {
+			at := tier.Now()
+			time.Sleep(4 * time.Second)
+			require.True(t, install(s, "a", entry(tier.Stamp().Limit(at), 1)))
+			time.Sleep(2 * time.Second)
+			assert.Equal(t, -1, get(s, "a"))
+		})
+	})
+	t.Run("is of no account where that was chosen", func(t *testing.T) {
+		bubble(t, near.Config{ServeStale: true}, func(t *testing.T, tier *near.Tier, s *near.Space) {
+			require.True(t, install(s, "a", entry(tier.Stamp(), 1)))
+			time.Sleep(10 * time.Second)
+			assert.Equal(t, 1, get(s, "a"))
+			assert.EqualValues(t, 1, tier.Stats().Stale)
+		})
+	})
+	t.Run("of a written value begins before it was sent", func(t *testing.T) {
+		bubble(t, near.Config{}, func(t *testing.T, tier *near.Tier, s *near.Space) {
+			w := s.Begin("a", s.Hash("a"))
+			time.Sleep(4 * time.Second)
+			v := read(7, 1, tier.Stamp(), 1)
+			require.True(t, w.Finish(&v.Entry, time.Minute))
+			assert.Equal(t, 1, get(s, "a"))
+			time.Sleep(2 * time.Second)
+			assert.Equal(t, -1, get(s, "a"))
+		})
+	})
+	t.Run("ends when the machine slept", func(t *testing.T) {
+		var slept atomic.Int64
+		var jumps atomic.Int64
+		bubble(t, near.Config{
+			Wall:   func() time.Time { return time.Now().Add(time.Duration(slept.Load())) },
+			Jumped: func() { jumps.Add(1) },
+		}, func(t *testing.T, tier *near.Tier, s *near.Space) {
+			require.True(t, install(s, "a", entry(tier.Stamp(), 1)))
+			slept.Store(int64(500 * time.Millisecond))
+			time.Sleep(2 * near.Tick)
+			assert.Equal(t, 1, get(s, "a"), "somebody set the clock")
+			slept.Store(int64(3 * time.Second))
+			time.Sleep(2 * near.Tick)
+			assert.Equal(t, -1, get(s, "a"))
+			assert.EqualValues(t, 1, jumps.Load())
+		})
 	})
 }
 
@@ -329,7 +429,7 @@ func TestExpiry(t *testing.T) {
 		tier, err := near.New(near.Config{Bytes: 1 << 20})
 		require.NoError(t, err)
 		defer tier.Close()
-		s := tier.Space()
+		s := tier.Space(0)
 		e := entry(tier.Stamp(), 1)
 		require.True(t, s.Install("a", s.Hash("a"), &e.Entry, time.Second))
 		time.Sleep(time.Second - 2*near.Tick)
@@ -347,7 +447,7 @@ func TestExpiry(t *testing.T) {
 func TestBound(t *testing.T) {
 	const bytes = 1 << 20
 	tier := newTier(t, near.Config{Bytes: bytes})
-	s := tier.Space()
+	s := tier.Space(0)
 	var wg sync.WaitGroup
 	var worst atomic.Int64
 	for g := range 4 {
@@ -376,7 +476,7 @@ func TestBound(t *testing.T) {
 func TestClose_DuringUse(t *testing.T) {
 	tier, err := near.New(near.Config{Bytes: 64 << 10})
 	require.NoError(t, err)
-	s := tier.Space()
+	s := tier.Space(0)
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	for range 4 {

@@ -60,6 +60,20 @@ type Config struct {
 	// Bytes is the bound on the cost of all entries together.
 	Bytes int64
 
+	// Partitions is the number of horizons; 0 means that entries need none.
+	// MaxStaleness is how far back a horizon may be, and ServeStale has entries
+	// served, and counted, that are further behind.
+	Partitions   int
+	MaxStaleness time.Duration
+	ServeStale   bool
+
+	// Jumped is called when more time has passed outside than on the clock of
+	// this process, which stands still while the machine sleeps. May be nil.
+	Jumped func()
+
+	// Wall is the clock outside; nil means time.Now.
+	Wall func() time.Time
+
 	// IgnoreMarks, TrustOwnWrites and PassUnseen switch off a mechanism, so
 	// that tests can show what it is for.
 	IgnoreMarks, TrustOwnWrites, PassUnseen bool
@@ -70,6 +84,7 @@ type Tier struct {
 	conf   Config
 	base   time.Time
 	now    atomic.Int64  // time since base, at most a Tick and a scheduling delay old
+	trust  trust         // beside now, which it is compared with
 	count  atomic.Uint64 // invalidations
 	heads  []atomic.Pointer[Entry]
 	stripe []stripe
@@ -89,6 +104,8 @@ type tally struct {
 	entries, bytes                 atomic.Int64
 	evicted, expired, fenced       atomic.Uint64
 	tooLarge, invalidated, skipped atomic.Uint64
+	stale                          atomic.Uint64
+	lag                            atomic.Int64 // longest of the clock
 }
 
 // stripe guards a share of the index and carries its marks.
@@ -134,6 +151,9 @@ func (s *stripe) knowsLocked(hash uint64, r shared.Revision) bool {
 
 // New returns a running Tier; stop it with Close.
 func New(conf Config) (*Tier, error) {
+	if conf.Wall == nil {
+		conf.Wall = time.Now
+	}
 	heads := ceilPow2(uint64(max(conf.Bytes/Overhead, 64)))
 	t := &Tier{
 		conf:   conf,
@@ -142,6 +162,7 @@ func New(conf Config) (*Tier, error) {
 		stripe: make([]stripe, min(max(heads/16, 16), maxStripes)),
 		stop:   make(chan struct{}),
 	}
+	t.trust.init(conf.Partitions, conf.MaxStaleness)
 	t.now.Store(1) // so that an expiry of 1 is past and 0 can mean none
 	t.window.limit = conf.Bytes / 32
 	if err := t.policy.open(conf.Bytes-t.window.limit, t.evict); err != nil {
@@ -172,18 +193,37 @@ func (t *Tier) runClock() {
 	defer t.done.Done()
 	ticker := time.NewTicker(Tick)
 	defer ticker.Stop()
+	wall := t.conf.Wall().Round(0) // without the monotonic reading
 	for {
 		select {
 		case <-t.stop:
 			return
 		case <-ticker.C:
-			t.now.Store(1 + int64(time.Since(t.base)))
 		}
+		now := t.Now()
+		passed := time.Duration(now - t.now.Swap(now))
+		if lag := int64(passed - Tick); lag > t.lag.Load() {
+			t.lag.Store(lag)
+		}
+		outside := t.conf.Wall().Round(0)
+		if outside.Sub(wall)-passed > jump {
+			t.jumped()
+		}
+		wall = outside
 	}
 }
 
-// Stamp returns the stamp for a read or load that begins now.
-func (t *Tier) Stamp() uint64 { return t.count.Load() }
+// jump is how much more time must pass on the wall than here to be taken for a
+// sleep of the machine. Clocks on walls are adjusted by less.
+const jump = time.Second
+
+// jumped makes every entry invalid: nobody knows how old it is.
+func (t *Tier) jumped() {
+	t.Flush()
+	if t.conf.Jumped != nil {
+		t.conf.Jumped()
+	}
+}
 
 func (t *Tier) head(hash uint64) *atomic.Pointer[Entry] {
 	return &t.heads[hash&uint64(len(t.heads)-1)]
@@ -209,12 +249,14 @@ func (t *Tier) Flush() {
 // Stats is a snapshot of the tier.
 type Stats struct {
 	Entries, Bytes int64
-	Evicted        uint64 // taken out by the policy or pushed out of the window
-	Expired        uint64 // swept out: past their lifetime, or invalid since a flush
-	Fenced         uint64 // values not installed: invalidated while they were loaded
-	TooLarge       uint64 // values not installed: larger than the window
-	Invalidated    uint64 // entries taken out by an invalidation
-	Skipped        uint64 // invalidations that found what they announce already here
+	Evicted        uint64        // taken out by the policy or pushed out of the window
+	Expired        uint64        // swept out: past their lifetime, or invalid since a flush
+	Fenced         uint64        // values not installed: invalidated while they were loaded
+	TooLarge       uint64        // values not installed: larger than the window
+	Invalidated    uint64        // entries taken out by an invalidation
+	Skipped        uint64        // invalidations that found what they announce already here
+	Stale          uint64        // looks at entries too long unconfirmed to be served, whether they were or not
+	ClockLag       time.Duration // longest time beyond a Tick in which the clock stood still
 }
 
 // Stats returns the counters.
@@ -223,6 +265,7 @@ func (t *Tier) Stats() Stats {
 		Entries: t.entries.Load(), Bytes: t.bytes.Load(),
 		Evicted: t.evicted.Load(), Expired: t.expired.Load(), Fenced: t.fenced.Load(),
 		TooLarge: t.tooLarge.Load(), Invalidated: t.invalidated.Load(), Skipped: t.skipped.Load(),
+		Stale: t.stale.Load(), ClockLag: time.Duration(t.lag.Load()),
 	}
 }
 
@@ -231,11 +274,13 @@ type Space struct {
 	tier *Tier
 	seed maphash.Seed
 	mark atomic.Uint64 // entries with a lower stamp are invalid
+
+	partition int // of the clock of the cache
 }
 
-// Space returns a new space.
-func (t *Tier) Space() *Space {
-	s := &Space{tier: t, seed: maphash.MakeSeed()}
+// Space returns a new space. The clock of its cache is in this partition.
+func (t *Tier) Space(partition int) *Space {
+	s := &Space{tier: t, seed: maphash.MakeSeed(), partition: partition}
 	t.spacesMu.Lock()
 	t.spaces = append(t.spaces, s)
 	t.spacesMu.Unlock()

@@ -1,0 +1,86 @@
+package near
+
+import (
+	"math"
+	"sync/atomic"
+	"time"
+)
+
+// Stamp is taken before the first byte of a value is requested: the count of
+// invalidations, and when that was.
+type Stamp struct {
+	count uint64
+	at    int64 // on the tier's clock
+}
+
+// Stamp returns the stamp for a read or load that begins now.
+func (t *Tier) Stamp() Stamp { return Stamp{count: t.count.Load(), at: t.Now()} }
+
+// Limit returns s as if it had been taken at this moment of the tier's clock,
+// if that is earlier: something that decides the validity of the value was read
+// then.
+func (s Stamp) Limit(at int64) Stamp {
+	s.at = min(s.at, at)
+	return s
+}
+
+// Now returns the time on the tier's clock, exactly.
+func (t *Tier) Now() int64 { return 1 + int64(time.Since(t.base)) }
+
+// trust says up to when entries may be believed to have heard of every write.
+//
+// A partition of the shared tier's keys has a horizon: every write before that
+// moment has been applied here. An entry is served while the horizon of its
+// partition and of that of its cache's clock, or its own stamp if that is
+// later, is not further back than a given time.
+type trust struct {
+	limit    int64          // how far back; set once; 0 if there are no horizons
+	horizons []atomic.Int64 // by partition, on the tier's clock
+	all      atomic.Int64   // until then, every entry is trusted
+}
+
+func (tr *trust) init(partitions int, limit time.Duration) {
+	tr.all.Store(math.MaxInt64)
+	if partitions > 0 {
+		tr.horizons, tr.limit = make([]atomic.Int64, partitions), int64(limit)
+		tr.all.Store(tr.limit)
+	}
+}
+
+// Confirm says that every write to the partition before the moment at has been
+// applied.
+func (t *Tier) Confirm(partition int, at int64) {
+	t.trust.horizons[partition].Store(at)
+	t.trust.all.Store(t.Horizon() + t.trust.limit)
+}
+
+// Horizon returns the earliest horizon.
+func (t *Tier) Horizon() int64 {
+	horizon := int64(math.MaxInt64)
+	for i := range t.trust.horizons {
+		horizon = min(horizon, t.trust.horizons[i].Load())
+	}
+	return horizon
+}
+
+// HorizonOf returns the horizon of a partition.
+func (t *Tier) HorizonOf(partition int) int64 {
+	if t.trust.limit == 0 {
+		return math.MaxInt64
+	}
+	return t.trust.horizons[partition].Load()
+}
+
+// Trusted reports whether every entry may be served as far as trust goes.
+func (t *Tier) Trusted() bool { return t.Now() <= t.trust.all.Load() }
+
+// serves reports whether e, which lives, may be served although not every entry
+// may.
+func (t *Tier) serves(e *Entry, now int64) bool {
+	horizon := min(t.HorizonOf(e.Partition), t.HorizonOf(e.space.partition))
+	if now-max(e.Stamp.at, horizon) <= t.trust.limit {
+		return true
+	}
+	t.stale.Add(1)
+	return t.conf.ServeStale
+}

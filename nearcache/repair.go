@@ -1,0 +1,228 @@
+package nearcache
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+const (
+	tailPage    = 1000 // entries of a journal read at a time
+	tailWorkers = 16   // partitions read at a time
+)
+
+// repairer keeps the near tier in step with the journal of the shared tier,
+// whatever the bus loses. Each round reads what was written since the last one,
+// applies it, and then moves the horizons to when the round began.
+type repairer struct {
+	node      *Node
+	positions []shared.Position // by partition; of the goroutine that runs rounds
+	epochs    []atomic.Uint64   // by partition; 0 until it is known
+	wake      chan struct{}     // a round is wanted at once; never closed
+	failure   atomic.Pointer[error]
+
+	rounds, failures, repaired, resets atomic.Uint64
+}
+
+func newRepairer(n *Node) *repairer {
+	partitions := n.tier.Partitions()
+	return &repairer{
+		node:      n,
+		positions: make([]shared.Position, partitions),
+		epochs:    make([]atomic.Uint64, partitions),
+		wake:      make(chan struct{}, 1),
+	}
+}
+
+// soon asks for a round without waiting for it.
+func (r *repairer) soon() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run ends with ctx. Intervals are cut at random, so that the nodes of a fleet
+// do not ask in step.
+func (r *repairer) run(ctx context.Context) {
+	interval := r.node.opts.RepairInterval
+	for ctx.Err() == nil {
+		r.round(ctx)
+		timer := time.NewTimer(interval - rand.N(interval/4+1))
+		select {
+		case <-ctx.Done():
+		case <-r.wake:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// reading is what became of one journal in a round.
+type reading struct {
+	at    int64 // when the last read began, on the clock of the near tier
+	reset bool
+	err   error
+}
+
+// round reads all journals. Where continuity is lost, the end of the journal is
+// learned first, then the near tier is flushed, and only then the horizon
+// moves: so a write between two of these is either flushed or read next time.
+func (r *repairer) round(ctx context.Context) {
+	readings := r.readAll(ctx)
+	flush := false
+	for i := range readings {
+		flush = flush || readings[i].reset
+	}
+	if flush {
+		r.resets.Add(1)
+		r.node.flush()
+	}
+	var failure error
+	for p, reading := range readings {
+		if reading.err != nil {
+			failure = reading.err
+			continue
+		}
+		r.node.near.Confirm(p, reading.at)
+	}
+	r.rounds.Add(1)
+	r.fail(ctx, failure)
+}
+
+// fail takes in how a round ended.
+func (r *repairer) fail(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	if err == nil {
+		r.failure.Store(nil)
+		return
+	}
+	r.failures.Add(1)
+	if r.failure.Swap(&err) == nil {
+		r.node.opts.Logger.Warn("nearcache: cannot read the journal", "error", err)
+	}
+}
+
+func (r *repairer) readAll(ctx context.Context) []reading {
+	readings := make([]reading, len(r.positions))
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, tailWorkers)
+	for p := range readings {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			readings[p] = r.read(ctx, p)
+		})
+	}
+	wg.Wait()
+	return readings
+}
+
+// read reads one journal to its end.
+func (r *repairer) read(ctx context.Context, partition int) reading {
+	// A read that takes longer confirms nothing that could still be served.
+	ctx, cancel := context.WithTimeout(ctx, r.node.opts.MaxStaleness)
+	defer cancel()
+	for {
+		at := r.node.near.Now()
+		tail, err := r.node.tier.Tail(ctx, partition, r.positions[partition], tailPage)
+		if err != nil {
+			return reading{err: fmt.Errorf("nearcache: journal %d: %w", partition, err)}
+		}
+		r.positions[partition] = tail.Next
+		r.epochs[partition].Store(tail.Next.Revision.Epoch)
+		if tail.Reset {
+			return reading{at: at, reset: true}
+		}
+		for i := range tail.Entries {
+			if r.node.repair(&tail.Entries[i]) {
+				r.repaired.Add(1)
+			}
+		}
+		if !tail.More {
+			return reading{at: at}
+		}
+	}
+}
+
+// repair applies one entry of the journal, and reports whether it took
+// something out that the bus should have.
+func (n *Node) repair(e *shared.JournalEntry) bool {
+	caches := *n.caches.Load()
+	if name, key, ok := strings.Cut(e.Key, ":"); ok {
+		c := caches[name]
+		return c != nil && c.repair(key, e.Revision)
+	}
+	if name, ok := strings.CutSuffix(e.Key, clockSuffix); ok {
+		if c := caches[name]; c != nil {
+			return c.advance(e.Revision.Number)
+		}
+	}
+	return false
+}
+
+// partition returns the partition of a key of the shared tier.
+func (n *Node) partition(storeKey string) int {
+	if n.repairs == nil {
+		return 0
+	}
+	return n.tier.Partition(storeKey)
+}
+
+// superseded reports whether a record of this revision was there before the
+// shared tier lost writes: then it may be what one of them had replaced. A
+// record of a later epoch is news of such a loss.
+func (n *Node) superseded(storeKey string, rev shared.Revision) bool {
+	if n.repairs == nil {
+		return false
+	}
+	epoch := n.repairs.epochs[n.tier.Partition(storeKey)].Load()
+	if epoch != 0 && rev.Epoch > epoch {
+		n.repairs.soon()
+	}
+	return rev.Epoch < epoch
+}
+
+// Health says how far a node can vouch for what it serves.
+type Health struct {
+	// Trusted says that the node has heard of every write up to MaxStaleness
+	// ago at the latest. While it does not, values that it can no longer vouch
+	// for are read from the shared tier, or served with
+	// NodeOptions.ServeStale. Without a journal it is false while the bus
+	// cannot be heard.
+	Trusted bool
+
+	// Behind is how long ago the node was last known to have heard of every
+	// write. Without a journal it is 0.
+	Behind time.Duration
+
+	// BusCut says that the bus cannot be heard.
+	BusCut bool
+
+	// Journal is the error of the last attempt to read the journal, nil if it
+	// succeeded.
+	Journal error
+}
+
+// Health returns the state of the node. A readiness probe may ask for Trusted.
+func (n *Node) Health() Health {
+	h := Health{Trusted: !n.cut.Load(), BusCut: n.cut.Load()}
+	if n.repairs == nil {
+		return h
+	}
+	now := n.near.Now()
+	h.Behind = time.Duration(now - n.near.Horizon())
+	h.Trusted = h.Behind <= n.opts.MaxStaleness
+	if err := n.repairs.failure.Load(); err != nil {
+		h.Journal = *err
+	}
+	return h
+}

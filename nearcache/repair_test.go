@@ -1,0 +1,357 @@
+package nearcache_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nearbus/nearbus/nearcache"
+	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/memstore"
+)
+
+// journaled runs test with two nodes of a fleet whose store keeps a journal.
+// What b does, a does not hear of on the bus. Both have k.
+func journaled(t *testing.T, test func(t *testing.T, f *fleet, a, b *member), adjust ...func(f *fleet)) {
+	t.Helper()
+	bubble(t, func(t *testing.T, f *fleet) {
+		t.Helper()
+		f.journal = true
+		for _, change := range adjust {
+			change(f)
+		}
+		a, b := f.join(), f.join()
+		require.NoError(t, b.Set(t.Context(), "k", "old"))
+		settle()
+		a.link.deaf.Store(true)
+		v, err := a.Get(t.Context(), "k")
+		require.NoError(t, err)
+		require.Equal(t, "old", v)
+		requireNear(t, a, "k", "old")
+		test(t, f, a, b)
+	})
+}
+
+func without(off nearcache.Faults) func(f *fleet) {
+	return func(f *fleet) { f.off = off }
+}
+
+func intervals(repair, staleness time.Duration) func(f *fleet) {
+	return func(f *fleet) {
+		f.nodeOpts.RepairInterval, f.nodeOpts.MaxStaleness = repair, staleness
+	}
+}
+
+// wait lets time pass, and all be done that is to be done then.
+func wait(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// failTails makes the journal unreadable, and nothing else.
+func failTails(f *fleet) {
+	f.store.onBefore(func(_ context.Context, op, _ string) error {
+		if op == "tail" {
+			return errDown
+		}
+		return nil
+	})
+}
+
+// TestG4_LostMessage: whatever the bus loses, the bound holds.
+func TestG4_LostMessage(t *testing.T) {
+	for name, write := range map[string]func(ctx context.Context, b *member) error{
+		"set":        func(ctx context.Context, b *member) error { return b.Set(ctx, "k", "new") },
+		"delete":     func(ctx context.Context, b *member) error { return b.Delete(ctx, "k") },
+		"invalidate": func(ctx context.Context, b *member) error { return b.Invalidate(ctx, "k") },
+		"clear":      func(ctx context.Context, b *member) error { return b.Clear(ctx) },
+	} {
+		for _, repair := range []time.Duration{time.Second, 200 * time.Millisecond} {
+			t.Run(fmt.Sprint(name, " ", repair), func(t *testing.T) {
+				get := func(off nearcache.Faults) (v string) {
+					journaled(t, func(t *testing.T, _ *fleet, a, b *member) {
+						require.NoError(t, write(t.Context(), b))
+						wait(repair)
+						var err error
+						v, err = a.Fetch(t.Context(), "k", is("loaded"))
+						require.NoError(t, err)
+					}, intervals(repair, 5*repair/2), without(off))
+					return v
+				}
+				assert.NotEqual(t, "old", get(nearcache.Faults{}))
+				assert.Equal(t, "old", get(nearcache.Faults{NoJournal: true}), "the test sees what the journal is for")
+			})
+		}
+	}
+}
+
+// TestG4_JournalOutOfReach: a node that cannot read the journal serves nothing
+// for longer than MaxStaleness, unless its user chose otherwise.
+func TestG4_JournalOutOfReach(t *testing.T) {
+	t.Run("values are read again", func(t *testing.T) {
+		journaled(t, func(t *testing.T, f *fleet, a, b *member) {
+			failTails(f)
+			require.NoError(t, b.Set(t.Context(), "k", "new"))
+			wait(4 * time.Second)
+			requireNear(t, a, "k", "old")
+			assert.True(t, a.node.Health().Trusted)
+			wait(time.Second + 20*time.Millisecond)
+			v, err := a.Get(t.Context(), "k")
+			require.NoError(t, err)
+			assert.Equal(t, "new", v)
+			requireNear(t, a, "k", "new")
+			h := a.node.Health()
+			assert.False(t, h.Trusted)
+			assert.ErrorIs(t, h.Journal, errDown)
+			assert.Greater(t, h.Behind, 5*time.Second)
+
+			require.NoError(t, b.Set(t.Context(), "k", "newer"))
+			wait(5*time.Second + 20*time.Millisecond)
+			v, err = a.Get(t.Context(), "k")
+			require.NoError(t, err)
+			assert.Equal(t, "newer", v, "each value is trusted for as long on its own")
+
+			f.store.onBefore(nil)
+			wait(time.Second)
+			h = a.node.Health()
+			assert.True(t, h.Trusted)
+			assert.NoError(t, h.Journal)
+			wait(time.Minute)
+			requireNear(t, a, "k", "newer")
+		})
+	})
+	t.Run("or served and counted", func(t *testing.T) {
+		journaled(t, func(t *testing.T, f *fleet, a, b *member) {
+			failTails(f)
+			require.NoError(t, b.Set(t.Context(), "k", "new"))
+			wait(time.Minute)
+			requireNear(t, a, "k", "old")
+			assert.NotZero(t, a.node.Stats().NearStale)
+			assert.False(t, a.node.Health().Trusted)
+		}, func(f *fleet) { f.nodeOpts.ServeStale = true })
+	})
+	t.Run("one load for each key and MaxStaleness while all is down", func(t *testing.T) {
+		journaled(t, func(t *testing.T, f *fleet, a, _ *member) {
+			f.store.down()
+			load, n := counting("source", 0)
+			for range 200 {
+				_, err := a.Fetch(t.Context(), "other", load)
+				require.NoError(t, err)
+				time.Sleep(100 * time.Millisecond)
+			}
+			assert.LessOrEqual(t, n.Load(), int64(4), "20 s")
+		})
+	})
+}
+
+// TestHazard2_WriteBetweenTailAndFlush: a write between the read that finds the
+// end of the journal and the flush is not heard of, and is not lost.
+func TestHazard2_WriteBetweenTailAndFlush(t *testing.T) {
+	journaled(t, func(t *testing.T, f *fleet, a, b *member) {
+		f.store.Store.(*memstore.Store).TrimJournal()
+		f.store.onAfter(during(f, "tail", func(ctx context.Context) {
+			assert.NoError(t, b.Set(ctx, "k", "new"))
+		}))
+		wait(time.Second)
+		assert.NotZero(t, a.node.Stats().Resets)
+		wait(time.Second)
+		v, err := a.Get(t.Context(), "k")
+		require.NoError(t, err)
+		assert.Equal(t, "new", v)
+	})
+}
+
+// TestHazard3_UnheardClear: values can be read and the journal cannot. A value
+// must not be trusted because it was read lately, while the Clear that ended it
+// was never heard of.
+func TestHazard3_UnheardClear(t *testing.T) {
+	cleared := func(t *testing.T, test func(t *testing.T, f *fleet, a *member)) {
+		journaled(t, func(t *testing.T, f *fleet, a, b *member) {
+			require.NoError(t, b.Set(t.Context(), "other", "old"))
+			wait(time.Second)
+			failTails(f)
+			wait(time.Second)
+			require.NoError(t, b.Clear(t.Context()))
+			test(t, f, a)
+		})
+	}
+	t.Run("values read again and again", func(t *testing.T) {
+		cleared(t, func(t *testing.T, _ *fleet, a *member) {
+			for range 300 {
+				time.Sleep(20 * time.Millisecond)
+				_, _ = a.Get(t.Context(), "k")
+			}
+			_, err := a.Get(t.Context(), "k")
+			require.ErrorIs(t, err, nearcache.ErrNotFound)
+		})
+	})
+	t.Run("a value first read after the Clear", func(t *testing.T) {
+		cleared(t, func(t *testing.T, _ *fleet, a *member) {
+			wait(3 * time.Second)
+			v, err := a.Get(t.Context(), "other")
+			require.NoError(t, err)
+			require.Equal(t, "old", v, "the bound has not passed")
+			wait(2*time.Second + 20*time.Millisecond)
+			_, err = a.Get(t.Context(), "other")
+			require.ErrorIs(t, err, nearcache.ErrNotFound)
+		})
+	})
+	t.Run("a clock read with another key", func(t *testing.T) {
+		cleared(t, func(t *testing.T, f *fleet, a *member) {
+			wait(5 * time.Second)
+			_, err := a.Get(t.Context(), "other")
+			require.ErrorIs(t, err, nearcache.ErrNotFound)
+			f.store.onBefore(nil)
+			wait(time.Second)
+			require.True(t, a.node.Health().Trusted)
+			_, err = a.Get(t.Context(), "k")
+			require.ErrorIs(t, err, nearcache.ErrNotFound)
+		})
+	})
+}
+
+// TestHazard4_ContinuityLost: a reader whose place in the journal is gone drops
+// everything, once.
+func TestHazard4_ContinuityLost(t *testing.T) {
+	journaled(t, func(t *testing.T, f *fleet, a, b *member) {
+		require.NoError(t, b.Set(t.Context(), "k", "new"))
+		f.store.Store.(*memstore.Store).TrimJournal()
+		resets := a.node.Stats().Resets
+		wait(time.Second)
+		assert.Equal(t, resets+1, a.node.Stats().Resets)
+		v, err := a.Get(t.Context(), "k")
+		require.NoError(t, err)
+		assert.Equal(t, "new", v)
+		wait(time.Minute)
+		assert.Equal(t, resets+1, a.node.Stats().Resets)
+		requireNear(t, a, "k", "new")
+	})
+}
+
+// TestHazard17_OldCopyReturns: the shared tier lost the latest writes, and has
+// what they replaced. It is not served.
+func TestHazard17_OldCopyReturns(t *testing.T) {
+	journaled(t, func(t *testing.T, f *fleet, a, b *member) {
+		store := f.store.Store.(*memstore.Store)
+		images, err := store.Read(t.Context(), []string{"users:k"})
+		require.NoError(t, err)
+		require.NoError(t, b.Set(t.Context(), "k", "lost"))
+		wait(time.Second)
+
+		store.Plant("users:k", images[0])
+		store.BeginEpoch()
+		wait(time.Second)
+		for _, m := range []*member{a, b} {
+			_, err := m.Get(t.Context(), "k")
+			require.ErrorIs(t, err, nearcache.ErrNotFound, "neither the lost value nor what it had replaced")
+		}
+		v, err := a.Fetch(t.Context(), "k", is("loaded"))
+		require.NoError(t, err)
+		assert.Equal(t, "loaded", v)
+		v, err = b.Fetch(t.Context(), "k", none)
+		require.NoError(t, err)
+		assert.Equal(t, "loaded", v)
+	})
+}
+
+// TestRepair_FreshEntriesStay: what the bus has brought is not dropped again.
+func TestRepair_FreshEntriesStay(t *testing.T) {
+	journaled(t, func(t *testing.T, _ *fleet, a, b *member) {
+		a.link.deaf.Store(false)
+		for i := range 20 {
+			require.NoError(t, b.Set(t.Context(), "k", fmt.Sprint(i)))
+			settle()
+			v, err := a.Get(t.Context(), "k")
+			require.NoError(t, err)
+			require.Equal(t, fmt.Sprint(i), v)
+			skipped := a.node.Stats().NearSkipped
+			wait(time.Second)
+			requireNear(t, a, "k", fmt.Sprint(i))
+			requireNear(t, b, "k", fmt.Sprint(i))
+			assert.Greater(t, a.node.Stats().NearSkipped, skipped)
+		}
+		assert.Zero(t, a.node.Stats().Repaired)
+		assert.Zero(t, b.node.Stats().Repaired)
+	})
+}
+
+// TestRepair_Gap: with a journal a gap costs no flush, and is repaired at once.
+func TestRepair_Gap(t *testing.T) {
+	journaled(t, func(t *testing.T, _ *fleet, a, b *member) {
+		a.link.deaf.Store(false)
+		require.NoError(t, b.Set(t.Context(), "other", "old"))
+		settle()
+		_, err := a.Get(t.Context(), "other")
+		require.NoError(t, err)
+		a.link.deaf.Store(true)
+		require.NoError(t, b.Set(t.Context(), "k", "new"))
+		flushes := a.node.Stats().Flushes
+		wait(5 * time.Second) // its heartbeats do not come back
+		assert.True(t, a.node.Health().BusCut)
+		v, err := a.Get(t.Context(), "k")
+		require.NoError(t, err)
+		assert.Equal(t, "new", v)
+		requireNear(t, a, "other", "old")
+		assert.Equal(t, flushes, a.node.Stats().Flushes)
+		assert.NotZero(t, a.node.Stats().Repaired)
+	}, intervals(time.Hour, 2*time.Hour))
+}
+
+// TestRepair_ManyPages: everything that was missed is applied before the node
+// trusts itself again.
+func TestRepair_ManyPages(t *testing.T) {
+	journaled(t, func(t *testing.T, f *fleet, a, b *member) {
+		require.NoError(t, b.Set(t.Context(), "k", "new"))
+		for i := range 3500 {
+			require.NoError(t, b.Invalidate(t.Context(), fmt.Sprint(i)))
+		}
+		tails := f.store.tails.Load()
+		wait(time.Second)
+		assert.GreaterOrEqual(t, f.store.tails.Load()-tails, int64(4))
+		v, err := a.Get(t.Context(), "k")
+		require.NoError(t, err)
+		assert.Equal(t, "new", v)
+	})
+}
+
+// TestRepair_OwnClear: a node does not clear its cache a second time because
+// the journal tells of it.
+func TestRepair_OwnClear(t *testing.T) {
+	journaled(t, func(t *testing.T, _ *fleet, a, _ *member) {
+		require.NoError(t, a.Clear(t.Context()))
+		require.NoError(t, a.Set(t.Context(), "k", "new"))
+		wait(3 * time.Second)
+		requireNear(t, a, "k", "new")
+	})
+}
+
+func TestRepair_ForeignEntries(t *testing.T) {
+	journaled(t, func(t *testing.T, f *fleet, a, _ *member) {
+		tier, err := shared.New(f.store.Store, shared.Options{})
+		require.NoError(t, err)
+		for _, key := range []string{"users", "users!", "!clock", ":", "x:k", "x!clock", "users:", "no cache"} {
+			require.NoError(t, tier.Set(t.Context(), key, nil, 0))
+		}
+		wait(time.Second)
+		requireNear(t, a, "k", "old")
+		assert.NoError(t, a.node.Health().Journal)
+	})
+}
+
+func TestNodeOptions_Repair(t *testing.T) {
+	f := newFleet(t)
+	tier, err := shared.New(f.store, shared.Options{})
+	require.NoError(t, err)
+	for want, opts := range map[string]nearcache.NodeOptions{
+		"RepairInterval is negative": {RepairInterval: -1},
+		"not longer than":            {RepairInterval: time.Second, MaxStaleness: time.Second},
+	} {
+		_, err := nearcache.NewNode(tier, nil, opts)
+		assert.ErrorContains(t, err, want)
+	}
+}
