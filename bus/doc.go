@@ -26,7 +26,10 @@
 // while. [Handler.Gap] says when that may have begun and [Handler.Ready] when it
 // ended. A loss is reported when the transport says so, when the subscriber is
 // too slow for it, when the connection is lost, when a message cannot be read,
-// and when the own heartbeat does not come back.
+// when the own heartbeat does not come back, and when a message of another
+// process is missing: messages are numbered, and heartbeats name the latest. A
+// process that falls silent without a goodbye is a loss as well. A process that
+// was never heard of cannot be missed.
 //
 // # Heartbeats
 //

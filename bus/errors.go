@@ -21,6 +21,8 @@ var (
 // Reasons for a gap that the Bus itself finds.
 var (
 	errSilent     = errors.New("bus: own heartbeat did not come back")
+	errHole       = errors.New("bus: a message of another process is missing")
+	errMute       = errors.New("bus: another process has fallen silent")
 	errNoReason   = errors.New("bus: transport ended its subscription without a reason")
 	errUnreadable = errors.New("bus: message in a newer format")
 	errDamaged    = errors.New("bus: damaged message")

@@ -30,6 +30,14 @@ func EncodeHeartbeat(node string, incarnation, sequence uint64, sent int64) []by
 	return appendHeartbeat(nil, node, incarnation, sequence, sent)
 }
 
+// EncodeGoodbye encodes a goodbye.
+func EncodeGoodbye(node string, incarnation, sequence uint64) []byte {
+	return appendGoodbye(nil, node, incarnation, sequence)
+}
+
+// MaxPeers is how many other processes are remembered.
+const MaxPeers = maxPeers
+
 // Decode decodes a payload in the binary form.
 func Decode(payload []byte) (m Message, heartbeat bool, sent int64, err error) {
 	var f frame

@@ -14,7 +14,8 @@ type Options struct {
 	Node string
 
 	// HeartbeatInterval is how often this process sends a heartbeat, which it
-	// must hear itself. Zero means 1 s.
+	// must hear itself, and others hear. Zero means 1 s. All processes on a
+	// channel should have the same.
 	HeartbeatInterval time.Duration
 
 	// HeartbeatTimeout is how old the newest own heartbeat that came back may

@@ -15,6 +15,7 @@ func (b *Bus) send() {
 	for {
 		select {
 		case <-b.ctx.Done():
+			b.sendGoodbye(sequence)
 			return
 		case <-ticker.C:
 			b.sendHeartbeat(sequence)
@@ -53,6 +54,17 @@ func (b *Bus) sendNext(sequence uint64) uint64 {
 func (b *Bus) sendHeartbeat(sequence uint64) {
 	payload := make([]byte, 0, frameSize+8)
 	_ = b.transmit(appendHeartbeat(payload, b.opts.Node, b.incarnation, sequence, b.moment()))
+}
+
+// goodbyeTimeout bounds how long Close takes for a server that does not answer.
+const goodbyeTimeout = 100 * time.Millisecond
+
+// sendGoodbye spares the others the conclusion that this process died with
+// something unsent. It ignores the error: then they conclude that.
+func (b *Bus) sendGoodbye(sequence uint64) {
+	ctx, cancel := context.WithTimeout(context.Background(), goodbyeTimeout)
+	defer cancel()
+	_ = b.transport.Publish(ctx, appendGoodbye(make([]byte, 0, frameSize), b.opts.Node, b.incarnation, sequence))
 }
 
 func (b *Bus) transmit(payload []byte) error {

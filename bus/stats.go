@@ -24,6 +24,11 @@ type Stats struct {
 	// Gaps counts how often continuity was lost, Panics those of the handler.
 	Gaps, Panics uint64
 
+	// Holes counts how often a message of another process was found missing,
+	// and Silences how often others fell silent without a goodbye. Each is a
+	// gap as well, unless there was one already.
+	Holes, Silences uint64
+
 	// Connected says that the subscription is confirmed: it is what the latest
 	// of Handler.Ready and Handler.Gap said.
 	Connected bool
@@ -37,6 +42,7 @@ type counters struct {
 	published, publishedKeys, publishErrors       atomic.Uint64
 	received, receivedKeys, own, text, heartbeats atomic.Uint64
 	malformed, newer, gaps, panics                atomic.Uint64
+	holes, silences                               atomic.Uint64
 	connected                                     atomic.Bool
 	roundTrip                                     atomic.Int64
 }
@@ -45,6 +51,8 @@ type counters struct {
 func (b *Bus) Stats() Stats {
 	return Stats{
 		Published:     b.published.Load(),
+		Holes:         b.holes.Load(),
+		Silences:      b.silences.Load(),
 		PublishedKeys: b.publishedKeys.Load(),
 		PublishErrors: b.publishErrors.Load(),
 		Received:      b.received.Load(),

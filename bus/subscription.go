@@ -58,6 +58,7 @@ type subscription struct {
 	state state
 	since int64 // moment; only heartbeats sent later confirm anything
 	heard int64 // moment at which the newest heartbeat that came back was sent
+	peers peers
 
 	// watchdog cancels the receiving when heartbeats do not come back.
 	watchdog *time.Timer
@@ -111,6 +112,7 @@ func (s *subscription) receive(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	s.since, s.heard = math.MaxInt64, 0
+	s.peers.reset(s.bus.moment(), int64(s.bus.opts.HeartbeatTimeout))
 	s.watchdog = time.AfterFunc(s.bus.opts.HeartbeatTimeout, func() { cancel(errSilent) })
 	defer s.watchdog.Stop()
 
@@ -172,9 +174,13 @@ func (s *subscription) acceptPart(payload []byte, reason error) {
 func (s *subscription) accept() {
 	m := &s.frame.message
 	m.Own = m.Incarnation == s.bus.incarnation
+	if !m.Own && m.Incarnation != 0 && s.peers.note(&s.frame, s.bus.moment()) {
+		s.bus.holes.Add(1)
+		defer s.lose(errHole) // of what is missing, not of this one
+	}
 	if s.frame.heartbeat {
 		s.bus.heartbeats.Add(1)
-		if m.Own {
+		if m.Own && !s.frame.leaving {
 			s.heartbeat(s.frame.sent)
 		}
 		return
@@ -205,6 +211,10 @@ func (s *subscription) heartbeat(sent int64) {
 	s.bus.roundTrip.Store(int64(age))
 	if left := s.bus.opts.HeartbeatTimeout - age; left > 0 {
 		s.watchdog.Reset(left)
+	}
+	if s.peers.forgetSilent(s.bus.moment() - int64(s.bus.opts.HeartbeatTimeout)) {
+		s.bus.silences.Add(1)
+		s.lose(errMute)
 	}
 	if s.state != confirmed && sent > s.since {
 		s.confirm()

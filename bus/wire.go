@@ -12,16 +12,17 @@ import (
 //
 //	 0  1  0xF8, which never occurs in UTF-8
 //	 1  1  format version, 1
-//	 2  1  type: 1 invalidations, 2 heartbeat
+//	 2  1  type: 1 invalidations, 2 heartbeat, 3 goodbye
 //	 3  1  flags: bit 0 says that an extension follows the node
 //	 4  8  incarnation
-//	12  8  sequence: of this message, or for a heartbeat of the latest message
+//	12  8  sequence: of this message, or for the others of the latest message
 //	       sent before it; 0 in a message that a store announces
 //	20     node, a string
 //	       extension, a string that readers skip
 //
 // A heartbeat goes on with 8 bytes that only its sender understands: when it
-// was sent, on the sender's own clock. Invalidations go on with their number as
+// was sent, on the sender's own clock. A goodbye, the last message of an
+// incarnation, ends here. Invalidations go on with their number as
 // uvarint, then for each
 //
 //	 0  1  op
@@ -38,6 +39,7 @@ const (
 
 	typeInvalidations = 1
 	typeHeartbeat     = 2
+	typeGoodbye       = 3
 
 	flagExtension = 1
 
@@ -97,10 +99,15 @@ func appendHeartbeat(dst []byte, node string, incarnation, sequence uint64, sent
 	return binary.BigEndian.AppendUint64(dst, uint64(sent))
 }
 
+func appendGoodbye(dst []byte, node string, incarnation, sequence uint64) []byte {
+	return appendHeader(dst, typeGoodbye, node, incarnation, sequence)
+}
+
 // frame is a decoded message. The strings in it share one piece of memory.
 type frame struct {
 	message   Message
-	heartbeat bool
+	heartbeat bool  // or a goodbye
+	leaving   bool  // a goodbye
 	sent      int64 // of a heartbeat
 }
 
@@ -124,8 +131,9 @@ func (f *frame) read(payload []byte) error {
 	if len(payload) > maxPayload || len(payload) < 3 || payload[0] != magic {
 		return errDamaged
 	}
-	f.heartbeat = payload[2] == typeHeartbeat
-	if payload[1] > version || payload[2] > typeHeartbeat {
+	f.leaving = payload[2] == typeGoodbye
+	f.heartbeat = f.leaving || payload[2] == typeHeartbeat
+	if payload[1] > version || payload[2] > typeGoodbye {
 		return errUnreadable
 	}
 	if payload[1] != version || payload[2] == 0 {
@@ -146,7 +154,10 @@ func (f *frame) readBody(r *reader) error {
 	if flags&^flagExtension != 0 {
 		return errUnreadable
 	}
-	if f.heartbeat {
+	switch {
+	case f.leaving:
+		return r.end()
+	case f.heartbeat:
 		f.sent = int64(r.uint64())
 		return r.end()
 	}

@@ -44,6 +44,7 @@ func golden(t *testing.T, name string, got []byte) {
 func TestWire_Golden(t *testing.T) {
 	golden(t, "invalidations", bus.Encode(goldenMessage))
 	golden(t, "heartbeat", bus.EncodeHeartbeat("web-1", 0x1122334455667788, 9, 123456789))
+	golden(t, "goodbye", bus.EncodeGoodbye("web-1", 0x1122334455667788, 9))
 }
 
 func TestWire_RoundTrip(t *testing.T) {
@@ -139,7 +140,7 @@ func TestWire_NewerFormats(t *testing.T) {
 	for name, payload := range map[string][]byte{
 		"version":              change(message, 1, 2),
 		"version of heartbeat": change(heartbeat, 1, 2),
-		"type":                 change(message, 2, 3),
+		"type":                 change(message, 2, 4),
 		"flag":                 change(message, 3, 2),
 	} {
 		m, isHeartbeat, _, err := bus.Decode(payload)

@@ -43,10 +43,10 @@
 // # What it does not promise
 //
 // A write that the shared tier acknowledged and then lost itself is lost; nodes
-// notice, and do not serve what it had replaced. Without a journal, a message
-// that the bus loses without a trace, while heartbeats still come back, leaves
-// its key stale on the nodes that missed it, until the near TTL. Two nodes that change the source and the cache at the same time may do so in
-// different orders: Invalidate has no such race, Set has.
+// notice, and do not serve what it had replaced. Without a journal, a node that
+// dies between a write and its message leaves the key stale on the others, until
+// the near TTL. Two nodes that change the source and the cache at the same time
+// may do so in different orders: Invalidate has no such race, Set has.
 //
 // # Modes
 //
