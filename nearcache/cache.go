@@ -25,6 +25,7 @@ type Cache[V any] struct {
 	flights flights[V]
 	clock   cacheClock
 	owes    atomic.Bool // a Clear in the shared tier, see repeat
+	debts   debts
 
 	counters
 }

@@ -27,12 +27,16 @@ var (
 	ErrEncode = errors.New("nearcache: value cannot be encoded")
 
 	// ErrNotBroadcast is returned by writes that reached the shared tier but
-	// could not be announced: other nodes may serve the old value until their
-	// near TTL. Writing or invalidating again announces it again.
+	// could not be announced. Other nodes hear of it from the journal; without
+	// one, this node goes on trying to announce it, and they may serve the old
+	// value until it succeeds.
 	ErrNotBroadcast = errors.New("nearcache: stored but not announced to other nodes")
 
 	// ErrOutcomeUnknown is returned by writes that the shared tier did not
-	// answer. The value may be stored or not. This node has dropped its copy.
+	// answer. The value may be stored or not. This node has dropped its copy,
+	// and goes on trying to invalidate the key until that succeeds or a later
+	// write of the key does. Until then, reads of the key on this node go to
+	// the source; those without a loader return this error.
 	ErrOutcomeUnknown = errors.New("nearcache: the shared tier did not confirm the write")
 
 	// ErrClosed is returned by every method after Node.Close.

@@ -120,8 +120,8 @@ type permit[V any] struct {
 }
 
 func (c *Cache[V]) flyMany(ctx context.Context, fs []*flight[V], load manyLoader[V]) {
+	fs, alone := c.setSuspectsApart(fs)
 	missing, found, err := c.lookMany(ctx, fs)
-	var alone []permit[V]
 	life := c.opts.NearTTL
 	switch {
 	case err != nil:
@@ -137,6 +137,7 @@ func (c *Cache[V]) flyMany(ctx context.Context, fs []*flight[V], load manyLoader
 	}
 	granted, others := c.acquireMany(ctx, missing, found)
 	var wg sync.WaitGroup
+	wg.Go(func() { c.loadMany(ctx, alone, load, c.node.opts.MaxStaleness) })
 	for _, f := range others {
 		// Somebody else loads it, or a lease cannot be had: each such key
 		// goes the way of a single one.
@@ -147,6 +148,21 @@ func (c *Cache[V]) flyMany(ctx context.Context, fs []*flight[V], load manyLoader
 	}
 	c.loadMany(ctx, granted, load, 0)
 	wg.Wait()
+}
+
+// setSuspectsApart returns the flights that may read the shared tier, and
+// permits for the others.
+func (c *Cache[V]) setSuspectsApart(fs []*flight[V]) (rest []*flight[V], alone []permit[V]) {
+	for _, f := range fs {
+		if c.node.tier != nil && c.debts.suspect(f.key) {
+			c.endLook(f, false, errOwed)
+			c.degraded.Add(1)
+			alone = append(alone, permit[V]{f: f})
+		} else {
+			rest = append(rest, f)
+		}
+	}
+	return rest, alone
 }
 
 // lookMany reads the shared tier for fs and lands those whose value it has. It

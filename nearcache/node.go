@@ -32,8 +32,9 @@ type Node struct {
 
 	ctx     context.Context // ends with Close; for loads and background writes
 	cancel  context.CancelFunc
-	chores  chan chore // to the worker
-	repairs *repairer  // nil if the shared tier keeps no journal
+	chores  chan chore    // to the worker
+	owing   chan struct{} // some cache owes an invalidation; never closed
+	repairs *repairer     // nil if the shared tier keeps no journal
 	done    sync.WaitGroup
 
 	mu     sync.Mutex // protects closed, and writes to caches
@@ -50,12 +51,14 @@ type member interface {
 	forgetClock()
 	repair(key string, rev shared.Revision) bool
 	advance(clock uint64) bool
+	owed() int
+	pay(ctx context.Context) error
 	repeat(ctx context.Context, c chore) error
 }
 
 // faults switch mechanisms off, so that tests can show what they are for.
 type faults struct {
-	ignoreMarks, trustOwnWrites, passUnseen, joinAny, noLeases, noJournal bool
+	ignoreMarks, trustOwnWrites, passUnseen, joinAny, noLeases, noJournal, noDebts bool
 }
 
 // NewNode returns a node over tier and b, which stay the caller's to close,
@@ -77,7 +80,7 @@ func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off faults) (*Node
 		return nil, err
 	}
 	opts = opts.withDefaults()
-	n := &Node{tier: tier, bus: b, opts: opts, chores: make(chan chore, 1024), faults: off}
+	n := &Node{tier: tier, bus: b, opts: opts, chores: make(chan chore, 1024), owing: make(chan struct{}, 1), faults: off}
 	conf := near.Config{
 		Bytes: opts.NearBytes, MaxStaleness: opts.MaxStaleness, ServeStale: opts.ServeStale,
 		IgnoreMarks: off.ignoreMarks, TrustOwnWrites: off.trustOwnWrites, PassUnseen: off.passUnseen,
@@ -101,7 +104,8 @@ func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off faults) (*Node
 			return nil, fmt.Errorf("nearcache: NewNode: %w", err)
 		}
 	}
-	n.done.Go(n.work) // ends with ctx; Close waits
+	n.done.Go(n.work)     // ends with ctx; Close waits
+	n.done.Go(n.payDebts) // likewise
 	if n.repairs != nil {
 		n.done.Go(func() { n.repairs.run(n.ctx) }) // likewise
 	}

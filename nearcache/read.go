@@ -150,6 +150,9 @@ func (c *Cache[V]) look(ctx context.Context, f *flight[V]) look {
 	if c.node.tier == nil {
 		return look{}
 	}
+	if c.debts.suspect(f.key) {
+		return look{err: errOwed}
+	}
 	found, err := c.readRecords(ctx, []string{f.key})
 	if err != nil {
 		return look{err: c.sharedFailed(err)}

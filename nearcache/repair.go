@@ -207,6 +207,10 @@ type Health struct {
 	// BusCut says that the bus cannot be heard.
 	BusCut bool
 
+	// Owed is how many invalidations could not be delivered yet. They are tried
+	// again; what they concern is read from the source on this node.
+	Owed int
+
 	// Journal is the error of the last attempt to read the journal, nil if it
 	// succeeded.
 	Journal error
@@ -215,6 +219,9 @@ type Health struct {
 // Health returns the state of the node. A readiness probe may ask for Trusted.
 func (n *Node) Health() Health {
 	h := Health{Trusted: !n.cut.Load(), BusCut: n.cut.Load()}
+	for _, c := range *n.caches.Load() {
+		h.Owed += c.owed()
+	}
 	if n.repairs == nil {
 		return h
 	}

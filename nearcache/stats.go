@@ -16,12 +16,13 @@ type Stats struct {
 	Waits      uint64 // times this node waited for another node's load
 	Overdue    uint64 // waits that were given up after one lease time
 	Refused    uint64 // loaded values that the shared tier refused because a write came in between
-	Degraded   uint64 // loads because the shared tier could not be reached
+	Degraded   uint64 // loads because the shared tier could not be reached, or owes an invalidation of the key
 
 	Sets, Drops, Clears uint64 // writes; Drops are keys deleted or invalidated
 
 	SharedErrors uint64 // calls of the shared tier that failed
 	Unannounced  uint64 // writes that could not be announced to other nodes
+	Owed         int    // invalidations that could not be delivered yet, and are tried again
 	Undecodable  uint64 // records of another codec, or that the codec refused; they read as misses
 	Unencodable  uint64 // values that the codec refused
 	TooLarge     uint64 // values that the shared tier does not take
@@ -43,7 +44,7 @@ func (c *Cache[V]) Stats() Stats {
 		Loads: c.loads.Load(), LoadErrors: c.loadErrors.Load(), Waits: c.waits.Load(),
 		Overdue: c.overdue.Load(), Refused: c.refused.Load(), Degraded: c.degraded.Load(),
 		Sets: c.sets.Load(), Drops: c.drops.Load(), Clears: c.clears.Load(),
-		SharedErrors: c.sharedErrors.Load(), Unannounced: c.unannounced.Load(),
+		SharedErrors: c.sharedErrors.Load(), Unannounced: c.unannounced.Load(), Owed: c.debts.len(),
 		Undecodable: c.undecodable.Load(), Unencodable: c.unencodable.Load(), TooLarge: c.tooLarge.Load(),
 	}
 }

@@ -45,7 +45,7 @@ func (c *Cache[V]) SetEntry(ctx context.Context, key string, e Entry[V]) error {
 		return errors.Join(err, c.drop(ctx, bus.OpInvalidate, []string{key}, true))
 	}
 	c.sets.Add(1)
-	hash := c.space.Hash(key)
+	hash, settles := c.space.Hash(key), c.debts.now()
 	w := c.space.Begin(key, hash)
 	finish := func(rev shared.Revision) {
 		entry := c.newEntry(key, e.Value, len(data), near.Stamp{}, rev)
@@ -57,9 +57,11 @@ func (c *Cache[V]) SetEntry(ctx context.Context, key string, e Entry[V]) error {
 	}
 	rev, announced, err := c.setShared(ctx, &inv, ttl, data)
 	if err != nil {
+		c.owe([]bus.Invalidation{inv}, false) // before readers may read again
 		w.Abort()
 		return c.abandon(ctx, []bus.Invalidation{inv}, err)
 	}
+	c.debts.settle(settles, key)
 	finish(rev)
 	if announced || c.node.bus == nil {
 		return nil
@@ -115,13 +117,19 @@ func (c *Cache[V]) write(ctx context.Context, op bus.Op, keys []string) error {
 
 // drop makes keys absent in every tier, and announces it if asked to.
 func (c *Cache[V]) drop(ctx context.Context, op bus.Op, keys []string, announce bool) error {
+	settles := c.debts.now()
+	invs := c.invalidations(op, keys)
 	writes := make([]*near.Write, len(keys))
-	invs := make([]bus.Invalidation, len(keys))
 	for i, key := range keys {
-		invs[i] = bus.Invalidation{Op: op, Cache: c.name, Key: key}
 		writes[i] = c.space.Begin(key, c.space.Hash(key))
 	}
 	announced, err := c.bury(ctx, invs, announce)
+	switch {
+	case err == nil:
+		c.debts.settle(settles, keys...)
+	case announce:
+		c.owe(invs, false) // before readers may read again
+	}
 	for _, w := range writes {
 		w.Abort()
 	}
@@ -133,6 +141,14 @@ func (c *Cache[V]) drop(ctx context.Context, op bus.Op, keys []string, announce 
 	default:
 		return c.broadcast(ctx, invs)
 	}
+}
+
+func (c *Cache[V]) invalidations(op bus.Op, keys []string) []bus.Invalidation {
+	invs := make([]bus.Invalidation, len(keys))
+	for i, key := range keys {
+		invs[i] = bus.Invalidation{Op: op, Cache: c.name, Key: key}
+	}
+	return invs
 }
 
 // bury puts tombstones in the place of keys and enters their revisions into
@@ -167,23 +183,36 @@ func (c *Cache[V]) Clear(ctx context.Context) error {
 		return err
 	}
 	c.clears.Add(1)
+	settles := c.debts.now()
 	c.space.Clear()
 	// Readers may have read old values since, so the marks are raised again
 	// when the outcome is known.
 	defer c.space.Clear()
-	inv := bus.Invalidation{Op: bus.OpClear, Cache: c.name}
+	inv, err := c.raiseClock(ctx)
+	if err != nil {
+		c.owe([]bus.Invalidation{inv}, false) // before readers may read again
+		return c.abandon(ctx, []bus.Invalidation{inv}, err)
+	}
+	c.debts.settleAll(settles)
+	return c.broadcast(ctx, []bus.Invalidation{inv})
+}
+
+// raiseClock makes every value absent in the shared tier. That it does so here
+// is up to the caller.
+func (c *Cache[V]) raiseClock(ctx context.Context) (inv bus.Invalidation, err error) {
+	inv = bus.Invalidation{Op: bus.OpClear, Cache: c.name}
 	if c.node.tier == nil {
-		return c.broadcast(ctx, []bus.Invalidation{inv})
+		return inv, nil
 	}
 	known, _, forgot := c.clock.get()
 	at := c.node.near.Now()
 	r := c.advanceClock(ctx, known+1)
 	if r.Err != nil {
-		return c.abandon(ctx, []bus.Invalidation{inv}, r.Err)
+		return inv, r.Err
 	}
-	c.clock.learn(r.Revision.Number, at, forgot) // the space is cleared in any case
+	c.clock.learn(r.Revision.Number, at, forgot)
 	inv.Revision = r.Revision.Number
-	return c.broadcast(ctx, []bus.Invalidation{inv})
+	return inv, nil
 }
 
 // announcement returns the message that the shared tier is to publish with the
@@ -205,6 +234,9 @@ func (c *Cache[V]) broadcast(ctx context.Context, invs []bus.Invalidation) error
 	}
 	if err := c.node.bus.Publish(ctx, invs...); err != nil {
 		c.unannounced.Add(1)
+		if c.node.repairs == nil {
+			c.owe(invs, true) // nothing else would tell the others
+		}
 		return fmt.Errorf("%w: cache %q: %w", ErrNotBroadcast, c.name, err)
 	}
 	return nil

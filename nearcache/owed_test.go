@@ -1,0 +1,237 @@
+package nearcache_test
+
+import (
+	"context"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nearbus/nearbus/nearcache"
+)
+
+// TestHazard14_WriteFailed: the source has changed, but the shared tier was
+// down when it was told. When it comes back, it has the old value.
+func TestHazard14_WriteFailed(t *testing.T) {
+	for name, write := range map[string]func(ctx context.Context, m *member) error{
+		"set":        func(ctx context.Context, m *member) error { return m.Set(ctx, "k", "new") },
+		"delete":     func(ctx context.Context, m *member) error { return m.Delete(ctx, "k") },
+		"invalidate": func(ctx context.Context, m *member) error { return m.Invalidate(ctx, "j", "k") },
+		"clear":      func(ctx context.Context, m *member) error { return m.Clear(ctx) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			run := func(off nearcache.Faults) (own, others string) {
+				journaled(t, func(t *testing.T, f *fleet, a, b *member) {
+					failWrites(f)
+					require.ErrorIs(t, write(t.Context(), a), nearcache.ErrOutcomeUnknown)
+					assert.Equal(t, off.NoDebts, a.node.Health().Owed == 0)
+					var err error
+					own, err = a.Fetch(t.Context(), "k", is("new"))
+					require.NoError(t, err)
+
+					f.store.onBefore(nil)
+					wait(2500 * time.Millisecond)
+					assert.Zero(t, a.Stats().Owed)
+					others, err = b.Fetch(t.Context(), "k", is("new"))
+					require.NoError(t, err)
+				}, without(off))
+				return own, others
+			}
+			own, others := run(nearcache.Faults{})
+			assert.Equal(t, "new", own, "the node of the write reads the source")
+			assert.Equal(t, "new", others, "the invalidation is delivered in the end")
+			own, others = run(nearcache.Faults{NoDebts: true})
+			assert.Equal(t, "old", own, "the test sees what debts are for")
+			assert.Equal(t, "old", others)
+		})
+	}
+}
+
+// failWrites makes the shared tier refuse writes, and nothing else.
+func failWrites(f *fleet) {
+	f.store.onBefore(func(_ context.Context, op, _ string) error {
+		if op == "write" {
+			return errDown
+		}
+		return nil
+	})
+}
+
+func isAll(v string) func(context.Context, []string) (map[string]string, error) {
+	return func(_ context.Context, keys []string) (map[string]string, error) {
+		found := make(map[string]string, len(keys))
+		for _, key := range keys {
+			found[key] = v
+		}
+		return found, nil
+	}
+}
+
+// TestHazard14_FetchMany: of many keys, those in doubt are loaded.
+func TestHazard14_FetchMany(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		m := f.join()
+		for _, key := range []string{"doubtful", "sound"} {
+			require.NoError(t, f.join().Set(t.Context(), key, "old"))
+		}
+		settle()
+		failWrites(f)
+		require.Error(t, m.Delete(t.Context(), "doubtful"))
+		got, err := m.FetchMany(t.Context(), []string{"doubtful", "sound"}, isAll("new"))
+		require.NoError(t, err)
+		assert.Equal(t, map[string]string{"doubtful": "new", "sound": "old"}, got)
+	})
+}
+
+// TestHazard14_Get: a read without a source says that the key is in doubt,
+// unless it was told to call that a miss.
+func TestHazard14_Get(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		m, lenient := f.join(), f.join(nearcache.Options[string]{ErrorsAsMisses: true})
+		require.NoError(t, m.Set(t.Context(), "k", "old"))
+		failWrites(f)
+		require.Error(t, m.Delete(t.Context(), "k"))
+		require.Error(t, lenient.Delete(t.Context(), "k"))
+		_, err := m.Get(t.Context(), "k")
+		require.ErrorIs(t, err, nearcache.ErrOutcomeUnknown)
+		_, err = lenient.Get(t.Context(), "k")
+		require.ErrorIs(t, err, nearcache.ErrNotFound)
+		_, err = m.Get(t.Context(), "other")
+		require.ErrorIs(t, err, nearcache.ErrNotFound)
+
+		f.store.onBefore(nil)
+		wait(3 * time.Second)
+		_, err = m.Get(t.Context(), "k")
+		require.ErrorIs(t, err, nearcache.ErrNotFound)
+	})
+}
+
+// TestHazard14_NoFill: what is loaded while the key is in doubt stays on this
+// node.
+func TestHazard14_NoFill(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		m := f.join()
+		failWrites(f)
+		require.Error(t, m.Set(t.Context(), "k", "new"))
+		load, loads := counting("new", 0)
+		for range 10 {
+			_, err := m.Fetch(t.Context(), "k", load)
+			require.NoError(t, err)
+		}
+		assert.EqualValues(t, 1, loads.Load())
+		assert.EqualValues(t, 1, m.Stats().Degraded)
+		assert.Zero(t, f.store.fills.Load())
+		assert.Zero(t, f.store.acquires.Load())
+	})
+}
+
+// TestHazard14_Superseded: a later write of the key that succeeds settles what
+// is owed, and nothing is dropped after it.
+func TestHazard14_Superseded(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		m := f.join()
+		failWrites(f)
+		require.Error(t, m.Set(t.Context(), "k", "failed"))
+		wait(10 * time.Millisecond) // the first try to pay fails, the next is far off
+		f.store.onBefore(nil)
+		require.NoError(t, m.Set(t.Context(), "k", "later"))
+		assert.Zero(t, m.Stats().Owed)
+		wait(3 * time.Second)
+		requireNear(t, m, "k", "later")
+	})
+}
+
+// TestHazard14_CallerGone: what is owed does not depend on who asked for it.
+func TestHazard14_CallerGone(t *testing.T) {
+	journaled(t, func(t *testing.T, f *fleet, a, b *member) {
+		f.store.onBefore(func(ctx context.Context, op, _ string) error {
+			if op != "write" {
+				return nil
+			}
+			<-ctx.Done() // the server does not answer
+			return ctx.Err()
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		gone := make(chan error)
+		go func() { gone <- a.Set(ctx, "k", "new") }()
+		wait(time.Millisecond)
+		cancel()
+		require.ErrorIs(t, <-gone, context.Canceled)
+		f.store.onBefore(nil)
+		wait(20 * time.Second)
+		assert.Zero(t, a.Stats().Owed)
+		_, err := b.Get(t.Context(), "k")
+		assert.ErrorIs(t, err, nearcache.ErrNotFound)
+	})
+}
+
+// TestHazard14_NotBroadcast: the shared tier has the write, but without a
+// journal only the bus can tell the others.
+func TestHazard14_NotBroadcast(t *testing.T) {
+	for name, write := range map[string]func(ctx context.Context, m *member) error{
+		"set":    func(ctx context.Context, m *member) error { return m.Set(ctx, "k", "new") },
+		"delete": func(ctx context.Context, m *member) error { return m.Delete(ctx, "k") },
+		"clear":  func(ctx context.Context, m *member) error { return m.Clear(ctx) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			run := func(off nearcache.Faults) (v string) {
+				bubble(t, func(t *testing.T, f *fleet) {
+					f.off = off
+					a, b := f.join(), f.join()
+					require.NoError(t, b.Set(t.Context(), "k", "old"))
+					a.link.mute.Store(true)
+					require.ErrorIs(t, write(t.Context(), a), nearcache.ErrNotBroadcast)
+					requireNear(t, b, "k", "old")
+					// Shorter than it takes to notice that a is silent.
+					wait(200 * time.Millisecond)
+					a.link.mute.Store(false)
+					wait(500 * time.Millisecond)
+					assert.Zero(t, a.Stats().Owed)
+					var err error
+					v, err = b.Fetch(t.Context(), "k", is("new"))
+					require.NoError(t, err)
+				})
+				return v
+			}
+			assert.Equal(t, "new", run(nearcache.Faults{}))
+			assert.Equal(t, "old", run(nearcache.Faults{NoDebts: true}), "the test sees what debts are for")
+		})
+	}
+}
+
+// TestHazard14_Overflow: what is owed is bounded; more than that is a Clear.
+func TestHazard14_Overflow(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		m := f.join()
+		require.NoError(t, m.Set(t.Context(), "first", "old"))
+		require.NoError(t, m.Set(t.Context(), "last", "old"))
+		require.NoError(t, m.Set(t.Context(), "untouched", "v"))
+		failWrites(f)
+		require.Error(t, m.Delete(t.Context(), "first"))
+		for i := range 4096 {
+			require.Error(t, m.Delete(t.Context(), strconv.Itoa(i)))
+		}
+		require.Error(t, m.Delete(t.Context(), "last"))
+		assert.LessOrEqual(t, m.Stats().Owed, 4097)
+
+		f.store.onBefore(nil)
+		wait(10 * time.Second)
+		assert.Zero(t, m.Stats().Owed)
+		for _, key := range []string{"first", "last", "untouched"} {
+			_, err := m.Get(t.Context(), key)
+			require.ErrorIs(t, err, nearcache.ErrNotFound, key)
+		}
+	})
+}
+
+// TestHazard14_Close: a node that owes can be closed at any time.
+func TestHazard14_Close(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		m := f.join()
+		f.store.down()
+		require.Error(t, m.Delete(t.Context(), "k"))
+		require.NoError(t, m.node.Close())
+	})
+}
