@@ -26,6 +26,7 @@ type Cache[V any] struct {
 	clock   cacheClock
 	owes    atomic.Bool // a Clear in the shared tier, see repeat
 	debts   debts
+	floors  floors
 
 	counters
 }

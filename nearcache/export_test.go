@@ -13,6 +13,7 @@ type Faults struct {
 	JoinAny        bool // join loads that began before an invalidation
 	NoJournal      bool // do as if the shared tier kept none
 	NoLeases       bool // load and store without a lease
+	NoFloors       bool // forget what was loaded and not stored
 	NoDebts        bool // forget what could not be delivered
 }
 
@@ -21,6 +22,6 @@ func NewBrokenNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off Faults) 
 	return newNode(tier, b, opts, faults{
 		ignoreMarks: off.IgnoreMarks, trustOwnWrites: off.TrustOwnWrites, passUnseen: off.PassUnseen,
 		joinAny: off.JoinAny, noLeases: off.NoLeases, noJournal: off.NoJournal,
-		noDebts: off.NoDebts,
+		noDebts: off.NoDebts, noFloors: off.NoFloors,
 	})
 }

@@ -244,6 +244,9 @@ func (c *Cache[V]) loadMany(ctx context.Context, permits []permit[V], load manyL
 	keys := make([]string, len(permits))
 	for i, p := range permits {
 		keys[i] = p.f.key
+		if p.token == 0 {
+			c.raiseFloor(p.f.hash)
+		}
 	}
 	values, err := c.sourceMany(ctx, keys, load)
 	var wg sync.WaitGroup

@@ -58,7 +58,7 @@ type member interface {
 
 // faults switch mechanisms off, so that tests can show what they are for.
 type faults struct {
-	ignoreMarks, trustOwnWrites, passUnseen, joinAny, noLeases, noJournal, noDebts bool
+	ignoreMarks, trustOwnWrites, passUnseen, joinAny, noLeases, noJournal, noDebts, noFloors bool
 }
 
 // NewNode returns a node over tier and b, which stay the caller's to close,

@@ -181,6 +181,9 @@ func (c *Cache[V]) use(f *flight[V], found *shared.Found) bool {
 	if found.Err == nil && c.node.superseded(c.storeKey(f.key), found.Revision) {
 		return false
 	}
+	if found.Err == nil && !c.floors.above(f.hash, found.Revision.Number) {
+		return false
+	}
 	v, err := c.decode(found)
 	if err != nil {
 		return false

@@ -15,6 +15,10 @@ import (
 const (
 	tailPage    = 1000 // entries of a journal read at a time
 	tailWorkers = 16   // partitions read at a time
+
+	// repairPause keeps a node from asking without a break when its shared tier
+	// answers slowly.
+	repairPause = 10 * time.Millisecond
 )
 
 // repairer keeps the near tier in step with the journal of the shared tier,
@@ -28,6 +32,7 @@ type repairer struct {
 	failure   atomic.Pointer[error]
 
 	rounds, failures, repaired, resets atomic.Uint64
+	slowest                            atomic.Int64 // longest time from when a round was due to its end
 }
 
 func newRepairer(n *Node) *repairer {
@@ -48,16 +53,20 @@ func (r *repairer) soon() {
 	}
 }
 
-// run ends with ctx. Intervals are cut at random, so that the nodes of a fleet
-// do not ask in step.
+// run ends with ctx. Intervals are from beginning to beginning, so that a round
+// that takes long does not put off the next one, and they are cut at random, so
+// that the nodes of a fleet do not ask in step.
 func (r *repairer) run(ctx context.Context) {
 	interval := r.node.opts.RepairInterval
-	for ctx.Err() == nil {
-		r.round(ctx)
-		timer := time.NewTimer(interval - rand.N(interval/4+1))
+	for due := r.node.near.Now(); ctx.Err() == nil; {
+		next := r.node.near.Now() + int64(interval-rand.N(interval/4+1))
+		r.round(ctx, due)
+		due = next
+		timer := time.NewTimer(max(time.Duration(due-r.node.near.Now()), repairPause))
 		select {
 		case <-ctx.Done():
 		case <-r.wake:
+			due = r.node.near.Now()
 		case <-timer.C:
 		}
 		timer.Stop()
@@ -74,7 +83,8 @@ type reading struct {
 // round reads all journals. Where continuity is lost, the end of the journal is
 // learned first, then the near tier is flushed, and only then the horizon
 // moves: so a write between two of these is either flushed or read next time.
-func (r *repairer) round(ctx context.Context) {
+func (r *repairer) round(ctx context.Context, due int64) {
+	late := max(0, r.node.near.Now()-due)
 	readings := r.readAll(ctx)
 	flush := false
 	for i := range readings {
@@ -91,6 +101,7 @@ func (r *repairer) round(ctx context.Context) {
 			continue
 		}
 		r.node.near.Confirm(p, reading.at)
+		r.slowest.Store(max(r.slowest.Load(), late+r.node.near.Now()-reading.at))
 	}
 	r.rounds.Add(1)
 	r.fail(ctx, failure)

@@ -86,10 +86,11 @@ type NodeStats struct {
 	FailedChores  uint64 // plain-text messages that could not be carried out in the shared tier
 	BusCut        bool   // the bus cannot be heard right now
 
-	Repairs        uint64 // rounds of reading the journal
-	RepairFailures uint64 // of these, those in which a journal could not be read
-	Repaired       uint64 // entries dropped because of the journal: the bus had not told of them
-	Resets         uint64 // times the journal could not be read on, and the near tier was flushed
+	Repairs        uint64        // rounds of reading the journal
+	RepairFailures uint64        // of these, those in which a journal could not be read
+	Repaired       uint64        // entries dropped because of the journal: the bus had not told of them
+	SlowestRepair  time.Duration // longest time from when a journal was due to be read to when all of it was applied
+	Resets         uint64        // times the journal could not be read on, and the near tier was flushed
 
 	NearEntries, NearBytes int64
 	NearEvicted            uint64 // entries given up for others
@@ -118,6 +119,7 @@ func (n *Node) Stats() NodeStats {
 	}
 	if r := n.repairs; r != nil {
 		s.Repairs, s.RepairFailures = r.rounds.Load(), r.failures.Load()
+		s.SlowestRepair = time.Duration(r.slowest.Load())
 		s.Repaired, s.Resets = r.repaired.Load(), r.resets.Load()
 	}
 	return s

@@ -18,7 +18,8 @@ type serverClock struct {
 	base time.Time // set once; its monotonic reading is our zero
 
 	mu    sync.Mutex    // protects the rest
-	ahead time.Duration // server's Unix time less time since base
+	ahead time.Duration // server's Unix time less time since base, or less
+	most  time.Duration // the same, or more
 	known bool
 }
 
@@ -36,8 +37,23 @@ func (c *serverClock) observe(sent, received, now time.Time) {
 	// An upper bound below the estimate proves that the server's clock was
 	// set back, or that another server answers now.
 	if !c.known || low > c.ahead || high < c.ahead {
+		if !c.known || high < c.ahead {
+			c.most = high
+		}
 		c.ahead, c.known = low, true
 	}
+	c.most = min(c.most, high)
+}
+
+// atMost returns a time that the server's clock has not passed yet, or that of
+// this machine before anything was heard.
+func (c *serverClock) atMost() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.known {
+		return time.Now()
+	}
+	return time.Unix(0, int64(c.most+time.Since(c.base)))
 }
 
 // now returns the estimate, and whether anything was heard yet.

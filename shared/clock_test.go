@@ -49,6 +49,24 @@ func TestClock_OfAnotherTime(t *testing.T) {
 	}
 }
 
+// TestClock_NewestIsNeverPassed: the number is that of the server's clock or a
+// little more, however slow its answers are.
+func TestClock_NewestIsNeverPassed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer()
+		server.ahead = -time.Hour
+		tier := newTier(t, server, shared.Options{Timeout: 5 * time.Second})
+		server.way, server.back = 300*time.Millisecond, 200*time.Millisecond
+		for range 3 {
+			require.NoError(t, tier.Set(t.Context(), "key", []byte("v"), 0))
+			now := time.Now().Add(server.ahead)
+			assert.Greater(t, tier.Newest(), uint64(now.UnixMicro()))
+			assert.LessOrEqual(t, tier.Newest(), uint64(now.Add(server.way).UnixMicro())+1)
+			time.Sleep(time.Hour)
+		}
+	})
+}
+
 // TestClock_DeadlineIsNeverLate has answers that tell the time of long ago, or
 // that were long on their way to the server.
 func TestClock_DeadlineIsNeverLate(t *testing.T) {

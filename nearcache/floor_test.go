@@ -1,0 +1,94 @@
+package nearcache_test
+
+import (
+	"context"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nearbus/nearbus/nearcache"
+)
+
+// TestG2_BackFromTheSource: while the shared tier was down, or did not take a
+// value, its users read newer values from the source. What it still has does
+// not bring them back in time.
+func TestG2_BackFromTheSource(t *testing.T) {
+	one := func(ctx context.Context, m *member) (string, error) { return m.Fetch(ctx, "k", is("new")) }
+	many := func(ctx context.Context, m *member) (string, error) {
+		got, err := m.FetchMany(ctx, []string{"k"}, isAll("new"))
+		return got["k"], err
+	}
+	for name, fetch := range map[string]func(context.Context, *member) (string, error){"one": one, "many": many} {
+		t.Run(name, func(t *testing.T) {
+			run := func(off nearcache.Faults) (v string) {
+				journaled(t, func(t *testing.T, f *fleet, a, _ *member) {
+					f.store.down()
+					wait(6 * time.Second) // the old value is not trusted any more
+					var err error
+					v, err = fetch(t.Context(), a)
+					require.NoError(t, err)
+					require.Equal(t, "new", v)
+					wait(6 * time.Second) // nor is the new one
+					f.store.onBefore(nil)
+					wait(2 * time.Second)
+					v, err = fetch(t.Context(), a)
+					require.NoError(t, err)
+					requireNear(t, a, "k", v)
+				}, without(off))
+				return v
+			}
+			assert.Equal(t, "new", run(nearcache.Faults{}))
+			assert.Equal(t, "old", run(nearcache.Faults{NoFloors: true}), "the test sees what floors are for")
+		})
+	}
+}
+
+// TestG2_FloorIsPassed: what is written after a load from the source is read
+// without another load, and a key that was not loaded is read as ever.
+func TestG2_FloorIsPassed(t *testing.T) {
+	journaled(t, func(t *testing.T, f *fleet, a, b *member) {
+		require.NoError(t, b.Set(t.Context(), "other", "v"))
+		f.store.down()
+		wait(6 * time.Second)
+		v, err := a.Fetch(t.Context(), "k", is("new"))
+		require.NoError(t, err)
+		require.Equal(t, "new", v)
+		f.store.onBefore(nil)
+		wait(time.Millisecond)
+		require.NoError(t, b.Set(t.Context(), "k", "newer"))
+		wait(6 * time.Second)
+		v, err = a.Fetch(t.Context(), "k", none)
+		require.NoError(t, err)
+		assert.Equal(t, "newer", v)
+		v, err = a.Fetch(t.Context(), "other", none)
+		require.NoError(t, err)
+		assert.Equal(t, "v", v)
+	})
+}
+
+// TestG2_FloorsOverflow: there is room for so many keys; beyond that, every
+// record of before is in doubt.
+func TestG2_FloorsOverflow(t *testing.T) {
+	journaled(t, func(t *testing.T, f *fleet, a, b *member) {
+		require.NoError(t, b.Set(t.Context(), "k2", "old"))
+		f.store.down()
+		keys := make([]string, 1<<16+1)
+		for i := range keys {
+			keys[i] = strconv.Itoa(i)
+		}
+		_, err := a.FetchMany(t.Context(), keys, isAll("new"))
+		require.NoError(t, err)
+		wait(6 * time.Second)
+		f.store.onBefore(nil)
+		wait(2 * time.Second)
+		v, err := b.Get(t.Context(), "k2")
+		require.NoError(t, err)
+		require.Equal(t, "old", v)
+		v, err = a.Fetch(t.Context(), "k2", is("new"))
+		require.NoError(t, err)
+		assert.Equal(t, "new", v)
+	})
+}
