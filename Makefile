@@ -16,6 +16,7 @@ TESTFLAGS ?= -race -shuffle=on
 FUZZTIME  ?= 30s
 BENCH     ?= .
 COUNT     ?= 1
+SOAK      ?= 10m
 
 .PHONY: help
 help: ## List these commands.
@@ -69,6 +70,14 @@ bench: deps ## Run benchmarks that match BENCH (all), COUNT times (1).
 	@for module in $(MODULES); do \
 		go -C $$module test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./...; \
 	done
+
+.PHONY: checker
+checker: deps ## Break servers and processes (FAULT=name, LONG=1, AGAINST=naive,rueidis).
+	@go -C integration run ./checker -fault '$(FAULT)' -against '$(AGAINST)' -long=$(if $(LONG),true,false)
+
+.PHONY: soak
+soak: deps ## Do so at random for as long as SOAK says (10m).
+	@go -C integration run ./checker -fault '$(FAULT)' -soak $(SOAK)
 
 .PHONY: cover
 cover: deps ## Measure how much of the library the tests of all modules cover.

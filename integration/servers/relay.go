@@ -2,6 +2,7 @@ package servers
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"testing"
@@ -21,6 +22,8 @@ type Relay struct {
 	mu       sync.Mutex // guards what follows
 	mode     mode
 	delay    time.Duration
+	hold     hold
+	harm     Harm
 	changed  chan struct{} // closed and replaced when mode or delay changes
 	listener net.Listener  // nil while connections are refused
 	links    map[*link]struct{}
@@ -34,6 +37,19 @@ const (
 	stalled          // bytes wait
 	blackholing      // bytes vanish
 )
+
+// hold says that some chunks from the server are passed on late.
+type hold struct {
+	share             float64
+	shortest, longest time.Duration
+}
+
+// Harm counts what a [Relay] did to connections.
+type Harm struct {
+	Cut     uint64 // connections closed
+	Dropped uint64 // chunks of bytes that vanished
+	Held    uint64 // chunks passed on late because of Hold
+}
 
 // RelayTo starts a relay for the test; see [StartRelay].
 func RelayTo(t testing.TB, target string) *Relay {
@@ -102,7 +118,23 @@ func (r *Relay) Delay(d time.Duration) {
 	r.changeLocked(r.mode, d)
 }
 
-// Resume ends what Refuse, Stall, Blackhole and Delay began. It fails only when
+// Hold passes this share of the chunks that come from the server on later, by a
+// time between shortest and longest, as a network does that loses a packet now
+// and then and sends it again.
+func (r *Relay) Hold(share float64, shortest, longest time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.hold = hold{share, shortest, longest}
+}
+
+// Harm returns what was done so far.
+func (r *Relay) Harm() Harm {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.harm
+}
+
+// Resume ends what Refuse, Stall, Blackhole, Delay and Hold began. It fails only when
 // another process took the port that was refused.
 func (r *Relay) Resume() error {
 	r.mu.Lock()
@@ -113,6 +145,7 @@ func (r *Relay) Resume() error {
 	if r.mode == blackholing {
 		r.cutLocked() // Their streams have holes.
 	}
+	r.hold = hold{}
 	r.changeLocked(forwarding, 0)
 	return r.listenLocked()
 }
@@ -158,8 +191,26 @@ func (r *Relay) changeLocked(m mode, delay time.Duration) {
 func (r *Relay) cutLocked() {
 	for l := range r.links {
 		l.close()
+		r.harm.Cut++
 	}
 	clear(r.links)
+}
+
+// lateness returns how much later a chunk from the server is to be passed on.
+func (r *Relay) lateness() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.hold.share == 0 || rand.Float64() >= r.hold.share {
+		return 0
+	}
+	r.harm.Held++
+	return r.hold.shortest + rand.N(r.hold.longest-r.hold.shortest+1)
+}
+
+func (r *Relay) dropped() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.harm.Dropped++
 }
 
 // state returns what to do with bytes now, and a channel that is closed when
@@ -216,6 +267,11 @@ func (r *Relay) pump(l *link, from, to net.Conn) {
 	chunk := make([]byte, chunkSize)
 	for {
 		n, err := from.Read(chunk)
+		if from == l.server && n > 0 {
+			if late := r.lateness(); late > 0 {
+				l.sleep(late)
+			}
+		}
 		if r.admit(l) {
 			_, _ = to.Write(chunk[:n]) // A broken connection is seen by the read from it.
 		}
@@ -232,6 +288,7 @@ func (r *Relay) admit(l *link) bool {
 		mode, delay, changed := r.state()
 		switch {
 		case mode == blackholing:
+			r.dropped()
 			return false
 		case mode == forwarding && delay == 0:
 			return true

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"sort"
+	"time"
+)
+
+// history is what the processes of a run saw, each life of a process on its
+// own, and when the fault was there.
+type history struct {
+	lives  [][]record
+	faults []span
+}
+
+type span struct{ start, end moment }
+
+// verdict is what a history shows.
+type verdict struct {
+	reads, writes       int // answered reads, acknowledged writes
+	failedReads, gaveUp int // calls that returned an error
+
+	stale      []time.Duration // age of each read that missed an acknowledged write, sorted
+	late       int             // stale reads older than the bound
+	back       int             // reads older than what their process had returned before
+	ownMisses  int             // reads older than what their process had written before
+	staleRest  int             // stale reads after everything had come to rest
+	recovery   time.Duration   // longest time from the end of a fault to the last late or disturbed read
+	worst      record          // the oldest read
+	worstCause moment          // when the write that it missed was acknowledged
+}
+
+// disturbed is how old a read must be to count as not recovered: more than a
+// message takes on its way.
+const disturbed = 100 * time.Millisecond
+
+// check goes through a history. A read is as old as the earliest acknowledged
+// write of a higher version: at the time when it began, every process should
+// have known of that for so long. Versions of a key grow in the order in which
+// the truth changed.
+func check(h history, bound time.Duration) verdict {
+	var v verdict
+	everybody := newAcks()
+	for _, life := range h.lives {
+		everybody.add(life, false)
+	}
+	everybody.seal()
+	last := make([]moment, len(h.faults)) // the last disturbed read after each fault
+	for _, life := range h.lives {
+		own := newAcks()
+		own.add(life, true)
+		own.seal()
+		v.back += goneBack(life)
+		for i := range life {
+			v.count(&life[i], everybody, own, bound)
+			noteDisturbed(h.faults, last, &life[i], everybody)
+		}
+	}
+	slices.Sort(v.stale)
+	for i := range last {
+		v.recovery = max(v.recovery, time.Duration(last[i]-h.faults[i].end))
+	}
+	return v
+}
+
+func (v *verdict) count(r *record, everybody, own *acks, bound time.Duration) {
+	switch r.kind {
+	case failed:
+		v.failedReads++
+	case acked:
+		v.writes++
+	case gaveUp:
+		v.gaveUp++
+	case read, atRest:
+		v.reads++
+		age, cause := everybody.age(r)
+		if age > 0 {
+			v.stale = append(v.stale, age)
+		}
+		if age > time.Duration(v.worst.start-v.worstCause) {
+			v.worst, v.worstCause = *r, cause
+		}
+		if age > bound {
+			v.late++
+		}
+		if age > 0 && r.kind == atRest {
+			v.staleRest++
+		}
+		if missed, _ := own.age(r); missed > 0 {
+			v.ownMisses++
+		}
+	}
+}
+
+// noteDisturbed finds the last fault that ended before a read that is older
+// than usual.
+func noteDisturbed(faults []span, last []moment, r *record, everybody *acks) {
+	if r.kind != read || len(faults) == 0 {
+		return
+	}
+	i := sort.Search(len(faults), func(i int) bool { return faults[i].end > r.start }) - 1
+	if i < 0 || i+1 < len(faults) && faults[i+1].start <= r.start {
+		return // before the first, or the next one is there
+	}
+	if age, _ := everybody.age(r); age > disturbed {
+		last[i] = max(last[i], r.start)
+	}
+}
+
+// acks are the writes of each key, by version.
+type acks struct{ keys map[uint32][]ack }
+
+type ack struct {
+	version int64
+	at      moment // until seal: of this write; then: the earliest of this or a higher version
+}
+
+func newAcks() *acks { return &acks{keys: make(map[uint32][]ack)} }
+
+// add takes in the acknowledged writes of a life. A process is bound by those
+// of its own that failed, too.
+func (a *acks) add(life []record, failedToo bool) {
+	for i := range life {
+		if r := &life[i]; r.kind == acked || failedToo && r.kind == gaveUp {
+			a.keys[r.key] = append(a.keys[r.key], ack{r.version, r.end})
+		}
+	}
+}
+
+func (a *acks) seal() {
+	for _, list := range a.keys {
+		slices.SortFunc(list, func(x, y ack) int { return cmp.Compare(x.version, y.version) })
+		earliest := moment(math.MaxInt64)
+		for i := len(list) - 1; i >= 0; i-- {
+			earliest = min(earliest, list[i].at)
+			list[i].at = earliest
+		}
+	}
+}
+
+// age returns how long before its beginning a read should have known better,
+// and since when.
+func (a *acks) age(r *record) (time.Duration, moment) {
+	list := a.keys[r.key]
+	i := sort.Search(len(list), func(i int) bool { return list[i].version > r.version })
+	if i == len(list) || list[i].at >= r.start {
+		return 0, 0
+	}
+	return time.Duration(r.start - list[i].at), list[i].at
+}
+
+// goneBack counts the reads of a process that returned less than a read had
+// returned that ended before they began.
+func goneBack(life []record) (n int) {
+	byEnd := make([]*record, 0, len(life))
+	for i := range life {
+		if life[i].kind == read || life[i].kind == atRest {
+			byEnd = append(byEnd, &life[i])
+		}
+	}
+	byStart := slices.Clone(byEnd)
+	slices.SortStableFunc(byEnd, func(x, y *record) int { return cmp.Compare(x.end, y.end) })
+	slices.SortStableFunc(byStart, func(x, y *record) int { return cmp.Compare(x.start, y.start) })
+	highest := make(map[uint32]int64)
+	for _, r := range byStart {
+		for len(byEnd) > 0 && byEnd[0].end < r.start {
+			highest[byEnd[0].key] = max(highest[byEnd[0].key], byEnd[0].version)
+			byEnd = byEnd[1:]
+		}
+		if r.version < highest[r.key] {
+			n++
+		}
+	}
+	return n
+}
+
+// quantile returns the age that this share of all reads did not exceed.
+func (v *verdict) quantile(q float64) time.Duration {
+	i := int(math.Ceil(q*float64(v.reads))) - 1 - (v.reads - len(v.stale))
+	if i < 0 || len(v.stale) == 0 {
+		return 0
+	}
+	return v.stale[min(i, len(v.stale)-1)]
+}
+
+// violations is how many reads broke a promise.
+func (v *verdict) violations() int { return v.late + v.back + v.ownMisses + v.staleRest }

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestMain lets the test program be the processes of a run, too.
+func TestMain(m *testing.M) {
+	if encoded := os.Getenv(nodeVariable); encoded != "" {
+		exit(runNode(encoded, os.Stdin, os.Stdout))
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// shortPlan is a run of a few seconds with tight bounds.
+func shortPlan(t *testing.T, name string) plan {
+	t.Helper()
+	q := request{fault: name, strict: true}
+	chosen, err := q.scenarios()
+	require.NoError(t, err)
+	p := q.plan(chosen[0], "nearbus")
+	p.nodes, p.keys, p.reads, p.writes, p.atLeast = 2, 100, 2000, 100, 2*time.Second
+	return p
+}
+
+// TestScenarios is the short form of what the command does.
+func TestScenarios(t *testing.T) {
+	t.Parallel()
+	for _, s := range scenarios() {
+		if s.long {
+			continue
+		}
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			r, err := carryOut(t.Context(), shortPlan(t, s.name))
+			require.NoError(t, err)
+			v := &r.verdict
+			assert.Positive(t, v.reads)
+			assert.Positive(t, v.writes)
+			assert.Zero(t, v.violations(), "%d late, %d back, %d own writes missed, %d stale at rest; bound %v, worst %v: %+v",
+				v.late, v.back, v.ownMisses, v.staleRest, r.bound, v.quantile(1), v.worst)
+		})
+	}
+}
+
+// TestScenarios_WithoutJournal: the checker sees what the journal is for.
+func TestScenarios_WithoutJournal(t *testing.T) {
+	t.Parallel()
+	p := shortPlan(t, "bus-half-open")
+	p.noJournal = true
+	r, err := carryOut(t.Context(), p)
+	require.NoError(t, err)
+	assert.Positive(t, r.verdict.late)
+}
+
+// TestScenarios_Naive: the checker sees what is wrong with the cache that one
+// writes in an afternoon.
+func TestScenarios_Naive(t *testing.T) {
+	t.Parallel()
+	p := shortPlan(t, "bus-half-open")
+	p.subject = "naive"
+	r, err := carryOut(t.Context(), p)
+	require.NoError(t, err)
+	assert.Positive(t, r.verdict.late)
+	assert.Positive(t, r.verdict.staleRest)
+}
+
+// TestCarryOut_FaultThatDoesNotHappen is no success.
+func TestCarryOut_FaultThatDoesNotHappen(t *testing.T) {
+	t.Parallel()
+	p := shortPlan(t, "none")
+	p.scenario.strike = func(context.Context, *field, int) (uint64, error) { return 0, nil }
+	_, err := carryOut(t.Context(), p)
+	require.ErrorIs(t, err, errNoFault)
+}
+
+func TestRun_NamesWhatThereIs(t *testing.T) {
+	t.Parallel()
+	err := run(t.Context(), []string{"-fault", "none,earthquake"}, nil)
+	require.ErrorContains(t, err, `there is no scenario "earthquake"; there are: none, slow-loads`)
+}
+
+func TestPrintTable(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	p := shortPlan(t, "none")
+	require.NoError(t, printTable(&out, []*result{{plan: p, faults: 3, bound: time.Second, verdict: verdict{reads: 7}}}))
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	require.Len(t, lines, 3)
+	for _, line := range lines {
+		assert.Equal(t, len(columns)+1, strings.Count(line, "|"), line)
+	}
+	assert.Contains(t, lines[2], "none")
+}

@@ -1,0 +1,230 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/nearbus/nearbus/integration/servers"
+)
+
+// field is what a run takes place on: servers, the ways to them and the
+// processes.
+type field struct {
+	plan  plan
+	dir   string
+	redis *servers.Process
+	other *servers.Process // the bus, if it is a Redis of its own
+	nats  *servers.NATSServer
+
+	toRedis, toBus []*servers.Relay // of each process
+	nodes          []*process
+	faults         []span
+	evidence       uint64 // of faults, as the scenario counts it
+}
+
+// plan is a scenario with what is the same for all.
+type plan struct {
+	scenario scenario
+	subject  string
+	seed     uint64
+
+	nodes, keys       int
+	reads, writes     int           // a second and node
+	atLeast           time.Duration // how long to go on
+	enoughReads       int
+	enoughWrites      int
+	enoughFaults      int
+	repair, staleness time.Duration
+	noJournal         bool
+}
+
+func open(ctx context.Context, p plan) (_ *field, err error) {
+	f := &field{plan: p}
+	if f.dir, err = os.MkdirTemp("", "nearbus-checker-"); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			f.close()
+		}
+	}()
+	if err := createSource(filepath.Join(f.dir, "source"), p.keys); err != nil {
+		return nil, err
+	}
+	if f.redis, err = servers.StartRedis(ctx, p.scenario.redis...); err != nil {
+		return nil, err
+	}
+	busAddr := f.redis.Addr
+	switch p.scenario.bus {
+	case "pubsub":
+		if f.other, err = servers.StartRedis(ctx); err != nil {
+			return nil, err
+		}
+		busAddr = f.other.Addr
+	case "nats":
+		if f.nats, err = servers.StartNATS(); err != nil {
+			return nil, err
+		}
+		busAddr = f.nats.Addr
+	}
+	for i := range p.nodes {
+		if err := f.addNode(i, busAddr); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+func (f *field) addNode(i int, busAddr string) error {
+	toRedis, err := servers.StartRelay(f.redis.Addr)
+	if err != nil {
+		return err
+	}
+	f.toRedis = append(f.toRedis, toRedis)
+	toBus, err := servers.StartRelay(busAddr)
+	if err != nil {
+		return err
+	}
+	f.toBus = append(f.toBus, toBus)
+	p := &process{settings: settings{
+		Subject: f.plan.subject, Seed: f.plan.seed, Node: i, Nodes: f.plan.nodes, Keys: f.plan.keys,
+		Source: filepath.Join(f.dir, "source"), Redis: toRedis.Addr, Bus: toBus.Addr, BusKind: f.plan.scenario.bus,
+		RepairInterval: f.plan.repair, MaxStaleness: f.plan.staleness, NoJournal: f.plan.noJournal,
+		SlowLoads: f.plan.scenario.slowLoads, ReadsPerSecond: f.plan.reads, WritesPerSecond: f.plan.writes,
+	}}
+	if err := p.start(f.dir); err != nil {
+		return err
+	}
+	f.nodes = append(f.nodes, p)
+	return nil
+}
+
+func (f *field) close() {
+	for _, p := range f.nodes {
+		if p.command.ProcessState == nil {
+			_ = p.kill()
+		}
+	}
+	for _, r := range append(f.toRedis, f.toBus...) {
+		r.Stop()
+	}
+	for _, s := range []*servers.Process{f.redis, f.other} {
+		if s != nil {
+			s.Stop()
+		}
+	}
+	if f.nats != nil {
+		f.nats.Stop()
+	}
+	_ = os.RemoveAll(f.dir) // A leftover in the system's temporary directory harms nobody.
+}
+
+const warmUp = time.Second
+
+// run lets the fault come and go until enough has happened, lets everything
+// come to rest and returns what there is to check.
+func (f *field) run(ctx context.Context) (history, []report, error) {
+	began := time.Now()
+	pause(ctx, warmUp)
+	for i := 0; ; i++ {
+		if err := f.occur(ctx, i); err != nil {
+			return history{}, nil, err
+		}
+		seconds := time.Since(began).Seconds()
+		if i+1 >= f.plan.enoughFaults && time.Since(began) >= f.plan.atLeast &&
+			int(seconds*float64(f.plan.reads*f.plan.nodes)) >= f.plan.enoughReads*5/4 &&
+			int(seconds*float64(f.plan.writes*f.plan.nodes)) >= f.plan.enoughWrites*5/4 {
+			break
+		}
+	}
+	reports, err := f.rest(ctx)
+	if err != nil {
+		return history{}, nil, err
+	}
+	h := history{faults: f.faults}
+	for _, p := range f.nodes {
+		for _, name := range p.journals {
+			life, err := readJournal(name)
+			if err != nil {
+				return history{}, nil, err
+			}
+			h.lives = append(h.lives, life)
+		}
+	}
+	return h, reports, nil
+}
+
+func (f *field) occur(ctx context.Context, i int) error {
+	s := span{start: now()}
+	seen, err := f.plan.scenario.strike(ctx, f, i)
+	s.end = now()
+	if err != nil {
+		return fmt.Errorf("checker: %s: %w", f.plan.scenario.name, err)
+	}
+	f.evidence += seen
+	f.faults = append(f.faults, s)
+	pause(ctx, f.plan.scenario.between)
+	return ctx.Err()
+}
+
+// rest ends all work, waits for longer than any bound, and has every process
+// read every key.
+func (f *field) rest(ctx context.Context) ([]report, error) {
+	if err := f.tellAll("rest"); err != nil {
+		return nil, err
+	}
+	pause(ctx, f.plan.staleness+2*time.Second)
+	if err := f.tellAll("look"); err != nil {
+		return nil, err
+	}
+	reports := make([]report, len(f.nodes))
+	for i, p := range f.nodes {
+		answer, err := p.tell("report")
+		if err == nil {
+			err = json.Unmarshal(answer, &reports[i])
+		}
+		if err == nil {
+			err = p.end()
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return reports, nil
+}
+
+func (f *field) tellAll(command string) error {
+	var all errgroup.Group
+	for _, p := range f.nodes {
+		all.Go(func() error {
+			_, err := p.tell(command)
+			return err
+		})
+	}
+	return all.Wait()
+}
+
+// harm counts what the relays did to connections.
+func harm(relays []*servers.Relay) (n uint64) {
+	for _, r := range relays {
+		h := r.Harm()
+		n += h.Cut + h.Dropped + h.Held
+	}
+	return n
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
+
+var errNoFault = errors.New("checker: the fault did not happen")

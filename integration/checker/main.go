@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"iter"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"time"
+)
+
+func main() {
+	if encoded := os.Getenv(nodeVariable); encoded != "" {
+		exit(runNode(encoded, os.Stdin, os.Stdout))
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := run(ctx, os.Args[1:], os.Stdout)
+	stop()
+	exit(err)
+}
+
+func exit(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// request is what the command line asks for.
+type request struct {
+	fault, against string
+	long, strict   bool
+	noJournal      bool
+	soak           time.Duration
+	seed           uint64
+}
+
+func run(ctx context.Context, args []string, out io.Writer) error {
+	var q request
+	flags := flag.NewFlagSet("checker", flag.ContinueOnError)
+	flags.StringVar(&q.fault, "fault", "", "scenarios to run, separated by commas; empty: all")
+	flags.StringVar(&q.against, "against", "", "other subjects, separated by commas: naive, rueidis")
+	flags.BoolVar(&q.long, "long", false, "run until there are 1,000,000 reads, 10,000 writes and 20 faults (3 of the long ones)")
+	flags.BoolVar(&q.strict, "strict", false, "repair every 200 ms and serve nothing unconfirmed for longer than 500 ms")
+	flags.BoolVar(&q.noJournal, "nojournal", false, "do without the journal; this is to break the bound")
+	flags.DurationVar(&q.soak, "soak", 0, "go on for so long, with scenarios at random")
+	flags.Uint64Var(&q.seed, "seed", rand.Uint64(), "of what happens at random: the order of a soak, the keys of reads and writes")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	chosen, err := q.scenarios()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "seed %d\n", q.seed)
+	var results []*result
+	var failures error
+	for s := range q.order(ctx, chosen) {
+		for _, subject := range q.subjects(s) {
+			r, err := carryOut(ctx, q.plan(s, subject))
+			if r == nil {
+				return errors.Join(failures, err)
+			}
+			failures = errors.Join(failures, err, r.judge(out))
+			results = append(results, r)
+		}
+	}
+	fmt.Fprintln(out)
+	return errors.Join(failures, printTable(out, results))
+}
+
+// order yields scenarios: one after the other, or at random for as long as the
+// soak takes.
+func (q *request) order(ctx context.Context, chosen []scenario) iter.Seq[scenario] {
+	if q.soak == 0 {
+		return slices.Values(chosen)
+	}
+	dice := rand.New(rand.NewPCG(q.seed, 0))
+	return func(yield func(scenario) bool) {
+		for began := time.Now(); time.Since(began) < q.soak && ctx.Err() == nil; {
+			if !yield(chosen[dice.IntN(len(chosen))]) {
+				return
+			}
+		}
+	}
+}
+
+// judge prints a row, and returns an error if this library broke a promise.
+// What others do is for the reader to see.
+func (r *result) judge(out io.Writer) error {
+	fmt.Fprintf(out, "%-18s %-8s %s, %d faults, evidence %d: max %s, bound %s, violations %d\n", r.plan.scenario.name, r.plan.subject,
+		r.took.Round(time.Second), r.faults, r.evidence, short(r.verdict.quantile(1)), short(r.bound), r.verdict.violations())
+	if r.plan.subject != "nearbus" || r.verdict.violations() == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %s: %d late, %d back, %d own writes missed, %d stale at rest; worst: %+v, acknowledged %v before",
+		errViolated, r.plan.scenario.name, r.verdict.late, r.verdict.back, r.verdict.ownMisses, r.verdict.staleRest,
+		r.verdict.worst, time.Duration(r.verdict.worst.start-r.verdict.worstCause))
+}
+
+func (q *request) scenarios() ([]scenario, error) {
+	all := scenarios()
+	if q.fault == "" {
+		if !q.long {
+			all = slices.DeleteFunc(all, func(s scenario) bool { return s.long })
+		}
+		return all, nil
+	}
+	var chosen []scenario
+	for name := range strings.SplitSeq(q.fault, ",") {
+		i := slices.IndexFunc(all, func(s scenario) bool { return s.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("checker: there is no scenario %q; there are: %s", name, names(all))
+		}
+		chosen = append(chosen, all[i])
+	}
+	return chosen, nil
+}
+
+func names(all []scenario) string {
+	list := make([]string, len(all))
+	for i := range all {
+		list[i] = all[i].name
+	}
+	return strings.Join(list, ", ")
+}
+
+func (q *request) subjects(s scenario) []string {
+	subjects := []string{"nearbus"}
+	if q.against != "" && s.peers {
+		subjects = append(subjects, strings.Split(q.against, ",")...)
+	}
+	return subjects
+}
+
+func (q *request) plan(s scenario, subject string) plan {
+	p := plan{
+		scenario: s, subject: subject, seed: q.seed, nodes: 3, keys: 400, reads: 12000, writes: 120,
+		enoughFaults: 1, atLeast: 4 * time.Second, repair: time.Second, staleness: 5 * time.Second, noJournal: q.noJournal,
+	}
+	if q.long {
+		p.enoughReads, p.enoughWrites, p.enoughFaults = 1_000_000, 10_000, 20
+		if s.long {
+			p.enoughFaults = 3
+		}
+	}
+	if q.strict {
+		p.repair, p.staleness = 200*time.Millisecond, 500*time.Millisecond
+	}
+	return p
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/bus/natsbus"
+	"github.com/nearbus/nearbus/bus/redisbus"
+	"github.com/nearbus/nearbus/nearcache"
+	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/redisstore"
+)
+
+// ours is this library, used as its documentation says.
+type ours struct {
+	node    *nearcache.Node
+	cache   *nearcache.Cache[int64]
+	bus     *bus.Bus
+	faults  *faultyTransport
+	closers []func()
+}
+
+func openNearbus(s settings) (_ subject, err error) {
+	o := &ours{}
+	client := redisClient(s)
+	o.closers = append(o.closers, func() { _ = client.Close() })
+	stored := redisstore.Options{}
+	if s.NoJournal {
+		stored.JournalLength = -1
+	}
+	store, err := redisstore.New(client, stored)
+	if err != nil {
+		return nil, err
+	}
+	tier, err := shared.New(store, shared.Options{})
+	if err != nil {
+		return nil, err
+	}
+	transport, err := o.transport(s, client)
+	if err != nil {
+		return nil, err
+	}
+	if o.bus, err = bus.New(transport, bus.Options{}); err != nil {
+		return nil, err
+	}
+	o.node, err = nearcache.NewNode(tier, o.bus, nearcache.NodeOptions{
+		RepairInterval: s.RepairInterval, MaxStaleness: s.MaxStaleness,
+	})
+	if err != nil {
+		return nil, err
+	}
+	o.cache, err = nearcache.New[int64](o.node, "checked", nearcache.Options[int64]{TTL: timeToLive})
+	return o, err
+}
+
+// redisClient returns a client as a careful user configures it.
+func redisClient(s settings) redis.UniversalClient {
+	if len(s.Cluster) > 0 {
+		return redis.NewClusterClient(&redis.ClusterOptions{Addrs: s.Cluster, ContextTimeoutEnabled: true, MaxRetries: -1})
+	}
+	return redis.NewClient(&redis.Options{Addr: s.Redis, ContextTimeoutEnabled: true, MaxRetries: -1})
+}
+
+func (o *ours) transport(s settings, client redis.UniversalClient) (bus.Transport, error) {
+	switch s.BusKind {
+	case "redis": // the shared tier publishes what it writes
+		return redisbus.New(client, redisbus.Options{})
+	case "pubsub":
+		own := redis.NewClient(&redis.Options{Addr: s.Bus, ContextTimeoutEnabled: true, MaxRetries: -1})
+		o.closers = append(o.closers, func() { _ = own.Close() })
+		transport, err := redisbus.New(own, redisbus.Options{})
+		o.faults = newFaultyTransport(transport)
+		return o.faults, err
+	case "nats":
+		nc, err := nats.Connect("nats://"+s.Bus, nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond),
+			nats.PingInterval(2*time.Second), nats.RetryOnFailedConnect(true))
+		if err != nil {
+			return nil, err
+		}
+		o.closers = append(o.closers, nc.Close)
+		transport, err := natsbus.New(nc, natsbus.Options{})
+		if err != nil {
+			return nil, err
+		}
+		o.faults = newFaultyTransport(transport)
+		return o.faults, nil
+	default:
+		return nil, errors.New("checker: there is no bus " + s.BusKind)
+	}
+}
+
+func (o *ours) fetch(ctx context.Context, key string, load func(context.Context) (int64, error)) (int64, error) {
+	return o.cache.Fetch(ctx, key, func(ctx context.Context, _ string) (int64, error) { return load(ctx) })
+}
+
+func (o *ours) write(ctx context.Context, op operation, key string, version int64) error {
+	var err error
+	switch op {
+	case set:
+		err = o.cache.Set(ctx, key, version)
+	case invalidate:
+		err = o.cache.Invalidate(ctx, key)
+	case del:
+		err = o.cache.Delete(ctx, key)
+	}
+	if errors.Is(err, nearcache.ErrNotBroadcast) && !errors.Is(err, nearcache.ErrOutcomeUnknown) {
+		return nil // the shared tier has it, and the journal tells the others
+	}
+	return err
+}
+
+func (o *ours) report() report {
+	n := o.node.Stats()
+	r := report{
+		Clock: n.ClockLag, SlowestRepair: n.SlowestRepair, Gaps: n.Gaps, Repairs: n.Repairs,
+		Repaired: n.Repaired, Owed: o.cache.Stats().Owed, NearHits: o.cache.Stats().Hits,
+	}
+	if o.faults != nil {
+		r.Faults = o.faults.counts()
+	}
+	return r
+}
+
+func (o *ours) close() {
+	_ = o.node.Close()
+	_ = o.bus.Close()
+	for _, c := range o.closers {
+		c()
+	}
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// operation is what a write tells the cache.
+type operation int
+
+const (
+	set operation = iota
+	invalidate
+	del
+)
+
+// subject is a cache that is shared with other processes, as one of them uses
+// it.
+type subject interface {
+	// fetch returns the version that the cache has of key, or asks load.
+	fetch(ctx context.Context, key string, load func(context.Context) (int64, error)) (int64, error)
+
+	// write tells the cache that the truth about key is now version.
+	write(ctx context.Context, op operation, key string, version int64) error
+
+	// report returns what the subject knows about itself, for the run.
+	report() report
+
+	close()
+}
+
+// report is what a process says about itself at its end.
+type report struct {
+	Clock         time.Duration // longest time in which the clock of its near tier stood still
+	SlowestRepair time.Duration // longest answered reading of the journal
+	Gaps, Repairs uint64
+	Repaired      uint64 // entries that only the journal said were stale
+	Owed          int
+	Faults        messageFaults
+	NearHits      uint64
+}
+
+// settings are what a process is started with.
+type settings struct {
+	Subject string // name of a kind of subject
+	Seed    uint64
+	Node    int // number of the process, from 0
+	Nodes   int
+	Keys    int
+	Source  string // file of the source
+	Journal string // file to write down what happens
+	Redis   string // address of the shared tier as this process sees it
+	Bus     string // address of the bus as this process sees it
+	BusKind string // "redis": the bus is on the server of the shared tier; "pubsub"; "nats"
+	Cluster []string
+
+	RepairInterval, MaxStaleness    time.Duration
+	NoJournal                       bool
+	SlowLoads                       bool
+	ReadsPerSecond, WritesPerSecond int
+}
+
+// timeToLive is long enough that nothing is healed by running out.
+const timeToLive = 10 * time.Minute
+
+func openSubject(s settings) (subject, error) {
+	switch s.Subject {
+	case "nearbus":
+		return openNearbus(s)
+	case "naive":
+		return openNaive(s)
+	case "rueidis":
+		return openRueidis(s)
+	default:
+		return nil, fmt.Errorf("checker: there is no subject %q", s.Subject)
+	}
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// result is a row of the table.
+type result struct {
+	plan     plan
+	verdict  verdict
+	reports  []report
+	faults   int
+	evidence uint64
+	bound    time.Duration
+	took     time.Duration
+}
+
+// tick is how far the clock of the near tier is behind at most while its
+// process runs.
+const tick = 10 * time.Millisecond
+
+// carryOut runs a plan.
+func carryOut(ctx context.Context, p plan) (*result, error) {
+	began := time.Now()
+	f, err := open(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	defer f.close()
+	h, reports, err := f.run(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r := &result{plan: p, reports: reports, faults: len(f.faults), evidence: f.evidence, took: time.Since(began)}
+	r.bound = r.declared()
+	r.verdict = check(h, r.bound)
+	for _, rep := range reports {
+		r.evidence += rep.Faults.Dropped + rep.Faults.Blocked
+	}
+	if r.evidence < uint64(r.faults) {
+		return r, fmt.Errorf("%w: %s: %d times, seen %d", errNoFault, p.scenario.name, r.faults, r.evidence)
+	}
+	return r, nil
+}
+
+// declared is the bound of the run. It depends on what the scenario does, and
+// of what happened only on what it names: how slow the shared tier answered,
+// and for how long a process was not running.
+func (r *result) declared() time.Duration {
+	var slowest, lag time.Duration
+	for _, rep := range r.reports {
+		slowest, lag = max(slowest, rep.SlowestRepair), max(lag, rep.Clock)
+	}
+	if r.plan.scenario.answers {
+		return r.plan.repair + slowest + lag + tick
+	}
+	return r.plan.staleness + lag + tick
+}
+
+func (r *result) lag() (lag time.Duration) {
+	for _, rep := range r.reports {
+		lag = max(lag, rep.Clock)
+	}
+	return lag
+}
+
+var errViolated = errors.New("checker: a promise was broken")
+
+var columns = []string{
+	"scenario", "subject", "faults", "reads", "writes", "errors", "stale p50", "p99", "max",
+	"bound", "late", "back", "own missed", "at rest", "recovery", "clock lag",
+}
+
+func (r *result) cells() []string {
+	v := &r.verdict
+	return []string{
+		r.plan.scenario.name, r.plan.subject, fmt.Sprint(r.faults), fmt.Sprint(v.reads), fmt.Sprint(v.writes),
+		fmt.Sprintf("%d+%d", v.failedReads, v.gaveUp),
+		short(v.quantile(0.5)), short(v.quantile(0.99)), short(v.quantile(1)), short(r.bound),
+		fmt.Sprint(v.late), fmt.Sprint(v.back), fmt.Sprint(v.ownMisses), fmt.Sprint(v.staleRest),
+		short(v.recovery), short(r.lag()),
+	}
+}
+
+func short(d time.Duration) string {
+	if d >= time.Second {
+		return d.Round(10 * time.Millisecond).String()
+	}
+	return d.Round(100 * time.Microsecond).String()
+}
+
+// printTable writes the results for people and for Markdown alike.
+func printTable(w io.Writer, results []*result) error {
+	t := tabwriter.NewWriter(w, 0, 0, 1, ' ', 0)
+	row := func(cells []string) { fmt.Fprintf(t, "| %s\t|\n", strings.Join(cells, "\t| ")) }
+	row(columns)
+	row(strings.Split(strings.Repeat("---,", len(columns)-1)+"---", ","))
+	for _, r := range results {
+		row(r.cells())
+	}
+	return t.Flush()
+}

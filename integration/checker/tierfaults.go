@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/nearbus/nearbus/integration/servers"
+)
+
+// tierFaults break the shared tier, or the way to it.
+func tierFaults() []scenario {
+	return []scenario{
+		{
+			name: "chunks-held", about: "2 % of what servers send comes 5-50 ms late", bus: "redis", answers: true,
+			strike: onRelays(toTier, everyone, time.Second, func(r *servers.Relay) {
+				r.Hold(0.02, 5*time.Millisecond, 50*time.Millisecond)
+			}), peers: true,
+		},
+		{
+			name: "redis-refused", about: "connections to Redis are cut and refused for 500 ms every 2.5 s", bus: "redis",
+			strike: onRelays(toTier, everyone, 500*time.Millisecond, (*servers.Relay).Refuse), between: 2 * time.Second, peers: true,
+		},
+		{
+			name: "redis-half-open", about: "bytes of Redis, bus included, vanish for 3 s", bus: "redis",
+			strike: onRelays(toTier, everyone, 3*time.Second, (*servers.Relay).Blackhole), between: 2 * time.Second, peers: true,
+		},
+		{
+			name: "redis-apart", about: "one process hears the bus and does not reach Redis for 3 s", bus: "nats",
+			strike: onRelays(toTier, oneByOne, 3*time.Second, (*servers.Relay).Refuse), between: time.Second,
+		},
+		{
+			name: "redis-paused", about: "redis-server is stopped for 5 s", bus: "redis", peers: true,
+			strike: func(ctx context.Context, f *field, _ int) (uint64, error) {
+				if err := f.redis.Pause(); err != nil {
+					return 0, err
+				}
+				pause(ctx, 5*time.Second)
+				return 1, f.redis.Resume()
+			}, between: 2 * time.Second,
+		},
+		{
+			name: "redis-empty", about: "redis-server is killed and starts empty", bus: "redis", peers: true,
+			strike: restartRedis, between: 2 * time.Second,
+		},
+		{
+			name: "redis-disk", about: "redis-server is killed and starts from a file up to 1 s old", bus: "redis", peers: true,
+			redis:  []string{"--appendonly", "yes", "--appendfsync", "everysec"},
+			strike: restartRedis, between: 2 * time.Second,
+		},
+	}
+}
+
+func restartRedis(ctx context.Context, f *field, _ int) (uint64, error) {
+	f.redis.Kill()
+	pause(ctx, 300*time.Millisecond)
+	return 1, f.redis.Restart(ctx)
+}
