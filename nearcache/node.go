@@ -180,8 +180,8 @@ func (n *Node) gap(reason error) {
 // ready ends a gap. What came near during the gap is suspect as well: its
 // invalidation may have been missed.
 func (n *Node) ready() {
-	n.cut.Store(false)
 	n.catchUp()
+	n.cut.Store(false)
 }
 
 func (n *Node) catchUp() {
