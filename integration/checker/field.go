@@ -23,6 +23,9 @@ type field struct {
 	other *servers.Process // the bus, if it is a Redis of its own
 	nats  *servers.NATSServer
 
+	sentinel *servers.Sentinel // in place of redis
+	cluster  *servers.Cluster  // likewise
+
 	toRedis, toBus []*servers.Relay // of each process
 	nodes          []*process
 	faults         []span
@@ -58,21 +61,9 @@ func open(ctx context.Context, p plan) (_ *field, err error) {
 	if err := createSource(filepath.Join(f.dir, "source"), p.keys); err != nil {
 		return nil, err
 	}
-	if f.redis, err = servers.StartRedis(ctx, p.scenario.redis...); err != nil {
+	busAddr, err := f.startServers(ctx)
+	if err != nil {
 		return nil, err
-	}
-	busAddr := f.redis.Addr
-	switch p.scenario.bus {
-	case "pubsub":
-		if f.other, err = servers.StartRedis(ctx); err != nil {
-			return nil, err
-		}
-		busAddr = f.other.Addr
-	case "nats":
-		if f.nats, err = servers.StartNATS(); err != nil {
-			return nil, err
-		}
-		busAddr = f.nats.Addr
 	}
 	for i := range p.nodes {
 		if err := f.addNode(i, busAddr); err != nil {
@@ -82,23 +73,62 @@ func open(ctx context.Context, p plan) (_ *field, err error) {
 	return f, nil
 }
 
+// startServers returns the address of the bus.
+func (f *field) startServers(ctx context.Context) (busAddr string, err error) {
+	s := &f.plan.scenario
+	switch s.tier {
+	case "sentinel":
+		f.sentinel, err = servers.StartRedisSentinel(ctx, 2, s.redis...)
+	case "cluster":
+		f.cluster, err = servers.StartRedisCluster(ctx, 3, s.redis...)
+	default:
+		if f.redis, err = servers.StartRedis(ctx, s.redis...); err == nil {
+			busAddr = f.redis.Addr
+		}
+	}
+	if err != nil {
+		return "", err
+	}
+	switch s.bus {
+	case "pubsub":
+		if f.other, err = servers.StartRedis(ctx); err == nil {
+			busAddr = f.other.Addr
+		}
+	case "nats":
+		if f.nats, err = servers.StartNATS(); err == nil {
+			busAddr = f.nats.Addr
+		}
+	}
+	return busAddr, err
+}
+
 func (f *field) addNode(i int, busAddr string) error {
-	toRedis, err := servers.StartRelay(f.redis.Addr)
-	if err != nil {
-		return err
-	}
-	f.toRedis = append(f.toRedis, toRedis)
-	toBus, err := servers.StartRelay(busAddr)
-	if err != nil {
-		return err
-	}
-	f.toBus = append(f.toBus, toBus)
-	p := &process{settings: settings{
+	set := settings{
 		Subject: f.plan.subject, Seed: f.plan.seed, Node: i, Nodes: f.plan.nodes, Keys: f.plan.keys,
-		Source: filepath.Join(f.dir, "source"), Redis: toRedis.Addr, Bus: toBus.Addr, BusKind: f.plan.scenario.bus,
+		Source: filepath.Join(f.dir, "source"), BusKind: f.plan.scenario.bus,
 		RepairInterval: f.plan.repair, MaxStaleness: f.plan.staleness, NoJournal: f.plan.noJournal,
 		SlowLoads: f.plan.scenario.slowLoads, ReadsPerSecond: f.plan.reads, WritesPerSecond: f.plan.writes,
-	}}
+	}
+	switch {
+	case f.sentinel != nil:
+		set.Watcher = f.sentinel.Watcher.Addr
+	case f.cluster != nil:
+		set.Cluster = f.cluster.Addrs()
+	default:
+		r, err := servers.StartRelay(f.redis.Addr)
+		if err != nil {
+			return err
+		}
+		f.toRedis, set.Redis = append(f.toRedis, r), r.Addr
+	}
+	if busAddr != "" {
+		r, err := servers.StartRelay(busAddr)
+		if err != nil {
+			return err
+		}
+		f.toBus, set.Bus = append(f.toBus, r), r.Addr
+	}
+	p := &process{settings: set}
 	if err := p.start(f.dir); err != nil {
 		return err
 	}
@@ -122,6 +152,12 @@ func (f *field) close() {
 	}
 	if f.nats != nil {
 		f.nats.Stop()
+	}
+	if f.sentinel != nil {
+		f.sentinel.Stop()
+	}
+	if f.cluster != nil {
+		f.cluster.Stop()
 	}
 	_ = os.RemoveAll(f.dir) // A leftover in the system's temporary directory harms nobody.
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/nearbus/nearbus/bus"
 	"github.com/nearbus/nearbus/bus/natsbus"
 	"github.com/nearbus/nearbus/bus/redisbus"
+	"github.com/nearbus/nearbus/integration/servers"
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/redisstore"
@@ -62,6 +63,11 @@ func openNearbus(s settings) (_ subject, err error) {
 func redisClient(s settings) redis.UniversalClient {
 	if len(s.Cluster) > 0 {
 		return redis.NewClusterClient(&redis.ClusterOptions{Addrs: s.Cluster, ContextTimeoutEnabled: true, MaxRetries: -1})
+	}
+	if s.Watcher != "" {
+		return redis.NewFailoverClient(&redis.FailoverOptions{
+			MasterName: servers.SentinelName, SentinelAddrs: []string{s.Watcher}, ContextTimeoutEnabled: true, MaxRetries: -1,
+		})
 	}
 	return redis.NewClient(&redis.Options{Addr: s.Redis, ContextTimeoutEnabled: true, MaxRetries: -1})
 }

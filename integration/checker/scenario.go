@@ -12,6 +12,7 @@ import (
 type scenario struct {
 	name, about string
 	bus         string // "redis", "pubsub" or "nats", see settings
+	tier        string // "sentinel", "cluster", or "" for one server
 	redis       []string
 	slowLoads   bool
 	answers     bool // the shared tier answers all the time, so the bound is that of repair
@@ -44,7 +45,14 @@ func harmless() []scenario {
 }
 
 // toBus and toTier are the relays to harm, everyone and oneByOne whose.
-func toBus(f *field) []*servers.Relay  { return f.toBus }
+// Messages for rueidis come over its connection to the shared tier.
+func toBus(f *field) []*servers.Relay {
+	if f.plan.subject == "rueidis" {
+		return f.toRedis
+	}
+	return f.toBus
+}
+
 func toTier(f *field) []*servers.Relay { return f.toRedis }
 
 func everyone(relays []*servers.Relay, _ int) []*servers.Relay { return relays }

@@ -48,12 +48,13 @@ type settings struct {
 	Node    int // number of the process, from 0
 	Nodes   int
 	Keys    int
-	Source  string // file of the source
-	Journal string // file to write down what happens
-	Redis   string // address of the shared tier as this process sees it
-	Bus     string // address of the bus as this process sees it
-	BusKind string // "redis": the bus is on the server of the shared tier; "pubsub"; "nats"
-	Cluster []string
+	Source  string   // file of the source
+	Journal string   // file to write down what happens
+	Redis   string   // address of the shared tier as this process sees it
+	Bus     string   // address of the bus as this process sees it
+	BusKind string   // "redis": the bus is on the server of the shared tier; "pubsub"; "nats"
+	Cluster []string // addresses of a Redis Cluster, in place of Redis
+	Watcher string   // address of a Redis Sentinel, in place of Redis
 
 	RepairInterval, MaxStaleness    time.Duration
 	NoJournal                       bool
