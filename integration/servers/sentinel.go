@@ -82,7 +82,7 @@ func (s *Sentinel) Failover(ctx context.Context) error {
 	old.Kill()
 	if err := s.await(ctx, func() bool {
 		p, err := s.Primary(ctx)
-		return err == nil && p != old
+		return err == nil && p != old && isPrimary(ctx, p)
 	}); err != nil {
 		return err
 	}
@@ -109,20 +109,31 @@ func (s *Sentinel) WaitReady(ctx context.Context) error {
 }
 
 // followed reports whether all other nodes replicate from p.
-func (s *Sentinel) followed(ctx context.Context, p *Process) (ok bool) {
-	_ = onNode(p, func(client *redis.Client) error {
+func (s *Sentinel) followed(ctx context.Context, p *Process) bool {
+	replicas, err := replicasOf(ctx, p)
+	return err == nil && replicas == len(s.Nodes)-1
+}
+
+func isPrimary(ctx context.Context, p *Process) bool {
+	_, err := replicasOf(ctx, p)
+	return err == nil
+}
+
+var errNotPrimary = errors.New("servers: not a primary")
+
+// replicasOf returns how many replicas are connected to a primary.
+func replicasOf(ctx context.Context, p *Process) (n int, err error) {
+	err = onNode(p, func(client *redis.Client) error {
 		role, err := client.Do(ctx, "ROLE").Slice()
 		if err != nil || len(role) < 3 || role[0] != "master" {
 			return errors.Join(errNotPrimary, err)
 		}
 		replicas, _ := role[2].([]any)
-		ok = len(replicas) == len(s.Nodes)-1
+		n = len(replicas)
 		return nil
 	})
-	return ok
+	return n, err
 }
-
-var errNotPrimary = errors.New("servers: not a primary")
 
 func (s *Sentinel) await(ctx context.Context, ok func() bool) error {
 	for !ok() {
