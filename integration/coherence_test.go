@@ -113,11 +113,22 @@ func overNATS(t testing.TB, name string) bus.Transport {
 	return transport
 }
 
+func overJetStream(t testing.TB, name string) bus.Transport {
+	conn, err := nats.Connect(sharedJetStream(t).URL)
+	require.NoError(t, err)
+	t.Cleanup(conn.Close)
+	transport, err := natsbus.NewStream(t.Context(), conn, streamOptions(name))
+	require.NoError(t, err)
+	return transport
+}
+
 // TestCoherence runs the guarantees of the library over every store and bus.
 func TestCoherence(t *testing.T) {
 	for name, b := range map[string]backend{
 		"one Redis for both":          oneRedis(),
 		"Redis and NATS":              {onRedis, overNATS},
+		"Redis and JetStream":         {onRedis, overJetStream},
+		"Memcached and JetStream":     {inMemcached, overJetStream},
 		"Redis and another Redis":     {onRedis, overRedis},
 		"Redis Cluster for both":      {onCluster, overCluster},
 		"Memcached and NATS":          {inMemcached, overNATS},

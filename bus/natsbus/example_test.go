@@ -36,3 +36,29 @@ func Example() {
 		log.Print(err)
 	}
 }
+
+// A stream replays what was published while the connection was lost.
+func ExampleNewStream() {
+	nc, err := nats.Connect("nats://localhost:4222",
+		nats.MaxReconnects(-1),
+		nats.PingInterval(2*time.Second),
+		nats.RetryOnFailedConnect(true),
+	)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer nc.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	stream, err := natsbus.NewStream(ctx, nc, natsbus.StreamOptions{
+		Replicas: 3, // of the servers of a cluster
+	})
+	if err != nil {
+		log.Fatal(err) // the stream is there and cannot do what is needed
+	}
+	b, err := bus.New(stream, bus.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer b.Close()
+}

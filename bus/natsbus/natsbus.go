@@ -1,35 +1,3 @@
-// Package natsbus is a bus over core NATS.
-//
-//	nc, err := nats.Connect("nats://localhost:4222",
-//		nats.MaxReconnects(-1),            // or the connection is given up after 60 attempts
-//		nats.PingInterval(2*time.Second), // or a dead connection is noticed after minutes
-//		nats.RetryOnFailedConnect(true),
-//	)
-//	transport, err := natsbus.New(nc, natsbus.Options{})
-//	b, err := bus.New(transport, bus.Options{})
-//
-// Order: payloads published through one connection arrive in the order of the
-// calls. Duplication: none. Loss: NATS keeps nothing for a subscriber that is
-// not connected. Every disconnection ends the subscription, although nats.go
-// would restore it by itself, and so does a receiver that lags by more than
-// 1024 payloads, from which nats.go drops those that come then. The
-// subscription is made anew by the bus.
-//
-// Publish returns when the server has answered a ping sent after the payload.
-// While the connection is down it fails at once, where nats.go would keep the
-// payload in a buffer and report success. A payload whose Publish failed by its
-// context may still be sent, also after a reconnect.
-//
-// The connection is the user's: it is shared with whatever else uses it, this
-// package sets no handler on it, does not reconnect it and never closes it. When
-// it is dead without saying so, only nats.go can notice, by its pings: until
-// then the bus reports a gap and nothing is heard.
-//
-// Another program invalidates with
-//
-//	nats pub nearbus 'invalidate users 42'
-//
-// Rights needed: publish and subscribe on the subject.
 package natsbus
 
 import (
@@ -68,13 +36,16 @@ func (o Options) withDefaults() Options {
 }
 
 // validate checks options that have their defaults.
-func (o Options) validate() error {
-	if strings.ContainsAny(o.Subject, " \t\r\n") {
-		return fmt.Errorf("natsbus: Options.Subject %q contains white space", o.Subject)
+func (o Options) validate() error { return validateSubject("Options.Subject", o.Subject) }
+
+// validateSubject checks the subject that an option gives.
+func validateSubject(option, subject string) error {
+	if strings.ContainsAny(subject, " \t\r\n") {
+		return fmt.Errorf("natsbus: %s %q contains white space", option, subject)
 	}
-	for token := range strings.SplitSeq(o.Subject, ".") {
+	for token := range strings.SplitSeq(subject, ".") {
 		if token == "" || token == "*" || token == ">" {
-			return fmt.Errorf("natsbus: Options.Subject %q has an empty part or a wildcard", o.Subject)
+			return fmt.Errorf("natsbus: %s %q has an empty part or a wildcard", option, subject)
 		}
 	}
 	return nil

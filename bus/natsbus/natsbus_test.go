@@ -3,6 +3,7 @@ package natsbus_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/assert"
@@ -51,4 +52,41 @@ func TestTransport_WithoutServer(t *testing.T) {
 	cancel()
 	assert.ErrorIs(t, transport.Publish(ctx, []byte("x")), context.Canceled)
 	assert.ErrorIs(t, transport.Receive(ctx, bus.Sink{}), context.Canceled)
+}
+
+func TestNewStream_RefusesNil(t *testing.T) {
+	_, err := natsbus.NewStream(t.Context(), nil, natsbus.StreamOptions{})
+	assert.EqualError(t, err, "natsbus: NewStream: the connection is nil")
+}
+
+func TestNewStream_RefusesOptions(t *testing.T) {
+	nc := nobody(t)
+	for name, opts := range map[string]natsbus.StreamOptions{
+		`StreamOptions.Stream "a.b" contains`:        {Stream: "a.b"},
+		`StreamOptions.Stream "a b" contains`:        {Stream: "a b"},
+		`StreamOptions.Subject "a..b" has`:           {Subject: "a..b"},
+		`StreamOptions.Subject "a.>" has`:            {Subject: "a.>"},
+		"StreamOptions.MaxAge 1ms is shorter":        {MaxAge: time.Millisecond},
+		"StreamOptions.MaxAge -1s is shorter":        {MaxAge: -time.Second},
+		"StreamOptions.MaxBytes 1000 is less":        {MaxBytes: 1000},
+		"StreamOptions.Storage 9 is neither":         {Storage: 9},
+		"StreamOptions.Replicas 6 is not between":    {Replicas: 6},
+		"StreamOptions.Replicas -1 is not between 0": {Replicas: -1},
+	} {
+		_, err := natsbus.NewStream(t.Context(), nc, opts)
+		assert.ErrorContains(t, err, "natsbus: "+name)
+	}
+}
+
+// A stream may be made before its server is there.
+func TestStream_WithoutServer(t *testing.T) {
+	s, err := natsbus.NewStream(t.Context(), nobody(t), natsbus.StreamOptions{})
+	require.NoError(t, err)
+	assert.EqualError(t, s.Publish(t.Context(), []byte("x")), "natsbus: publish: not connected")
+	assert.EqualError(t, s.Receive(t.Context(), bus.Sink{}), "natsbus: subscribe: not connected")
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	assert.ErrorIs(t, s.Publish(ctx, []byte("x")), context.Canceled)
+	assert.ErrorIs(t, s.Receive(ctx, bus.Sink{}), context.Canceled)
 }

@@ -46,11 +46,17 @@ func busFaults() []scenario {
 		},
 		{
 			name: "nats-restart", about: "the NATS server is killed and comes back after 500 ms", bus: "nats", answers: true,
-			strike: func(ctx context.Context, f *field, _ int) (uint64, error) {
-				f.nats.Kill()
-				pause(ctx, 500*time.Millisecond)
-				return 1, f.nats.Restart()
-			}, between: 2 * time.Second,
+			strike: restartNATS, between: 2 * time.Second,
+		},
+		{
+			name: "jetstream-restart", about: "the same with JetStream", bus: "jetstream", answers: true,
+			strike: restartNATS, between: 2 * time.Second,
 		},
 	}
+}
+
+func restartNATS(ctx context.Context, f *field, _ int) (uint64, error) {
+	f.nats.Kill()
+	pause(ctx, 500*time.Millisecond)
+	return 1, f.nats.Restart()
 }

@@ -94,8 +94,8 @@ func (f *field) startServers(ctx context.Context) (busAddr string, err error) {
 		if f.other, err = servers.StartRedis(ctx); err == nil {
 			busAddr = f.other.Addr
 		}
-	case "nats":
-		if f.nats, err = servers.StartNATS(); err == nil {
+	case "nats", "jetstream":
+		if f.nats, err = servers.StartNATS(servers.JetStream); err == nil {
 			busAddr = f.nats.Addr
 		}
 	}

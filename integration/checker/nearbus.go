@@ -82,19 +82,21 @@ func (o *ours) transport(s settings, client redis.UniversalClient) (bus.Transpor
 		transport, err := redisbus.New(own, redisbus.Options{})
 		o.faults = newFaultyTransport(transport)
 		return o.faults, err
-	case "nats":
+	case "nats", "jetstream":
 		nc, err := nats.Connect("nats://"+s.Bus, nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond),
 			nats.PingInterval(2*time.Second), nats.RetryOnFailedConnect(true))
 		if err != nil {
 			return nil, err
 		}
 		o.closers = append(o.closers, nc.Close)
-		transport, err := natsbus.New(nc, natsbus.Options{})
-		if err != nil {
-			return nil, err
+		var transport bus.Transport
+		if s.BusKind == "nats" {
+			transport, err = natsbus.New(nc, natsbus.Options{})
+		} else {
+			transport, err = natsbus.NewStream(context.Background(), nc, natsbus.StreamOptions{})
 		}
 		o.faults = newFaultyTransport(transport)
-		return o.faults, nil
+		return o.faults, err
 	default:
 		return nil, errors.New("checker: there is no bus " + s.BusKind)
 	}

@@ -11,7 +11,7 @@ import (
 // scenario is a fault that comes and goes while processes work.
 type scenario struct {
 	name, about string
-	bus         string // "redis", "pubsub" or "nats", see settings
+	bus         string // see settings
 	tier        string // "sentinel", "cluster", or "" for one server
 	redis       []string
 	slowLoads   bool

@@ -52,7 +52,7 @@ type settings struct {
 	Journal string   // file to write down what happens
 	Redis   string   // address of the shared tier as this process sees it
 	Bus     string   // address of the bus as this process sees it
-	BusKind string   // "redis": the bus is on the server of the shared tier; "pubsub"; "nats"
+	BusKind string   // "redis": the bus is on the server of the shared tier; "pubsub"; "nats"; "jetstream"
 	Cluster []string // addresses of a Redis Cluster, in place of Redis
 	Watcher string   // address of a Redis Sentinel, in place of Redis
 

@@ -1,0 +1,66 @@
+// Package natsbus is a bus over NATS: core NATS, or JetStream.
+//
+//	nc, err := nats.Connect("nats://localhost:4222",
+//		nats.MaxReconnects(-1),            // or the connection is given up after 60 attempts
+//		nats.PingInterval(2*time.Second), // or a dead connection is noticed after minutes
+//		nats.RetryOnFailedConnect(true),
+//	)
+//	transport, err := natsbus.New(nc, natsbus.Options{})
+//	b, err := bus.New(transport, bus.Options{})
+//
+// # Core NATS
+//
+// [Transport] needs nothing but a server. Order: payloads published through one
+// connection arrive in the order of the calls. Duplication: none. Loss: NATS
+// keeps nothing for a subscriber that is not connected. Every disconnection ends
+// the subscription, although nats.go would restore it by itself, and so does a
+// receiver that lags by more than 1024 payloads, from which nats.go drops those
+// that come then. The subscription is made anew by the bus.
+//
+// Publish returns when the server has answered a ping sent after the payload.
+//
+// Another program invalidates with
+//
+//	nats pub nearbus 'invalidate users 42'
+//
+// Rights needed: publish and subscribe on the subject.
+//
+// # JetStream
+//
+// [Stream] keeps what is published for a while, 2 minutes by default, and
+// replays what a receiver missed: a connection that is lost and comes back, a
+// server that restarts, are no gap. Order: that of the stream, the same for all.
+// Duplication: none. Loss: none as long as the stream has what was missed. When
+// it does not, because it was trimmed, emptied or made anew, the subscription
+// ends, which is a gap. nats.go's own ordered consumer would go on without a
+// word.
+//
+// The bus waits for its own heartbeat for [bus.Options.HeartbeatTimeout], 3 s by
+// default, and then reports a gap whatever the stream could replay. A node whose
+// shared tier keeps a journal repairs then, which costs little. Without one its
+// near tier is flushed: there, a timeout as long as the outages that are to pass
+// unnoticed keeps values near, and it is also for how long they may be old.
+//
+// Publish returns when the stream has stored the payload. The stream is created
+// if there is none; see [StreamOptions] for what one that is there must be like.
+//
+// Another program invalidates with
+//
+//	nats pub nearbus.stream 'invalidate users 42'
+//
+// Rights needed: publish on the subject, on $JS.API.STREAM.INFO.NEARBUS,
+// $JS.API.STREAM.CREATE.NEARBUS (not if the stream is there),
+// $JS.API.CONSUMER.CREATE.NEARBUS.>, $JS.API.CONSUMER.MSG.NEXT.NEARBUS.> and
+// $JS.API.CONSUMER.DELETE.NEARBUS.>; subscribe on _INBOX.>.
+//
+// # Both
+//
+// While the connection is down, Publish fails at once, where nats.go would keep
+// the payload in a buffer and report success. A payload whose Publish failed by
+// its context may still be sent, also after a reconnect.
+//
+// The connection is the user's: it is shared with whatever else uses it, this
+// package sets no handler on it, does not reconnect it and never closes it. When
+// it is dead without saying so, only nats.go can notice, by its pings: until
+// then the bus reports a gap and nothing is heard.
+package natsbus

@@ -1,0 +1,149 @@
+package natsbus
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Storage says where the server keeps a stream.
+type Storage uint8
+
+const (
+	_ Storage = iota
+
+	// StorageFile outlives the server: it goes on where it was after a restart.
+	StorageFile
+
+	// StorageMemory does not: a restart is a gap, unless there are replicas.
+	StorageMemory
+)
+
+// StreamOptions configure a [Stream]. The zero value is the production default.
+//
+// What is zero has its default in a stream that is created. In one that is
+// there already it may have any value, and what is set must be set there too.
+type StreamOptions struct {
+	// Stream names the JetStream stream, which holds the subject and nothing
+	// else. Empty means "NEARBUS".
+	Stream string
+
+	// Subject is what all processes of the fleet publish on. It has no
+	// wildcards, and is not the subject of a [Transport]. Empty means
+	// "nearbus.stream".
+	Subject string
+
+	// MaxAge is for how long a message can be replayed, at least 1 s. Longer
+	// than [bus.Options.HeartbeatTimeout] it is of no use. Zero means 2 min.
+	MaxAge time.Duration
+
+	// MaxBytes is how much the server keeps, in bytes, at least 1 MiB. When it
+	// is reached, the oldest go. Zero means 32 MiB.
+	MaxBytes int64
+
+	// Storage is where the server keeps the stream. Zero means StorageFile,
+	// since a restart of the server is what there is most to replay after. The
+	// server does not wait for the disk.
+	Storage Storage
+
+	// Replicas is how many servers of a cluster keep the stream, 1 to 5. Zero
+	// means 1.
+	Replicas int
+}
+
+// Defaults and smallest values of [StreamOptions].
+const (
+	defaultMaxAge   = 2 * time.Minute
+	defaultMaxBytes = 32 << 20
+	minMaxAge       = time.Second
+	minMaxBytes     = 1 << 20
+	maxReplicas     = 5
+)
+
+// withNames fills in only what is not a limit: which limits were set matters.
+func (o StreamOptions) withNames() StreamOptions {
+	if o.Stream == "" {
+		o.Stream = "NEARBUS"
+	}
+	if o.Subject == "" {
+		o.Subject = "nearbus.stream"
+	}
+	return o
+}
+
+// validate checks options that have their names.
+func (o StreamOptions) validate() error {
+	switch {
+	case strings.ContainsAny(o.Stream, " \t\r\n\f.*>/\\"):
+		return fmt.Errorf("natsbus: StreamOptions.Stream %q contains white space or one of . * > / \\", o.Stream)
+	case o.MaxAge != 0 && o.MaxAge < minMaxAge:
+		return fmt.Errorf("natsbus: StreamOptions.MaxAge %v is shorter than %v", o.MaxAge, minMaxAge)
+	case o.MaxBytes != 0 && o.MaxBytes < minMaxBytes:
+		return fmt.Errorf("natsbus: StreamOptions.MaxBytes %d is less than %d", o.MaxBytes, minMaxBytes)
+	case o.Storage > StorageMemory:
+		return fmt.Errorf("natsbus: StreamOptions.Storage %d is neither StorageFile nor StorageMemory", o.Storage)
+	case o.Replicas < 0 || o.Replicas > maxReplicas:
+		return fmt.Errorf("natsbus: StreamOptions.Replicas %d is not between 0 and %d", o.Replicas, maxReplicas)
+	}
+	return validateSubject("StreamOptions.Subject", o.Subject)
+}
+
+// config is the stream that is created.
+func (o StreamOptions) config() jetstream.StreamConfig {
+	config := jetstream.StreamConfig{
+		Name:      o.Stream,
+		Subjects:  []string{o.Subject},
+		Retention: jetstream.LimitsPolicy,
+		Discard:   jetstream.DiscardOld,
+		MaxAge:    defaultMaxAge,
+		MaxBytes:  defaultMaxBytes,
+		Storage:   jetstream.FileStorage,
+		Replicas:  1,
+	}
+	if o.MaxAge != 0 {
+		config.MaxAge = o.MaxAge
+	}
+	if o.MaxBytes != 0 {
+		config.MaxBytes = o.MaxBytes
+	}
+	if o.Storage == StorageMemory {
+		config.Storage = jetstream.MemoryStorage
+	}
+	if o.Replicas != 0 {
+		config.Replicas = o.Replicas
+	}
+	return config
+}
+
+// check returns an error for each setting with which a stream cannot do, or
+// does not do what the options say.
+func (o StreamOptions) check(is jetstream.StreamConfig) error {
+	want := o.config()
+	var failures []error
+	for _, s := range []struct {
+		setting  string
+		fits     bool
+		is, must any
+	}{
+		{"subjects", len(is.Subjects) == 1 && is.Subjects[0] == o.Subject, is.Subjects, want.Subjects},
+		{"retention", is.Retention == want.Retention, is.Retention, want.Retention},
+		{"discard", is.Discard == want.Discard, is.Discard, want.Discard},
+		{"mirror", is.Mirror == nil, "set", "none"},
+		{"sources", len(is.Sources) == 0, "set", "none"},
+		{"sealed", !is.Sealed, is.Sealed, false},
+		{"no ack", !is.NoAck, is.NoAck, false},
+		{"max message size", is.MaxMsgSize <= 0, is.MaxMsgSize, "unlimited"},
+		{"max age", o.MaxAge == 0 || is.MaxAge == want.MaxAge, is.MaxAge, want.MaxAge},
+		{"max bytes", o.MaxBytes == 0 || is.MaxBytes == want.MaxBytes, is.MaxBytes, want.MaxBytes},
+		{"storage", o.Storage == 0 || is.Storage == want.Storage, is.Storage, want.Storage},
+		{"replicas", o.Replicas == 0 || is.Replicas == want.Replicas, is.Replicas, want.Replicas},
+	} {
+		if !s.fits {
+			failures = append(failures, fmt.Errorf("stream %q has %s %v, must be %v", is.Name, s.setting, s.is, s.must))
+		}
+	}
+	return errors.Join(failures...)
+}
