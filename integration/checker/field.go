@@ -79,8 +79,11 @@ func (f *field) startServers(ctx context.Context) (busAddr string, err error) {
 	switch s.tier {
 	case "sentinel":
 		f.sentinel, err = servers.StartRedisSentinel(ctx, 2, s.redis...)
-	case "cluster":
+	case "cluster", "replicated cluster":
 		f.cluster, err = servers.StartRedisCluster(ctx, 3, s.redis...)
+		if err == nil && s.tier == "replicated cluster" {
+			err = f.cluster.Replicate(ctx)
+		}
 	default:
 		if f.redis, err = servers.StartRedis(ctx, s.redis...); err == nil {
 			busAddr = f.redis.Addr

@@ -150,6 +150,9 @@ func (q *request) plan(s scenario, subject string) plan {
 		if s.long {
 			p.enoughFaults = 3
 		}
+		if s.slowLoads { // reads wait for loads
+			p.atLeast = 2 * time.Minute
+		}
 	}
 	if q.strict {
 		p.repair, p.staleness = 200*time.Millisecond, 500*time.Millisecond

@@ -12,7 +12,7 @@ import (
 type scenario struct {
 	name, about string
 	bus         string // see settings
-	tier        string // "sentinel", "cluster", or "" for one server
+	tier        string // "sentinel", "cluster", "replicated cluster", or "" for one server
 	redis       []string
 	slowLoads   bool
 	answers     bool // the shared tier answers all the time, so the bound is that of repair
@@ -27,7 +27,7 @@ type scenario struct {
 
 // scenarios are all there are, in the order of the table.
 func scenarios() []scenario {
-	return slices.Concat(harmless(), busFaults(), tierFaults(), nodeFaults())
+	return slices.Concat(harmless(), busFaults(), tierFaults(), fleetFaults(), nodeFaults())
 }
 
 func harmless() []scenario {

@@ -43,6 +43,9 @@ func carryOut(ctx context.Context, p plan) (*result, error) {
 	for _, rep := range reports {
 		r.evidence += rep.Faults.Dropped + rep.Faults.Blocked
 	}
+	if v := &r.verdict; v.reads < p.enoughReads || v.writes < p.enoughWrites {
+		return r, fmt.Errorf("%w: %s: %d reads and %d writes", errTooLittle, p.scenario.name, v.reads, v.writes)
+	}
 	if r.evidence < uint64(r.faults) {
 		return r, fmt.Errorf("%w: %s: %d times, seen %d", errNoFault, p.scenario.name, r.faults, r.evidence)
 	}
@@ -69,6 +72,8 @@ func (r *result) lag() (lag time.Duration) {
 	}
 	return lag
 }
+
+var errTooLittle = errors.New("checker: too little happened")
 
 var errViolated = errors.New("checker: a promise was broken")
 

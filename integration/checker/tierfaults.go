@@ -47,13 +47,6 @@ func tierFaults() []scenario {
 			redis:  []string{"--appendonly", "yes", "--appendfsync", "everysec"},
 			strike: restartRedis, between: 2 * time.Second,
 		},
-		{
-			name: "sentinel-failover", about: "the primary is killed, Sentinel promotes a replica, the old one comes back",
-			bus: "redis", tier: "sentinel", redis: []string{"--min-replicas-to-write", "1", "--min-replicas-max-lag", "2"},
-			strike: func(ctx context.Context, f *field, _ int) (uint64, error) {
-				return 1, f.sentinel.Failover(ctx)
-			}, between: 2 * time.Second,
-		},
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,10 +15,16 @@ import (
 
 const clusterSlots = 16384
 
-// Cluster is a Redis Cluster of masters without replicas.
+// Cluster is a Redis Cluster. Its masters have no replicas until Replicate.
 type Cluster struct {
-	// Nodes are the masters. Each serves an equal range of slots, in order.
+	// Nodes are the masters. At first each serves an equal range of slots, in
+	// order.
 	Nodes []*Process
+
+	// Replicas are those of the masters, in the same order.
+	Replicas []*Process
+
+	args []string // of each server
 }
 
 // RedisCluster starts a Redis Cluster for the test; see [StartRedisCluster].
@@ -50,7 +57,7 @@ func (c *Cluster) Addrs() []string {
 
 // Stop ends all nodes for good.
 func (c *Cluster) Stop() {
-	for _, node := range c.Nodes {
+	for _, node := range append(c.Nodes, c.Replicas...) {
 		node.Stop()
 	}
 }
@@ -60,9 +67,10 @@ func (c *Cluster) Stop() {
 func (c *Cluster) WaitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	for _, node := range c.Nodes {
+	all := append(slices.Clone(c.Nodes), c.Replicas...)
+	for _, node := range all {
 		if err := onNode(node, func(client *redis.Client) error {
-			return awaitCluster(ctx, client, len(c.Nodes))
+			return awaitCluster(ctx, client, len(all), len(c.Nodes))
 		}); err != nil {
 			return fmt.Errorf("servers: cluster: %w", err)
 		}
@@ -74,9 +82,9 @@ func (c *Cluster) start(ctx context.Context, masters int, args []string) error {
 	if masters < 1 {
 		return fmt.Errorf("servers: cluster: %d masters", masters)
 	}
-	args = append([]string{"--cluster-enabled", "yes", "--cluster-node-timeout", "2000"}, args...)
+	c.args = append([]string{"--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--repl-diskless-sync-delay", "0"}, args...)
 	for range masters {
-		node, err := StartRedis(ctx, args...)
+		node, err := StartRedis(ctx, c.args...)
 		if err != nil {
 			return err
 		}
@@ -108,10 +116,10 @@ func (c *Cluster) join(ctx context.Context, i int) error {
 	})
 }
 
-func awaitCluster(ctx context.Context, client *redis.Client, nodes int) error {
+func awaitCluster(ctx context.Context, client *redis.Client, nodes, masters int) error {
 	for {
 		info, err := client.ClusterInfo(ctx).Result()
-		if err == nil && clusterComplete(info, nodes) {
+		if err == nil && clusterComplete(info, nodes, masters) {
 			return nil
 		}
 		select {
@@ -122,10 +130,10 @@ func awaitCluster(ctx context.Context, client *redis.Client, nodes int) error {
 	}
 }
 
-func clusterComplete(info string, nodes int) bool {
+func clusterComplete(info string, nodes, masters int) bool {
 	return strings.Contains(info, "cluster_state:ok") &&
 		strings.Contains(info, fmt.Sprintf("cluster_known_nodes:%d\r", nodes)) &&
-		strings.Contains(info, fmt.Sprintf("cluster_size:%d\r", nodes)) &&
+		strings.Contains(info, fmt.Sprintf("cluster_size:%d\r", masters)) &&
 		strings.Contains(info, fmt.Sprintf("cluster_slots_ok:%d\r", clusterSlots))
 }
 

@@ -1,6 +1,7 @@
 package servers_test
 
 import (
+	"fmt"
 	"strconv"
 	"testing"
 
@@ -36,4 +37,42 @@ func TestRedisCluster_NeedsAMaster(t *testing.T) {
 	t.Parallel()
 	_, err := servers.StartRedisCluster(t.Context(), 0)
 	assert.ErrorContains(t, err, "0 masters")
+}
+
+func TestRedisCluster_MovesASlotWithItsKeys(t *testing.T) {
+	t.Parallel()
+	cluster := servers.RedisCluster(t, 3)
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: cluster.Addrs()})
+	defer client.Close()
+	for i := range 25 {
+		require.NoError(t, client.Set(t.Context(), fmt.Sprintf("{tag}%d", i), i, 0).Err())
+	}
+	slot, err := client.ClusterKeySlot(t.Context(), "{tag}").Result()
+	require.NoError(t, err)
+	before, err := client.MasterForKey(t.Context(), "{tag}")
+	require.NoError(t, err)
+	moved, err := cluster.MoveSlot(t.Context(), int(slot))
+	require.NoError(t, err)
+	assert.Equal(t, 25, moved)
+	for i := range 25 {
+		got, err := client.Get(t.Context(), fmt.Sprintf("{tag}%d", i)).Int()
+		require.NoError(t, err)
+		assert.Equal(t, i, got)
+	}
+	count, err := before.ClusterCountKeysInSlot(t.Context(), int(slot)).Result()
+	require.NoError(t, err)
+	assert.Zero(t, count)
+}
+
+func TestRedisCluster_FailsOver(t *testing.T) {
+	t.Parallel()
+	cluster := servers.RedisCluster(t, 3)
+	require.NoError(t, cluster.Replicate(t.Context()))
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: cluster.Addrs()})
+	defer client.Close()
+	old := cluster.Nodes[1].Addr
+	require.NoError(t, cluster.Failover(t.Context(), 1))
+	assert.NotEqual(t, old, cluster.Nodes[1].Addr)
+	assert.Equal(t, old, cluster.Replicas[1].Addr)
+	writeKeys(t, client)
 }
