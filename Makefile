@@ -72,12 +72,13 @@ bench: deps ## Run benchmarks that match BENCH (all), COUNT times (1).
 	done
 
 .PHONY: checker
-checker: deps ## Break servers and processes (FAULT=name, LONG=1, AGAINST=naive,rueidis).
-	@go -C integration run ./checker -fault '$(FAULT)' -against '$(AGAINST)' -long=$(if $(LONG),true,false)
+checker: deps ## Break servers and processes (FAULT=name,... LONG=1 STRICT=1 AGAINST=naive,rueidis,go-redis OFF=journal,... SEED=n).
+	@go -C integration run ./checker -fault '$(FAULT)' -against '$(AGAINST)' -off '$(OFF)' \
+		-long=$(if $(LONG),true,false) -strict=$(if $(STRICT),true,false) $(if $(SEED),-seed $(SEED))
 
 .PHONY: soak
 soak: deps ## Do so at random for as long as SOAK says (10m).
-	@go -C integration run ./checker -fault '$(FAULT)' -soak $(SOAK)
+	@go -C integration run ./checker -fault '$(FAULT)' -soak $(SOAK) $(if $(SEED),-seed $(SEED))
 
 .PHONY: cover
 cover: deps ## Measure how much of the library the tests of all modules cover.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/nearbus/nearbus/bus"
 	"github.com/nearbus/nearbus/nearcache"
+	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/nearcache/nearcachetest"
 	"github.com/nearbus/nearbus/shared"
 )
@@ -85,7 +86,7 @@ func slow(_ context.Context, op, _ string) error {
 // TestCoherence_MechanismOff shows that the suite bites: with any one of the
 // mechanisms switched off it reports a violation.
 func TestCoherence_MechanismOff(t *testing.T) {
-	for name, off := range map[string]nearcache.Faults{
+	for name, off := range map[string]fault.Set{
 		"marks":             {IgnoreMarks: true},
 		"flight forgetting": {JoinAny: true},
 		"leases":            {NoLeases: true},
@@ -369,7 +370,7 @@ func TestHazard10_LateOwnWrite(t *testing.T) {
 // TestHazard11_RemoteMarkBetween: another node's write comes between the answer
 // to the own write and its install.
 func TestHazard11_RemoteMarkBetween(t *testing.T) {
-	run := func(t *testing.T, off nearcache.Faults) (got string) {
+	run := func(t *testing.T, off fault.Set) (got string) {
 		bubble(t, func(t *testing.T, f *fleet) {
 			f.off = off
 			a, b := f.join(), f.join()
@@ -385,8 +386,8 @@ func TestHazard11_RemoteMarkBetween(t *testing.T) {
 		})
 		return got
 	}
-	assert.Equal(t, "theirs", run(t, nearcache.Faults{}))
-	assert.Equal(t, "mine", run(t, nearcache.Faults{TrustOwnWrites: true}), "the test sees what the check is for")
+	assert.Equal(t, "theirs", run(t, fault.Set{}))
+	assert.Equal(t, "mine", run(t, fault.Set{TrustOwnWrites: true}), "the test sees what the check is for")
 }
 
 // TestHazard12_NothingStaleIsInstalled: what the shared tier still holds of the
@@ -448,7 +449,7 @@ func TestHazard15_JoinAfterInvalidation(t *testing.T) {
 		"Delete":     func(t *testing.T, m *member) error { return m.Delete(t.Context(), "k") },
 		"Clear":      func(t *testing.T, m *member) error { return m.Clear(t.Context()) },
 	} {
-		run := func(t *testing.T, off nearcache.Faults) (first, second string) {
+		run := func(t *testing.T, off fault.Set) (first, second string) {
 			bubble(t, func(t *testing.T, f *fleet) {
 				f.off = off
 				m := f.join()
@@ -468,7 +469,7 @@ func TestHazard15_JoinAfterInvalidation(t *testing.T) {
 			return first, second
 		}
 		t.Run(name, func(t *testing.T) {
-			first, second := run(t, nearcache.Faults{})
+			first, second := run(t, fault.Set{})
 			assert.Contains(t, []string{"old", "new"}, first, "it began before")
 			assert.Equal(t, "new", second)
 		})
@@ -587,7 +588,7 @@ func TestHazard19_SlowLoad(t *testing.T) {
 // and finds more than the read that overtook it. Whoever comes after must not
 // be sent back, whether the second read is over or not.
 func TestG2_LateRead(t *testing.T) {
-	run := func(t *testing.T, off nearcache.Faults, over bool) (got string) {
+	run := func(t *testing.T, off fault.Set, over bool) (got string) {
 		bubble(t, func(t *testing.T, f *fleet) {
 			f.off = off
 			a, b := f.join(), f.join()
@@ -622,8 +623,8 @@ func TestG2_LateRead(t *testing.T) {
 		return got
 	}
 	for _, over := range []bool{true, false} {
-		assert.Equal(t, "2", run(t, nearcache.Faults{}, over))
-		assert.Equal(t, "1", run(t, nearcache.Faults{PassUnseen: true}, over), "the test sees what the rule is for")
+		assert.Equal(t, "2", run(t, fault.Set{}, over))
+		assert.Equal(t, "1", run(t, fault.Set{PassUnseen: true}, over), "the test sees what the rule is for")
 	}
 }
 
@@ -701,7 +702,7 @@ func TestG3_Prompt(t *testing.T) {
 // TestG5_NoStaleFill: a load begins, a write is acknowledged on another node,
 // the load ends.
 func TestG5_NoStaleFill(t *testing.T) {
-	run := func(t *testing.T, off nearcache.Faults, write func(ctx context.Context, m *member) error) (a, b string) {
+	run := func(t *testing.T, off fault.Set, write func(ctx context.Context, m *member) error) (a, b string) {
 		bubble(t, func(t *testing.T, f *fleet) {
 			f.off = off
 			ma, mb := f.join(), f.join()
@@ -724,13 +725,13 @@ func TestG5_NoStaleFill(t *testing.T) {
 		"Clear":      func(ctx context.Context, m *member) error { return m.Clear(ctx) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			a, b := run(t, nearcache.Faults{}, write)
+			a, b := run(t, fault.Set{}, write)
 			assert.Equal(t, "new", a)
 			assert.Equal(t, "new", b)
 		})
 	}
 	t.Run("without leases", func(t *testing.T) {
-		a, b := run(t, nearcache.Faults{NoLeases: true}, func(ctx context.Context, m *member) error { return m.Delete(ctx, "k") })
+		a, b := run(t, fault.Set{NoLeases: true}, func(ctx context.Context, m *member) error { return m.Delete(ctx, "k") })
 		assert.Equal(t, []string{"old", "old"}, []string{a, b}, "the test sees what leases are for")
 	})
 	t.Run("without marks", func(t *testing.T) {
@@ -754,7 +755,7 @@ func TestG5_NoStaleFill(t *testing.T) {
 
 // TestG6_OneLoadInTheFleet: many callers on many nodes miss a key.
 func TestG6_OneLoadInTheFleet(t *testing.T) {
-	run := func(t *testing.T, off nearcache.Faults) (loads int64) {
+	run := func(t *testing.T, off fault.Set) (loads int64) {
 		bubble(t, func(t *testing.T, f *fleet) {
 			f.off = off
 			load, n := counting("v", 300*time.Millisecond)
@@ -778,6 +779,6 @@ func TestG6_OneLoadInTheFleet(t *testing.T) {
 		})
 		return loads
 	}
-	assert.EqualValues(t, 1, run(t, nearcache.Faults{}))
-	assert.Greater(t, run(t, nearcache.Faults{NoLeases: true}), int64(1), "the test sees what leases are for")
+	assert.EqualValues(t, 1, run(t, fault.Set{}))
+	assert.Greater(t, run(t, fault.Set{NoLeases: true}), int64(1), "the test sees what leases are for")
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/nearbus/nearbus/bus"
 	"github.com/nearbus/nearbus/bus/membus"
 	"github.com/nearbus/nearbus/nearcache"
+	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/memstore"
 )
@@ -29,7 +30,7 @@ type fleet struct {
 
 	announces bool // the store publishes what it writes, in one step
 	journal   bool // the store shows its journal
-	off       nearcache.Faults
+	off       fault.Set
 	tierOpts  shared.Options
 	nodeOpts  nearcache.NodeOptions
 	lossy     bool // nodes hear every other message

@@ -72,7 +72,7 @@ func (c *Cache[V]) board(key string, hash uint64, load loader[V]) (f *flight[V],
 	shard := c.flights.shard(hash)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
-	if f = shard.m[key]; f != nil && (c.node.faults.joinAny || c.space.Valid(hash, f.stamp)) {
+	if f = shard.m[key]; f != nil && (c.node.faults.JoinAny || c.space.Valid(hash, f.stamp)) {
 		if f.load == nil {
 			f.load = load
 		}

@@ -57,7 +57,7 @@ func (f *floors) above(hash, number uint64) bool {
 
 // raiseFloor is called before a load whose value will not be stored.
 func (c *Cache[V]) raiseFloor(hash uint64) {
-	if c.node.repairs == nil || c.node.faults.noFloors {
+	if c.node.repairs == nil || c.node.faults.NoFloors {
 		return // without a journal, revisions have no order in time
 	}
 	c.floors.raise(hash, c.node.tier.Newest())

@@ -107,7 +107,7 @@ func (c *Cache[V]) loadDegraded(ctx context.Context, f *flight[V], load loader[V
 // loadShared loads under a lease, so that one node of the fleet loads for all.
 // miss is what the read found.
 func (c *Cache[V]) loadShared(ctx context.Context, f *flight[V], load loader[V], miss *shared.Found) error {
-	if c.node.faults.noLeases {
+	if c.node.faults.NoLeases {
 		return c.loadUnfenced(ctx, f, load)
 	}
 	if errors.Is(miss.Err, shared.ErrNewerFormat) {

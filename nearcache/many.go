@@ -223,7 +223,7 @@ func (c *Cache[V]) acquireMany(ctx context.Context, fs []*flight[V], found map[s
 }
 
 func (c *Cache[V]) acquireOne(ctx context.Context, f *flight[V], miss *shared.Found) permit[V] {
-	if c.node.faults.noLeases || errors.Is(miss.Err, shared.ErrNewerFormat) {
+	if c.node.faults.NoLeases || errors.Is(miss.Err, shared.ErrNewerFormat) {
 		return permit[V]{}
 	}
 	token := shared.NewNonce()

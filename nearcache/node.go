@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/shared"
 )
@@ -42,7 +43,7 @@ type Node struct {
 	caches atomic.Pointer[map[string]member] // copied on write
 
 	nodeCounters
-	faults faults
+	faults fault.Set
 }
 
 // member is what a node asks of its caches, whatever they hold.
@@ -56,11 +57,6 @@ type member interface {
 	repeat(ctx context.Context, c chore) error
 }
 
-// faults switch mechanisms off, so that tests can show what they are for.
-type faults struct {
-	ignoreMarks, trustOwnWrites, passUnseen, joinAny, noLeases, noJournal, noDebts, noFloors bool
-}
-
 // NewNode returns a node over tier and b, which stay the caller's to close,
 // after the node. Either may be nil, not both: without a bus, values grow stale
 // for the near TTL; without a shared tier, each node that misses asks the
@@ -69,10 +65,10 @@ type faults struct {
 // NewNode does not wait for servers: until the bus is heard, values are kept
 // near for MaxStaleness at most.
 func NewNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions) (*Node, error) {
-	return newNode(tier, b, opts, faults{})
+	return newNode(tier, b, opts, fault.InProcess())
 }
 
-func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off faults) (*Node, error) {
+func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off fault.Set) (*Node, error) {
 	if tier == nil && b == nil {
 		return nil, errors.New("nearcache: NewNode: both the shared tier and the bus are nil")
 	}
@@ -83,9 +79,9 @@ func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off faults) (*Node
 	n := &Node{tier: tier, bus: b, opts: opts, chores: make(chan chore, 1024), owing: make(chan struct{}, 1), faults: off}
 	conf := near.Config{
 		Bytes: opts.NearBytes, MaxStaleness: opts.MaxStaleness, ServeStale: opts.ServeStale,
-		IgnoreMarks: off.ignoreMarks, TrustOwnWrites: off.trustOwnWrites, PassUnseen: off.passUnseen,
+		Faults: off,
 	}
-	if tier != nil && tier.Partitions() > 0 && !off.noJournal {
+	if tier != nil && tier.Partitions() > 0 && !off.NoJournal {
 		conf.Partitions = tier.Partitions()
 		n.repairs = newRepairer(n)
 		conf.Jumped = n.repairs.soon

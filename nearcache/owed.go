@@ -142,7 +142,7 @@ func (d *debts) len() int {
 
 // owe keeps what could not be delivered, for the node to try again.
 func (c *Cache[V]) owe(invs []bus.Invalidation, told bool) {
-	if c.node.faults.noDebts {
+	if c.node.faults.NoDebts {
 		return
 	}
 	c.debts.owe(invs, told)

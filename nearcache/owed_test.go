@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/nearcache"
+	"github.com/nearbus/nearbus/nearcache/internal/fault"
 )
 
 // TestHazard14_WriteFailed: the source has changed, but the shared tier was
@@ -22,7 +23,7 @@ func TestHazard14_WriteFailed(t *testing.T) {
 		"clear":      func(ctx context.Context, m *member) error { return m.Clear(ctx) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			run := func(off nearcache.Faults) (own, others string) {
+			run := func(off fault.Set) (own, others string) {
 				journaled(t, func(t *testing.T, f *fleet, a, b *member) {
 					failWrites(f)
 					require.ErrorIs(t, write(t.Context(), a), nearcache.ErrOutcomeUnknown)
@@ -39,10 +40,10 @@ func TestHazard14_WriteFailed(t *testing.T) {
 				}, without(off))
 				return own, others
 			}
-			own, others := run(nearcache.Faults{})
+			own, others := run(fault.Set{})
 			assert.Equal(t, "new", own, "the node of the write reads the source")
 			assert.Equal(t, "new", others, "the invalidation is delivered in the end")
-			own, others = run(nearcache.Faults{NoDebts: true})
+			own, others = run(fault.Set{NoDebts: true})
 			assert.Equal(t, "old", own, "the test sees what debts are for")
 			assert.Equal(t, "old", others)
 		})
@@ -176,7 +177,7 @@ func TestHazard14_NotBroadcast(t *testing.T) {
 		"clear":  func(ctx context.Context, m *member) error { return m.Clear(ctx) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			run := func(off nearcache.Faults) (v string) {
+			run := func(off fault.Set) (v string) {
 				bubble(t, func(t *testing.T, f *fleet) {
 					f.off = off
 					a, b := f.join(), f.join()
@@ -195,8 +196,8 @@ func TestHazard14_NotBroadcast(t *testing.T) {
 				})
 				return v
 			}
-			assert.Equal(t, "new", run(nearcache.Faults{}))
-			assert.Equal(t, "old", run(nearcache.Faults{NoDebts: true}), "the test sees what debts are for")
+			assert.Equal(t, "new", run(fault.Set{}))
+			assert.Equal(t, "old", run(fault.Set{NoDebts: true}), "the test sees what debts are for")
 		})
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/nearcache"
+	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/memstore"
 )
@@ -37,7 +38,7 @@ func journaled(t *testing.T, test func(t *testing.T, f *fleet, a, b *member), ad
 	})
 }
 
-func without(off nearcache.Faults) func(f *fleet) {
+func without(off fault.Set) func(f *fleet) {
 	return func(f *fleet) { f.off = off }
 }
 
@@ -73,7 +74,7 @@ func TestG4_LostMessage(t *testing.T) {
 	} {
 		for _, repair := range []time.Duration{time.Second, 200 * time.Millisecond} {
 			t.Run(fmt.Sprint(name, " ", repair), func(t *testing.T) {
-				get := func(off nearcache.Faults) (v string) {
+				get := func(off fault.Set) (v string) {
 					journaled(t, func(t *testing.T, _ *fleet, a, b *member) {
 						require.NoError(t, write(t.Context(), b))
 						wait(repair)
@@ -83,8 +84,8 @@ func TestG4_LostMessage(t *testing.T) {
 					}, intervals(repair, 5*repair/2), without(off))
 					return v
 				}
-				assert.NotEqual(t, "old", get(nearcache.Faults{}))
-				assert.Equal(t, "old", get(nearcache.Faults{NoJournal: true}), "the test sees what the journal is for")
+				assert.NotEqual(t, "old", get(fault.Set{}))
+				assert.Equal(t, "old", get(fault.Set{NoJournal: true}), "the test sees what the journal is for")
 			})
 		}
 	}

@@ -13,6 +13,7 @@ import (
 type history struct {
 	lives  [][]record
 	faults []span
+	losses []loss
 }
 
 type span struct{ start, end moment }
@@ -22,14 +23,34 @@ type verdict struct {
 	reads, writes       int // answered reads, acknowledged writes
 	failedReads, gaveUp int // calls that returned an error
 
-	stale      []time.Duration // age of each read that missed an acknowledged write, sorted
-	late       int             // stale reads older than the bound
-	back       int             // reads older than what their process had returned before
-	ownMisses  int             // reads older than what their process had written before
-	staleRest  int             // stale reads after everything had come to rest
-	recovery   time.Duration   // longest time from the end of a fault to the last late or disturbed read
-	worst      record          // the oldest read
-	worstCause moment          // when the write that it missed was acknowledged
+	stale     []time.Duration // age of each read that missed an acknowledged write, sorted
+	late      int             // stale reads older than the bound
+	back      int             // reads older than what their process had returned before
+	ownMisses int             // reads older than what their process had written before
+	staleRest int             // stale reads after everything had come to rest
+	lost      int             // acknowledged writes that the shared tier lost
+	excused   int             // reads like back and ownMisses that missed nothing else, in time
+	recovery  time.Duration   // longest time from the end of a fault to the last late or disturbed read
+	broken    []broken        // some of the reads that broke a promise
+}
+
+// broken is a read that broke a promise.
+type broken struct {
+	promise string
+	life    int
+	read    record
+	known   moment // when the process, or for a late read any, first knew better
+	fault   int    // the last one that had begun, -1 for none
+}
+
+// maxBroken is how many are kept as examples.
+const maxBroken = 20
+
+func (v *verdict) breaks(h *history, promise string, life int, r *record, known moment) {
+	if len(v.broken) < maxBroken {
+		fault := sort.Search(len(h.faults), func(i int) bool { return h.faults[i].start > r.start }) - 1
+		v.broken = append(v.broken, broken{promise, life, *r, known, fault})
+	}
 }
 
 // disturbed is how old a read must be to count as not recovered: more than a
@@ -42,19 +63,27 @@ const disturbed = 100 * time.Millisecond
 // the truth changed.
 func check(h history, bound time.Duration) verdict {
 	var v verdict
-	everybody := newAcks()
+	everybody, kept := newAcks(), newAcks()
 	for _, life := range h.lives {
-		everybody.add(life, false)
+		everybody.add(life, acknowledged)
+		kept.add(life, func(r *record) bool { return acknowledged(r) && !h.lost(r) })
 	}
+	v.lost = everybody.len() - kept.len()
 	everybody.seal()
+	kept.seal()
 	last := make([]moment, len(h.faults)) // the last disturbed read after each fault
-	for _, life := range h.lives {
-		own := newAcks()
-		own.add(life, true)
-		own.seal()
-		v.back += goneBack(life)
+	for n, life := range h.lives {
+		goneBack(life, func(r, before *record) {
+			if h.excuses(r, bound) && !kept.between(r.key, r.version, before.version) {
+				v.excused++
+				return
+			}
+			v.back++
+			v.breaks(&h, "back in time", n, r, before.end)
+		})
+		v.checkOwn(&h, n, bound)
 		for i := range life {
-			v.count(&life[i], everybody, own, bound)
+			v.count(&h, n, &life[i], everybody, bound)
 			noteDisturbed(h.faults, last, &life[i], everybody)
 		}
 	}
@@ -65,7 +94,7 @@ func check(h history, bound time.Duration) verdict {
 	return v
 }
 
-func (v *verdict) count(r *record, everybody, own *acks, bound time.Duration) {
+func (v *verdict) count(h *history, life int, r *record, everybody *acks, bound time.Duration) {
 	switch r.kind {
 	case failed:
 		v.failedReads++
@@ -75,24 +104,50 @@ func (v *verdict) count(r *record, everybody, own *acks, bound time.Duration) {
 		v.gaveUp++
 	case read, atRest:
 		v.reads++
-		age, cause := everybody.age(r)
+		age, known := everybody.age(r)
 		if age > 0 {
 			v.stale = append(v.stale, age)
 		}
-		if age > time.Duration(v.worst.start-v.worstCause) {
-			v.worst, v.worstCause = *r, cause
-		}
 		if age > bound {
 			v.late++
+			v.breaks(h, "later than the bound", life, r, known)
 		}
 		if age > 0 && r.kind == atRest {
 			v.staleRest++
-		}
-		if missed, _ := own.age(r); missed > 0 {
-			v.ownMisses++
+			v.breaks(h, "stale at rest", life, r, known)
 		}
 	}
 }
+
+// checkOwn counts the reads of a life that miss its own writes. It is bound by
+// those that failed, too.
+func (v *verdict) checkOwn(h *history, life int, bound time.Duration) {
+	own, kept := newAcks(), newAcks()
+	own.add(h.lives[life], written)
+	kept.add(h.lives[life], func(r *record) bool { return written(r) && !h.lost(r) })
+	own.seal()
+	kept.seal()
+	for i := range h.lives[life] {
+		r := &h.lives[life][i]
+		if r.kind != read && r.kind != atRest {
+			continue
+		}
+		missed, known := own.age(r)
+		keptMissed, _ := kept.age(r)
+		switch {
+		case missed == 0:
+		case keptMissed == 0 && h.excuses(r, bound):
+			v.excused++
+		default:
+			v.ownMisses++
+			v.breaks(h, "own write missed", life, r, known)
+		}
+	}
+}
+
+func acknowledged(r *record) bool { return r.kind == acked }
+
+func written(r *record) bool { return r.kind == acked || r.kind == gaveUp }
 
 // noteDisturbed finds the last fault that ended before a read that is older
 // than usual.
@@ -119,14 +174,27 @@ type ack struct {
 
 func newAcks() *acks { return &acks{keys: make(map[uint32][]ack)} }
 
-// add takes in the acknowledged writes of a life. A process is bound by those
-// of its own that failed, too.
-func (a *acks) add(life []record, failedToo bool) {
+// add takes in some writes of a life.
+func (a *acks) add(life []record, which func(*record) bool) {
 	for i := range life {
-		if r := &life[i]; r.kind == acked || failedToo && r.kind == gaveUp {
+		if r := &life[i]; which(r) {
 			a.keys[r.key] = append(a.keys[r.key], ack{r.version, r.end})
 		}
 	}
+}
+
+func (a *acks) len() (n int) {
+	for _, list := range a.keys {
+		n += len(list)
+	}
+	return n
+}
+
+// between reports whether there is a version in (above, upTo].
+func (a *acks) between(key uint32, above, upTo int64) bool {
+	list := a.keys[key]
+	i := sort.Search(len(list), func(i int) bool { return list[i].version > above })
+	return i < len(list) && list[i].version <= upTo
 }
 
 func (a *acks) seal() {
@@ -151,9 +219,9 @@ func (a *acks) age(r *record) (time.Duration, moment) {
 	return time.Duration(r.start - list[i].at), list[i].at
 }
 
-// goneBack counts the reads of a process that returned less than a read had
+// goneBack finds the reads of a process that returned less than a read had
 // returned that ended before they began.
-func goneBack(life []record) (n int) {
+func goneBack(life []record, found func(r, before *record)) {
 	byEnd := make([]*record, 0, len(life))
 	for i := range life {
 		if life[i].kind == read || life[i].kind == atRest {
@@ -163,17 +231,17 @@ func goneBack(life []record) (n int) {
 	byStart := slices.Clone(byEnd)
 	slices.SortStableFunc(byEnd, func(x, y *record) int { return cmp.Compare(x.end, y.end) })
 	slices.SortStableFunc(byStart, func(x, y *record) int { return cmp.Compare(x.start, y.start) })
-	highest := make(map[uint32]int64)
+	highest := make(map[uint32]*record)
 	for _, r := range byStart {
-		for len(byEnd) > 0 && byEnd[0].end < r.start {
-			highest[byEnd[0].key] = max(highest[byEnd[0].key], byEnd[0].version)
-			byEnd = byEnd[1:]
+		for ; len(byEnd) > 0 && byEnd[0].end < r.start; byEnd = byEnd[1:] {
+			if h := highest[byEnd[0].key]; h == nil || h.version < byEnd[0].version {
+				highest[byEnd[0].key] = byEnd[0]
+			}
 		}
-		if r.version < highest[r.key] {
-			n++
+		if h := highest[r.key]; h != nil && r.version < h.version {
+			found(r, h)
 		}
 	}
-	return n
 }
 
 // quantile returns the age that this share of all reads did not exceed.

@@ -101,6 +101,58 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// TestCheck_Losses: what the shared tier lost excuses reads that miss nothing
+// else, for as long as the bound.
+func TestCheck_Losses(t *testing.T) {
+	const bound = 1000 * time.Millisecond
+	death := []loss{{
+		died: 100 * ms, back: 150 * ms, kept: []moment{50 * ms}, partition: func(uint32) int { return 0 },
+	}}
+	type counts struct{ late, back, own, lost, excused int }
+	for name, c := range map[string]struct {
+		lives [][]record
+		want  counts
+	}{
+		"own write missed": {
+			lives: [][]record{{wrote(1, 60, 61), got(0, 160, 161)}},
+			want:  counts{lost: 1, excused: 1},
+		},
+		"own write of unknown outcome missed": {
+			lives: [][]record{{unsure(1, 60, 61), got(0, 160, 161)}},
+			want:  counts{excused: 1},
+		},
+		"own write missed for too long": {
+			lives: [][]record{{wrote(1, 60, 61), got(0, 1151, 1152)}},
+			want:  counts{late: 1, own: 1, lost: 1},
+		},
+		"own write missed before the loss": {
+			lives: [][]record{{wrote(1, 60, 61), got(0, 70, 71)}},
+			want:  counts{own: 1, lost: 1},
+		},
+		"another own write missed, which was kept": {
+			lives: [][]record{{wrote(1, 10, 11), wrote(2, 60, 61), got(0, 160, 161)}},
+			want:  counts{own: 1, lost: 1},
+		},
+		"own write after the loss missed": {
+			lives: [][]record{{wrote(1, 101, 102), got(0, 160, 161)}},
+			want:  counts{own: 1},
+		},
+		"back in time": {
+			lives: [][]record{{wrote(1, 60, 61)}, {got(1, 70, 71), got(0, 160, 161)}},
+			want:  counts{lost: 1, excused: 1},
+		},
+		"back in time behind a kept write": {
+			lives: [][]record{{wrote(1, 10, 11), wrote(2, 60, 61)}, {got(2, 70, 71), got(0, 160, 161)}},
+			want:  counts{back: 1, lost: 1},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := check(history{lives: c.lives, losses: death}, bound)
+			assert.Equal(t, c.want, counts{v.late, v.back, v.ownMisses, v.lost, v.excused})
+		})
+	}
+}
+
 func TestCheck_KeysAreApart(t *testing.T) {
 	other := got(0, 500, 501)
 	other.key = 2

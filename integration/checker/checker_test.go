@@ -10,6 +10,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/nearbus/nearbus/integration/servers"
+	"github.com/nearbus/nearbus/nearcache/nearcachetest"
 )
 
 // TestMain lets the test program be the processes of a run, too.
@@ -27,7 +30,7 @@ func shortPlan(t *testing.T, name string) plan {
 	q := request{fault: name, strict: true}
 	chosen, err := q.scenarios()
 	require.NoError(t, err)
-	p := q.plan(chosen[0], "nearbus")
+	p := q.plan(chosen[0], "nearbus", nearcachetest.Faults{})
 	p.nodes, p.keys, p.reads, p.writes, p.atLeast = 2, 100, 2000, 100, 2*time.Second
 	return p
 }
@@ -47,7 +50,7 @@ func TestScenarios(t *testing.T) {
 			assert.Positive(t, v.reads)
 			assert.Positive(t, v.writes)
 			assert.Zero(t, v.violations(), "%d late, %d back, %d own writes missed, %d stale at rest; bound %v, worst %v: %+v",
-				v.late, v.back, v.ownMisses, v.staleRest, r.bound, v.quantile(1), v.worst)
+				v.late, v.back, v.ownMisses, v.staleRest, r.bound, v.quantile(1), v.broken)
 		})
 	}
 }
@@ -56,10 +59,25 @@ func TestScenarios(t *testing.T) {
 func TestScenarios_WithoutJournal(t *testing.T) {
 	t.Parallel()
 	p := shortPlan(t, "bus-half-open")
-	p.noJournal = true
+	p.off.NoJournal = true
 	r, err := carryOut(t.Context(), p)
 	require.NoError(t, err)
 	assert.Positive(t, r.verdict.late)
+}
+
+// TestScenarios_WithoutMarks: the checker sees what marks are for. Values take
+// long enough on their way that writes overtake them.
+func TestScenarios_WithoutMarks(t *testing.T) {
+	t.Parallel()
+	p := shortPlan(t, "chunks-held")
+	p.keys, p.writes = 16, 400
+	p.scenario.strike = onRelays(toTier, everyone, time.Second, func(r *servers.Relay) {
+		r.Hold(0.2, 5*time.Millisecond, 20*time.Millisecond)
+	})
+	p.off.IgnoreMarks = true
+	r, err := carryOut(t.Context(), p)
+	require.NoError(t, err)
+	assert.Positive(t, r.verdict.violations())
 }
 
 // TestScenarios_Naive: the checker sees what is wrong with the cache that one
@@ -93,7 +111,7 @@ func TestPrintTable(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	p := shortPlan(t, "none")
-	require.NoError(t, printTable(&out, []*result{{plan: p, faults: 3, bound: time.Second, verdict: verdict{reads: 7}}}))
+	require.NoError(t, printTable(&out, []*result{{plan: p, spans: make([]span, 3), bound: time.Second, verdict: verdict{reads: 7}}}))
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 	require.Len(t, lines, 3)
 	for _, line := range lines {

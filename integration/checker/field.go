@@ -9,9 +9,12 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/nearbus/nearbus/integration/servers"
+	"github.com/nearbus/nearbus/nearcache/nearcachetest"
+	"github.com/nearbus/nearbus/shared/redisstore"
 )
 
 // field is what a run takes place on: servers, the ways to them and the
@@ -25,10 +28,12 @@ type field struct {
 
 	sentinel *servers.Sentinel // in place of redis
 	cluster  *servers.Cluster  // likewise
+	layout   *redisstore.Store // of its keys
 
 	toRedis, toBus []*servers.Relay // of each process
 	nodes          []*process
 	faults         []span
+	losses         []loss
 	evidence       uint64 // of faults, as the scenario counts it
 }
 
@@ -45,7 +50,7 @@ type plan struct {
 	enoughWrites      int
 	enoughFaults      int
 	repair, staleness time.Duration
-	noJournal         bool
+	off               nearcachetest.Faults
 }
 
 func open(ctx context.Context, p plan) (_ *field, err error) {
@@ -80,9 +85,16 @@ func (f *field) startServers(ctx context.Context) (busAddr string, err error) {
 	case "sentinel":
 		f.sentinel, err = servers.StartRedisSentinel(ctx, 2, s.redis...)
 	case "cluster", "replicated cluster":
-		f.cluster, err = servers.StartRedisCluster(ctx, 3, s.redis...)
+		clocks := s.clocks
+		if clocks == nil {
+			clocks = make([]time.Duration, 3)
+		}
+		f.cluster, err = servers.StartRedisClusterAt(ctx, clocks, s.redis...)
 		if err == nil && s.tier == "replicated cluster" {
 			err = f.cluster.Replicate(ctx)
+		}
+		if err == nil {
+			f.layout, err = redisstore.New(redis.NewClusterClient(&redis.ClusterOptions{}), redisstore.Options{})
 		}
 	default:
 		if f.redis, err = servers.StartRedis(ctx, s.redis...); err == nil {
@@ -109,7 +121,7 @@ func (f *field) addNode(i int, busAddr string) error {
 	set := settings{
 		Subject: f.plan.subject, Seed: f.plan.seed, Node: i, Nodes: f.plan.nodes, Keys: f.plan.keys,
 		Source: filepath.Join(f.dir, "source"), BusKind: f.plan.scenario.bus,
-		RepairInterval: f.plan.repair, MaxStaleness: f.plan.staleness, NoJournal: f.plan.noJournal,
+		RepairInterval: f.plan.repair, MaxStaleness: f.plan.staleness, Off: f.plan.off,
 		SlowLoads: f.plan.scenario.slowLoads, ReadsPerSecond: f.plan.reads, WritesPerSecond: f.plan.writes,
 	}
 	switch {
@@ -187,7 +199,7 @@ func (f *field) run(ctx context.Context) (history, []report, error) {
 	if err != nil {
 		return history{}, nil, err
 	}
-	h := history{faults: f.faults}
+	h := history{faults: f.faults, losses: f.losses}
 	for _, p := range f.nodes {
 		for _, name := range p.journals {
 			life, err := readJournal(name)
@@ -198,6 +210,22 @@ func (f *field) run(ctx context.Context) (history, []report, error) {
 		}
 	}
 	return h, reports, nil
+}
+
+// partitions returns how many journals the shared tier keeps, and partition
+// that of a key.
+func (f *field) partitions() int {
+	if f.layout == nil {
+		return 1
+	}
+	return f.layout.Partitions()
+}
+
+func (f *field) partition(key uint32) int {
+	if f.layout == nil {
+		return 0
+	}
+	return f.layout.Partition(cacheName + ":" + keyName(key))
 }
 
 func (f *field) occur(ctx context.Context, i int) error {

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/nearbus/nearbus/nearcache/nearcachetest"
 )
 
 func main() {
@@ -36,8 +38,8 @@ func exit(err error) {
 // request is what the command line asks for.
 type request struct {
 	fault, against string
+	off            string
 	long, strict   bool
-	noJournal      bool
 	soak           time.Duration
 	seed           uint64
 }
@@ -46,10 +48,10 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	var q request
 	flags := flag.NewFlagSet("checker", flag.ContinueOnError)
 	flags.StringVar(&q.fault, "fault", "", "scenarios to run, separated by commas; empty: all")
-	flags.StringVar(&q.against, "against", "", "other subjects, separated by commas: naive, rueidis")
+	flags.StringVar(&q.against, "against", "", "other subjects, separated by commas: naive, rueidis, go-redis")
 	flags.BoolVar(&q.long, "long", false, "run until there are 1,000,000 reads, 10,000 writes and 20 faults (3 of the long ones)")
 	flags.BoolVar(&q.strict, "strict", false, "repair every 200 ms and serve nothing unconfirmed for longer than 500 ms")
-	flags.BoolVar(&q.noJournal, "nojournal", false, "do without the journal; this is to break the bound")
+	flags.StringVar(&q.off, "off", "", "mechanisms to do without, separated by commas, which is to break promises: "+strings.Join(mechanisms(), ", "))
 	flags.DurationVar(&q.soak, "soak", 0, "go on for so long, with scenarios at random")
 	flags.Uint64Var(&q.seed, "seed", rand.Uint64(), "of what happens at random: the order of a soak, the keys of reads and writes")
 	if err := flags.Parse(args); err != nil {
@@ -59,12 +61,16 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	off, err := switchedOff(q.off)
+	if err != nil {
+		return err
+	}
 	fmt.Fprintf(out, "seed %d\n", q.seed)
 	var results []*result
 	var failures error
 	for s := range q.order(ctx, chosen) {
 		for _, subject := range q.subjects(s) {
-			r, err := carryOut(ctx, q.plan(s, subject))
+			r, err := carryOut(ctx, q.plan(s, subject, off))
 			if r == nil {
 				return errors.Join(failures, err)
 			}
@@ -96,13 +102,26 @@ func (q *request) order(ctx context.Context, chosen []scenario) iter.Seq[scenari
 // What others do is for the reader to see.
 func (r *result) judge(out io.Writer) error {
 	fmt.Fprintf(out, "%-18s %-8s %s, %d faults, evidence %d: max %s, bound %s, violations %d\n", r.plan.scenario.name, r.plan.subject,
-		r.took.Round(time.Second), r.faults, r.evidence, short(r.verdict.quantile(1)), short(r.bound), r.verdict.violations())
+		r.took.Round(time.Second), len(r.spans), r.evidence, short(r.verdict.quantile(1)), short(r.bound), r.verdict.violations())
 	if r.plan.subject != "nearbus" || r.verdict.violations() == 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: %s: %d late, %d back, %d own writes missed, %d stale at rest; worst: %+v, acknowledged %v before",
-		errViolated, r.plan.scenario.name, r.verdict.late, r.verdict.back, r.verdict.ownMisses, r.verdict.staleRest,
-		r.verdict.worst, time.Duration(r.verdict.worst.start-r.verdict.worstCause))
+	for _, b := range r.verdict.broken {
+		fmt.Fprintf(out, "  %s: life %d, key %d, version %d in %s, %s after better was known, %s\n", b.promise, b.life, b.read.key, b.read.version,
+			time.Duration(b.read.end-b.read.start), time.Duration(b.read.start-b.known), r.when(&b))
+	}
+	return fmt.Errorf("%w: %s: %d late, %d back, %d own writes missed, %d stale at rest",
+		errViolated, r.plan.scenario.name, r.verdict.late, r.verdict.back, r.verdict.ownMisses, r.verdict.staleRest)
+}
+
+// when says where in the run a read was.
+func (r *result) when(b *broken) string {
+	if b.fault < 0 {
+		return "before any fault"
+	}
+	f := r.spans[b.fault]
+	return fmt.Sprintf("%s after fault %d began, which took %s",
+		time.Duration(b.read.start-f.start), b.fault+1, time.Duration(f.end-f.start))
 }
 
 func (q *request) scenarios() ([]scenario, error) {
@@ -140,10 +159,10 @@ func (q *request) subjects(s scenario) []string {
 	return subjects
 }
 
-func (q *request) plan(s scenario, subject string) plan {
+func (q *request) plan(s scenario, subject string, off nearcachetest.Faults) plan {
 	p := plan{
 		scenario: s, subject: subject, seed: q.seed, nodes: 3, keys: 400, reads: 12000, writes: 120,
-		enoughFaults: 1, atLeast: 4 * time.Second, repair: time.Second, staleness: 5 * time.Second, noJournal: q.noJournal,
+		enoughFaults: 1, atLeast: 4 * time.Second, repair: time.Second, staleness: 5 * time.Second, off: off,
 	}
 	if q.long {
 		p.enoughReads, p.enoughWrites, p.enoughFaults = 1_000_000, 10_000, 20

@@ -15,13 +15,14 @@ type naive struct {
 	client *redis.Client
 	bus    *redis.Client
 	near   *ristretto.Cache[string, int64]
+	death  *death
 	cancel context.CancelFunc
 	done   chan struct{}
 }
 
 const naiveChannel = "naive"
 
-func openNaive(s settings) (subject, error) {
+func openNaive(s settings, d *death) (subject, error) {
 	near, err := ristretto.NewCache(&ristretto.Config[string, int64]{
 		NumCounters: 1e5, MaxCost: 1 << 24, BufferItems: 64, IgnoreInternalCost: true,
 	})
@@ -36,7 +37,7 @@ func openNaive(s settings) (subject, error) {
 	n := &naive{
 		client: redis.NewClient(&redis.Options{Addr: s.Redis, ContextTimeoutEnabled: true, MaxRetries: -1}),
 		bus:    redis.NewClient(&redis.Options{Addr: addr, ContextTimeoutEnabled: true, MaxRetries: -1}),
-		near:   near, cancel: cancel, done: make(chan struct{}),
+		near:   near, death: d, cancel: cancel, done: make(chan struct{}),
 	}
 	sub := n.bus.Subscribe(ctx, naiveChannel)
 	go func() { // ends with close
@@ -77,7 +78,11 @@ func (n *naive) write(ctx context.Context, op operation, key string, version int
 	if err != nil {
 		return err
 	}
-	return n.bus.Publish(ctx, naiveChannel, key).Err()
+	n.death.at("stored")
+	n.death.at("announcing")
+	err = n.bus.Publish(ctx, naiveChannel, key).Err()
+	n.death.at("announced")
+	return err
 }
 
 func (n *naive) report() report { return report{} }

@@ -13,6 +13,7 @@ import (
 	"github.com/nearbus/nearbus/bus/redisbus"
 	"github.com/nearbus/nearbus/integration/servers"
 	"github.com/nearbus/nearbus/nearcache"
+	"github.com/nearbus/nearbus/nearcache/nearcachetest"
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/redisstore"
 )
@@ -26,15 +27,15 @@ type ours struct {
 	closers []func()
 }
 
-func openNearbus(s settings) (_ subject, err error) {
+const cacheName = "checked"
+
+func openNearbus(s settings, d *death) (_ subject, err error) {
 	o := &ours{}
 	client := redisClient(s)
+	client.AddHook(d.hook())
 	o.closers = append(o.closers, func() { _ = client.Close() })
-	stored := redisstore.Options{}
-	if s.NoJournal {
-		stored.JournalLength = -1
-	}
-	store, err := redisstore.New(client, stored)
+	nearcachetest.Break(s.Off)
+	store, err := redisstore.New(client, redisstore.Options{})
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +43,7 @@ func openNearbus(s settings) (_ subject, err error) {
 	if err != nil {
 		return nil, err
 	}
-	transport, err := o.transport(s, client)
+	transport, err := o.transport(s, d, client)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +56,7 @@ func openNearbus(s settings) (_ subject, err error) {
 	if err != nil {
 		return nil, err
 	}
-	o.cache, err = nearcache.New[int64](o.node, "checked", nearcache.Options[int64]{TTL: timeToLive})
+	o.cache, err = nearcache.New[int64](o.node, cacheName, nearcache.Options[int64]{TTL: timeToLive})
 	return o, err
 }
 
@@ -72,7 +73,7 @@ func redisClient(s settings) redis.UniversalClient {
 	return redis.NewClient(&redis.Options{Addr: s.Redis, ContextTimeoutEnabled: true, MaxRetries: -1})
 }
 
-func (o *ours) transport(s settings, client redis.UniversalClient) (bus.Transport, error) {
+func (o *ours) transport(s settings, d *death, client redis.UniversalClient) (bus.Transport, error) {
 	switch s.BusKind {
 	case "redis": // the shared tier publishes what it writes
 		return redisbus.New(client, redisbus.Options{})
@@ -80,7 +81,7 @@ func (o *ours) transport(s settings, client redis.UniversalClient) (bus.Transpor
 		own := redis.NewClient(&redis.Options{Addr: s.Bus, ContextTimeoutEnabled: true, MaxRetries: -1})
 		o.closers = append(o.closers, func() { _ = own.Close() })
 		transport, err := redisbus.New(own, redisbus.Options{})
-		o.faults = newFaultyTransport(transport)
+		o.faults = newFaultyTransport(transport, d)
 		return o.faults, err
 	case "nats", "jetstream":
 		nc, err := nats.Connect("nats://"+s.Bus, nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond),
@@ -95,7 +96,7 @@ func (o *ours) transport(s settings, client redis.UniversalClient) (bus.Transpor
 		} else {
 			transport, err = natsbus.NewStream(context.Background(), nc, natsbus.StreamOptions{})
 		}
-		o.faults = newFaultyTransport(transport)
+		o.faults = newFaultyTransport(transport, d)
 		return o.faults, err
 	default:
 		return nil, errors.New("checker: there is no bus " + s.BusKind)

@@ -34,6 +34,7 @@ type node struct {
 	journal  *journal
 	work     sync.WaitGroup
 	stop     context.CancelFunc
+	death    death
 }
 
 // runNode is the whole life of a process: it works until it is told to rest,
@@ -53,7 +54,7 @@ func runNode(encoded string, in io.Reader, out io.Writer) error {
 		return err
 	}
 	n.journal = &journal{file: file}
-	if n.subject, err = openSubject(n.settings); err != nil {
+	if n.subject, err = openSubject(n.settings, &n.death); err != nil {
 		return err
 	}
 	defer n.subject.close()
@@ -91,6 +92,8 @@ func (n *node) obey(command string, out io.Writer) error {
 		if o, ok := n.subject.(*ours); ok && o.faults != nil {
 			o.faults.harming.Store(verb == "harm")
 		}
+	case "die":
+		n.death.step.Store(&argument)
 	case "block":
 		d, err := time.ParseDuration(argument)
 		if err != nil {
@@ -157,6 +160,7 @@ func (n *node) write(ctx context.Context, writer int) {
 	n.pace(ctx, n.settings.WritesPerSecond/writers, func() {
 		key, op := n.choose(dice, writer)
 		r := record{kind: acked, key: key, version: n.source.commit(key), start: now()}
+		n.death.at("truth")
 		call, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 		defer cancel()
 		if n.subject.write(call, op, keyName(key), r.version) != nil {

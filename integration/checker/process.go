@@ -75,6 +75,21 @@ func (p *process) kill() error {
 	return err
 }
 
+// awaitDeath waits until the process has killed itself.
+func (p *process) awaitDeath() error {
+	done := make(chan struct{})
+	go func() { // ends with the process
+		_ = p.command.Wait() // says that it was killed
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-time.After(endPatience):
+		return fmt.Errorf("%w: node %d did not die", errNoFault, p.settings.Node)
+	}
+}
+
 const endPatience = 20 * time.Second
 
 // end ends the process in peace.

@@ -14,6 +14,7 @@ type scenario struct {
 	bus         string // see settings
 	tier        string // "sentinel", "cluster", "replicated cluster", or "" for one server
 	redis       []string
+	clocks      []time.Duration // of the masters of a cluster, ahead
 	slowLoads   bool
 	answers     bool // the shared tier answers all the time, so the bound is that of repair
 	long        bool // the fault takes more than 10 s
@@ -27,7 +28,7 @@ type scenario struct {
 
 // scenarios are all there are, in the order of the table.
 func scenarios() []scenario {
-	return slices.Concat(harmless(), busFaults(), tierFaults(), fleetFaults(), nodeFaults())
+	return slices.Concat(harmless(), busFaults(), tierFaults(), fleetFaults(), nodeFaults(), mixed())
 }
 
 func harmless() []scenario {
@@ -45,9 +46,10 @@ func harmless() []scenario {
 }
 
 // toBus and toTier are the relays to harm, everyone and oneByOne whose.
-// Messages for rueidis come over its connection to the shared tier.
+// Messages for rueidis and go-redis come over their connections to the shared
+// tier.
 func toBus(f *field) []*servers.Relay {
-	if f.plan.subject == "rueidis" {
+	if f.plan.subject == "rueidis" || f.plan.subject == "go-redis" {
 		return f.toRedis
 	}
 	return f.toBus

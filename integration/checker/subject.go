@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/nearbus/nearbus/nearcache/nearcachetest"
 )
 
 // operation is what a write tells the cache.
@@ -57,7 +59,7 @@ type settings struct {
 	Watcher string   // address of a Redis Sentinel, in place of Redis
 
 	RepairInterval, MaxStaleness    time.Duration
-	NoJournal                       bool
+	Off                             nearcachetest.Faults
 	SlowLoads                       bool
 	ReadsPerSecond, WritesPerSecond int
 }
@@ -65,14 +67,16 @@ type settings struct {
 // timeToLive is long enough that nothing is healed by running out.
 const timeToLive = 10 * time.Minute
 
-func openSubject(s settings) (subject, error) {
+func openSubject(s settings, d *death) (subject, error) {
 	switch s.Subject {
 	case "nearbus":
-		return openNearbus(s)
+		return openNearbus(s, d)
 	case "naive":
-		return openNaive(s)
+		return openNaive(s, d)
 	case "rueidis":
 		return openRueidis(s)
+	case "go-redis":
+		return openGoRedis(s), nil
 	default:
 		return nil, fmt.Errorf("checker: there is no subject %q", s.Subject)
 	}

@@ -15,7 +15,7 @@ type result struct {
 	plan     plan
 	verdict  verdict
 	reports  []report
-	faults   int
+	spans    []span // of the faults
 	evidence uint64
 	bound    time.Duration
 	took     time.Duration
@@ -37,7 +37,7 @@ func carryOut(ctx context.Context, p plan) (*result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &result{plan: p, reports: reports, faults: len(f.faults), evidence: f.evidence, took: time.Since(began)}
+	r := &result{plan: p, reports: reports, spans: f.faults, evidence: f.evidence, took: time.Since(began)}
 	r.bound = r.declared()
 	r.verdict = check(h, r.bound)
 	for _, rep := range reports {
@@ -46,8 +46,8 @@ func carryOut(ctx context.Context, p plan) (*result, error) {
 	if v := &r.verdict; v.reads < p.enoughReads || v.writes < p.enoughWrites {
 		return r, fmt.Errorf("%w: %s: %d reads and %d writes", errTooLittle, p.scenario.name, v.reads, v.writes)
 	}
-	if r.evidence < uint64(r.faults) {
-		return r, fmt.Errorf("%w: %s: %d times, seen %d", errNoFault, p.scenario.name, r.faults, r.evidence)
+	if r.evidence < uint64(len(r.spans)) {
+		return r, fmt.Errorf("%w: %s: %d times, seen %d", errNoFault, p.scenario.name, len(r.spans), r.evidence)
 	}
 	return r, nil
 }
@@ -79,16 +79,17 @@ var errViolated = errors.New("checker: a promise was broken")
 
 var columns = []string{
 	"scenario", "subject", "faults", "reads", "writes", "errors", "stale p50", "p99", "max",
-	"bound", "late", "back", "own missed", "at rest", "recovery", "clock lag",
+	"bound", "late", "back", "own missed", "at rest", "lost", "excused", "recovery", "clock lag",
 }
 
 func (r *result) cells() []string {
 	v := &r.verdict
 	return []string{
-		r.plan.scenario.name, r.plan.subject, fmt.Sprint(r.faults), fmt.Sprint(v.reads), fmt.Sprint(v.writes),
+		r.plan.scenario.name, r.plan.subject, fmt.Sprint(len(r.spans)), fmt.Sprint(v.reads), fmt.Sprint(v.writes),
 		fmt.Sprintf("%d+%d", v.failedReads, v.gaveUp),
 		short(v.quantile(0.5)), short(v.quantile(0.99)), short(v.quantile(1)), short(r.bound),
 		fmt.Sprint(v.late), fmt.Sprint(v.back), fmt.Sprint(v.ownMisses), fmt.Sprint(v.staleRest),
+		fmt.Sprint(v.lost), fmt.Sprint(v.excused),
 		short(v.recovery), short(r.lag()),
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/nearbus/nearbus/integration/servers"
@@ -43,15 +44,28 @@ func tierFaults() []scenario {
 			strike: restartRedis, between: 2 * time.Second,
 		},
 		{
-			name: "redis-disk", about: "redis-server is killed and starts from a file up to 1 s old", bus: "redis", peers: true,
-			redis:  []string{"--appendonly", "yes", "--appendfsync", "everysec"},
+			name: "redis-disk", about: "redis-server is killed and starts from a snapshot some seconds old", bus: "redis", peers: true,
+			redis:  []string{"--save", "1 1"},
 			strike: restartRedis, between: 2 * time.Second,
 		},
 	}
 }
 
+// restartRedis lets nobody reach the server before it is known what it lost.
 func restartRedis(ctx context.Context, f *field, _ int) (uint64, error) {
-	f.redis.Kill()
-	pause(ctx, 300*time.Millisecond)
-	return 1, f.redis.Restart(ctx)
+	return 1, f.lose(ctx, func(killed func([]*servers.Process) error) (*servers.Process, error) {
+		for _, r := range f.toRedis {
+			r.Refuse()
+		}
+		f.redis.Kill()
+		pause(ctx, 300*time.Millisecond)
+		err := f.redis.Restart(ctx)
+		if err == nil {
+			err = killed([]*servers.Process{f.redis})
+		}
+		for _, r := range f.toRedis {
+			err = errors.Join(err, r.Resume())
+		}
+		return f.redis, err
+	})
 }

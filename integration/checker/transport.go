@@ -19,6 +19,7 @@ type messageFaults struct {
 // from a bus, when told to.
 type faultyTransport struct {
 	bus.Transport
+	death   *death
 	harming atomic.Bool
 	blocked atomic.Int64 // how long the receiver is to stand still, once
 
@@ -28,7 +29,18 @@ type faultyTransport struct {
 
 const longestDelay = 2 * time.Second
 
-func newFaultyTransport(t bus.Transport) *faultyTransport { return &faultyTransport{Transport: t} }
+func newFaultyTransport(t bus.Transport, d *death) *faultyTransport {
+	return &faultyTransport{Transport: t, death: d}
+}
+
+func (f *faultyTransport) Publish(ctx context.Context, payload []byte) error {
+	f.death.at("announcing")
+	err := f.Transport.Publish(ctx, payload)
+	if err == nil {
+		f.death.at("announced")
+	}
+	return err
+}
 
 func (f *faultyTransport) counts() messageFaults {
 	f.mu.Lock()

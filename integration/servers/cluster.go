@@ -38,8 +38,14 @@ func RedisCluster(t testing.TB, masters int, args ...string) *Cluster {
 // that the cluster serves every slot. Further arguments are those of each
 // redis-server.
 func StartRedisCluster(ctx context.Context, masters int, args ...string) (*Cluster, error) {
+	return StartRedisClusterAt(ctx, make([]time.Duration, masters), args...)
+}
+
+// StartRedisClusterAt is StartRedisCluster with masters whose clocks are ahead
+// by so much.
+func StartRedisClusterAt(ctx context.Context, ahead []time.Duration, args ...string) (*Cluster, error) {
 	cluster := &Cluster{}
-	if err := cluster.start(ctx, masters, args); err != nil {
+	if err := cluster.start(ctx, ahead, args); err != nil {
 		cluster.Stop()
 		return nil, err
 	}
@@ -78,13 +84,13 @@ func (c *Cluster) WaitReady(ctx context.Context) error {
 	return nil
 }
 
-func (c *Cluster) start(ctx context.Context, masters int, args []string) error {
-	if masters < 1 {
-		return fmt.Errorf("servers: cluster: %d masters", masters)
+func (c *Cluster) start(ctx context.Context, ahead []time.Duration, args []string) error {
+	if len(ahead) == 0 {
+		return errors.New("servers: cluster: 0 masters")
 	}
 	c.args = append([]string{"--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--repl-diskless-sync-delay", "0"}, args...)
-	for range masters {
-		node, err := StartRedis(ctx, c.args...)
+	for _, d := range ahead {
+		node, err := startRedisAt(ctx, d, c.args...)
 		if err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
@@ -64,6 +65,22 @@ func TestRedisCluster_MovesASlotWithItsKeys(t *testing.T) {
 	assert.Zero(t, count)
 }
 
+func TestRedisCluster_ClocksDiffer(t *testing.T) {
+	t.Parallel()
+	cluster, err := servers.StartRedisClusterAt(t.Context(), []time.Duration{-time.Hour, time.Hour})
+	require.NoError(t, err)
+	t.Cleanup(cluster.Stop)
+	var clocks []time.Time
+	for _, node := range cluster.Nodes {
+		client := redis.NewClient(&redis.Options{Addr: node.Addr})
+		defer client.Close()
+		now, err := client.Time(t.Context()).Result()
+		require.NoError(t, err)
+		clocks = append(clocks, now)
+	}
+	assert.InDelta(t, 2*time.Hour, clocks[1].Sub(clocks[0]), float64(time.Hour))
+}
+
 func TestRedisCluster_FailsOver(t *testing.T) {
 	t.Parallel()
 	cluster := servers.RedisCluster(t, 3)
@@ -71,7 +88,7 @@ func TestRedisCluster_FailsOver(t *testing.T) {
 	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: cluster.Addrs()})
 	defer client.Close()
 	old := cluster.Nodes[1].Addr
-	require.NoError(t, cluster.Failover(t.Context(), 1))
+	require.NoError(t, cluster.Failover(t.Context(), 1, nil))
 	assert.NotEqual(t, old, cluster.Nodes[1].Addr)
 	assert.Equal(t, old, cluster.Replicas[1].Addr)
 	writeKeys(t, client)

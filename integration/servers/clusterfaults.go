@@ -69,12 +69,19 @@ func (c *Cluster) follow(ctx context.Context, replica, master *Process) error {
 }
 
 // Failover kills a master, waits until its replica has taken over and starts
-// the master again, which becomes a replica: the two change places.
-func (c *Cluster) Failover(ctx context.Context, i int) error {
+// the master again, which becomes a replica: the two change places. Between
+// the two it calls killed, unless that is nil, with the replica as the master
+// left it.
+func (c *Cluster) Failover(ctx context.Context, i int, killed func(replica []*Process) error) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	old, heir := c.Nodes[i], c.Replicas[i]
 	old.Kill()
+	if killed != nil {
+		if err := leftBehind(ctx, []*Process{heir}, killed); err != nil {
+			return err
+		}
+	}
 	if err := poll(ctx, func() error {
 		_, err := replicasOf(ctx, heir)
 		return err

@@ -29,6 +29,7 @@ var ErrStopped = errors.New("servers: process is not running")
 type program struct {
 	name string
 	args func(port int, dir string) []string
+	env  func(dir string) ([]string, error) // beside that of this process; nil for none
 	// request makes the server print a line that begins with pidLabel and
 	// goes on with its process id.
 	request, pidLabel string
@@ -203,6 +204,13 @@ func (p *Process) launchLocked() error {
 	}
 	cmd := exec.Command(p.program.name, p.program.args(p.port, p.dir)...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = p.dir, log, log
+	if p.program.env != nil {
+		env, err := p.program.env(p.dir)
+		if err != nil {
+			return errors.Join(err, log.Close())
+		}
+		cmd.Env = append(os.Environ(), env...)
+	}
 	cmd.SysProcAttr = endWithParent()
 
 	started, exited := make(chan error), make(chan struct{})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"testing"
+	"time"
 )
 
 // Redis starts a redis-server for the test; see [StartRedis].
@@ -17,8 +18,14 @@ func Redis(t testing.TB, args ...string) *Process {
 // arguments are those of redis-server and override the defaults: "--appendonly",
 // "yes" makes its data survive a Restart.
 func StartRedis(ctx context.Context, args ...string) (*Process, error) {
+	return startRedisAt(ctx, 0, args...)
+}
+
+// startRedisAt is StartRedis for a server whose clock is ahead by so much.
+func startRedisAt(ctx context.Context, ahead time.Duration, args ...string) (*Process, error) {
 	return startProcess(ctx, program{
 		name: "redis-server",
+		env:  func(dir string) ([]string, error) { return clockAhead(dir, ahead) },
 		args: func(port int, dir string) []string {
 			return append([]string{
 				"--bind", "127.0.0.1",

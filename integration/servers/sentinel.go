@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -70,27 +71,53 @@ func (s *Sentinel) Primary(ctx context.Context) (*Process, error) {
 	return nil, fmt.Errorf("servers: sentinel: unknown primary %v", addr)
 }
 
-// Failover kills the primary, waits until another one is promoted and starts
-// the old one again, which becomes a replica.
-func (s *Sentinel) Failover(ctx context.Context) error {
+// Failover kills the primary, waits until another one is promoted, starts the
+// old one again, which becomes a replica, and returns the new primary. Between
+// the two it calls killed, unless that is nil, with the replicas as the primary
+// left them.
+func (s *Sentinel) Failover(ctx context.Context, killed func(replicas []*Process) error) (promoted *Process, err error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	old, err := s.Primary(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	old.Kill()
+	if killed != nil {
+		others := slices.DeleteFunc(slices.Clone(s.Nodes), func(p *Process) bool { return p == old })
+		if err := leftBehind(ctx, others, killed); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.await(ctx, func() bool {
-		p, err := s.Primary(ctx)
-		return err == nil && p != old && isPrimary(ctx, p)
+		promoted, err = s.Primary(ctx)
+		return err == nil && promoted != old && isPrimary(ctx, promoted)
 	}); err != nil {
-		return err
+		return nil, err
 	}
 	if err := old.Restart(ctx); err != nil {
-		return err
+		return nil, err
 	}
-	return s.WaitReady(ctx)
+	return promoted, s.WaitReady(ctx)
 }
+
+// leftBehind calls killed when the replicas have taken in all that their dead
+// primary sent.
+func leftBehind(ctx context.Context, replicas []*Process, killed func([]*Process) error) error {
+	for _, p := range replicas {
+		if err := poll(ctx, func() error {
+			if inStep(ctx, p) == nil {
+				return errFollows
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	return killed(replicas)
+}
+
+var errFollows = errors.New("servers: replica has not noticed the end of its primary")
 
 // WaitReady returns when all replicas follow the primary.
 func (s *Sentinel) WaitReady(ctx context.Context) error {

@@ -107,7 +107,7 @@ func (s *Space) Install(key string, hash uint64, e *Entry, life time.Duration) b
 }
 
 func (s *Space) fencedLocked(st *stripe, hash uint64, e *Entry) bool {
-	if s.tier.conf.IgnoreMarks || e.Stamp.count >= st.markLocked(hash) && e.Stamp.count >= s.mark.Load() {
+	if s.tier.conf.Faults.IgnoreMarks || e.Stamp.count >= st.markLocked(hash) && e.Stamp.count >= s.mark.Load() {
 		return false
 	}
 	s.tier.fenced.Add(1)
@@ -123,7 +123,7 @@ func (s *Space) fencedLocked(st *stripe, hash uint64, e *Entry) bool {
 func (s *Space) passLocked(st *stripe, key string, hash uint64, r shared.Revision) (dropped bool) {
 	old := s.tier.lookupLocked(hash, s, key)
 	covered := st.knowsLocked(hash, r) || old != nil && old.Revision.Covers(r)
-	if r.Number == 0 || covered || s.tier.conf.PassUnseen {
+	if r.Number == 0 || covered || s.tier.conf.Faults.PassUnseen {
 		return false
 	}
 	st.raiseLocked(hash, s.tier.count.Add(1), r)

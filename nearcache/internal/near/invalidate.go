@@ -150,7 +150,7 @@ func (w *Write) unlinkLocked(st *stripe) {
 
 // aloneLocked reports whether nothing else touched the key since Begin.
 func (w *Write) aloneLocked(st *stripe, e *Entry) bool {
-	if e == nil || w.space.tier.conf.TrustOwnWrites {
+	if e == nil || w.space.tier.conf.Faults.TrustOwnWrites {
 		return true
 	}
 	overtaken := w.mixed || w.seen.Number != 0 && !e.Revision.Covers(w.seen)

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/shared"
 )
@@ -170,7 +171,7 @@ func TestInstall_Fenced(t *testing.T) {
 		assert.True(t, install(s, "a", read(7, 2, tier.Stamp(), 2)))
 	})
 	t.Run("does neither when the mechanism is off", func(t *testing.T) {
-		tier, s, stamp := late(t, near.Config{PassUnseen: true})
+		tier, s, stamp := late(t, near.Config{Faults: fault.Set{PassUnseen: true}})
 		require.True(t, install(s, "a", read(7, 1, tier.Stamp(), 1)))
 		assert.False(t, install(s, "a", read(7, 2, stamp, 2)))
 		assert.Equal(t, 1, get(s, "a"))
@@ -273,7 +274,7 @@ func TestWrite(t *testing.T) {
 		assert.Equal(t, -1, get(s, "a"))
 	})
 	t.Run("leaves an older value behind when the check is off", func(t *testing.T) {
-		_, s, w := begin(t, near.Config{TrustOwnWrites: true})
+		_, s, w := begin(t, near.Config{Faults: fault.Set{TrustOwnWrites: true}})
 		s.Apply("a", s.Hash("a"), near.News{Revision: shared.Revision{Epoch: 7, Number: 3}})
 		assert.True(t, finish(w, written(2, 2)))
 		assert.Equal(t, 2, get(s, "a"))

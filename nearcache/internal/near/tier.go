@@ -43,6 +43,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/shared"
 )
 
@@ -74,9 +75,8 @@ type Config struct {
 	// Wall is the clock outside; nil means time.Now.
 	Wall func() time.Time
 
-	// IgnoreMarks, TrustOwnWrites and PassUnseen switch off a mechanism, so
-	// that tests can show what it is for.
-	IgnoreMarks, TrustOwnWrites, PassUnseen bool
+	// Faults switches mechanisms off.
+	Faults fault.Set
 }
 
 // Tier is the near tier of one node.
