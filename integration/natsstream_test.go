@@ -3,6 +3,7 @@ package integration_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -256,6 +257,33 @@ func TestStream_Gaps(t *testing.T) {
 			l.requireEnd(t, c.reason)
 		})
 	}
+}
+
+// A server that comes back with an older copy of the stream gives out the same
+// numbers again, which must not pass for what was heard already.
+func TestStream_RestoredFromACopy(t *testing.T) {
+	t.Parallel()
+	dir, backup := t.TempDir(), t.TempDir()
+	server := servers.NATS(t, servers.JetStream, func(o *server.Options) { o.StoreDir = dir })
+	opts := streamOptions(uniqueName())
+	relay := servers.RelayTo(t, hostOf(t, server.URL))
+	direct := natsStream(t, server.URL, opts)
+	publishMany(t, direct, 0, 5)
+	server.Kill()
+	require.NoError(t, os.CopyFS(backup, os.DirFS(dir)))
+	require.NoError(t, server.Restart())
+	l := listen(t, natsStream(t, "nats://"+relay.Addr, opts))
+	want := publishMany(t, natsStream(t, server.URL, opts), 5, 10)
+	l.requireAll(t, want)
+	relay.Refuse()
+	server.Kill()
+	require.NoError(t, os.RemoveAll(dir))
+	require.NoError(t, os.CopyFS(dir, os.DirFS(backup)))
+	require.NoError(t, server.Restart())
+	publishMany(t, natsStream(t, server.URL, opts), 100, 120)
+	require.NoError(t, relay.Resume())
+	l.requireEnd(t, "has another message 10 than before")
+	require.Equal(t, want, l.has(), "nothing was delivered twice or left out in silence")
 }
 
 // A stream that is there already is used if it can do what is promised.

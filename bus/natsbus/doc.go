@@ -29,7 +29,9 @@
 //
 // [Stream] keeps what is published for a while, 2 minutes by default, and
 // replays what a receiver missed: a connection that is lost and comes back, a
-// server that restarts, are no gap. Order: that of the stream, the same for all.
+// server that restarts, are no gap. (A node that published in vain meanwhile
+// makes one for the others, who find a number missing: its caller got an error,
+// and they cannot tell whether anything came of it.) Order: that of the stream, the same for all.
 // Duplication: none. Loss: none as long as the stream has what was missed. When
 // it does not, because it was trimmed, emptied or made anew, the subscription
 // ends, which is a gap. nats.go's own ordered consumer would go on without a
@@ -40,6 +42,8 @@
 // shared tier keeps a journal repairs then, which costs little. Without one its
 // near tier is flushed: there, a timeout as long as the outages that are to pass
 // unnoticed keeps values near, and it is also for how long they may be old.
+// nats.go waits for [nats.ReconnectWait] before it connects again, 2 s by
+// default; 100 ms and a timeout of 10 s let a restart of the server pass.
 //
 // Publish returns when the stream has stored the payload. The stream is created
 // if there is none; see [StreamOptions] for what one that is there must be like.
