@@ -1,6 +1,7 @@
 package integration_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -29,10 +30,17 @@ func newReader(t *testing.T, store *redisstore.Store) *reader {
 	return r
 }
 
+func tailOf(t *testing.T, store *redisstore.Store, from shared.Position, limit int) shared.Tail {
+	t.Helper()
+	tails := store.Tail(t.Context(), []shared.TailRead{{From: from, Limit: limit}})
+	require.Len(t, tails, 1)
+	return tails[0]
+}
+
 func (r *reader) read() shared.Tail {
 	r.t.Helper()
-	tail, err := r.store.Tail(r.t.Context(), 0, r.at, 1000)
-	require.NoError(r.t, err)
+	tail := tailOf(r.t, r.store, r.at, 1000)
+	require.NoError(r.t, tail.Err)
 	r.at = tail.Next
 	return tail
 }
@@ -127,7 +135,7 @@ func TestRedisJournal_Failover(t *testing.T) {
 	require.NoError(t, client.Wait(t.Context(), 1, 10*time.Second).Err())
 
 	on := journalOn(t, other, opts)
-	_, err := on.Tail(t.Context(), 0, first.at, 10)
+	err := tailOf(t, on, first.at, 10).Err
 	require.ErrorContains(t, err, "READONLY", "a replica confirms nothing")
 	server.Kill()
 	require.NoError(t, other.ReplicaOf(t.Context(), "no", "one").Err())
@@ -281,7 +289,7 @@ func TestRedisJournal_None(t *testing.T) {
 	require.NoError(t, err)
 	assert.Zero(t, n)
 	assert.Zero(t, store.Partitions())
-	_, err = store.Tail(t.Context(), 0, shared.Position{}, 1)
+	err = tailOf(t, store, shared.Position{}, 1).Err
 	require.ErrorIs(t, err, shared.ErrNoJournal)
 	tier, err := shared.New(store, shared.Options{})
 	require.NoError(t, err)
@@ -299,4 +307,30 @@ func TestRedisJournal_AWriteCostsOneCommandMore(t *testing.T) {
 	assert.Equal(t, map[string]int{
 		"evalsha": 1, "time": 1, "getrange": 1, "hmget": 1, "hset": 1, "xadd": 1, "set": 1,
 	}, cost)
+}
+
+// TestRedisJournal_OneRequestToEachServer: what a node asks a Cluster for when
+// nothing happens does not grow with the partitions.
+func TestRedisJournal_OneRequestToEachServer(t *testing.T) {
+	t.Parallel()
+	client := newCluster(t)
+	store := redisStoreOf(t, client, uniqueName())
+	reads := make([]shared.TailRead, store.Partitions())
+	read := func() {
+		for i, tail := range store.Tail(t.Context(), reads) {
+			require.NoError(t, tail.Err)
+			reads[i] = shared.TailRead{Partition: i, From: tail.Next, Limit: 1}
+		}
+	}
+	for i := range reads {
+		reads[i] = shared.TailRead{Partition: i, Limit: 1}
+	}
+	read() // the servers learn the script
+	var trips roundTrips
+	require.NoError(t, client.ForEachMaster(t.Context(), func(_ context.Context, c *redis.Client) error {
+		c.AddHook(&trips)
+		return nil
+	}))
+	read()
+	assert.EqualValues(t, clusterMasters, trips.n.Load(), "requests for %d journals", len(reads))
 }

@@ -258,13 +258,18 @@ func (j journalGate) Partitions() int { return 1 }
 
 func (j journalGate) Partition(string) int { return 0 }
 
-func (j journalGate) Tail(ctx context.Context, partition int, from shared.Position, limit int) (shared.Tail, error) {
+func (j journalGate) Tail(ctx context.Context, reads []shared.TailRead) []shared.Tail {
 	j.g.tails.Add(1)
-	if err := j.g.hook(ctx, "tail", "", false); err != nil {
-		return shared.Tail{}, err
+	err := j.g.hook(ctx, "tail", "", false)
+	tails := make([]shared.Tail, len(reads))
+	if err == nil {
+		tails = j.g.Store.(shared.Journaler).Tail(ctx, reads)
+		err = j.g.hook(ctx, "tail", "", true)
 	}
-	tail, err := j.g.Store.(shared.Journaler).Tail(ctx, partition, from, limit)
-	return tail, errors.Join(err, j.g.hook(ctx, "tail", "", true))
+	for i := range tails {
+		tails[i].Err = errors.Join(tails[i].Err, err)
+	}
+	return tails
 }
 
 type announcingGate struct {

@@ -5,21 +5,18 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/nearbus/nearbus/shared"
 )
 
-const (
-	tailPage    = 1000 // entries of a journal read at a time
-	tailWorkers = 16   // partitions read at a time
+// tailPage is how many entries of a journal are read at a time.
+const tailPage = 1000
 
-	// repairPause keeps a node from asking without a break when its shared tier
-	// answers slowly.
-	repairPause = 10 * time.Millisecond
-)
+// repairPause keeps a node from asking without a break when its shared tier
+// answers slowly.
+const repairPause = 10 * time.Millisecond
 
 // repairer keeps the near tier in step with the journal of the shared tier,
 // whatever the bus loses. Each round reads what was written since the last one,
@@ -122,44 +119,45 @@ func (r *repairer) fail(ctx context.Context, err error) {
 	}
 }
 
+// readAll reads all journals to their ends: one request to each server for the
+// next page of all that have one.
 func (r *repairer) readAll(ctx context.Context) []reading {
-	readings := make([]reading, len(r.positions))
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, tailWorkers)
-	for p := range readings {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			readings[p] = r.read(ctx, p)
-		})
-	}
-	wg.Wait()
-	return readings
-}
-
-// read reads one journal to its end.
-func (r *repairer) read(ctx context.Context, partition int) reading {
 	// A read that takes longer confirms nothing that could still be served.
 	ctx, cancel := context.WithTimeout(ctx, r.node.opts.MaxStaleness)
 	defer cancel()
-	for {
+	readings := make([]reading, len(r.positions))
+	pending := make([]shared.TailRead, len(r.positions))
+	for p := range pending {
+		pending[p] = shared.TailRead{Partition: p, From: r.positions[p], Limit: tailPage}
+	}
+	for len(pending) > 0 {
 		at := r.node.near.Now()
-		tail, err := r.node.tier.Tail(ctx, partition, r.positions[partition], tailPage)
-		if err != nil {
-			return reading{err: fmt.Errorf("nearcache: journal %d: %w", partition, err)}
-		}
-		r.positions[partition] = tail.Next
-		r.epochs[partition].Store(tail.Next.Revision.Epoch)
-		if tail.Reset {
-			return reading{at: at, reset: true}
-		}
-		for i := range tail.Entries {
-			if r.node.repair(&tail.Entries[i]) {
-				r.repaired.Add(1)
+		tails := r.node.tier.Tail(ctx, pending)
+		more := pending[:0]
+		for i := range tails {
+			p := pending[i].Partition
+			readings[p] = reading{at: at, reset: tails[i].Reset}
+			if err := tails[i].Err; err != nil {
+				readings[p].err = fmt.Errorf("nearcache: journal %d: %w", p, err)
+				continue
+			}
+			r.take(p, &tails[i])
+			if tails[i].More {
+				more = append(more, shared.TailRead{Partition: p, From: r.positions[p], Limit: tailPage})
 			}
 		}
-		if !tail.More {
-			return reading{at: at}
+		pending = more
+	}
+	return readings
+}
+
+// take applies what was read of one journal.
+func (r *repairer) take(partition int, tail *shared.Tail) {
+	r.positions[partition] = tail.Next
+	r.epochs[partition].Store(tail.Next.Revision.Epoch)
+	for i := range tail.Entries {
+		if r.node.repair(&tail.Entries[i]) {
+			r.repaired.Add(1)
 		}
 	}
 }

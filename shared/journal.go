@@ -22,11 +22,12 @@ type Journaler interface {
 	// Partition returns the partition of key, from 0 on.
 	Partition(key string) int
 
-	// Tail reads the entries after from, the oldest first, at most limit. It is
-	// one atomic step on the server, which also writes there, so a server that
-	// was deposed as primary and knows it can confirm nothing.
+	// Tail reads several journals, with one request to each server, and answers
+	// in the order of reads. Of each it reads the entries after From, the oldest
+	// first, at most Limit. It also writes to the journal's server, so a server
+	// that was deposed as primary and knows it can confirm nothing.
 	//
-	// When the entry at from is not there, because it was trimmed, evicted or
+	// When the entry at From is not there, because it was trimmed, evicted or
 	// lost, or is another one, or when the epoch of the partition is another,
 	// continuity is lost: Tail.Reset is set, there are no entries, and
 	// Tail.Next is the end of the journal.
@@ -34,7 +35,7 @@ type Journaler interface {
 	// A store begins a new epoch, once for all callers, when it may have lost
 	// writes that it acknowledged: after a restart and after a failover. Epochs
 	// of a partition rise, as far as the store can know of earlier ones.
-	Tail(ctx context.Context, partition int, from Position, limit int) (Tail, error)
+	Tail(ctx context.Context, reads []TailRead) []Tail
 }
 
 // Position is a place in the journal of one partition: that of an entry. The
@@ -44,7 +45,14 @@ type Position struct {
 	Nonce    uint64 // write id of the entry
 }
 
-// Tail answers a read of a journal.
+// TailRead asks for what follows in the journal of one partition.
+type TailRead struct {
+	Partition int
+	From      Position
+	Limit     int // of entries; at least 1
+}
+
+// Tail answers a [TailRead].
 type Tail struct {
 	Entries []JournalEntry
 	Next    Position // to read on from
@@ -53,6 +61,8 @@ type Tail struct {
 
 	// Now is the server's clock at the read; zero if unknown.
 	Now time.Time
+
+	Err error // if not nil, nothing was read
 }
 
 // JournalEntry tells of one write.
@@ -80,19 +90,30 @@ func (t *Tier) Partition(key string) int {
 	return t.journal.Partition(key)
 }
 
-// Tail reads the journal of a partition; see [Journaler]. The error is
-// [ErrNoJournal], [ErrClosed], or that of the store.
-func (t *Tier) Tail(ctx context.Context, partition int, from Position, limit int) (Tail, error) {
-	if t.closed.Load() {
-		return Tail{}, ErrClosed
-	}
-	if t.journal == nil {
-		return Tail{}, ErrNoJournal
+// Tail reads journals; see [Journaler]. The error of each is [ErrNoJournal],
+// [ErrClosed], or that of the store.
+func (t *Tier) Tail(ctx context.Context, reads []TailRead) []Tail {
+	switch {
+	case t.closed.Load():
+		return failedTails(reads, ErrClosed)
+	case t.journal == nil:
+		return failedTails(reads, ErrNoJournal)
 	}
 	ctx, cancel := context.WithTimeout(ctx, t.opts.Timeout)
 	defer cancel()
 	sent := time.Now()
-	tail, err := t.journal.Tail(ctx, partition, from, limit)
-	t.clock.observe(sent, time.Now(), tail.Now)
-	return tail, err
+	tails := t.journal.Tail(ctx, reads)
+	received := time.Now()
+	for i := range tails {
+		t.clock.observe(sent, received, tails[i].Now)
+	}
+	return tails
+}
+
+func failedTails(reads []TailRead, err error) []Tail {
+	tails := make([]Tail, len(reads))
+	for i := range tails {
+		tails[i].Err = err
+	}
+	return tails
 }

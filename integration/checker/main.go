@@ -71,11 +71,14 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	for s := range q.order(ctx, chosen) {
 		for _, subject := range q.subjects(s) {
 			r, err := carryOut(ctx, q.plan(s, subject, off))
-			if r == nil {
-				return errors.Join(failures, err)
+			failures = errors.Join(failures, err)
+			if r != nil {
+				failures = errors.Join(failures, r.judge(out))
+				results = append(results, r)
 			}
-			failures = errors.Join(failures, err, r.judge(out))
-			results = append(results, r)
+			if ctx.Err() != nil {
+				return failures
+			}
 		}
 	}
 	fmt.Fprintln(out)

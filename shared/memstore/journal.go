@@ -64,33 +64,42 @@ func (s *Store) Partitions() int {
 func (s *Store) Partition(string) int { return 0 }
 
 // Tail implements [shared.Journaler].
-func (s *Store) Tail(ctx context.Context, _ int, from shared.Position, limit int) (shared.Tail, error) {
-	if err := ctx.Err(); err != nil {
-		return shared.Tail{}, err
-	}
+func (s *Store) Tail(ctx context.Context, reads []shared.TailRead) []shared.Tail {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	tails := make([]shared.Tail, len(reads))
+	for i, r := range reads {
+		if err := ctx.Err(); err != nil {
+			tails[i].Err = err
+			continue
+		}
+		tails[i] = s.tailLocked(r)
+	}
+	return tails
+}
+
+func (s *Store) tailLocked(r shared.TailRead) shared.Tail {
 	switch {
 	case s.closed:
-		return shared.Tail{}, shared.ErrClosed
+		return shared.Tail{Err: shared.ErrClosed}
 	case s.log.limit < 0:
-		return shared.Tail{}, shared.ErrNoJournal
+		return shared.Tail{Err: shared.ErrNoJournal}
 	}
-	tail := shared.Tail{Next: from, Now: time.Now()}
-	entries, ok := s.log.after(from)
+	tail := shared.Tail{Next: r.From, Now: time.Now()}
+	entries, ok := s.log.after(r.From)
 	if !ok {
 		tail.Reset = true
 		tail.Next = s.log.entries[len(s.log.entries)-1].position()
-		return tail, nil
+		return tail
 	}
-	if limit < len(entries) {
-		entries, tail.More = entries[:max(limit, 1)], true
+	if r.Limit < len(entries) {
+		entries, tail.More = entries[:max(r.Limit, 1)], true
 	}
 	for _, e := range entries {
 		tail.Entries = append(tail.Entries, shared.JournalEntry{Key: e.key, Revision: e.revision})
 		tail.Next = e.position()
 	}
-	return tail, nil
+	return tail
 }
 
 // TrimJournal forgets all entries of the journal. It is for tests of readers

@@ -30,53 +30,66 @@ func (s *Store) journalLength() int {
 }
 
 // Tail implements [shared.Journaler].
-func (s *Store) Tail(ctx context.Context, partition int, from shared.Position, limit int) (shared.Tail, error) {
-	if err := ctx.Err(); err != nil {
-		return shared.Tail{}, failed(ctx, "tail", err)
+func (s *Store) Tail(ctx context.Context, reads []shared.TailRead) []shared.Tail {
+	tails := make([]shared.Tail, len(reads))
+	err := ctx.Err()
+	switch {
+	case err != nil:
+		err = failed(ctx, "tail", err)
+	case s.opts.JournalLength < 0:
+		err = shared.ErrNoJournal
 	}
-	if s.opts.JournalLength < 0 {
-		return shared.Tail{}, shared.ErrNoJournal
-	}
-	limit = max(limit, 1)
-	tail, err := s.tail(ctx, partition, from, limit)
 	if err != nil {
-		return shared.Tail{}, failed(ctx, "tail", err)
+		for i := range tails {
+			tails[i].Err = err
+		}
+		return tails
 	}
-	tail.More = len(tail.Entries) == limit
-	return tail, nil
-}
-
-// tail asks whether the journal can be read on, and reads on, in one
-// transaction. The server may not know the script yet.
-func (s *Store) tail(ctx context.Context, partition int, from shared.Position, limit int) (shared.Tail, error) {
-	m := s.metadata(partition)
-	keys := []string{m, journal(m)}
-	args := []any{word(from.Revision.Epoch), from.Revision.Number, word(from.Nonce)}
-	tail, err := s.readOn(ctx, tailScript.EvalSha, keys, args, limit)
-	if redis.HasErrorPrefix(err, "NOSCRIPT") {
-		return s.readOn(ctx, tailScript.Eval, keys, args, limit)
+	all := make([]int, len(reads))
+	for i := range all {
+		all[i] = i
 	}
-	return tail, err
+	if unknown := s.tail(ctx, tailScript.EvalSha, reads, tails, all); len(unknown) > 0 {
+		s.tail(ctx, tailScript.Eval, reads, tails, unknown)
+	}
+	return tails
 }
 
 type runner func(ctx context.Context, c redis.Scripter, keys []string, args ...any) *redis.Cmd
 
-func (s *Store) readOn(ctx context.Context, run runner, keys []string, args []any, limit int) (shared.Tail, error) {
-	var position, entries *redis.Cmd
-	_, err := s.client.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
-		position = run(ctx, pipe, keys, args...)
-		id := strconv.FormatUint(args[1].(uint64), 10) + "-0"
-		entries = pipe.Do(ctx, "XRANGE", keys[1], id, "+", "COUNT", limit+1)
+// tail asks for each of some journals whether it can be read on, and reads on,
+// in one pipeline. It returns those whose server did not know the script.
+//
+// Between the two steps others may write: the second begins with the entry
+// that the first saw, and what it lacks then was written, or trimmed, since.
+func (s *Store) tail(ctx context.Context, run runner, reads []shared.TailRead, tails []shared.Tail, which []int) (unknown []int) {
+	positions, entries := make([]*redis.Cmd, len(which)), make([]*redis.Cmd, len(which))
+	// An error of the whole is an error of each command.
+	_, _ = s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		for n, i := range which {
+			from := reads[i].From
+			m := s.metadata(reads[i].Partition)
+			number := strconv.FormatUint(from.Revision.Number, 10)
+			positions[n] = run(ctx, pipe, []string{m, journal(m)}, word(from.Revision.Epoch), number, word(from.Nonce))
+			entries[n] = pipe.Do(ctx, "XRANGE", journal(m), number+"-0", "+", "COUNT", max(reads[i].Limit, 1)+1)
+		}
 		return nil
 	})
-	if err != nil {
-		return shared.Tail{}, err
+	for n, i := range which {
+		if redis.HasErrorPrefix(positions[n].Err(), "NOSCRIPT") {
+			unknown = append(unknown, i)
+			continue
+		}
+		tail, err := readPosition(positions[n])
+		if err == nil && !tail.Reset {
+			err = readEntries(&tail, entries[n], max(reads[i].Limit, 1))
+		}
+		if err != nil {
+			tail = shared.Tail{Err: failed(ctx, "tail", err)}
+		}
+		tails[i] = tail
 	}
-	tail, err := readPosition(position)
-	if err == nil && !tail.Reset {
-		err = readEntries(&tail, entries)
-	}
-	return tail, err
+	return unknown
 }
 
 // readPosition reads the answer of the tail script.
@@ -101,46 +114,57 @@ func readPosition(cmd *redis.Cmd) (tail shared.Tail, err error) {
 	return tail, nil
 }
 
-// readEntries reads the entries after the position of tail, which the answer
-// begins with, and moves it to the last one.
-func readEntries(tail *shared.Tail, cmd *redis.Cmd) error {
-	entries, err := cmd.Slice()
+// readEntries reads the entries after the position of tail, and moves it to the
+// last one. If the answer does not begin with the entry at the position, that
+// was trimmed a moment ago: the next read will find a reset.
+func readEntries(tail *shared.Tail, cmd *redis.Cmd, limit int) error {
+	answer, err := cmd.Slice()
 	if err != nil {
 		return err
 	}
-	for i, entry := range entries {
-		number, data, err := readEntry(entry)
-		if err != nil {
+	entries := make([]entry, len(answer))
+	for i := range answer {
+		if entries[i], err = readEntry(answer[i]); err != nil {
 			return err
 		}
-		if i == 0 {
-			continue
-		}
-		tail.Next.Revision.Number = number
-		tail.Next.Nonce = binary.BigEndian.Uint64([]byte(data[:8]))
-		tail.Entries = append(tail.Entries, shared.JournalEntry{Key: data[8:], Revision: tail.Next.Revision})
 	}
+	at := entry{number: tail.Next.Revision.Number, nonce: tail.Next.Nonce}
+	if len(entries) == 0 || entries[0].number != at.number || entries[0].nonce != at.nonce {
+		tail.More = true
+		return nil
+	}
+	for _, e := range entries[1:] {
+		tail.Next.Revision.Number, tail.Next.Nonce = e.number, e.nonce
+		tail.Entries = append(tail.Entries, shared.JournalEntry{Key: e.key, Revision: tail.Next.Revision})
+	}
+	tail.More = len(tail.Entries) == limit
 	return nil
 }
 
+// entry is one of a journal. That of a new journal has no key.
+type entry struct {
+	number, nonce uint64
+	key           string
+}
+
 // readEntry reads an entry: its id, and its fields, of which there is one.
-func readEntry(v any) (number uint64, data string, err error) {
-	entry, _ := v.([]any)
-	if len(entry) != 2 {
-		return 0, "", errAnswer
+func readEntry(v any) (e entry, err error) {
+	parts, _ := v.([]any)
+	if len(parts) != 2 {
+		return e, errAnswer
 	}
-	id, _ := entry[0].(string)
-	fields, _ := entry[1].([]any)
+	id, _ := parts[0].(string)
+	fields, _ := parts[1].([]any)
 	if len(fields) != 2 {
-		return 0, "", errAnswer
+		return e, errAnswer
 	}
-	data, _ = fields[1].(string)
+	data, _ := fields[1].(string)
 	id, _, _ = strings.Cut(id, "-")
-	number, err = readNumber(id)
+	number, err := readNumber(id)
 	if err != nil || len(data) < 8 {
-		return 0, "", errAnswer
+		return e, errAnswer
 	}
-	return number, data, nil
+	return entry{number, binary.BigEndian.Uint64([]byte(data[:8])), data[8:]}, nil
 }
 
 func word(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }

@@ -1,7 +1,6 @@
--- Says whether the journal of a partition can be read on from a position: one
--- atomic step with the XRANGE that follows in the same transaction. Lua reads
--- one entry only, because it takes several times as long for each as XRANGE
--- does by itself.
+-- Says whether the journal of a partition can be read on from a position. An
+-- XRANGE follows in the same pipeline: Lua reads one entry only, because it
+-- takes several times as long for each as XRANGE does by itself.
 --
 -- KEYS  1 metadata of the partition  2 its journal
 -- ARGV  1 epoch of the position, 8 bytes  2 its number  3 its nonce, 8 bytes

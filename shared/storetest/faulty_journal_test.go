@@ -13,10 +13,10 @@ import (
 // tails makes every tail pass through change.
 func (f *faulty) tails(change func(from shared.Position, tail *shared.Tail)) {
 	tail := f.tail
-	f.tail = func(ctx context.Context, partition int, from shared.Position, limit int) (shared.Tail, error) {
-		t, err := tail(ctx, partition, from, limit)
-		change(from, &t)
-		return t, err
+	f.tail = func(ctx context.Context, r shared.TailRead) shared.Tail {
+		t := tail(ctx, r)
+		change(r.From, &t)
+		return t
 	}
 }
 
@@ -92,13 +92,13 @@ func resetsToFrom(f *faulty) {
 func knowsNumbersOnly(f *faulty) {
 	positions := newNotes[shared.Position]()
 	tail := f.tail
-	f.tail = func(ctx context.Context, partition int, from shared.Position, limit int) (shared.Tail, error) {
-		if from.Revision.Epoch != 0 {
-			from.Nonce = positions.get(string(rune(from.Revision.Number))).Nonce
+	f.tail = func(ctx context.Context, r shared.TailRead) shared.Tail {
+		if r.From.Revision.Epoch != 0 {
+			r.From.Nonce = positions.get(string(rune(r.From.Revision.Number))).Nonce
 		}
-		t, err := tail(ctx, partition, from, limit)
+		t := tail(ctx, r)
 		positions.set(string(rune(t.Next.Revision.Number)), t.Next)
-		return t, err
+		return t
 	}
 }
 
@@ -129,9 +129,12 @@ func losesRaced(f *faulty) {
 	})
 }
 
+func answersAboutOthers(f *faulty) { f.shuffles = true }
+
 func ignoresLimit(f *faulty) {
 	tail := f.tail
-	f.tail = func(ctx context.Context, partition int, from shared.Position, limit int) (shared.Tail, error) {
-		return tail(ctx, partition, from, limit+1)
+	f.tail = func(ctx context.Context, r shared.TailRead) shared.Tail {
+		r.Limit++
+		return tail(ctx, r)
 	}
 }

@@ -3,6 +3,7 @@ package storetest_test
 import (
 	"context"
 	"encoding/binary"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,10 +21,11 @@ type faulty struct {
 	acquire func(ctx context.Context, l shared.Lease) (shared.Grant, error)
 	batch   func(ctx context.Context, writes []shared.Write) []shared.Receipt
 	now     func(ctx context.Context) (time.Time, error)
-	tail    func(ctx context.Context, partition int, from shared.Position, limit int) (shared.Tail, error)
+	tail    func(ctx context.Context, r shared.TailRead) shared.Tail
 	limit   int
 
 	partitions int
+	shuffles   bool // answers about several journals in another order
 	partition  func(key string) int
 }
 
@@ -31,7 +33,10 @@ func newFaulty(fault func(*faulty)) *faulty {
 	const limit = 64 << 10
 	inner := memstore.New(memstore.Options{MaxImage: limit})
 	f := &faulty{Store: inner, read: inner.Read, fill: inner.Fill, acquire: inner.Acquire, now: inner.Time, limit: limit}
-	f.tail, f.partitions, f.partition = inner.Tail, inner.Partitions(), inner.Partition
+	f.partitions, f.partition = inner.Partitions(), inner.Partition
+	f.tail = func(ctx context.Context, r shared.TailRead) shared.Tail {
+		return inner.Tail(ctx, []shared.TailRead{r})[0]
+	}
 	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
 		return inner.Write(ctx, []shared.Write{w})[0]
 	}
@@ -66,8 +71,15 @@ func (f *faulty) Partitions() int { return f.partitions }
 
 func (f *faulty) Partition(key string) int { return f.partition(key) }
 
-func (f *faulty) Tail(ctx context.Context, partition int, from shared.Position, limit int) (shared.Tail, error) {
-	return f.tail(ctx, partition, from, limit)
+func (f *faulty) Tail(ctx context.Context, reads []shared.TailRead) []shared.Tail {
+	tails := make([]shared.Tail, len(reads))
+	for i, r := range reads {
+		tails[i] = f.tail(ctx, r)
+	}
+	if f.shuffles {
+		slices.Reverse(tails)
+	}
+	return tails
 }
 
 func (f *faulty) MaxImage() int { return f.limit }

@@ -18,6 +18,7 @@ func journalCases() []testCase {
 		{"tail from an entry that is not there is a reset", journal | revisions, tailFromElsewhere},
 		{"tail goes on where it ended", journal | revisions, tailPages},
 		{"tail at the end is empty", journal, tailAtEnd},
+		{"journals are tailed together in order", journal, tailTogether},
 		{"partition of a key does not change", journal, partitions},
 		{"journal misses no concurrent write", journal, journalConcurrent},
 	}
@@ -39,9 +40,10 @@ func (s *scene) ends() []shared.Position {
 }
 
 func (s *scene) tail(partition int, from shared.Position, limit int) shared.Tail {
-	tail, err := s.journaler().Tail(s.ctx, partition, from, limit)
-	s.noError(err, "tail")
-	return tail
+	tails := s.journaler().Tail(s.ctx, []shared.TailRead{{Partition: partition, From: from, Limit: limit}})
+	s.require(len(tails) == 1, "%d answers to a read of one journal", len(tails))
+	s.noError(tails[0].Err, "tail")
+	return tails[0]
 }
 
 // reset reads from a position that is not there, and returns the end.
@@ -193,6 +195,27 @@ func tailAtEnd(s *scene) {
 		tail := s.tail(p, end, 2)
 		s.require(!tail.Reset && !tail.More && len(tail.Entries) == 0 && tail.Next == end, "at the end: %+v", tail)
 		s.require(!tail.Now.IsZero(), "a tail without the server's time")
+	}
+}
+
+// tailTogether asks for all journals, forwards and backwards, from their ends
+// and from nowhere.
+func tailTogether(s *scene) {
+	at := s.ends()
+	s.set("key", "value")
+	var reads []shared.TailRead
+	for i := range 2 * len(at) {
+		p := min(i, 2*len(at)-1-i)
+		reads = append(reads, shared.TailRead{Partition: p, From: at[p], Limit: 5}, shared.TailRead{Partition: p, Limit: 1})
+	}
+	tails := s.journaler().Tail(s.ctx, reads)
+	s.require(len(tails) == len(reads), "%d answers to %d reads", len(tails), len(reads))
+	for i, r := range reads {
+		t := tails[i]
+		s.noError(t.Err, "tail")
+		s.require(t.Reset == (r.From == shared.Position{}), "read %d: reset is %t", i, t.Reset)
+		told := !t.Reset && r.Partition == s.journaler().Partition("key")
+		s.require(told == (len(t.Entries) == 1), "read %d tells of %d writes", i, len(t.Entries))
 	}
 }
 

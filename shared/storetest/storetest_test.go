@@ -165,6 +165,7 @@ var faults = map[string]struct {
 	"stays where it was lost":       {resetsToFrom, []string{"tail from an entry that is not there is a reset", "tail goes on where it ended"}},
 	"knows entries by number":       {knowsNumbersOnly, []string{"tail from an entry that is not there is a reset"}},
 	"never says that there is more": {neverMore, []string{"tail goes on where it ended", "journal tells of a batch"}},
+	"answers about others":          {answersAboutOthers, []string{"journals are tailed together in order"}},
 	"ignores the limit of a tail":   {ignoresLimit, []string{"tail goes on where it ended"}},
 	"tails without the time":        {noTimeOfTail, []string{"tail at the end is empty"}},
 	"enters what nobody wrote":      {endsMove, []string{"tail from nowhere is a reset", "tail at the end is empty"}},
