@@ -334,3 +334,22 @@ func TestRedisJournal_OneRequestToEachServer(t *testing.T) {
 	read()
 	assert.EqualValues(t, clusterMasters, trips.n.Load(), "requests for %d journals", len(reads))
 }
+
+// TestHazard4_WarnsOfEviction: a server that may evict the journal is named.
+func TestHazard4_WarnsOfEviction(t *testing.T) {
+	t.Parallel()
+	for policy, dangerous := range map[string]bool{
+		"allkeys-lru": true, "allkeys-random": true, "volatile-lru": false, "noeviction": false,
+	} {
+		server := servers.Redis(t, "--maxmemory", "100mb", "--maxmemory-policy", policy)
+		tail := tailOf(t, journalOn(t, newRedis(t, server.Addr), redisstore.Options{}), shared.Position{}, 1)
+		require.NoError(t, tail.Err)
+		if dangerous {
+			require.ErrorContains(t, tail.Warning, "maxmemory-policy is "+policy)
+		} else {
+			require.NoError(t, tail.Warning, policy)
+		}
+	}
+	unbounded := servers.Redis(t, "--maxmemory-policy", "allkeys-lru")
+	require.NoError(t, tailOf(t, journalOn(t, newRedis(t, unbounded.Addr), redisstore.Options{}), shared.Position{}, 1).Warning)
+}

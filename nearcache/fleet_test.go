@@ -137,6 +137,9 @@ type gate struct {
 	// abandoned makes the real store carry out what the caller gave up.
 	abandoned atomic.Bool
 
+	// warning comes with every reset of the journal.
+	warning error
+
 	reads, writes, fills, acquires, tails atomic.Int64
 }
 
@@ -268,6 +271,9 @@ func (j journalGate) Tail(ctx context.Context, reads []shared.TailRead) []shared
 	}
 	for i := range tails {
 		tails[i].Err = errors.Join(tails[i].Err, err)
+		if tails[i].Reset {
+			tails[i].Warning = j.g.warning
+		}
 	}
 	return tails
 }

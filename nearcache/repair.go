@@ -27,6 +27,7 @@ type repairer struct {
 	epochs    []atomic.Uint64   // by partition; 0 until it is known
 	wake      chan struct{}     // a round is wanted at once; never closed
 	failure   atomic.Pointer[error]
+	warned    string // the last warning of the store; of the goroutine that runs rounds
 
 	rounds, failures, repaired, resets atomic.Uint64
 	slowest                            atomic.Int64 // longest time from when a round was due to its end
@@ -153,6 +154,10 @@ func (r *repairer) readAll(ctx context.Context) []reading {
 
 // take applies what was read of one journal.
 func (r *repairer) take(partition int, tail *shared.Tail) {
+	if w := tail.Warning; w != nil && w.Error() != r.warned {
+		r.warned = w.Error()
+		r.node.opts.Logger.Warn("nearcache: the journal is not safe", "warning", w)
+	}
 	r.positions[partition] = tail.Next
 	r.epochs[partition].Store(tail.Next.Revision.Epoch)
 	for i := range tail.Entries {

@@ -2,7 +2,10 @@ package nearcache_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -342,6 +345,21 @@ func TestRepair_ForeignEntries(t *testing.T) {
 		requireNear(t, a, "k", "old")
 		assert.NoError(t, a.node.Health().Journal)
 	})
+}
+
+// TestRepair_Warning: what the store warns of is in the log, once.
+func TestRepair_Warning(t *testing.T) {
+	var log strings.Builder
+	journaled(t, func(t *testing.T, f *fleet, a, _ *member) {
+		resets := a.node.Stats().Resets
+		f.store.Store.(*memstore.Store).TrimJournal()
+		wait(2 * time.Second)
+		assert.Greater(t, a.node.Stats().Resets, resets)
+	}, func(f *fleet) {
+		f.store.warning = errors.New("may be evicted")
+		f.nodeOpts.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	})
+	assert.Equal(t, 2, strings.Count(log.String(), "may be evicted"), "once for each of two nodes: %s", &log)
 }
 
 func TestNodeOptions_Repair(t *testing.T) {

@@ -62,6 +62,9 @@ type Tail struct {
 	// Now is the server's clock at the read; zero if unknown.
 	Now time.Time
 
+	// Warning says, with a reset, what may take the journal away again.
+	Warning error
+
 	Err error // if not nil, nothing was read
 }
 

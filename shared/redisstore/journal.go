@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -98,7 +99,7 @@ func readPosition(cmd *redis.Cmd) (tail shared.Tail, err error) {
 	if err != nil {
 		return tail, err
 	}
-	if len(answer) != 5 {
+	if len(answer) != 6 {
 		return tail, errAnswer
 	}
 	epoch, e1 := readWord(answer[0])
@@ -111,6 +112,9 @@ func readPosition(cmd *redis.Cmd) (tail shared.Tail, err error) {
 	tail.Reset = answer[1] == "1"
 	tail.Next = shared.Position{Revision: shared.Revision{Epoch: epoch, Number: number}, Nonce: nonce}
 	tail.Now = time.UnixMicro(now)
+	if policy, _ := answer[5].(string); strings.HasPrefix(policy, "allkeys-") {
+		tail.Warning = fmt.Errorf("redisstore: maxmemory-policy is %s, which may evict the journal: set noeviction or volatile-*", policy)
+	}
 	return tail, nil
 }
 

@@ -21,7 +21,12 @@
 // journal, a stream of what was written. Records expire by themselves, the
 // others do not. Set maxmemory-policy to noeviction or to one of volatile-*: a
 // policy that may evict metadata or a journal makes nodes start from an empty
-// near tier each time.
+// near tier each time. Nodes warn of it in their log.
+//
+// With replicas, set min-replicas-to-write to 1: a primary that was deposed and
+// does not know it then confirms nothing. Without it, a node that reaches only
+// that primary goes on serving what it has, however old, for as long as the
+// primary answers (on Cluster: until cluster-node-timeout has passed).
 //
 // Deadlines and expiries are judged by the clock of the server that holds the
 // key. On Cluster and Ring each server has a clock of its own; keep them within

@@ -5,7 +5,8 @@
 -- KEYS  1 metadata of the partition  2 its journal
 -- ARGV  1 epoch of the position, 8 bytes  2 its number  3 its nonce, 8 bytes
 -- Returns epoch, "1" for a reset, number and nonce of the position, or for a
--- reset of the last entry there is, server time in us.
+-- reset of the last entry there is, server time in us, and for a reset what the
+-- server does when its memory is full, if it is bounded.
 --
 -- It always writes, so that a primary that was deposed, and may not write
 -- without its replicas (min-replicas-to-write), does not answer.
@@ -53,7 +54,7 @@ if ARGV[1] == epoch then
   local id = ARGV[2] .. '-0'
   local first = call('XRANGE', KEYS[2], id, id)[1]
   if first and sub(first[2][2], 1, 8) == ARGV[3] then
-    return {epoch, '0', ARGV[2], ARGV[3], now}
+    return {epoch, '0', ARGV[2], ARGV[3], now, ''}
   end
 end
 
@@ -62,4 +63,9 @@ if not at then
   begin()
   at = call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
 end
-return {epoch, '1', string.match(at[1], '^%d+'), sub(at[2][2], 1, 8), now}
+local memory = call('INFO', 'memory')
+local policy = ''
+if string.match(memory, 'maxmemory:(%d+)') ~= '0' then
+  policy = string.match(memory, 'maxmemory_policy:([%w-]+)') or ''
+end
+return {epoch, '1', string.match(at[1], '^%d+'), sub(at[2][2], 1, 8), now, policy}
