@@ -119,3 +119,13 @@ func TestPrintTable(t *testing.T) {
 	}
 	assert.Contains(t, lines[2], "none")
 }
+
+// TestPrintScenarios: the page about the checker has the list as it is.
+func TestPrintScenarios(t *testing.T) {
+	t.Parallel()
+	var list bytes.Buffer
+	require.NoError(t, run(t.Context(), []string{"-list"}, &list))
+	page, err := os.ReadFile("../../docs/checker.md")
+	require.NoError(t, err)
+	assert.Contains(t, string(page), list.String(), "paste what go -C integration run ./checker -list prints")
+}

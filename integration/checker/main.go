@@ -40,6 +40,7 @@ type request struct {
 	fault, against string
 	off            string
 	long, strict   bool
+	list           bool
 	soak           time.Duration
 	seed           uint64
 }
@@ -54,8 +55,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.StringVar(&q.off, "off", "", "mechanisms to do without, separated by commas, which is to break promises: "+strings.Join(mechanisms(), ", "))
 	flags.DurationVar(&q.soak, "soak", 0, "go on for so long, with scenarios at random")
 	flags.Uint64Var(&q.seed, "seed", rand.Uint64(), "of what happens at random: the order of a soak, the keys of reads and writes")
+	flags.BoolVar(&q.list, "list", false, "say what the scenarios are, and run none")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	if q.list {
+		return printScenarios(out)
 	}
 	chosen, err := q.scenarios()
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -101,14 +102,44 @@ func short(d time.Duration) string {
 	return d.Round(100 * time.Microsecond).String()
 }
 
-// printTable writes the results for people and for Markdown alike.
+// printTable writes the results.
 func printTable(w io.Writer, results []*result) error {
-	t := tabwriter.NewWriter(w, 0, 0, 1, ' ', 0)
-	row := func(cells []string) { fmt.Fprintf(t, "| %s\t|\n", strings.Join(cells, "\t| ")) }
-	row(columns)
-	row(strings.Split(strings.Repeat("---,", len(columns)-1)+"---", ","))
+	rows := [][]string{columns}
 	for _, r := range results {
-		row(r.cells())
+		rows = append(rows, r.cells())
+	}
+	return printRows(w, rows)
+}
+
+// printScenarios says what each scenario is.
+func printScenarios(w io.Writer) error {
+	rows := [][]string{{"scenario", "what happens", "bus", "shared tier", "bound"}}
+	for _, s := range scenarios() {
+		tier, bound := s.tier, "MaxStaleness"
+		if tier == "" {
+			tier = "one server"
+		}
+		if s.answers {
+			bound = "RepairInterval"
+		}
+		rows = append(rows, []string{s.name, s.about, busNames[s.bus], tier, bound})
+	}
+	return printRows(w, rows)
+}
+
+var busNames = map[string]string{
+	"redis": "the same Redis", "pubsub": "another Redis", "nats": "NATS", "jetstream": "JetStream",
+}
+
+// printRows writes a table for people and for Markdown alike. The first row is
+// its head.
+func printRows(w io.Writer, rows [][]string) error {
+	t := tabwriter.NewWriter(w, 0, 0, 1, ' ', 0)
+	line := func(cells []string) { fmt.Fprintf(t, "| %s\t|\n", strings.Join(cells, "\t| ")) }
+	line(rows[0])
+	line(slices.Repeat([]string{"---"}, len(rows[0])))
+	for _, cells := range rows[1:] {
+		line(cells)
 	}
 	return t.Flush()
 }
