@@ -3,10 +3,10 @@ package nearcache
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/nearbus/nearbus/bus"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
@@ -57,10 +57,12 @@ func New[V any](node *Node, name string, opts Options[V]) (*Cache[V], error) {
 	return c, nil
 }
 
-// entry is what the near tier holds.
+// entry is what the near tier holds. The near tier returns a pointer to the
+// Entry in it; what is in the space of a cache came from that cache, and is
+// therefore an entry of its type.
 type entry[V any] struct {
-	near.Entry
-	value V
+	near.Entry // first, see hit
+	value      V
 }
 
 // touchEvery is the sampling of accesses for the policy of the near tier.
@@ -71,15 +73,20 @@ const touchEvery = 16
 // a value is copied once.
 func (c *Cache[V]) hit(key string, hash uint64) *entry[V] {
 	e := c.space.Find(key, hash)
-	dice := rand.Uint32()
-	if dice%touchEvery == 0 {
-		c.node.near.Touch(hash, e)
-	}
 	if e == nil {
 		return nil
 	}
-	c.hits.add(dice / touchEvery)
-	return e.Self.(*entry[V])
+	if sampled(c.hits.add()) {
+		c.node.near.Touch(hash, e)
+	}
+	return (*entry[V])(unsafe.Pointer(e))
+}
+
+// missed counts a read that the near tier did not answer.
+func (c *Cache[V]) missed(hash uint64) {
+	if sampled(c.misses.Add(1)) {
+		c.node.near.Touch(hash, nil)
+	}
 }
 
 // storeKey is the name of a key in the shared tier. Names of caches have no
@@ -107,8 +114,8 @@ func (c *Cache[V]) newEntry(key string, v V, size int, stamp near.Stamp, rev sha
 		cost = max(0, c.opts.Cost(v))
 	}
 	e := &entry[V]{value: v}
-	e.Self, e.Stamp, e.Revision = e, stamp, rev
-	e.Partition = c.node.partition(c.storeKey(key))
+	e.Stamp, e.Revision = stamp, rev
+	e.Partition = int32(c.node.partition(c.storeKey(key)))
 	e.Cost = cost + int64(len(key)) + near.Overhead
 	return e
 }

@@ -74,7 +74,7 @@ func (c *Cache[V]) boardOrHit(key string, load manyLoader[V], values map[string]
 			return nil, false
 		}
 		if f, run = c.board(key, hash, single(load)); f != nil {
-			c.misses.Add(1)
+			c.missed(hash)
 			return f, run
 		}
 	}

@@ -68,7 +68,7 @@ func (c *Cache[V]) miss(ctx context.Context, key string, hash uint64, load loade
 	if err := c.check(key); err != nil {
 		return *new(V), err
 	}
-	c.misses.Add(1)
+	c.missed(hash)
 	for {
 		if err := ctx.Err(); err != nil {
 			return *new(V), err

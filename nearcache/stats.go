@@ -58,25 +58,6 @@ type counters struct {
 	unencodable, tooLarge                  atomic.Uint64
 }
 
-// striped is a counter whose parts lie on cache lines of their own, so that
-// processors that count at the same time do not wait for each other.
-type striped struct {
-	parts [8]struct {
-		n atomic.Uint64
-		_ [56]byte
-	}
-}
-
-// add counts one, in a part that dice picks.
-func (s *striped) add(dice uint32) { s.parts[dice%uint32(len(s.parts))].n.Add(1) }
-
-func (s *striped) sum() (n uint64) {
-	for i := range s.parts {
-		n += s.parts[i].n.Load()
-	}
-	return n
-}
-
 // NodeStats counts what a node did for all of its caches.
 type NodeStats struct {
 	Applied       uint64 // invalidations applied

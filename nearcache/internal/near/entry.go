@@ -8,10 +8,15 @@ import (
 	"github.com/nearbus/nearbus/shared"
 )
 
-// Entry is one value of one key. It does not change once it is installed.
+// Entry is one value of one key: the beginning of a struct that holds the value.
+// It does not change once it is installed, except for what readers note in it.
+// What a look at it needs comes first, on one cache line.
 type Entry struct {
-	// Self is the value that embeds the entry; readers get it back from Find.
-	Self any
+	next    atomic.Pointer[Entry] // written under the lock of the stripe
+	hash    uint64
+	key     string
+	space   *Space
+	expires int64 // on the tier's clock
 
 	// Stamp is the stamp of the read, load or write that produced the value.
 	Stamp Stamp
@@ -20,19 +25,14 @@ type Entry struct {
 	// zero if it has none.
 	Revision shared.Revision
 
-	// Partition is that of the key in the shared tier.
-	Partition int
-
 	// Cost is what the entry counts against the bound, in bytes.
 	Cost int64
 
-	hash    uint64
-	key     string
-	space   *Space
-	expires int64                 // on the tier's clock
-	next    atomic.Pointer[Entry] // written under the lock of the stripe
-	young   atomic.Bool           // in the window
-	touched atomic.Int64          // when the policy was last told of an access
+	touched atomic.Int64 // when the policy was last told of an access
+	young   atomic.Bool  // in the window
+
+	// Partition is that of the key in the shared tier.
+	Partition int32
 }
 
 // live reports whether the entry may be served at this time.

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -24,7 +25,7 @@ type value struct {
 
 func entry(stamp near.Stamp, n int) *value {
 	v := &value{n: n}
-	v.Self, v.Stamp, v.Cost = v, stamp, near.Overhead
+	v.Stamp, v.Cost = stamp, near.Overhead
 	return v
 }
 
@@ -43,7 +44,7 @@ func get(s *near.Space, key string) int {
 	if e == nil {
 		return -1
 	}
-	return e.Self.(*value).n
+	return (*value)(unsafe.Pointer(e)).n
 }
 
 func install(s *near.Space, key string, v *value) bool {
@@ -339,7 +340,7 @@ func TestTrust(t *testing.T) {
 		})
 	}
 	in := func(partition int, v *value) *value {
-		v.Partition = partition
+		v.Partition = int32(partition)
 		return v
 	}
 	confirm := func(tier *near.Tier, partitions ...int) {

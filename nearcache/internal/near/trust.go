@@ -77,7 +77,7 @@ func (t *Tier) Trusted() bool { return t.Now() <= t.trust.all.Load() }
 // serves reports whether e, which lives, may be served although not every entry
 // may.
 func (t *Tier) serves(e *Entry, now int64) bool {
-	horizon := min(t.HorizonOf(e.Partition), t.HorizonOf(e.space.partition))
+	horizon := min(t.HorizonOf(int(e.Partition)), t.HorizonOf(e.space.partition))
 	if now-max(e.Stamp.at, horizon) <= t.trust.limit {
 		return true
 	}
