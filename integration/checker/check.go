@@ -29,7 +29,7 @@ type verdict struct {
 	ownMisses int             // reads older than what their process had written before
 	staleRest int             // stale reads after everything had come to rest
 	lost      int             // acknowledged writes that the shared tier lost
-	excused   int             // reads like back and ownMisses that missed nothing else, in time
+	excused   int             // reads like late, back and ownMisses that missed nothing else, in time
 	recovery  time.Duration   // longest time from the end of a fault to the last late or disturbed read
 	broken    []broken        // some of the reads that broke a promise
 }
@@ -83,7 +83,7 @@ func check(h history, bound time.Duration) verdict {
 		})
 		v.checkOwn(&h, n, bound)
 		for i := range life {
-			v.count(&h, n, &life[i], everybody, bound)
+			v.count(&h, n, &life[i], everybody, kept, bound)
 			noteDisturbed(h.faults, last, &life[i], everybody)
 		}
 	}
@@ -94,7 +94,7 @@ func check(h history, bound time.Duration) verdict {
 	return v
 }
 
-func (v *verdict) count(h *history, life int, r *record, everybody *acks, bound time.Duration) {
+func (v *verdict) count(h *history, life int, r *record, everybody, kept *acks, bound time.Duration) {
 	switch r.kind {
 	case failed:
 		v.failedReads++
@@ -108,7 +108,12 @@ func (v *verdict) count(h *history, life int, r *record, everybody *acks, bound 
 		if age > 0 {
 			v.stale = append(v.stale, age)
 		}
-		if age > bound {
+		keptAge, _ := kept.age(r)
+		switch {
+		case age <= bound:
+		case keptAge <= bound && h.excuses(r, bound):
+			v.excused++
+		default:
 			v.late++
 			v.breaks(h, "later than the bound", life, r, known)
 		}

@@ -137,6 +137,14 @@ func TestCheck_Losses(t *testing.T) {
 			lives: [][]record{{wrote(1, 101, 102), got(0, 160, 161)}},
 			want:  counts{own: 1},
 		},
+		"late": {
+			lives: [][]record{{wrote(1, 60, 61)}, {got(0, 1100, 1101)}},
+			want:  counts{lost: 1, excused: 1},
+		},
+		"late behind a kept write": {
+			lives: [][]record{{wrote(1, 10, 11), wrote(2, 60, 61)}, {got(0, 1100, 1101)}},
+			want:  counts{late: 1, lost: 1},
+		},
 		"back in time": {
 			lives: [][]record{{wrote(1, 60, 61)}, {got(1, 70, 71), got(0, 160, 161)}},
 			want:  counts{lost: 1, excused: 1},
