@@ -80,6 +80,10 @@ checker: deps ## Break servers and processes (FAULT=name,... LONG=1 STRICT=1 AGA
 soak: deps ## Do so at random for as long as SOAK says (10m).
 	@go -C integration run ./checker -fault '$(FAULT)' -soak $(SOAK) $(if $(SEED),-seed $(SEED))
 
+.PHONY: peers
+peers: deps ## Do the same work with this library and with others, side by side (ONLY=hits,...).
+	@go -C integration run ./peers -only '$(ONLY)'
+
 .PHONY: cover
 cover: deps ## Measure how much of the library the tests of all modules cover.
 	@rm -rf .cover && mkdir .cover

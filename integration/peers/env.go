@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/bus/redisbus"
+	"github.com/nearbus/nearbus/integration/servers"
+	"github.com/nearbus/nearbus/nearcache"
+	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/redisstore"
+)
+
+// env is what a section works with. What it opens lasts for the section.
+type env struct {
+	ctx    context.Context
+	rounds int           // turns of each contender
+	turn   time.Duration // how long a turn lasts, about
+	closes []func()
+	names  int
+	redis  func() string
+}
+
+func newEnv(ctx context.Context, rounds int, turn time.Duration) *env {
+	e := &env{ctx: ctx, rounds: rounds, turn: turn}
+	e.redis = sync.OnceValue(func() string {
+		p, err := servers.StartRedis(ctx)
+		must(err)
+		e.atEnd(p.Stop)
+		return p.Addr
+	})
+	return e
+}
+
+func (e *env) atEnd(f func()) { e.closes = append(e.closes, f) }
+
+// close closes in the reverse order of opening.
+func (e *env) close() {
+	for _, end := range slices.Backward(e.closes) {
+		end()
+	}
+}
+
+// name returns a name that nobody has.
+func (e *env) name() string {
+	e.names++
+	return "peers" + strconv.Itoa(e.names)
+}
+
+// failure is what must panics with, for section.run to report.
+type failure struct{ err error }
+
+func must(err error) {
+	if err != nil {
+		panic(failure{err})
+	}
+}
+
+func value[T any](v T, err error) T {
+	must(err)
+	return v
+}
+
+func (e *env) client() *redis.Client {
+	c := redis.NewClient(&redis.Options{
+		Addr: e.redis(), PoolSize: 50, MaxRetries: -1, ContextTimeoutEnabled: true,
+	})
+	e.atEnd(func() { _ = c.Close() })
+	return c
+}
+
+func (e *env) nats(adjust ...func(*server.Options)) string {
+	s := value(servers.StartNATS(adjust...))
+	e.atEnd(s.Stop)
+	return s.URL
+}
+
+// node returns a node of the fleet of this name. Its shared tier and its bus are
+// Redis.
+func (e *env) node(fleet string, opts nearcache.NodeOptions) *nearcache.Node {
+	client := e.client()
+	return e.nodeOn(client, fleet, value(redisbus.New(client, redisbus.Options{Channel: fleet})), opts)
+}
+
+// nodeOn is node with a bus of its own.
+func (e *env) nodeOn(client *redis.Client, fleet string, transport bus.Transport, opts nearcache.NodeOptions) *nearcache.Node {
+	store := value(redisstore.New(client, redisstore.Options{Prefix: fleet}))
+	tier := value(shared.New(store, shared.Options{}))
+	messages := value(bus.New(transport, bus.Options{}))
+	n := value(nearcache.NewNode(tier, messages, opts))
+	e.atEnd(func() { _ = n.Close(); _ = messages.Close() })
+	e.eventually(func() bool { return !n.Stats().BusCut && n.Stats().Repairs > 0 })
+	return n
+}
+
+func (e *env) eventually(ok func() bool) {
+	for end := time.Now().Add(20 * time.Second); !ok(); {
+		if time.Now().After(end) {
+			must(fmt.Errorf("waited in vain"))
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func processors() int { return runtime.GOMAXPROCS(0) }
