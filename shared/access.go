@@ -207,14 +207,17 @@ func (t *Tier) write(p *Put) (Write, error) {
 	if err := t.check(p.Key); err != nil {
 		return Write{}, err
 	}
-	if n := len(p.Record.Value); n > t.maxValue {
+	if n := len(p.Record.Value) + p.Record.extension(); n > t.maxValue {
 		return Write{}, fmt.Errorf("%w: %q: %d bytes, more than %d", ErrTooLarge, p.Key, n, t.maxValue)
+	}
+	if n := len(p.Record.Slots); n > MaxSlots {
+		return Write{}, fmt.Errorf("%w: %q: %d tag slots, more than %d", ErrTooLarge, p.Key, n, MaxSlots)
 	}
 	setDefault(&p.Record.Nonce, NewNonce())
 	if p.Record.Kind == KindTombstone {
 		setDefault(&p.TTL, t.opts.TombstoneTTL)
 	}
-	image := p.Record.Append(make([]byte, 0, HeaderSize+len(p.Record.Value)))
+	image := p.Record.Append(make([]byte, 0, p.Record.Size()))
 	return Write{Key: p.Key, Image: image, TTL: p.TTL, Floor: p.Floor, Announce: p.Announce}, nil
 }
 

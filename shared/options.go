@@ -19,7 +19,8 @@ type Options struct {
 	// means 300 s.
 	TTL time.Duration
 
-	// MaxValue is the largest value in bytes, as encoded. Zero means 8 MiB.
+	// MaxValue is the largest value in bytes, as encoded, together with the 12
+	// bytes that a schema or tags take and 4 for each tag. Zero means 8 MiB.
 	// The store may allow less.
 	MaxValue int
 

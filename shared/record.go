@@ -15,7 +15,7 @@ import (
 //	 3  1  kind
 //	 4  1  codec
 //	 5  1  flags, reserved: 0
-//	 6  2  length of the tag block after the header, reserved: 0
+//	 6  2  length of the extension: 0, or 12 + 4 for each tag slot
 //	 8  8  revision: epoch                  stamped by the store
 //	16  8  revision: number                 stamped by the store
 //	24  8  soft expiry, Unix milliseconds   stamped by the store; 0: none
@@ -23,11 +23,20 @@ import (
 //	40  8  nonce: write id or lease token
 //	48  8  clock of the cache that wrote it
 //	56  4  length of the value
-//	60  4  CRC-32C of the value
-//	64     value
+//	60  4  CRC-32C of extension and value
+//	64     extension, then value
+//
+// The extension is there when one of its fields is not zero:
+//
+//	 0  4  schema of the value's type
+//	 4  8  tag clock of the cache that wrote it
+//	12  4  tag slot; as many as there are
 const (
-	// HeaderSize is the length of a record without its value.
+	// HeaderSize is the length of a record without its extension and value.
 	HeaderSize = 64
+
+	// MaxSlots is the largest number of tag slots of a record.
+	MaxSlots = 64
 
 	// RecordVersion is the format version that this package writes.
 	RecordVersion = 1
@@ -39,7 +48,12 @@ const (
 	ClockOffset = 48 // 8 bytes
 )
 
-const recordMagic = "nb"
+const (
+	recordMagic = "nb"
+
+	extensionSize = 12 // without tag slots
+	slotSize      = 4
+)
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -80,14 +94,31 @@ type Record struct {
 	Hard     int64    // likewise; past it the record reads as absent
 	Nonce    uint64   // write id, or token of the lease
 	Clock    uint64   // clock of the cache when the write or load began
+	Schema   uint32   // version of the value's type; 0: none
+	TagClock uint64   // tag clock of the cache when the write or load began
+	Slots    []uint32 // of the value's tags; at most MaxSlots
 	Value    []byte
 }
 
+// extension returns the length of the extension of r.
+func (r *Record) extension() int {
+	if r.Schema == 0 && r.TagClock == 0 && len(r.Slots) == 0 {
+		return 0
+	}
+	return extensionSize + slotSize*len(r.Slots)
+}
+
+// Size returns the length of the encoded record.
+func (r *Record) Size() int { return HeaderSize + r.extension() + len(r.Value) }
+
 // Append appends the encoded record to dst and returns it. The fields that the
-// store stamps are encoded as they are in r.
+// store stamps are encoded as they are in r. Slots beyond MaxSlots are the
+// caller's error: the record cannot be decoded.
 func (r *Record) Append(dst []byte) []byte {
+	extension := r.extension()
 	dst = append(dst, recordMagic...)
-	dst = append(dst, RecordVersion, byte(r.Kind), r.Codec, 0, 0, 0)
+	dst = append(dst, RecordVersion, byte(r.Kind), r.Codec, 0)
+	dst = binary.BigEndian.AppendUint16(dst, uint16(extension))
 	dst = binary.BigEndian.AppendUint64(dst, r.Revision.Epoch)
 	dst = binary.BigEndian.AppendUint64(dst, r.Revision.Number)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(r.Soft))
@@ -95,8 +126,18 @@ func (r *Record) Append(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, r.Nonce)
 	dst = binary.BigEndian.AppendUint64(dst, r.Clock)
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(r.Value)))
-	dst = binary.BigEndian.AppendUint32(dst, crc32.Checksum(r.Value, castagnoli))
-	return append(dst, r.Value...)
+	dst = append(dst, 0, 0, 0, 0) // checksum, below
+	body := len(dst)
+	if extension > 0 {
+		dst = binary.BigEndian.AppendUint32(dst, r.Schema)
+		dst = binary.BigEndian.AppendUint64(dst, r.TagClock)
+		for _, slot := range r.Slots {
+			dst = binary.BigEndian.AppendUint32(dst, slot)
+		}
+	}
+	dst = append(dst, r.Value...)
+	binary.BigEndian.PutUint32(dst[body-4:], crc32.Checksum(dst[body:], castagnoli))
+	return dst
 }
 
 // DecodeRecord decodes data. The Value of the record is a part of data. The
@@ -106,21 +147,48 @@ func DecodeRecord(data []byte) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	value := data[HeaderSize:]
-	if tags := binary.BigEndian.Uint16(data[6:]); tags != 0 || data[5] != 0 {
+	if data[5] != 0 {
 		return Record{}, ErrNewerFormat
 	}
-	if n := binary.BigEndian.Uint32(data[56:]); uint64(n) != uint64(len(value)) {
-		return Record{}, fmt.Errorf("%w: %d bytes of %d", ErrCorrupt, len(value), n)
+	body := data[HeaderSize:]
+	extension := int(binary.BigEndian.Uint16(data[6:]))
+	if n := binary.BigEndian.Uint32(data[56:]); uint64(extension)+uint64(n) != uint64(len(body)) {
+		return Record{}, fmt.Errorf("%w: %d bytes of %d", ErrCorrupt, len(body), uint64(extension)+uint64(n))
 	}
-	if binary.BigEndian.Uint32(data[60:]) != crc32.Checksum(value, castagnoli) {
+	if binary.BigEndian.Uint32(data[60:]) != crc32.Checksum(body, castagnoli) {
 		return Record{}, fmt.Errorf("%w: checksum", ErrCorrupt)
 	}
-	r.Value = value
+	if extension > 0 {
+		if err := r.decodeExtension(body[:extension]); err != nil {
+			return Record{}, err
+		}
+	}
+	r.Value = body[extension:]
 	return r, nil
 }
 
-// DecodeHeader decodes the header alone, without a look at the value. It is
+// decodeExtension decodes data, which is whole. That it is not as this version
+// writes it means that another did.
+func (r *Record) decodeExtension(data []byte) error {
+	slots := (len(data) - extensionSize) / slotSize
+	if len(data) < extensionSize || len(data)%slotSize != 0 || slots > MaxSlots {
+		return ErrNewerFormat
+	}
+	r.Schema = binary.BigEndian.Uint32(data)
+	r.TagClock = binary.BigEndian.Uint64(data[4:])
+	if slots > 0 {
+		r.Slots = make([]uint32, slots)
+		for i := range r.Slots {
+			r.Slots[i] = binary.BigEndian.Uint32(data[extensionSize+slotSize*i:])
+		}
+	}
+	if r.extension() == 0 {
+		return fmt.Errorf("%w: empty extension", ErrCorrupt)
+	}
+	return nil
+}
+
+// DecodeHeader decodes the header alone, without a look at extension and value. It is
 // for drivers; its errors are those of [DecodeRecord].
 func DecodeHeader(data []byte) (Record, error) {
 	if len(data) < HeaderSize || string(data[:2]) != recordMagic {

@@ -5,7 +5,9 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"hash/crc32"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -37,13 +39,33 @@ const golden = "6e62" + "01" + "01" + "07" + "00" + "0000" + // magic, version, 
 	"00000005" + "e1e00363" + // length and CRC-32C of the value
 	"76616c7565"
 
+// extended is full with an extension.
+var extended = func() shared.Record {
+	r := full
+	r.Schema, r.TagClock, r.Slots = 0x81828384, 0x9192939495969798, []uint32{0xa1a2a3a4, 0xb1b2b3b4}
+	return r
+}()
+
+// goldenExtended is extended as it is stored.
+const goldenExtended = "6e62" + "01" + "01" + "07" + "00" + "0014" + // extension of 20 bytes
+	"1112131415161718" + "2122232425262728" +
+	"3132333435363738" + "4142434445464748" +
+	"5152535455565758" + "6162636465666768" +
+	"00000005" + "0aa9dc7e" + // length of the value, CRC-32C of extension and value
+	"81828384" + "9192939495969798" + // schema, tag clock
+	"a1a2a3a4" + "b1b2b3b4" + // tag slots
+	"76616c7565"
+
 func TestRecord_Golden(t *testing.T) {
-	assert.Equal(t, golden, hex.EncodeToString(full.Append(nil)))
-	data, err := hex.DecodeString(golden)
-	require.NoError(t, err)
-	got, err := shared.DecodeRecord(data)
-	require.NoError(t, err)
-	assert.Equal(t, full, got)
+	for stored, want := range map[string]shared.Record{golden: full, goldenExtended: extended} {
+		assert.Equal(t, stored, hex.EncodeToString(want.Append(nil)))
+		assert.Equal(t, len(stored)/2, want.Size())
+		data, err := hex.DecodeString(stored)
+		require.NoError(t, err)
+		got, err := shared.DecodeRecord(data)
+		require.NoError(t, err)
+		assert.Equal(t, want, got)
+	}
 }
 
 func TestRecord_ComesBack(t *testing.T) {
@@ -52,12 +74,16 @@ func TestRecord_ComesBack(t *testing.T) {
 		"lease":         {Kind: shared.KindLease, Nonce: math.MaxUint64, Clock: math.MaxUint64, Value: []byte{}},
 		"watermark":     {Kind: shared.KindWatermark, Revision: shared.Revision{Number: math.MaxUint64}, Value: []byte{}},
 		"highest codec": {Kind: shared.KindValue, Codec: 255, Value: []byte{0}},
+		"schema alone":  {Kind: shared.KindValue, Schema: 1, Value: []byte{}},
+		"tag clock":     {Kind: shared.KindValue, TagClock: math.MaxUint64, Value: []byte{1}},
+		"slot zero":     {Kind: shared.KindValue, Slots: []uint32{0}, Value: []byte{1}},
+		"most slots":    {Kind: shared.KindValue, Slots: slices.Repeat([]uint32{math.MaxUint32}, shared.MaxSlots), Value: []byte{1}},
 		"large value":   {Kind: shared.KindValue, Soft: -1, Hard: math.MinInt64, Value: bytes.Repeat([]byte{0xff}, 1<<20)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			image := want.Append([]byte("before"))
 			require.Equal(t, "before", string(image[:6]))
-			assert.Len(t, image[6:], shared.HeaderSize+len(want.Value))
+			assert.Len(t, image[6:], want.Size())
 			got, err := shared.DecodeRecord(image[6:])
 			require.NoError(t, err)
 			assert.Equal(t, want, got)
@@ -80,6 +106,21 @@ func with(at int, other ...byte) []byte {
 	return data
 }
 
+// rewritten returns the golden bytes as change makes them, with the checksum
+// that they should have then.
+func rewritten(change func([]byte) []byte) []byte {
+	data := change(full.Append(nil))
+	sum := crc32.Checksum(data[shared.HeaderSize:], crc32.MakeTable(crc32.Castagnoli))
+	binary.BigEndian.PutUint32(data[60:], sum)
+	return data
+}
+
+// insert puts an extension of n zeros into data.
+func insert(data []byte, n int) []byte {
+	binary.BigEndian.PutUint16(data[6:], uint16(n))
+	return slices.Insert(data, shared.HeaderSize, make([]byte, n)...)
+}
+
 func TestDecodeRecord_NewerFormat(t *testing.T) {
 	for name, data := range map[string][]byte{
 		"next version":    with(2, shared.RecordVersion+1),
@@ -87,7 +128,9 @@ func TestDecodeRecord_NewerFormat(t *testing.T) {
 		"version alone":   append([]byte("nb\x02"), make([]byte, shared.HeaderSize-3)...),
 		"of another kind": with(2, 2, 99),
 		"flags":           with(5, 1),
-		"tags":            with(6, 0, 1),
+		"short extension": rewritten(func(data []byte) []byte { return insert(data, 4) }),
+		"odd extension":   rewritten(func(data []byte) []byte { return insert(data, 13) }),
+		"too many slots":  rewritten(func(data []byte) []byte { return insert(data, 12+4*(shared.MaxSlots+1)) }),
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, err := shared.DecodeRecord(data)
@@ -113,7 +156,10 @@ func TestDecodeRecord_Corrupt(t *testing.T) {
 		"length too small": with(56, 0, 0, 0, 4),
 		"length too large": with(56, 0xff, 0xff, 0xff, 0xff),
 		"checksum":         with(60, 0),
+		"extension beyond": with(6, 0, 20),
+		"empty extension":  rewritten(func(data []byte) []byte { return insert(data, 12) }),
 	}
+	whole = extended.Append(whole[:0:0])
 	for n := range whole {
 		cases[fmt.Sprintf("cut to %d bytes", n)] = whole[:n]
 	}
@@ -128,10 +174,10 @@ func TestDecodeRecord_Corrupt(t *testing.T) {
 	}
 }
 
-// TestDecodeRecord_FlippedBits flips each bit of the value and of what guards
-// it.
+// TestDecodeRecord_FlippedBits flips each bit of extension and value and of
+// what guards them.
 func TestDecodeRecord_FlippedBits(t *testing.T) {
-	whole := full.Append(nil)
+	whole := extended.Append(nil)
 	for bit := 56 * 8; bit < len(whole)*8; bit++ {
 		data := bytes.Clone(whole)
 		data[bit/8] ^= 1 << (bit % 8)
@@ -144,11 +190,11 @@ func TestDecodeHeader_DoesNotLookAtTheValue(t *testing.T) {
 	want := full
 	want.Value = nil
 	for name, data := range map[string][]byte{
-		"whole":    full.Append(nil),
-		"header":   full.Append(nil)[:shared.HeaderSize],
-		"cut":      full.Append(nil)[:shared.HeaderSize+1],
-		"checksum": with(60, 0),
-		"tags":     with(6, 1),
+		"whole":     full.Append(nil),
+		"header":    full.Append(nil)[:shared.HeaderSize],
+		"cut":       full.Append(nil)[:shared.HeaderSize+1],
+		"checksum":  with(60, 0),
+		"extension": with(6, 1),
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := shared.DecodeHeader(data)
@@ -230,7 +276,7 @@ func TestRevision_Covers(t *testing.T) {
 func FuzzDecodeRecord(f *testing.F) {
 	whole := full.Append(nil)
 	for _, data := range [][]byte{
-		nil, whole, whole[:shared.HeaderSize], whole[:shared.HeaderSize-1], append(bytes.Clone(whole), 0),
+		nil, extended.Append(nil), rewritten(func(data []byte) []byte { return insert(data, 12) }), whole, whole[:shared.HeaderSize], whole[:shared.HeaderSize-1], append(bytes.Clone(whole), 0),
 		with(2, 2), with(2, 0), with(shared.KindOffset, 4), with(shared.KindOffset, 5), with(5, 1), with(6, 1), with(56, 0xff),
 		(&shared.Record{Kind: shared.KindTombstone}).Append(nil),
 	} {
@@ -249,7 +295,7 @@ func FuzzDecodeRecord(f *testing.F) {
 		}
 		require.NoError(t, headerErr)
 		require.Equal(t, data, r.Append(nil))
-		r.Value = nil
+		r.Schema, r.TagClock, r.Slots, r.Value = 0, 0, nil, nil
 		require.Equal(t, header, r)
 	})
 }

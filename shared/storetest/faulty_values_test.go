@@ -76,6 +76,16 @@ func promisesTooMuch(f *faulty) { f.limit *= 2 }
 
 func allowsTooMuch(f *faulty) { f.limit /= 2 }
 
+// losesExtension knows records without one only.
+func losesExtension(f *faulty) {
+	f.changing(func(w *shared.Write) {
+		if r, err := shared.DecodeRecord(w.Image); err == nil {
+			r.Schema, r.TagClock, r.Slots = 0, 0, nil
+			w.Image = r.Append(nil)
+		}
+	})
+}
+
 func losesCodec(f *faulty) {
 	f.changing(func(w *shared.Write) {
 		w.Image = bytes.Clone(w.Image)

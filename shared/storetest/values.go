@@ -53,7 +53,22 @@ func comesBack(s *scene) {
 		Kind: shared.KindValue, Codec: 255, Nonce: 1<<64 - 1, Clock: 1<<64 - 2, Value: []byte("value"),
 	}
 	s.put(write("key", want))
-	got := s.record("key")
+	s.is(want, s.record("key"))
+
+	want.Schema, want.TagClock, want.Slots = 1<<32-1, 1<<64-3, []uint32{0, 1<<32 - 1}
+	s.put(write("extended", want))
+	s.is(want, s.record("extended"))
+	grant := s.asks(lease("extended", 1), shared.LeasePresent)
+	got, err := shared.DecodeRecord(grant.Image)
+	s.noError(err, "decode what a request for a lease found")
+	s.is(want, got)
+	want.Nonce = s.acquire("filled")
+	s.fill(write("filled", want))
+	s.is(want, s.record("filled"))
+}
+
+// is requires that got is want but for what the store stamps.
+func (s *scene) is(want, got shared.Record) {
 	got.Revision, got.Soft, got.Hard = want.Revision, want.Soft, want.Hard
 	s.require(bytes.Equal(got.Append(nil), want.Append(nil)), "wrote %+v, read %+v", want, got)
 }
