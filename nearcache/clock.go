@@ -2,6 +2,7 @@ package nearcache
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/nearbus/nearbus/shared"
@@ -84,7 +85,8 @@ func (c *Cache[V]) clockRead() int64 {
 }
 
 // readRecords reads the records of keys, and the clock in the same round trip
-// if it is not known, or if this node may not have heard of a Clear.
+// if it is not known, or if this node may not have heard of a Clear. Of several
+// keys some may be unread, but not all.
 func (c *Cache[V]) readRecords(ctx context.Context, keys []string) ([]shared.Found, error) {
 	_, known, forgot := c.clock.get()
 	known = known && c.node.near.Trusted()
@@ -104,9 +106,26 @@ func (c *Cache[V]) readRecords(ctx context.Context, keys []string) ([]shared.Fou
 		return nil, err
 	}
 	if !known {
-		c.learnClock(ctx, found[len(keys)], at, forgot)
+		clock := found[len(keys)]
+		if errors.Is(clock.Err, shared.ErrUnread) {
+			return nil, clock.Err // whether the records are live depends on it
+		}
+		c.learnClock(ctx, clock, at, forgot)
 	}
-	return found[:len(keys)], nil
+	found = found[:len(keys)]
+	if allUnread(found) {
+		return nil, found[0].Err
+	}
+	return found, nil
+}
+
+func allUnread(found []shared.Found) bool {
+	for i := range found {
+		if !errors.Is(found[i].Err, shared.ErrUnread) {
+			return false
+		}
+	}
+	return len(found) > 0
 }
 
 // learnClock takes in what was found under the clock's key. If the shared tier

@@ -121,7 +121,8 @@ type permit[V any] struct {
 
 func (c *Cache[V]) flyMany(ctx context.Context, fs []*flight[V], load manyLoader[V]) {
 	fs, alone := c.setSuspectsApart(fs)
-	missing, found, err := c.lookMany(ctx, fs)
+	missing, found, unread, err := c.lookMany(ctx, fs)
+	alone = append(alone, unread...)
 	life := c.opts.NearTTL
 	switch {
 	case err != nil:
@@ -166,8 +167,9 @@ func (c *Cache[V]) setSuspectsApart(fs []*flight[V]) (rest []*flight[V], alone [
 }
 
 // lookMany reads the shared tier for fs and lands those whose value it has. It
-// returns the others with what was found under their keys.
-func (c *Cache[V]) lookMany(ctx context.Context, fs []*flight[V]) (missing []*flight[V], found map[string]*shared.Found, err error) {
+// returns the others with what was found under their keys, and permits for those
+// that could not be read.
+func (c *Cache[V]) lookMany(ctx context.Context, fs []*flight[V]) (missing []*flight[V], found map[string]*shared.Found, unread []permit[V], err error) {
 	var records []shared.Found
 	if c.node.tier != nil {
 		keys := make([]string, len(fs))
@@ -185,13 +187,19 @@ func (c *Cache[V]) lookMany(ctx context.Context, fs []*flight[V]) (missing []*fl
 			c.land(f)
 			continue
 		}
+		if records != nil && errors.Is(records[i].Err, shared.ErrUnread) {
+			c.endLook(f, false, c.sharedFailed(records[i].Err))
+			c.degraded.Add(1)
+			unread = append(unread, permit[V]{f: f})
+			continue
+		}
 		if records != nil {
 			found[f.key] = &records[i]
 		}
 		c.endLook(f, false, err)
 		missing = append(missing, f)
 	}
-	return missing, found, err
+	return missing, found, unread, err
 }
 
 // acquireMany asks for the leases of fs, several at a time. It returns the

@@ -17,7 +17,8 @@ type Found struct {
 
 	// Err is nil for a live value or watermark. It is ErrNotFound when there
 	// is none, ErrNewerFormat for a record that must be left alone, and wraps
-	// ErrCorrupt for anything else.
+	// ErrUnread where the server of this key failed and those of others did
+	// not, or ErrCorrupt for anything else.
 	Err error
 
 	// Header is the beginning of what is stored; pass it to Acquire as the
@@ -42,7 +43,8 @@ type Put struct {
 	Announce *Announcement // as in [Write]
 }
 
-// Read reads keys in one round trip. The result is in the order of keys.
+// Read reads keys in one round trip. The result is in the order of keys. The
+// error is nil if at least one key was read; see [ErrUnread] for the others.
 func (t *Tier) Read(ctx context.Context, keys []string) ([]Found, error) {
 	for _, key := range keys {
 		if err := t.check(key); err != nil {
@@ -55,11 +57,16 @@ func (t *Tier) Read(ctx context.Context, keys []string) ([]Found, error) {
 	}
 	defer cancel()
 	images, err := t.store.Read(ctx, keys)
-	if err != nil {
+	unread, partial := partOf(err, len(images))
+	if err != nil && !partial {
 		return nil, err
 	}
 	found := make([]Found, len(images))
 	for i, image := range images {
+		if partial && unread[i] != nil {
+			found[i].Err = fmt.Errorf("%w: %w", ErrUnread, unread[i])
+			continue
+		}
 		found[i] = t.find(image)
 	}
 	return found, nil

@@ -23,6 +23,10 @@ var (
 	// deadline, together with [context.DeadlineExceeded]. Nothing was stored.
 	ErrTooLate = errors.New("shared: write arrived after its deadline")
 
+	// ErrUnread is the error of one key of a Tier.Read that read others: the
+	// server of that key failed. It wraps the error of the store.
+	ErrUnread = errors.New("shared: key not read")
+
 	// ErrClosed is returned by every method after Close.
 	ErrClosed = errors.New("shared: closed")
 

@@ -237,7 +237,7 @@ func (s *Store) Read(ctx context.Context, keys []string) ([][]byte, error) {
 			return nil
 		})
 	}
-	images := make([][]byte, len(keys))
+	images, errs := make([][]byte, len(keys)), make([]error, len(keys))
 	for i, cmd := range cmds {
 		image, err := cmd.Bytes()
 		switch {
@@ -247,10 +247,10 @@ func (s *Store) Read(ctx context.Context, keys []string) ([][]byte, error) {
 		case strings.HasPrefix(err.Error(), "WRONGTYPE"):
 			images[i] = []byte{}
 		default:
-			return nil, failed(ctx, "read", err)
+			errs[i] = failed(ctx, "read", err)
 		}
 	}
-	return images, nil
+	return images, shared.Partial(errs)
 }
 
 // readMany reads with one MGET. What is no string reads as missing there; a
