@@ -24,8 +24,10 @@ const library = "github.com/nearbus/nearbus/"
 var heavy = []string{
 	"github.com/bradfitz/gomemcache/",
 	"github.com/dgraph-io/ristretto/",
+	"github.com/fxamacker/cbor/",
 	"github.com/nats-io/nats.go",
 	"github.com/redis/go-redis/",
+	"google.golang.org/protobuf/",
 }
 
 // heavyOf says which of them a package of the library needs; those not named
@@ -36,7 +38,9 @@ var heavyOf = map[string]string{
 	"nearcache":               "github.com/dgraph-io/ristretto/",
 	"nearcache/internal/near": "github.com/dgraph-io/ristretto/",
 	"nearcache/nearcachetest": "github.com/dgraph-io/ristretto/",
+	"shared/cborcodec":        "github.com/fxamacker/cbor/",
 	"shared/memcachestore":    "github.com/bradfitz/gomemcache/",
+	"shared/protocodec":       "google.golang.org/protobuf/",
 	"shared/redisstore":       "github.com/redis/go-redis/",
 }
 

@@ -52,9 +52,9 @@ type PanicError struct {
 // Error returns the value of the panic, without the stack.
 func (e *PanicError) Error() string {
 	if e.Value == nil {
-		return "nearcache: loader called runtime.Goexit"
+		return "nearcache: a callback called runtime.Goexit"
 	}
-	return fmt.Sprintf("nearcache: loader panicked: %v", e.Value)
+	return fmt.Sprintf("nearcache: a callback panicked: %v", e.Value)
 }
 
 // Unwrap returns the value of the panic if it is an error.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/nearbus/nearbus/shared"
@@ -84,6 +85,12 @@ type Options[V any] struct {
 	// [shared.JSON].
 	Codec shared.Codec
 
+	// AlsoRead are codecs whose records are read as well, while a fleet changes
+	// from one to another: every process learns to read the new one first, then
+	// they begin to write it. Records of any other codec read as misses and are
+	// counted.
+	AlsoRead []shared.Codec
+
 	// Cost returns what a value takes in the near tier, in bytes. Nil means
 	// the length of the encoded value. A fixed overhead and the key are added
 	// to it. It must not block and may be called from many goroutines.
@@ -109,6 +116,7 @@ func (o Options[V]) withDefaults(hasBus bool) Options[V] {
 	if o.Codec == nil {
 		o.Codec = shared.JSON
 	}
+	o.AlsoRead = slices.Clone(o.AlsoRead)
 	return o
 }
 
@@ -124,7 +132,7 @@ func (o Options[V]) validate() error {
 	if o.TTL > 0 && o.NearTTL > o.TTL {
 		return fmt.Errorf("nearcache: Options.NearTTL %v is longer than Options.TTL %v", o.NearTTL, o.TTL)
 	}
-	return nil
+	return o.validateCodecs()
 }
 
 // Entry is a value with what differs from the options of its cache.

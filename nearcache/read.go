@@ -210,11 +210,12 @@ func (c *Cache[V]) decode(found *shared.Found) (v V, err error) {
 	if found.Kind != shared.KindValue || found.Clock < clock {
 		return v, errUnusable
 	}
-	if found.Codec != c.opts.Codec.ID() {
+	codec := c.opts.reader(found.Codec)
+	if codec == nil {
 		c.undecodable.Add(1)
 		return v, errUnusable
 	}
-	err = guard(func() error { return c.opts.Codec.Unmarshal(found.Value, &v) })
+	err = guard(func() error { return codec.Unmarshal(found.Value, &v) })
 	if err != nil {
 		c.undecodable.Add(1)
 		return *new(V), err

@@ -22,6 +22,7 @@ func TestReadme_Defaults(t *testing.T) {
 		"nearcache.Options.TTL":              cache.TTL.String(),
 		"nearcache.Options.NearTTL":          "TTL; without a bus " + ttlOnly.NearTTL.String() + " at most",
 		"nearcache.Options.LoadTimeout":      cache.LoadTimeout.String(),
+		"nearcache.Options.AlsoRead":         "none",
 		"nearcache.Options.ErrorsAsMisses":   "false",
 	}
 	readme, err := os.ReadFile("../README.md")

@@ -238,18 +238,6 @@ func TestNewNonce(t *testing.T) {
 	}
 }
 
-func TestJSON(t *testing.T) {
-	assert.EqualValues(t, 1, shared.JSON.ID())
-	assert.NotEqual(t, shared.CodecRaw, shared.JSON.ID())
-	data, err := shared.JSON.Marshal(map[string]int{"a": 1})
-	require.NoError(t, err)
-	assert.JSONEq(t, `{"a":1}`, string(data))
-	var got map[string]int
-	require.NoError(t, shared.JSON.Unmarshal(data, &got))
-	assert.Equal(t, map[string]int{"a": 1}, got)
-	require.Error(t, shared.JSON.Unmarshal([]byte("{"), &got))
-}
-
 // TestTier_ManyGoroutines is for the race detector.
 func TestTier_ManyGoroutines(t *testing.T) {
 	tier := newTier(t, memstore.New(memstore.Options{}), shared.Options{})

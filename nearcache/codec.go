@@ -1,0 +1,58 @@
+package nearcache
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+// validateCodecs checks that an ID says which codec of o reads a record.
+func (o Options[V]) validateCodecs() error {
+	codecs := o.AlsoRead
+	if o.Codec != nil {
+		codecs = append([]shared.Codec{o.Codec}, codecs...)
+	} else {
+		codecs = append([]shared.Codec{shared.JSON}, codecs...)
+	}
+	ids := make([]uint8, len(codecs))
+	for i, codec := range codecs {
+		name := "Codec"
+		if i > 0 {
+			name = fmt.Sprintf("AlsoRead[%d]", i-1)
+		}
+		if isNil(codec) {
+			return fmt.Errorf("nearcache: Options.%s is a nil %T", name, codec)
+		}
+		err := guard(func() error {
+			ids[i] = codec.ID()
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("nearcache: Options.%s: ID: %w", name, err)
+		}
+		if slices.Contains(ids[:i], ids[i]) {
+			return fmt.Errorf("nearcache: Options.%s has the ID %d, as another codec of the cache has", name, ids[i])
+		}
+	}
+	return nil
+}
+
+func isNil(codec shared.Codec) bool {
+	v := reflect.ValueOf(codec)
+	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
+}
+
+// reader returns the codec that reads records with this ID, or nil.
+func (o *Options[V]) reader(id uint8) shared.Codec {
+	if o.Codec.ID() == id {
+		return o.Codec
+	}
+	for _, codec := range o.AlsoRead {
+		if codec.ID() == id {
+			return codec
+		}
+	}
+	return nil
+}

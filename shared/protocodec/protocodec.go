@@ -1,0 +1,61 @@
+// Package protocodec is a [shared.Codec] for Protocol Buffers. The type of the
+// cache is the pointer to a generated message:
+//
+//	users, err := nearcache.New(node, "users", nearcache.Options[*pb.User]{Codec: protocodec.New()})
+//
+// A message in the near tier is shared by all callers. Who changes what Get
+// returned sets Options.Clone to [proto.CloneOf].
+package protocodec
+
+import (
+	"fmt"
+	"reflect"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+// Codec is a [shared.Codec] for Protocol Buffers. It is safe for use by many
+// goroutines.
+type Codec struct{}
+
+var _ shared.Codec = (*Codec)(nil)
+
+// New returns the codec. All that it returns are alike.
+func New() *Codec { return &Codec{} }
+
+// ID returns [shared.CodecProto].
+func (*Codec) ID() uint8 { return shared.CodecProto }
+
+// Marshal returns the message v in wire format. A nil message is an error: it
+// would come back as an empty one.
+func (*Codec) Marshal(v any) ([]byte, error) {
+	m, ok := v.(proto.Message)
+	if !ok {
+		return nil, fmt.Errorf("protocodec: %T is not a proto.Message", v)
+	}
+	if !m.ProtoReflect().IsValid() {
+		return nil, fmt.Errorf("protocodec: %T is nil", v)
+	}
+	return proto.Marshal(m)
+}
+
+// Unmarshal decodes data into v, a pointer to a pointer to a message, where it
+// puts a new message.
+func (*Codec) Unmarshal(data []byte, v any) error {
+	target := reflect.ValueOf(v)
+	if target.Kind() != reflect.Pointer || target.IsNil() || target.Elem().Kind() != reflect.Pointer {
+		return fmt.Errorf("protocodec: %T is no pointer to a pointer to a message", v)
+	}
+	fresh := reflect.New(target.Type().Elem().Elem())
+	m, ok := reflect.TypeAssert[proto.Message](fresh)
+	if !ok {
+		return fmt.Errorf("protocodec: %T is no pointer to a proto.Message", v)
+	}
+	if err := proto.Unmarshal(data, m); err != nil {
+		return err
+	}
+	target.Elem().Set(fresh)
+	return nil
+}
