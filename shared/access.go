@@ -12,10 +12,15 @@ import (
 type Found struct {
 	Record // set when Err is nil
 
-	// Left is the lifetime that remains; zero means no expiry.
+	// Left is the lifetime that remains, until the soft expiry if there is one;
+	// zero means no expiry.
 	Left time.Duration
 
-	// Err is nil for a live value or watermark. It is ErrNotFound when there
+	// Kept says that the record reads as absent and holds a value all the same:
+	// past its soft expiry, or invalidated. It is for those who have no other.
+	Kept bool
+
+	// Err is nil for a live value, not-found record or watermark. It is ErrNotFound when there
 	// is none, ErrNewerFormat for a record that must be left alone, and wraps
 	// ErrUnread where the server of this key failed and those of others did
 	// not, or ErrCorrupt for anything else.
@@ -31,16 +36,22 @@ type Put struct {
 	Key string
 
 	// Record is what to store. Its revision and expiries are given by the
-	// store. A Nonce of zero is replaced by a new one; for Fill it is the
-	// token of the lease.
+	// store. A Nonce of zero is replaced by a new one; for Fill without Expect
+	// it is the token of the lease.
 	Record Record
 
 	// TTL is the lifetime; zero means none, or Options.TombstoneTTL for a
 	// tombstone.
 	TTL time.Duration
 
-	Floor    uint64        // as in [Write]
-	Announce *Announcement // as in [Write]
+	// Keep is how much longer than TTL the record is kept for those who have no
+	// other value. It reads as absent then: see Found.Kept.
+	Keep time.Duration
+
+	Expect    uint64        // as in [Write]
+	KeepStale bool          // as in [Write]
+	Floor     uint64        // as in [Write]
+	Announce  *Announcement // as in [Write]
 }
 
 // Read reads keys in one round trip. The result is in the order of keys. The
@@ -88,17 +99,26 @@ func (t *Tier) find(image []byte) Found {
 		t.corrupt.Add(1)
 		return f
 	}
-	if f.Kind == KindTombstone || f.Kind == KindLease {
+	t.judge(&f)
+	return f
+}
+
+// judge says whether the record found is live.
+func (t *Tier) judge(f *Found) {
+	now, _ := t.clock.now()
+	left := func(expiry int64) time.Duration { return time.UnixMilli(expiry).Sub(now) }
+	gone := f.Hard != 0 && left(f.Hard) <= 0
+	overdue := f.Soft != 0 && left(f.Soft) <= 0
+	if gone || overdue || f.Kind == KindTombstone || f.Kind == KindLease || f.Kind == KindStale {
 		f.Err = ErrNotFound
 	}
-	if f.Hard != 0 {
-		now, _ := t.clock.now()
-		f.Left = time.UnixMilli(f.Hard).Sub(now)
-		if f.Left <= 0 {
-			f.Err = ErrNotFound
-		}
+	f.Kept = !gone && (f.Kind == KindStale || f.Kind == KindValue && overdue)
+	switch {
+	case f.Soft != 0:
+		f.Left = left(f.Soft)
+	case f.Hard != 0:
+		f.Left = left(f.Hard)
 	}
-	return f
 }
 
 // Newest returns a number that no revision has passed yet which a store with a
@@ -139,7 +159,8 @@ func (t *Tier) Write(ctx context.Context, puts []Put) []Receipt {
 }
 
 // Fill stores p if the lease whose token is p.Record.Nonce is still in its
-// place; otherwise the error is [ErrLeaseLost].
+// place, or, with p.Expect, the record of that nonce; otherwise the error is
+// [ErrLeaseLost].
 func (t *Tier) Fill(ctx context.Context, p Put) Receipt {
 	w, err := t.write(&p)
 	if err != nil {
@@ -225,7 +246,14 @@ func (t *Tier) write(p *Put) (Write, error) {
 		setDefault(&p.TTL, t.opts.TombstoneTTL)
 	}
 	image := p.Record.Append(make([]byte, 0, p.Record.Size()))
-	return Write{Key: p.Key, Image: image, TTL: p.TTL, Floor: p.Floor, Announce: p.Announce}, nil
+	w := Write{
+		Key: p.Key, Image: image, TTL: p.TTL,
+		Expect: p.Expect, KeepStale: p.KeepStale, Floor: p.Floor, Announce: p.Announce,
+	}
+	if p.Keep > 0 && p.TTL > 0 {
+		w.Soft, w.TTL = p.TTL, p.TTL+p.Keep
+	}
+	return w, nil
 }
 
 // Acquire asks for the lease of key with a new token of the caller's. What is

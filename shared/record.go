@@ -1,6 +1,7 @@
 package shared
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -66,6 +67,8 @@ const (
 	KindTombstone Kind = 2 // deleted a moment ago; reads as absent
 	KindLease     Kind = 3 // somebody loads the value; reads as absent
 	KindWatermark Kind = 4 // revision number is the clock of a cache
+	KindNotFound  Kind = 5 // the source has no value; lives like a value, and is empty
+	KindStale     Kind = 6 // an invalidated value, kept for when there is no other; reads as absent
 )
 
 // Revision orders the writes of one key. Numbers compare only within one
@@ -209,7 +212,7 @@ func DecodeHeader(data []byte) (Record, error) {
 		Nonce: binary.BigEndian.Uint64(data[NonceOffset:]),
 		Clock: binary.BigEndian.Uint64(data[ClockOffset:]),
 	}
-	if data[2] == 0 || r.Kind < KindValue || r.Kind > KindWatermark {
+	if data[2] == 0 || r.Kind < KindValue || r.Kind > KindStale {
 		return Record{}, fmt.Errorf("%w: version %d, kind %d", ErrCorrupt, data[2], r.Kind)
 	}
 	return r, nil
@@ -222,6 +225,22 @@ func Stamp(image []byte, rev Revision, now time.Time, soft, hard time.Duration) 
 	StampRevision(image, rev)
 	binary.BigEndian.PutUint64(image[StampOffset+16:], expiry(now, soft))
 	binary.BigEndian.PutUint64(image[StampOffset+24:], expiry(now, hard))
+}
+
+// StampStale returns the record old as image, a write with [Write.KeepStale],
+// is to leave it: of [KindStale], with the nonce of image and revision rev, and
+// otherwise as it was. It reports false if there is no value in old to keep. It
+// is for drivers whose server cannot do it.
+func StampStale(old, image []byte, rev Revision) ([]byte, bool) {
+	r, err := DecodeHeader(old)
+	if err != nil || r.Kind != KindValue && r.Kind != KindStale {
+		return nil, false
+	}
+	kept := bytes.Clone(old)
+	kept[KindOffset] = byte(KindStale)
+	StampRevision(kept, rev)
+	copy(kept[NonceOffset:ClockOffset], image[NonceOffset:ClockOffset])
+	return kept, true
 }
 
 // StampRevision writes rev alone into the encoded record image.

@@ -151,7 +151,7 @@ func TestDecodeRecord_Corrupt(t *testing.T) {
 		"half magic":       with(1, 'x'),
 		"version zero":     with(2, 0),
 		"kind zero":        with(shared.KindOffset, 0),
-		"unknown kind":     with(shared.KindOffset, 5),
+		"unknown kind":     with(shared.KindOffset, 7),
 		"one byte more":    append(bytes.Clone(whole), 0),
 		"length too small": with(56, 0, 0, 0, 4),
 		"length too large": with(56, 0xff, 0xff, 0xff, 0xff),
@@ -277,7 +277,7 @@ func FuzzDecodeRecord(f *testing.F) {
 	whole := full.Append(nil)
 	for _, data := range [][]byte{
 		nil, extended.Append(nil), rewritten(func(data []byte) []byte { return insert(data, 12) }), whole, whole[:shared.HeaderSize], whole[:shared.HeaderSize-1], append(bytes.Clone(whole), 0),
-		with(2, 2), with(2, 0), with(shared.KindOffset, 4), with(shared.KindOffset, 5), with(5, 1), with(6, 1), with(56, 0xff),
+		with(2, 2), with(2, 0), with(shared.KindOffset, 4), with(shared.KindOffset, 7), with(5, 1), with(6, 1), with(56, 0xff),
 		(&shared.Record{Kind: shared.KindTombstone}).Append(nil),
 	} {
 		f.Add(data)
@@ -298,4 +298,30 @@ func FuzzDecodeRecord(f *testing.F) {
 		r.Schema, r.TagClock, r.Slots, r.Value = 0, 0, nil, nil
 		require.Equal(t, header, r)
 	})
+}
+
+func TestStampStale(t *testing.T) {
+	old := shared.Record{
+		Kind: shared.KindValue, Codec: 3, Revision: shared.Revision{Epoch: 1, Number: 2}, Soft: 4, Hard: 5,
+		Nonce: 6, Clock: 7, TagClock: 8, Slots: []uint32{9}, Value: []byte("value"),
+	}
+	write := shared.Record{Kind: shared.KindTombstone, Nonce: 10}
+	rev := shared.Revision{Epoch: 1, Number: 11}
+	image, ok := shared.StampStale(old.Append(nil), write.Append(nil), rev)
+	require.True(t, ok)
+	got, err := shared.DecodeRecord(image)
+	require.NoError(t, err)
+	want := old
+	want.Kind, want.Nonce, want.Revision = shared.KindStale, 10, rev
+	assert.Equal(t, want, got)
+	_, ok = shared.StampStale(image, write.Append(nil), rev)
+	assert.True(t, ok, "what was kept is kept on")
+
+	for _, kind := range []shared.Kind{shared.KindTombstone, shared.KindLease, shared.KindWatermark, shared.KindNotFound} {
+		old.Kind = kind
+		_, ok := shared.StampStale(old.Append(nil), write.Append(nil), rev)
+		assert.False(t, ok, "kind %d", kind)
+	}
+	_, ok = shared.StampStale(nil, write.Append(nil), rev)
+	assert.False(t, ok)
 }

@@ -38,16 +38,17 @@ type Store interface {
 	// change it after it returned; it may change it while it runs.
 	Write(ctx context.Context, writes []Write) []Receipt
 
-	// Acquire puts the lease in its place if no live value and no lease of
-	// another holder is there. With Lease.Renew it gives its own lease, which
+	// Acquire puts the lease in its place if no live value, KindNotFound
+	// included, and no lease of another holder is there. With Lease.Renew it gives its own lease, which
 	// must be in its place, another TTL, and does nothing else: otherwise the
 	// error is ErrLeaseLost. (A renewal must never bring a lease back that a
 	// write has ended: the load that it stands for is older than the write.)
 	Acquire(ctx context.Context, lease Lease) (Grant, error)
 
 	// Fill is Write for the holder of a lease: it replaces the lease record
-	// whose nonce equals the nonce of the image, and nothing else. When that
-	// record is not there the error is ErrLeaseLost.
+	// whose nonce equals the nonce of the image, and nothing else. With
+	// Write.Expect it replaces the record of any kind whose nonce that is, and
+	// nothing else. When that record is not there the error is ErrLeaseLost.
 	Fill(ctx context.Context, w Write) Receipt
 
 	// Time returns the clock that judges Write.NotAfter and stamps expiries.
@@ -74,6 +75,19 @@ type Write struct {
 	// in its documentation and makes sure in another way that an abandoned
 	// write does not replace a later one.
 	NotAfter time.Time
+
+	// Expect, for Fill, is the nonce of the record to be replaced, read before
+	// the load of the image began; 0 means the lease record with the nonce of
+	// the image. Every write gives a record another nonce, so a value that was
+	// refreshed never replaces what was written meanwhile.
+	Expect uint64
+
+	// KeepStale, for Write, keeps the old value for those who have no other: if
+	// a value or one that was kept already is there, the same atomic step
+	// leaves it there as KindStale, with the revision and the nonce of this
+	// write and all else as it was, its expiries too. If not, the image, a
+	// tombstone, is written as always.
+	KeepStale bool
 
 	// Floor is the least revision number that the write may be given.
 	Floor uint64

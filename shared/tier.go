@@ -60,7 +60,7 @@ func (t *Tier) Get(ctx context.Context, key string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if found[0].Err != nil {
+	if found[0].Err != nil || found[0].Kind == KindNotFound {
 		return nil, ErrNotFound
 	}
 	return found[0].Value, nil

@@ -131,10 +131,13 @@ func (s *Store) step(ctx context.Context, w *shared.Write, fill bool) shared.Rec
 		case old.carries(id, false): // repeated
 			revision = old.watermark()
 			return change{}, nil
-		case fill && !old.carries(id, true):
+		case fill && !replaces(old, w):
 			return change{}, shared.ErrLeaseLost
 		}
 		now := time.Now()
+		if kept, ok := keep(old, w, now); ok {
+			return kept, nil
+		}
 		revision = next(old, w, now)
 		shared.Stamp(w.Image, revision, now, w.Soft, w.TTL)
 		return change{w.Image, w.TTL}, nil
@@ -143,6 +146,30 @@ func (s *Store) step(ctx context.Context, w *shared.Write, fill bool) shared.Rec
 		return shared.Receipt{Now: time.Now(), Err: err}
 	}
 	return shared.Receipt{Revision: revision, Now: time.Now()}
+}
+
+// replaces reports whether old is the record that the fill w is to replace.
+func replaces(old *stored, w *shared.Write) bool {
+	if w.Expect != 0 {
+		return old.image != nil && old.err == nil && old.header.Nonce == w.Expect
+	}
+	return old.carries(nonce(w.Image), true)
+}
+
+// keep returns what w leaves of old, if w is to keep its value and there is one.
+func keep(old *stored, w *shared.Write, now time.Time) (change, bool) {
+	if !w.KeepStale {
+		return change{}, false
+	}
+	image, ok := shared.StampStale(old.image, w.Image, shared.Revision{})
+	if !ok {
+		return change{}, false
+	}
+	left := time.Duration(0)
+	if old.header.Hard != 0 {
+		left = max(1, time.UnixMilli(old.header.Hard).Sub(now))
+	}
+	return change{image, left}, true
 }
 
 func nonce(image []byte) uint64 { return binary.BigEndian.Uint64(image[shared.NonceOffset:]) }
@@ -204,7 +231,7 @@ func judge(old *stored, l *shared.Lease) shared.GrantStatus {
 		return shared.LeaseGranted
 	case old.header.Kind == shared.KindLease && old.header.Nonce != nonce(l.Image):
 		return shared.LeaseHeld
-	case old.header.Kind == shared.KindValue:
+	case old.header.Kind == shared.KindValue || old.header.Kind == shared.KindNotFound:
 		return shared.LeasePresent
 	}
 	return shared.LeaseGranted

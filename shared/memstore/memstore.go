@@ -157,18 +157,38 @@ func (s *Store) step(ctx context.Context, w *shared.Write, fill bool) shared.Rec
 		r.Err = shared.ErrTooLate
 	case header.Kind != 0 && header.Kind != shared.KindLease && header.Nonce == nonce(w.Image):
 		r.Revision = header.Revision // repeated
-	case fill && (header.Kind != shared.KindLease || header.Nonce != nonce(w.Image)):
+	case fill && !replaces(&header, w):
 		r.Err = shared.ErrLeaseLost
 	default:
 		r.Revision = s.nextLocked(w.Floor, now)
-		image := bytes.Clone(w.Image)
-		shared.Stamp(image, r.Revision, now, w.Soft, w.TTL)
 		if !fill {
 			s.log.add(entry{key: w.Key, revision: r.Revision, nonce: nonce(w.Image)})
 		}
-		s.putLocked(w.Key, image, w.TTL, now)
+		s.storeLocked(w, old, r.Revision, now)
 	}
 	return r
+}
+
+// replaces reports whether the record of this header is the one that the fill w
+// is to replace.
+func replaces(header *shared.Record, w *shared.Write) bool {
+	if w.Expect != 0 {
+		return header.Kind != 0 && header.Nonce == w.Expect
+	}
+	return header.Kind == shared.KindLease && header.Nonce == nonce(w.Image)
+}
+
+// storeLocked puts what w makes of old in its place.
+func (s *Store) storeLocked(w *shared.Write, old []byte, rev shared.Revision, now time.Time) {
+	if w.KeepStale {
+		if kept, ok := shared.StampStale(old, w.Image, rev); ok {
+			s.items[w.Key] = item{image: kept, expires: s.items[w.Key].expires}
+			return
+		}
+	}
+	image := bytes.Clone(w.Image)
+	shared.Stamp(image, rev, now, w.Soft, w.TTL)
+	s.putLocked(w.Key, image, w.TTL, now)
 }
 
 func late(notAfter, now time.Time) bool { return !notAfter.IsZero() && now.After(notAfter) }
@@ -234,7 +254,7 @@ func judge(old []byte, l *shared.Lease) (shared.GrantStatus, shared.Revision) {
 		return shared.LeaseGranted, header.Revision
 	case header.Kind == shared.KindLease && header.Nonce != nonce(l.Image):
 		return shared.LeaseHeld, header.Revision
-	case header.Kind == shared.KindValue:
+	case header.Kind == shared.KindValue || header.Kind == shared.KindNotFound:
 		return shared.LeasePresent, header.Revision
 	default:
 		return shared.LeaseGranted, header.Revision

@@ -30,7 +30,7 @@ local version, kind = 0, 0
 if #old == 64 and sub(old, 1, 2) == 'nb' then
   version, kind = byte(old, 3, 4)
 end
-local ours = version == 1 and kind >= 1 and kind <= 4
+local ours = version == 1 and kind >= 1 and kind <= 6
 local mine = ours and kind == 3 and sub(old, 41, 48) == sub(image, 41, 48)
 if ARGV[6] == '1' and not mine then
   return {6, now, ''}
@@ -47,7 +47,7 @@ elseif old ~= '' and not discard then
   if live and kind == 3 and not mine then
     return {2, now, ''}
   end
-  if kind == 4 or (live and kind == 1) then
+  if kind == 4 or (live and (kind == 1 or kind == 5)) then
     return {3, now, call('GET', KEYS[1])}
   end
 end

@@ -41,7 +41,7 @@
 // that a primary acknowledged and lost, by a failover or a restart, is lost here
 // as well.
 //
-// Rights needed: get, mget, set, getrange, time, hmget, hset, evalsha, eval;
+// Rights needed: get, mget, set, setrange, getrange, time, hmget, hset, evalsha, eval;
 // publish for a store that announces on a bus; xadd, xrange, xrevrange, del and
 // info for a journal.
 package redisstore
@@ -326,9 +326,13 @@ func (s *Store) pipeline(ctx context.Context, writes []shared.Write) []*redis.Cm
 func (s *Store) writeArgs(w *shared.Write, fill string) []any {
 	args := []any{
 		w.Image, millis(w.TTL), millis(w.Soft), micros(w.NotAfter), w.Floor, fill, "", "", "", s.journalLength(), w.Key,
+		"", w.KeepStale,
 	}
 	if a := w.Announce; a != nil {
 		args[6], args[7], args[8] = a.Channel, a.Payload, a.RevisionAt
+	}
+	if w.Expect != 0 {
+		args[11] = binary.BigEndian.AppendUint64(nil, w.Expect)
 	}
 	return args
 }

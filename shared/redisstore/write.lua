@@ -5,8 +5,11 @@
 --       5 least revision  6 "1" for a fill
 --       7 channel  8 payload  9 place of the revision in it, or ""
 --       10 length of the journal, 0 for none  11 the key as the journal has it
+--       12 nonce of the record that a fill replaces, "" for its lease
+--       13 "1" to keep a value that is there, as stale
 -- Returns status, epoch, revision, server time in us. Status: 0 stored or
--- stored before, 1 too late, 2 the lease is not there.
+-- stored before, 1 too late, 2 the lease, or the record to be replaced, is not
+-- there.
 --
 -- Numbers that are a day or more ahead of the clock are not ours and count as
 -- 0: they would carry every later revision with them, and past 2^53 they would
@@ -35,8 +38,14 @@ if type(old) == 'string' and #old == 64 and sub(old, 1, 3) == 'nb\1' then
     return {0, sub(old, 9, 16), previous, now}
   end
 end
-if ARGV[6] == '1' and (kind ~= 3 or sub(old, 41, 48) ~= sub(image, 41, 48)) then
-  return {2, '', 0, now}
+if ARGV[6] == '1' then
+  local there = kind == 3 and sub(old, 41, 48) == sub(image, 41, 48)
+  if ARGV[12] ~= '' then
+    there = kind >= 1 and kind <= 6 and sub(old, 41, 48) == ARGV[12]
+  end
+  if not there then
+    return {2, '', 0, now}
+  end
 end
 
 local meta = call('HMGET', KEYS[2], 'epoch', 'last')
@@ -69,12 +78,18 @@ call('HSET', KEYS[2], 'last', number, 'epoch', epoch)
 local soft, hard = tonumber(ARGV[3]), tonumber(ARGV[2])
 local today = math.floor(now / 1000)
 local stamp = epoch .. pack('>I8', revision)
-image = sub(image, 1, 8) .. stamp ..
-  pack('>I8', soft > 0 and today + soft or 0) .. pack('>I8', hard > 0 and today + hard or 0) .. sub(image, 41)
-if hard > 0 then
-  call('SET', KEYS[1], image, 'PX', ARGV[2])
+if ARGV[13] == '1' and (kind == 1 or kind == 6) then
+  -- The header alone changes; value and expiry of the key stay.
+  call('SETRANGE', KEYS[1], 0, sub(old, 1, 3) .. '\6' .. sub(old, 5, 8) .. stamp ..
+    sub(old, 25, 40) .. sub(image, 41, 48) .. sub(old, 49, 64))
 else
-  call('SET', KEYS[1], image)
+  image = sub(image, 1, 8) .. stamp ..
+    pack('>I8', soft > 0 and today + soft or 0) .. pack('>I8', hard > 0 and today + hard or 0) .. sub(image, 41)
+  if hard > 0 then
+    call('SET', KEYS[1], image, 'PX', ARGV[2])
+  else
+    call('SET', KEYS[1], image)
+  end
 end
 
 if ARGV[9] ~= '' then
