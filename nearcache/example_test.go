@@ -124,6 +124,24 @@ func ExampleCache_FetchMany() {
 	// Ada Grace 2 <nil>
 }
 
+// SetMany and GetMany are one round trip and, for the write, one message. What
+// failed is told key by key.
+func ExampleCache_SetMany() {
+	node := newNode()
+	defer node.Close()
+	users := newUsers(node, "batches")
+	ctx := context.Background()
+	err := users.SetMany(ctx, map[string]User{"1": {"1", "Ada"}, "2": {"2", "Grace"}})
+	if failed, ok := errors.AsType[nearcache.KeysError](err); ok {
+		for key, err := range failed {
+			fmt.Println(key, "was not stored:", err)
+		}
+	}
+	found, err := users.GetMany(ctx, []string{"1", "2", "3"})
+	fmt.Println(found["1"].Name, found["2"].Name, len(found), err)
+	// Output: Ada Grace 2 <nil>
+}
+
 // A loader that knows more than the options of the cache returns an Entry.
 func ExampleCache_FetchEntry() {
 	node := newNode()

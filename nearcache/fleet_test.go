@@ -72,6 +72,25 @@ func (f *fleet) join(opts ...nearcache.Options[string]) *member {
 	return m
 }
 
+// joinBusOnly adds a node without a shared tier.
+func (f *fleet) joinBusOnly() *member {
+	f.t.Helper()
+	m := &member{link: &link{Transport: f.hub.Join(), hub: f.hub}}
+	var err error
+	m.bus, err = bus.New(m.link, bus.Options{})
+	require.NoError(f.t, err)
+	m.node, err = nearcache.NewBrokenNode(nil, m.bus, f.nodeOpts, f.off)
+	require.NoError(f.t, err)
+	f.t.Cleanup(func() {
+		require.NoError(f.t, m.node.Close())
+		require.NoError(f.t, m.bus.Close())
+	})
+	m.Cache, err = nearcache.New(m.node, "users", nearcache.Options[string]{})
+	require.NoError(f.t, err)
+	f.eventually(func() bool { return !m.node.Stats().BusCut })
+	return m
+}
+
 // eventually waits for what happens without further ado.
 func (f *fleet) eventually(ok func() bool) {
 	f.t.Helper()

@@ -3,7 +3,7 @@ package nearcache
 import (
 	"context"
 	"errors"
-	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,26 +17,61 @@ const leaseWorkers = 16
 type manyLoader[V any] func(ctx context.Context, missing []string) (map[string]V, error)
 
 // FetchMany is Fetch for several keys: one round trip to the shared tier for
-// those that are not near, and one call of load for those that nobody has. It
-// returns the values found, by key. A key that load leaves out has no value;
-// that is no error. Keys may repeat.
+// those that are not near, and one call of load for those that nobody has, or
+// one each for every 1,024 keys. It returns the values found, by key. A key that
+// load leaves out has no value; that is no error. What load returns for keys
+// that it was not asked for is ignored and counted. Keys may repeat.
 //
-// When some keys fail, the others are returned all the same, and the error
-// joins what failed.
+// When some keys fail, the others are returned all the same and the error is a
+// [KeysError]. With an invalid key among them, nothing is read.
 func (c *Cache[V]) FetchMany(ctx context.Context, keys []string, load func(ctx context.Context, missing []string) (map[string]V, error)) (map[string]V, error) {
 	if load == nil {
 		return nil, errors.New("nearcache: FetchMany: the loader is nil")
 	}
-	if err := c.check(keys...); err != nil {
+	return c.readMany(ctx, keys, c.onlyAsked(load))
+}
+
+// onlyAsked is load without what it returns for other keys, which is counted.
+func (c *Cache[V]) onlyAsked(load manyLoader[V]) manyLoader[V] {
+	return func(ctx context.Context, missing []string) (map[string]V, error) {
+		values, err := load(ctx, slices.Clone(missing)) // the loader may do with its keys what it likes
+		if err != nil {
+			return nil, err
+		}
+		asked := 0
+		for _, key := range missing {
+			if _, ok := values[key]; ok {
+				asked++
+			}
+		}
+		c.unasked.Add(uint64(len(values) - asked))
+		return values, nil
+	}
+}
+
+// readMany reads keys, and loads those that nobody has if there is a loader.
+func (c *Cache[V]) readMany(ctx context.Context, keys []string, load manyLoader[V]) (map[string]V, error) {
+	if err := c.checkMany(keys); err != nil {
 		return nil, err
 	}
-	values := make(map[string]V, len(keys))
+	values, failed := make(map[string]V, len(keys)), KeysError(nil)
+	for part := range slices.Chunk(distinct(keys), maxPart) {
+		c.readPart(ctx, part, load, values, &failed)
+	}
+	return values, failed.err()
+}
+
+// readPart is readMany for as many keys as are read at once.
+func (c *Cache[V]) readPart(ctx context.Context, keys []string, load manyLoader[V], values map[string]V, failed *KeysError) {
+	if err := ctx.Err(); err != nil {
+		for _, key := range keys {
+			failed.put(key, err)
+		}
+		return
+	}
 	waits := make(map[string]*flight[V])
 	var mine []*flight[V]
 	for _, key := range keys {
-		if _, ok := values[key]; ok || waits[key] != nil {
-			continue
-		}
 		f, run := c.boardOrHit(key, load, values)
 		if f != nil {
 			waits[key] = f
@@ -45,39 +80,84 @@ func (c *Cache[V]) FetchMany(ctx context.Context, keys []string, load func(ctx c
 			mine = append(mine, f)
 		}
 	}
-	if len(mine) > 0 {
-		// Ends with its loads, as a single flight does.
-		go c.runMany(detached{c.node.ctx, ctx}, mine, load)
+	switch flown := (detached{c.node.ctx, ctx}); {
+	case len(mine) == 0:
+	case load == nil:
+		go c.lookAll(flown, mine) // ends with the read; what there is to load goes on by itself
+	default:
+		go c.runMany(flown, mine, load) // ends with its loads, as a single flight does
 	}
-	var errs []error
 	for key, f := range waits {
-		v, err := c.wait(ctx, f, true)
+		v, err := c.wait(ctx, f, load != nil)
 		switch {
 		case err == nil:
 			values[key] = v
-		case ctx.Err() != nil:
-			return values, ctx.Err()
 		case !errors.Is(err, ErrNotFound):
-			errs = append(errs, fmt.Errorf("%q: %w", key, err))
+			failed.put(key, err)
 		}
 	}
-	return values, errors.Join(errs...)
 }
 
 // boardOrHit puts the value of key into values if it is near, and returns its
 // flight otherwise.
 func (c *Cache[V]) boardOrHit(key string, load manyLoader[V], values map[string]V) (f *flight[V], run bool) {
 	hash := c.space.Hash(key)
+	var one loader[V]
+	if load != nil {
+		one = single(load)
+	}
 	for {
 		if e := c.hit(key, hash); e != nil {
 			values[key] = e.value
 			return nil, false
 		}
-		if f, run = c.board(key, hash, single(load)); f != nil {
+		if f, run = c.board(key, hash, one); f != nil {
 			c.missed(hash)
 			return f, run
 		}
 	}
+}
+
+// lookAll reads the shared tier for flights that were begun without a loader.
+// Those that somebody has given one meanwhile go on without this one.
+func (c *Cache[V]) lookAll(ctx context.Context, fs []*flight[V]) {
+	var err error = &PanicError{} // stands if user code ends this goroutine
+	gone := make(map[*flight[V]]bool)
+	defer func() {
+		for _, f := range fs {
+			if gone[f] {
+				continue
+			}
+			if !f.landed {
+				f.err = err
+			}
+			c.land(f)
+		}
+	}()
+	err = guard(func() error {
+		rest, suspects := c.setSuspectsApart(fs)
+		missing, found, unread, err := c.lookMany(ctx, rest)
+		for _, p := range append(suspects, unread...) {
+			c.goOn(ctx, p.f, look{err: p.f.lookErr}, gone)
+		}
+		for _, f := range missing {
+			l := look{err: err}
+			if record := found[f.key]; record != nil {
+				l.found = *record
+			}
+			c.goOn(ctx, f, l, gone)
+		}
+		return nil
+	})
+}
+
+// goOn sends a flight whose read is over on to its loader, if it has got one.
+func (c *Cache[V]) goOn(ctx context.Context, f *flight[V], l look, gone map[*flight[V]]bool) {
+	if f.load == nil { // it has not, and nobody can add one any more
+		return
+	}
+	gone[f] = true
+	go c.runLoad(ctx, f, f.load, l) // ends with its load, as a single flight does
 }
 
 // single is load for one key.
@@ -123,6 +203,7 @@ func (c *Cache[V]) flyMany(ctx context.Context, fs []*flight[V], load manyLoader
 	fs, alone := c.setSuspectsApart(fs)
 	missing, found, unread, err := c.lookMany(ctx, fs)
 	alone = append(alone, unread...)
+	c.degraded.Add(uint64(len(alone)))
 	life := c.opts.NearTTL
 	switch {
 	case err != nil:
@@ -157,7 +238,6 @@ func (c *Cache[V]) setSuspectsApart(fs []*flight[V]) (rest []*flight[V], alone [
 	for _, f := range fs {
 		if c.node.tier != nil && c.debts.suspect(f.key) {
 			c.endLook(f, false, errOwed)
-			c.degraded.Add(1)
 			alone = append(alone, permit[V]{f: f})
 		} else {
 			rest = append(rest, f)
@@ -189,7 +269,6 @@ func (c *Cache[V]) lookMany(ctx context.Context, fs []*flight[V]) (missing []*fl
 		}
 		if records != nil && errors.Is(records[i].Err, shared.ErrUnread) {
 			c.endLook(f, false, c.sharedFailed(records[i].Err))
-			c.degraded.Add(1)
 			unread = append(unread, permit[V]{f: f})
 			continue
 		}

@@ -2,6 +2,7 @@ package nearcache
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -171,12 +172,13 @@ func (c *Cache[V]) pay(ctx context.Context) error {
 		c.space.Clear() // others may have raised the clock as well
 		c.debts.settleAll(upTo)
 	case len(keys) > 0:
-		invs, announced, err := c.invalidations(bus.OpInvalidate, keys), false, error(nil)
+		b := batch{invs: c.invalidations(bus.OpInvalidate, keys), errs: make([]error, len(keys))}
 		if !told {
-			announced, err = c.bury(ctx, invs, true)
+			c.bury(ctx, &b, true)
 		}
-		if err == nil && !announced && c.node.bus != nil {
-			err = c.node.bus.Publish(ctx, invs...)
+		err := errors.Join(b.errs...)
+		if err == nil && !b.told && c.node.bus != nil {
+			err = c.node.bus.Publish(ctx, b.invs...)
 		}
 		if err != nil {
 			return err

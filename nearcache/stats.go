@@ -13,6 +13,7 @@ type Stats struct {
 	SharedHits uint64 // of the misses, those answered by one read of the shared tier for all who waited
 	Loads      uint64 // calls of a loader, one for each key
 	LoadErrors uint64 // of the loads, those that failed; not found is no failure
+	Unasked    uint64 // values that loaders of several keys returned for keys they were not asked for
 	Waits      uint64 // times this node waited for another node's load
 	Overdue    uint64 // waits that were given up after one lease time
 	Refused    uint64 // loaded values that the shared tier refused because a write came in between
@@ -41,7 +42,7 @@ func (s Stats) NearHitRatio() float64 {
 func (c *Cache[V]) Stats() Stats {
 	return Stats{
 		Hits: c.hits.sum(), Misses: c.misses.Load(), SharedHits: c.sharedHits.Load(),
-		Loads: c.loads.Load(), LoadErrors: c.loadErrors.Load(), Waits: c.waits.Load(),
+		Loads: c.loads.Load(), LoadErrors: c.loadErrors.Load(), Unasked: c.unasked.Load(), Waits: c.waits.Load(),
 		Overdue: c.overdue.Load(), Refused: c.refused.Load(), Degraded: c.degraded.Load(),
 		Sets: c.sets.Load(), Drops: c.drops.Load(), Clears: c.clears.Load(),
 		SharedErrors: c.sharedErrors.Load(), Unannounced: c.unannounced.Load(), Owed: c.debts.len(),
@@ -55,7 +56,7 @@ type counters struct {
 	waits, overdue, refused, degraded      atomic.Uint64
 	sets, drops, clears                    atomic.Uint64
 	sharedErrors, unannounced, undecodable atomic.Uint64
-	unencodable, tooLarge                  atomic.Uint64
+	unencodable, tooLarge, unasked         atomic.Uint64
 }
 
 // NodeStats counts what a node did for all of its caches.

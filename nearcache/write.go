@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nearbus/nearbus/bus"
@@ -35,11 +36,7 @@ func (c *Cache[V]) SetEntry(ctx context.Context, key string, e Entry[V]) error {
 	if err != nil {
 		return err
 	}
-	data, err := c.encode(e.Value)
-	if err == nil && c.node.tier != nil && len(data) > c.node.tier.MaxValue() {
-		c.tooLarge.Add(1)
-		err = fmt.Errorf("%w: %q: %d bytes, more than %d", ErrTooLarge, key, len(data), c.node.tier.MaxValue())
-	}
+	data, err := c.encodeFitting(key, e.Value)
 	if err != nil {
 		// The source has most likely changed already.
 		return errors.Join(err, c.drop(ctx, bus.OpInvalidate, []string{key}, true))
@@ -75,11 +72,18 @@ func (c *Cache[V]) setShared(ctx context.Context, inv *bus.Invalidation, ttl tim
 	if err != nil {
 		return rev, false, err
 	}
-	put := shared.Put{Key: c.storeKey(inv.Key), TTL: ttl, Announce: c.announcement(inv), Record: shared.Record{
-		Kind: shared.KindValue, Codec: c.opts.Codec.ID(), Clock: clock, Value: data,
-	}}
+	put := c.valuePut(inv.Key, ttl, clock, data)
+	put.Announce = c.announcement(inv)
 	r := c.node.tier.Write(ctx, []shared.Put{put})[0]
 	return r.Revision, put.Announce != nil, r.Err
+}
+
+// valuePut returns what stores a value that was encoded, by a write that knew
+// the clock.
+func (c *Cache[V]) valuePut(key string, ttl time.Duration, clock uint64, data []byte) shared.Put {
+	return shared.Put{Key: c.storeKey(key), TTL: ttl, Record: shared.Record{
+		Kind: shared.KindValue, Codec: c.opts.Codec.ID(), Clock: clock, Value: data,
+	}}
 }
 
 func (c *Cache[V]) setBusOnly(ctx context.Context, inv bus.Invalidation, w *near.Write, finish func(shared.Revision)) error {
@@ -92,8 +96,10 @@ func (c *Cache[V]) setBusOnly(ctx context.Context, inv bus.Invalidation, w *near
 }
 
 // Delete deletes keys everywhere. That a key is not there is no error. What it
-// promises, and its errors, are those of [Cache.Set]; the error joins those of
-// the keys that failed.
+// promises, and what a key may fail with, is what [Cache.Set] says; the error is
+// a [KeysError]. With an invalid key among them, nothing is sent. Several keys
+// are one round trip to the shared tier and one message to the other nodes, or
+// one each for every 1,024.
 func (c *Cache[V]) Delete(ctx context.Context, keys ...string) error {
 	return c.write(ctx, bus.OpDelete, keys)
 }
@@ -105,41 +111,49 @@ func (c *Cache[V]) Invalidate(ctx context.Context, keys ...string) error {
 }
 
 func (c *Cache[V]) write(ctx context.Context, op bus.Op, keys []string) error {
-	if err := c.check(keys...); err != nil {
+	if err := c.checkMany(keys); err != nil {
 		return err
 	}
-	if len(keys) == 0 {
-		return nil
-	}
+	keys = distinct(keys)
 	c.drops.Add(uint64(len(keys)))
 	return c.drop(ctx, op, keys, true)
 }
 
 // drop makes keys absent in every tier, and announces it if asked to.
 func (c *Cache[V]) drop(ctx context.Context, op bus.Op, keys []string, announce bool) error {
+	var failed KeysError
+	c.dropMany(ctx, op, keys, announce, &failed)
+	return failed.err()
+}
+
+// dropMany is drop that adds to what failed already.
+func (c *Cache[V]) dropMany(ctx context.Context, op bus.Op, keys []string, announce bool, failed *KeysError) {
+	for part := range slices.Chunk(keys, maxPart) {
+		c.dropPart(ctx, op, part, announce, failed)
+	}
+}
+
+// dropPart is one round trip and one message of drop.
+func (c *Cache[V]) dropPart(ctx context.Context, op bus.Op, keys []string, announce bool, failed *KeysError) {
 	settles := c.debts.now()
-	invs := c.invalidations(op, keys)
 	writes := make([]*near.Write, len(keys))
 	for i, key := range keys {
 		writes[i] = c.space.Begin(key, c.space.Hash(key))
 	}
-	announced, err := c.bury(ctx, invs, announce)
-	switch {
-	case err == nil:
-		c.debts.settle(settles, keys...)
-	case announce:
-		c.owe(invs, false) // before readers may read again
+	b := batch{invs: c.invalidations(op, keys), errs: make([]error, len(keys))}
+	c.bury(ctx, &b, announce)
+	if announce {
+		c.settleOrOwe(settles, &b) // before readers may read again
 	}
 	for _, w := range writes {
 		w.Abort()
 	}
-	switch {
-	case err != nil && announce:
-		return c.abandon(ctx, invs, err)
-	case announced || !announce:
-		return err
-	default:
-		return c.broadcast(ctx, invs)
+	if announce {
+		c.tell(ctx, &b, failed)
+		return
+	}
+	for i, err := range b.errs {
+		failed.put(keys[i], err)
 	}
 }
 
@@ -151,29 +165,22 @@ func (c *Cache[V]) invalidations(op bus.Op, keys []string) []bus.Invalidation {
 	return invs
 }
 
-// bury puts tombstones in the place of keys and enters their revisions into
-// invs. One key is announced by the same step where the store can; more than
-// one go out in one message afterwards.
-func (c *Cache[V]) bury(ctx context.Context, invs []bus.Invalidation, announce bool) (announced bool, err error) {
+// bury puts tombstones in the place of the keys of b. One key is announced by
+// the same step where the store can; more than one go out in one message
+// afterwards.
+func (c *Cache[V]) bury(ctx context.Context, b *batch, announce bool) {
 	if c.node.tier == nil {
-		return false, nil
+		return
 	}
-	puts := make([]shared.Put, len(invs))
-	for i := range invs {
-		puts[i] = shared.Put{Key: c.storeKey(invs[i].Key), Record: shared.Record{Kind: shared.KindTombstone}}
+	puts := make([]shared.Put, len(b.invs))
+	for i := range b.invs {
+		puts[i] = shared.Put{Key: c.storeKey(b.invs[i].Key), Record: shared.Record{Kind: shared.KindTombstone}}
 	}
 	if announce && len(puts) == 1 {
-		puts[0].Announce = c.announcement(&invs[0])
-		announced = puts[0].Announce != nil
+		puts[0].Announce = c.announcement(&b.invs[0])
+		b.told = puts[0].Announce != nil
 	}
-	var errs []error
-	for i, r := range c.node.tier.Write(ctx, puts) {
-		invs[i].Epoch, invs[i].Revision = r.Revision.Epoch, r.Revision.Number
-		if r.Err != nil {
-			errs = append(errs, fmt.Errorf("%q: %w", invs[i].Key, r.Err))
-		}
-	}
-	return announced, errors.Join(errs...)
+	b.take(c.node.tier.Write(ctx, puts))
 }
 
 // Clear makes every value of the cache absent in every tier, in one step
@@ -253,6 +260,17 @@ func (c *Cache[V]) abandon(ctx context.Context, invs []bus.Invalidation, err err
 		invs[i].Epoch, invs[i].Revision = 0, 0
 	}
 	return errors.Join(err, c.broadcast(ctx, invs))
+}
+
+// encodeFitting encodes a value that is to be written, and refuses what the
+// shared tier does not take.
+func (c *Cache[V]) encodeFitting(key string, v V) ([]byte, error) {
+	data, err := c.encode(v)
+	if err == nil && c.node.tier != nil && len(data) > c.node.tier.MaxValue() {
+		c.tooLarge.Add(1)
+		err = fmt.Errorf("%w: %q: %d bytes, more than %d", ErrTooLarge, key, len(data), c.node.tier.MaxValue())
+	}
+	return data, err
 }
 
 // encode encodes a value for the shared tier.

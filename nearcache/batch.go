@@ -1,0 +1,267 @@
+package nearcache
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/nearcache/internal/near"
+	"github.com/nearbus/nearbus/shared"
+)
+
+// What one round trip of a batch carries at most, and one call of the loader of
+// FetchMany, and one message. A larger batch is worked through in parts, one
+// after the other.
+const (
+	maxPart      = 1024    // keys
+	maxPartBytes = 4 << 20 // encoded values to be written, except for a single one that is larger
+)
+
+// GetMany is Get for several keys: one round trip to the shared tier for those
+// that are not near, or one for each 1,024 of them. It returns the values found,
+// by key; that a key has none is no error. Keys may repeat.
+//
+// When some keys fail, the others are returned all the same and the error is a
+// [KeysError]. With an invalid key among them, nothing is read.
+func (c *Cache[V]) GetMany(ctx context.Context, keys []string) (map[string]V, error) {
+	return c.readMany(ctx, keys, nil)
+}
+
+// SetMany is Set for several keys: one round trip to the shared tier and one
+// message to the other nodes, or one each for every 1,024 keys or 4 MiB of
+// values. What it promises, it promises for each key as Set does: they are not
+// changed in one step.
+//
+// When some keys fail, the others are stored all the same and the error is a
+// [KeysError]. With an invalid key among them, nothing is sent.
+func (c *Cache[V]) SetMany(ctx context.Context, values map[string]V) error {
+	entries := make(map[string]Entry[V], len(values))
+	for key, v := range values {
+		entries[key] = Entry[V]{Value: v}
+	}
+	return c.SetEntries(ctx, entries)
+}
+
+// SetEntries is SetMany for values that differ from the cache's options.
+func (c *Cache[V]) SetEntries(ctx context.Context, entries map[string]Entry[V]) error {
+	keys := slices.Sorted(maps.Keys(entries)) // so that no two batches take turns in each other's way
+	if err := c.checkMany(keys); err != nil {
+		return err
+	}
+	var failed KeysError
+	for _, key := range keys {
+		e := entries[key]
+		_, _, err := c.opts.lives(&e)
+		failed.put(key, err)
+	}
+	if len(failed) > 0 {
+		return failed
+	}
+	for len(keys) > 0 {
+		part, refused, rest := c.encodePart(keys, entries, &failed)
+		c.setPart(ctx, part, &failed)
+		c.dropRefused(ctx, refused, &failed)
+		keys = rest
+	}
+	return failed.err()
+}
+
+// item is one key of a SetMany.
+type item[V any] struct {
+	key   string
+	entry Entry[V]
+	data  []byte // the encoded value
+}
+
+// encodePart encodes the values of the first keys, as many as one round trip
+// carries. It returns the keys whose value cannot be stored apart, and those
+// that are left.
+func (c *Cache[V]) encodePart(keys []string, entries map[string]Entry[V], failed *KeysError) (part []item[V], refused, rest []string) {
+	bytes := 0
+	for i, key := range keys {
+		if i == maxPart || bytes >= maxPartBytes {
+			return part, refused, keys[i:]
+		}
+		e := entries[key]
+		data, err := c.encodeFitting(key, e.Value)
+		if err != nil {
+			failed.put(key, err)
+			refused = append(refused, key)
+			continue
+		}
+		bytes += len(data)
+		part = append(part, item[V]{key, e, data})
+	}
+	return part, refused, nil
+}
+
+// dropRefused invalidates keys whose values cannot be stored: the source has
+// most likely changed already. What fails of that is added to what failed.
+func (c *Cache[V]) dropRefused(ctx context.Context, keys []string, failed *KeysError) {
+	var more KeysError
+	c.dropMany(ctx, bus.OpInvalidate, keys, true, &more)
+	for key, err := range more {
+		failed.put(key, fmt.Errorf("%w; %w", (*failed)[key], err))
+	}
+}
+
+// setPart is one round trip and one message of a SetMany. Each key goes the way
+// of a single Set.
+func (c *Cache[V]) setPart(ctx context.Context, part []item[V], failed *KeysError) {
+	if len(part) == 0 {
+		return
+	}
+	c.sets.Add(uint64(len(part)))
+	settles := c.debts.now()
+	keys, writes := make([]string, len(part)), make([]*near.Write, len(part))
+	for i := range part {
+		keys[i] = part[i].key
+		writes[i] = c.space.Begin(keys[i], c.space.Hash(keys[i]))
+	}
+	b := batch{invs: c.invalidations(bus.OpSet, keys), errs: make([]error, len(part))}
+	if c.node.tier == nil {
+		c.tell(ctx, &b, failed) // the others first: nothing is stored that could be read again
+	} else {
+		c.storePart(ctx, part, &b)
+		c.settleOrOwe(settles, &b)
+	}
+	for i, w := range writes {
+		if b.errs[i] != nil {
+			w.Abort()
+			continue
+		}
+		it := &part[i]
+		_, nearTTL, _ := c.opts.lives(&it.entry)
+		entry := c.newEntry(it.key, it.entry.Value, len(it.data), near.Stamp{}, revisionOf(&b.invs[i]))
+		w.Finish(&entry.Entry, c.nearLife(nearTTL))
+	}
+	if c.node.tier != nil {
+		c.tell(ctx, &b, failed)
+	}
+}
+
+// storePart writes a part into the shared tier and enters what became of each
+// key into b.
+func (c *Cache[V]) storePart(ctx context.Context, part []item[V], b *batch) {
+	clock, err := c.knownClock(ctx)
+	if err != nil {
+		b.fail(err)
+		return
+	}
+	puts := make([]shared.Put, len(part))
+	for i := range part {
+		ttl, _, _ := c.opts.lives(&part[i].entry)
+		puts[i] = c.valuePut(part[i].key, ttl, clock, part[i].data)
+	}
+	b.take(c.node.tier.Write(ctx, puts))
+}
+
+// batch is what several keys are told to the shared tier and the other nodes,
+// and how that went.
+type batch struct {
+	invs []bus.Invalidation
+	errs []error // in the order of invs; those of the shared tier
+	told bool    // the shared tier announced what it confirmed
+}
+
+// take enters what the shared tier answered.
+func (b *batch) take(receipts []shared.Receipt) {
+	for i := range receipts {
+		b.errs[i] = receipts[i].Err
+		b.invs[i].Epoch, b.invs[i].Revision = receipts[i].Revision.Epoch, receipts[i].Revision.Number
+	}
+}
+
+func (b *batch) fail(err error) {
+	for i := range b.errs {
+		b.errs[i] = err
+	}
+}
+
+// split returns the invalidations of the keys that the shared tier confirmed,
+// and of those that it did not.
+func (b *batch) split() (confirmed, open []bus.Invalidation) {
+	for i, err := range b.errs {
+		if err == nil {
+			confirmed = append(confirmed, b.invs[i])
+		} else {
+			open = append(open, b.invs[i])
+		}
+	}
+	return confirmed, open
+}
+
+// settleOrOwe settles the debts of the keys that the shared tier confirmed, and owes
+// those of the others. It is called before readers may read again.
+func (c *Cache[V]) settleOrOwe(settles uint64, b *batch) {
+	confirmed, open := b.split()
+	for i := range confirmed {
+		c.debts.settle(settles, confirmed[i].Key)
+	}
+	if len(open) > 0 {
+		c.owe(open, false)
+	}
+}
+
+// tell tells the other nodes of all keys of b: also of those whose write was not
+// confirmed, which may have happened, or may still. It notes in failed what
+// became of each key.
+func (c *Cache[V]) tell(ctx context.Context, b *batch, failed *KeysError) {
+	open := 0
+	for i := range b.errs {
+		if b.errs[i] != nil {
+			b.errs[i] = fmt.Errorf("%w: cache %q: %w", ErrOutcomeUnknown, c.name, b.errs[i])
+			b.invs[i].Epoch, b.invs[i].Revision = 0, 0
+			open++
+		}
+	}
+	if open > 0 {
+		c.sharedErrors.Add(1)
+		var cancel context.CancelFunc // the caller may have no time left
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), abandonTimeout)
+		defer cancel()
+	}
+	var untold error
+	if open > 0 || !b.told {
+		untold = c.broadcast(ctx, b.invs)
+	}
+	for i := range b.errs {
+		if b.errs[i] == nil {
+			b.errs[i] = untold
+		} else if untold != nil {
+			b.errs[i] = fmt.Errorf("%w; %w", b.errs[i], untold)
+		}
+		failed.put(b.invs[i].Key, b.errs[i])
+	}
+}
+
+func revisionOf(inv *bus.Invalidation) shared.Revision {
+	return shared.Revision{Epoch: inv.Epoch, Number: inv.Revision}
+}
+
+// checkMany is check for several keys, and tells which of them are invalid.
+func (c *Cache[V]) checkMany(keys []string) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	var failed KeysError
+	for _, key := range keys {
+		failed.put(key, c.check(key))
+	}
+	return failed.err()
+}
+
+// distinct returns keys without repetitions, in their order.
+func distinct(keys []string) []string {
+	seen := make(map[string]struct{}, len(keys))
+	out := make([]string, 0, len(keys))
+	for _, key := range keys {
+		if _, ok := seen[key]; !ok {
+			seen[key] = struct{}{}
+			out = append(out, key)
+		}
+	}
+	return out
+}

@@ -1,0 +1,59 @@
+package nearcache
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// KeysError is the error of a call with several keys of which some failed: what
+// became of each of those. The other keys are done. Range over it after
+// [errors.As]; [errors.Is] holds for whatever one of the keys failed with.
+type KeysError map[string]error
+
+// maxNamed is how many keys the text of a KeysError tells of.
+const maxNamed = 3
+
+// Error names the first few keys.
+func (e KeysError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "nearcache: %d of the keys failed", len(e))
+	for i, key := range slices.Sorted(maps.Keys(e)) {
+		if i == maxNamed {
+			fmt.Fprintf(&b, "; and %d more", len(e)-maxNamed)
+			break
+		}
+		fmt.Fprintf(&b, "%c %q: %v", ":;"[min(i, 1)], key, e[key])
+	}
+	return b.String()
+}
+
+// Unwrap returns the errors in the order of their keys.
+func (e KeysError) Unwrap() []error {
+	errs := make([]error, 0, len(e))
+	for _, key := range slices.Sorted(maps.Keys(e)) {
+		errs = append(errs, e[key])
+	}
+	return errs
+}
+
+// put notes that key failed with err, if it did. It makes the map when it is
+// needed.
+func (e *KeysError) put(key string, err error) {
+	if err == nil {
+		return
+	}
+	if *e == nil {
+		*e = make(KeysError)
+	}
+	(*e)[key] = err
+}
+
+// err returns e, or nil if nothing failed.
+func (e KeysError) err() error {
+	if len(e) == 0 {
+		return nil
+	}
+	return e
+}
