@@ -26,7 +26,10 @@ type Handler struct {
 
 	// Ready is called when the subscription stands, at first and after every
 	// Gap: every message published from here on will be applied, or there will
-	// be a Gap. Nil means that nobody wants to know.
+	// be a Gap. Over a [Spreading] transport it is called once more, when
+	// HeartbeatTimeout has passed since the subscription was made: what was
+	// published at another server until then may be missing without a Gap. Nil
+	// means that nobody wants to know.
 	Ready func()
 }
 
@@ -59,6 +62,10 @@ type subscription struct {
 	since int64 // moment; only heartbeats sent later confirm anything
 	heard int64 // moment at which the newest heartbeat that came back was sent
 	peers peers
+
+	// settled says that all servers have had the time to learn of the
+	// subscription, and that the handler was told.
+	settled bool
 
 	// watchdog cancels the receiving when heartbeats do not come back.
 	watchdog *time.Timer
@@ -113,6 +120,7 @@ func (s *subscription) receive(ctx context.Context) error {
 	defer cancel(nil)
 	s.since, s.heard = math.MaxInt64, 0
 	s.peers.reset(s.bus.moment(), int64(s.bus.opts.HeartbeatTimeout))
+	s.settled = false
 	s.watchdog = time.AfterFunc(s.bus.opts.HeartbeatTimeout, func() { cancel(errSilent) })
 	defer s.watchdog.Stop()
 
@@ -218,6 +226,21 @@ func (s *subscription) heartbeat(sent int64) {
 	}
 	if s.state != confirmed && sent > s.since {
 		s.confirm()
+	}
+	s.settle()
+}
+
+// settle tells the handler once that the subscription is known to all servers.
+// Whoever publishes at one that was told late is missed by nobody until then:
+// the messages have numbers, but the first one heard may be any.
+func (s *subscription) settle() {
+	if s.settled || s.state != confirmed || s.bus.moment() <= s.peers.learned {
+		return
+	}
+	s.settled = true
+	if t, ok := s.bus.transport.(Spreading); ok && t.Spreads() && s.handler.Ready != nil {
+		defer s.recovered()
+		s.handler.Ready()
 	}
 }
 

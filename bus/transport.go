@@ -61,3 +61,12 @@ type Announcing interface {
 	// Channel returns the name that the store publishes on.
 	Channel() string
 }
+
+// Spreading is implemented by a [Transport] whose server may be one of several
+// that pass messages on to each other, and learn of a subscription a little later
+// than Ready says it stands.
+type Spreading interface {
+	// Spreads reports whether the server that is connected now is one of
+	// several. It does not block.
+	Spreads() bool
+}

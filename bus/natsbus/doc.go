@@ -17,6 +17,10 @@
 // receiver that lags by more than 1024 payloads, from which nats.go drops those
 // that come then. The subscription is made anew by the bus.
 //
+// In a cluster of servers, a subscription is known to the server of the
+// connection when Ready is called, and to the others a moment later; the bus
+// makes up for what is published there meanwhile, see [bus.Handler.Ready].
+//
 // Publish returns when the server has answered a ping sent after the payload.
 //
 // Another program invalidates with

@@ -57,7 +57,10 @@ type Transport struct {
 	subject string
 }
 
-var _ bus.Transport = (*Transport)(nil)
+var (
+	_ bus.Transport = (*Transport)(nil)
+	_ bus.Spreading = (*Transport)(nil)
+)
 
 // New returns a Transport over nc, which may be disconnected. A connection with
 // NoEcho is refused: a bus must hear its own heartbeat.
@@ -77,6 +80,10 @@ func New(nc *nats.Conn, opts Options) (*Transport, error) {
 
 // MaxPayload returns the limit of the server, 0 before the first connection.
 func (t *Transport) MaxPayload() int { return int(t.nc.MaxPayload()) }
+
+// Spreads reports whether the server belongs to a cluster. Its servers tell each
+// other of subscriptions and do not wait for each other.
+func (t *Transport) Spreads() bool { return t.nc.ConnectedClusterName() != "" }
 
 // Publish returns when the server has payload.
 func (t *Transport) Publish(ctx context.Context, payload []byte) error {
