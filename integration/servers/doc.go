@@ -1,5 +1,5 @@
 // Package servers starts the real servers that tests and demonstrations run
-// against: Redis, Redis Cluster, Memcached and NATS, and a [Relay] to break the
+// against: Redis, Redis Cluster, Memcached, NATS and a NATS cluster, and a [Relay] to break the
 // way to them.
 //
 // Every server comes in two forms. [Redis], [RedisCluster], [Memcached], [NATS]
