@@ -103,11 +103,12 @@ func TestPublish_RefusesWhatCannotBeSent(t *testing.T) {
 		b := newBus(t, link, bus.Options{})
 		for name, inv := range map[string]bus.Invalidation{
 			"zero":         {},
-			"operation":    {Op: 5, Cache: "users", Key: "42"},
+			"operation":    {Op: 6, Cache: "users", Key: "42"},
 			"no cache":     {Op: bus.OpSet, Key: "42"},
 			"long cache":   {Op: bus.OpSet, Cache: strings.Repeat("c", 256), Key: "42"},
 			"no key":       {Op: bus.OpSet, Cache: "users"},
 			"long key":     {Op: bus.OpSet, Cache: "users", Key: strings.Repeat("k", 1025)},
+			"long tag":     {Op: bus.OpTag, Cache: "users", Key: strings.Repeat("t", 257)},
 			"key of clear": {Op: bus.OpClear, Cache: "users", Key: "42"},
 		} {
 			err := b.Publish(t.Context(), deletion("fine"), inv)

@@ -1,5 +1,5 @@
-// Package bus tells every process of a fleet what changed: which keys of which
-// caches were set, deleted or invalidated. It carries no values.
+// Package bus tells every process of a fleet what changed: which keys and tags of
+// which caches were set, deleted or invalidated. It carries no values.
 //
 // [Bus] is the type that callers hold. It stands over a [Transport], the small
 // contract that a driver fills, and does once what is the same for every
@@ -61,10 +61,11 @@
 //
 //	invalidate users 42 43
 //	delete users 42
+//	invalidate-tags users org:7 org:8
 //	clear users
 //
 // The first word says what happened, the second names the cache, the others are
-// keys: one or more, or for clear none. Words are separated by spaces or tabs; a
+// keys or tags: one or more, or for clear none. Words are separated by spaces or tabs; a
 // line end may follow the last, and nothing after it. A word that is empty, or contains white space, quotes, or bytes
 // that are not printable UTF-8, is written as a Go string in double quotes, with
 // escapes such as \n and \xff. The first word is never quoted. Such messages
@@ -80,6 +81,6 @@
 // that are no messages are counted and skipped. A payload that claims to be a
 // message and cannot be read, since it is damaged or of a newer version, may
 // have been news and is a gap; a heartbeat of a newer version is not. Cache
-// names have 1 to 255 bytes, keys 1 to 1024, of any kind, and messages at most
+// names have 1 to 255 bytes, keys 1 to 1024, tags 1 to 256, of any kind, and messages at most
 // 64 KiB.
 package bus

@@ -9,16 +9,18 @@ const (
 	OpDelete     Op = 2 // the value was deleted
 	OpInvalidate Op = 3 // the value is stale
 	OpClear      Op = 4 // every value of the cache is gone
+	OpTag        Op = 5 // every value with the tag is stale
 )
 
-// Invalidation is news that a key, or a whole cache, changed.
+// Invalidation is news that a key, a tag or a whole cache changed.
 type Invalidation struct {
 	Op    Op
 	Cache string
-	Key   string // empty for OpClear
+	Key   string // for OpTag the tag, for OpClear empty
 
 	// Epoch and Revision are the revision of the write, zero if unknown. For
-	// OpClear, Revision is the new clock of the cache.
+	// OpClear, Revision is the new clock of the cache; for OpTag, both are that
+	// of the watermark of the tag.
 	Epoch, Revision uint64
 }
 

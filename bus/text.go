@@ -11,9 +11,10 @@ import (
 var errText = errors.New("bus: malformed text message")
 
 var textOps = map[string]Op{
-	"invalidate": OpInvalidate,
-	"delete":     OpDelete,
-	"clear":      OpClear,
+	"invalidate":      OpInvalidate,
+	"invalidate-tags": OpTag,
+	"delete":          OpDelete,
+	"clear":           OpClear,
 }
 
 // isText reports whether payload is in the plain-text form, well-formed or not.

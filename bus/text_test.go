@@ -27,6 +27,7 @@ func TestText_Decodes(t *testing.T) {
 		"invalidate users ключ key=1:2/3\\":   invalidate("ключ", `key=1:2/3\`),
 		`invalidate "users" 42`:               invalidate("42"),
 		"delete users 42":                     {{Op: bus.OpDelete, Cache: "users", Key: "42"}},
+		`invalidate-tags users org:7 "a b"`:   {{Op: bus.OpTag, Cache: "users", Key: "org:7"}, {Op: bus.OpTag, Cache: "users", Key: "a b"}},
 		"clear users\n":                       {{Op: bus.OpClear, Cache: "users"}},
 		`clear "a b"`:                         {{Op: bus.OpClear, Cache: "a b"}},
 	} {
@@ -45,6 +46,7 @@ func TestText_Refuses(t *testing.T) {
 		`invalidate users ""`, `invalidate "" 42`, "invalidate users 4\xff2", "invalidate users 4\x002",
 		`invalidate users "\q"`, "invalidate users 42 " + strings.Repeat("k", 1025),
 		"invalidate " + strings.Repeat("c", 256) + " 42",
+		"invalidate-tags users", `invalidate-tags users ""`, "invalidate-tags users " + strings.Repeat("t", 257),
 		"invalidate users " + strings.Repeat("k ", bus.MaxPayload/2),
 	} {
 		got, err := bus.DecodeText([]byte(text))
@@ -57,6 +59,7 @@ func FuzzText(f *testing.F) {
 	f.Add([]byte("invalidate users 42 43"))
 	f.Add([]byte(`delete users "a b\xff"`))
 	f.Add([]byte("clear users"))
+	f.Add([]byte("invalidate-tags users org:7 org:8"))
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		got, err := bus.DecodeText(payload)
 		if err != nil {

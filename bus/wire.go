@@ -29,7 +29,7 @@ import (
 //	 1  8  revision: epoch
 //	 9  8  revision: number
 //	17     cache, a string; the empty one is that of the invalidation before
-//	       key, a string; empty for clear
+//	       key, a string; for a tag the tag, empty for clear
 //
 // The first three bytes keep their meaning in all versions, so that a heartbeat
 // of a newer version is known to carry no news.
@@ -46,6 +46,8 @@ const (
 	maxNodeSize  = 64
 	maxCacheSize = 255
 	maxKeySize   = 1024
+	maxTagSize   = 256
+	lastOp       = OpTag
 	maxPayload   = 64 << 10
 
 	fixedHeaderSize = 20
@@ -58,12 +60,14 @@ const (
 
 func (i *Invalidation) check() error {
 	switch {
-	case i.Op < OpSet || i.Op > OpClear:
+	case i.Op < OpSet || i.Op > lastOp:
 		return fmt.Errorf("%w: unknown operation %d", ErrInvalid, i.Op)
 	case i.Cache == "" || len(i.Cache) > maxCacheSize:
 		return fmt.Errorf("%w: cache name of %d bytes", ErrInvalid, len(i.Cache))
 	case (i.Key == "") != (i.Op == OpClear) || len(i.Key) > maxKeySize:
 		return fmt.Errorf("%w: key of %d bytes", ErrInvalid, len(i.Key))
+	case i.Op == OpTag && len(i.Key) > maxTagSize:
+		return fmt.Errorf("%w: tag of %d bytes", ErrInvalid, len(i.Key))
 	}
 	return nil
 }
@@ -174,7 +178,7 @@ func (f *frame) readItems(r *reader) error {
 		}
 		inv.Cache, inv.Key = cache, r.string(maxKeySize)
 		switch { // what is not there reads as an invalid one and ends the loop
-		case inv.Op > OpClear:
+		case inv.Op > lastOp:
 			skipped = true
 		case inv.check() != nil:
 			return errDamaged

@@ -25,6 +25,7 @@ var goldenMessage = bus.Message{
 		{Op: bus.OpDelete, Cache: "users", Key: "a b\x00\xff"},
 		{Op: bus.OpInvalidate, Cache: "prices", Key: "€"},
 		{Op: bus.OpClear, Cache: "prices", Epoch: 7, Revision: 12},
+		{Op: bus.OpTag, Cache: "prices", Key: "org:7\xff", Epoch: 7, Revision: 13},
 	},
 }
 
@@ -73,10 +74,14 @@ func randomMessage(rnd *rand.Rand) bus.Message {
 	caches := []string{"a", "users", randomString(rnd, 1, 255)}
 	for i := range m.Invalidations {
 		inv := bus.Invalidation{
-			Op: bus.Op(1 + rnd.IntN(4)), Cache: caches[rnd.IntN(len(caches))],
+			Op: bus.Op(1 + rnd.IntN(5)), Cache: caches[rnd.IntN(len(caches))],
 			Epoch: rnd.Uint64(), Revision: rnd.Uint64(),
 		}
-		if inv.Op != bus.OpClear {
+		switch inv.Op {
+		case bus.OpClear:
+		case bus.OpTag:
+			inv.Key = randomString(rnd, 1, 256)
+		default:
 			inv.Key = randomString(rnd, 1, 1024)
 		}
 		m.Invalidations[i] = inv
@@ -172,6 +177,8 @@ func TestWire_Damaged(t *testing.T) {
 		"long cache":            item(bus.Invalidation{Op: bus.OpSet, Cache: strings.Repeat("c", 256), Key: "k"}),
 		"no key":                item(bus.Invalidation{Op: bus.OpSet, Cache: "c"}),
 		"long key":              item(bus.Invalidation{Op: bus.OpSet, Cache: "c", Key: strings.Repeat("k", 1025)}),
+		"no tag":                item(bus.Invalidation{Op: bus.OpTag, Cache: "c"}),
+		"long tag":              item(bus.Invalidation{Op: bus.OpTag, Cache: "c", Key: strings.Repeat("t", 257)}),
 		"key of clear":          item(bus.Invalidation{Op: bus.OpClear, Cache: "c", Key: "k"}),
 		"long node":             bus.Encode(bus.Message{Node: strings.Repeat("n", 65)}),
 		"too long":              bus.Encode(batch(4000)),

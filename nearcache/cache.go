@@ -134,7 +134,7 @@ func (c *Cache[V]) apply(m *bus.Message, inv *bus.Invalidation) {
 	if m.Text {
 		defer c.repeatLater(inv)
 	}
-	if inv.Op == bus.OpClear {
+	if inv.Op == bus.OpClear || inv.Op == bus.OpTag {
 		// The new clock is read from the shared tier: a number on the bus could
 		// be anybody's.
 		c.clock.forget()
@@ -173,7 +173,7 @@ func (c *Cache[V]) repeatLater(inv *bus.Invalidation) {
 }
 
 func (c *Cache[V]) repeat(ctx context.Context, ch chore) error {
-	if ch.op == bus.OpClear || c.owes.Swap(false) {
+	if ch.op == bus.OpClear || ch.op == bus.OpTag || c.owes.Swap(false) {
 		return c.Clear(ctx)
 	}
 	return c.drop(ctx, ch.op, []string{ch.key}, false)

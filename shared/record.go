@@ -255,3 +255,18 @@ func expiry(now time.Time, after time.Duration) uint64 {
 	}
 	return uint64(now.Add(after).UnixMilli())
 }
+
+// KeepClock gives image, the encoded record that is to replace old, the clock of
+// old if both are watermarks and that is higher. It is for drivers whose server
+// cannot do it.
+func KeepClock(image, old []byte) {
+	if Kind(image[KindOffset]) != KindWatermark {
+		return
+	}
+	header, err := DecodeHeader(old)
+	if err != nil || header.Kind != KindWatermark {
+		return
+	}
+	clock := max(header.Clock, binary.BigEndian.Uint64(image[ClockOffset:]))
+	binary.BigEndian.PutUint64(image[ClockOffset:], clock)
+}

@@ -33,7 +33,8 @@ type Store interface {
 	Read(ctx context.Context, keys []string) ([][]byte, error)
 
 	// Write puts each image in its place, whatever is there, and ends the
-	// lease that may be there. The result has one Receipt for each write, in
+	// lease that may be there. A watermark that replaces a live watermark is
+	// stored with the higher of their two clocks. The result has one Receipt for each write, in
 	// order; Receipt.Err tells which failed. Writes are independent of each
 	// other and may run in any order. The store must not keep an image or
 	// change it after it returned; it may change it while it runs.

@@ -140,6 +140,7 @@ func (s *Store) step(ctx context.Context, w *shared.Write, fill bool) shared.Rec
 		}
 		revision = next(old, w, now)
 		shared.Stamp(w.Image, revision, now, w.Soft, w.TTL)
+		shared.KeepClock(w.Image, old.image)
 		return change{w.Image, w.TTL}, nil
 	})
 	if err != nil {

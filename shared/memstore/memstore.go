@@ -188,6 +188,7 @@ func (s *Store) storeLocked(w *shared.Write, old []byte, rev shared.Revision, no
 	}
 	image := bytes.Clone(w.Image)
 	shared.Stamp(image, rev, now, w.Soft, w.TTL)
+	shared.KeepClock(image, old)
 	s.putLocked(w.Key, image, w.TTL, now)
 }
 

@@ -75,6 +75,17 @@ if ARGV[10] ~= '0' and ARGV[6] ~= '1' then
 end
 call('HSET', KEYS[2], 'last', number, 'epoch', epoch)
 
+-- Of two watermarks the higher clock stays. A clock may have more digits than a
+-- number here holds, so it is compared in halves.
+local clock = sub(image, 49, 56)
+if kind == 4 and string.byte(image, 4) == 4 then
+  local oldHigh, oldLow = struct.unpack('>I4I4', sub(old, 49, 56))
+  local newHigh, newLow = struct.unpack('>I4I4', clock)
+  if oldHigh > newHigh or (oldHigh == newHigh and oldLow > newLow) then
+    clock = sub(old, 49, 56)
+  end
+end
+
 local soft, hard = tonumber(ARGV[3]), tonumber(ARGV[2])
 local today = math.floor(now / 1000)
 local stamp = epoch .. pack('>I8', revision)
@@ -84,7 +95,8 @@ if ARGV[13] == '1' and (kind == 1 or kind == 6) then
     sub(old, 25, 40) .. sub(image, 41, 48) .. sub(old, 49, 64))
 else
   image = sub(image, 1, 8) .. stamp ..
-    pack('>I8', soft > 0 and today + soft or 0) .. pack('>I8', hard > 0 and today + hard or 0) .. sub(image, 41)
+    pack('>I8', soft > 0 and today + soft or 0) .. pack('>I8', hard > 0 and today + hard or 0) ..
+    sub(image, 41, 48) .. clock .. sub(image, 57)
   if hard > 0 then
     call('SET', KEYS[1], image, 'PX', ARGV[2])
   else

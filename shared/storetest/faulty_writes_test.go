@@ -125,6 +125,40 @@ func deleteStartsAnew(f *faulty) {
 	})
 }
 
+// clocking sets the clock of watermarks anew.
+func (f *faulty) clocking(clock func(old, wanted shared.Record) uint64) {
+	write := f.write
+	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
+		wanted, _ := shared.DecodeHeader(w.Image)
+		_, old := f.peek(w.Key)
+		w.Image = bytes.Clone(w.Image)
+		binary.BigEndian.PutUint64(w.Image[shared.ClockOffset:], clock(old, wanted))
+		if old.Kind == shared.KindWatermark {
+			// Or the store behind would keep its clock.
+			f.Store.Write(ctx, []shared.Write{{Key: w.Key, Image: (&shared.Record{Kind: shared.KindTombstone}).Append(nil)}})
+		}
+		return write(ctx, w)
+	}
+}
+
+func takesAnyClock(f *faulty) {
+	f.clocking(func(_, wanted shared.Record) uint64 { return wanted.Clock })
+}
+
+// clocksAsFloats compares clocks as numbers of 53 bits.
+func clocksAsFloats(f *faulty) {
+	f.clocking(func(old, wanted shared.Record) uint64 {
+		if old.Kind == shared.KindWatermark && wanted.Kind == shared.KindWatermark && float64(old.Clock) > float64(wanted.Clock) {
+			return old.Clock
+		}
+		return wanted.Clock
+	})
+}
+
+func keepsEveryClock(f *faulty) {
+	f.clocking(func(old, wanted shared.Record) uint64 { return max(old.Clock, wanted.Clock) })
+}
+
 func noFloor(f *faulty) { f.changing(func(w *shared.Write) { w.Floor = 0 }) }
 
 // carriesOn trusts the revision of whatever record is there.

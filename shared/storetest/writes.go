@@ -18,6 +18,9 @@ func writeCases() []testCase {
 		{"floor is the least revision", revisions, floor},
 		{"watermarks rise", anything, watermarksRise},
 		{"watermarks rise when they are lost", anything, riseWhenLost},
+		{"a watermark keeps the higher clock", anything, keepsHigherClock},
+		{"concurrent watermarks keep the highest clock", anything, keepHighestClock},
+		{"only watermarks keep a clock", anything, onlyWatermarksKeep},
 		{"repeated write keeps its revision", anything, repeatedWrite},
 		{"repeat is known by its nonce alone", anything, repeatByNonce},
 		{"overwritten write may be repeated", anything, repeatAfterOther},
@@ -152,6 +155,70 @@ func riseWhenLost(s *scene) {
 	s.until(func() bool { return s.image("clock") == nil }, "the end of a watermark")
 	next := s.put(write("clock", watermark())).Revision.Number
 	s.require(next > last, "watermark %d after one of %d that is gone", next, last)
+}
+
+// marking is a write of a watermark with a clock.
+func marking(key string, clock uint64) shared.Write {
+	w := write(key, marked(clock))
+	w.TTL = 0
+	return w
+}
+
+func keepsHigherClock(s *scene) {
+	var highest uint64
+	// Neighbours that differ in one digit of a number of 53 bits or of 64, and
+	// those whose bytes are ordered in another way as text.
+	for _, clock := range []uint64{
+		0, 5, 4, 1 << 32, 1<<32 - 1, 1<<53 + 1, 1 << 53, 1 << 60, 1<<60 - 1, 0x0a0d << 40, 0x61 << 56, 0x42 << 56, 1<<64 - 2, 1<<64 - 1, 0,
+	} {
+		highest = max(highest, clock)
+		s.put(marking("mark", clock))
+		got := s.record("mark")
+		s.require(got.Kind == shared.KindWatermark, "kind %d", got.Kind)
+		s.require(got.Clock == highest, "after a watermark with clock %d the clock is %d, not %d", clock, got.Clock, highest)
+	}
+}
+
+func keepHighestClock(s *scene) {
+	const writers, writes = 8, 10
+	s.together(writers, func(i int) error {
+		for n := range writes {
+			if r := s.try(marking("mark", uint64((n*7+i*3)%writes)*writers+uint64(i))); r.Err != nil {
+				return r.Err
+			}
+		}
+		return nil
+	})
+	want := uint64(writes*writers - 1)
+	got := s.record("mark").Clock
+	s.require(got == want, "the clock is %d, the highest written was %d", got, want)
+}
+
+func onlyWatermarksKeep(s *scene) {
+	high := value("high")
+	high.Clock = 9
+	low := watermark()
+	low.Clock = 3
+	s.put(write("value then mark", high))
+	s.put(write("value then mark", low))
+	got := s.record("value then mark")
+	s.require(got.Clock == 3, "a watermark took over the clock %d of a value", got.Clock)
+	s.put(write("mark then value", marked(7)))
+	low = value("low")
+	low.Clock = 3
+	s.put(write("mark then value", low))
+	got = s.record("mark then value")
+	s.require(got.Clock == 3, "a value took over the clock %d of a watermark", got.Clock)
+	s.put(write("values", high))
+	s.put(write("values", low))
+	got = s.record("values")
+	s.require(got.Clock == 3, "a value took over the clock %d of a value", got.Clock)
+}
+
+func marked(clock uint64) shared.Record {
+	r := watermark()
+	r.Clock = clock
+	return r
 }
 
 func repeatedWrite(s *scene) {
