@@ -56,9 +56,9 @@ func (f *floors) above(hash, number uint64) bool {
 }
 
 // raiseFloor is called before a load whose value will not be stored.
-func (c *Cache[V]) raiseFloor(hash uint64) {
+func (c *Cache[V]) raiseFloor(key string, hash uint64) {
 	if c.node.repairs == nil || c.node.faults.NoFloors {
 		return // without a journal, revisions have no order in time
 	}
-	c.floors.raise(hash, c.node.tier.Newest())
+	c.floors.raise(hash, c.node.tier.Newest(c.storeKey(key)))
 }

@@ -70,7 +70,7 @@ func callSource[V, R any](ctx context.Context, c *Cache[V], keys int, load func(
 // loadAlone loads for this node only and keeps the value near for life at most,
 // not at all if life is zero.
 func (c *Cache[V]) loadAlone(ctx context.Context, f *flight[V], load loader[V], life time.Duration) error {
-	c.raiseFloor(f.hash)
+	c.raiseFloor(f.key, f.hash)
 	entry, err := c.source(ctx, f, load)
 	if err != nil {
 		return err

@@ -332,7 +332,7 @@ func (c *Cache[V]) loadMany(ctx context.Context, permits []permit[V], load manyL
 	for i, p := range permits {
 		keys[i] = p.f.key
 		if p.token == 0 {
-			c.raiseFloor(p.f.hash)
+			c.raiseFloor(p.f.key, p.f.hash)
 		}
 	}
 	values, err := c.sourceMany(ctx, keys, load)

@@ -142,10 +142,16 @@ func (t *Tier) judge(f *Found) {
 	}
 }
 
-// Newest returns a number that no revision has passed yet which a store with a
-// journal gave, unless the server's clock was set back. Before the server was
-// heard it goes by the clock of this machine.
-func (t *Tier) Newest() (number uint64) { return uint64(t.clock.atMost().UnixMicro()) + 1 }
+// Newest returns a number that no revision of key has passed yet which a store
+// with a journal gave, unless the server's clock was set back. Before the server
+// was heard it goes by the clock of this machine.
+func (t *Tier) Newest(key string) (number uint64) {
+	at := t.clock.atMost()
+	if c, ok := t.store.(Clocked); ok {
+		at = c.AtMost(key)
+	}
+	return uint64(at.UnixMicro()) + 1
+}
 
 // Write stores puts in one round trip where the store can. Each receipt tells
 // what became of the put in its place. An error other than [ErrInvalidKey],

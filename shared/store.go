@@ -132,6 +132,14 @@ type Announcer interface {
 	Endpoint() any
 }
 
+// Clocked is implemented by a [Store] whose revisions come from the clocks of
+// several servers. Its Time is another clock, the same for all keys.
+type Clocked interface {
+	// AtMost returns a time that the clock which gives the revisions of key has
+	// not passed yet. It does not block.
+	AtMost(key string) time.Time
+}
+
 // Lease asks a [Store] for the permission to load one missing key.
 type Lease struct {
 	Key   string

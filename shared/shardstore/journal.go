@@ -1,0 +1,141 @@
+package shardstore
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+// Partitions returns the number of journals of all shards together, idle ones
+// too, or 0 if one of them keeps none.
+func (s *Store) Partitions() int { return s.partitions }
+
+// Partition returns the partition of key, in the map that is in effect or was
+// the last to be.
+func (s *Store) Partition(key string) int {
+	if s.partitions == 0 {
+		return 0
+	}
+	maps := history{s.own}
+	if v := s.last.Load(); v != nil {
+		maps = v.maps
+	}
+	home, since := maps.locate(key)
+	sh := s.byName[home.Name]
+	return sh.offset + sh.journal.Partition(name(key, since))
+}
+
+// Tail implements [shared.Journaler]. When another map has taken effect since a
+// position was given out, the answer is a reset, because keys have other
+// partitions.
+func (s *Store) Tail(ctx context.Context, reads []shared.TailRead) []shared.Tail {
+	tails := make([]shared.Tail, len(reads))
+	if s.partitions == 0 {
+		return failedTails(tails, shared.ErrNoJournal)
+	}
+	v, groups, err := s.prepareTail(ctx, reads)
+	if err != nil {
+		return failedTails(tails, err)
+	}
+	each(len(groups), func(i int) { s.tail(ctx, v, groups[i], reads, tails) })
+	return tails
+}
+
+func failedTails(tails []shared.Tail, err error) []shared.Tail {
+	for i := range tails {
+		tails[i].Err = err
+	}
+	return tails
+}
+
+// prepareTail is prepare for journals.
+func (s *Store) prepareTail(ctx context.Context, reads []shared.TailRead) (*view, []*group, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, nil, fmt.Errorf("shardstore: tail: %w", err)
+	}
+	byShard := make(map[*shard]*group)
+	var groups []*group
+	for i, r := range reads {
+		sh := s.shardOf(r.Partition)
+		if sh == nil {
+			return nil, nil, fmt.Errorf("shardstore: tail: partition %d of %d", r.Partition, s.partitions)
+		}
+		g := byShard[sh]
+		if g == nil {
+			g = &group{shard: sh}
+			byShard[sh] = g
+			groups = append(groups, g)
+		}
+		g.places = append(g.places, i)
+	}
+	v, err := s.confirmed(ctx, func(*view) []*group { return groups })
+	return v, groups, err
+}
+
+// shardOf returns the shard that a partition belongs to, nil if none does.
+func (s *Store) shardOf(partition int) *shard {
+	for _, sh := range s.shards {
+		if partition >= sh.offset && partition < sh.offset+sh.partitions {
+			return sh
+		}
+	}
+	return nil
+}
+
+// tail reads journals of one shard.
+func (s *Store) tail(ctx context.Context, v *view, g *group, reads []shared.TailRead, tails []shared.Tail) {
+	theirs := make([]shared.TailRead, len(g.places))
+	for n, at := range g.places {
+		theirs[n] = reads[at]
+		theirs[n].Partition -= g.shard.offset
+		theirs[n].From = v.tagged(reads[at].From)
+	}
+	err := g.err
+	got := make([]shared.Tail, len(theirs))
+	if err == nil {
+		sent := time.Now()
+		copy(got, g.shard.journal.Tail(ctx, theirs))
+		received := time.Now()
+		for i := range got {
+			g.shard.clock.Observe(sent, received, got[i].Now)
+		}
+		err = s.stands(ctx, v, g.shard)
+	}
+	for n, at := range g.places {
+		switch {
+		case err != nil:
+			tails[at] = shared.Tail{Err: g.shard.failed(err)}
+		case got[n].Err != nil:
+			tails[at] = shared.Tail{Err: g.shard.failed(got[n].Err)}
+		default:
+			tails[at] = s.told(v, got[n])
+		}
+	}
+}
+
+// told turns the answer of a shard into that of the Store.
+func (s *Store) told(v *view, t shared.Tail) shared.Tail {
+	t.Next = v.tagged(t.Next)
+	if !t.Now.IsZero() {
+		t.Now = s.now()
+	}
+	entries := t.Entries[:0]
+	for _, e := range t.Entries {
+		if key, ok := keyOf(e.Key); ok {
+			entries = append(entries, shared.JournalEntry{Key: key, Revision: e.Revision})
+		}
+	}
+	t.Entries = entries
+	return t
+}
+
+// tagged turns a position of a shard into one that only this view understands,
+// and back: to another view it is an entry that is not there.
+func (v *view) tagged(p shared.Position) shared.Position {
+	if p != (shared.Position{}) {
+		p.Nonce ^= v.tag
+	}
+	return p
+}

@@ -1,0 +1,357 @@
+package shardstore
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+const (
+	maxParallel = 16 // shards that one call uses at a time
+	maxReroutes = 8  // how often one call follows a map that changes
+)
+
+// Store is a [shared.Store] over several.
+type Store struct {
+	shards     []*shard // by name
+	byName     map[string]*shard
+	opts       Options
+	own        shardMap  // as configured
+	base       time.Time // its monotonic reading is what the Store's clock counts from
+	maxImage   int
+	partitions int // of all journals; 0 if a shard has none
+
+	view atomic.Pointer[view] // nil while no map is known to be in effect
+	last atomic.Pointer[view] // the latest one; stays
+
+	settled atomic.Uint64 // how often the map was found out
+
+	legaciesMu sync.Mutex // protects the fields below
+	legacies   map[string][]byte
+	legaciesOf *view
+
+	opening chan struct{} // holds one element while the map is being found out; guards handing
+	handing handing
+}
+
+var (
+	_ shared.Store     = (*Store)(nil)
+	_ shared.Journaler = (*Store)(nil)
+	_ shared.Clocked   = (*Store)(nil)
+)
+
+// New returns a Store over shards, in any order. It asks none of them: see
+// [Store.Open].
+func New(shards []Shard, opts Options) (*Store, error) {
+	if err := validateShards(shards); err != nil {
+		return nil, err
+	}
+	if err := opts.validate(shards); err != nil {
+		return nil, err
+	}
+	s := &Store{
+		byName: make(map[string]*shard), opts: opts.withDefaults(),
+		base: time.Now(), opening: make(chan struct{}, 1),
+	}
+	s.opts.Lost = slices.Clone(opts.Lost)
+	s.own.Epoch, s.own.Expired = s.opts.Epoch, s.opts.Expired
+	shards = slices.Clone(shards)
+	slices.SortFunc(shards, func(a, b Shard) int { return cmp.Compare(a.Name, b.Name) })
+	journals := true
+	for i := range shards {
+		sh := newShard(&shards[i])
+		sh.offset = s.partitions
+		s.partitions += sh.partitions
+		journals = journals && sh.journal != nil
+		s.shards, s.byName[sh.name] = append(s.shards, sh), sh
+		if !sh.idle {
+			s.own.Members = append(s.own.Members, sh.member())
+		}
+		if n := sh.store.MaxImage(); n > 0 && (s.maxImage == 0 || n < s.maxImage) {
+			s.maxImage = n
+		}
+	}
+	if !journals {
+		s.partitions = 0
+	}
+	return s, nil
+}
+
+// Open returns when the map is in effect, or with the reason why it cannot be
+// until ctx ended. A map that is new takes Options.Handover; calls of other
+// methods wait for it as well, as long as their contexts allow. A program that
+// calls Open before it takes work does not begin with failures.
+func (s *Store) Open(ctx context.Context) error {
+	_, err := s.current(ctx)
+	return err
+}
+
+// Locate returns the shard that key is on, and what it is called there. It
+// waits as Open does.
+func (s *Store) Locate(ctx context.Context, key string) (shard, nameThere string, err error) {
+	v, err := s.current(ctx)
+	if err != nil {
+		return "", "", err
+	}
+	home, since := v.maps.locate(key)
+	return home.Name, name(key, since), nil
+}
+
+// now is the clock of the Store: that of this process as it was at New, going
+// on by the monotonic clock.
+func (s *Store) now() time.Time { return s.base.Add(time.Since(s.base)) }
+
+// Time returns the clock of this process. Those of the shards are translated.
+func (s *Store) Time(ctx context.Context) (time.Time, error) {
+	if err := ctx.Err(); err != nil {
+		return time.Time{}, fmt.Errorf("shardstore: time: %w", err)
+	}
+	return s.now(), nil
+}
+
+// MaxImage returns the smallest of those of the shards.
+func (s *Store) MaxImage() int { return s.maxImage }
+
+// AtMost implements [shared.Clocked].
+func (s *Store) AtMost(key string) time.Time {
+	if v := s.view.Load(); v != nil {
+		home, _ := v.maps.locate(key)
+		return s.byName[home.Name].clock.AtMost()
+	}
+	var latest time.Time
+	for _, sh := range s.shards {
+		if at := sh.clock.AtMost(); at.After(latest) {
+			latest = at
+		}
+	}
+	return latest
+}
+
+// group is the part of a call that goes to one shard.
+type group struct {
+	shard  *shard
+	places []int    // of its keys in the call
+	names  []string // of the keys there
+	err    error
+}
+
+// route divides keys among their shards.
+func (s *Store) route(v *view, keys func(i int) string, n int) []*group {
+	var groups []*group
+	at := make(map[string]*group)
+	for i := range n {
+		home, since := v.maps.locate(keys(i))
+		g := at[home.Name]
+		if g == nil {
+			g = &group{shard: s.byName[home.Name]}
+			at[home.Name] = g
+			groups = append(groups, g)
+		}
+		g.places = append(g.places, i)
+		g.names = append(g.names, name(keys(i), since))
+	}
+	return groups
+}
+
+// prepare divides n keys among their shards and makes sure that each of these
+// has the map that it went by. A shard that does not answer has its error.
+func (s *Store) prepare(ctx context.Context, keys func(i int) string, n int) (*view, []*group, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, nil, fmt.Errorf("shardstore: %w", err)
+	}
+	var groups []*group
+	v, err := s.confirmed(ctx, func(v *view) []*group {
+		groups = s.route(v, keys, n)
+		return groups
+	})
+	return v, groups, err
+}
+
+// confirmed returns the map that is in effect, when the shards of the groups
+// that it makes have confirmed it or did not answer.
+func (s *Store) confirmed(ctx context.Context, groups func(*view) []*group) (*view, error) {
+	since := s.settled.Load()
+	v, err := s.current(ctx)
+	for range maxReroutes {
+		if err != nil {
+			return nil, err
+		}
+		all := groups(v)
+		each(len(all), func(i int) { all[i].err = s.confirm(ctx, v, all[i].shard) })
+		if !slices.ContainsFunc(all, func(g *group) bool { return errors.Is(g.err, errNews) }) {
+			return v, nil
+		}
+		v, err = s.reopen(ctx, since)
+		since = s.settled.Load()
+	}
+	return nil, fmt.Errorf("shardstore: followed the map %d times: %w", maxReroutes, errNews)
+}
+
+// each calls f with 0 to n-1, several at a time, and waits.
+func each(n int, f func(i int)) {
+	if n == 1 {
+		f(0)
+		return
+	}
+	var next atomic.Int64
+	work := func() {
+		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+			f(i)
+		}
+	}
+	var helpers sync.WaitGroup
+	for range min(n, maxParallel) - 1 {
+		helpers.Go(work) // ends when nothing is left; waited for below
+	}
+	work()
+	helpers.Wait()
+}
+
+// Read implements [shared.Store]. Each shard is asked once, all at the same
+// time.
+func (s *Store) Read(ctx context.Context, keys []string) ([][]byte, error) {
+	v, groups, err := s.prepare(ctx, func(i int) string { return keys[i] }, len(keys))
+	if err != nil {
+		return nil, err
+	}
+	images, errs := make([][]byte, len(keys)), make([]error, len(keys))
+	each(len(groups), func(i int) { s.read(ctx, v, groups[i], images, errs) })
+	return images, shared.Partial(errs)
+}
+
+func (s *Store) read(ctx context.Context, v *view, g *group, images [][]byte, errs []error) {
+	var got [][]byte
+	err := g.err
+	if err == nil {
+		got, err = g.shard.store.Read(ctx, g.names)
+	}
+	unread := make([]error, len(g.places))
+	var partial *shared.PartialError
+	switch {
+	case errors.As(err, &partial) && len(partial.Errs) == len(unread) && len(got) == len(unread):
+		copy(unread, partial.Errs)
+		err = nil
+	case err == nil && len(got) != len(unread):
+		err = fmt.Errorf("%d answers to %d keys", len(got), len(unread))
+	}
+	if err == nil {
+		err = s.stands(ctx, v, g.shard)
+	}
+	for n, at := range g.places {
+		errs[at] = err
+		if errs[at] == nil {
+			errs[at] = unread[n]
+		}
+		if errs[at] == nil && got[n] == nil {
+			got[n], errs[at] = s.inherited(ctx, v, g.names[n])
+		}
+		if errs[at] != nil {
+			errs[at] = g.shard.failed(errs[at])
+			continue
+		}
+		images[at] = got[n]
+		g.shard.translate(s, images[at])
+	}
+}
+
+// Write implements [shared.Store].
+func (s *Store) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
+	receipts := make([]shared.Receipt, len(writes))
+	v, groups, err := s.prepare(ctx, func(i int) string { return writes[i].Key }, len(writes))
+	if err != nil {
+		for i := range receipts {
+			receipts[i].Err = err
+		}
+		return receipts
+	}
+	each(len(groups), func(i int) {
+		g := groups[i]
+		ours := make([]shared.Write, len(g.places))
+		for n, at := range g.places {
+			ours[n] = writes[at]
+			ours[n].Key, ours[n].NotAfter, ours[n].Announce = g.names[n], g.shard.theirs(s, writes[at].NotAfter), nil
+			if err := s.inherit(ctx, v, &ours[n]); err != nil && g.err == nil {
+				g.err = err // of a watermark, which is written alone
+			}
+		}
+		for n, r := range s.write(ctx, v, g, func() []shared.Receipt { return g.shard.store.Write(ctx, ours) }) {
+			receipts[g.places[n]] = r
+		}
+	})
+	return receipts
+}
+
+// write sends writes to one shard and turns its receipts into those of the
+// Store.
+func (s *Store) write(ctx context.Context, v *view, g *group, send func() []shared.Receipt) []shared.Receipt {
+	receipts, err := make([]shared.Receipt, len(g.places)), g.err
+	if err == nil {
+		sent := time.Now()
+		copy(receipts, send())
+		received := time.Now()
+		for i := range receipts {
+			g.shard.clock.Observe(sent, received, receipts[i].Now)
+			if !receipts[i].Now.IsZero() {
+				receipts[i].Now = s.now()
+			}
+		}
+		err = s.stands(ctx, v, g.shard)
+	}
+	for i := range receipts {
+		r := &receipts[i]
+		switch {
+		case err != nil && r.Err == nil:
+			*r = shared.Receipt{Err: g.shard.failed(err)}
+		case r.Err != nil:
+			r.Err = g.shard.failed(r.Err)
+		}
+	}
+	return receipts
+}
+
+// Fill implements [shared.Store].
+func (s *Store) Fill(ctx context.Context, w shared.Write) shared.Receipt {
+	v, groups, err := s.prepare(ctx, func(int) string { return w.Key }, 1)
+	if err != nil {
+		return shared.Receipt{Err: err}
+	}
+	g := groups[0]
+	w.Key, w.NotAfter, w.Announce = g.names[0], g.shard.theirs(s, w.NotAfter), nil
+	return s.write(ctx, v, g, func() []shared.Receipt {
+		return []shared.Receipt{g.shard.store.Fill(ctx, w)}
+	})[0]
+}
+
+// Acquire implements [shared.Store].
+func (s *Store) Acquire(ctx context.Context, l shared.Lease) (shared.Grant, error) {
+	v, groups, err := s.prepare(ctx, func(int) string { return l.Key }, 1)
+	if err != nil {
+		return shared.Grant{}, err
+	}
+	g := groups[0]
+	if g.err != nil {
+		return shared.Grant{}, g.shard.failed(g.err)
+	}
+	l.Key, l.NotAfter, l.Discard = g.names[0], g.shard.theirs(s, l.NotAfter), discardable(l.Discard)
+	sent := time.Now()
+	grant, err := g.shard.store.Acquire(ctx, l)
+	g.shard.clock.Observe(sent, time.Now(), grant.Now)
+	if !grant.Now.IsZero() {
+		grant.Now = s.now()
+	}
+	if err == nil {
+		err = s.stands(ctx, v, g.shard)
+	}
+	if err != nil {
+		return shared.Grant{Now: grant.Now}, g.shard.failed(err)
+	}
+	g.shard.translate(s, grant.Image)
+	return grant, nil
+}

@@ -1,0 +1,93 @@
+package shardstore_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/shardstore"
+)
+
+// clockThatMoves returns the key of a watermark that is at home on c when c has
+// keys.
+func clockThatMoves(t *testing.T, with *shardstore.Store) string {
+	t.Helper()
+	for i := range 60 {
+		if key := fmt.Sprintf("cache%d!clock", i); homeOf(t, with, key) == "c" {
+			return key
+		}
+	}
+	t.Fatal("no clock moves")
+	return ""
+}
+
+func raise(ctx context.Context, s shared.Store, key string, clock, floor uint64) shared.Receipt {
+	r := shared.Record{Kind: shared.KindWatermark, Nonce: shared.NewNonce(), Clock: clock}
+	return s.Write(ctx, []shared.Write{{Key: key, Image: r.Append(nil), Floor: floor}})[0]
+}
+
+func watermark(t *testing.T, s shared.Store, key string) shared.Record {
+	t.Helper()
+	images, err := s.Read(t.Context(), []string{key})
+	require.NoError(t, err)
+	require.NotNil(t, images[0])
+	r, err := shared.DecodeRecord(images[0])
+	require.NoError(t, err)
+	return r
+}
+
+// TestHazard1_WatermarksMoveAlong: what was cleared stays cleared when the clock
+// of the cache has another home, whose own clock may be behind.
+func TestHazard1_WatermarksMoveAlong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPark("a", "b", "c")
+		one := p.open(t, 1, "a", "b", "-c")
+		key := clockThatMoves(t, newPark2(t, "a", "b", "c"))
+		before := raise(t.Context(), one, key, 77, uint64(time.Now().Add(time.Hour).UnixMicro()))
+		require.NoError(t, before.Err)
+		two := p.open(t, 2, "a", "b", "c")
+		for range 2 {
+			r := watermark(t, two, key)
+			assert.Equal(t, before.Revision.Number, r.Revision.Number)
+			assert.EqualValues(t, 77, r.Clock)
+		}
+		after := raise(t.Context(), p.open(t, 2, "a", "b", "c"), key, 3, 0)
+		require.NoError(t, after.Err)
+		assert.Greater(t, after.Revision.Number, before.Revision.Number)
+		r := watermark(t, two, key)
+		assert.Equal(t, after.Revision.Number, r.Revision.Number)
+
+		three := p.open(t, 3, "a", "b", "-c")
+		assert.Equal(t, after.Revision.Number, watermark(t, three, key).Revision.Number, "and back")
+
+		p["c"].down.Store(true)
+		four := p.open(t, 3, "a", "b", "-c")
+		_, err := four.Read(t.Context(), []string{key})
+		require.ErrorIs(t, err, errDown, "nobody can know")
+		require.ErrorIs(t, raise(t.Context(), four, key, 0, 0).Err, errDown)
+		assert.Equal(t, after.Revision.Number, watermark(t, three, key).Revision.Number, "whoever read it remembers")
+	})
+}
+
+// TestWatermark_NoneIsRemembered: earlier homes are asked once.
+func TestWatermark_NoneIsRemembered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPark("a", "b", "c")
+		p.open(t, 1, "a", "b", "-c")
+		s := p.open(t, 2, "a", "b", "c")
+		key := clockThatMoves(t, s)
+		has(t, s, key, "")
+		for name, server := range p {
+			server.calls.Store(0)
+			server.down.Store(name != "c")
+		}
+		has(t, s, key, "")
+		assert.EqualValues(t, 1, p["c"].calls.Load())
+	})
+}
