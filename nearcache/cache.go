@@ -27,6 +27,8 @@ type Cache[V any] struct {
 	owes    atomic.Bool // a Clear in the shared tier, see repeat
 	debts   debts
 	floors  floors
+	places  chan struct{} // holds one element for each loader that runs; nil: no limit
+	late    bool          // there may be entries that are no hits, see late.go
 
 	counters
 }
@@ -51,6 +53,10 @@ func New[V any](node *Node, name string, opts Options[V]) (*Cache[V], error) {
 	c := &Cache[V]{node: node, name: name, opts: opts}
 	c.space = node.near.Space(node.partition(c.clockKey()))
 	c.flights.init()
+	if opts.MaxLoads > 0 {
+		c.places = make(chan struct{}, opts.MaxLoads)
+	}
+	c.late = opts.NotFoundTTL > 0
 	if err := node.join(name, c); err != nil {
 		return nil, err
 	}

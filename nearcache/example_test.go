@@ -107,6 +107,44 @@ func ExampleCache_Fetch() {
 	// shared: not found
 }
 
+// With NotFoundTTL, the source is asked once for what it does not have.
+func ExampleOptions_notFoundTTL() {
+	node := newNode()
+	defer node.Close()
+	users, err := nearcache.New(node, "absent", nearcache.Options[User]{NotFoundTTL: 30 * time.Second})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for range 3 {
+		_, err := users.Fetch(context.Background(), "43", func(_ context.Context, id string) (User, error) {
+			fmt.Println("asked the database for", id)
+			return User{}, nearcache.ErrNotFound
+		})
+		fmt.Println(errors.Is(err, nearcache.ErrNotFound))
+	}
+	// Output:
+	// asked the database for 43
+	// true
+	// true
+	// true
+}
+
+// Options that keep herds from the source and from the shared tier: lifetimes
+// that do not end together, and a limit to the loads of one server.
+func ExampleOptions_maxLoads() {
+	node := newNode()
+	defer node.Close()
+	users, err := nearcache.New(node, "herds", nearcache.Options[User]{TTLJitter: 0.1, MaxLoads: 50})
+	if err != nil {
+		log.Fatal(err)
+	}
+	u, err := users.Fetch(context.Background(), "42", func(_ context.Context, id string) (User, error) {
+		return User{id, "Ada"}, nil
+	})
+	fmt.Println(u.Name, err, users.Stats().Queued)
+	// Output: Ada <nil> 0
+}
+
 // FetchMany asks for what is missing in one call.
 func ExampleCache_FetchMany() {
 	node := newNode()

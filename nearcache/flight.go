@@ -28,6 +28,16 @@ type flight[V any] struct {
 	done  chan struct{} // closed when the flight is over
 	value V             // set before done is closed, and before looked if found
 	err   error         // likewise
+
+	absent bool // the result is that there is no value; likewise
+}
+
+// answer is what f gives to those who waited for it to end.
+func (f *flight[V]) answer() answer[V] {
+	if f.absent && f.err == nil {
+		return answer[V]{err: ErrNotFound}
+	}
+	return answer[V]{value: f.value, err: f.err}
 }
 
 // loader is the form of all loaders inside: one key, an Entry.
@@ -139,7 +149,10 @@ func (c *Cache[V]) wait(ctx context.Context, f *flight[V], loads bool) (v V, err
 	}
 	switch {
 	case loads:
-		return f.value, f.err
+		a := f.answer()
+		return a.value, a.err
+	case f.found && f.absent:
+		return v, ErrNotFound
 	case f.found:
 		return f.value, nil
 	case f.lookErr != nil && !c.opts.ErrorsAsMisses:

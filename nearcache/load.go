@@ -31,9 +31,15 @@ func (c *Cache[V]) sourceMany(ctx context.Context, keys []string, load manyLoade
 	})
 }
 
-// callSource calls load within Options.LoadTimeout. A loader that does not
+// callSource calls load within Options.LoadTimeout, once there is a place for
+// it. A loader that does not
 // heed the end of its context is left behind: its callers are not.
 func callSource[V, R any](ctx context.Context, c *Cache[V], keys int, load func(context.Context) (R, error)) (R, error) {
+	leave, err := c.enter(ctx)
+	if err != nil {
+		c.loadErrors.Add(uint64(keys))
+		return *new(R), err
+	}
 	ctx, cancel := context.WithTimeout(ctx, c.opts.LoadTimeout)
 	defer cancel()
 	type answer struct {
@@ -43,6 +49,7 @@ func callSource[V, R any](ctx context.Context, c *Cache[V], keys int, load func(
 	c.loads.Add(uint64(keys))
 	answers := make(chan answer, 1)
 	go func() { // ends when the loader returns
+		defer leave()
 		a := answer{err: &PanicError{}} // stands if the loader ends its goroutine
 		defer func() { answers <- a }()
 		var result R
@@ -73,7 +80,7 @@ func (c *Cache[V]) loadAlone(ctx context.Context, f *flight[V], load loader[V], 
 	c.raiseFloor(f.key, f.hash)
 	entry, err := c.source(ctx, f, load)
 	if err != nil {
-		return err
+		return c.noValueHere(f, life, err)
 	}
 	f.value = entry.Value
 	if life > 0 {
@@ -123,7 +130,7 @@ func (c *Cache[V]) loadShared(ctx context.Context, f *flight[V], load loader[V],
 			c.sharedErrors.Add(1)
 			return c.loadDegraded(ctx, f, load)
 		case status == shared.LeaseGranted:
-			return c.loadLeased(ctx, f, load, token, clock)
+			return c.loadLeased(ctx, f, load, hold{token, clock})
 		case status == shared.LeaseUnusable:
 			return c.loadAlone(ctx, f, load, 0)
 		case status == shared.LeasePresent:
@@ -192,47 +199,56 @@ func sleep(ctx context.Context, d time.Duration) error {
 }
 
 // loadLeased loads and fills while this node holds the lease.
-func (c *Cache[V]) loadLeased(ctx context.Context, f *flight[V], load loader[V], token, clock uint64) error {
-	stop := c.renew(ctx, f.key, token, clock)
+func (c *Cache[V]) loadLeased(ctx context.Context, f *flight[V], load loader[V], h hold) error {
+	stop := c.renew(ctx, f.key, h.token, h.clock)
 	entry, err := c.source(ctx, f, load)
 	stop()
 	if err != nil {
-		c.release(ctx, f.key, token)
-		return err
+		return c.noValue(ctx, f, h, err)
 	}
-	c.fill(ctx, f, &entry, token, clock)
+	c.fill(ctx, f, &entry, h)
 	return nil
+}
+
+// hold is the right to store what a flight loads: a lease.
+type hold struct {
+	token, clock uint64
 }
 
 // fill takes a loaded value as the result of f, stores it, and installs it if
 // that was accepted. A value that was refused is not newer than what replaced
 // the lease: if that is a value, it is the result instead.
-func (c *Cache[V]) fill(ctx context.Context, f *flight[V], entry *Entry[V], token, clock uint64) {
+func (c *Cache[V]) fill(ctx context.Context, f *flight[V], entry *Entry[V], h hold) {
 	f.value = entry.Value
 	ttl, near, _ := c.opts.lives(entry)
 	data, err := c.encode(entry.Value)
 	if err != nil {
-		c.release(ctx, f.key, token)
+		c.release(ctx, f.key, h.token)
 		return
 	}
 	r := c.node.tier.Fill(ctx, shared.Put{Key: c.storeKey(f.key), TTL: ttl, Record: shared.Record{
-		Kind: shared.KindValue, Codec: c.opts.Codec.ID(), Nonce: token, Clock: clock, Value: data,
+		Kind: shared.KindValue, Codec: c.opts.Codec.ID(), Nonce: h.token, Clock: h.clock, Value: data,
 	}})
 	switch {
 	case r.Err == nil:
 		e := c.newEntry(f.key, entry.Value, len(data), f.stamp, r.Revision)
 		c.space.Install(f.key, f.hash, &e.Entry, c.nearLife(near))
 	case errors.Is(r.Err, shared.ErrLeaseLost):
-		c.refused.Add(1)
-		if found, err := c.readRecords(ctx, []string{f.key}); err == nil {
-			c.use(f, &found[0])
-		}
+		c.refusedFor(ctx, f)
 	case errors.Is(r.Err, shared.ErrTooLarge):
 		c.tooLarge.Add(1)
-		c.release(ctx, f.key, token)
+		c.release(ctx, f.key, h.token)
 	default:
 		c.sharedErrors.Add(1)
 	}
+}
+
+// refusedFor reads what took the place of a lease, and reports whether that is
+// the result of f now.
+func (c *Cache[V]) refusedFor(ctx context.Context, f *flight[V]) bool {
+	c.refused.Add(1)
+	found, err := c.readRecords(ctx, []string{f.key})
+	return err == nil && c.use(f, &found[0])
 }
 
 // renew renews the lease for as long as the load takes, or until it is lost.

@@ -111,6 +111,12 @@ func (c *Cache[V]) boardOrHit(key string, load manyLoader[V], values map[string]
 			values[key] = e.value
 			return nil, false
 		}
+		if a, ok := c.lateAnswer(key, hash); ok {
+			if a.err == nil {
+				values[key] = a.value
+			}
+			return nil, false
+		}
 		if f, run = c.board(key, hash, one); f != nil {
 			c.missed(hash)
 			return f, run
@@ -194,9 +200,9 @@ func (c *Cache[V]) runMany(ctx context.Context, fs []*flight[V], load manyLoader
 
 // permit is what a flight of a batch may do with the value it loads.
 type permit[V any] struct {
-	f            *flight[V]
-	token, clock uint64 // of its lease, if token is not 0
-	stop         func() // ends the renewal of the lease
+	f    *flight[V]
+	hold        // of its lease, if its token is not 0
+	stop func() // ends the renewal of the lease
 }
 
 func (c *Cache[V]) flyMany(ctx context.Context, fs []*flight[V], load manyLoader[V]) {
@@ -319,7 +325,7 @@ func (c *Cache[V]) acquireOne(ctx context.Context, f *flight[V], miss *shared.Fo
 	if err != nil || status != shared.LeaseGranted {
 		return permit[V]{}
 	}
-	return permit[V]{f: f, token: token, clock: clock, stop: c.renew(ctx, f.key, token, clock)}
+	return permit[V]{f: f, hold: hold{token, clock}, stop: c.renew(ctx, f.key, token, clock)}
 }
 
 // loadMany calls load once for all permits and does with each value what its
@@ -357,16 +363,15 @@ func (c *Cache[V]) settle(ctx context.Context, p permit[V], values map[string]V,
 	if p.token != 0 {
 		p.stop()
 		if err != nil {
-			c.release(ctx, p.f.key, p.token)
-			return err
+			return c.noValue(ctx, p.f, p.hold, err)
 		}
-		c.fill(ctx, p.f, &Entry[V]{Value: v}, p.token, p.clock)
+		c.fill(ctx, p.f, &Entry[V]{Value: v}, p.hold)
 		return nil
 	}
 	if err != nil {
-		return err
+		return c.noValueHere(p.f, life, err)
 	}
 	p.f.value = v
-	c.installLoaded(p.f, v, life)
+	c.installLoaded(p.f, v, share(life, c.opts.jitter()))
 	return nil
 }

@@ -81,6 +81,24 @@ type Options[V any] struct {
 	// means 30 s.
 	LoadTimeout time.Duration
 
+	// NotFoundTTL is how long both tiers remember that the source has no value:
+	// a loader returned [ErrNotFound], or one of several keys left it out.
+	// Until then reads of the key return ErrNotFound and load nothing; any write
+	// of the key ends it. Zero means that it is not remembered.
+	NotFoundTTL time.Duration
+
+	// TTLJitter cuts each lifetime by up to this share at random, so that what
+	// was stored together does not end together: 0.1 makes TTLs of 10 min
+	// between 9 and 10. Zero means that it does not. It is at most 0.9.
+	TTLJitter float64
+
+	// MaxLoads is how many calls of loaders of this cache run at a time on this
+	// node; one call for several keys is one. Others wait, for LoadTimeout at
+	// most. A loader that was left behind after its LoadTimeout counts until it
+	// returns. A loader must not ask for another load of the same cache then:
+	// it may wait for itself. Zero means that there is no limit.
+	MaxLoads int
+
 	// Codec turns values into bytes for the shared tier. Nil means
 	// [shared.JSON].
 	Codec shared.Codec
@@ -132,6 +150,9 @@ func (o Options[V]) validate() error {
 	if o.TTL > 0 && o.NearTTL > o.TTL {
 		return fmt.Errorf("nearcache: Options.NearTTL %v is longer than Options.TTL %v", o.NearTTL, o.TTL)
 	}
+	if err := o.validateLoads(); err != nil {
+		return err
+	}
 	return o.validateCodecs()
 }
 
@@ -143,7 +164,8 @@ type Entry[V any] struct {
 	TTL, NearTTL time.Duration
 }
 
-// lives returns the lifetimes of the entry in the shared and the near tier.
+// lives returns the lifetimes of the entry in the shared and the near tier, cut
+// at random where the options say so.
 func (o *Options[V]) lives(e *Entry[V]) (ttl, near time.Duration, err error) {
 	if e.TTL < 0 || e.NearTTL < 0 {
 		return 0, 0, fmt.Errorf("nearcache: Entry: a TTL is negative: %v, %v", e.TTL, e.NearTTL)
@@ -155,6 +177,8 @@ func (o *Options[V]) lives(e *Entry[V]) (ttl, near time.Duration, err error) {
 	if e.NearTTL > 0 {
 		near = e.NearTTL
 	}
+	keep := o.jitter()
+	ttl, near = share(ttl, keep), share(near, keep)
 	return ttl, min(near, ttl), nil
 }
 

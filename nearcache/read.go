@@ -68,8 +68,13 @@ func (c *Cache[V]) miss(ctx context.Context, key string, hash uint64, load loade
 	if err := c.check(key); err != nil {
 		return *new(V), err
 	}
-	c.missed(hash)
-	for {
+	for counted := false; ; counted = true {
+		if a, ok := c.lateAnswer(key, hash); ok {
+			return a.value, a.err
+		}
+		if !counted {
+			c.missed(hash)
+		}
 		if err := ctx.Err(); err != nil {
 			return *new(V), err
 		}
@@ -176,7 +181,7 @@ func (c *Cache[V]) load(ctx context.Context, f *flight[V], load loader[V], l loo
 }
 
 // use takes the record found as the result of f and installs it, if it is a
-// live value that this cache can read.
+// live value that this cache can read, or says that there is none.
 func (c *Cache[V]) use(f *flight[V], found *shared.Found) bool {
 	if found.Err == nil && c.node.superseded(c.storeKey(f.key), found.Revision) {
 		return false
@@ -184,12 +189,15 @@ func (c *Cache[V]) use(f *flight[V], found *shared.Found) bool {
 	if found.Err == nil && !c.floors.above(f.hash, found.Revision.Number) {
 		return false
 	}
+	if found.Err == nil && found.Kind == shared.KindNotFound {
+		return c.useAbsent(f, found)
+	}
 	v, err := c.decode(found)
 	if err != nil {
 		return false
 	}
 	c.sharedHits.Add(1)
-	life := c.opts.NearTTL
+	life := share(c.opts.NearTTL, c.opts.jitter())
 	if found.Left > 0 {
 		life = min(life, found.Left)
 	}

@@ -10,6 +10,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// unset returns what the table says of an option that is off by default.
+func unset[T comparable](value T, off string) string {
+	if value == *new(T) {
+		return off
+	}
+	return fmt.Sprint(value)
+}
+
 // TestReadme_Defaults holds the table of options against the code.
 func TestReadme_Defaults(t *testing.T) {
 	node := NodeOptions{}.withDefaults()
@@ -22,6 +30,9 @@ func TestReadme_Defaults(t *testing.T) {
 		"nearcache.Options.TTL":              cache.TTL.String(),
 		"nearcache.Options.NearTTL":          "TTL; without a bus " + ttlOnly.NearTTL.String() + " at most",
 		"nearcache.Options.LoadTimeout":      cache.LoadTimeout.String(),
+		"nearcache.Options.NotFoundTTL":      unset(cache.NotFoundTTL, "not remembered"),
+		"nearcache.Options.TTLJitter":        fmt.Sprint(cache.TTLJitter),
+		"nearcache.Options.MaxLoads":         unset(cache.MaxLoads, "no limit"),
 		"nearcache.Options.AlsoRead":         "none",
 		"nearcache.Options.ErrorsAsMisses":   "false",
 	}

@@ -17,6 +17,8 @@ type Stats struct {
 	Waits      uint64 // times this node waited for another node's load
 	Overdue    uint64 // waits that were given up after one lease time
 	Refused    uint64 // loaded values that the shared tier refused because a write came in between
+	Queued     uint64 // calls of a loader that had to wait for another to end, see Options.MaxLoads
+	AbsentHits uint64 // of the hits, those that said that there is no value
 	Degraded   uint64 // loads because the shared tier could not be reached, or owes an invalidation of the key
 
 	Sets, Drops, Clears uint64 // writes; Drops are keys deleted or invalidated
@@ -44,6 +46,7 @@ func (c *Cache[V]) Stats() Stats {
 		Hits: c.hits.sum(), Misses: c.misses.Load(), SharedHits: c.sharedHits.Load(),
 		Loads: c.loads.Load(), LoadErrors: c.loadErrors.Load(), Unasked: c.unasked.Load(), Waits: c.waits.Load(),
 		Overdue: c.overdue.Load(), Refused: c.refused.Load(), Degraded: c.degraded.Load(),
+		Queued: c.queued.Load(), AbsentHits: c.absentHits.Load(),
 		Sets: c.sets.Load(), Drops: c.drops.Load(), Clears: c.clears.Load(),
 		SharedErrors: c.sharedErrors.Load(), Unannounced: c.unannounced.Load(), Owed: c.debts.len(),
 		Undecodable: c.undecodable.Load(), Unencodable: c.unencodable.Load(), TooLarge: c.tooLarge.Load(),
@@ -54,6 +57,7 @@ type counters struct {
 	hits                                   striped
 	misses, sharedHits, loads, loadErrors  atomic.Uint64
 	waits, overdue, refused, degraded      atomic.Uint64
+	queued, absentHits                     atomic.Uint64
 	sets, drops, clears                    atomic.Uint64
 	sharedErrors, unannounced, undecodable atomic.Uint64
 	unencodable, tooLarge, unasked         atomic.Uint64

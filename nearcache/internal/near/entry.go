@@ -16,7 +16,7 @@ type Entry struct {
 	hash    uint64
 	key     string
 	space   *Space
-	expires int64 // on the tier's clock
+	expires atomic.Int64 // of being a hit, on the tier's clock
 
 	// Stamp is the stamp of the read, load or write that produced the value.
 	Stamp Stamp
@@ -33,12 +33,18 @@ type Entry struct {
 
 	// Partition is that of the key in the shared tier.
 	Partition int32
+
+	// Extra is nil for an entry that is a hit for all of its life and nothing
+	// else.
+	Extra *Extra
 }
 
-// live reports whether the entry may be served at this time.
-func (e *Entry) live(now int64) bool {
-	return e.expires > now && e.Stamp.count >= e.space.mark.Load()
-}
+// live reports whether the entry is a hit at this time.
+func (e *Entry) live(now int64) bool { return e.expires.Load() > now && e.current() }
+
+// current reports whether nothing that concerns more than its key was
+// invalidated since the entry came in.
+func (e *Entry) current() bool { return e.Stamp.count >= e.space.mark.Load() }
 
 // Find returns the live entry of the key with this hash, or nil.
 func (s *Space) Find(key string, hash uint64) *Entry {
@@ -82,7 +88,7 @@ func (s *Space) Valid(hash uint64, stamp Stamp) bool {
 	return stamp.count >= st.markLocked(hash)
 }
 
-// Install puts e in its place for life, unless an invalidation came after its
+// Install puts e in its place for life, which is 0 for a stale value, unless an invalidation came after its
 // stamp or a higher revision is there. It reports whether e is in place. The
 // caller may give the value to those who waited for it only after that, and in
 // either case.
@@ -142,14 +148,15 @@ func (s *Space) putLocked(key string, hash uint64, e *Entry, life time.Duration)
 		t.unlinkLocked(hash, s, key)
 		return false
 	}
+	now := t.now.Load()
 	if old := t.lookupLocked(hash, s, key); old != nil {
-		if old.live(t.now.Load()) && old.Revision != e.Revision && old.Revision.Covers(e.Revision) {
+		if old.keeps(now) && old.Revision != e.Revision && old.Revision.Covers(e.Revision) || life <= 0 && old.lives(now) {
 			return false
 		}
 		t.removeLocked(old)
 	}
 	e.hash, e.key, e.space = hash, strings.Clone(key), s
-	e.expires = t.now.Load() + int64(life)
+	e.begin(now, life)
 	head := t.head(hash)
 	e.next.Store(head.Load())
 	e.young.Store(true)

@@ -12,6 +12,9 @@ type News struct {
 
 	// Own marks the echo of a write of this node.
 	Own bool
+
+	// Keep allows to keep a stale value.
+	Keep bool
 }
 
 // Apply applies news of the key: it fences loads that are under way and takes
@@ -24,21 +27,24 @@ func (s *Space) Apply(key string, hash uint64, news News) (dropped bool) {
 	t, st := s.tier, s.tier.stripeOf(hash)
 	st.mu.Lock()
 	e := t.lookupLocked(hash, s, key)
-	covered := e != nil && e.Revision.Covers(news.Revision)
+	covered := e != nil && (e.Revision.Covers(news.Revision) || e.outlivedLocked(news.Revision))
 	if news.Own && (covered || st.noteLocked(s, key, news.Revision)) {
 		t.skipped.Add(1)
 		st.mu.Unlock()
 		return false
 	}
 	st.raiseLocked(hash, t.count.Add(1), shared.Revision{}) // anybody can send a number
+	kept := false
 	if covered {
 		t.skipped.Add(1)
 	} else if e != nil {
-		t.removeLocked(e)
+		if kept = news.Keep && e.keepLocked(t.now.Load(), news.Revision); !kept {
+			t.removeLocked(e)
+		}
 		t.invalidated.Add(1)
 	}
 	st.mu.Unlock()
-	dropped = e != nil && !covered
+	dropped = e != nil && !covered && !kept
 	if dropped {
 		t.policy.drop(hash)
 	}
@@ -72,6 +78,9 @@ type Write struct {
 	hash  uint64
 	mark  uint64 // the mark that Begin raised
 	stamp Stamp  // taken before that, for the mark of the space
+	keep  bool   // it may leave a stale value
+
+	written shared.Revision // of an invalidation, once it is known
 
 	// Guarded by the lock of the stripe: the highest revision seen since Begin,
 	// in an echo or a read, and whether there were some that cannot be compared.
@@ -90,14 +99,16 @@ func (w *Write) noteLocked(r shared.Revision) {
 
 // Begin raises the mark of the key before a write is sent, so that nothing
 // older is served from here on.
-func (s *Space) Begin(key string, hash uint64) *Write {
+func (s *Space) Begin(key string, hash uint64) *Write { return s.begin(key, hash, false) }
+
+func (s *Space) begin(key string, hash uint64, keep bool) *Write {
 	t, st := s.tier, s.tier.stripeOf(hash)
-	w := &Write{space: s, key: key, hash: hash, stamp: t.Stamp()}
+	w := &Write{space: s, key: key, hash: hash, stamp: t.Stamp(), keep: keep}
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	w.mark = t.count.Add(1)
 	st.raiseLocked(hash, w.mark, shared.Revision{})
-	t.unlinkLocked(hash, s, key)
+	w.clearLocked()
 	w.next, st.writes = st.writes, w
 	return w
 }
@@ -124,7 +135,7 @@ func (w *Write) Finish(e *Entry, life time.Duration) bool {
 		written = e.Revision
 	}
 	st.raiseLocked(w.hash, t.count.Add(1), written)
-	t.unlinkLocked(w.hash, s, w.key)
+	kept := w.clearLocked()
 	placed := false
 	if e != nil && alone {
 		e.Stamp = w.stamp
@@ -133,10 +144,24 @@ func (w *Write) Finish(e *Entry, life time.Duration) bool {
 	st.mu.Unlock()
 	if placed {
 		t.admit(e)
-	} else {
+	} else if !kept {
 		t.policy.drop(w.hash)
 	}
 	return placed
+}
+
+// clearLocked takes the entry of the key out, or makes a stale value of it.
+func (w *Write) clearLocked() (kept bool) {
+	t := w.space.tier
+	e := t.lookupLocked(w.hash, w.space, w.key)
+	if e == nil {
+		return false
+	}
+	if w.keep && e.keepLocked(t.now.Load(), w.written) {
+		return true
+	}
+	t.removeLocked(e)
+	return false
 }
 
 func (w *Write) unlinkLocked(st *stripe) {

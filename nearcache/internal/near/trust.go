@@ -74,11 +74,17 @@ func (t *Tier) HorizonOf(partition int) int64 {
 // Trusted reports whether every entry may be served as far as trust goes.
 func (t *Tier) Trusted() bool { return t.Now() <= t.trust.all.Load() }
 
+// trusted reports whether e is believed to have heard of every write, although
+// not every entry is.
+func (t *Tier) trusted(e *Entry, now int64) bool {
+	horizon := min(t.HorizonOf(int(e.Partition)), t.HorizonOf(e.space.partition))
+	return now-max(e.Stamp.at, horizon) <= t.trust.limit
+}
+
 // serves reports whether e, which lives, may be served although not every entry
 // may.
 func (t *Tier) serves(e *Entry, now int64) bool {
-	horizon := min(t.HorizonOf(int(e.Partition)), t.HorizonOf(e.space.partition))
-	if now-max(e.Stamp.at, horizon) <= t.trust.limit {
+	if t.trusted(e, now) {
 		return true
 	}
 	t.stale.Add(1)

@@ -1,0 +1,67 @@
+package nearcache
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nearbus/nearbus/nearcache/internal/near"
+	"github.com/nearbus/nearbus/shared"
+)
+
+// useAbsent takes the record found as the result of f if it says that the source
+// has no value.
+func (c *Cache[V]) useAbsent(f *flight[V], found *shared.Found) bool {
+	clock, _, _ := c.clock.get()
+	if c.opts.NotFoundTTL == 0 || found.Clock < clock {
+		return false
+	}
+	c.sharedHits.Add(1)
+	f.absent = true
+	life := share(c.opts.NearTTL, c.opts.jitter())
+	if found.Left > 0 {
+		life = min(life, found.Left)
+	}
+	c.installAbsent(f, f.stamp.Limit(c.clockRead()), found.Revision, life)
+	return true
+}
+
+func (c *Cache[V]) installAbsent(f *flight[V], stamp near.Stamp, rev shared.Revision, life time.Duration) {
+	e := c.newEntry(f.key, *new(V), 0, stamp, rev)
+	e.Extra = &near.Extra{Absent: true}
+	e.Cost = int64(len(f.key)) + near.Overhead + near.ExtraOverhead
+	c.space.Install(f.key, f.hash, &e.Entry, c.nearLife(life))
+}
+
+// noValue ends a load under h that failed with err. That there is no value is
+// stored, if the options say so.
+func (c *Cache[V]) noValue(ctx context.Context, f *flight[V], h hold, err error) error {
+	if c.opts.NotFoundTTL == 0 || !errors.Is(err, ErrNotFound) {
+		c.release(ctx, f.key, h.token)
+		return err
+	}
+	ttl := share(c.opts.NotFoundTTL, c.opts.jitter())
+	r := c.node.tier.Fill(ctx, shared.Put{Key: c.storeKey(f.key), TTL: ttl, Record: shared.Record{
+		Kind: shared.KindNotFound, Nonce: h.token, Clock: h.clock,
+	}})
+	switch {
+	case r.Err == nil:
+		c.installAbsent(f, f.stamp, r.Revision, min(ttl, c.opts.NearTTL))
+	case errors.Is(r.Err, shared.ErrLeaseLost):
+		if c.refusedFor(ctx, f) {
+			return nil
+		}
+	default:
+		c.sharedErrors.Add(1)
+	}
+	return err
+}
+
+// noValueHere is noValue for a load that is for this node only.
+func (c *Cache[V]) noValueHere(f *flight[V], life time.Duration, err error) error {
+	if c.opts.NotFoundTTL > 0 && life > 0 && errors.Is(err, ErrNotFound) {
+		ttl := share(c.opts.NotFoundTTL, c.opts.jitter())
+		c.installAbsent(f, f.stamp, shared.Revision{}, min(ttl, c.opts.NearTTL, life))
+	}
+	return err
+}

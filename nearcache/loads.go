@@ -1,0 +1,64 @@
+package nearcache
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// maxJitter leaves lifetimes something.
+const maxJitter = 0.9
+
+// validateLoads checks the options of what loaders return and how many run.
+func (o *Options[V]) validateLoads() error {
+	if o.NotFoundTTL < 0 {
+		return fmt.Errorf("nearcache: Options.NotFoundTTL is negative: %v", o.NotFoundTTL)
+	}
+	if !(o.TTLJitter >= 0 && o.TTLJitter <= maxJitter) { // not a number is out of range, too
+		return fmt.Errorf("nearcache: Options.TTLJitter is %v, not in 0 to %v", o.TTLJitter, maxJitter)
+	}
+	if o.MaxLoads < 0 {
+		return fmt.Errorf("nearcache: Options.MaxLoads is negative: %d", o.MaxLoads)
+	}
+	return nil
+}
+
+// jitter returns the share of a lifetime that is left to it.
+func (o *Options[V]) jitter() float64 {
+	if o.TTLJitter == 0 {
+		return 1
+	}
+	return 1 - o.TTLJitter*rand.Float64()
+}
+
+func share(d time.Duration, part float64) time.Duration {
+	if part == 1 {
+		return d
+	}
+	return max(1, time.Duration(float64(d)*part))
+}
+
+// enter waits for one of the places of loaders, if they are limited, and
+// returns how to leave it.
+func (c *Cache[V]) enter(ctx context.Context) (leave func(), err error) {
+	if c.places == nil {
+		return func() {}, nil
+	}
+	select {
+	case c.places <- struct{}{}:
+		return c.leave, nil
+	default:
+	}
+	c.queued.Add(1)
+	ctx, cancel := context.WithTimeout(ctx, c.opts.LoadTimeout)
+	defer cancel()
+	select {
+	case c.places <- struct{}{}:
+		return c.leave, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("nearcache: cache %q: no place among %d loads in time: %w", c.name, c.opts.MaxLoads, ctx.Err())
+	}
+}
+
+func (c *Cache[V]) leave() { <-c.places }
