@@ -3,6 +3,7 @@ package shared
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -12,11 +13,14 @@ import (
 
 // TestReadme_Defaults holds the table of options against the code.
 func TestReadme_Defaults(t *testing.T) {
-	o := Options{}.withDefaults()
+	o := Options{BreakAfter: 1}.withDefaults()
 	readme, err := os.ReadFile("../README.md")
 	require.NoError(t, err)
 	for name, value := range map[string]string{
 		"Timeout":      o.Timeout.String(),
+		"Attempts":     strconv.Itoa(o.Attempts),
+		"BreakAfter":   strconv.Itoa(Options{}.withDefaults().BreakAfter),
+		"BreakFor":     o.BreakFor.String(),
 		"TTL":          o.TTL.String(),
 		"MaxValue":     fmt.Sprintf("%d MiB", o.MaxValue>>20),
 		"LeaseTTL":     o.LeaseTTL.String(),

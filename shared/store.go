@@ -12,7 +12,8 @@ import (
 // ended, the error satisfies errors.Is(err, ctx.Err()); a driver whose client
 // cannot be interrupted may answer as late as that client's own timeout. Other
 // failures are returned as they are, wrapped once with the driver's name and
-// the operation, and never carry values or credentials. Keys have been checked
+// the operation, and with ErrUnavailable if the server may soon give another
+// answer, and never carry values or credentials. Keys have been checked
 // by the Tier: 1 to MaxKeySize arbitrary bytes. A store must keep any two of
 // them apart.
 //
@@ -97,6 +98,10 @@ type Write struct {
 	// stores that implement [Announcer] are given one.
 	Announce *Announcement
 }
+
+// isValue reports whether w stores a value. Storing another kind of record
+// twice makes keys absent at worst.
+func (w *Write) isValue() bool { return Kind(w.Image[KindOffset]) == KindValue }
 
 // Receipt answers one [Write].
 //

@@ -18,11 +18,13 @@ type Tier struct {
 	maxValue int
 	clock    *serverClock
 	journal  Journaler // nil if the store keeps none
+	breaker  *breaker  // nil if there is none
 
 	closed  atomic.Bool
 	corrupt atomic.Uint64
 	newer   atomic.Uint64
 	tooLate atomic.Uint64
+	retries atomic.Uint64
 }
 
 // New returns a Tier over store.
@@ -34,7 +36,7 @@ func New(store Store, opts Options) (*Tier, error) {
 		return nil, err
 	}
 	opts = opts.withDefaults()
-	t := &Tier{store: store, opts: opts, maxValue: opts.MaxValue, clock: newServerClock()}
+	t := &Tier{store: store, opts: opts, maxValue: opts.MaxValue, clock: newServerClock(), breaker: newBreaker(opts)}
 	if j, ok := store.(Journaler); ok && j.Partitions() > 0 {
 		t.journal = j
 	}
@@ -113,11 +115,22 @@ type Stats struct {
 	Corrupt     uint64 // records read that were not whole records of ours
 	NewerFormat uint64 // records read that a newer version wrote
 	TooLate     uint64 // writes refused because their deadline had passed
+	Retries     uint64 // attempts beyond the first of a call
+
+	Opened  uint64 // times the breaker opened
+	Refused uint64 // calls that the breaker refused
+	Open    bool   // the breaker refuses calls right now, but for a probe
 }
 
 // Stats returns the counters.
 func (t *Tier) Stats() Stats {
-	return Stats{Corrupt: t.corrupt.Load(), NewerFormat: t.newer.Load(), TooLate: t.tooLate.Load()}
+	s := Stats{
+		Corrupt: t.corrupt.Load(), NewerFormat: t.newer.Load(), TooLate: t.tooLate.Load(), Retries: t.retries.Load(),
+	}
+	if b := t.breaker; b != nil {
+		s.Opened, s.Refused, s.Open = b.opened.Load(), b.refused.Load(), b.open()
+	}
+	return s
 }
 
 // Close makes every later call return [ErrClosed]. It does not close the
@@ -141,28 +154,7 @@ func (t *Tier) check(key string) error {
 	return nil
 }
 
-// bound applies Options.Timeout, and makes sure that the server's clock is
-// known, which costs a round trip once in the life of a Tier.
-func (t *Tier) bound(ctx context.Context) (context.Context, context.CancelFunc, error) {
-	ctx, cancel := context.WithTimeout(ctx, t.opts.Timeout)
-	if err := ctx.Err(); err != nil {
-		cancel()
-		return nil, nil, err
-	}
-	if _, known := t.clock.now(); known {
-		return ctx, cancel, nil
-	}
-	sent := time.Now()
-	now, err := t.store.Time(ctx)
-	if err != nil {
-		cancel()
-		return nil, nil, err
-	}
-	t.clock.observe(sent, time.Now(), now)
-	return ctx, cancel, nil
-}
-
-// deadline returns the deadline of ctx, which bound has set, on the server's
+// deadline returns the deadline of ctx, which do has set, on the server's
 // clock.
 func (t *Tier) deadline(ctx context.Context) time.Time {
 	end, _ := ctx.Deadline()
