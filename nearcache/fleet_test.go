@@ -311,6 +311,7 @@ type link struct {
 	announces bool
 
 	deaf  atomic.Bool // delivers nothing
+	loses atomic.Bool // delivers everything but news
 	lossy bool        // delivers every other message, at random
 	mute  atomic.Bool // fails to publish
 }
@@ -335,7 +336,8 @@ func (l *link) Receive(ctx context.Context, sink bus.Sink) error {
 	deliver := sink.Deliver
 	sink.Deliver = func(payload []byte) {
 		heartbeat := len(payload) > 2 && payload[2] == 2
-		if lost := l.deaf.Load() || l.lossy && !heartbeat && rand.IntN(2) == 0; !lost {
+		news := len(payload) > 2 && payload[2] == 1
+		if lost := l.deaf.Load() || news && l.loses.Load() || l.lossy && !heartbeat && rand.IntN(2) == 0; !lost {
 			deliver(payload)
 		}
 	}
