@@ -156,6 +156,8 @@ type gate struct {
 	// abandoned makes the real store carry out what the caller gave up.
 	abandoned atomic.Bool
 
+	limit int // largest image; 0: none
+
 	// warning comes with every reset of the journal.
 	warning error
 
@@ -187,6 +189,8 @@ func (g *gate) onAfter(f func(ctx context.Context, op, key string) error) {
 	defer g.mu.Unlock()
 	g.after = f
 }
+
+func (g *gate) MaxImage() int { return g.limit }
 
 // down makes every call fail.
 func (g *gate) down() {

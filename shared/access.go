@@ -120,6 +120,13 @@ func (t *Tier) find(image []byte) Found {
 		t.corrupt.Add(1)
 		return f
 	}
+	value, err := t.unpack(&f.Record)
+	if err != nil {
+		t.undecodable.Add(1)
+		f.Err = err
+		return f
+	}
+	f.Value, f.Compression = value, CompressionNone
 	t.judge(&f)
 	return f
 }
@@ -214,7 +221,15 @@ func (t *Tier) write(p *Put) (Write, error) {
 	if p.Record.Kind == KindTombstone {
 		setDefault(&p.TTL, t.opts.TombstoneTTL)
 	}
-	image := p.Record.Append(make([]byte, 0, p.Record.Size()))
+	r := p.Record
+	var err error
+	if r.Value, r.Compression, err = t.pack(r.Value); err != nil {
+		return Write{}, fmt.Errorf("%q: %w", p.Key, err)
+	}
+	if n := r.Size() - HeaderSize; n > t.maxStored {
+		return Write{}, fmt.Errorf("%w: %q: %d bytes compressed, more than %d", ErrTooLarge, p.Key, n, t.maxStored)
+	}
+	image := r.Append(make([]byte, 0, r.Size()))
 	w := Write{
 		Key: p.Key, Image: image, TTL: p.TTL,
 		Expect: p.Expect, KeepStale: p.KeepStale, Floor: p.Floor, Announce: p.Announce,

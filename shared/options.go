@@ -40,10 +40,21 @@ type Options struct {
 	// means 300 s.
 	TTL time.Duration
 
-	// MaxValue is the largest value in bytes, as encoded, together with the 12
+	// MaxValue is the largest value in bytes, as encoded and not compressed, with the 12
 	// bytes that a schema or tags take and 4 for each tag. Zero means 8 MiB.
-	// The store may allow less.
+	// The store may allow less. A record that is larger reads as a miss.
 	MaxValue int
+
+	// Compress makes values smaller in the store; see the package compress. Nil
+	// means that values are stored as they are, and that records which others
+	// compressed read as misses and are counted. MaxValue is the limit of the
+	// value; that of the store holds for what is stored.
+	Compress Compressor
+
+	// CompressOver is the length in bytes from which on values are compressed.
+	// Zero means 1 KiB. With math.MaxInt compressed records are read and none is
+	// written: the first step of a fleet that begins to compress.
+	CompressOver int
 
 	// LeaseTTL is how long a lease stands without being renewed: the time for
 	// which a crashed loader holds up the others. Zero means 5 s.
@@ -62,6 +73,9 @@ func (o Options) withDefaults() Options {
 	}
 	setDefault(&o.TTL, 300*time.Second)
 	setDefault(&o.MaxValue, 8<<20)
+	if o.Compress != nil {
+		setDefault(&o.CompressOver, defaultCompressOver)
+	}
 	setDefault(&o.LeaseTTL, 5*time.Second)
 	setDefault(&o.TombstoneTTL, 60*time.Second)
 	return o
@@ -94,7 +108,7 @@ func (o Options) validate() error {
 	if o.LeaseTTL > 0 && o.LeaseTTL < 100*time.Millisecond {
 		return fmt.Errorf("shared: Options.LeaseTTL is %v, shorter than 100ms", o.LeaseTTL)
 	}
-	return nil
+	return o.validateCompression()
 }
 
 func setDefault[T comparable](field *T, value T) {

@@ -99,9 +99,12 @@ type Write struct {
 	Announce *Announcement
 }
 
-// isValue reports whether w stores a value. Storing another kind of record
-// twice makes keys absent at worst.
-func (w *Write) isValue() bool { return Kind(w.Image[KindOffset]) == KindValue }
+// isValue reports whether w stores a value, or that there is none. Storing
+// another kind of record twice makes keys miss at worst.
+func (w *Write) isValue() bool {
+	kind := Kind(w.Image[KindOffset])
+	return kind == KindValue || kind == KindNotFound
+}
 
 // Receipt answers one [Write].
 //
