@@ -90,7 +90,7 @@ func (c *Cluster) start(ctx context.Context, ahead []time.Duration, args []strin
 	}
 	c.args = append([]string{"--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--repl-diskless-sync-delay", "0"}, args...)
 	for _, d := range ahead {
-		node, err := startRedisAt(ctx, d, c.args...)
+		node, err := StartRedisAt(ctx, d, c.args...)
 		if err != nil {
 			return err
 		}

@@ -18,11 +18,11 @@ func Redis(t testing.TB, args ...string) *Process {
 // arguments are those of redis-server and override the defaults: "--appendonly",
 // "yes" makes its data survive a Restart.
 func StartRedis(ctx context.Context, args ...string) (*Process, error) {
-	return startRedisAt(ctx, 0, args...)
+	return StartRedisAt(ctx, 0, args...)
 }
 
-// startRedisAt is StartRedis for a server whose clock is ahead by so much.
-func startRedisAt(ctx context.Context, ahead time.Duration, args ...string) (*Process, error) {
+// StartRedisAt is StartRedis for a server whose clock is ahead by so much.
+func StartRedisAt(ctx context.Context, ahead time.Duration, args ...string) (*Process, error) {
 	return startProcess(ctx, program{
 		name: "redis-server",
 		env:  func(dir string) ([]string, error) { return clockAhead(dir, ahead) },

@@ -264,10 +264,16 @@ func (s *Store) read(ctx context.Context, v *view, g *group, images [][]byte, er
 // Write implements [shared.Store].
 func (s *Store) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
 	receipts := make([]shared.Receipt, len(writes))
-	v, groups, err := s.prepare(ctx, func(i int) string { return writes[i].Key }, len(writes))
+	var places []int // of those that are not refused at once
+	for i := range writes {
+		if receipts[i].Err = s.fits(&writes[i]); receipts[i].Err == nil {
+			places = append(places, i)
+		}
+	}
+	v, groups, err := s.prepare(ctx, func(i int) string { return writes[places[i]].Key }, len(places))
 	if err != nil {
-		for i := range receipts {
-			receipts[i].Err = err
+		for _, at := range places {
+			receipts[at].Err = err
 		}
 		return receipts
 	}
@@ -275,17 +281,26 @@ func (s *Store) Write(ctx context.Context, writes []shared.Write) []shared.Recei
 		g := groups[i]
 		ours := make([]shared.Write, len(g.places))
 		for n, at := range g.places {
-			ours[n] = writes[at]
-			ours[n].Key, ours[n].NotAfter, ours[n].Announce = g.names[n], g.shard.theirs(s, writes[at].NotAfter), nil
-			if err := s.inherit(ctx, v, &ours[n]); err != nil && g.err == nil {
+			w := writes[places[at]]
+			w.Key, w.NotAfter, w.Announce = g.names[n], g.shard.theirs(s, w.NotAfter), nil
+			if err := s.inherit(ctx, v, &w); err != nil && g.err == nil {
 				g.err = err // of a watermark, which is written alone
 			}
+			ours[n] = w
 		}
 		for n, r := range s.write(ctx, v, g, func() []shared.Receipt { return g.shard.store.Write(ctx, ours) }) {
-			receipts[g.places[n]] = r
+			receipts[places[g.places[n]]] = r
 		}
 	})
 	return receipts
+}
+
+// fits refuses what one of the shards would not take, whichever the key is on.
+func (s *Store) fits(w *shared.Write) error {
+	if s.maxImage > 0 && len(w.Image) > s.maxImage {
+		return shared.ErrTooLarge
+	}
+	return nil
 }
 
 // write sends writes to one shard and turns its receipts into those of the
@@ -318,6 +333,9 @@ func (s *Store) write(ctx context.Context, v *view, g *group, send func() []shar
 
 // Fill implements [shared.Store].
 func (s *Store) Fill(ctx context.Context, w shared.Write) shared.Receipt {
+	if err := s.fits(&w); err != nil {
+		return shared.Receipt{Err: err}
+	}
 	v, groups, err := s.prepare(ctx, func(int) string { return w.Key }, 1)
 	if err != nil {
 		return shared.Receipt{Err: err}
