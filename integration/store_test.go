@@ -32,6 +32,7 @@ func TestStore_RedisRing(t *testing.T) {
 	client := redis.NewRing(&redis.RingOptions{
 		Addrs:    map[string]string{"one": sharedRedis(t).Addr, "two": servers.Redis(t).Addr},
 		PoolSize: 50, MaxRetries: -1, ContextTimeoutEnabled: true,
+		HeartbeatFn: redisstore.AlwaysUp,
 	})
 	t.Cleanup(func() { _ = client.Close() })
 	storetest.Run(t, redisHarness(client), false)

@@ -33,7 +33,7 @@ func (s *Store) journalLength() int {
 // Tail implements [shared.Journaler].
 func (s *Store) Tail(ctx context.Context, reads []shared.TailRead) []shared.Tail {
 	tails := make([]shared.Tail, len(reads))
-	err := ctx.Err()
+	err := s.ready(ctx)
 	switch {
 	case err != nil:
 		err = failed(ctx, "tail", err)

@@ -35,11 +35,15 @@
 //
 // Reads must see the writes before them: clients that read from replicas are
 // refused, as far as that can be seen. A client of Sentinel does not tell its
-// ReplicaOnly; with it, every write fails. A Ring moves the keys of a shard that
-// is down to others, and finds old values when it is back: have its HeartbeatFn
-// return true, so that a shard that is down is an error for its keys. A value
-// that a primary acknowledged and lost, by a failover or a restart, is lost here
-// as well.
+// ReplicaOnly; with it, every write fails. A value that a primary acknowledged
+// and lost, by a failover or a restart, is lost here as well.
+//
+// A Ring is refused unless its HeartbeatFn is [AlwaysUp] or does the same: by
+// itself it moves the keys of a shard that is down to others, and finds old
+// values when it is back. Ring.SetAddrs moves keys as well; once the number of
+// shards is another, every call fails. An address that is replaced by another one
+// is not noticed. Better than a Ring is package shardstore, with one redisstore
+// for each server: there a list that changes brings nothing old back.
 //
 // Rights needed: get, mget, set, setrange, getrange, time, hmget, hset, evalsha, eval;
 // publish for a store that announces on a bus; xadd, xrange, xrevrange, del and
@@ -126,6 +130,8 @@ func (o Options) validate() error {
 type Store struct {
 	client redis.UniversalClient
 	single *redis.Client // client, if it is of one server
+	ring   *redis.Ring   // client, if it is one
+	shards int           // of ring, at first
 	opts   Options
 }
 
@@ -150,6 +156,12 @@ func New(client redis.UniversalClient, opts Options) (*Store, error) {
 	}
 	s := &Store{client: client, opts: opts.withDefaults(client)}
 	s.single, _ = client.(*redis.Client)
+	if ring, ok := client.(*redis.Ring); ok {
+		if err := refuseRing(ring); err != nil {
+			return nil, err
+		}
+		s.ring, s.shards = ring, len(ring.Options().Addrs)
+	}
 	return s, nil
 }
 
@@ -228,7 +240,7 @@ func failed(ctx context.Context, op string, err error) error {
 
 // Read implements [shared.Store].
 func (s *Store) Read(ctx context.Context, keys []string) ([][]byte, error) {
-	if err := ctx.Err(); err != nil {
+	if err := s.ready(ctx); err != nil {
 		return nil, failed(ctx, "read", err)
 	}
 	if len(keys) > 1 && s.single != nil {
@@ -289,6 +301,12 @@ func (s *Store) Write(ctx context.Context, writes []shared.Write) []shared.Recei
 		receipts[0] = s.step(ctx, &writes[0], "0")
 		return receipts
 	}
+	if err := s.ready(ctx); err != nil {
+		for i := range receipts {
+			receipts[i].Err = failed(ctx, "write", err)
+		}
+		return receipts
+	}
 	cmds := s.pipeline(ctx, writes)
 	for i, cmd := range cmds {
 		receipts[i] = receipt(ctx, cmd)
@@ -302,7 +320,7 @@ func (s *Store) Fill(ctx context.Context, w shared.Write) shared.Receipt {
 }
 
 func (s *Store) step(ctx context.Context, w *shared.Write, fill string) shared.Receipt {
-	if err := ctx.Err(); err != nil {
+	if err := s.ready(ctx); err != nil {
 		return shared.Receipt{Err: failed(ctx, "write", err)}
 	}
 	return receipt(ctx, writeScript.Run(ctx, s.client, s.keys(w.Key), s.writeArgs(w, fill)...))
@@ -393,7 +411,7 @@ const (
 
 // Acquire implements [shared.Store].
 func (s *Store) Acquire(ctx context.Context, l shared.Lease) (shared.Grant, error) {
-	if err := ctx.Err(); err != nil {
+	if err := s.ready(ctx); err != nil {
 		return shared.Grant{}, failed(ctx, "acquire", err)
 	}
 	args := []any{l.Image, millis(l.TTL), micros(l.NotAfter), l.MinClock, l.Discard, l.Renew}

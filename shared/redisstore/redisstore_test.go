@@ -145,7 +145,7 @@ func TestStore_Endpoint(t *testing.T) {
 		closing(t, redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}})),
 		closing(t, redis.NewRing(&redis.RingOptions{
 			Addrs:       map[string]string{"one": "127.0.0.1:1"},
-			HeartbeatFn: func(context.Context, *redis.Client) bool { return true },
+			HeartbeatFn: redisstore.AlwaysUp,
 		})),
 	} {
 		store, err := redisstore.New(client, redisstore.Options{})
