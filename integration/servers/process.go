@@ -262,3 +262,13 @@ func (p *Process) log() []byte {
 	}
 	return text[max(0, len(text)-size):]
 }
+
+// PID returns the process id of the server, 0 if it is not running.
+func (p *Process) PID() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.child == nil {
+		return 0
+	}
+	return p.child.process.Pid
+}

@@ -11,7 +11,9 @@
 //	store, err := redisstore.New(client, redisstore.Options{})
 //	tier, err := shared.New(store, shared.Options{})
 //
-// Reads are plain GET and MGET. Every write is one script, called by EVALSHA
+// Reads are plain GET and MGET. On one server, single reads that come while two
+// are under way travel together, in one MGET on the context of one of them;
+// hooks of the client see that. Every write is one script, called by EVALSHA
 // and sent whole when the server does not have it; several writes are one
 // pipeline. The store keeps no connection and no goroutine of its own, and
 // never closes the client.
@@ -133,6 +135,9 @@ type Store struct {
 	ring   *redis.Ring   // client, if it is one
 	shards int           // of ring, at first
 	opts   Options
+	reads  *combiner // of single
+
+	prefixes []string // of the keys of records, by partition
 }
 
 var (
@@ -162,6 +167,10 @@ func New(client redis.UniversalClient, opts Options) (*Store, error) {
 		}
 		s.ring, s.shards = ring, len(ring.Options().Addrs)
 	}
+	for p := range s.opts.Partitions {
+		s.prefixes = append(s.prefixes, s.metadata(p)+":")
+	}
+	s.reads = &combiner{one: s.readOne, many: s.readMany}
 	return s, nil
 }
 
@@ -207,15 +216,16 @@ func (s *Store) metadata(partition int) string {
 // Keys of records have a colon where it has none.
 func journal(metadata string) string { return metadata + "!journal" }
 
+// recordKey returns the key that the record of key is under.
+func (s *Store) recordKey(key string) string {
+	return s.prefixes[s.Partition(key)] + key
+}
+
 // keys returns the keys of a script that works on key.
 func (s *Store) keys(key string) []string {
 	m := s.metadata(s.Partition(key))
 	return []string{m + ":" + key, m, journal(m)}
 }
-
-// notReady are the answers of a server that may give another soon: it loads its
-// data, its replicas are away, or another server is, or becomes, the primary.
-var notReady = []string{"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS"}
 
 // failed names err, and makes it the error of ctx if that has ended. The
 // deadline of a socket can pass a moment before that of its context.
@@ -230,11 +240,6 @@ func failed(ctx context.Context, op string, err error) error {
 	if end != nil && !errors.Is(err, end) {
 		return fmt.Errorf("redisstore: %s: %w (%w)", op, end, err)
 	}
-	for _, prefix := range notReady {
-		if redis.HasErrorPrefix(err, prefix) {
-			return fmt.Errorf("redisstore: %s: %w (%w)", op, err, shared.ErrUnavailable)
-		}
-	}
 	return fmt.Errorf("redisstore: %s: %w", op, err)
 }
 
@@ -243,35 +248,52 @@ func (s *Store) Read(ctx context.Context, keys []string) ([][]byte, error) {
 	if err := s.ready(ctx); err != nil {
 		return nil, failed(ctx, "read", err)
 	}
-	if len(keys) > 1 && s.single != nil {
+	if len(keys) == 1 {
+		one := s.readOne
+		if s.single != nil {
+			one = s.reads.read
+		}
+		image, err := one(ctx, keys[0])
+		if err != nil {
+			return nil, err
+		}
+		return [][]byte{image}, nil
+	}
+	if s.single != nil && len(keys) > 0 {
 		return s.readMany(ctx, keys)
 	}
 	cmds := make([]*redis.StringCmd, len(keys))
-	if len(keys) == 1 {
-		cmds[0] = s.client.Get(ctx, s.keys(keys[0])[0])
-	} else {
-		// An error of the whole is an error of each command.
-		_, _ = s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-			for i, key := range keys {
-				cmds[i] = pipe.Get(ctx, s.keys(key)[0])
-			}
-			return nil
-		})
-	}
+	// An error of the whole is an error of each command.
+	_, _ = s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		for i, key := range keys {
+			cmds[i] = pipe.Get(ctx, s.recordKey(key))
+		}
+		return nil
+	})
 	images, errs := make([][]byte, len(keys)), make([]error, len(keys))
 	for i, cmd := range cmds {
-		image, err := cmd.Bytes()
-		switch {
-		case err == nil:
-			images[i] = image
-		case errors.Is(err, redis.Nil):
-		case strings.HasPrefix(err.Error(), "WRONGTYPE"):
-			images[i] = []byte{}
-		default:
-			errs[i] = failed(ctx, "read", err)
-		}
+		images[i], errs[i] = imageOf(ctx, cmd)
 	}
 	return images, shared.Partial(errs)
+}
+
+func (s *Store) readOne(ctx context.Context, key string) ([]byte, error) {
+	return imageOf(ctx, s.client.Get(ctx, s.recordKey(key)))
+}
+
+// imageOf returns what a GET found.
+func imageOf(ctx context.Context, cmd *redis.StringCmd) ([]byte, error) {
+	image, err := cmd.Bytes()
+	switch {
+	case err == nil:
+		return image, nil
+	case errors.Is(err, redis.Nil):
+		return nil, nil
+	case strings.HasPrefix(err.Error(), "WRONGTYPE"):
+		return []byte{}, nil
+	default:
+		return nil, failed(ctx, "read", err)
+	}
 }
 
 // readMany reads with one MGET. What is no string reads as missing there; a
@@ -279,7 +301,7 @@ func (s *Store) Read(ctx context.Context, keys []string) ([][]byte, error) {
 func (s *Store) readMany(ctx context.Context, keys []string) ([][]byte, error) {
 	names := make([]string, len(keys))
 	for i, key := range keys {
-		names[i] = s.keys(key)[0]
+		names[i] = s.recordKey(key)
 	}
 	values, err := s.client.MGet(ctx, names...).Result()
 	if err != nil {

@@ -36,9 +36,12 @@ func (w *window) push(e *Entry) (out []*Entry) {
 }
 
 // admit proposes an installed entry to the policy and puts it into the window.
-// What leaves the window stays only if the policy has it by then.
+// What leaves the window stays only if the policy has it by then. An heir need
+// not be proposed: the policy goes by hash and has it.
 func (t *Tier) admit(e *Entry) {
-	t.policy.offer(e.hash, e.Cost)
+	if !e.heir {
+		t.policy.offer(e.hash, e.Cost)
+	}
 	for _, old := range t.window.push(e) {
 		// The flag falls first: an eviction that came before spared the entry
 		// and shows in the check, one that comes after takes the entry out.

@@ -1,0 +1,170 @@
+package redisstore
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
+
+const (
+	// readLanes is how many requests for single keys are under way at a time.
+	// Whoever comes while all are taken waits for a part of a round trip and
+	// travels with the others who wait. More lanes make the wait shorter and
+	// the company smaller.
+	readLanes = 2
+
+	// maxTogether and bytesTogether bound what travels together: keys, and
+	// about how many bytes of records, so that large ones do not hold up
+	// others.
+	maxTogether   = 64
+	bytesTogether = 64 << 10
+)
+
+// combiner turns reads of single keys that come at the same time into fewer
+// requests. A read that is alone goes out at once and as it is.
+//
+// It has no goroutine: of the reads that wait for the next request, one is
+// told to send it, on its own context.
+type combiner struct {
+	one  func(ctx context.Context, key string) ([]byte, error)
+	many func(ctx context.Context, keys []string) ([][]byte, error)
+
+	size atomic.Int64 // about how long records are, in bytes
+
+	mu      sync.Mutex  // protects the fields below and batch.keys, batch.waiting, batch.called
+	busy    int         // lanes taken
+	crowded bool        // somebody had company in the last request
+	queue   []*together // oldest first; the last one takes more keys
+}
+
+// together is what travels in one request.
+type together struct {
+	keys    []string
+	waiting int           // callers that have not left
+	lead    chan struct{} // has one token once a lane is free: who takes it sends
+	done    chan struct{} // closed when the fields below are set
+
+	images [][]byte
+	err    error
+	left   bool // the context of the sender ended, which need not mean the others'
+}
+
+// read reads one key.
+func (c *combiner) read(ctx context.Context, key string) ([]byte, error) {
+	c.mu.Lock()
+	free := c.busy < readLanes
+	if free {
+		c.busy++
+	}
+	if free && !c.crowded {
+		c.mu.Unlock()
+		defer c.next()
+		image, err := c.one(ctx, key)
+		c.learn(len(image), 1)
+		return image, err
+	}
+	b, place := c.joinLocked(key)
+	c.mu.Unlock()
+	if free {
+		// Those who travelled together last time are about to ask again.
+		runtime.Gosched()
+		c.next()
+	}
+	select {
+	case <-b.lead:
+		c.send(ctx, b)
+	case <-b.done:
+		if b.left && ctx.Err() == nil {
+			return c.one(ctx, key)
+		}
+	case <-ctx.Done():
+		c.leave(b)
+		return nil, failed(ctx, "read", ctx.Err())
+	}
+	if b.err != nil {
+		return nil, b.err
+	}
+	return b.images[place], nil
+}
+
+func (c *combiner) joinLocked(key string) (b *together, place int) {
+	limit := min(maxTogether, int(bytesTogether/max(c.size.Load(), 1)))
+	if n := len(c.queue); n > 0 && len(c.queue[n-1].keys) < max(limit, 1) {
+		b = c.queue[n-1]
+	} else {
+		b = &together{lead: make(chan struct{}, 1), done: make(chan struct{})}
+		c.queue = append(c.queue, b)
+	}
+	b.keys = append(b.keys, key)
+	b.waiting++
+	return b, len(b.keys) - 1
+}
+
+// send sends b, which has left the queue, for all who wait for it.
+func (c *combiner) send(ctx context.Context, b *together) {
+	b.left = true // stands if the client panics: the others ask themselves
+	defer func() {
+		close(b.done)
+		c.next()
+	}()
+	if len(b.keys) == 1 {
+		image, err := c.one(ctx, b.keys[0])
+		b.images, b.err = [][]byte{image}, err
+	} else {
+		b.images, b.err = c.many(ctx, b.keys)
+	}
+	b.left = b.err != nil && ctx.Err() != nil
+	bytes := 0
+	for _, image := range b.images {
+		bytes += len(image)
+	}
+	c.learn(bytes, len(b.images))
+}
+
+// next hands a lane on to those who wait longest, or frees it.
+func (c *combiner) next() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.nextLocked()
+}
+
+func (c *combiner) nextLocked() {
+	for len(c.queue) > 0 {
+		b := c.queue[0]
+		c.queue[0] = nil
+		c.queue = c.queue[1:]
+		if b.waiting > 0 {
+			c.crowded = len(b.keys) > 1
+			b.lead <- struct{}{} // it has room
+			return
+		}
+	}
+	c.queue = nil
+	c.busy--
+}
+
+// leave is called by who does not wait for b any more. The last one hands on
+// the lane that b may have been given.
+func (c *combiner) leave(b *together) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b.waiting--
+	if b.waiting > 0 {
+		return
+	}
+	select {
+	case <-b.lead:
+		c.nextLocked()
+	default: // it is in the queue still, or was sent by one who waits no more for the lead
+	}
+}
+
+// learn follows the mean length of records. Reads that overlap may lose what
+// another learned.
+func (c *combiner) learn(bytes, n int) {
+	if n > 0 {
+		old := c.size.Load()
+		c.size.Store(old + (int64(bytes/n)-old)/8)
+	}
+}

@@ -1,0 +1,258 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// slowServer answers with the key after a second, and notes what it was asked.
+type slowServer struct {
+	mu       sync.Mutex
+	requests [][]string
+	size     int   // of what it answers, if more than the key
+	err      error // instead of an answer to several keys
+	panics   bool
+}
+
+func (s *slowServer) one(ctx context.Context, key string) ([]byte, error) {
+	images, err := s.many(ctx, []string{key})
+	if err != nil {
+		return nil, err
+	}
+	return images[0], nil
+}
+
+func (s *slowServer) many(ctx context.Context, keys []string) ([][]byte, error) {
+	s.mu.Lock()
+	s.requests = append(s.requests, append([]string{}, keys...))
+	panics := s.panics && len(keys) > 1
+	s.mu.Unlock()
+	select {
+	case <-time.After(time.Second):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if panics {
+		panic("client")
+	}
+	images := make([][]byte, len(keys))
+	for i, key := range keys {
+		images[i] = append(make([]byte, 0, len(key)+s.size), key...)
+		images[i] = images[i][:max(len(key), s.size)]
+	}
+	if len(keys) > 1 && s.err != nil {
+		return nil, s.err
+	}
+	return images, nil
+}
+
+func (s *slowServer) sizes() (sizes []int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.requests {
+		sizes = append(sizes, len(r))
+	}
+	return sizes
+}
+
+func newCombiner(s *slowServer) *combiner { return &combiner{one: s.one, many: s.many} }
+
+// busy has all lanes taken by reads of a second.
+func busy(t *testing.T, c *combiner) (wait func()) {
+	var wg sync.WaitGroup
+	for range readLanes {
+		wg.Go(func() {
+			_, err := c.read(t.Context(), "busy")
+			assert.NoError(t, err)
+		})
+	}
+	synctest.Wait()
+	return wg.Wait
+}
+
+// free requires that all lanes are free again and nothing is left behind.
+func free(t *testing.T, c *combiner) {
+	require.Zero(t, c.busy)
+	require.Empty(t, c.queue)
+}
+
+func TestCombiner_ALoneReadGoesAtOnceAndAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slowServer{}
+		c := newCombiner(s)
+		for range 3 {
+			began := time.Now()
+			image, err := c.read(t.Context(), "k")
+			require.NoError(t, err)
+			require.Equal(t, "k", string(image))
+			require.Equal(t, time.Second, time.Since(began))
+		}
+		require.Equal(t, []int{1, 1, 1}, s.sizes())
+		free(t, c)
+	})
+}
+
+func TestCombiner_ReadsThatWaitTravelTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slowServer{}
+		c := newCombiner(s)
+		wait := busy(t, c)
+		began := time.Now()
+		var wg sync.WaitGroup
+		for i := range maxTogether + 10 {
+			wg.Go(func() {
+				key := strconv.Itoa(i)
+				image, err := c.read(t.Context(), key)
+				assert.NoError(t, err)
+				assert.Equal(t, key, string(image))
+			})
+		}
+		wg.Wait()
+		wait()
+		require.Equal(t, 2*time.Second, time.Since(began), "after the next answer")
+		require.ElementsMatch(t, []int{1, 1, maxTogether, 10}, s.sizes())
+		free(t, c)
+	})
+}
+
+func TestCombiner_LargeRecordsTravelAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slowServer{size: 1 << 20}
+		c := newCombiner(s)
+		busy(t, c)() // learns how large they are
+		wait := busy(t, c)
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() {
+				_, err := c.read(t.Context(), "k")
+				assert.NoError(t, err)
+			})
+		}
+		wg.Wait()
+		wait()
+		for _, n := range s.sizes() {
+			require.Equal(t, 1, n)
+		}
+		free(t, c)
+	})
+}
+
+// TestCombiner_TheEndOfOneContextIsNotThatOfOthers has the reader who sends for
+// all give up.
+func TestCombiner_TheEndOfOneContextIsNotThatOfOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slowServer{}
+		c := newCombiner(s)
+		wait := busy(t, c)
+		short, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+		defer cancel()
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			_, err := c.read(short, "short")
+			assert.ErrorIs(t, err, context.DeadlineExceeded)
+		})
+		synctest.Wait() // it waits longest, and will send
+		for _, key := range []string{"a", "b"} {
+			wg.Go(func() {
+				image, err := c.read(t.Context(), key)
+				assert.NoError(t, err)
+				assert.Equal(t, key, string(image))
+			})
+		}
+		wg.Wait()
+		wait()
+		free(t, c)
+	})
+}
+
+func TestCombiner_WhoWaitsMayLeave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slowServer{}
+		c := newCombiner(s)
+		wait := busy(t, c)
+		short, cancel := context.WithTimeout(t.Context(), time.Second/2)
+		defer cancel()
+		_, err := c.read(short, "k")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		wait()
+		require.Equal(t, []int{1, 1}, s.sizes(), "nobody is left to ask for")
+		free(t, c)
+	})
+}
+
+// TestCombiner_LeavingWhenALaneBecomesFree has all who wait leave at the moment
+// in which they are told to send.
+func TestCombiner_LeavingWhenALaneBecomesFree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for range 200 {
+			c := newCombiner(&slowServer{})
+			wait := busy(t, c)
+			short, cancel := context.WithTimeout(t.Context(), time.Second)
+			var wg sync.WaitGroup
+			for range 3 {
+				wg.Go(func() { _, _ = c.read(short, "k") })
+			}
+			wg.Wait()
+			cancel()
+			wait()
+			free(t, c)
+		}
+	})
+}
+
+func TestCombiner_AnErrorIsEverybodys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broken := errors.New("broken")
+		s := &slowServer{err: broken}
+		c := newCombiner(s)
+		wait := busy(t, c)
+		var wg sync.WaitGroup
+		for range 5 {
+			wg.Go(func() {
+				_, err := c.read(t.Context(), "k")
+				assert.ErrorIs(t, err, broken)
+			})
+		}
+		wg.Wait()
+		wait()
+		require.ElementsMatch(t, []int{1, 1, 5}, s.sizes())
+		free(t, c)
+	})
+}
+
+func TestCombiner_APanicIsItsSenders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slowServer{panics: true}
+		c := newCombiner(s)
+		wait := busy(t, c)
+		panicked := make(chan any, 5)
+		var wg sync.WaitGroup
+		for range 5 {
+			wg.Go(func() {
+				defer func() { panicked <- recover() }()
+				image, err := c.read(t.Context(), "k")
+				assert.NoError(t, err)
+				assert.Equal(t, "k", string(image))
+			})
+		}
+		wg.Wait()
+		wait()
+		close(panicked)
+		n := 0
+		for p := range panicked {
+			if p != nil {
+				n++
+			}
+		}
+		require.Equal(t, 1, n)
+		free(t, c)
+	})
+}
