@@ -76,6 +76,10 @@ checker: deps ## Break servers and processes (FAULT=name,... LONG=1 STRICT=1 AGA
 	@go -C integration run ./checker -fault '$(FAULT)' -against '$(AGAINST)' -off '$(OFF)' \
 		-long=$(if $(LONG),true,false) -strict=$(if $(STRICT),true,false) $(if $(SEED),-seed $(SEED))
 
+.PHONY: cost
+cost: ## Print what fleets of 3 to 1,000 nodes cost their servers each second.
+	@go -C integration run ./fleetcost
+
 .PHONY: soak
 soak: deps ## Do so at random for as long as SOAK says (10m).
 	@go -C integration run ./checker -fault '$(FAULT)' -soak $(SOAK) $(if $(SEED),-seed $(SEED))
