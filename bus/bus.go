@@ -26,9 +26,10 @@ type Bus struct {
 	cancel context.CancelFunc
 	done   sync.WaitGroup // the sender
 
-	outbox outbox
-	wake   chan struct{} // the outbox has something; never closed
-	beat   chan struct{} // a heartbeat is wanted at once; never closed
+	outbox   outbox
+	barriers barriers
+	wake     chan struct{} // the outbox has something; never closed
+	beat     chan struct{} // a heartbeat is wanted at once; never closed
 
 	mu     sync.Mutex // protects the following fields; taken with no other lock held
 	closed bool
@@ -60,6 +61,7 @@ func New(transport Transport, opts Options) (*Bus, error) {
 	if a, ok := transport.(Announcing); ok && a.Endpoint() != nil {
 		b.announcing = a
 	}
+	b.barriers.init()
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.done.Go(b.send) // ends with ctx; Close waits
 	return b, nil
@@ -155,6 +157,7 @@ func (b *Bus) Subscribe(h Handler) error {
 		return ErrSubscribed
 	}
 	b.sub = newSubscription(b, h)
+	signal(b.beat) // says that this process listens from now on
 	return nil
 }
 
@@ -173,6 +176,7 @@ func (b *Bus) Unsubscribe() {
 	defer b.mu.Unlock()
 	if b.sub == sub {
 		b.sub = nil
+		signal(b.beat) // says that this process does not listen any more
 	}
 }
 

@@ -40,6 +40,13 @@
 // that is dead without saying so, and what bounds how far a subscriber may lag.
 // A process that may not publish on the channel can therefore not listen to it.
 //
+// # Barriers
+//
+// [Bus.Barrier] waits until every process that listens has applied what this one
+// sent before. Each says so by [Bus.Arrive], or, where the handler has no
+// Barrier, the Bus does once Apply has returned. Who does not answer is asked
+// again, so that questions and answers may be lost.
+//
 // # Slow subscribers
 //
 // The handler runs on the goroutine that receives. While it runs, messages wait
@@ -80,7 +87,8 @@
 // The format of messages is versioned and described in docs/design.md. Payloads
 // that are no messages are counted and skipped. A payload that claims to be a
 // message and cannot be read, since it is damaged or of a newer version, may
-// have been news and is a gap; a heartbeat of a newer version is not. Cache
-// names have 1 to 255 bytes, keys 1 to 1024, tags 1 to 256, of any kind, and messages at most
+// have been news and is a gap; a heartbeat of a newer version is not, nor is any
+// type of message from 128 on. Cache names have 1 to 255 bytes, keys 1 to 1024,
+// tags 1 to 256, of any kind, and messages at most
 // 64 KiB.
 package bus

@@ -27,7 +27,46 @@ func Encode(m Message) []byte {
 
 // EncodeHeartbeat encodes a heartbeat.
 func EncodeHeartbeat(node string, incarnation, sequence uint64, sent int64) []byte {
-	return appendHeartbeat(nil, node, incarnation, sequence, sent)
+	return appendHeartbeat(nil, node, incarnation, sequence, sent, false)
+}
+
+// EncodeDeaf encodes a heartbeat of a process that does not listen.
+func EncodeDeaf(node string, incarnation, sequence uint64, sent int64) []byte {
+	return appendHeartbeat(nil, node, incarnation, sequence, sent, true)
+}
+
+// EncodeBarrier encodes the question of a barrier.
+func EncodeBarrier(node string, incarnation, sequence, number uint64, asked ...uint64) []byte {
+	return encodeBarrier(node, incarnation, sequence, number, asked)
+}
+
+// EncodeArrivals encodes answers to barriers of the process with an incarnation.
+func EncodeArrivals(node string, incarnation, sequence, asker uint64, numbers ...uint64) []byte {
+	calls := make([]Call, len(numbers))
+	for i, n := range numbers {
+		calls[i] = Call{incarnation: asker, number: n}
+	}
+	return encodeArrivals(node, incarnation, sequence, calls)
+}
+
+// Again decodes a payload and returns what encodes to the same again.
+func Again(payload []byte) ([]byte, error) {
+	var f frame
+	if err := f.decode(payload); err != nil {
+		return nil, err
+	}
+	m := &f.message
+	switch f.kind {
+	case typeHeartbeat:
+		return appendHeartbeat(nil, m.Node, m.Incarnation, m.Sequence, f.sent, f.deaf), nil
+	case typeGoodbye:
+		return appendGoodbye(nil, m.Node, m.Incarnation, m.Sequence), nil
+	case typeBarrier:
+		return encodeBarrier(m.Node, m.Incarnation, m.Sequence, f.call, f.asked), nil
+	case typeArrivals:
+		return encodeArrivals(m.Node, m.Incarnation, m.Sequence, f.calls), nil
+	}
+	return Encode(*m), nil
 }
 
 // EncodeGoodbye encodes a goodbye.

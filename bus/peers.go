@@ -1,38 +1,51 @@
 package bus
 
-import "math"
+import (
+	"math"
+	"strings"
+	"sync"
+)
 
 // maxPeers bounds what is remembered of other processes.
 const maxPeers = 4096
 
 // peers is what a subscription knows of the other processes on the channel, to
-// notice that one of their messages is missing. The invariant: of every peer in
-// the map, all messages since it was first heard have been seen, up to latest,
-// or a loss was reported.
+// notice that one of their messages is missing, and to know who must answer a
+// barrier. The invariant: of every peer in the map, all messages since it was
+// first heard have been seen, up to latest, or a loss was reported.
 //
 // A peer that was never heard of cannot be missed. One that is first heard when
 // it has sent something already may have sent it before this subscription
 // began, but not if that was long ago.
 type peers struct {
+	mu      sync.Mutex       // protects the following fields
 	known   map[uint64]*peer // by incarnation
 	learned int64            // moment from which on whoever is new must begin at the beginning
+	timeout int64            // after so long a peer counts as silent
+	crowded int64            // moment until which the map has no room for all
 }
 
 type peer struct {
+	node   string
 	latest uint64 // highest sequence heard of
 	heard  int64  // moment
+	deaf   bool   // it publishes and does not listen
 }
 
 // reset begins anew, with a subscription that was made at this moment.
 func (p *peers) reset(now, timeout int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.known = make(map[uint64]*peer)
-	p.learned = now + timeout
+	p.learned, p.timeout = now+timeout, timeout
 }
 
 // note takes in a message with this sequence, or a heartbeat that names it as
 // the latest, and reports whether one is missing before it. A message that a
 // store announced has no sequence, and says only that the peer is there.
 func (p *peers) note(f *frame, now int64) (missing bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	m := &f.message
 	who, known := p.known[m.Incarnation]
 	if m.Sequence == 0 && !f.heartbeat {
@@ -42,7 +55,7 @@ func (p *peers) note(f *frame, now int64) (missing bool) {
 		return false
 	}
 	if !known {
-		who = p.meet(m.Incarnation)
+		who = p.meetLocked(m, now)
 		who.latest = m.Sequence
 		if !f.heartbeat {
 			who.latest = m.Sequence - 1
@@ -50,21 +63,24 @@ func (p *peers) note(f *frame, now int64) (missing bool) {
 		missing = now > p.learned && who.latest > 0
 	}
 	who.heard = now
+	if f.kind == typeHeartbeat {
+		who.deaf = f.deaf
+	}
 	next := who.latest + 1
 	if f.heartbeat {
 		next--
 	}
 	missing = missing || m.Sequence > next
 	who.latest = max(who.latest, m.Sequence)
-	if f.leaving {
+	if f.kind == typeGoodbye {
 		delete(p.known, m.Incarnation)
 	}
 	return missing
 }
 
-// meet adds a peer, in the place of the one that was silent for longest if
+// meetLocked adds a peer, in the place of the one that was silent for longest if
 // there are too many. Should that one return, it counts as new.
-func (p *peers) meet(incarnation uint64) *peer {
+func (p *peers) meetLocked(m *Message, now int64) *peer {
 	if len(p.known) >= maxPeers {
 		oldest, heard := uint64(0), int64(math.MaxInt64)
 		for id, who := range p.known {
@@ -73,15 +89,18 @@ func (p *peers) meet(incarnation uint64) *peer {
 			}
 		}
 		delete(p.known, oldest)
+		p.crowded = now + p.timeout
 	}
-	who := &peer{}
-	p.known[incarnation] = who
+	who := &peer{node: strings.Clone(m.Node)}
+	p.known[m.Incarnation] = who
 	return who
 }
 
 // forgetSilent forgets peers that were not heard of since a moment, and reports
 // whether there were any: what they sent may not have come either.
 func (p *peers) forgetSilent(since int64) (silent bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for id, who := range p.known {
 		if who.heard < since {
 			delete(p.known, id)
@@ -89,4 +108,19 @@ func (p *peers) forgetSilent(since int64) (silent bool) {
 		}
 	}
 	return silent
+}
+
+// roll returns the names of the peers that listen, by incarnation, and whether
+// these are all: the subscription stands for long enough to have heard of
+// everybody, and there was room for them.
+func (p *peers) roll(now int64) (here map[uint64]string, complete bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	here = make(map[uint64]string, len(p.known))
+	for id, who := range p.known {
+		if !who.deaf {
+			here[id] = who.node
+		}
+	}
+	return here, p.known != nil && now > p.learned && now > p.crowded
 }

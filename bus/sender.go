@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// send sends what is in the outbox and the heartbeats, one message at a time:
-// so a heartbeat never names a message that was sent after it.
+// send sends what is in the outbox, the heartbeats and the barriers, one message
+// at a time: so none of these names a message that was sent after it.
 func (b *Bus) send() {
 	ticker := time.NewTicker(b.opts.HeartbeatInterval)
 	defer ticker.Stop()
@@ -21,6 +21,8 @@ func (b *Bus) send() {
 			b.sendHeartbeat(sequence)
 		case <-b.beat:
 			b.sendHeartbeat(sequence)
+		case <-b.barriers.wake:
+			b.sendCalls(sequence)
 		case <-b.wake:
 			sequence = b.sendNext(sequence)
 		}
@@ -52,8 +54,9 @@ func (b *Bus) sendNext(sequence uint64) uint64 {
 // sendHeartbeat ignores the error: a heartbeat that was not sent does not come
 // back, and that is noticed.
 func (b *Bus) sendHeartbeat(sequence uint64) {
-	payload := make([]byte, 0, frameSize+8)
-	_ = b.transmit(appendHeartbeat(payload, b.opts.Node, b.incarnation, sequence, b.moment()))
+	payload := make([]byte, 0, frameSize+2+8)
+	deaf := b.subscriber() == nil
+	_ = b.transmit(appendHeartbeat(payload, b.opts.Node, b.incarnation, sequence, b.moment(), deaf))
 }
 
 // goodbyeTimeout bounds how long Close takes for a server that does not answer.

@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"runtime/debug"
+	"slices"
 	"time"
 )
 
@@ -31,6 +32,12 @@ type Handler struct {
 	// published at another server until then may be missing without a Gap. Nil
 	// means that nobody wants to know.
 	Ready func()
+
+	// Barrier is called when another process wants to know whether all that was
+	// sent before has been applied. When it has, answer with [Bus.Arrive], now or
+	// later. Nil means that all is applied when Apply and Gap return: the Bus
+	// answers by itself.
+	Barrier func(Call)
 }
 
 // Pauses between subscriptions: each is twice as long as the one before, up to
@@ -182,16 +189,19 @@ func (s *subscription) acceptPart(payload []byte, reason error) {
 func (s *subscription) accept() {
 	m := &s.frame.message
 	m.Own = m.Incarnation == s.bus.incarnation
-	if !m.Own && m.Incarnation != 0 && s.peers.note(&s.frame, s.bus.moment()) {
+	missing := !m.Own && m.Incarnation != 0 && s.peers.note(&s.frame, s.bus.moment())
+	if missing {
 		s.bus.holes.Add(1)
-		defer s.lose(errHole) // of what is missing, not of this one
 	}
 	if s.frame.heartbeat {
-		s.bus.heartbeats.Add(1)
-		if m.Own && !s.frame.leaving {
-			s.heartbeat(s.frame.sent)
+		if missing {
+			s.lose(errHole)
 		}
+		s.acceptQuiet(m)
 		return
+	}
+	if missing {
+		defer s.lose(errHole) // of what is missing, not of this one
 	}
 	s.bus.received.Add(1)
 	s.bus.receivedKeys.Add(uint64(len(m.Invalidations)))
@@ -201,6 +211,45 @@ func (s *subscription) accept() {
 	if len(m.Invalidations) > 0 {
 		s.apply(*m)
 	}
+}
+
+// acceptQuiet takes in what carries no news.
+func (s *subscription) acceptQuiet(m *Message) {
+	f := &s.frame
+	switch f.kind {
+	case typeHeartbeat:
+		s.bus.heartbeats.Add(1)
+		if m.Own {
+			s.heartbeat(f.sent)
+		} else if f.deaf {
+			s.bus.barriers.left(m.Incarnation)
+		}
+	case typeGoodbye:
+		s.bus.heartbeats.Add(1)
+		s.bus.barriers.left(m.Incarnation)
+	case typeBarrier:
+		switch all := len(f.asked) == 0; {
+		case m.Own:
+			s.bus.barriers.echo(f.call)
+		case all || slices.Contains(f.asked, s.bus.incarnation):
+			s.answer(Call{incarnation: m.Incarnation, number: f.call})
+		}
+	case typeArrivals:
+		for _, c := range f.calls {
+			if c.incarnation == s.bus.incarnation && !m.Own {
+				s.bus.barriers.answered(c.number, m.Incarnation)
+			}
+		}
+	}
+}
+
+func (s *subscription) answer(c Call) {
+	if s.handler.Barrier == nil {
+		s.bus.Arrive(c)
+		return
+	}
+	defer s.recovered()
+	s.handler.Barrier(c)
 }
 
 func (s *subscription) apply(m Message) {

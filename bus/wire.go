@@ -12,7 +12,8 @@ import (
 //
 //	 0  1  0xF8, which never occurs in UTF-8
 //	 1  1  format version, 1
-//	 2  1  type: 1 invalidations, 2 heartbeat, 3 goodbye
+//	 2  1  type: 1 invalidations, 2 heartbeat, 3 goodbye, 129 barrier,
+//	       130 arrivals
 //	 3  1  flags: bit 0 says that an extension follows the node
 //	 4  8  incarnation
 //	12  8  sequence: of this message, or for the others of the latest message
@@ -21,9 +22,17 @@ import (
 //	       extension, a string that readers skip
 //
 // A heartbeat goes on with 8 bytes that only its sender understands: when it
-// was sent, on the sender's own clock. A goodbye, the last message of an
-// incarnation, ends here. Invalidations go on with their number as
-// uvarint, then for each
+// was sent, on the sender's own clock. Its extension, if there is one, is flags:
+// bit 0 of the first byte says that the sender does not listen. A goodbye, the
+// last message of an incarnation, ends here.
+//
+// A barrier goes on with 8 bytes, the number that its sender gave it, and the
+// incarnations of those who are asked: their number as uvarint, 8 bytes each;
+// none means everybody. Arrivals answer barriers: their number as uvarint, then
+// for each the incarnation of the process that asked and the number it gave, 8
+// bytes each.
+//
+// Invalidations go on with their number as uvarint, then for each
 //
 //	 0  1  op
 //	 1  8  revision: epoch
@@ -32,7 +41,8 @@ import (
 //	       key, a string; for a tag the tag, empty for clear
 //
 // The first three bytes keep their meaning in all versions, so that a heartbeat
-// of a newer version is known to carry no news.
+// of a newer version is known to carry no news. Nor do types from 128 on, whatever
+// a newer version may use them for.
 const (
 	magic   = 0xF8
 	version = 1
@@ -41,7 +51,13 @@ const (
 	typeHeartbeat     = 2
 	typeGoodbye       = 3
 
+	typeQuiet    = 128 // types from here on carry no news
+	typeBarrier  = 129
+	typeArrivals = 130
+
 	flagExtension = 1
+
+	extensionDeaf = 1 // in the first byte of a heartbeat's extension
 
 	maxNodeSize  = 64
 	maxCacheSize = 255
@@ -98,9 +114,34 @@ func appendItem(dst []byte, inv *Invalidation, previous string) []byte {
 	return appendString(dst, inv.Key)
 }
 
-func appendHeartbeat(dst []byte, node string, incarnation, sequence uint64, sent int64) []byte {
+func appendHeartbeat(dst []byte, node string, incarnation, sequence uint64, sent int64, deaf bool) []byte {
+	start := len(dst)
 	dst = appendHeader(dst, typeHeartbeat, node, incarnation, sequence)
+	if deaf {
+		dst[start+3] |= flagExtension
+		dst = appendString(dst, string([]byte{extensionDeaf}))
+	}
 	return binary.BigEndian.AppendUint64(dst, uint64(sent))
+}
+
+func encodeBarrier(node string, incarnation, sequence, number uint64, asked []uint64) []byte {
+	dst := appendHeader(nil, typeBarrier, node, incarnation, sequence)
+	dst = binary.BigEndian.AppendUint64(dst, number)
+	dst = binary.AppendUvarint(dst, uint64(len(asked)))
+	for _, id := range asked {
+		dst = binary.BigEndian.AppendUint64(dst, id)
+	}
+	return dst
+}
+
+func encodeArrivals(node string, incarnation, sequence uint64, calls []Call) []byte {
+	dst := appendHeader(nil, typeArrivals, node, incarnation, sequence)
+	dst = binary.AppendUvarint(dst, uint64(len(calls)))
+	for _, c := range calls {
+		dst = binary.BigEndian.AppendUint64(dst, c.incarnation)
+		dst = binary.BigEndian.AppendUint64(dst, c.number)
+	}
+	return dst
 }
 
 func appendGoodbye(dst []byte, node string, incarnation, sequence uint64) []byte {
@@ -110,9 +151,14 @@ func appendGoodbye(dst []byte, node string, incarnation, sequence uint64) []byte
 // frame is a decoded message. The strings in it share one piece of memory.
 type frame struct {
 	message   Message
-	heartbeat bool  // or a goodbye
-	leaving   bool  // a goodbye
-	sent      int64 // of a heartbeat
+	kind      byte
+	heartbeat bool // it carries no news, and its sequence is that of the latest message before it
+
+	sent  int64    // of a heartbeat
+	deaf  bool     // of a heartbeat: its sender does not listen
+	call  uint64   // of a barrier: its number
+	asked []uint64 // of a barrier: the incarnations that are asked; none means all
+	calls []Call   // of arrivals
 }
 
 // decode decodes payload into f, whose slice it uses again. The error is
@@ -127,7 +173,7 @@ func (f *frame) decode(payload []byte) error {
 }
 
 func (f *frame) reset() {
-	*f = frame{message: Message{Invalidations: f.message.Invalidations[:0]}}
+	*f = frame{message: Message{Invalidations: f.message.Invalidations[:0]}, asked: f.asked[:0], calls: f.calls[:0]}
 }
 
 func (f *frame) read(payload []byte) error {
@@ -135,9 +181,10 @@ func (f *frame) read(payload []byte) error {
 	if len(payload) > maxPayload || len(payload) < 3 || payload[0] != magic {
 		return errDamaged
 	}
-	f.leaving = payload[2] == typeGoodbye
-	f.heartbeat = f.leaving || payload[2] == typeHeartbeat
-	if payload[1] > version || payload[2] > typeGoodbye {
+	f.kind = payload[2]
+	f.heartbeat = f.kind == typeHeartbeat || f.kind == typeGoodbye || f.kind >= typeQuiet
+	known := f.kind <= typeGoodbye || f.kind == typeBarrier || f.kind == typeArrivals
+	if payload[1] > version || !known {
 		return errUnreadable
 	}
 	if payload[1] != version || payload[2] == 0 {
@@ -153,19 +200,29 @@ func (f *frame) readBody(r *reader) error {
 	f.message.Sequence = r.uint64()
 	f.message.Node = r.string(maxNodeSize)
 	if flags&flagExtension != 0 {
-		r.string(maxPayload)
+		extension := r.string(maxPayload)
+		f.deaf = f.kind == typeHeartbeat && extension != "" && extension[0]&extensionDeaf != 0
 	}
 	if flags&^flagExtension != 0 {
 		return errUnreadable
 	}
-	switch {
-	case f.leaving:
-		return r.end()
-	case f.heartbeat:
+	switch f.kind {
+	case typeHeartbeat:
 		f.sent = int64(r.uint64())
-		return r.end()
+	case typeGoodbye:
+	case typeBarrier:
+		f.call = r.uint64()
+		for range r.uvarint(len(r.data) / 8) {
+			f.asked = append(f.asked, r.uint64())
+		}
+	case typeArrivals:
+		for range r.uvarint(len(r.data) / 16) {
+			f.calls = append(f.calls, Call{incarnation: r.uint64(), number: r.uint64()})
+		}
+	default:
+		return f.readItems(r)
 	}
-	return f.readItems(r)
+	return r.end()
 }
 
 func (f *frame) readItems(r *reader) error {

@@ -25,6 +25,7 @@ var heavy = []string{
 	"github.com/bradfitz/gomemcache/",
 	"github.com/dgraph-io/ristretto/",
 	"github.com/fxamacker/cbor/",
+	"github.com/klauspost/compress/zstd", // nats.go needs another part of it
 	"github.com/nats-io/nats.go",
 	"github.com/redis/go-redis/",
 	"google.golang.org/protobuf/",
@@ -39,6 +40,7 @@ var heavyOf = map[string]string{
 	"nearcache/internal/near": "github.com/dgraph-io/ristretto/",
 	"nearcache/nearcachetest": "github.com/dgraph-io/ristretto/",
 	"shared/cborcodec":        "github.com/fxamacker/cbor/",
+	"shared/compress":         "github.com/klauspost/compress/zstd",
 	"shared/memcachestore":    "github.com/bradfitz/gomemcache/",
 	"shared/protocodec":       "google.golang.org/protobuf/",
 	"shared/redisstore":       "github.com/redis/go-redis/",

@@ -21,7 +21,7 @@ import (
 // newRedis returns a client of the shared server, set up as the documentation
 // says.
 func newRedis(t testing.TB, addr string) *redis.Client {
-	client := redis.NewClient(&redis.Options{Addr: addr, PoolSize: 50, MaxRetries: -1, ContextTimeoutEnabled: true})
+	client := redis.NewClient(&redis.Options{Addr: addr, PoolSize: 50, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true})
 	t.Cleanup(func() { _ = client.Close() })
 	return client
 }
@@ -245,7 +245,7 @@ func TestRedisStore_ServerHangs(t *testing.T) {
 }
 
 func TestRedisStore_Cluster(t *testing.T) {
-	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: sharedCluster(t).Addrs(), MaxRetries: -1, ContextTimeoutEnabled: true})
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: sharedCluster(t).Addrs(), MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true})
 	defer client.Close()
 	store := newRedisStore(t, client)
 	assert.Nil(t, store.Endpoint())

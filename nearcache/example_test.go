@@ -180,6 +180,33 @@ func ExampleCache_SetMany() {
 	// Output: Ada Grace 2 <nil>
 }
 
+// After Barrier no server answers with what was there before the write. If it
+// fails, the error says which servers may.
+func ExampleNode_Barrier() {
+	ctx := context.Background()
+	one, two := newNode(), newNode()
+	defer one.Close()
+	defer two.Close()
+	here, there := newUsers(one, "barrier"), newUsers(two, "barrier")
+	_ = here.Set(ctx, "42", User{"42", "Ada"})
+	_, _ = there.Get(ctx, "42")
+
+	if err := here.Set(ctx, "42", User{"42", "Grace"}); err != nil {
+		log.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	if err := one.Barrier(ctx); err != nil {
+		if late, ok := errors.AsType[*bus.BarrierError](err); ok {
+			fmt.Println("not yet at", late.Missing)
+		}
+		return
+	}
+	u, _ := there.Get(ctx, "42")
+	fmt.Println("there:", u.Name)
+	// Output: there: Grace
+}
+
 // A loader that knows more than the options of the cache returns an Entry.
 func ExampleCache_FetchEntry() {
 	node := newNode()

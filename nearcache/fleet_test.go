@@ -156,6 +156,8 @@ type gate struct {
 	// abandoned makes the real store carry out what the caller gave up.
 	abandoned atomic.Bool
 
+	limit int // largest image; 0: none
+
 	// warning comes with every reset of the journal.
 	warning error
 
@@ -187,6 +189,8 @@ func (g *gate) onAfter(f func(ctx context.Context, op, key string) error) {
 	defer g.mu.Unlock()
 	g.after = f
 }
+
+func (g *gate) MaxImage() int { return g.limit }
 
 // down makes every call fail.
 func (g *gate) down() {
@@ -311,6 +315,7 @@ type link struct {
 	announces bool
 
 	deaf  atomic.Bool // delivers nothing
+	loses atomic.Bool // delivers everything but news
 	lossy bool        // delivers every other message, at random
 	mute  atomic.Bool // fails to publish
 }
@@ -335,7 +340,8 @@ func (l *link) Receive(ctx context.Context, sink bus.Sink) error {
 	deliver := sink.Deliver
 	sink.Deliver = func(payload []byte) {
 		heartbeat := len(payload) > 2 && payload[2] == 2
-		if lost := l.deaf.Load() || l.lossy && !heartbeat && rand.IntN(2) == 0; !lost {
+		news := len(payload) > 2 && payload[2] == 1
+		if lost := l.deaf.Load() || news && l.loses.Load() || l.lossy && !heartbeat && rand.IntN(2) == 0; !lost {
 			deliver(payload)
 		}
 	}

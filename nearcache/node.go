@@ -95,7 +95,7 @@ func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off fault.Set) (*N
 	if b != nil {
 		n.announces = tier != nil && tier.Endpoint() != nil && tier.Endpoint() == b.Endpoint()
 		n.cut.Store(true)
-		if err := b.Subscribe(bus.Handler{Apply: n.apply, Gap: n.gap, Ready: n.ready}); err != nil {
+		if err := b.Subscribe(bus.Handler{Apply: n.apply, Gap: n.gap, Ready: n.ready, Barrier: n.called}); err != nil {
 			n.near.Close()
 			return nil, fmt.Errorf("nearcache: NewNode: %w", err)
 		}

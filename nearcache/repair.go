@@ -28,6 +28,7 @@ type repairer struct {
 	wake      chan struct{}     // a round is wanted at once; never closed
 	failure   atomic.Pointer[error]
 	warned    string // the last warning of the store; of the goroutine that runs rounds
+	calls     calls  // of other nodes, to be answered after a round
 
 	rounds, failures, repaired, resets atomic.Uint64
 	slowest                            atomic.Int64 // longest time from when a round was due to its end
@@ -82,6 +83,7 @@ type reading struct {
 // learned first, then the near tier is flushed, and only then the horizon
 // moves: so a write between two of these is either flushed or read next time.
 func (r *repairer) round(ctx context.Context, due int64) {
+	round := r.calls.begun.Add(1)
 	late := max(0, r.node.near.Now()-due)
 	readings := r.readAll(ctx)
 	flush := false
@@ -103,6 +105,9 @@ func (r *repairer) round(ctx context.Context, due int64) {
 	}
 	r.rounds.Add(1)
 	r.fail(ctx, failure)
+	if failure == nil {
+		r.answer(round)
+	}
 }
 
 // fail takes in how a round ended.

@@ -266,9 +266,12 @@ func (c *Cache[V]) abandon(ctx context.Context, invs []bus.Invalidation, err err
 // shared tier does not take.
 func (c *Cache[V]) encodeFitting(key string, v V) ([]byte, error) {
 	data, err := c.encode(v)
-	if err == nil && c.node.tier != nil && len(data) > c.node.tier.MaxValue() {
+	if err != nil || c.node.tier == nil {
+		return data, err
+	}
+	if err = c.node.tier.Fits(data); err != nil {
 		c.tooLarge.Add(1)
-		err = fmt.Errorf("%w: %q: %d bytes, more than %d", ErrTooLarge, key, len(data), c.node.tier.MaxValue())
+		err = fmt.Errorf("cache %q: %q: %w", c.name, key, err)
 	}
 	return data, err
 }

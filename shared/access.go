@@ -62,25 +62,46 @@ func (t *Tier) Read(ctx context.Context, keys []string) ([]Found, error) {
 			return nil, err
 		}
 	}
-	ctx, cancel, err := t.bound(ctx)
-	if err != nil {
-		return nil, err
+	found := make([]Found, len(keys))
+	places := make([]int, len(keys)) // of those that are still to be read
+	for i := range keys {
+		places[i] = i
 	}
-	defer cancel()
-	images, err := t.store.Read(ctx, keys)
-	unread, partial := partOf(err, len(images))
-	if err != nil && !partial {
-		return nil, err
-	}
-	found := make([]Found, len(images))
-	for i, image := range images {
-		if partial && unread[i] != nil {
-			found[i].Err = fmt.Errorf("%w: %w", ErrUnread, unread[i])
-			continue
+	left, some := keys, false
+	err := t.do(ctx, func(ctx context.Context) (again bool, err error) {
+		images, err := t.store.Read(ctx, left)
+		unread, partial := partOf(err, len(images))
+		if err != nil && !partial {
+			return transient(err), err
 		}
-		found[i] = t.find(image)
+		some = true
+		var failed []int
+		for i, image := range images {
+			if partial && unread[i] != nil {
+				found[places[i]].Err = fmt.Errorf("%w: %w", ErrUnread, unread[i])
+				if transient(unread[i]) {
+					failed = append(failed, places[i])
+				}
+				continue
+			}
+			found[places[i]] = t.find(image)
+		}
+		left, places = pick(keys, failed), failed
+		return len(failed) > 0, nil
+	})
+	if !some {
+		return nil, err
 	}
 	return found, nil
+}
+
+// pick returns the elements of all at these places.
+func pick[E any](all []E, places []int) []E {
+	some := make([]E, len(places))
+	for i, at := range places {
+		some[i] = all[at]
+	}
+	return some
 }
 
 // find judges what is stored under a key.
@@ -99,6 +120,13 @@ func (t *Tier) find(image []byte) Found {
 		t.corrupt.Add(1)
 		return f
 	}
+	value, err := t.unpack(&f.Record)
+	if err != nil {
+		t.undecodable.Add(1)
+		f.Err = err
+		return f
+	}
+	f.Value, f.Compression = value, CompressionNone
 	t.judge(&f)
 	return f
 }
@@ -134,7 +162,7 @@ func (t *Tier) Newest(key string) (number uint64) {
 
 // Write stores puts in one round trip where the store can. Each receipt tells
 // what became of the put in its place. An error other than [ErrInvalidKey],
-// [ErrTooLarge], [ErrTooLate] and [ErrClosed] leaves the outcome open.
+// [ErrTooLarge], [ErrTooLate], [ErrOpen] and [ErrClosed] leaves the outcome open.
 func (t *Tier) Write(ctx context.Context, puts []Put) []Receipt {
 	receipts := make([]Receipt, len(puts))
 	writes := make([]Write, 0, len(puts))
@@ -150,15 +178,7 @@ func (t *Tier) Write(ctx context.Context, puts []Put) []Receipt {
 	if len(writes) == 0 {
 		return receipts
 	}
-	ctx, cancel, err := t.bound(ctx)
-	if err != nil {
-		for _, at := range places {
-			receipts[at].Err = err
-		}
-		return receipts
-	}
-	defer cancel()
-	for i, r := range t.send(ctx, writes, t.store.Write) {
+	for i, r := range t.deliver(ctx, writes, t.store.Write) {
 		receipts[places[i]] = r
 	}
 	return receipts
@@ -172,12 +192,7 @@ func (t *Tier) Fill(ctx context.Context, p Put) Receipt {
 	if err != nil {
 		return Receipt{Err: err}
 	}
-	ctx, cancel, err := t.bound(ctx)
-	if err != nil {
-		return Receipt{Err: err}
-	}
-	defer cancel()
-	return t.send(ctx, []Write{w}, func(ctx context.Context, ws []Write) []Receipt {
+	return t.deliver(ctx, []Write{w}, func(ctx context.Context, ws []Write) []Receipt {
 		return []Receipt{t.store.Fill(ctx, ws[0])}
 	})[0]
 }
@@ -189,51 +204,6 @@ func (t *Tier) Release(ctx context.Context, key string, token uint64) error {
 		return nil
 	}
 	return err
-}
-
-// send stamps deadlines, and tries once more where a write was refused as late
-// although its context has not ended: then it was our idea of the server's
-// clock that was off, and the answer has mended it.
-func (t *Tier) send(ctx context.Context, writes []Write, store func(context.Context, []Write) []Receipt) []Receipt {
-	receipts := t.sendOnce(ctx, writes, store)
-	var late []int
-	for i, r := range receipts {
-		if errors.Is(r.Err, ErrTooLate) && !r.Now.IsZero() && ctx.Err() == nil {
-			late = append(late, i)
-		}
-	}
-	if late != nil {
-		again := make([]Write, len(late))
-		for i, at := range late {
-			again[i] = writes[at]
-		}
-		for i, r := range t.sendOnce(ctx, again, store) {
-			receipts[late[i]] = r
-		}
-	}
-	for i := range receipts {
-		if errors.Is(receipts[i].Err, ErrTooLate) {
-			receipts[i].Err = fmt.Errorf("%w: %w", receipts[i].Err, context.DeadlineExceeded)
-		}
-	}
-	return receipts
-}
-
-func (t *Tier) sendOnce(ctx context.Context, writes []Write, store func(context.Context, []Write) []Receipt) []Receipt {
-	end := t.deadline(ctx)
-	for i := range writes {
-		writes[i].NotAfter = end
-	}
-	sent := time.Now()
-	receipts := store(ctx, writes)
-	received := time.Now()
-	for _, r := range receipts {
-		t.clock.observe(sent, received, r.Now)
-		if errors.Is(r.Err, ErrTooLate) {
-			t.tooLate.Add(1)
-		}
-	}
-	return receipts
 }
 
 // write makes the driver's form of p.
@@ -251,7 +221,15 @@ func (t *Tier) write(p *Put) (Write, error) {
 	if p.Record.Kind == KindTombstone {
 		setDefault(&p.TTL, t.opts.TombstoneTTL)
 	}
-	image := p.Record.Append(make([]byte, 0, p.Record.Size()))
+	r := p.Record
+	var err error
+	if r.Value, r.Compression, err = t.pack(r.Value); err != nil {
+		return Write{}, fmt.Errorf("%q: %w", p.Key, err)
+	}
+	if n := r.Size() - HeaderSize; n > t.maxStored {
+		return Write{}, fmt.Errorf("%w: %q: %d bytes compressed, more than %d", ErrTooLarge, p.Key, n, t.maxStored)
+	}
+	image := r.Append(make([]byte, 0, r.Size()))
 	w := Write{
 		Key: p.Key, Image: image, TTL: p.TTL,
 		Expect: p.Expect, KeepStale: p.KeepStale, Floor: p.Floor, Announce: p.Announce,
@@ -285,17 +263,18 @@ func (t *Tier) acquire(ctx context.Context, lease Lease, token uint64) (Grant, e
 	if err := t.check(lease.Key); err != nil {
 		return Grant{}, err
 	}
-	ctx, cancel, err := t.bound(ctx)
-	if err != nil {
-		return Grant{}, err
-	}
-	defer cancel()
 	record := Record{Kind: KindLease, Nonce: token, Clock: lease.MinClock}
 	lease.Image = record.Append(nil)
 	lease.TTL = t.opts.LeaseTTL
-	lease.NotAfter = t.deadline(ctx)
-	sent := time.Now()
-	grant, err := t.store.Acquire(ctx, lease)
-	t.clock.observe(sent, time.Now(), grant.Now)
+	var grant Grant
+	err := t.do(ctx, func(ctx context.Context) (again bool, err error) {
+		if lease.NotAfter.IsZero() {
+			lease.NotAfter = t.deadline(ctx)
+		}
+		sent := time.Now()
+		grant, err = t.store.Acquire(ctx, lease)
+		t.clock.observe(sent, time.Now(), grant.Now)
+		return transient(err), err
+	})
 	return grant, err
 }

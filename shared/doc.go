@@ -37,6 +37,14 @@
 // between replaced it, and the value loaded before that write is refused. That
 // is what keeps an old value from being stored after a newer one.
 //
+// # Failures
+//
+// A Tier tries a call again when its connection failed or its server was not
+// ready, up to Options.Attempts times, after pauses that double, and never past
+// Options.Timeout. A repeated write has the id and the deadline of the first
+// attempt. With Options.BreakAfter, a breaker keeps calls from a store that
+// fails all of them; they return [ErrOpen] at once.
+//
 // # Limits
 //
 // A key has 1 to [MaxKeySize] bytes of any kind. The size of a value is limited

@@ -27,6 +27,11 @@ var (
 	// server of that key failed. It wraps the error of the store.
 	ErrUnread = errors.New("shared: key not read")
 
+	// ErrUnavailable is wrapped by stores around an answer of a server that is
+	// not ready: it loads its data, or another becomes the primary. A Tier tries
+	// again, as it does when a connection fails.
+	ErrUnavailable = errors.New("shared: server is not ready")
+
 	// ErrClosed is returned by every method after Close.
 	ErrClosed = errors.New("shared: closed")
 

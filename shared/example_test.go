@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"time"
 
@@ -82,4 +83,33 @@ func ExampleDecodeRecord() {
 	// true
 	// Ada <nil>
 	// true shared: corrupt record: 2 bytes of 3
+}
+
+// away is a store whose server cannot be reached.
+type away struct{ *memstore.Store }
+
+func (away) Read(context.Context, []string) ([][]byte, error) {
+	fmt.Println("asked the server")
+	return nil, io.ErrUnexpectedEOF
+}
+
+// A call whose connection fails is tried again. When calls fail one after the
+// other, the breaker keeps the rest from waiting.
+func ExampleOptions_breaker() {
+	tier, err := shared.New(away{memstore.New(memstore.Options{})}, shared.Options{
+		Attempts: 2, BreakAfter: 1, BreakFor: time.Minute,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for range 3 {
+		_, err = tier.Get(context.Background(), "user:42")
+		fmt.Println(errors.Is(err, shared.ErrOpen), tier.Stats().Open)
+	}
+	// Output:
+	// asked the server
+	// asked the server
+	// false true
+	// true true
+	// true true
 }

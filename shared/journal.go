@@ -93,7 +93,8 @@ func (t *Tier) Partition(key string) int {
 	return t.journal.Partition(key)
 }
 
-// Tail reads journals; see [Journaler]. The error of each is [ErrNoJournal],
+// Tail reads journals; see [Journaler]. It makes one attempt and does not go
+// through the breaker, since what a node may trust depends on it. The error of each is [ErrNoJournal],
 // [ErrClosed], or that of the store.
 func (t *Tier) Tail(ctx context.Context, reads []TailRead) []Tail {
 	switch {

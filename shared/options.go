@@ -8,6 +8,9 @@ import (
 // MaxKeySize is the length of the longest key, in bytes.
 const MaxKeySize = 1024
 
+// maxAttempts is the largest number of attempts of a call.
+const maxAttempts = 10
+
 // Options configure a [Tier]. The zero value is the production default.
 type Options struct {
 	// Timeout bounds every call that its context does not bound more tightly.
@@ -15,14 +18,43 @@ type Options struct {
 	// driver.
 	Timeout time.Duration
 
+	// Attempts is how often a call is tried, within Timeout: again when the
+	// connection failed or the server was not ready, after a pause of about
+	// 10 ms, which doubles each time. What a server refused is not tried again.
+	// Drivers and clients make one attempt. Zero means 3; 1 is no second
+	// attempt, 10 the most.
+	Attempts int
+
+	// BreakAfter is how many calls in a row have to fail for the breaker to
+	// open. While it is open, calls fail at once, with ErrOpen. Tail does not go
+	// through it. It is one for all servers behind the store, and opens when
+	// none of them answers. Calls whose callers left do not count. Zero means
+	// that there is no breaker.
+	BreakAfter int
+
+	// BreakFor is how long the breaker is open. After it, one call at a time is
+	// tried, until one succeeds. Zero means 1 s; with no breaker it must be zero.
+	BreakFor time.Duration
+
 	// TTL is the lifetime of values that Set stores with a TTL of zero. Zero
 	// means 300 s.
 	TTL time.Duration
 
-	// MaxValue is the largest value in bytes, as encoded, together with the 12
+	// MaxValue is the largest value in bytes, as encoded and not compressed, with the 12
 	// bytes that a schema or tags take and 4 for each tag. Zero means 8 MiB.
-	// The store may allow less.
+	// The store may allow less. A record that is larger reads as a miss.
 	MaxValue int
+
+	// Compress makes values smaller in the store; see the package compress. Nil
+	// means that values are stored as they are, and that records which others
+	// compressed read as misses and are counted. MaxValue is the limit of the
+	// value; that of the store holds for what is stored.
+	Compress Compressor
+
+	// CompressOver is the length in bytes from which on values are compressed.
+	// Zero means 1 KiB. With math.MaxInt compressed records are read and none is
+	// written: the first step of a fleet that begins to compress.
+	CompressOver int
 
 	// LeaseTTL is how long a lease stands without being renewed: the time for
 	// which a crashed loader holds up the others. Zero means 5 s.
@@ -35,8 +67,15 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	setDefault(&o.Timeout, time.Second)
+	setDefault(&o.Attempts, 3)
+	if o.BreakAfter > 0 {
+		setDefault(&o.BreakFor, time.Second)
+	}
 	setDefault(&o.TTL, 300*time.Second)
 	setDefault(&o.MaxValue, 8<<20)
+	if o.Compress != nil {
+		setDefault(&o.CompressOver, defaultCompressOver)
+	}
 	setDefault(&o.LeaseTTL, 5*time.Second)
 	setDefault(&o.TombstoneTTL, 60*time.Second)
 	return o
@@ -48,6 +87,9 @@ func (o Options) validate() error {
 		value int64
 	}{
 		{"Timeout", int64(o.Timeout)},
+		{"Attempts", int64(o.Attempts)},
+		{"BreakAfter", int64(o.BreakAfter)},
+		{"BreakFor", int64(o.BreakFor)},
 		{"TTL", int64(o.TTL)},
 		{"MaxValue", int64(o.MaxValue)},
 		{"LeaseTTL", int64(o.LeaseTTL)},
@@ -57,10 +99,16 @@ func (o Options) validate() error {
 			return fmt.Errorf("shared: Options.%s is negative: %d", f.name, f.value)
 		}
 	}
+	if o.Attempts > maxAttempts {
+		return fmt.Errorf("shared: Options.Attempts is %d, more than %d", o.Attempts, maxAttempts)
+	}
+	if o.BreakFor > 0 && o.BreakAfter == 0 {
+		return fmt.Errorf("shared: Options.BreakFor is %v, but there is no breaker: Options.BreakAfter is 0", o.BreakFor)
+	}
 	if o.LeaseTTL > 0 && o.LeaseTTL < 100*time.Millisecond {
 		return fmt.Errorf("shared: Options.LeaseTTL is %v, shorter than 100ms", o.LeaseTTL)
 	}
-	return nil
+	return o.validateCompression()
 }
 
 func setDefault[T comparable](field *T, value T) {

@@ -3,6 +3,7 @@ package shared
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -10,13 +11,20 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+type noCompressor struct{ Compressor }
+
 // TestReadme_Defaults holds the table of options against the code.
 func TestReadme_Defaults(t *testing.T) {
-	o := Options{}.withDefaults()
+	o := Options{BreakAfter: 1, Compress: noCompressor{}}.withDefaults()
 	readme, err := os.ReadFile("../README.md")
 	require.NoError(t, err)
 	for name, value := range map[string]string{
 		"Timeout":      o.Timeout.String(),
+		"Attempts":     strconv.Itoa(o.Attempts),
+		"BreakAfter":   strconv.Itoa(Options{}.withDefaults().BreakAfter),
+		"BreakFor":     o.BreakFor.String(),
+		"Compress":     "none",
+		"CompressOver": fmt.Sprintf("%d KiB", o.CompressOver>>10),
 		"TTL":          o.TTL.String(),
 		"MaxValue":     fmt.Sprintf("%d MiB", o.MaxValue>>20),
 		"LeaseTTL":     o.LeaseTTL.String(),

@@ -15,7 +15,7 @@ import (
 //	 2  1  format version, 1
 //	 3  1  kind
 //	 4  1  codec
-//	 5  1  flags, reserved: 0
+//	 5  1  flags: bits 0 and 1 say how the value is compressed, others are 0
 //	 6  2  length of the extension: 0, or 12 + 4 for each tag slot
 //	 8  8  revision: epoch                  stamped by the store
 //	16  8  revision: number                 stamped by the store
@@ -51,6 +51,7 @@ const (
 
 const (
 	recordMagic = "nb"
+	flagsOffset = 5
 
 	extensionSize = 12 // without tag slots
 	slotSize      = 4
@@ -90,17 +91,20 @@ func (r Revision) Covers(o Revision) bool {
 
 // Record is what a store holds under a key.
 type Record struct {
-	Kind     Kind
-	Codec    uint8    // as in Codec.ID
-	Revision Revision // given by the store
-	Soft     int64    // Unix milliseconds of the server's clock; 0: none
-	Hard     int64    // likewise; past it the record reads as absent
-	Nonce    uint64   // write id, or token of the lease
-	Clock    uint64   // clock of the cache when the write or load began
-	Schema   uint32   // version of the value's type; 0: none
-	TagClock uint64   // tag clock of the cache when the write or load began
-	Slots    []uint32 // of the value's tags; at most MaxSlots
-	Value    []byte
+	Kind  Kind
+	Codec uint8 // as in Codec.ID
+	// Compression says how Value is compressed: CompressionNone, or as in
+	// Compressor.ID. A Tier gives and takes values that are not.
+	Compression uint8
+	Revision    Revision // given by the store
+	Soft        int64    // Unix milliseconds of the server's clock; 0: none
+	Hard        int64    // likewise; past it the record reads as absent
+	Nonce       uint64   // write id, or token of the lease
+	Clock       uint64   // clock of the cache when the write or load began
+	Schema      uint32   // version of the value's type; 0: none
+	TagClock    uint64   // tag clock of the cache when the write or load began
+	Slots       []uint32 // of the value's tags; at most MaxSlots
+	Value       []byte
 }
 
 // extension returns the length of the extension of r.
@@ -120,7 +124,7 @@ func (r *Record) Size() int { return HeaderSize + r.extension() + len(r.Value) }
 func (r *Record) Append(dst []byte) []byte {
 	extension := r.extension()
 	dst = append(dst, recordMagic...)
-	dst = append(dst, RecordVersion, byte(r.Kind), r.Codec, 0)
+	dst = append(dst, RecordVersion, byte(r.Kind), r.Codec, r.Compression&compressionMask)
 	dst = binary.BigEndian.AppendUint16(dst, uint16(extension))
 	dst = binary.BigEndian.AppendUint64(dst, r.Revision.Epoch)
 	dst = binary.BigEndian.AppendUint64(dst, r.Revision.Number)
@@ -150,7 +154,7 @@ func DecodeRecord(data []byte) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	if data[5] != 0 {
+	if data[flagsOffset]&^compressionMask != 0 {
 		return Record{}, ErrNewerFormat
 	}
 	body := data[HeaderSize:]
@@ -201,8 +205,9 @@ func DecodeHeader(data []byte) (Record, error) {
 		return Record{}, ErrNewerFormat
 	}
 	r := Record{
-		Kind:  Kind(data[KindOffset]),
-		Codec: data[4],
+		Kind:        Kind(data[KindOffset]),
+		Codec:       data[4],
+		Compression: data[flagsOffset] & compressionMask,
 		Revision: Revision{
 			Epoch:  binary.BigEndian.Uint64(data[StampOffset:]),
 			Number: binary.BigEndian.Uint64(data[StampOffset+8:]),

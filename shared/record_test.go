@@ -127,7 +127,7 @@ func TestDecodeRecord_NewerFormat(t *testing.T) {
 		"highest version": with(2, 255),
 		"version alone":   append([]byte("nb\x02"), make([]byte, shared.HeaderSize-3)...),
 		"of another kind": with(2, 2, 99),
-		"flags":           with(5, 1),
+		"flags":           with(5, 4),
 		"short extension": rewritten(func(data []byte) []byte { return insert(data, 4) }),
 		"odd extension":   rewritten(func(data []byte) []byte { return insert(data, 13) }),
 		"too many slots":  rewritten(func(data []byte) []byte { return insert(data, 12+4*(shared.MaxSlots+1)) }),

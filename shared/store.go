@@ -12,7 +12,8 @@ import (
 // ended, the error satisfies errors.Is(err, ctx.Err()); a driver whose client
 // cannot be interrupted may answer as late as that client's own timeout. Other
 // failures are returned as they are, wrapped once with the driver's name and
-// the operation, and never carry values or credentials. Keys have been checked
+// the operation, and with ErrUnavailable if the server may soon give another
+// answer, and never carry values or credentials. Keys have been checked
 // by the Tier: 1 to MaxKeySize arbitrary bytes. A store must keep any two of
 // them apart.
 //
@@ -96,6 +97,13 @@ type Write struct {
 	// Announce, if set, is to be published by the same atomic step. Only
 	// stores that implement [Announcer] are given one.
 	Announce *Announcement
+}
+
+// isValue reports whether w stores a value, or that there is none. Storing
+// another kind of record twice makes keys miss at worst.
+func (w *Write) isValue() bool {
+	kind := Kind(w.Image[KindOffset])
+	return kind == KindValue || kind == KindNotFound
 }
 
 // Receipt answers one [Write].

@@ -13,16 +13,21 @@ import (
 // Tier is the shared tier as callers use it. It is safe for use by many
 // goroutines. It owns no goroutine and no connection.
 type Tier struct {
-	store    Store
-	opts     Options
-	maxValue int
-	clock    *serverClock
-	journal  Journaler // nil if the store keeps none
+	store     Store
+	opts      Options
+	maxValue  int // of a value, not compressed
+	maxStored int // of a record without its header
+	clock     *serverClock
+	journal   Journaler // nil if the store keeps none
+	breaker   *breaker  // nil if there is none
 
 	closed  atomic.Bool
 	corrupt atomic.Uint64
 	newer   atomic.Uint64
 	tooLate atomic.Uint64
+	retries atomic.Uint64
+
+	undecodable atomic.Uint64
 }
 
 // New returns a Tier over store.
@@ -34,13 +39,11 @@ func New(store Store, opts Options) (*Tier, error) {
 		return nil, err
 	}
 	opts = opts.withDefaults()
-	t := &Tier{store: store, opts: opts, maxValue: opts.MaxValue, clock: newServerClock()}
+	t := &Tier{store: store, opts: opts, clock: newServerClock(), breaker: newBreaker(opts)}
 	if j, ok := store.(Journaler); ok && j.Partitions() > 0 {
 		t.journal = j
 	}
-	if n := store.MaxImage(); n > 0 {
-		t.maxValue = min(t.maxValue, n-HeaderSize)
-	}
+	t.limit()
 	return t, nil
 }
 
@@ -96,7 +99,8 @@ func (t *Tier) Delete(ctx context.Context, keys ...string) error {
 // LeaseTTL returns how long a lease stands without being renewed.
 func (t *Tier) LeaseTTL() time.Duration { return t.opts.LeaseTTL }
 
-// MaxValue returns the size of the largest value, in bytes.
+// MaxValue returns the size of the largest value, in bytes. A store may take
+// less of what cannot be compressed; see [Tier.Fits].
 func (t *Tier) MaxValue() int { return t.maxValue }
 
 // Endpoint returns the client through which the store can publish a message in
@@ -113,11 +117,24 @@ type Stats struct {
 	Corrupt     uint64 // records read that were not whole records of ours
 	NewerFormat uint64 // records read that a newer version wrote
 	TooLate     uint64 // writes refused because their deadline had passed
+	Undecodable uint64 // records read that Options.Compress does not read, or larger than MaxValue; they read as misses
+	Retries     uint64 // attempts beyond the first of a call
+
+	Opened  uint64 // times the breaker opened
+	Refused uint64 // calls that the breaker refused
+	Open    bool   // the breaker refuses calls right now, but for a probe
 }
 
 // Stats returns the counters.
 func (t *Tier) Stats() Stats {
-	return Stats{Corrupt: t.corrupt.Load(), NewerFormat: t.newer.Load(), TooLate: t.tooLate.Load()}
+	s := Stats{
+		Corrupt: t.corrupt.Load(), NewerFormat: t.newer.Load(), TooLate: t.tooLate.Load(), Retries: t.retries.Load(),
+		Undecodable: t.undecodable.Load(),
+	}
+	if b := t.breaker; b != nil {
+		s.Opened, s.Refused, s.Open = b.opened.Load(), b.refused.Load(), b.open()
+	}
+	return s
 }
 
 // Close makes every later call return [ErrClosed]. It does not close the
@@ -141,28 +158,7 @@ func (t *Tier) check(key string) error {
 	return nil
 }
 
-// bound applies Options.Timeout, and makes sure that the server's clock is
-// known, which costs a round trip once in the life of a Tier.
-func (t *Tier) bound(ctx context.Context) (context.Context, context.CancelFunc, error) {
-	ctx, cancel := context.WithTimeout(ctx, t.opts.Timeout)
-	if err := ctx.Err(); err != nil {
-		cancel()
-		return nil, nil, err
-	}
-	if _, known := t.clock.now(); known {
-		return ctx, cancel, nil
-	}
-	sent := time.Now()
-	now, err := t.store.Time(ctx)
-	if err != nil {
-		cancel()
-		return nil, nil, err
-	}
-	t.clock.observe(sent, time.Now(), now)
-	return ctx, cancel, nil
-}
-
-// deadline returns the deadline of ctx, which bound has set, on the server's
+// deadline returns the deadline of ctx, which do has set, on the server's
 // clock.
 func (t *Tier) deadline(ctx context.Context) time.Time {
 	end, _ := ctx.Deadline()

@@ -18,6 +18,7 @@ func busCases() []testCase {
 		{name: "handler panic", run: handlerPanic},
 		{name: "foreign bytes are counted and skipped", run: foreignBytes},
 		{name: "plain text is heard", run: plainText},
+		{name: "barrier waits for everybody", run: barrierWaits},
 		{name: "missing heartbeat is a gap", run: missingHeartbeat},
 		{name: "publish after close", run: publishAfterClose},
 		{name: "concurrent close", run: concurrentClose},
@@ -180,6 +181,21 @@ func plainText(s *scene) {
 	s.until(func() bool { return m.has("text 42", "text 43") }, "the keys")
 	s.publish(t, "clear users")
 	s.until(func() bool { return m.has("text ") }, "clear")
+}
+
+func barrierWaits(s *scene) {
+	// Who is there is known after one timeout.
+	brisk := bus.Options{HeartbeatInterval: 50 * time.Millisecond, HeartbeatTimeout: time.Second}
+	one, two, three := s.enter(s.join(), "one", brisk), s.enter(s.join(), "two", brisk), s.enter(s.join(), "three", brisk)
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	defer cancel()
+	for _, key := range numbered("key", 20) {
+		one.tell(s, key)
+		s.noError(one.Barrier(ctx, 0), "Barrier")
+		s.require(two.has("one "+key) && three.has("one "+key), "Barrier returned and %s had not been applied", key)
+	}
+	s.noError(two.end(), "Close")
+	s.noError(one.Barrier(ctx, 0), "Barrier without one that was closed")
 }
 
 func missingHeartbeat(s *scene) {

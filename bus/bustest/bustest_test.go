@@ -90,6 +90,7 @@ func TestCases_FailOnTheFaultTheyAreFor(t *testing.T) {
 		"is deaf":     {with(bustest.Fault{Drop: 1}), []string{"own echo", "bus delivers to everybody", "missing heartbeat is a gap"}},
 		"lags":        {with(bustest.Fault{Delay: time.Hour}), []string{"own echo", "every node receives"}},
 
+		"loses questions":              {wrap(losesQuestions), []string{"barrier waits for everybody"}},
 		"keeps the payload":            {wrap(keepsPayload), []string{"payload may be reused after publish"}},
 		"ignores the context":          {wrap(ignoresContext), []string{"publish with a cancelled context"}},
 		"outlives its context":         {wrap(outlives), []string{"cancel during receive"}},
@@ -193,6 +194,15 @@ func noReason(b *broken) {
 func losesEmpty(b *broken) {
 	b.delivering(func(sink bus.Sink, payload []byte) {
 		if len(payload) > 0 {
+			sink.Deliver(payload)
+		}
+	})
+}
+
+// losesQuestions loses what carries no news, heartbeats left out.
+func losesQuestions(b *broken) {
+	b.delivering(func(sink bus.Sink, payload []byte) {
+		if len(payload) < 3 || payload[0] != 0xf8 || payload[2] < 128 {
 			sink.Deliver(payload)
 		}
 	})

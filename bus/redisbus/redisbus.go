@@ -5,6 +5,7 @@
 //	client := redis.NewClient(&redis.Options{
 //		Addr:                  "localhost:6379",
 //		MaxRetries:            -1,   // the bus makes one attempt
+//		DialerRetries:         1,    // likewise
 //		ContextTimeoutEnabled: true, // or a call may outlast its context
 //	})
 //	transport, err := redisbus.New(client, redisbus.Options{})

@@ -137,6 +137,7 @@ func dialRedis(ctx context.Context, url string) (*redis.Client, error) {
 	}
 	opts.PoolSize = 50                // reused by all requests of the process
 	opts.MaxRetries = -1              // the library decides what is tried again
+	opts.DialerRetries = 1            // likewise
 	opts.ContextTimeoutEnabled = true // a call ends with its context
 	client := redis.NewClient(opts)
 	if err := client.Ping(ctx).Err(); err != nil {

@@ -91,7 +91,7 @@ func (w wiring) redis(c *closer) (*redis.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("-redis: want a URL like redis://localhost:6379")
 	}
-	opts.PoolSize, opts.MaxRetries, opts.ContextTimeoutEnabled = poolSize, -1, true
+	opts.PoolSize, opts.MaxRetries, opts.DialerRetries, opts.ContextTimeoutEnabled = poolSize, -1, 1, true
 	client := redis.NewClient(opts)
 	c.add(client.Close)
 	return client, nil

@@ -112,6 +112,7 @@ func ready(ctx context.Context, notAfter time.Time) error {
 // failed names err, unless it is one that callers decide on, and makes it the
 // error of ctx if that has ended.
 func failed(ctx context.Context, op string, err error) error {
+	var unreached *memcache.ConnectTimeoutError
 	switch end := ctx.Err(); {
 	case err == nil || errors.Is(err, shared.ErrTooLate):
 		return err
@@ -119,6 +120,8 @@ func failed(ctx context.Context, op string, err error) error {
 		return shared.ErrTooLarge
 	case end != nil && !errors.Is(err, end):
 		return fmt.Errorf("memcachestore: %s: %w (%w)", op, end, err)
+	case errors.As(err, &unreached):
+		return fmt.Errorf("memcachestore: %s: %w (%w)", op, err, shared.ErrUnavailable)
 	}
 	return fmt.Errorf("memcachestore: %s: %w", op, err)
 }

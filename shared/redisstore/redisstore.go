@@ -227,6 +227,10 @@ func (s *Store) keys(key string) []string {
 	return []string{m + ":" + key, m, journal(m)}
 }
 
+// notReady are the answers of a server that may give another soon: it loads its
+// data, its replicas are away, or another server is, or becomes, the primary.
+var notReady = []string{"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS"}
+
 // failed names err, and makes it the error of ctx if that has ended. The
 // deadline of a socket can pass a moment before that of its context.
 func failed(ctx context.Context, op string, err error) error {
@@ -239,6 +243,11 @@ func failed(ctx context.Context, op string, err error) error {
 	}
 	if end != nil && !errors.Is(err, end) {
 		return fmt.Errorf("redisstore: %s: %w (%w)", op, end, err)
+	}
+	for _, prefix := range notReady {
+		if redis.HasErrorPrefix(err, prefix) {
+			return fmt.Errorf("redisstore: %s: %w (%w)", op, err, shared.ErrUnavailable)
+		}
 	}
 	return fmt.Errorf("redisstore: %s: %w", op, err)
 }

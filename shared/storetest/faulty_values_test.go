@@ -86,6 +86,14 @@ func losesExtension(f *faulty) {
 	})
 }
 
+// losesFlags knows values only that are stored as they are.
+func losesFlags(f *faulty) {
+	f.changing(func(w *shared.Write) {
+		w.Image = bytes.Clone(w.Image)
+		w.Image[5] = 0
+	})
+}
+
 func losesCodec(f *faulty) {
 	f.changing(func(w *shared.Write) {
 		w.Image = bytes.Clone(w.Image)

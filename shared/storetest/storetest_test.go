@@ -107,6 +107,7 @@ var faults = map[string]struct {
 	"promises too much":         {promisesTooMuch, []string{"large value"}},
 	"allows too much":           {allowsTooMuch, []string{"too large value is refused"}},
 	"loses the codec":           {losesCodec, []string{"record comes back as written"}},
+	"loses the flags":           {losesFlags, []string{"record comes back as written"}},
 	"loses the extension":       {losesExtension, []string{"record comes back as written"}},
 	"keeps what it returned":    {keepsResult, []string{"what is read is the caller's"}},
 	"keeps what it was given":   {keepsImage, []string{"what is written is not kept"}},

@@ -50,7 +50,7 @@ func overwrite(s *scene) {
 // comesBack requires that all is kept but what the store stamps.
 func comesBack(s *scene) {
 	want := shared.Record{
-		Kind: shared.KindValue, Codec: 255, Nonce: 1<<64 - 1, Clock: 1<<64 - 2, Value: []byte("value"),
+		Kind: shared.KindValue, Codec: 255, Compression: 3, Nonce: 1<<64 - 1, Clock: 1<<64 - 2, Value: []byte("value"),
 	}
 	s.put(write("key", want))
 	s.is(want, s.record("key"))

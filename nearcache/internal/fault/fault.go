@@ -13,6 +13,7 @@ type Set struct {
 	NoJournal      bool // do as if the shared tier kept none
 	NoLeases       bool // load and store without a lease
 	NoFloors       bool // forget what was loaded and not stored
+	NoBarriers     bool // answer at once whether everything has been applied
 	NoDebts        bool // forget what could not be delivered
 }
 

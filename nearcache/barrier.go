@@ -1,0 +1,121 @@
+package nearcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/nearbus/nearbus/bus"
+)
+
+// ErrNoBus is returned by Node.Barrier of a node without a bus: there is nobody
+// to ask.
+var ErrNoBus = errors.New("nearcache: the node has no bus")
+
+// Barrier returns nil when every live node has applied every write that this
+// node had acknowledged when it was called: from then on none of them answers
+// with anything older. It follows any write that needs it:
+//
+//	err := users.Set(ctx, "42", u)
+//	err = node.Barrier(ctx)
+//
+// The other nodes are asked, and asked again while they do not answer. Before a
+// node answers, it reads the journal to its end, so a lost message does not
+// matter; without a journal it flushes its near tier if it may have missed one.
+//
+// Live is who is heard of on the bus. A node that is closed is not waited for
+// any longer; nor is one that died, once it has been silent for
+// [bus.Options.HeartbeatTimeout] and, with a journal, NodeOptions.MaxStaleness
+// has passed since the call, within which a node that only cannot be heard has
+// stopped to serve what it cannot confirm. (A node with ServeStale goes on.) For
+// a HeartbeatTimeout after it began to listen a node does not know who lives,
+// and waits.
+//
+// If ctx ends first, the error wraps a [bus.BarrierError], which names the nodes
+// that have not answered. It is [ErrNoBus] without a bus, and [ErrClosed].
+func (n *Node) Barrier(ctx context.Context) error {
+	switch {
+	case n.ctx.Err() != nil:
+		return ErrClosed
+	case n.bus == nil:
+		return ErrNoBus
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(n.ctx, cancel)()
+	grace := n.opts.MaxStaleness
+	if n.repairs == nil {
+		grace = 0
+	}
+	err := n.bus.Barrier(ctx, grace)
+	switch {
+	case err == nil:
+		return nil
+	case n.ctx.Err() != nil || errors.Is(err, bus.ErrClosed):
+		return ErrClosed
+	}
+	return fmt.Errorf("nearcache: %w", err)
+}
+
+// called is asked whether this node has applied all that was sent before. It
+// runs on the goroutine of the bus, after all of that was handed to apply, and
+// never blocks.
+func (n *Node) called(call bus.Call) {
+	switch {
+	case n.faults.NoBarriers:
+		n.bus.Arrive(call)
+	case n.repairs != nil:
+		n.repairs.call(call)
+	default:
+		// What a store announced has no number, so nobody notices its loss.
+		if n.cut.Load() || n.announces {
+			n.flush()
+		}
+		n.bus.Arrive(call)
+	}
+}
+
+// maxCalls is how many questions wait for the journal to be read. Who is not
+// answered asks again.
+const maxCalls = 1024
+
+// calls are the questions of other nodes that wait for the journal to be read.
+type calls struct {
+	begun atomic.Uint64 // rounds
+
+	mu      sync.Mutex // protects waiting
+	waiting []waitingCall
+}
+
+type waitingCall struct {
+	call  bus.Call
+	round uint64 // the latest that had begun; a later one reads what was written before the question
+}
+
+// call has the journal read to its end, and call answered after that.
+func (r *repairer) call(call bus.Call) {
+	r.calls.mu.Lock()
+	known := slices.ContainsFunc(r.calls.waiting, func(w waitingCall) bool { return w.call == call })
+	if !known && len(r.calls.waiting) < maxCalls {
+		r.calls.waiting = append(r.calls.waiting, waitingCall{call, r.calls.begun.Load()})
+	}
+	r.calls.mu.Unlock()
+	r.soon()
+}
+
+// answer answers the questions that came before this round, which has read all
+// journals, began.
+func (r *repairer) answer(round uint64) {
+	r.calls.mu.Lock()
+	defer r.calls.mu.Unlock()
+	r.calls.waiting = slices.DeleteFunc(r.calls.waiting, func(w waitingCall) bool {
+		if w.round >= round {
+			return false
+		}
+		r.node.bus.Arrive(w.call)
+		return true
+	})
+}

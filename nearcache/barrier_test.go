@@ -1,0 +1,235 @@
+package nearcache_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/nearcache"
+	"github.com/nearbus/nearbus/nearcache/internal/fault"
+	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/memstore"
+)
+
+// met runs test with two nodes that know each other, with a journal or without,
+// and a store that announces or does not. Both have k.
+func met(t *testing.T, test func(t *testing.T, f *fleet, a, b *member), adjust ...func(f *fleet)) {
+	t.Helper()
+	for _, journal := range []bool{true, false} {
+		for _, announces := range []bool{true, false} {
+			t.Run(fmt.Sprintf("journal %v announces %v", journal, announces), func(t *testing.T) {
+				bubble(t, func(t *testing.T, f *fleet) {
+					f.journal, f.announces = journal, announces
+					for _, change := range adjust {
+						change(f)
+					}
+					a, b := f.join(), f.join()
+					wait(4 * time.Second)
+					require.NoError(t, b.Set(t.Context(), "k", "old"))
+					settle()
+					_, err := a.Get(t.Context(), "k")
+					require.NoError(t, err)
+					requireNear(t, a, "k", "old")
+					test(t, f, a, b)
+				})
+			})
+		}
+	}
+}
+
+// pass calls Barrier for a time at most, and returns how long it took.
+func (m *member) pass(t *testing.T, most time.Duration) (took time.Duration, err error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), most)
+	defer cancel()
+	began := time.Now()
+	err = m.node.Barrier(ctx)
+	return time.Since(began), err
+}
+
+// loseNews makes a node hear everything but news.
+func (m *member) loseNews() { m.link.loses.Store(true) }
+
+func TestBarrier(t *testing.T) {
+	met(t, func(t *testing.T, _ *fleet, a, b *member) {
+		require.NoError(t, b.Set(t.Context(), "k", "new"))
+		took, err := b.pass(t, time.Minute)
+		require.NoError(t, err)
+		assert.Less(t, took, 100*time.Millisecond)
+		v, err := a.Get(t.Context(), "k")
+		require.NoError(t, err)
+		assert.Equal(t, "new", v)
+	})
+}
+
+// TestBarrier_LostMessages: it does not matter that the news was lost.
+func TestBarrier_LostMessages(t *testing.T) {
+	for name, write := range map[string]func(ctx context.Context, m *member) error{
+		"set": func(ctx context.Context, m *member) error { return m.Set(ctx, "k", "new") },
+		"set many": func(ctx context.Context, m *member) error {
+			return m.SetMany(ctx, map[string]string{"k": "new", "l": "1"})
+		},
+		"invalidate": func(ctx context.Context, m *member) error { return m.Invalidate(ctx, "k") },
+		"clear":      func(ctx context.Context, m *member) error { return m.Clear(ctx) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			met(t, func(t *testing.T, _ *fleet, a, b *member) {
+				a.loseNews()
+				require.NoError(t, write(t.Context(), b))
+				requireNear(t, a, "k", "old")
+				_, err := b.pass(t, time.Minute)
+				require.NoError(t, err)
+				v, err := a.Fetch(t.Context(), "k", is("new"))
+				require.NoError(t, err)
+				assert.Equal(t, "new", v)
+			})
+		})
+	}
+	met(t, func(t *testing.T, _ *fleet, a, b *member) {
+		a.loseNews()
+		require.NoError(t, b.Set(t.Context(), "k", "new"))
+		_, err := b.pass(t, time.Minute)
+		require.NoError(t, err)
+		if a.node.Stats().Flushes == 0 {
+			requireNear(t, a, "k", "old") // the test sees what is read before an answer
+		}
+	}, without(fault.Set{NoBarriers: true}))
+}
+
+// TestBarrier_JournalOutOfReach: a node that cannot read the journal does not
+// answer until it can.
+func TestBarrier_JournalOutOfReach(t *testing.T) {
+	journaled(t, func(t *testing.T, f *fleet, a, b *member) {
+		a.link.deaf.Store(false)
+		a.loseNews()
+		wait(5 * time.Second)
+		_, err := a.Get(t.Context(), "k")
+		require.NoError(t, err)
+		failTails(f)
+		require.NoError(t, b.Set(t.Context(), "k", "new"))
+		_, err = b.pass(t, 3*time.Second)
+		given := &bus.BarrierError{}
+		require.ErrorAs(t, err, &given)
+		assert.Len(t, given.Missing, 1)
+		time.AfterFunc(time.Second, func() { f.store.onBefore(nil) })
+		_, err = b.pass(t, 3*time.Second)
+		require.NoError(t, err)
+		v, err := a.Get(t.Context(), "k")
+		require.NoError(t, err)
+		assert.Equal(t, "new", v)
+	})
+}
+
+// TestBarrier_DeadNode: a node that was killed stops being waited for, but not
+// before it could only be cut off and go on serving.
+func TestBarrier_DeadNode(t *testing.T) {
+	met(t, func(t *testing.T, f *fleet, a, b *member) {
+		a.link.mute.Store(true)
+		a.link.deaf.Store(true)
+		require.NoError(t, b.Set(t.Context(), "k", "new"))
+		_, err := b.pass(t, time.Second)
+		given := &bus.BarrierError{}
+		require.ErrorAs(t, err, &given)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.Len(t, given.Missing, 1)
+		took, err := b.pass(t, time.Minute)
+		require.NoError(t, err)
+		if f.journal {
+			assert.GreaterOrEqual(t, took, 5*time.Second, "it may be cut off, and go on until MaxStaleness")
+		}
+		assert.Less(t, took, 7*time.Second)
+		v, err := a.Fetch(t.Context(), "k", is("new"))
+		require.NoError(t, err)
+		assert.Equal(t, "new", v)
+	})
+}
+
+func TestBarrier_ClosedNode(t *testing.T) {
+	met(t, func(t *testing.T, _ *fleet, a, b *member) {
+		require.NoError(t, a.node.Close()) // its bus goes on
+		took, err := b.pass(t, time.Minute)
+		require.NoError(t, err)
+		assert.Less(t, took, 10*time.Millisecond)
+		require.ErrorIs(t, a.node.Barrier(t.Context()), nearcache.ErrClosed)
+
+		ended := make(chan error)
+		c := b
+		c.link.deaf.Store(true)
+		go func() { ended <- c.node.Barrier(t.Context()) }()
+		synctest.Wait()
+		require.NoError(t, c.node.Close())
+		require.ErrorIs(t, <-ended, nearcache.ErrClosed)
+	})
+}
+
+func TestBarrier_Alone(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		a := f.join()
+		took, err := a.pass(t, time.Minute)
+		require.NoError(t, err)
+		assert.Greater(t, took, 2*time.Second, "until then others may not have been heard of")
+		took, err = a.pass(t, time.Minute)
+		require.NoError(t, err)
+		assert.Less(t, took, 10*time.Millisecond)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		require.ErrorIs(t, a.node.Barrier(ctx), context.Canceled)
+	})
+}
+
+func TestBarrier_WithoutBus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tier, err := shared.New(memstore.New(memstore.Options{}), shared.Options{})
+		require.NoError(t, err)
+		node, err := nearcache.NewNode(tier, nil, nearcache.NodeOptions{})
+		require.NoError(t, err)
+		require.ErrorIs(t, node.Barrier(t.Context()), nearcache.ErrNoBus)
+		require.NoError(t, node.Close())
+		require.ErrorIs(t, node.Barrier(t.Context()), nearcache.ErrClosed)
+	})
+}
+
+// TestBarrier_BusOnly: without a shared tier the near tier is what there is.
+func TestBarrier_BusOnly(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		a, b := f.joinBusOnly(), f.joinBusOnly()
+		wait(4 * time.Second)
+		_, err := a.Fetch(t.Context(), "k", is("old"))
+		require.NoError(t, err)
+		a.loseNews()
+		require.NoError(t, b.Invalidate(t.Context(), "k"))
+		requireNear(t, a, "k", "old")
+		_, err = b.pass(t, time.Minute)
+		require.NoError(t, err)
+		v, err := a.Fetch(t.Context(), "k", is("new"))
+		require.NoError(t, err)
+		assert.Equal(t, "new", v)
+	})
+}
+
+// TestBarrier_Flood: barriers that are under way at the same time share the
+// readings of the journal.
+func TestBarrier_Flood(t *testing.T) {
+	met(t, func(t *testing.T, f *fleet, a, b *member) {
+		if !f.journal {
+			return
+		}
+		done, before := make(chan error, 300), a.node.Stats().Repairs
+		for range cap(done) {
+			go func() {
+				_, err := b.pass(t, time.Minute)
+				done <- err
+			}()
+		}
+		for range cap(done) {
+			require.NoError(t, <-done)
+		}
+		assert.Less(t, a.node.Stats().Repairs-before, uint64(cap(done)))
+	})
+}

@@ -1,0 +1,137 @@
+package shared
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+)
+
+// Pauses between the attempts of a call grow from about the first to about the
+// longest; each is off by up to a half at random.
+const (
+	firstPause   = 10 * time.Millisecond
+	longestPause = 200 * time.Millisecond
+)
+
+// call is one call of the store. It reports what became of it and whether
+// another attempt may do better. The error is nil if a server answered.
+type call func(ctx context.Context) (again bool, err error)
+
+// do makes a call within Options.Timeout, past the breaker, and again where that
+// may help. The error is that of the last attempt; if none was made, that of
+// the context, [ErrOpen], or that of asking for the server's time.
+func (t *Tier) do(ctx context.Context, c call) (err error) {
+	bounded, cancel := context.WithTimeout(ctx, t.opts.Timeout)
+	defer cancel()
+	if err := bounded.Err(); err != nil {
+		return err
+	}
+	if t.breaker == nil {
+		return t.attempt(bounded, c)
+	}
+	done, err := t.breaker.enter()
+	if err != nil {
+		return err
+	}
+	err = errUnfinished // stands if the store panics
+	defer func() { done(verdict(ctx, err)) }()
+	err = t.attempt(bounded, c)
+	return err
+}
+
+// attempt makes a call up to Options.Attempts times. It gives up at once when
+// the next attempt would come after the end of ctx.
+func (t *Tier) attempt(ctx context.Context, c call) error {
+	again, err := t.once(ctx, c)
+	if !again {
+		return err
+	}
+	pauses := backoff.ExponentialBackOff{
+		InitialInterval: firstPause, MaxInterval: longestPause, Multiplier: 2, RandomizationFactor: 0.5,
+	}
+	pauses.Reset()
+	for made := 1; again && made < t.opts.Attempts && ctx.Err() == nil; made++ {
+		pause := pauses.NextBackOff()
+		if end, _ := ctx.Deadline(); time.Until(end) <= pause {
+			return err
+		}
+		if ended := sleep(ctx, pause); ended != nil {
+			return because(ended, err)
+		}
+		t.retries.Add(1)
+		again, err = t.once(ctx, c)
+	}
+	return err
+}
+
+// once makes a call. The first in the life of a Tier asks the server for its
+// time before, which costs a round trip.
+func (t *Tier) once(ctx context.Context, c call) (again bool, err error) {
+	if _, known := t.clock.now(); !known {
+		sent := time.Now()
+		now, err := t.store.Time(ctx)
+		if err != nil {
+			return transient(err), err
+		}
+		t.clock.observe(sent, time.Now(), now)
+	}
+	return c(ctx)
+}
+
+// because makes err the error of a context that ended. No error stays none.
+func because(ended, err error) error {
+	if ended == nil || err == nil || errors.Is(err, ended) {
+		return err
+	}
+	return fmt.Errorf("%w (%w)", ended, err)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// transient reports whether err says that the way to the server failed, or that
+// the server is not ready: another attempt may do better. That a context ended
+// is not of this kind.
+func transient(err error) bool {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return false
+	}
+	var broken net.Error
+	return errors.As(err, &broken) || errors.Is(err, ErrUnavailable) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
+}
+
+// answered reports whether err, or that there is none, shows that a server
+// answered. What is too large was not sent.
+func answered(err error) bool {
+	switch {
+	case err == nil, errors.Is(err, ErrTooLate):
+		return true
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, ErrTooLarge):
+		return false
+	}
+	return !transient(err)
+}
+
+// overtakes reports whether a write that failed with err may still be under
+// way, past the end of its connection, so that it could land after a second
+// attempt of it and after what others wrote since. A client's own timeout is of
+// this kind; that a connection was refused or ended is not: its server takes in
+// nothing more of it.
+func overtakes(err error) bool {
+	var broken net.Error
+	return errors.As(err, &broken) && broken.Timeout()
+}

@@ -1,0 +1,116 @@
+package shared
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// delivery is a batch of writes on their way. Every attempt of a write has the
+// same nonce, by which the store knows it again, and the same deadline, after
+// which none of them takes effect.
+type delivery struct {
+	tier     *Tier
+	store    func(context.Context, []Write) []Receipt
+	writes   []Write
+	receipts []Receipt // in the order of writes
+	places   []int     // of the writes that are still to be sent
+	sent     bool      // deadlines are given
+}
+
+// deliver sends writes, and again those that no server answered.
+func (t *Tier) deliver(ctx context.Context, writes []Write, store func(context.Context, []Write) []Receipt) []Receipt {
+	d := delivery{
+		tier: t, store: store, writes: writes,
+		receipts: make([]Receipt, len(writes)), places: make([]int, len(writes)),
+	}
+	for i := range d.places {
+		d.places[i] = i
+	}
+	err := t.do(ctx, d.attempt)
+	for _, at := range d.places {
+		if d.sent {
+			d.receipts[at].Err = because(ctx.Err(), d.receipts[at].Err)
+		} else {
+			d.receipts[at].Err = err
+		}
+	}
+	return d.receipts
+}
+
+// attempt is a [call].
+func (d *delivery) attempt(ctx context.Context) (again bool, err error) {
+	if !d.sent {
+		d.sent = true
+		end := d.tier.deadline(ctx)
+		for i := range d.writes {
+			d.writes[i].NotAfter = end
+		}
+	}
+	var failed []int
+	alive := false
+	for i, r := range d.tier.send(ctx, pick(d.writes, d.places), d.store) {
+		at := d.places[i]
+		d.receipts[at] = r
+		if repeatable(&d.writes[at], r.Err) {
+			failed = append(failed, at)
+		}
+		if answered(r.Err) {
+			alive = true
+		} else {
+			err = r.Err
+		}
+	}
+	d.places = failed
+	if alive {
+		err = nil
+	}
+	return len(failed) > 0, err
+}
+
+// repeatable reports whether w, which failed with err, may be sent again.
+func repeatable(w *Write, err error) bool {
+	return transient(err) && (!w.isValue() || !overtakes(err))
+}
+
+// send tries once more where a write was refused as late although its context
+// has not ended: then it was our idea of the server's clock that was off, and
+// the answer has mended it.
+func (t *Tier) send(ctx context.Context, writes []Write, store func(context.Context, []Write) []Receipt) []Receipt {
+	receipts := t.sendOnce(ctx, writes, store)
+	var late []int
+	for i, r := range receipts {
+		if errors.Is(r.Err, ErrTooLate) && !r.Now.IsZero() && ctx.Err() == nil {
+			late = append(late, i)
+		}
+	}
+	if late != nil {
+		again, end := pick(writes, late), t.deadline(ctx)
+		for i := range again {
+			again[i].NotAfter = end
+		}
+		for i, r := range t.sendOnce(ctx, again, store) {
+			receipts[late[i]] = r
+		}
+	}
+	for i := range receipts {
+		if errors.Is(receipts[i].Err, ErrTooLate) {
+			receipts[i].Err = fmt.Errorf("%w: %w", receipts[i].Err, context.DeadlineExceeded)
+		}
+	}
+	return receipts
+}
+
+func (t *Tier) sendOnce(ctx context.Context, writes []Write, store func(context.Context, []Write) []Receipt) []Receipt {
+	sent := time.Now()
+	receipts := store(ctx, writes)
+	received := time.Now()
+	for _, r := range receipts {
+		t.clock.observe(sent, received, r.Now)
+		if errors.Is(r.Err, ErrTooLate) {
+			t.tooLate.Add(1)
+		}
+	}
+	return receipts
+}
