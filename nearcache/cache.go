@@ -156,13 +156,13 @@ func (c *Cache[V]) repair(key string, rev shared.Revision) bool {
 	return c.space.Apply(key, c.space.Hash(key), near.News{Revision: rev})
 }
 
-// advance applies what the journal tells of the clock.
+// advance applies what the journal tells of the clock. There may have been
+// another Clear since the journal was read, so whether the clock is known stays
+// as it was.
 func (c *Cache[V]) advance(clock uint64) bool {
-	known, _, forgot := c.clock.get()
-	if known >= clock {
+	if !c.clock.raise(clock) {
 		return false
 	}
-	c.clock.learn(clock, c.node.near.Now(), forgot)
 	c.space.Clear()
 	return true
 }

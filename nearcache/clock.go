@@ -41,6 +41,16 @@ func (k *cacheClock) learn(value uint64, at int64, forgot uint64) (rose bool) {
 	return rose
 }
 
+// raise takes in a clock that was the right one at some time, and reports
+// whether it is higher than what was known.
+func (k *cacheClock) raise(value uint64) (rose bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	rose = value > k.value
+	k.value = max(k.value, value)
+	return rose
+}
+
 func (k *cacheClock) readAt() int64 {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -219,6 +219,29 @@ func TestHazard3_UnheardClear(t *testing.T) {
 	})
 }
 
+// TestG3_ClearWhileJournalIsRead: a node hears of a Clear on the bus while it
+// reads of an earlier one in the journal. The clock of the earlier one is not
+// what it may rely on.
+func TestG3_ClearWhileJournalIsRead(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.journal = true
+		a := f.join()
+		intervals(time.Hour, 2*time.Hour)(f)
+		b := f.join() // reads the journal once
+		require.NoError(t, b.Clear(t.Context()))
+		require.NoError(t, b.Set(t.Context(), "k", "between"))
+		settle()
+		f.store.onAfter(during(f, "tail", func(ctx context.Context) {
+			assert.NoError(t, b.Clear(ctx))
+			settle()
+		}))
+		wait(time.Second)
+		require.EqualValues(t, 2, b.Stats().Clears)
+		_, err := a.Get(t.Context(), "k")
+		assert.ErrorIs(t, err, nearcache.ErrNotFound)
+	})
+}
+
 // TestHazard4_ContinuityLost: a reader whose place in the journal is gone drops
 // everything, once.
 func TestHazard4_ContinuityLost(t *testing.T) {
