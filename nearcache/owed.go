@@ -33,6 +33,7 @@ type debts struct {
 	generation uint64     // of the latest debt
 	keys       map[string]debt
 	all        uint64 // generation of a Clear that is owed; 0 if none is
+	allTold    bool   // as in debt, of that Clear
 }
 
 type debt struct {
@@ -51,6 +52,7 @@ func (d *debts) owe(invs []bus.Invalidation, told bool) {
 		old, known := d.keys[invs[i].Key]
 		switch {
 		case invs[i].Op == bus.OpClear || !known && len(d.keys) >= maxOwed:
+			d.allTold = told && (d.all == 0 || d.allTold)
 			d.all = d.generation
 		case d.keys == nil:
 			d.keys = make(map[string]debt)
@@ -84,16 +86,17 @@ func (d *debts) settle(upTo uint64, keys ...string) {
 	d.some.Store(len(d.keys) > 0 || d.all > 0)
 }
 
-// settleAll removes all debts up to a generation.
-func (d *debts) settleAll(upTo uint64) {
+// settleAll removes all debts up to a generation. told says that only other
+// nodes were told: what the shared tier does not have stays.
+func (d *debts) settleAll(upTo uint64, told bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for key, old := range d.keys {
-		if old.generation <= upTo {
+		if old.generation <= upTo && (old.told || !told) {
 			delete(d.keys, key)
 		}
 	}
-	if d.all <= upTo {
+	if d.all <= upTo && (d.allTold || !told) {
 		d.all = 0
 	}
 	d.some.Store(len(d.keys) > 0 || d.all > 0)
@@ -107,7 +110,7 @@ func (d *debts) suspect(key string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	old, ok := d.keys[key]
-	return d.all > 0 || ok && !old.told
+	return d.all > 0 && !d.allTold || ok && !old.told
 }
 
 // next returns some debts of one kind, or that a Clear is owed.
@@ -115,7 +118,7 @@ func (d *debts) next() (keys []string, told, all bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.all > 0 {
-		return nil, false, true
+		return nil, d.allTold, true
 	}
 	for key, old := range d.keys {
 		switch {
@@ -156,36 +159,43 @@ func (c *Cache[V]) owe(invs []bus.Invalidation, told bool) {
 func (c *Cache[V]) owed() int { return c.debts.len() }
 
 // pay tries to deliver some of what is owed. What is near of keys that are
-// owed came from the source since, and stays.
+// owed came from the source since, and stays. Once the shared tier has it, it is
+// not put there again: others may have written since.
 func (c *Cache[V]) pay(ctx context.Context) error {
 	upTo := c.debts.now()
 	keys, told, all := c.debts.next()
+	if len(keys) == 0 && !all {
+		return nil
+	}
+	b := batch{invs: c.invalidations(bus.OpInvalidate, keys), errs: make([]error, len(keys))}
+	if all {
+		b.invs, b.errs = []bus.Invalidation{{Op: bus.OpClear, Cache: c.name}}, make([]error, 1)
+	}
 	switch {
+	case told:
 	case all:
-		inv, err := c.raiseClock(ctx)
-		if err == nil && c.node.bus != nil {
-			err = c.node.bus.Publish(ctx, inv)
-		}
-		if err != nil {
-			return err
-		}
+		b.invs[0], b.errs[0] = c.raiseClock(ctx)
+	default:
+		c.bury(ctx, &b, true)
+	}
+	if err := errors.Join(b.errs...); err != nil {
+		return err
+	}
+	if all {
 		c.space.Clear() // others may have raised the clock as well
-		c.debts.settleAll(upTo)
-	case len(keys) > 0:
-		b := batch{invs: c.invalidations(bus.OpInvalidate, keys), errs: make([]error, len(keys))}
-		if !told {
-			c.bury(ctx, &b, true)
-		}
-		err := errors.Join(b.errs...)
-		if err == nil && !b.told && c.node.bus != nil {
-			err = c.node.bus.Publish(ctx, b.invs...)
-		}
-		if err != nil {
-			return err
-		}
+		c.debts.settleAll(upTo, told)
+	} else {
 		c.debts.settle(upTo, keys...)
 	}
-	return nil
+	if b.told || c.node.bus == nil {
+		return nil
+	}
+	err := c.node.bus.Publish(ctx, b.invs...)
+	if err == nil || c.node.repairs != nil {
+		return nil
+	}
+	c.owe(b.invs, true) // nothing else would tell the others
+	return err
 }
 
 // payDebts pays what the caches owe, with pauses that grow while nothing can be

@@ -2,6 +2,7 @@ package nearcache_test
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"testing"
 	"time"
@@ -199,6 +200,44 @@ func TestHazard14_NotBroadcast(t *testing.T) {
 			assert.Equal(t, "new", run(fault.Set{}))
 			assert.Equal(t, "old", run(fault.Set{NoDebts: true}), "the test sees what debts are for")
 		})
+	}
+}
+
+// TestHazard14_BusDown: the shared tier is back and the bus is not. What is owed
+// reaches the shared tier once, and does not undo what others write there.
+func TestHazard14_BusDown(t *testing.T) {
+	for name, write := range map[string]func(ctx context.Context, m *member) error{
+		"delete": func(ctx context.Context, m *member) error { return m.Delete(ctx, "k") },
+		"clear":  func(ctx context.Context, m *member) error { return m.Clear(ctx) },
+	} {
+		for _, journal := range []bool{true, false} {
+			t.Run(fmt.Sprint(name, ", journal ", journal), func(t *testing.T) {
+				bubble(t, func(t *testing.T, f *fleet) {
+					f.journal = journal
+					a, b := f.join(), f.join()
+					a.link.mute.Store(true)
+					failWrites(f)
+					require.Error(t, write(t.Context(), a))
+					f.store.onBefore(nil)
+					wait(5 * time.Second)
+					assert.Equal(t, journal, a.Stats().Owed == 0, "the others learn it from the journal, if there is one")
+
+					require.NoError(t, b.Invalidate(t.Context(), "k")) // it knows the clock by now
+					_, err := b.Fetch(t.Context(), "k", is("new"))
+					require.NoError(t, err)
+					writes := f.store.writes.Load()
+					wait(time.Minute)
+					assert.Equal(t, writes, f.store.writes.Load())
+					v, err := a.Fetch(t.Context(), "k", none)
+					require.NoError(t, err)
+					assert.Equal(t, "new", v)
+
+					a.link.mute.Store(false)
+					wait(5 * time.Second)
+					assert.Zero(t, a.Stats().Owed)
+				})
+			})
+		}
 	}
 }
 

@@ -200,7 +200,7 @@ func (c *Cache[V]) Clear(ctx context.Context) error {
 		c.owe([]bus.Invalidation{inv}, false) // before readers may read again
 		return c.abandon(ctx, []bus.Invalidation{inv}, err)
 	}
-	c.debts.settleAll(settles)
+	c.debts.settleAll(settles, false)
 	return c.broadcast(ctx, []bus.Invalidation{inv})
 }
 
