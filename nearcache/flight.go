@@ -83,10 +83,13 @@ func (c *Cache[V]) board(key string, hash uint64, load loader[V]) (f *flight[V],
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
 	if f = shard.m[key]; f != nil && (c.node.faults.JoinAny || c.space.Valid(hash, f.stamp)) {
-		if f.load == nil {
-			f.load = load
+		if c.trusted(f) {
+			if f.load == nil {
+				f.load = load
+			}
+			return f, false
 		}
-		return f, false
+		c.space.Invalidate(key, hash) // what f brings must not replace what comes now
 	}
 	stamp := c.node.near.Stamp()
 	if c.space.Find(key, hash) != nil {
@@ -98,6 +101,20 @@ func (c *Cache[V]) board(key string, hash uint64, load loader[V]) (f *flight[V],
 	}
 	shard.m[key] = f
 	return f, true
+}
+
+// trusted reports whether what f brings may be given to a caller who begins now,
+// as an entry with its stamp may: while this node cannot hear of writes, an
+// invalidation does not end f.
+func (c *Cache[V]) trusted(f *flight[V]) bool {
+	n := c.node
+	switch {
+	case n.repairs == nil:
+		return !n.cut.Load() || n.near.Age(f.stamp) <= n.opts.MaxStaleness
+	case n.near.Trusted() || n.opts.ServeStale:
+		return true
+	}
+	return c.space.Trusts(f.stamp, n.partition(c.storeKey(f.key)), n.near.Now())
 }
 
 // endLook ends the read of f with its result, and returns the loader if there

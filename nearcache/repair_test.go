@@ -153,6 +153,55 @@ func TestG4_JournalOutOfReach(t *testing.T) {
 	})
 }
 
+// TestG4_SlowLoad: a node that hears of nothing loads a key for longer than
+// MaxStaleness. Those who come after that get a load of their own, and the first
+// one does not take its place.
+func TestG4_SlowLoad(t *testing.T) {
+	join := func(t *testing.T, f *fleet, a, b *member, after time.Duration) (got string) {
+		f.store.down()
+		hold, first := make(chan struct{}), make(chan string)
+		go func() {
+			v, _ := a.Fetch(t.Context(), "other", func(context.Context, string) (string, error) {
+				<-hold
+				return "old", nil
+			})
+			first <- v
+		}()
+		wait(time.Millisecond)
+		failTails(f)
+		require.NoError(t, b.Set(t.Context(), "other", "new"))
+		f.store.down()
+		wait(after)
+		second := make(chan string)
+		go func() {
+			v, _ := a.Fetch(t.Context(), "other", is("new"))
+			second <- v
+		}()
+		wait(time.Millisecond)
+		close(hold)
+		require.Equal(t, "old", <-first)
+		got = <-second
+		v, err := a.Fetch(t.Context(), "other", none)
+		if after > 5*time.Second {
+			require.NoError(t, err)
+			require.Equal(t, got, v)
+		}
+		return got
+	}
+	for name, journal := range map[string]bool{"journal": true, "no journal": false} {
+		t.Run(name, func(t *testing.T) {
+			adjust := func(f *fleet) { f.journal = journal }
+			for after, want := range map[time.Duration]string{4 * time.Second: "old", 10 * time.Second: "new"} {
+				journaled(t, func(t *testing.T, f *fleet, a, b *member) {
+					f.store.down()
+					wait(3 * time.Second) // a notices that it is deaf
+					assert.Equal(t, want, join(t, f, a, b, after))
+				}, adjust)
+			}
+		})
+	}
+}
+
 // TestHazard2_WriteBetweenTailAndFlush: a write between the read that finds the
 // end of the journal and the flush is not heard of, and is not lost.
 func TestHazard2_WriteBetweenTailAndFlush(t *testing.T) {

@@ -77,8 +77,7 @@ func (t *Tier) Trusted() bool { return t.Now() <= t.trust.all.Load() }
 // trusted reports whether e is believed to have heard of every write, although
 // not every entry is.
 func (t *Tier) trusted(e *Entry, now int64) bool {
-	horizon := min(t.HorizonOf(int(e.Partition)), t.HorizonOf(e.space.partition))
-	return now-max(e.Stamp.at, horizon) <= t.trust.limit
+	return e.space.Trusts(e.Stamp, int(e.Partition), now)
 }
 
 // serves reports whether e, which lives, may be served although not every entry
@@ -90,3 +89,14 @@ func (t *Tier) serves(e *Entry, now int64) bool {
 	t.stale.Add(1)
 	return t.conf.ServeStale
 }
+
+// Trusts reports whether every write to a key of this partition that could end
+// a value with this stamp has been applied, or was made no longer ago than
+// MaxStaleness at this moment.
+func (s *Space) Trusts(stamp Stamp, partition int, now int64) bool {
+	horizon := min(s.tier.HorizonOf(partition), s.tier.HorizonOf(s.partition))
+	return now-max(stamp.at, horizon) <= s.tier.trust.limit
+}
+
+// Age returns how long ago the stamp was taken.
+func (t *Tier) Age(s Stamp) time.Duration { return time.Duration(t.Now() - s.at) }
