@@ -647,6 +647,43 @@ func TestG2_ReadOvertakesAnswer(t *testing.T) {
 	})
 }
 
+// TestG2_LoadOvertakesAnswer: as TestG2_ReadOvertakesAnswer, with a value that was
+// loaded, in a store that does not tell revisions.
+func TestG2_LoadOvertakesAnswer(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.store.Store = taciturn{f.store.Store}
+		a, b := f.join(), f.join()
+		a.link.deaf.Store(true)
+		f.store.onAfter(during(f, "write", func(ctx context.Context) {
+			assert.NoError(t, b.Delete(ctx, "k"))
+			v, err := a.Fetch(ctx, "k", is("theirs"))
+			assert.NoError(t, err)
+			assert.Equal(t, "theirs", v)
+		}))
+		require.NoError(t, a.Set(t.Context(), "k", "mine"))
+		v, err := a.Fetch(t.Context(), "k", none)
+		require.NoError(t, err)
+		assert.Equal(t, "theirs", v)
+	})
+}
+
+// taciturn is a store that does not tell writers the revision.
+type taciturn struct{ shared.Store }
+
+func (s taciturn) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
+	receipts := s.Store.Write(ctx, writes)
+	for i := range receipts {
+		receipts[i].Revision = shared.Revision{}
+	}
+	return receipts
+}
+
+func (s taciturn) Fill(ctx context.Context, w shared.Write) shared.Receipt {
+	r := s.Store.Fill(ctx, w)
+	r.Revision = shared.Revision{}
+	return r
+}
+
 // TestG2_MonotonicReads: two reads of a key on one node, the later of which is
 // answered first, cannot leave the older answer behind.
 func TestG2_MonotonicReads(t *testing.T) {

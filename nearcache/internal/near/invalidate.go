@@ -28,7 +28,7 @@ func (s *Space) Apply(key string, hash uint64, news News) (dropped bool) {
 	st.mu.Lock()
 	e := t.lookupLocked(hash, s, key)
 	covered := e != nil && (e.Revision.Covers(news.Revision) || e.outlivedLocked(news.Revision))
-	if news.Own && (covered || st.noteLocked(s, key, news.Revision)) {
+	if news.Own && (covered || news.Revision.Number != 0 && st.noteLocked(s, key, news.Revision)) {
 		t.skipped.Add(1)
 		st.mu.Unlock()
 		return false
@@ -54,9 +54,6 @@ func (s *Space) Apply(key string, hash uint64, news News) (dropped bool) {
 // noteLocked notes in the unanswered own writes of the key that r was heard of
 // or read, and reports whether there are any.
 func (st *stripe) noteLocked(s *Space, key string, r shared.Revision) (found bool) {
-	if r.Number == 0 {
-		return false
-	}
 	for w := st.writes; w != nil; w = w.next {
 		if w.space == s && w.key == key {
 			w.noteLocked(r)
@@ -90,6 +87,8 @@ type Write struct {
 
 func (w *Write) noteLocked(r shared.Revision) {
 	switch {
+	case r.Number == 0:
+		w.mixed = true
 	case w.seen.Number == 0 || r.Covers(w.seen):
 		w.seen = r
 	case !w.seen.Covers(r):

@@ -302,6 +302,12 @@ func TestWrite(t *testing.T) {
 			assert.Equal(t, -1, get(s, "a"))
 		}
 	})
+	t.Run("a value without a revision does, which may be of a later write", func(t *testing.T) {
+		tier, s, w := begin(t, near.Config{})
+		require.True(t, install(s, "a", entry(tier.Stamp(), 3)))
+		assert.False(t, finish(w, written(2, 2)))
+		assert.Equal(t, -1, get(s, "a"))
+	})
 	t.Run("a read of an earlier write does not", func(t *testing.T) {
 		tier, s, w := begin(t, near.Config{})
 		require.True(t, install(s, "a", read(7, 1, tier.Stamp(), 1)))
