@@ -77,21 +77,20 @@ func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off fault.Set) (*N
 	}
 	opts = opts.withDefaults()
 	n := &Node{tier: tier, bus: b, opts: opts, chores: make(chan chore, 1024), owing: make(chan struct{}, 1), faults: off}
+	n.caches.Store(&map[string]member{})
 	conf := near.Config{
 		Bytes: opts.NearBytes, MaxStaleness: opts.MaxStaleness, ServeStale: opts.ServeStale,
-		Faults: off,
+		Jumped: n.jumped, Faults: off,
 	}
 	if tier != nil && tier.Partitions() > 0 && !off.NoJournal {
 		conf.Partitions = tier.Partitions()
 		n.repairs = newRepairer(n)
-		conf.Jumped = n.repairs.soon
 	}
 	var err error
 	if n.near, err = near.New(conf); err != nil {
 		return nil, err
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
-	n.caches.Store(&map[string]member{})
 	if b != nil {
 		n.announces = tier != nil && tier.Endpoint() != nil && tier.Endpoint() == b.Endpoint()
 		n.cut.Store(true)
@@ -190,8 +189,21 @@ func (n *Node) catchUp() {
 
 func (n *Node) flush() {
 	n.flushes.Add(1)
+	n.forgetClocks()
+	n.near.Flush()
+}
+
+func (n *Node) forgetClocks() {
 	for _, c := range *n.caches.Load() {
 		c.forgetClock()
 	}
-	n.near.Flush()
+}
+
+// jumped is called before the near tier is flushed because time was lost. The
+// horizons and the clocks are older than they seem.
+func (n *Node) jumped() {
+	n.forgetClocks()
+	if n.repairs != nil {
+		n.repairs.soon()
+	}
 }

@@ -335,6 +335,24 @@ func TestHazard17_OldCopyReturns(t *testing.T) {
 	})
 }
 
+// TestHazard18_ClearDuringSleep: the machine slept, and there was a Clear. Until
+// the journal is read again, the clock of the process says that it was read a
+// moment ago, and so does the clock of the cache.
+func TestHazard18_ClearDuringSleep(t *testing.T) {
+	for _, journal := range []bool{true, false} {
+		journaled(t, func(t *testing.T, f *fleet, a, b *member) {
+			require.NoError(t, b.Set(t.Context(), "other", "old"))
+			failTails(f)
+			require.NoError(t, b.Clear(t.Context()))
+			nearcache.Jump(a.node)
+			for _, key := range []string{"k", "other"} {
+				_, err := a.Get(t.Context(), key)
+				assert.ErrorIs(t, err, nearcache.ErrNotFound, "%v %v", key, journal)
+			}
+		}, func(f *fleet) { f.journal = journal })
+	}
+}
+
 // TestRepair_FreshEntriesStay: what the bus has brought is not dropped again.
 func TestRepair_FreshEntriesStay(t *testing.T) {
 	journaled(t, func(t *testing.T, _ *fleet, a, b *member) {

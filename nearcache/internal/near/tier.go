@@ -69,7 +69,8 @@ type Config struct {
 	ServeStale   bool
 
 	// Jumped is called when more time has passed outside than on the clock of
-	// this process, which stands still while the machine sleeps. May be nil.
+	// this process, which stands still while the machine sleeps, before every
+	// entry is made invalid. May be nil.
 	Jumped func()
 
 	// Wall is the clock outside; nil means time.Now.
@@ -207,7 +208,7 @@ func (t *Tier) runClock() {
 		}
 		outside := t.conf.Wall().Round(0)
 		if outside.Sub(wall)-passed > jump {
-			t.jumped()
+			t.Jump()
 		}
 		wall = outside
 	}
@@ -217,12 +218,13 @@ func (t *Tier) runClock() {
 // sleep of the machine. Clocks on walls are adjusted by less.
 const jump = time.Second
 
-// jumped makes every entry invalid: nobody knows how old it is.
-func (t *Tier) jumped() {
-	t.Flush()
+// Jump makes every entry invalid, since nobody knows how old it is. The clock
+// calls it when time was lost.
+func (t *Tier) Jump() {
 	if t.conf.Jumped != nil {
 		t.conf.Jumped()
 	}
+	t.Flush()
 }
 
 func (t *Tier) head(hash uint64) *atomic.Pointer[Entry] {
