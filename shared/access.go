@@ -150,8 +150,9 @@ func (t *Tier) judge(f *Found) {
 }
 
 // Newest returns a number that no revision of key has passed yet which a store
-// with a journal gave, unless the server's clock was set back. Before the server
-// was heard it goes by the clock of this machine.
+// with a journal gave, unless the server's clock was set back, or set forward since
+// its latest answer. Before the server was heard it goes by the clock of this
+// machine.
 func (t *Tier) Newest(key string) (number uint64) {
 	at := t.clock.atMost()
 	if c, ok := t.store.(Clocked); ok {

@@ -67,6 +67,24 @@ func TestClock_NewestIsNeverPassed(t *testing.T) {
 	})
 }
 
+// TestClock_NewestOfAFasterClock: the server's clock was set forward, or runs
+// faster than ours. The number is not passed by those that the server gives.
+func TestClock_NewestOfAFasterClock(t *testing.T) {
+	for _, gains := range []time.Duration{10 * time.Millisecond, 100 * time.Millisecond, time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			server := newServer()
+			server.way, server.back = 30*time.Millisecond, 20*time.Millisecond
+			tier := newTier(t, server, shared.Options{Timeout: 5 * time.Second})
+			for range 5 {
+				require.NoError(t, tier.Set(t.Context(), "key", []byte("v"), 0))
+				assert.Greater(t, tier.Newest("key"), uint64(time.Now().Add(server.ahead).UnixMicro()), gains)
+				time.Sleep(time.Hour)
+				server.ahead += gains
+			}
+		})
+	}
+}
+
 // TestClock_DeadlineIsNeverLate has answers that tell the time of long ago, or
 // that were long on their way to the server.
 func TestClock_DeadlineIsNeverLate(t *testing.T) {

@@ -14,13 +14,14 @@ import (
 // that was true at some moment between the two. So the server's clock is ahead
 // of ours by at least now-received and at most now-sent. The estimate is the
 // largest lower bound heard so far: it never runs ahead of the server, so a
-// deadline computed from it is never late.
+// deadline computed from it is never late. The upper bound is that of the latest
+// answer, since the server's clock may gain on ours, or be set forward, at any time.
 type Clock struct {
 	base time.Time // set once; its monotonic reading is our zero
 
 	mu    sync.Mutex    // protects the rest
 	ahead time.Duration // server's Unix time less time since base, or less
-	most  time.Duration // the same, or more
+	most  time.Duration // the same, or more, by the latest answer
 	known bool
 }
 
@@ -39,12 +40,9 @@ func (c *Clock) Observe(sent, received, now time.Time) {
 	// An upper bound below the estimate proves that the server's clock was
 	// set back, or that another server answers now.
 	if !c.known || low > c.ahead || high < c.ahead {
-		if !c.known || high < c.ahead {
-			c.most = high
-		}
 		c.ahead, c.known = low, true
 	}
-	c.most = min(c.most, high)
+	c.most = high
 }
 
 // AtMost returns a time that the server's clock has not passed yet, or that of
