@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/nearbus/nearbus/bus"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
@@ -193,15 +194,26 @@ func (b *batch) split() (confirmed, open []bus.Invalidation) {
 	return confirmed, open
 }
 
+// openUntil returns until when a value of b that was not confirmed may take effect.
+// A tombstone may at any time.
+func (b *batch) openUntil() (latest time.Time) {
+	for i, err := range b.errs {
+		if t := openUntil(err); b.invs[i].Op == bus.OpSet && t.After(latest) {
+			latest = t
+		}
+	}
+	return latest
+}
+
 // settleOrOwe settles the debts of the keys that the shared tier confirmed, and owes
 // those of the others. It is called before readers may read again.
-func (c *Cache[V]) settleOrOwe(settles uint64, b *batch) {
+func (c *Cache[V]) settleOrOwe(settles moment, b *batch) {
 	confirmed, open := b.split()
 	for i := range confirmed {
 		c.debts.settle(settles, confirmed[i].Key)
 	}
 	if len(open) > 0 {
-		c.owe(open, false)
+		c.owe(open, false, b.openUntil())
 	}
 }
 

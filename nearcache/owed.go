@@ -23,6 +23,18 @@ const (
 // older than what a caller of this node was told of.
 var errOwed = fmt.Errorf("%w, and the key has not been invalidated since", ErrOutcomeUnknown)
 
+// errOpen is why nothing can be paid yet.
+var errOpen = errors.New("nearcache: what failed to be written may arrive yet")
+
+// openUntil returns until when a write that failed with err may take effect.
+func openUntil(err error) (t time.Time) {
+	var open interface{ OpenUntil() time.Time }
+	if errors.As(err, &open) {
+		t = open.OpenUntil()
+	}
+	return t
+}
+
 // debts are the invalidations of a cache that could not be delivered. They are
 // tried again until they are, or until a later write of the key succeeds.
 // Until then this node reads what is owed from the source.
@@ -38,12 +50,25 @@ type debts struct {
 
 type debt struct {
 	generation uint64
-	told       bool // the shared tier has it; other nodes have not heard of it
+	told       bool      // the shared tier has it; other nodes have not heard of it
+	open       time.Time // until then a value that failed to be written may arrive
+}
+
+// moment is what debts are settled up to by a write that begins then.
+type moment struct {
+	generation uint64
+	at         time.Time
+}
+
+// settles reports whether a write that began at m settles old. What may arrive
+// after it is not settled.
+func (m moment) settles(old debt) bool {
+	return old.generation <= m.generation && !old.open.After(m.at)
 }
 
 // owe takes in what could not be delivered. told says that only other nodes
-// have not heard.
-func (d *debts) owe(invs []bus.Invalidation, told bool) {
+// have not heard; open is as in debt.
+func (d *debts) owe(invs []bus.Invalidation, told bool, open time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.some.Store(true)
@@ -58,45 +83,49 @@ func (d *debts) owe(invs []bus.Invalidation, told bool) {
 			d.keys = make(map[string]debt)
 			fallthrough
 		default:
-			d.keys[invs[i].Key] = debt{generation: d.generation, told: told && (!known || old.told)}
+			if old.open.After(open) {
+				open = old.open
+			}
+			d.keys[invs[i].Key] = debt{generation: d.generation, told: told && (!known || old.told), open: open}
 		}
 	}
 }
 
-// now returns the generation of the latest debt. What succeeds from here on
-// settles debts up to it.
-func (d *debts) now() uint64 {
+// now returns this moment. What succeeds from here on settles debts up to it.
+func (d *debts) now() moment {
+	at := time.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.generation
+	return moment{d.generation, at}
 }
 
-// settle removes the debts of keys up to a generation.
-func (d *debts) settle(upTo uint64, keys ...string) {
+// settle removes the debts of keys up to a moment.
+func (d *debts) settle(upTo moment, keys ...string) {
 	if !d.some.Load() {
 		return
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, key := range keys {
-		if old, ok := d.keys[key]; ok && old.generation <= upTo {
+		if old, ok := d.keys[key]; ok && upTo.settles(old) {
 			delete(d.keys, key)
 		}
 	}
 	d.some.Store(len(d.keys) > 0 || d.all > 0)
 }
 
-// settleAll removes all debts up to a generation. told says that only other
-// nodes were told: what the shared tier does not have stays.
-func (d *debts) settleAll(upTo uint64, told bool) {
+// settleAll removes all debts up to a moment, also those of values that may
+// arrive yet: they have an old clock. told says that only other nodes were told:
+// what the shared tier does not have stays.
+func (d *debts) settleAll(upTo moment, told bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for key, old := range d.keys {
-		if old.generation <= upTo && (old.told || !told) {
+		if old.generation <= upTo.generation && (old.told || !told) {
 			delete(d.keys, key)
 		}
 	}
-	if d.all <= upTo && (d.allTold || !told) {
+	if d.all <= upTo.generation && (d.allTold || !told) {
 		d.all = 0
 	}
 	d.some.Store(len(d.keys) > 0 || d.all > 0)
@@ -113,8 +142,9 @@ func (d *debts) suspect(key string) bool {
 	return d.all > 0 && !d.allTold || ok && !old.told
 }
 
-// next returns some debts of one kind, or that a Clear is owed.
-func (d *debts) next() (keys []string, told, all bool) {
+// next returns some debts of one kind that can be paid at a moment, or that a
+// Clear is owed.
+func (d *debts) next(at moment) (keys []string, told, all bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.all > 0 {
@@ -122,6 +152,8 @@ func (d *debts) next() (keys []string, told, all bool) {
 	}
 	for key, old := range d.keys {
 		switch {
+		case old.open.After(at.at):
+			continue
 		case len(keys) == owedBatch:
 			return keys, told, false
 		case len(keys) == 0:
@@ -144,12 +176,13 @@ func (d *debts) len() int {
 	return n
 }
 
-// owe keeps what could not be delivered, for the node to try again.
-func (c *Cache[V]) owe(invs []bus.Invalidation, told bool) {
+// owe keeps what could not be delivered, for the node to try again, but not
+// before open.
+func (c *Cache[V]) owe(invs []bus.Invalidation, told bool, open time.Time) {
 	if c.node.faults.NoDebts {
 		return
 	}
-	c.debts.owe(invs, told)
+	c.debts.owe(invs, told, open)
 	select {
 	case c.node.owing <- struct{}{}:
 	default:
@@ -163,9 +196,9 @@ func (c *Cache[V]) owed() int { return c.debts.len() }
 // not put there again: others may have written since.
 func (c *Cache[V]) pay(ctx context.Context) error {
 	upTo := c.debts.now()
-	keys, told, all := c.debts.next()
+	keys, told, all := c.debts.next(upTo)
 	if len(keys) == 0 && !all {
-		return nil
+		return errOpen
 	}
 	b := batch{invs: c.invalidations(bus.OpInvalidate, keys), errs: make([]error, len(keys))}
 	if all {
@@ -194,7 +227,7 @@ func (c *Cache[V]) pay(ctx context.Context) error {
 	if err == nil || c.node.repairs != nil {
 		return nil
 	}
-	c.owe(b.invs, true) // nothing else would tell the others
+	c.owe(b.invs, true, time.Time{}) // nothing else would tell the others
 	return err
 }
 

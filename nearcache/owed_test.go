@@ -3,7 +3,9 @@ package nearcache_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
+	"github.com/nearbus/nearbus/shared"
 )
 
 // TestHazard14_WriteFailed: the source has changed, but the shared tier was
@@ -201,6 +204,53 @@ func TestHazard14_NotBroadcast(t *testing.T) {
 			assert.Equal(t, "old", run(fault.Set{NoDebts: true}), "the test sees what debts are for")
 		})
 	}
+}
+
+// TestHazard5_FailedEarly: a write fails before its deadline, say because the
+// client gave up its connection, and what it sent arrives after a later write was
+// acknowledged, in time for the server.
+func TestHazard5_FailedEarly(t *testing.T) {
+	for _, own := range []bool{true, false} {
+		journaled(t, func(t *testing.T, f *fleet, a, b *member) {
+			a.link.deaf.Store(false)
+			f.store.Store = &straying{Store: f.store.Store, Journaler: f.store.Store.(shared.Journaler)}
+			require.ErrorIs(t, a.Set(t.Context(), "k", "first"), os.ErrDeadlineExceeded)
+			writer := b
+			if own {
+				writer = a
+			}
+			wait(100 * time.Millisecond)
+			require.NoError(t, writer.Set(t.Context(), "k", "second"))
+			wait(100 * time.Millisecond)
+			for range 40 {
+				v, err := a.Fetch(t.Context(), "k", is("second"))
+				require.NoError(t, err)
+				require.Equal(t, "second", v)
+				wait(100 * time.Millisecond)
+			}
+			v, err := b.Fetch(t.Context(), "k", is("second"))
+			require.NoError(t, err)
+			assert.Equal(t, "second", v)
+			assert.Zero(t, a.Stats().Owed)
+		})
+	}
+}
+
+// straying is a store whose first write fails and arrives half a second later.
+type straying struct {
+	shared.Store
+	shared.Journaler
+	strayed atomic.Bool
+}
+
+func (s *straying) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
+	if s.strayed.Swap(true) {
+		return s.Store.Write(ctx, writes)
+	}
+	time.AfterFunc(500*time.Millisecond, func() {
+		s.Store.Write(context.WithoutCancel(ctx), writes)
+	})
+	return []shared.Receipt{{Err: os.ErrDeadlineExceeded}} // of the connection
 }
 
 // TestHazard14_BusDown: the shared tier is back and the bus is not. What is owed

@@ -54,7 +54,7 @@ func (c *Cache[V]) SetEntry(ctx context.Context, key string, e Entry[V]) error {
 	}
 	rev, announced, err := c.setShared(ctx, &inv, ttl, data)
 	if err != nil {
-		c.owe([]bus.Invalidation{inv}, false) // before readers may read again
+		c.owe([]bus.Invalidation{inv}, false, openUntil(err)) // before readers may read again
 		w.Abort()
 		return c.abandon(ctx, []bus.Invalidation{inv}, err)
 	}
@@ -197,7 +197,7 @@ func (c *Cache[V]) Clear(ctx context.Context) error {
 	defer c.space.Clear()
 	inv, err := c.raiseClock(ctx)
 	if err != nil {
-		c.owe([]bus.Invalidation{inv}, false) // before readers may read again
+		c.owe([]bus.Invalidation{inv}, false, time.Time{}) // before readers may read again
 		return c.abandon(ctx, []bus.Invalidation{inv}, err)
 	}
 	c.debts.settleAll(settles, false)
@@ -242,7 +242,7 @@ func (c *Cache[V]) broadcast(ctx context.Context, invs []bus.Invalidation) error
 	if err := c.node.bus.Publish(ctx, invs...); err != nil {
 		c.unannounced.Add(1)
 		if c.node.repairs == nil {
-			c.owe(invs, true) // nothing else would tell the others
+			c.owe(invs, true, time.Time{}) // nothing else would tell the others
 		}
 		return fmt.Errorf("%w: cache %q: %w", ErrNotBroadcast, c.name, err)
 	}

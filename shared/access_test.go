@@ -1,6 +1,11 @@
 package shared_test
 
 import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -299,4 +304,50 @@ func TestAcquire_UnusableIsCounted(t *testing.T) {
 	status, _, err := tier.Acquire(t.Context(), "key", 1, 0, found.Header)
 	require.NoError(t, err)
 	assert.Equal(t, shared.LeaseGranted, status)
+}
+
+// TestWrite_OpenUntil: a write that was given up before its deadline says until
+// when it may take effect. One that was refused, or failed at the deadline, does
+// not, nor does one whose connection was lost.
+func TestWrite_OpenUntil(t *testing.T) {
+	for name, c := range map[string]struct {
+		err   error
+		takes time.Duration
+		open  bool
+	}{
+		"timeout of the client": {os.ErrDeadlineExceeded, 100 * time.Millisecond, true},
+		"caller gone":           {context.Canceled, 100 * time.Millisecond, true},
+		"at the end":            {os.ErrDeadlineExceeded, time.Second, false},
+		"connection lost":       {io.EOF, 100 * time.Millisecond, false},
+		"refused as late":       {shared.ErrTooLate, 100 * time.Millisecond, false},
+		"refused, too large":    {shared.ErrTooLarge, 100 * time.Millisecond, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tier := newTier(t, &failing{newServer(), c.err, c.takes}, shared.Options{Timeout: time.Second})
+				_, err := tier.Get(t.Context(), "key")
+				require.ErrorIs(t, err, shared.ErrNotFound)
+				end := time.Now().Add(time.Second)
+				err = tier.Set(t.Context(), "key", nil, 0)
+				require.ErrorIs(t, err, c.err)
+				var open interface{ OpenUntil() time.Time }
+				require.Equal(t, c.open, errors.As(err, &open))
+				if c.open {
+					assert.Equal(t, end, open.OpenUntil())
+				}
+			})
+		})
+	}
+}
+
+// failing is a server whose writes fail after some time.
+type failing struct {
+	*server
+	err   error
+	takes time.Duration
+}
+
+func (f *failing) Write(_ context.Context, writes []shared.Write) []shared.Receipt {
+	time.Sleep(f.takes)
+	return slices.Repeat([]shared.Receipt{{Err: f.err}}, len(writes))
 }

@@ -126,6 +126,15 @@ func answered(err error) bool {
 	return !transient(err)
 }
 
+// underWay reports whether a write that failed with err may still be under way:
+// its client gave it up, or its caller did. What was refused is not.
+func underWay(err error) bool {
+	if errors.Is(err, ErrTooLate) {
+		return false
+	}
+	return overtakes(err) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
 // overtakes reports whether a write that failed with err may still be under
 // way, past the end of its connection, so that it could land after a second
 // attempt of it and after what others wrote since. A client's own timeout is of

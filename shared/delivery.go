@@ -17,6 +17,7 @@ type delivery struct {
 	receipts []Receipt // in the order of writes
 	places   []int     // of the writes that are still to be sent
 	sent     bool      // deadlines are given
+	end      time.Time // the deadline, on our clock; set when sent
 }
 
 // deliver sends writes, and again those that no server answered.
@@ -36,13 +37,32 @@ func (t *Tier) deliver(ctx context.Context, writes []Write, store func(context.C
 			d.receipts[at].Err = err
 		}
 	}
+	for i := range d.receipts {
+		if err := d.receipts[i].Err; underWay(err) && time.Now().Before(d.end) {
+			d.receipts[i].Err = &openError{err, d.end}
+		}
+	}
 	return d.receipts
 }
+
+// openError is the error of a write that failed before its deadline, and may take
+// effect until then.
+type openError struct {
+	error
+	end time.Time
+}
+
+func (e *openError) Unwrap() error { return e.error }
+
+// OpenUntil is for callers that write again or take the write back: what they
+// send before this moment may be overtaken.
+func (e *openError) OpenUntil() time.Time { return e.end }
 
 // attempt is a [call].
 func (d *delivery) attempt(ctx context.Context) (again bool, err error) {
 	if !d.sent {
 		d.sent = true
+		d.end, _ = ctx.Deadline()
 		end := d.tier.deadline(ctx)
 		for i := range d.writes {
 			d.writes[i].NotAfter = end
