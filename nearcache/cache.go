@@ -175,11 +175,16 @@ func (c *Cache[V]) repeatLater(inv *bus.Invalidation) {
 	}
 	if !c.node.assign(chore{cache: c, op: inv.Op, key: strings.Clone(inv.Key)}) {
 		c.owes.Store(true)
+		c.node.flooded()
 	}
 }
 
+// behind reports whether a Clear is to be repeated in the place of what there was
+// no room for. It does so once.
+func (c *Cache[V]) behind() bool { return c.owes.Swap(false) }
+
 func (c *Cache[V]) repeat(ctx context.Context, ch chore) error {
-	if ch.op == bus.OpClear || ch.op == bus.OpTag || c.owes.Swap(false) {
+	if ch.op == bus.OpClear || ch.op == bus.OpTag || c.behind() {
 		return c.Clear(ctx)
 	}
 	return c.drop(ctx, ch.op, []string{ch.key}, false)

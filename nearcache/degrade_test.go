@@ -278,6 +278,29 @@ func TestText_Flood(t *testing.T) {
 	})
 }
 
+// TestText_FloodOfAnother: what there is no room for because of another cache is
+// carried out as well.
+func TestText_FloodOfAnother(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		m := f.join()
+		prices, err := nearcache.New(m.node, "prices", nearcache.Options[string]{})
+		require.NoError(t, err)
+		require.NoError(t, prices.Set(t.Context(), "k", "old"))
+		person := f.hub.Join()
+		hold := make(chan struct{})
+		f.store.onBefore(during(f, "write", func(context.Context) { <-hold }))
+		for range 11 {
+			require.NoError(t, person.Publish(t.Context(), []byte("invalidate users"+strings.Repeat(" x", 100))))
+		}
+		require.NoError(t, person.Publish(t.Context(), []byte("invalidate prices k")))
+		settle()
+		close(hold)
+		wait(time.Second)
+		_, err = prices.Get(t.Context(), "k")
+		assert.ErrorIs(t, err, nearcache.ErrNotFound)
+	})
+}
+
 func TestLoader(t *testing.T) {
 	t.Run("panics", func(t *testing.T) {
 		bubble(t, func(t *testing.T, f *fleet) {

@@ -34,6 +34,7 @@ type Node struct {
 	ctx     context.Context // ends with Close; for loads and background writes
 	cancel  context.CancelFunc
 	chores  chan chore    // to the worker
+	flood   chan struct{} // there was no room for a chore of some cache; never closed
 	owing   chan struct{} // some cache owes an invalidation; never closed
 	repairs *repairer     // nil if the shared tier keeps no journal
 	done    sync.WaitGroup
@@ -55,6 +56,7 @@ type member interface {
 	owed() int
 	pay(ctx context.Context) error
 	repeat(ctx context.Context, c chore) error
+	behind() bool
 }
 
 // NewNode returns a node over tier and b, which stay the caller's to close,
@@ -76,7 +78,8 @@ func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off fault.Set) (*N
 		return nil, err
 	}
 	opts = opts.withDefaults()
-	n := &Node{tier: tier, bus: b, opts: opts, chores: make(chan chore, 1024), owing: make(chan struct{}, 1), faults: off}
+	n := &Node{tier: tier, bus: b, opts: opts, faults: off}
+	n.chores, n.flood, n.owing = make(chan chore, 1024), make(chan struct{}, 1), make(chan struct{}, 1)
 	n.caches.Store(&map[string]member{})
 	conf := near.Config{
 		Bytes: opts.NearBytes, MaxStaleness: opts.MaxStaleness, ServeStale: opts.ServeStale,

@@ -29,6 +29,14 @@ func (n *Node) assign(c chore) bool {
 	}
 }
 
+// flooded has the worker ask all caches whether they are behind.
+func (n *Node) flooded() {
+	select {
+	case n.flood <- struct{}{}:
+	default:
+	}
+}
+
 func (n *Node) work() {
 	for {
 		select {
@@ -36,6 +44,12 @@ func (n *Node) work() {
 			return
 		case c := <-n.chores:
 			n.do(c)
+		case <-n.flood:
+			for _, c := range *n.caches.Load() {
+				if c.behind() {
+					n.do(chore{cache: c, op: bus.OpClear})
+				}
+			}
 		}
 	}
 }
