@@ -17,6 +17,7 @@ import (
 	"github.com/nearbus/nearbus/bus"
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/memstore"
 )
 
 func TestFetchMany(t *testing.T) {
@@ -228,15 +229,13 @@ func TestClear_ClockLost(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		a := f.join()
 		require.NoError(t, a.Clear(t.Context()))
-		lost := true
-		f.store.Store = &planted{Store: f.store.Store, key: "users!clock", bytes: nil, on: &lost}
+		f.store.Store = memstore.New(memstore.Options{})
 		a.link.deaf.Store(true)
 		time.Sleep(4 * time.Second)
 		a.link.deaf.Store(false)
 		time.Sleep(6 * time.Second)
 		_, err := a.Get(t.Context(), "k") // a learns that the clock is gone, and restores it
 		require.ErrorIs(t, err, nearcache.ErrNotFound)
-		lost = false
 		b := f.join()
 		require.NoError(t, b.Set(t.Context(), "k", "v"))
 		settle()

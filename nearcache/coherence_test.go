@@ -170,6 +170,20 @@ func TestG1_ReadYourWrites(t *testing.T) {
 			requireNear(t, m, "k", "new")
 		})
 	})
+	t.Run("a read between begin and send of a Clear", func(t *testing.T) {
+		bubble(t, func(t *testing.T, f *fleet) {
+			m := f.join()
+			require.NoError(t, m.Set(t.Context(), "k", "old"))
+			f.store.onBefore(during(f, "write", func(ctx context.Context) {
+				v, err := m.Get(ctx, "k")
+				assert.NoError(t, err)
+				assert.Equal(t, "old", v, "the Clear has not been sent")
+			}))
+			require.NoError(t, m.Clear(t.Context()))
+			_, err := m.Get(t.Context(), "k")
+			assert.ErrorIs(t, err, nearcache.ErrNotFound)
+		})
+	})
 	t.Run("after an error the old copy is gone", func(t *testing.T) {
 		bubble(t, func(t *testing.T, f *fleet) {
 			m := f.join()
@@ -181,6 +195,44 @@ func TestG1_ReadYourWrites(t *testing.T) {
 			_, err = m.Get(t.Context(), "k")
 			assert.ErrorIs(t, err, nearcache.ErrOutcomeUnknown)
 		})
+	})
+}
+
+// TestHazard1_ClearDuringLoad: a load begins, and a Clear is acknowledged and heard
+// of, and its clock is read. The load is filled all the same: with the clock that
+// was known when it began.
+func TestHazard1_ClearDuringLoad(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		a, b := f.join(), f.join()
+		fetch := map[string]func(key string, during func()) (string, error){
+			"one": func(key string, during func()) (string, error) {
+				return a.Fetch(t.Context(), key, func(context.Context, string) (string, error) {
+					during()
+					return "old", nil
+				})
+			},
+			"many": func(key string, during func()) (string, error) {
+				got, err := a.FetchMany(t.Context(), []string{key}, func(context.Context, []string) (map[string]string, error) {
+					during()
+					return map[string]string{key: "old"}, nil
+				})
+				return got[key], err
+			},
+		}
+		for key, load := range fetch {
+			v, err := load(key, func() {
+				assert.NoError(t, b.Clear(t.Context()))
+				settle()
+				_, err := a.Get(t.Context(), "other")
+				assert.ErrorIs(t, err, nearcache.ErrNotFound)
+			})
+			require.NoError(t, err)
+			require.Equal(t, "old", v, "it began before the Clear")
+			for _, m := range []*member{a, b} {
+				_, err := m.Get(t.Context(), key)
+				assert.ErrorIs(t, err, nearcache.ErrNotFound)
+			}
+		}
 	})
 }
 
@@ -581,6 +633,22 @@ func TestHazard19_SlowLoad(t *testing.T) {
 			assert.Equal(t, "v", v)
 			assert.InDelta(t, 5, time.Since(began).Seconds(), 0.6)
 		})
+	})
+}
+
+// TestHazard19_FetchMany: a load of many keys renews its leases as well.
+func TestHazard19_FetchMany(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		a := f.join()
+		got, err := a.FetchMany(t.Context(), []string{"j", "k"}, func(ctx context.Context, keys []string) (map[string]string, error) {
+			time.Sleep(20 * time.Second)
+			return isAll("v")(ctx, keys)
+		})
+		require.NoError(t, err)
+		require.Len(t, got, 2)
+		assert.Zero(t, a.Stats().Refused, "the leases stood for four times their time")
+		requireNear(t, a, "j", "v")
+		requireNear(t, a, "k", "v")
 	})
 }
 

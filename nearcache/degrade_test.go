@@ -113,6 +113,27 @@ func TestG7_BusLost(t *testing.T) {
 	})
 }
 
+// TestG7_BusBack: what was read while the bus could not be heard may have missed its
+// invalidation, and goes when the bus is heard again.
+func TestG7_BusBack(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		a, b := f.join(), f.join()
+		require.NoError(t, b.Set(t.Context(), "k", "old"))
+		a.link.deaf.Store(true)
+		f.eventually(func() bool { return a.node.Stats().BusCut })
+		_, err := a.Get(t.Context(), "k")
+		require.NoError(t, err)
+		require.NoError(t, b.Set(t.Context(), "k", "new"))
+		settle()
+		requireNear(t, a, "k", "old")
+		a.link.deaf.Store(false)
+		f.eventually(func() bool { return !a.node.Stats().BusCut })
+		v, err := a.Get(t.Context(), "k")
+		require.NoError(t, err)
+		assert.Equal(t, "new", v)
+	})
+}
+
 // TestG7_CannotAnnounce: the write is stored, the message is not sent, and the
 // caller is told so.
 func TestG7_CannotAnnounce(t *testing.T) {

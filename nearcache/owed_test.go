@@ -148,6 +148,45 @@ func TestHazard14_Superseded(t *testing.T) {
 	})
 }
 
+// TestHazard14_NotSuperseded: a write that began before another one failed settles
+// nothing: it may have been there first.
+func TestHazard14_NotSuperseded(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		m := f.join()
+		f.store.onAfter(during(f, "write", func(ctx context.Context) {
+			failWrites(f)
+			assert.Error(t, m.Delete(ctx, "k"))
+			f.store.onBefore(nil)
+		}))
+		require.NoError(t, m.Set(t.Context(), "k", "before"))
+		assert.Equal(t, 1, m.Stats().Owed)
+		wait(3 * time.Second)
+		_, err := m.Get(t.Context(), "k")
+		require.ErrorIs(t, err, nearcache.ErrNotFound)
+	})
+}
+
+// TestG3_OutcomeUnknown: the write is there, only the answer was lost. The others
+// hear of it from the write, and not only when the debt is paid.
+func TestG3_OutcomeUnknown(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.off.NoDebts = true
+		a, b := f.join(), f.join()
+		require.NoError(t, b.Set(t.Context(), "k", "old"))
+		f.store.onAfter(func(_ context.Context, op, _ string) error {
+			if op == "write" {
+				return errDown
+			}
+			return nil
+		})
+		require.ErrorIs(t, a.Set(t.Context(), "k", "new"), nearcache.ErrOutcomeUnknown)
+		settle()
+		v, err := b.Get(t.Context(), "k")
+		require.NoError(t, err)
+		assert.Equal(t, "new", v)
+	})
+}
+
 // TestHazard14_CallerGone: what is owed does not depend on who asked for it.
 func TestHazard14_CallerGone(t *testing.T) {
 	journaled(t, func(t *testing.T, f *fleet, a, b *member) {
