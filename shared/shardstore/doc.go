@@ -89,6 +89,9 @@
 // Announcements: a write and its message are two steps, because shards do not
 // reach all subscribers of a bus.
 //
+// A breaker (shared.Options.BreakAfter) counts the shards as one: set it, if at
+// all, above the number of calls in a row that one shard that is down can fail.
+//
 // Watch out: the number of partitions of a store without a journal is not seen.
 // A server that takes the place of another one without its data is noticed, and
 // its registry restored, if it comes at its address; give it a new name if it has

@@ -110,6 +110,7 @@ func (s *Store) tail(ctx context.Context, v *view, g *group, reads []shared.Tail
 		case got[n].Err != nil:
 			tails[at] = shared.Tail{Err: g.shard.failed(got[n].Err)}
 		default:
+			s.epochs[reads[at].Partition].Store(got[n].Next.Revision.Epoch)
 			tails[at] = s.told(v, got[n])
 		}
 	}

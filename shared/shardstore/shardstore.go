@@ -26,7 +26,8 @@ type Store struct {
 	own        shardMap  // as configured
 	base       time.Time // its monotonic reading is what the Store's clock counts from
 	maxImage   int
-	partitions int // of all journals; 0 if a shard has none
+	partitions int             // of all journals; 0 if a shard has none
+	epochs     []atomic.Uint64 // of each journal, as last read; 0 before
 
 	view atomic.Pointer[view] // nil while no map is known to be in effect
 	last atomic.Pointer[view] // the latest one; stays
@@ -81,6 +82,7 @@ func New(shards []Shard, opts Options) (*Store, error) {
 	if !journals {
 		s.partitions = 0
 	}
+	s.epochs = make([]atomic.Uint64, s.partitions)
 	return s, nil
 }
 
@@ -342,6 +344,9 @@ func (s *Store) Fill(ctx context.Context, w shared.Write) shared.Receipt {
 	}
 	g := groups[0]
 	w.Key, w.NotAfter, w.Announce = g.names[0], g.shard.theirs(s, w.NotAfter), nil
+	if err := s.inherit(ctx, v, &w); err != nil && g.err == nil {
+		g.err = err
+	}
 	return s.write(ctx, v, g, func() []shared.Receipt {
 		return []shared.Receipt{g.shard.store.Fill(ctx, w)}
 	})[0]
@@ -356,6 +361,12 @@ func (s *Store) Acquire(ctx context.Context, l shared.Lease) (shared.Grant, erro
 	g := groups[0]
 	if g.err != nil {
 		return shared.Grant{}, g.shard.failed(g.err)
+	}
+	if found, err := s.acquirable(ctx, v, g, &l); err != nil || found != nil {
+		if err != nil {
+			return shared.Grant{}, g.shard.failed(err)
+		}
+		return *found, nil
 	}
 	l.Key, l.NotAfter, l.Discard = g.names[0], g.shard.theirs(s, l.NotAfter), discardable(l.Discard)
 	sent := time.Now()

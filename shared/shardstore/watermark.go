@@ -39,20 +39,53 @@ func (s *Store) inherited(ctx context.Context, v *view, name string) ([]byte, er
 	image, known := s.legacies[key]
 	known = known && s.legaciesOf == v
 	s.legaciesMu.Unlock()
-	if known {
-		return bytes.Clone(image), nil
+	if !known {
+		var err error
+		if image, err = s.searchFor(ctx, v.maps, key); err != nil {
+			return nil, err
+		}
+		s.bequeath(v, key, image)
 	}
-	image, err := s.searchFor(ctx, v.maps, key)
-	if err != nil {
-		return nil, err
-	}
+	return s.adopted(key, image), nil
+}
+
+// bequeath remembers what the earlier homes have.
+func (s *Store) bequeath(v *view, key string, image []byte) {
 	s.legaciesMu.Lock()
 	defer s.legaciesMu.Unlock()
 	if s.legaciesOf != v || len(s.legacies) >= maxLegacies {
 		s.legacies, s.legaciesOf = make(map[string][]byte), v
 	}
-	s.legacies[strings.Clone(key)] = bytes.Clone(image)
-	return image, nil
+	s.legacies[strings.Clone(key)] = image
+}
+
+// adopted returns a copy of image with the epoch of the journal that key is in
+// now: by the one of an earlier home it would seem to be from before a loss.
+func (s *Store) adopted(key string, image []byte) []byte {
+	image = bytes.Clone(image)
+	if r, err := shared.DecodeHeader(image); err == nil && s.partitions > 0 {
+		if epoch := s.epochs[s.Partition(key)].Load(); epoch != 0 {
+			shared.StampRevision(image, shared.Revision{Epoch: epoch, Number: r.Revision.Number})
+		}
+	}
+	return image
+}
+
+// acquirable returns the grant for a watermark that is there on an earlier home
+// and not on its own: it must not be made anew.
+func (s *Store) acquirable(ctx context.Context, v *view, g *group, l *shared.Lease) (grant *shared.Grant, err error) {
+	if key, ok := keyOf(g.names[0]); !ok || !isWatermark(key) || l.Renew {
+		return nil, nil
+	}
+	image, err := s.inherited(ctx, v, g.names[0])
+	if err != nil || image == nil {
+		return nil, err
+	}
+	images, err := g.shard.store.Read(ctx, g.names)
+	if err != nil || images[0] != nil {
+		return nil, err
+	}
+	return &shared.Grant{Status: shared.LeasePresent, Image: image}, s.stands(ctx, v, g.shard)
 }
 
 // searchFor looks for a watermark on the homes before the current one.

@@ -75,6 +75,44 @@ func TestHazard1_WatermarksMoveAlong(t *testing.T) {
 	})
 }
 
+// TestWatermark_IsNotMadeAnew: whoever asks for the lease of one that has moved
+// is shown it, as of the epoch of its journal now, and what is filled goes on
+// from it.
+func TestWatermark_IsNotMadeAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPark("a", "b", "c")
+		one := p.open(t, 1, "a", "b", "-c")
+		key := clockThatMoves(t, newPark2(t, "a", "b", "c"))
+		before := raise(t.Context(), one, key, 77, uint64(time.Now().Add(time.Hour).UnixMicro()))
+		require.NoError(t, before.Err)
+		p["c"].BeginEpoch()
+		two := p.open(t, 2, "a", "b", "c")
+		tail := two.Tail(t.Context(), []shared.TailRead{{Partition: two.Partition(key), Limit: 1}})[0]
+		require.NoError(t, tail.Err)
+		lease := shared.Record{Kind: shared.KindLease, Nonce: 5}
+		ask := shared.Lease{Key: key, Image: lease.Append(nil), TTL: time.Minute}
+		grant, err := two.Acquire(t.Context(), ask)
+		require.NoError(t, err)
+		require.Equal(t, shared.LeasePresent, grant.Status)
+		r, err := shared.DecodeRecord(grant.Image)
+		require.NoError(t, err)
+		assert.Equal(t, before.Revision.Number, r.Revision.Number)
+		assert.Equal(t, tail.Next.Revision.Epoch, r.Revision.Epoch)
+		assert.Equal(t, r.Revision, watermark(t, two, key).Revision)
+
+		_, name, err := two.Locate(t.Context(), key)
+		require.NoError(t, err)
+		ask.Key = name
+		_, err = p["c"].Acquire(t.Context(), ask) // as if it had been granted before the map changed
+		require.NoError(t, err)
+		made := shared.Record{Kind: shared.KindWatermark, Nonce: 5, Clock: 3}
+		fill := two.Fill(t.Context(), shared.Write{Key: key, Image: made.Append(nil)})
+		require.NoError(t, fill.Err)
+		assert.Greater(t, fill.Revision.Number, before.Revision.Number)
+		assert.EqualValues(t, 77, watermark(t, two, key).Clock)
+	})
+}
+
 // TestWatermark_NoneIsRemembered: earlier homes are asked once.
 func TestWatermark_NoneIsRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
