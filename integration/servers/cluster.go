@@ -88,7 +88,11 @@ func (c *Cluster) start(ctx context.Context, ahead []time.Duration, args []strin
 	if len(ahead) == 0 {
 		return errors.New("servers: cluster: 0 masters")
 	}
-	c.args = append([]string{"--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--repl-diskless-sync-delay", "0"}, args...)
+	// Without replica migration, a master that gives its last slot away stays one.
+	c.args = append([]string{
+		"--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-allow-replica-migration", "no",
+		"--repl-diskless-sync-delay", "0",
+	}, args...)
 	for _, d := range ahead {
 		node, err := StartRedisAt(ctx, d, c.args...)
 		if err != nil {

@@ -93,3 +93,20 @@ func TestRedisCluster_FailsOver(t *testing.T) {
 	assert.Equal(t, old, cluster.Replicas[1].Addr)
 	writeKeys(t, client)
 }
+
+func TestRedisCluster_AMasterJoinsAndLeaves(t *testing.T) {
+	t.Parallel()
+	cluster := servers.RedisCluster(t, 2)
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: cluster.Addrs()})
+	defer client.Close()
+	require.NoError(t, client.Set(t.Context(), "{tag}", "v", 0).Err())
+	slot, err := client.ClusterKeySlot(t.Context(), "{tag}").Result()
+	require.NoError(t, err)
+	require.NoError(t, cluster.AddMaster(t.Context(), []int{int(slot)}))
+	added := redis.NewClient(&redis.Options{Addr: cluster.Nodes[2].Addr})
+	defer added.Close()
+	require.Equal(t, "v", added.Get(t.Context(), "{tag}").Val())
+	require.NoError(t, cluster.RemoveMaster(t.Context(), 2))
+	require.Len(t, cluster.Nodes, 2)
+	require.Equal(t, "v", client.Get(t.Context(), "{tag}").Val())
+}

@@ -104,7 +104,11 @@ func (c *Cluster) MoveSlot(ctx context.Context, slot int) (moved int, err error)
 	if err != nil {
 		return 0, err
 	}
-	source, target := c.Nodes[from], c.Nodes[(from+1)%len(c.Nodes)]
+	return c.moveSlot(ctx, slot, c.Nodes[from], c.Nodes[(from+1)%len(c.Nodes)])
+}
+
+// moveSlot moves a slot with its keys from one master to another.
+func (c *Cluster) moveSlot(ctx context.Context, slot int, source, target *Process) (moved int, err error) {
 	sourceID, e1 := idOf(ctx, source)
 	targetID, e2 := idOf(ctx, target)
 	err = errors.Join(e1, e2)
