@@ -86,7 +86,7 @@ func (c *Cache[V]) encodePart(keys []string, entries map[string]Entry[V], failed
 			return part, refused, keys[i:]
 		}
 		e := entries[key]
-		data, err := c.encodeFitting(key, e.Value)
+		data, err := c.encodeFitting(key, &e.Value)
 		if err != nil {
 			failed.put(key, err)
 			refused = append(refused, key)

@@ -15,7 +15,7 @@ import (
 
 // Cache is a named, typed view over a [Node]. It is safe for use by many
 // goroutines. Values that come from the near tier are shared by all callers,
-// who must not change what they point to.
+// who must not change what they point to, unless Options.Clone is set.
 type Cache[V any] struct {
 	node  *Node
 	name  string

@@ -44,13 +44,16 @@ func isNil(codec shared.Codec) bool {
 	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
-// reader returns the codec that reads records with this ID, or nil.
-func (o *Options[V]) reader(id uint8) shared.Codec {
-	if o.Codec.ID() == id {
+// reader returns the codec that reads a record, or nil if the cache cannot.
+func (o *Options[V]) reader(r *shared.Record) shared.Codec {
+	if r.Schema != o.Schema {
+		return nil
+	}
+	if o.Codec.ID() == r.Codec {
 		return o.Codec
 	}
 	for _, codec := range o.AlsoRead {
-		if codec.ID() == id {
+		if codec.ID() == r.Codec {
 			return codec
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"slices"
 	"time"
 
 	"github.com/nearbus/nearbus/bus"
@@ -323,4 +324,38 @@ func ExampleOptions_codec() {
 	n, err := visits.Get(ctx, "home")
 	fmt.Println(n, err)
 	// Output: 7 <nil>
+}
+
+// The near tier hands one value to all callers: what one of them does to it,
+// the others see. Clone gives each a copy.
+func ExampleOptions_clone() {
+	node := newNode()
+	defer node.Close()
+	ctx := context.Background()
+	load := func(context.Context, string) ([]string, error) { return []string{"b", "a"}, nil }
+	for name, clone := range map[string]func([]string) []string{"cloned": slices.Clone[[]string], "shared": nil} {
+		lists, err := nearcache.New(node, name, nearcache.Options[[]string]{Clone: clone})
+		if err != nil {
+			log.Fatal(err)
+		}
+		list, _ := lists.Fetch(ctx, "42", load)
+		slices.Sort(list) // changes the list that others get, unless it is a copy
+		list, _ = lists.Fetch(ctx, "42", load)
+		fmt.Println(name, list)
+	}
+	// Unordered output:
+	// cloned [b a]
+	// shared [a b]
+}
+
+// The meaning of a field changed, so records from before must not be read.
+func ExampleOptions_schema() {
+	node := newNode()
+	defer node.Close()
+	prices, err := nearcache.New(node, "prices", nearcache.Options[int]{Schema: 2}) // 1 was in euros, 2 is in cents
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(prices.Set(context.Background(), "42", 1999))
+	// Output: <nil>
 }

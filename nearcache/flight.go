@@ -167,11 +167,14 @@ func (c *Cache[V]) wait(ctx context.Context, f *flight[V], loads bool) (v V, err
 	switch {
 	case loads:
 		a := f.answer()
-		return a.value, a.err
+		if a.err != nil {
+			return v, a.err
+		}
+		return c.give(a.value)
 	case f.found && f.absent:
 		return v, ErrNotFound
 	case f.found:
-		return f.value, nil
+		return c.give(f.value)
 	case f.lookErr != nil && !c.opts.ErrorsAsMisses:
 		return v, f.lookErr
 	default:

@@ -30,6 +30,6 @@ func (c *Cache[V]) lateAnswer(key string, hash uint64) (a answer[V], ok bool) {
 		a.err = ErrNotFound
 		return a, true
 	}
-	a.value = (*entry[V])(unsafe.Pointer(found)).value // see hit
+	a.value, a.err = c.give((*entry[V])(unsafe.Pointer(found)).value) // see hit
 	return a, true
 }

@@ -227,7 +227,7 @@ func (c *Cache[V]) fill(ctx context.Context, f *flight[V], entry *Entry[V], h ho
 		return
 	}
 	r := c.node.tier.Fill(ctx, shared.Put{Key: c.storeKey(f.key), TTL: ttl, Record: shared.Record{
-		Kind: shared.KindValue, Codec: c.opts.Codec.ID(), Nonce: h.token, Clock: h.clock, Value: data,
+		Kind: shared.KindValue, Codec: c.opts.Codec.ID(), Schema: c.opts.Schema, Nonce: h.token, Clock: h.clock, Value: data,
 	}})
 	switch {
 	case r.Err == nil:
@@ -295,7 +295,7 @@ func (c *Cache[V]) loadUnfenced(ctx context.Context, f *flight[V], load loader[V
 	}
 	clock, _, _ := c.clock.get()
 	r := c.node.tier.Write(ctx, []shared.Put{{Key: c.storeKey(f.key), TTL: c.opts.TTL, Record: shared.Record{
-		Kind: shared.KindValue, Codec: c.opts.Codec.ID(), Clock: clock, Value: data,
+		Kind: shared.KindValue, Codec: c.opts.Codec.ID(), Schema: c.opts.Schema, Clock: clock, Value: data,
 	}}})[0]
 	if r.Err == nil {
 		e := c.newEntry(f.key, entry.Value, len(data), f.stamp, r.Revision)

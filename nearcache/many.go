@@ -72,7 +72,7 @@ func (c *Cache[V]) readPart(ctx context.Context, keys []string, load manyLoader[
 	waits := make(map[string]*flight[V])
 	var mine []*flight[V]
 	for _, key := range keys {
-		f, run := c.boardOrHit(key, load, values)
+		f, run := c.boardOrHit(key, load, values, failed)
 		if f != nil {
 			waits[key] = f
 		}
@@ -89,18 +89,23 @@ func (c *Cache[V]) readPart(ctx context.Context, keys []string, load manyLoader[
 	}
 	for key, f := range waits {
 		v, err := c.wait(ctx, f, load != nil)
-		switch {
-		case err == nil:
-			values[key] = v
-		case !errors.Is(err, ErrNotFound):
-			failed.put(key, err)
-		}
+		enter(values, failed, key, v, err)
+	}
+}
+
+// enter puts what became of a key into its place.
+func enter[V any](values map[string]V, failed *KeysError, key string, v V, err error) {
+	switch {
+	case err == nil:
+		values[key] = v
+	case !errors.Is(err, ErrNotFound):
+		failed.put(key, err)
 	}
 }
 
 // boardOrHit puts the value of key into values if it is near, and returns its
 // flight otherwise.
-func (c *Cache[V]) boardOrHit(key string, load manyLoader[V], values map[string]V) (f *flight[V], run bool) {
+func (c *Cache[V]) boardOrHit(key string, load manyLoader[V], values map[string]V, failed *KeysError) (f *flight[V], run bool) {
 	hash := c.space.Hash(key)
 	var one loader[V]
 	if load != nil {
@@ -108,13 +113,12 @@ func (c *Cache[V]) boardOrHit(key string, load manyLoader[V], values map[string]
 	}
 	for {
 		if e := c.hit(key, hash); e != nil {
-			values[key] = e.value
+			v, err := c.give(e.value)
+			enter(values, failed, key, v, err)
 			return nil, false
 		}
 		if a, ok := c.lateAnswer(key, hash); ok {
-			if a.err == nil {
-				values[key] = a.value
-			}
+			enter(values, failed, key, a.value, a.err)
 			return nil, false
 		}
 		if f, run = c.board(key, hash, one); f != nil {

@@ -109,6 +109,12 @@ type Options[V any] struct {
 	// counted.
 	AlsoRead []shared.Codec
 
+	// Schema is the version of the type of the values. Records of another one
+	// read as misses and are counted: raise it when the codec would read old
+	// records, and get them wrong. While old and new processes are up, each
+	// replaces what the other stored.
+	Schema uint32
+
 	// Cost returns what a value takes in the near tier, in bytes. Nil means
 	// the length of the encoded value. A fixed overhead and the key are added
 	// to it. It must not block and may be called from many goroutines.
@@ -117,6 +123,13 @@ type Options[V any] struct {
 	// ErrorsAsMisses makes Get return ErrNotFound where the shared tier failed.
 	// The failure is counted either way.
 	ErrorsAsMisses bool
+
+	// Clone returns a deep copy of a value. With it, every caller has a value of
+	// its own, which it may change, and Set keeps a copy of what it was given; a
+	// loader gives its value away. A panic becomes a [PanicError] of the call.
+	// Nil means that callers share values and must not change what they point
+	// to. It may be called from many goroutines at once, also for one value.
+	Clone func(V) V
 }
 
 // shortTTL is the near TTL of a node that no invalidation reaches.

@@ -16,6 +16,9 @@ import (
 func (c *Cache[V]) Get(ctx context.Context, key string) (V, error) {
 	hash := c.space.Hash(key)
 	if e := c.hit(key, hash); e != nil {
+		if c.opts.Clone != nil {
+			return c.clone(e.value)
+		}
 		return e.value, nil
 	}
 	return c.miss(ctx, key, hash, nil)
@@ -36,6 +39,9 @@ func (c *Cache[V]) Get(ctx context.Context, key string) (V, error) {
 func (c *Cache[V]) Fetch(ctx context.Context, key string, load func(ctx context.Context, key string) (V, error)) (V, error) {
 	hash := c.space.Hash(key)
 	if e := c.hit(key, hash); e != nil {
+		if c.opts.Clone != nil {
+			return c.clone(e.value)
+		}
 		return e.value, nil
 	}
 	return c.fetch(ctx, key, hash, load)
@@ -56,6 +62,9 @@ func (c *Cache[V]) fetch(ctx context.Context, key string, hash uint64, load func
 func (c *Cache[V]) FetchEntry(ctx context.Context, key string, load func(ctx context.Context, key string) (Entry[V], error)) (V, error) {
 	hash := c.space.Hash(key)
 	if e := c.hit(key, hash); e != nil {
+		if c.opts.Clone != nil {
+			return c.clone(e.value)
+		}
 		return e.value, nil
 	}
 	if load == nil {
@@ -81,7 +90,7 @@ func (c *Cache[V]) miss(ctx context.Context, key string, hash uint64, load loade
 		f, run := c.board(key, hash, load)
 		if f == nil {
 			if e := c.hit(key, hash); e != nil {
-				return e.value, nil
+				return c.give(e.value)
 			}
 			continue
 		}
@@ -218,7 +227,7 @@ func (c *Cache[V]) decode(found *shared.Found) (v V, err error) {
 	if found.Kind != shared.KindValue || found.Clock < clock {
 		return v, errUnusable
 	}
-	codec := c.opts.reader(found.Codec)
+	codec := c.opts.reader(&found.Record)
 	if codec == nil {
 		c.undecodable.Add(1)
 		return v, errUnusable

@@ -33,6 +33,8 @@ func TestReadme_Defaults(t *testing.T) {
 		"nearcache.Options.NotFoundTTL":      unset(cache.NotFoundTTL, "not remembered"),
 		"nearcache.Options.TTLJitter":        fmt.Sprint(cache.TTLJitter),
 		"nearcache.Options.MaxLoads":         unset(cache.MaxLoads, "no limit"),
+		"nearcache.Options.Schema":           "0",
+		"nearcache.Options.Clone":            "none",
 		"nearcache.Options.AlsoRead":         "none",
 		"nearcache.Options.ErrorsAsMisses":   "false",
 	}

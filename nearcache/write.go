@@ -36,7 +36,7 @@ func (c *Cache[V]) SetEntry(ctx context.Context, key string, e Entry[V]) error {
 	if err != nil {
 		return err
 	}
-	data, err := c.encodeFitting(key, e.Value)
+	data, err := c.encodeFitting(key, &e.Value)
 	if err != nil {
 		// The source has most likely changed already.
 		return errors.Join(err, c.drop(ctx, bus.OpInvalidate, []string{key}, true))
@@ -82,7 +82,7 @@ func (c *Cache[V]) setShared(ctx context.Context, inv *bus.Invalidation, ttl tim
 // the clock.
 func (c *Cache[V]) valuePut(key string, ttl time.Duration, clock uint64, data []byte) shared.Put {
 	return shared.Put{Key: c.storeKey(key), TTL: ttl, Record: shared.Record{
-		Kind: shared.KindValue, Codec: c.opts.Codec.ID(), Clock: clock, Value: data,
+		Kind: shared.KindValue, Codec: c.opts.Codec.ID(), Schema: c.opts.Schema, Clock: clock, Value: data,
 	}}
 }
 
@@ -263,9 +263,13 @@ func (c *Cache[V]) abandon(ctx context.Context, invs []bus.Invalidation, err err
 }
 
 // encodeFitting encodes a value that is to be written, and refuses what the
-// shared tier does not take.
-func (c *Cache[V]) encodeFitting(key string, v V) ([]byte, error) {
-	data, err := c.encode(v)
+// shared tier does not take. With Options.Clone it makes the value the cache's
+// own.
+func (c *Cache[V]) encodeFitting(key string, v *V) (data []byte, err error) {
+	if *v, err = c.give(*v); err != nil {
+		return nil, err
+	}
+	data, err = c.encode(*v)
 	if err != nil || c.node.tier == nil {
 		return data, err
 	}

@@ -1,0 +1,23 @@
+package nearcache
+
+import "fmt"
+
+// give returns v as a caller may have it: its own copy, with Options.Clone.
+func (c *Cache[V]) give(v V) (V, error) {
+	if c.opts.Clone == nil {
+		return v, nil
+	}
+	return c.clone(v)
+}
+
+// clone calls Options.Clone.
+func (c *Cache[V]) clone(v V) (own V, err error) {
+	err = guard(func() error {
+		own = c.opts.Clone(v)
+		return nil
+	})
+	if err != nil {
+		return *new(V), fmt.Errorf("nearcache: cache %q: clone: %w", c.name, err)
+	}
+	return own, nil
+}
