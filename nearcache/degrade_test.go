@@ -277,6 +277,26 @@ func TestText(t *testing.T) {
 	})
 }
 
+// TestText_TierDown: what a person invalidates while the shared tier is down is
+// owed: the old value that it comes back with is not read again.
+func TestText_TierDown(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		m := f.join()
+		require.NoError(t, m.Set(t.Context(), "k", "old"))
+		f.store.onBefore(func(context.Context, string, string) error { return errDown })
+		require.NoError(t, f.hub.Join().Publish(t.Context(), []byte("invalidate users k")))
+		settle()
+		f.eventually(func() bool { return m.node.Stats().FailedChores == 1 })
+		f.store.onBefore(nil)
+		v, err := m.Fetch(t.Context(), "k", is("new"))
+		require.NoError(t, err)
+		assert.Equal(t, "new", v)
+		f.eventually(func() bool { return m.Stats().Owed == 0 })
+		_, err = f.join().Get(t.Context(), "k")
+		assert.ErrorIs(t, err, nearcache.ErrNotFound)
+	})
+}
+
 // TestText_Flood: more plain text than the worker can carry out clears the
 // cache instead.
 func TestText_Flood(t *testing.T) {

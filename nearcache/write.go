@@ -142,9 +142,7 @@ func (c *Cache[V]) dropPart(ctx context.Context, op bus.Op, keys []string, annou
 	}
 	b := batch{invs: c.invalidations(op, keys), errs: make([]error, len(keys))}
 	c.bury(ctx, &b, announce)
-	if announce {
-		c.settleOrOwe(settles, &b) // before readers may read again
-	}
+	c.settleOrOwe(settles, &b) // before readers may read again
 	for _, w := range writes {
 		w.Abort()
 	}
