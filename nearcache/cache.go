@@ -51,13 +51,13 @@ func New[V any](node *Node, name string, opts Options[V]) (*Cache[V], error) {
 		return nil, err
 	}
 	c := &Cache[V]{node: node, name: name, opts: opts}
-	c.space = node.near.Space(node.partition(c.clockKey()))
 	c.flights.init()
 	if opts.MaxLoads > 0 {
 		c.places = make(chan struct{}, opts.MaxLoads)
 	}
 	c.late = opts.NotFoundTTL > 0
-	if err := node.join(name, c); err != nil {
+	err := node.join(name, c, func() { c.space = node.near.Space(node.partition(c.clockKey())) })
+	if err != nil {
 		return nil, err
 	}
 	return c, nil

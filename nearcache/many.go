@@ -229,7 +229,6 @@ func (c *Cache[V]) flyMany(ctx context.Context, fs []*flight[V], load manyLoader
 	}
 	granted, others := c.acquireMany(ctx, missing, found)
 	var wg sync.WaitGroup
-	wg.Go(func() { c.loadMany(ctx, alone, load, c.node.opts.MaxStaleness) })
 	for _, f := range others {
 		// Somebody else loads it, or a lease cannot be had: each such key
 		// goes the way of a single one.
@@ -238,7 +237,7 @@ func (c *Cache[V]) flyMany(ctx context.Context, fs []*flight[V], load manyLoader
 			c.land(f)
 		})
 	}
-	c.loadMany(ctx, granted, load, 0)
+	c.loadMany(ctx, append(granted, alone...), load, c.node.opts.MaxStaleness)
 	wg.Wait()
 }
 

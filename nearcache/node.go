@@ -98,6 +98,7 @@ func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off fault.Set) (*N
 		n.announces = tier != nil && tier.Endpoint() != nil && tier.Endpoint() == b.Endpoint()
 		n.cut.Store(true)
 		if err := b.Subscribe(bus.Handler{Apply: n.apply, Gap: n.gap, Ready: n.ready, Barrier: n.called}); err != nil {
+			n.cancel()
 			n.near.Close()
 			return nil, fmt.Errorf("nearcache: NewNode: %w", err)
 		}
@@ -131,8 +132,8 @@ func (n *Node) Close() error {
 	return nil
 }
 
-// join adds a cache under its name.
-func (n *Node) join(name string, c member) error {
+// join adds a cache under its name, which calls ready once nothing refuses it.
+func (n *Node) join(name string, c member, ready func()) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {
@@ -142,6 +143,7 @@ func (n *Node) join(name string, c member) error {
 	if caches[name] != nil {
 		return fmt.Errorf("nearcache: New: the node has a cache %q already", name)
 	}
+	ready()
 	caches[name] = c
 	n.caches.Store(&caches)
 	return nil
