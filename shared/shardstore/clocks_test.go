@@ -1,6 +1,7 @@
 package shardstore_test
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -122,6 +123,46 @@ func TestG7_OneShardDown(t *testing.T) {
 			}
 			has(t, s, key, want)
 		}
+	})
+}
+
+// TestG7_OneShardHangs: it takes some time of those who ask for several shards,
+// and nothing else.
+func TestG7_OneShardHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPark("a", "b", "c")
+		s := p.open(t, 1, "a", "b", "c")
+		on := onEach(t, s)
+		reads := make([]shared.TailRead, 3)
+		for i, key := range []string{on["a"], on["b"], on["c"]} {
+			require.NoError(t, put(t.Context(), s, key, "v"))
+			reads[i] = shared.TailRead{Partition: i, Limit: 10}
+		}
+		p["b"].hangs.Store(true)
+		for range 20 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			images, err := s.Read(ctx, []string{on["a"], on["b"], on["c"]})
+			cancel()
+			var partial *shared.PartialError
+			require.ErrorAs(t, err, &partial)
+			require.ErrorIs(t, partial.Errs[1], context.DeadlineExceeded)
+			require.NotNil(t, images[0])
+			require.NotNil(t, images[2])
+
+			ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+			tails := s.Tail(ctx, reads)
+			cancel()
+			require.NoError(t, tails[0].Err)
+			require.Error(t, tails[1].Err)
+			require.NoError(t, tails[2].Err)
+
+			began := time.Now()
+			has(t, s, on["a"], "v")
+			assert.Zero(t, time.Since(began), "a read of another shard waits for nothing")
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.NoError(t, p.epoch(t, 1, "a", "b", "c").Open(ctx), "whoever starts meanwhile")
 	})
 }
 

@@ -24,13 +24,18 @@ type server struct {
 	*memstore.Store
 	ahead time.Duration
 	down  atomic.Bool
+	hangs atomic.Bool // it answers nothing, and refuses nothing either
 	calls atomic.Int64
 }
 
 func newServer() *server { return &server{Store: memstore.New(memstore.Options{})} }
 
-func (s *server) err() error {
+func (s *server) err(ctx context.Context) error {
 	s.calls.Add(1)
+	if s.hangs.Load() {
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	if s.down.Load() {
 		return errDown
 	}
@@ -74,7 +79,7 @@ func (s *server) kept(header []byte) []byte {
 }
 
 func (s *server) Time(ctx context.Context) (time.Time, error) {
-	if err := s.err(); err != nil {
+	if err := s.err(ctx); err != nil {
 		return time.Time{}, err
 	}
 	now, err := s.Store.Time(ctx)
@@ -82,7 +87,7 @@ func (s *server) Time(ctx context.Context) (time.Time, error) {
 }
 
 func (s *server) Read(ctx context.Context, keys []string) ([][]byte, error) {
-	if err := s.err(); err != nil {
+	if err := s.err(ctx); err != nil {
 		return nil, err
 	}
 	images, err := s.Store.Read(ctx, keys)
@@ -95,17 +100,17 @@ func (s *server) Read(ctx context.Context, keys []string) ([][]byte, error) {
 func (s *server) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
 	receipts := make([]shared.Receipt, len(writes))
 	for i, w := range writes {
-		receipts[i] = s.one(w, func(w shared.Write) shared.Receipt { return s.Store.Write(ctx, []shared.Write{w})[0] })
+		receipts[i] = s.one(ctx, w, func(w shared.Write) shared.Receipt { return s.Store.Write(ctx, []shared.Write{w})[0] })
 	}
 	return receipts
 }
 
 func (s *server) Fill(ctx context.Context, w shared.Write) shared.Receipt {
-	return s.one(w, func(w shared.Write) shared.Receipt { return s.Store.Fill(ctx, w) })
+	return s.one(ctx, w, func(w shared.Write) shared.Receipt { return s.Store.Fill(ctx, w) })
 }
 
-func (s *server) one(w shared.Write, do func(shared.Write) shared.Receipt) shared.Receipt {
-	if err := s.err(); err != nil {
+func (s *server) one(ctx context.Context, w shared.Write, do func(shared.Write) shared.Receipt) shared.Receipt {
+	if err := s.err(ctx); err != nil {
 		return shared.Receipt{Err: err}
 	}
 	w.NotAfter = s.ours(w.NotAfter)
@@ -115,7 +120,7 @@ func (s *server) one(w shared.Write, do func(shared.Write) shared.Receipt) share
 }
 
 func (s *server) Acquire(ctx context.Context, l shared.Lease) (shared.Grant, error) {
-	if err := s.err(); err != nil {
+	if err := s.err(ctx); err != nil {
 		return shared.Grant{}, err
 	}
 	l.NotAfter = s.ours(l.NotAfter)
@@ -127,7 +132,7 @@ func (s *server) Acquire(ctx context.Context, l shared.Lease) (shared.Grant, err
 }
 
 func (s *server) Tail(ctx context.Context, reads []shared.TailRead) []shared.Tail {
-	if err := s.err(); err != nil {
+	if err := s.err(ctx); err != nil {
 		tails := make([]shared.Tail, len(reads))
 		for i := range tails {
 			tails[i].Err = err

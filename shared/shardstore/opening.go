@@ -102,14 +102,22 @@ func (s *Store) settle(ctx context.Context) (*view, error) {
 	return v, nil
 }
 
-// ask reads all registries. A shard that does not answer must not use up the
-// time of the others.
-func (s *Store) ask(ctx context.Context) []found {
-	end := time.Now().Add(time.Second)
+// maxAsking is how long a shard may take to say what map it has.
+const maxAsking = time.Second
+
+// partly returns a context with half of the time that is left: a shard that
+// hangs must not use up that of the others.
+func partly(ctx context.Context) (context.Context, context.CancelFunc) {
+	d := maxAsking
 	if deadline, ok := ctx.Deadline(); ok {
-		end = time.Now().Add(min(time.Until(deadline)/2, time.Second))
+		d = min(time.Until(deadline)/2, d)
 	}
-	ctx, cancel := context.WithDeadline(ctx, end)
+	return context.WithTimeout(ctx, d)
+}
+
+// ask reads all registries.
+func (s *Store) ask(ctx context.Context) []found {
+	ctx, cancel := partly(ctx)
 	defer cancel()
 	answers := make([]found, len(s.shards))
 	each(len(s.shards), func(i int) { answers[i] = s.shards[i].readRegistry(ctx) })

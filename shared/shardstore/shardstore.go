@@ -186,7 +186,9 @@ func (s *Store) confirmed(ctx context.Context, groups func(*view) []*group) (*vi
 			return nil, err
 		}
 		all := groups(v)
-		each(len(all), func(i int) { all[i].err = s.confirm(ctx, v, all[i].shard) })
+		some, cancel := partly(ctx)
+		each(len(all), func(i int) { all[i].err = s.confirm(some, v, all[i].shard) })
+		cancel()
 		if !slices.ContainsFunc(all, func(g *group) bool { return errors.Is(g.err, errNews) }) {
 			return v, nil
 		}
