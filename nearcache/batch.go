@@ -156,7 +156,7 @@ func (c *Cache[V]) storePart(ctx context.Context, part []item[V], b *batch) {
 		ttl, _, _ := c.opts.lives(&part[i].entry)
 		puts[i] = c.valuePut(part[i].key, ttl, clock, part[i].data)
 	}
-	b.take(c.node.tier.Write(ctx, puts))
+	c.take(b, c.node.tier.Write(ctx, puts))
 }
 
 // batch is what several keys are told to the shared tier and the other nodes,
@@ -168,8 +168,9 @@ type batch struct {
 }
 
 // take enters what the shared tier answered.
-func (b *batch) take(receipts []shared.Receipt) {
+func (c *Cache[V]) take(b *batch, receipts []shared.Receipt) {
 	for i := range receipts {
+		c.acknowledged(b.invs[i].Key, &receipts[i])
 		b.errs[i] = receipts[i].Err
 		b.invs[i].Epoch, b.invs[i].Revision = receipts[i].Revision.Epoch, receipts[i].Revision.Number
 	}

@@ -164,6 +164,7 @@ func (c *Cache[V]) advance(clock uint64) bool {
 		return false
 	}
 	c.space.Clear()
+	c.clock.settle(clock)
 	return true
 }
 

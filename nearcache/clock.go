@@ -18,6 +18,8 @@ type cacheClock struct {
 	read   int64      // when the latest read of it began, on the clock of the near tier; 0 before the first
 	known  bool       // value was read since the last gap
 	forgot uint64     // number of gaps
+
+	applied uint64 // what is near is not from before the clock was raised to this
 }
 
 // get returns the clock and whether it can be relied on. How often it was
@@ -35,6 +37,9 @@ func (k *cacheClock) learn(value uint64, at int64, forgot uint64) (rose bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	rose = k.read > 0 && value > k.value
+	if k.read == 0 {
+		k.applied = max(k.applied, value) // nothing is near yet that was read without a clock
+	}
 	k.value = max(k.value, value)
 	k.read = max(k.read, at)
 	k.known = k.known || forgot == k.forgot
@@ -49,6 +54,19 @@ func (k *cacheClock) raise(value uint64) (rose bool) {
 	rose = value > k.value
 	k.value = max(k.value, value)
 	return rose
+}
+
+// settle says that what was near when the clock was raised to value is gone.
+func (k *cacheClock) settle(value uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.applied = max(k.applied, value)
+}
+
+func (k *cacheClock) appliedUpTo() uint64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.applied
 }
 
 func (k *cacheClock) readAt() int64 {
@@ -155,6 +173,7 @@ func (c *Cache[V]) learnClock(ctx context.Context, f shared.Found, at int64, for
 	}
 	if c.clock.learn(value, at, forgot) {
 		c.space.Clear() // there was a Clear that nobody told of
+		c.clock.settle(value)
 	}
 }
 

@@ -208,6 +208,47 @@ func ExampleNode_Barrier() {
 	// Output: there: Grace
 }
 
+// A key for which it matters is read with a bound, and the answer says how old it
+// may be. Other readers of the key go on as before.
+func ExampleCache_Lookup() {
+	node := newNode()
+	defer node.Close()
+	users := newUsers(node, "lookup")
+	ctx := context.Background()
+	_ = users.Set(ctx, "42", User{"42", "Ada"})
+
+	a, err := users.Lookup(ctx, "42", nearcache.Read[User]{MaxAge: 10 * time.Second})
+	fmt.Println(a.Value.Name, a.Near, a.Age < 10*time.Second, err)
+	a, err = users.Lookup(ctx, "42", nearcache.Read[User]{FromShared: true})
+	fmt.Println(a.Value.Name, a.Near, err)
+	// Output:
+	// Ada true true <nil>
+	// Ada false <nil>
+}
+
+// A user writes on one server, and the next request goes to another. The token
+// travels along, in a cookie say.
+func ExampleCache_Token() {
+	ctx := context.Background()
+	one, two := newNode(), newNode()
+	defer one.Close()
+	defer two.Close()
+	here, there := newUsers(one, "tokens"), newUsers(two, "tokens")
+	_ = here.Set(ctx, "42", User{"42", "Ada"})
+	_, _ = there.Get(ctx, "42")
+
+	_ = here.Set(ctx, "42", User{"42", "Grace"})
+	cookie := here.Token("42").String()
+
+	var after nearcache.Token
+	if err := after.UnmarshalText([]byte(cookie)); err != nil {
+		log.Fatal(err)
+	}
+	a, err := there.Lookup(ctx, "42", nearcache.Read[User]{After: after})
+	fmt.Println(a.Value.Name, err)
+	// Output: Grace <nil>
+}
+
 // A loader that knows more than the options of the cache returns an Entry.
 func ExampleCache_FetchEntry() {
 	node := newNode()

@@ -14,6 +14,10 @@ type flight[V any] struct {
 	hash  uint64
 	stamp near.Stamp // taken before its first byte was requested
 
+	// bounded says that whoever began the flight wants to know of everything
+	// that was written before it.
+	bounded bool
+
 	// load is nil for a flight that only reads. A caller with a loader may
 	// add it while the read is under way. Guarded by the shard's lock until
 	// the read is over; then it does not change any more.
@@ -79,11 +83,18 @@ func (fs *flights[V]) init() {
 // joined; it goes on for those who wait for it, and the caller starts another.
 // If the value came near meanwhile, board returns nil.
 func (c *Cache[V]) board(key string, hash uint64, load loader[V]) (f *flight[V], run bool) {
+	return c.boardSince(key, hash, load, 0)
+}
+
+// boardSince is board for a caller whom a flight is of use only if it began at
+// this time, on the clock of the near tier, at the earliest, and who has looked
+// what is near; 0 means that any will do.
+func (c *Cache[V]) boardSince(key string, hash uint64, load loader[V], since int64) (f *flight[V], run bool) {
 	shard := c.flights.shard(hash)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
 	if f = shard.m[key]; f != nil && (c.node.faults.JoinAny || c.space.Valid(hash, f.stamp)) {
-		if c.trusted(f) {
+		if f.stamp.At() >= since && c.trusted(f) {
 			if f.load == nil {
 				f.load = load
 			}
@@ -92,11 +103,11 @@ func (c *Cache[V]) board(key string, hash uint64, load loader[V]) (f *flight[V],
 		c.space.Invalidate(key, hash) // what f brings must not replace what comes now
 	}
 	stamp := c.node.near.Stamp()
-	if c.space.Find(key, hash) != nil {
+	if since == 0 && c.space.Find(key, hash) != nil {
 		return nil, false
 	}
 	f = &flight[V]{
-		key: key, hash: hash, stamp: stamp, load: load,
+		key: key, hash: hash, stamp: stamp, bounded: since > 0, load: load,
 		looked: make(chan struct{}), done: make(chan struct{}),
 	}
 	shard.m[key] = f

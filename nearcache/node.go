@@ -37,6 +37,7 @@ type Node struct {
 	flood   chan struct{} // there was no room for a chore of some cache; never closed
 	owing   chan struct{} // some cache owes an invalidation; never closed
 	repairs *repairer     // nil if the shared tier keeps no journal
+	acked   acks          // of own writes, if it does
 	done    sync.WaitGroup
 
 	mu     sync.Mutex // protects closed, and writes to caches
@@ -88,6 +89,7 @@ func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off fault.Set) (*N
 	if tier != nil && tier.Partitions() > 0 && !off.NoJournal {
 		conf.Partitions = tier.Partitions()
 		n.repairs = newRepairer(n)
+		n.acked.revisions = make([]shared.Revision, conf.Partitions)
 	}
 	var err error
 	if n.near, err = near.New(conf); err != nil {

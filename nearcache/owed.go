@@ -216,6 +216,7 @@ func (c *Cache[V]) pay(ctx context.Context) error {
 	}
 	if all {
 		c.space.Clear() // others may have raised the clock as well
+		c.clock.settle(b.invs[0].Revision)
 		c.debts.settleAll(upTo, told)
 	} else {
 		c.debts.settle(upTo, keys...)

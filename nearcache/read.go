@@ -167,6 +167,9 @@ func (c *Cache[V]) look(ctx context.Context, f *flight[V]) look {
 	if c.debts.suspect(f.key) {
 		return look{err: errOwed}
 	}
+	if f.bounded {
+		c.clock.forget() // there may have been a Clear that nobody told of
+	}
 	found, err := c.readRecords(ctx, []string{f.key})
 	if err != nil {
 		return look{err: c.sharedFailed(err)}

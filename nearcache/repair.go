@@ -30,6 +30,8 @@ type repairer struct {
 	warned    string // the last warning of the store; of the goroutine that runs rounds
 	calls     calls  // of other nodes, to be answered after a round
 
+	applied []atomic.Pointer[shared.Revision] // by partition: the journal has been applied up to there
+
 	rounds, failures, repaired, resets atomic.Uint64
 	slowest                            atomic.Int64 // longest time from when a round was due to its end
 }
@@ -40,6 +42,7 @@ func newRepairer(n *Node) *repairer {
 		node:      n,
 		positions: make([]shared.Position, partitions),
 		epochs:    make([]atomic.Uint64, partitions),
+		applied:   make([]atomic.Pointer[shared.Revision], partitions),
 		wake:      make(chan struct{}, 1),
 	}
 }
@@ -100,6 +103,7 @@ func (r *repairer) round(ctx context.Context, due int64) {
 			failure = reading.err
 			continue
 		}
+		r.applied[p].Store(&shared.Revision{Epoch: r.positions[p].Revision.Epoch, Number: r.positions[p].Revision.Number})
 		r.node.near.Confirm(p, reading.at)
 		r.slowest.Store(max(r.slowest.Load(), late+r.node.near.Now()-reading.at))
 	}

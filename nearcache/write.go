@@ -75,6 +75,7 @@ func (c *Cache[V]) setShared(ctx context.Context, inv *bus.Invalidation, ttl tim
 	put := c.valuePut(inv.Key, ttl, clock, data)
 	put.Announce = c.announcement(inv)
 	r := c.node.tier.Write(ctx, []shared.Put{put})[0]
+	c.acknowledged(inv.Key, &r)
 	return r.Revision, put.Announce != nil, r.Err
 }
 
@@ -178,7 +179,7 @@ func (c *Cache[V]) bury(ctx context.Context, b *batch, announce bool) {
 		puts[0].Announce = c.announcement(&b.invs[0])
 		b.told = puts[0].Announce != nil
 	}
-	b.take(c.node.tier.Write(ctx, puts))
+	c.take(b, c.node.tier.Write(ctx, puts))
 }
 
 // Clear makes every value of the cache absent in every tier, in one step
@@ -192,7 +193,11 @@ func (c *Cache[V]) Clear(ctx context.Context) error {
 	c.space.Clear()
 	// Readers may have read old values since, so the marks are raised again
 	// when the outcome is known.
-	defer c.space.Clear()
+	var inv bus.Invalidation
+	defer func() {
+		c.space.Clear()
+		c.clock.settle(inv.Revision)
+	}()
 	inv, err := c.raiseClock(ctx)
 	if err != nil {
 		c.owe([]bus.Invalidation{inv}, false, time.Time{}) // before readers may read again

@@ -24,6 +24,9 @@ func (s Stamp) Limit(at int64) Stamp {
 	return s
 }
 
+// At returns when s was taken, on the tier's clock.
+func (s Stamp) At() int64 { return s.at }
+
 // Now returns the time on the tier's clock, exactly.
 func (t *Tier) Now() int64 { return 1 + int64(time.Since(t.base)) }
 

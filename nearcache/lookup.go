@@ -1,0 +1,197 @@
+package nearcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+	"unsafe"
+
+	"github.com/nearbus/nearbus/nearcache/internal/near"
+)
+
+// ErrUnproven is returned by Lookup when the shared tier cannot be read, so
+// that nothing shows whether a value is as new as Read.After demands.
+var ErrUnproven = errors.New("nearcache: the answer may be older than the token")
+
+// Read says what [Cache.Lookup] is to answer with. The zero Read is what Get
+// does.
+type Read[V any] struct {
+	// Load or LoadEntry, not both, is called for a value that neither tier has,
+	// as by Fetch and FetchEntry. With neither, that is ErrNotFound.
+	Load      func(ctx context.Context, key string) (V, error)
+	LoadEntry func(ctx context.Context, key string) (Entry[V], error)
+
+	// MaxAge is how old the answer may be at most, as Answer.Age says it. Zero
+	// means no bound but those of the node.
+	MaxAge time.Duration
+
+	// FromShared has the shared tier read now, whatever is near.
+	FromShared bool
+
+	// After is a token that another node gave: the answer is no older than the
+	// writes that it stands for. The zero Token demands nothing.
+	After Token
+}
+
+// Answer is what [Cache.Lookup] found.
+type Answer[V any] struct {
+	Value V
+
+	// Age is how old the value may be at most: no write that was acknowledged
+	// longer ago is missing from it. For a value from the shared tier or the
+	// source it is the time since the read began. For one from the near tier it
+	// is the time since this node last knew that it had heard of every write.
+	// Without a journal it cannot know that: Age is then the time since the value
+	// was read or written. A value from the source is as old as the source's own
+	// answer.
+	Age time.Duration
+
+	Near  bool // the value came from the near tier
+	Stale bool // the value is kept for when there is no other; Age means nothing then
+}
+
+// Lookup is the general read: Get or Fetch with bounds for this one call, which
+// also tells how old the answer may be. A value near that is within the bounds
+// is the answer. Otherwise the shared tier is read, in a read of its own if one
+// that is under way began too early, and what it has is kept near.
+//
+// While the shared tier cannot be read, an answer comes from the source, which
+// is as new as can be; without a loader the error is that of the shared tier.
+// With Read.After the error is then [ErrUnproven], since only the shared tier
+// orders writes.
+func (c *Cache[V]) Lookup(ctx context.Context, key string, r Read[V]) (Answer[V], error) {
+	load, err := r.loader(key)
+	if err != nil {
+		return Answer[V]{}, err
+	}
+	if err := c.check(key); err != nil {
+		return Answer[V]{}, err
+	}
+	hash := c.space.Hash(key)
+	bounded := r.FromShared || r.MaxAge > 0 || r.After != Token{}
+	for counted := false; ; counted = true {
+		if a, ok := c.nearAnswer(key, hash, &r); ok {
+			a.Value, err = c.give(a.Value)
+			return a, err
+		}
+		if late, ok := c.lateAnswer(key, hash); ok && !bounded {
+			return Answer[V]{Value: late.value, Near: true}, late.err
+		}
+		if !counted {
+			c.missed(hash)
+		}
+		if err := ctx.Err(); err != nil {
+			return Answer[V]{}, err
+		}
+		since := int64(0)
+		if bounded {
+			since = r.since(c.node.near.Now())
+		}
+		f, run := c.boardSince(key, hash, load, since)
+		if f == nil {
+			continue // it came near meanwhile
+		}
+		if run {
+			c.lookHere(ctx, f)
+		}
+		return c.flown(ctx, f, load != nil, r.After)
+	}
+}
+
+// flown waits for a flight, and makes an answer of its result.
+func (c *Cache[V]) flown(ctx context.Context, f *flight[V], loads bool, after Token) (a Answer[V], err error) {
+	a.Value, err = c.wait(ctx, f, loads)
+	if err != nil {
+		return a, err
+	}
+	if after != (Token{}) && c.node.tier != nil && f.lookErr != nil {
+		return Answer[V]{}, fmt.Errorf("%w: %w", ErrUnproven, f.lookErr)
+	}
+	a.Age = time.Duration(c.node.near.Now() - f.stamp.At())
+	return a, nil
+}
+
+// loader returns the loader of r in the form of all loaders inside, nil if it
+// has none.
+func (r *Read[V]) loader(key string) (loader[V], error) {
+	switch {
+	case r.MaxAge < 0:
+		return nil, fmt.Errorf("nearcache: lookup %q: Read.MaxAge is negative: %v", key, r.MaxAge)
+	case r.Load != nil && r.LoadEntry != nil:
+		return nil, fmt.Errorf("nearcache: lookup %q: Read.Load and Read.LoadEntry are both set", key)
+	case r.Load != nil:
+		load := r.Load
+		return func(ctx context.Context, key string) (Entry[V], error) {
+			v, err := load(ctx, key)
+			return Entry[V]{Value: v}, err
+		}, nil
+	}
+	return r.LoadEntry, nil
+}
+
+// since returns when a read must have begun at the earliest to answer r, which
+// has bounds, at the time now.
+func (r *Read[V]) since(now int64) int64 {
+	if r.FromShared || r.After != (Token{}) {
+		return now
+	}
+	return max(1, now-int64(r.MaxAge))
+}
+
+// nearAnswer answers r from the near tier, if there is a value within its bounds.
+func (c *Cache[V]) nearAnswer(key string, hash uint64, r *Read[V]) (a Answer[V], ok bool) {
+	if r.FromShared {
+		return a, false
+	}
+	// These are read before the look: an entry found after it has survived
+	// everything that they tell of.
+	horizon := c.horizon(key)
+	applied := c.hasApplied(key, r.After)
+	found := c.space.Find(key, hash)
+	if found == nil || !applied && !c.contains(key, found, r.After) {
+		return a, false
+	}
+	age := time.Duration(c.node.near.Now() - max(found.Stamp.At(), horizon))
+	if r.MaxAge > 0 && age > r.MaxAge {
+		return a, false
+	}
+	if sampled(c.hits.add()) {
+		c.node.near.Touch(hash, found)
+	}
+	value := (*entry[V])(unsafe.Pointer(found)).value // see hit
+	return Answer[V]{Value: value, Age: max(0, age), Near: true}, true
+}
+
+// horizon returns up to when every write that concerns key has been applied
+// here, 0 if there is no journal that tells.
+func (c *Cache[V]) horizon(key string) int64 {
+	if c.node.repairs == nil {
+		return 0
+	}
+	return min(c.node.near.HorizonOf(c.node.partition(c.storeKey(key))), c.node.near.HorizonOf(c.node.partition(c.clockKey())))
+}
+
+// hasApplied reports whether this node has applied everything that t stands
+// for, so that whatever is near is no older.
+func (c *Cache[V]) hasApplied(key string, t Token) bool {
+	switch {
+	case t == Token{}:
+		return true
+	case c.node.repairs == nil || c.clock.appliedUpTo() < t.clock:
+		return false
+	case t.number == 0:
+		return true // there was a Clear, and nothing else
+	case t.partition != uint32(c.node.partition(c.storeKey(key))):
+		return false // the token of another key
+	}
+	applied := c.node.repairs.applied[t.partition].Load()
+	return applied != nil && applied.Epoch == t.epoch && applied.Number >= t.number
+}
+
+// contains reports whether the entry of key was written after everything that t
+// stands for: revisions rise along a partition.
+func (c *Cache[V]) contains(key string, e *near.Entry, t Token) bool {
+	return c.node.repairs != nil && t.epoch != 0 && e.Revision.Epoch == t.epoch && e.Revision.Number >= t.number &&
+		t.partition == uint32(c.node.partition(c.storeKey(key))) && c.clock.appliedUpTo() >= t.clock
+}

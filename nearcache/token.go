@@ -1,0 +1,137 @@
+package nearcache
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+// Token stands for the writes that a node had acknowledged when it gave the
+// token. Another node that is given it, in [Read.After], does not answer with
+// anything older. It is small and comparable, and its text, letters, digits and
+// hyphens, fits into a cookie, a header or a URL. The zero Token stands for
+// nothing, and its text is empty.
+//
+// A token says what must have been applied, not what may be read: nothing is
+// secret in it, and one that was made up costs a read of the shared tier.
+type Token struct {
+	partition     uint32
+	epoch, number uint64 // the highest revision that was acknowledged in the partition
+	clock         uint64 // of the cache: what was cleared
+}
+
+// ErrInvalidToken is returned by Token.UnmarshalText for a text that is none.
+var ErrInvalidToken = errors.New("nearcache: invalid token")
+
+const (
+	tokenForm   = "1" // of the text
+	tokenBase   = 36
+	maxTokenLen = 80
+)
+
+// MarshalText implements [encoding.TextMarshaler]. It never fails.
+func (t Token) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// String returns the text of the token.
+func (t Token) String() string {
+	if t == (Token{}) {
+		return ""
+	}
+	text := []byte(tokenForm)
+	for _, n := range []uint64{uint64(t.partition), t.epoch, t.number, t.clock} {
+		text = strconv.AppendUint(append(text, '-'), n, tokenBase)
+	}
+	return string(text)
+}
+
+// UnmarshalText implements [encoding.TextUnmarshaler]. The error wraps
+// [ErrInvalidToken] for everything but what MarshalText returns.
+func (t *Token) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		*t = Token{}
+		return nil
+	}
+	if len(text) > maxTokenLen {
+		return fmt.Errorf("%w: %d bytes", ErrInvalidToken, len(text))
+	}
+	parts := strings.Split(string(text), "-")
+	if len(parts) != 5 || parts[0] != tokenForm {
+		return fmt.Errorf("%w: not of form %s", ErrInvalidToken, tokenForm)
+	}
+	var numbers [4]uint64
+	for i, part := range parts[1:] {
+		n, err := strconv.ParseUint(part, tokenBase, 64)
+		if err != nil {
+			return fmt.Errorf("%w: part %d is no number", ErrInvalidToken, i+1)
+		}
+		numbers[i] = n
+	}
+	read := Token{partition: uint32(numbers[0]), epoch: numbers[1], number: numbers[2], clock: numbers[3]}
+	if read.String() != string(text) {
+		return fmt.Errorf("%w: not as it is written", ErrInvalidToken)
+	}
+	*t = read
+	return nil
+}
+
+// Token returns a token for what this node has written: it covers every write of
+// key and every Clear of the cache that returned nil before the call, and may
+// cover others. It costs nothing but a look at what is noted.
+//
+// Where the store keeps no journal (Memcached), and without a shared tier,
+// revisions have no order: a token then makes the other node read the shared
+// tier, or the source, each time.
+func (c *Cache[V]) Token(key string) Token {
+	clock, _, _ := c.clock.get()
+	if c.node.repairs == nil {
+		return Token{number: 1, clock: clock}
+	}
+	p := c.node.partition(c.storeKey(key))
+	rev := c.node.acked.get(p)
+	return Token{partition: uint32(p), epoch: rev.Epoch, number: rev.Number, clock: clock}.orNothing()
+}
+
+// orNothing returns the zero Token if t stands for no write.
+func (t Token) orNothing() Token {
+	if t.number == 0 && t.clock == 0 {
+		return Token{}
+	}
+	return t
+}
+
+// acks are the highest revisions that this node was told of as answers to its
+// own writes.
+type acks struct {
+	mu        sync.Mutex        // protects revisions
+	revisions []shared.Revision // by partition
+}
+
+func (a *acks) get(partition int) shared.Revision {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if partition >= len(a.revisions) {
+		return shared.Revision{}
+	}
+	return a.revisions[partition]
+}
+
+// raise notes a revision, if it is the highest. Epochs of a partition rise.
+func (a *acks) raise(partition int, rev shared.Revision) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	old := &a.revisions[partition]
+	if rev.Epoch > old.Epoch || rev.Epoch == old.Epoch && rev.Number > old.Number {
+		*old = rev
+	}
+}
+
+// acknowledged notes that a write of key was confirmed.
+func (c *Cache[V]) acknowledged(key string, r *shared.Receipt) {
+	if c.node.repairs != nil && r.Err == nil {
+		c.node.acked.raise(c.node.partition(c.storeKey(key)), r.Revision)
+	}
+}
