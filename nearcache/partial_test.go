@@ -3,6 +3,7 @@ package nearcache_test
 import (
 	"context"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -45,9 +46,12 @@ func TestG7_OneServerOfManyDown(t *testing.T) {
 		require.NoError(t, a.Set(t.Context(), "down", "shared"))
 		f.readsPartly("users:down")
 		b := f.join()
+		var mu sync.Mutex // keys of both kinds are loaded at the same time
 		var asked [][]string
 		values, err := b.FetchMany(t.Context(), []string{"up", "down", "absent"}, func(_ context.Context, missing []string) (map[string]string, error) {
+			mu.Lock()
 			asked = append(asked, missing)
+			mu.Unlock()
 			values := map[string]string{}
 			for _, key := range missing {
 				values[key] = "source"
