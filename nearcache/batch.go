@@ -55,6 +55,9 @@ func (c *Cache[V]) SetEntries(ctx context.Context, entries map[string]Entry[V]) 
 	for _, key := range keys {
 		e := entries[key]
 		_, _, err := c.opts.lives(&e)
+		if err == nil {
+			err = checkTags(e.Tags, maxTags)
+		}
 		failed.put(key, err)
 	}
 	if len(failed) > 0 {
@@ -86,7 +89,7 @@ func (c *Cache[V]) encodePart(keys []string, entries map[string]Entry[V], failed
 			return part, refused, keys[i:]
 		}
 		e := entries[key]
-		data, err := c.encodeFitting(key, &e.Value)
+		data, err := c.encodeFitting(key, &e)
 		if err != nil {
 			failed.put(key, err)
 			refused = append(refused, key)
@@ -136,6 +139,7 @@ func (c *Cache[V]) setPart(ctx context.Context, part []item[V], failed *KeysErro
 		it := &part[i]
 		_, nearTTL, _ := c.opts.lives(&it.entry)
 		entry := c.newEntry(it.key, it.entry.Value, len(it.data), near.Stamp{}, revisionOf(&b.invs[i]))
+		c.tagEntry(&entry.Entry, slotsOf(it.entry.Tags))
 		w.Finish(&entry.Entry, c.nearLife(nearTTL))
 	}
 	if c.node.tier != nil {
@@ -151,10 +155,20 @@ func (c *Cache[V]) storePart(ctx context.Context, part []item[V], b *batch) {
 		b.fail(err)
 		return
 	}
+	var slots []uint32 // of all
+	for i := range part {
+		slots = append(slots, slotsOf(part[i].entry.Tags)...)
+	}
+	tagClock, err := c.readyTags(ctx, slots)
+	if err != nil {
+		b.fail(err)
+		return
+	}
 	puts := make([]shared.Put, len(part))
 	for i := range part {
 		ttl, _, _ := c.opts.lives(&part[i].entry)
 		puts[i] = c.valuePut(part[i].key, ttl, clock, part[i].data)
+		putTags(&puts[i], slotsOf(part[i].entry.Tags), tagClock)
 	}
 	c.take(b, c.node.tier.Write(ctx, puts))
 }

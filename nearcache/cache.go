@@ -24,6 +24,7 @@ type Cache[V any] struct {
 
 	flights flights[V]
 	clock   cacheClock
+	tags    tagTable
 	owes    atomic.Bool // a Clear in the shared tier, see repeat
 	debts   debts
 	floors  floors
@@ -56,7 +57,10 @@ func New[V any](node *Node, name string, opts Options[V]) (*Cache[V], error) {
 		c.places = make(chan struct{}, opts.MaxLoads)
 	}
 	c.late = opts.NotFoundTTL > 0
-	err := node.join(name, c, func() { c.space = node.near.Space(node.partition(c.clockKey())) })
+	err := node.join(name, c, func() {
+		c.space = node.near.Space(node.partition(c.clockKey()))
+		c.space.PlaceSlots(func(slot uint32) int { return node.partition(c.slotKey(slot)) })
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +144,11 @@ func (c *Cache[V]) apply(m *bus.Message, inv *bus.Invalidation) {
 	if m.Text {
 		defer c.repeatLater(inv)
 	}
-	if inv.Op == bus.OpClear || inv.Op == bus.OpTag {
+	switch inv.Op {
+	case bus.OpTag:
+		c.applyTag(inv, m.Own)
+		return
+	case bus.OpClear:
 		// The new clock is read from the shared tier: a number on the bus could
 		// be anybody's.
 		c.clock.forget()
@@ -185,8 +193,11 @@ func (c *Cache[V]) repeatLater(inv *bus.Invalidation) {
 func (c *Cache[V]) behind() bool { return c.owes.Swap(false) }
 
 func (c *Cache[V]) repeat(ctx context.Context, ch chore) error {
-	if ch.op == bus.OpClear || ch.op == bus.OpTag || c.behind() {
+	if ch.op == bus.OpClear || c.behind() {
 		return c.Clear(ctx)
+	}
+	if ch.op == bus.OpTag {
+		return c.dropTags(ctx, []string{ch.key}, false)
 	}
 	return c.drop(ctx, ch.op, []string{ch.key}, false)
 }

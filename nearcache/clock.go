@@ -84,7 +84,11 @@ func (k *cacheClock) forget() {
 	k.forgot++
 }
 
-func (c *Cache[V]) forgetClock() { c.clock.forget() }
+// forgetClock forgets the clock, and all that is known of tags.
+func (c *Cache[V]) forgetClock() {
+	c.clock.forget()
+	c.tags.forgetAll()
+}
 
 // clockKey is where the clock is kept. Names of caches have no exclamation
 // mark in them, and keys have a colon after the name.
@@ -96,7 +100,7 @@ const clockSuffix = "!clock"
 // it: a record with too low a clock is dead on arrival.
 func (c *Cache[V]) knownClock(ctx context.Context) (uint64, error) {
 	value, known, _ := c.clock.get()
-	if known {
+	if known && c.node.hears() {
 		return value, nil
 	}
 	if _, err := c.readRecords(ctx, nil); err != nil {
@@ -113,17 +117,25 @@ func (c *Cache[V]) clockRead() int64 {
 }
 
 // readRecords reads the records of keys, and the clock in the same round trip
-// if it is not known, or if this node may not have heard of a Clear. Of several
-// keys some may be unread, but not all.
+// if it is not known, or if this node may not have heard of a Clear; the tag
+// clock likewise. What a tag has ended is not usable. Of several keys some may be
+// unread, but not all.
 func (c *Cache[V]) readRecords(ctx context.Context, keys []string) ([]shared.Found, error) {
-	_, known, forgot := c.clock.get()
-	known = known && c.node.near.Trusted()
-	names := make([]string, len(keys), len(keys)+1)
+	hears := c.node.hears()
+	_, everRead, forgot := c.clock.get()
+	known := everRead && hears
+	_, tagsKnown, tagsForgot := c.tags.get()
+	// A loader may be about to return the first tags: its value needs the clock.
+	readTags := !everRead || c.tags.inUse.Load() && (!tagsKnown || !hears)
+	names := make([]string, len(keys), len(keys)+2)
 	for i, key := range keys {
 		names[i] = c.storeKey(key)
 	}
 	if !known {
 		names = append(names, c.clockKey())
+	}
+	if readTags {
+		names = append(names, c.tagClockKey())
 	}
 	if len(names) == 0 {
 		return nil, nil
@@ -140,7 +152,17 @@ func (c *Cache[V]) readRecords(ctx context.Context, keys []string) ([]shared.Fou
 		}
 		c.learnClock(ctx, clock, at, forgot)
 	}
+	if readTags {
+		tags := &found[len(found)-1]
+		if errors.Is(tags.Err, shared.ErrUnread) {
+			return nil, tags.Err
+		}
+		c.learnTagClock(ctx, tags, at, tagsForgot)
+	}
 	found = found[:len(keys)]
+	if err := c.knowTags(ctx, found, readTags); err != nil {
+		return nil, err
+	}
 	if allUnread(found) {
 		return nil, found[0].Err
 	}

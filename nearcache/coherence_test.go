@@ -92,6 +92,8 @@ func TestCoherence_MechanismOff(t *testing.T) {
 		"leases":            {NoLeases: true},
 		"own-write rule":    {TrustOwnWrites: true},
 		"journal":           {NoJournal: true},
+		"marks of tags":     {NoTagMarks: true},
+		"tag clock":         {NoTagClock: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // they wait most of the time, for what does not come

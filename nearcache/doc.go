@@ -10,8 +10,8 @@
 //
 // # What it promises
 //
-// Read your writes: after [Cache.Set], [Cache.Delete], [Cache.Invalidate] or
-// [Cache.Clear] returned nil, the same node never again returns the older
+// Read your writes: after [Cache.Set], [Cache.Delete], [Cache.Invalidate],
+// [Cache.InvalidateTags] or [Cache.Clear] returned nil, the same node never again returns the older
 // value, from any tier or from a load that began before.
 //
 // Monotonic reads: on one node, a read that starts after another returned never
@@ -56,6 +56,14 @@
 // as [Options.NearTTL] at most, and where the shared tier keeps a journal, as
 // RepairInterval. With a nil shared tier, each node loads for
 // itself, Set keeps its value on this node and makes the others drop theirs.
+//
+// # Tags
+//
+// A value may have tags, given to [Cache.SetEntry] or returned by the loader of
+// [Cache.FetchEntry] in [Entry]. [Cache.InvalidateTags] makes every value with a
+// tag stale, wherever it is and however many there are. What is promised for
+// [Cache.Invalidate] is promised for it as well, also for loads under way that
+// return the tag later.
 //
 // # Values are shared
 //

@@ -18,6 +18,11 @@ var (
 	// long. Nothing was sent.
 	ErrInvalidKey = shared.ErrInvalidKey
 
+	// ErrInvalidTag is returned for a tag that is empty or too long, and for too
+	// many of them. Nothing was sent; what a loader returned with it was not
+	// stored.
+	ErrInvalidTag = errors.New("nearcache: invalid tag")
+
 	// ErrTooLarge is returned by Set for a value that the shared tier does not
 	// take. The key was invalidated instead.
 	ErrTooLarge = shared.ErrTooLarge

@@ -306,6 +306,30 @@ func ExampleCache_Set() {
 	// Output: Ada <nil>
 }
 
+// What belongs together is invalidated together: a tag from a writer or a loader.
+func ExampleCache_InvalidateTags() {
+	ctx := context.Background()
+	node := newNode()
+	defer node.Close()
+	users := newUsers(node, "tagged")
+	load := func(_ context.Context, id string) (nearcache.Entry[User], error) {
+		fmt.Println("loading", id)
+		return nearcache.Entry[User]{Value: User{id, "Ada"}, Tags: []string{"org:7"}}, nil
+	}
+	_, _ = users.FetchEntry(ctx, "42", load)
+	_ = users.SetEntry(ctx, "43", nearcache.Entry[User]{Value: User{"43", "Bob"}, Tags: []string{"org:7", "admins"}})
+
+	fmt.Println(users.InvalidateTags(ctx, "org:7")) // org 7 changed: all of its users are stale
+	_, _ = users.FetchEntry(ctx, "42", load)
+	_, err := users.Get(ctx, "43")
+	fmt.Println(errors.Is(err, nearcache.ErrNotFound))
+	// Output:
+	// loading 42
+	// <nil>
+	// loading 42
+	// true
+}
+
 // Without a bus, an answer is as old as the near TTL at most.
 func ExampleNewNode_withoutBus() {
 	tier, _ := shared.New(store, shared.Options{})

@@ -18,6 +18,8 @@ type flight[V any] struct {
 	// that was written before it.
 	bounded bool
 
+	tagClock uint64 // as it was known when its load began
+
 	// load is nil for a flight that only reads. A caller with a loader may
 	// add it while the read is under way. Guarded by the shard's lock until
 	// the read is over; then it does not change any more.
@@ -124,6 +126,9 @@ func (c *Cache[V]) trusted(f *flight[V]) bool {
 		return !n.cut.Load() || n.near.Age(f.stamp) <= n.opts.MaxStaleness
 	case n.near.Trusted() || n.opts.ServeStale:
 		return true
+	case c.tags.inUse.Load():
+		// Any partition may have what its tags are judged by.
+		return n.near.Age(f.stamp) <= n.opts.MaxStaleness
 	}
 	return c.space.Trusts(f.stamp, n.partition(c.storeKey(f.key)), n.near.Now())
 }

@@ -15,11 +15,15 @@ const minPause = time.Millisecond
 
 // source calls the loader of one key.
 func (c *Cache[V]) source(ctx context.Context, f *flight[V], load loader[V]) (entry Entry[V], err error) {
+	f.tagClock, _, _ = c.tags.get()
 	entry, err = callSource(ctx, c, 1, func(ctx context.Context) (Entry[V], error) {
 		return load(ctx, f.key)
 	})
 	if err == nil {
 		_, _, err = c.opts.lives(&entry)
+	}
+	if err == nil {
+		err = checkTags(entry.Tags, maxTags)
 	}
 	return entry, err
 }
@@ -85,23 +89,24 @@ func (c *Cache[V]) loadAlone(ctx context.Context, f *flight[V], load loader[V], 
 	f.value = entry.Value
 	if life > 0 {
 		_, near, _ := c.opts.lives(&entry)
-		c.installLoaded(f, entry.Value, min(near, life))
+		c.installLoaded(f, &entry, min(near, life))
 	}
 	return nil
 }
 
 // installLoaded keeps a value near that has no record. The fence of its stamp
 // holds for it as for any other.
-func (c *Cache[V]) installLoaded(f *flight[V], v V, life time.Duration) {
+func (c *Cache[V]) installLoaded(f *flight[V], entry *Entry[V], life time.Duration) {
 	size := 0
 	if c.opts.Cost == nil {
-		data, err := c.encode(v)
+		data, err := c.encode(entry.Value)
 		if err != nil {
 			return
 		}
 		size = len(data)
 	}
-	e := c.newEntry(f.key, v, size, f.stamp, shared.Revision{})
+	e := c.newEntry(f.key, entry.Value, size, f.stamp, shared.Revision{})
+	c.tagEntry(&e.Entry, slotsOf(entry.Tags))
 	c.space.Install(f.key, f.hash, &e.Entry, c.nearLife(life))
 }
 
@@ -134,10 +139,15 @@ func (c *Cache[V]) loadShared(ctx context.Context, f *flight[V], load loader[V],
 		case status == shared.LeaseUnusable:
 			return c.loadAlone(ctx, f, load, 0)
 		case status == shared.LeasePresent:
-			if c.use(f, &found) {
+			present := []shared.Found{found}
+			if err := c.knowTags(ctx, present, false); err != nil {
+				c.sharedErrors.Add(1)
+				return c.loadDegraded(ctx, f, load)
+			}
+			if c.use(f, &present[0]) {
 				return nil
 			}
-			discard = unusable(&found)
+			discard = unusable(&present[0])
 			continue
 		}
 		if c.await(ctx, f, began) {
@@ -226,12 +236,16 @@ func (c *Cache[V]) fill(ctx context.Context, f *flight[V], entry *Entry[V], h ho
 		c.release(ctx, f.key, h.token)
 		return
 	}
-	r := c.node.tier.Fill(ctx, shared.Put{Key: c.storeKey(f.key), TTL: ttl, Record: shared.Record{
-		Kind: shared.KindValue, Codec: c.opts.Codec.ID(), Schema: c.opts.Schema, Nonce: h.token, Clock: h.clock, Value: data,
-	}})
+	slots := slotsOf(entry.Tags)
+	c.seeSlots(ctx, slots)
+	put := c.valuePut(f.key, ttl, h.clock, data)
+	put.Record.Nonce = h.token
+	putTags(&put, slots, f.tagClock)
+	r := c.node.tier.Fill(ctx, put)
 	switch {
 	case r.Err == nil:
 		e := c.newEntry(f.key, entry.Value, len(data), f.stamp, r.Revision)
+		c.tagEntry(&e.Entry, slots)
 		c.space.Install(f.key, f.hash, &e.Entry, c.nearLife(near))
 	case errors.Is(r.Err, shared.ErrLeaseLost):
 		c.refusedFor(ctx, f)
@@ -294,11 +308,12 @@ func (c *Cache[V]) loadUnfenced(ctx context.Context, f *flight[V], load loader[V
 		return err
 	}
 	clock, _, _ := c.clock.get()
-	r := c.node.tier.Write(ctx, []shared.Put{{Key: c.storeKey(f.key), TTL: c.opts.TTL, Record: shared.Record{
-		Kind: shared.KindValue, Codec: c.opts.Codec.ID(), Schema: c.opts.Schema, Clock: clock, Value: data,
-	}}})[0]
+	put, slots := c.valuePut(f.key, c.opts.TTL, clock, data), slotsOf(entry.Tags)
+	putTags(&put, slots, f.tagClock)
+	r := c.node.tier.Write(ctx, []shared.Put{put})[0]
 	if r.Err == nil {
 		e := c.newEntry(f.key, entry.Value, len(data), f.stamp, r.Revision)
+		c.tagEntry(&e.Entry, slots)
 		c.space.Install(f.key, f.hash, &e.Entry, c.nearLife(c.opts.NearTTL))
 	}
 	return nil

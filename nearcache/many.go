@@ -375,6 +375,6 @@ func (c *Cache[V]) settle(ctx context.Context, p permit[V], values map[string]V,
 		return c.noValueHere(p.f, life, err)
 	}
 	p.f.value = v
-	c.installLoaded(p.f, v, share(life, c.opts.jitter()))
+	c.installLoaded(p.f, &Entry[V]{Value: v}, share(life, c.opts.jitter()))
 	return nil
 }

@@ -54,6 +54,8 @@ type member interface {
 	forgetClock()
 	repair(key string, rev shared.Revision) bool
 	advance(clock uint64) bool
+	advanceTags(clock uint64)
+	repairSlot(slot uint32, rev shared.Revision) bool
 	owed() int
 	pay(ctx context.Context) error
 	repeat(ctx context.Context, c chore) error

@@ -175,6 +175,11 @@ type Entry[V any] struct {
 
 	// TTL and NearTTL are as in [Options]; zero means as the cache has it.
 	TTL, NearTTL time.Duration
+
+	// Tags name groups that the value belongs to, such as "org:7", and that
+	// [Cache.InvalidateTags] ends together. There may be 64 of them, each of 1 to
+	// 256 bytes of any kind; others are refused with [ErrInvalidTag].
+	Tags []string
 }
 
 // lives returns the lifetimes of the entry in the shared and the near tier, cut

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	maxOwed      = 4096 // keys of a cache; more than that is a Clear
-	owedBatch    = 64   // keys paid at a time
+	maxOwed      = 4096 // keys and tags of a cache; more than that is a Clear
+	owedBatch    = 64   // keys or tags paid at a time
 	firstRetry   = 50 * time.Millisecond
 	longestRetry = 2 * time.Second
 )
@@ -43,9 +43,16 @@ type debts struct {
 
 	mu         sync.Mutex // protects the fields below
 	generation uint64     // of the latest debt
-	keys       map[string]debt
-	all        uint64 // generation of a Clear that is owed; 0 if none is
-	allTold    bool   // as in debt, of that Clear
+	keys       map[owed]debt
+	slots      map[uint32]int // how many tags of a slot are owed to the shared tier
+	all        uint64         // generation of a Clear that is owed; 0 if none is
+	allTold    bool           // as in debt, of that Clear
+}
+
+// owed is what is to be invalidated.
+type owed struct {
+	tag  bool
+	name string // of the tag, or the key
 }
 
 type debt struct {
@@ -74,21 +81,40 @@ func (d *debts) owe(invs []bus.Invalidation, told bool, open time.Time) {
 	d.some.Store(true)
 	d.generation++
 	for i := range invs {
-		old, known := d.keys[invs[i].Key]
+		name := owed{invs[i].Op == bus.OpTag, invs[i].Key}
+		old, known := d.keys[name]
 		switch {
 		case invs[i].Op == bus.OpClear || !known && len(d.keys) >= maxOwed:
 			d.allTold = told && (d.all == 0 || d.allTold)
 			d.all = d.generation
 		case d.keys == nil:
-			d.keys = make(map[string]debt)
+			d.keys, d.slots = make(map[owed]debt), make(map[uint32]int)
 			fallthrough
 		default:
 			if old.open.After(open) {
 				open = old.open
 			}
-			d.keys[invs[i].Key] = debt{generation: d.generation, told: told && (!known || old.told), open: open}
+			d.dropLocked(name)
+			d.putLocked(name, debt{generation: d.generation, told: told && (!known || old.told), open: open})
 		}
 	}
+}
+
+func (d *debts) putLocked(name owed, due debt) {
+	d.keys[name] = due
+	if name.tag && !due.told {
+		d.slots[slotOf(name.name)]++
+	}
+}
+
+func (d *debts) dropLocked(name owed) {
+	if old, ok := d.keys[name]; ok && name.tag && !old.told {
+		slot := slotOf(name.name)
+		if d.slots[slot]--; d.slots[slot] == 0 {
+			delete(d.slots, slot)
+		}
+	}
+	delete(d.keys, name)
 }
 
 // now returns this moment. What succeeds from here on settles debts up to it.
@@ -100,15 +126,21 @@ func (d *debts) now() moment {
 }
 
 // settle removes the debts of keys up to a moment.
-func (d *debts) settle(upTo moment, keys ...string) {
+func (d *debts) settle(upTo moment, keys ...string) { d.settleNames(upTo, false, keys) }
+
+// settleTags removes the debts of tags up to a moment.
+func (d *debts) settleTags(upTo moment, tags ...string) { d.settleNames(upTo, true, tags) }
+
+func (d *debts) settleNames(upTo moment, tags bool, names []string) {
 	if !d.some.Load() {
 		return
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, key := range keys {
-		if old, ok := d.keys[key]; ok && upTo.settles(old) {
-			delete(d.keys, key)
+	for _, name := range names {
+		due := owed{tags, name}
+		if old, ok := d.keys[due]; ok && upTo.settles(old) {
+			d.dropLocked(due)
 		}
 	}
 	d.some.Store(len(d.keys) > 0 || d.all > 0)
@@ -122,7 +154,7 @@ func (d *debts) settleAll(upTo moment, told bool) {
 	defer d.mu.Unlock()
 	for key, old := range d.keys {
 		if old.generation <= upTo.generation && (old.told || !told) {
-			delete(d.keys, key)
+			d.dropLocked(key)
 		}
 	}
 	if d.all <= upTo.generation && (d.allTold || !told) {
@@ -138,32 +170,48 @@ func (d *debts) suspect(key string) bool {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	old, ok := d.keys[key]
+	old, ok := d.keys[owed{name: key}]
 	return d.all > 0 && !d.allTold || ok && !old.told
+}
+
+// owesSlots reports whether the shared tier may take a record with these slots
+// for live that is not.
+func (d *debts) owesSlots(slots []uint32) bool {
+	if !d.some.Load() {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, slot := range slots {
+		if d.slots[slot] > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // next returns some debts of one kind that can be paid at a moment, or that a
 // Clear is owed.
-func (d *debts) next(at moment) (keys []string, told, all bool) {
+func (d *debts) next(at moment) (names []string, tags, told, all bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.all > 0 {
-		return nil, d.allTold, true
+		return nil, false, d.allTold, true
 	}
-	for key, old := range d.keys {
+	for due, old := range d.keys {
 		switch {
 		case old.open.After(at.at):
 			continue
-		case len(keys) == owedBatch:
-			return keys, told, false
-		case len(keys) == 0:
-			told = old.told
-		case old.told != told:
+		case len(names) == owedBatch:
+			return names, tags, told, false
+		case len(names) == 0:
+			tags, told = due.tag, old.told
+		case old.told != told || due.tag != tags:
 			continue
 		}
-		keys = append(keys, key)
+		names = append(names, due.name)
 	}
-	return keys, told, false
+	return names, tags, told, false
 }
 
 func (d *debts) len() int {
@@ -196,18 +244,23 @@ func (c *Cache[V]) owed() int { return c.debts.len() }
 // not put there again: others may have written since.
 func (c *Cache[V]) pay(ctx context.Context) error {
 	upTo := c.debts.now()
-	keys, told, all := c.debts.next(upTo)
-	if len(keys) == 0 && !all {
+	names, tags, told, all := c.debts.next(upTo)
+	if len(names) == 0 && !all {
 		return errOpen
 	}
-	b := batch{invs: c.invalidations(bus.OpInvalidate, keys), errs: make([]error, len(keys))}
-	if all {
+	b := batch{invs: c.invalidations(bus.OpInvalidate, names), errs: make([]error, len(names))}
+	switch {
+	case all:
 		b.invs, b.errs = []bus.Invalidation{{Op: bus.OpClear, Cache: c.name}}, make([]error, 1)
+	case tags:
+		b.invs = c.invalidations(bus.OpTag, names)
 	}
 	switch {
 	case told:
 	case all:
 		b.invs[0], b.errs[0] = c.raiseClock(ctx)
+	case tags:
+		b.told, b.errs[0] = c.raiseSlots(ctx, b.invs, true)
 	default:
 		c.bury(ctx, &b, true)
 	}
@@ -219,7 +272,7 @@ func (c *Cache[V]) pay(ctx context.Context) error {
 		c.clock.settle(b.invs[0].Revision)
 		c.debts.settleAll(upTo, told)
 	} else {
-		c.debts.settle(upTo, keys...)
+		c.debts.settleNames(upTo, tags, names)
 	}
 	if b.told || c.node.bus == nil {
 		return nil

@@ -208,13 +208,19 @@ func (c *Cache[V]) use(f *flight[V], found *shared.Found) bool {
 	if err != nil {
 		return false
 	}
+	since, live := c.tagsLive(found) // again: it may have been ended since it was read
+	if !live {
+		return false
+	}
 	c.sharedHits.Add(1)
 	life := share(c.opts.NearTTL, c.opts.jitter())
 	if found.Left > 0 {
 		life = min(life, found.Left)
 	}
 	f.value = v
-	e := c.newEntry(f.key, v, len(found.Value), f.stamp.Limit(c.clockRead()), found.Revision)
+	stamp := f.stamp.Limit(c.clockRead()).Limit(since)
+	e := c.newEntry(f.key, v, len(found.Value), stamp, found.Revision)
+	c.tagEntry(&e.Entry, found.Slots)
 	c.space.Install(f.key, f.hash, &e.Entry, c.nearLife(life))
 	return true
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -180,16 +181,38 @@ func (r *repairer) take(partition int, tail *shared.Tail) {
 // something out that the bus should have.
 func (n *Node) repair(e *shared.JournalEntry) bool {
 	caches := *n.caches.Load()
-	if name, key, ok := strings.Cut(e.Key, ":"); ok {
+	if name, key, ok := strings.Cut(e.Key, ":"); ok && !strings.HasSuffix(name, tagInfix) {
 		c := caches[name]
 		return c != nil && c.repair(key, e.Revision)
 	}
+	return n.repairClocks(caches, e)
+}
+
+// repairClocks applies an entry of the journal that is of no key.
+func (n *Node) repairClocks(caches map[string]member, e *shared.JournalEntry) bool {
 	if name, ok := strings.CutSuffix(e.Key, clockSuffix); ok {
-		if c := caches[name]; c != nil {
-			return c.advance(e.Revision.Number)
-		}
+		c := caches[name]
+		return c != nil && c.advance(e.Revision.Number)
 	}
-	return false
+	if name, ok := strings.CutSuffix(e.Key, tagClockSuffix); ok {
+		if c := caches[name]; c != nil {
+			c.advanceTags(e.Revision.Number)
+		}
+		return false
+	}
+	name, slot, _ := strings.Cut(e.Key, slotInfix)
+	number, err := strconv.ParseUint(slot, 10, 16)
+	c := caches[name]
+	return err == nil && c != nil && c.repairSlot(uint32(number), e.Revision)
+}
+
+// hears reports whether this node would have heard by now of whatever was
+// invalidated, but for the bound on staleness.
+func (n *Node) hears() bool {
+	if n.repairs != nil {
+		return n.near.Trusted()
+	}
+	return n.bus != nil && !n.cut.Load()
 }
 
 // partition returns the partition of a key of the shared tier.

@@ -22,6 +22,8 @@ type Stats struct {
 	Degraded   uint64 // loads because the shared tier could not be reached, or owes an invalidation of the key
 
 	Sets, Drops, Clears uint64 // writes; Drops are keys deleted or invalidated
+	TagDrops            uint64 // tags invalidated
+	TagMisses           uint64 // records that were found and had been ended by a tag
 
 	SharedErrors uint64 // calls of the shared tier that failed
 	Unannounced  uint64 // writes that could not be announced to other nodes
@@ -48,6 +50,7 @@ func (c *Cache[V]) Stats() Stats {
 		Overdue: c.overdue.Load(), Refused: c.refused.Load(), Degraded: c.degraded.Load(),
 		Queued: c.queued.Load(), AbsentHits: c.absentHits.Load(),
 		Sets: c.sets.Load(), Drops: c.drops.Load(), Clears: c.clears.Load(),
+		TagDrops: c.tagDrops.Load(), TagMisses: c.tagMisses.Load(),
 		SharedErrors: c.sharedErrors.Load(), Unannounced: c.unannounced.Load(), Owed: c.debts.len(),
 		Undecodable: c.undecodable.Load(), Unencodable: c.unencodable.Load(), TooLarge: c.tooLarge.Load(),
 	}
@@ -59,6 +62,7 @@ type counters struct {
 	waits, overdue, refused, degraded      atomic.Uint64
 	queued, absentHits                     atomic.Uint64
 	sets, drops, clears                    atomic.Uint64
+	tagDrops, tagMisses                    atomic.Uint64
 	sharedErrors, unannounced, undecodable atomic.Uint64
 	unencodable, tooLarge, unasked         atomic.Uint64
 }

@@ -36,23 +36,27 @@ func (c *Cache[V]) SetEntry(ctx context.Context, key string, e Entry[V]) error {
 	if err != nil {
 		return err
 	}
-	data, err := c.encodeFitting(key, &e.Value)
+	if err := checkTags(e.Tags, maxTags); err != nil {
+		return err
+	}
+	data, err := c.encodeFitting(key, &e)
 	if err != nil {
 		// The source has most likely changed already.
 		return errors.Join(err, c.drop(ctx, bus.OpInvalidate, []string{key}, true))
 	}
 	c.sets.Add(1)
-	hash, settles := c.space.Hash(key), c.debts.now()
+	hash, settles, slots := c.space.Hash(key), c.debts.now(), slotsOf(e.Tags)
 	w := c.space.Begin(key, hash)
 	finish := func(rev shared.Revision) {
 		entry := c.newEntry(key, e.Value, len(data), near.Stamp{}, rev)
+		c.tagEntry(&entry.Entry, slots)
 		w.Finish(&entry.Entry, c.nearLife(nearTTL))
 	}
 	inv := bus.Invalidation{Op: bus.OpSet, Cache: c.name, Key: key}
 	if c.node.tier == nil {
 		return c.setBusOnly(ctx, inv, w, finish)
 	}
-	rev, announced, err := c.setShared(ctx, &inv, ttl, data)
+	rev, announced, err := c.setShared(ctx, &inv, ttl, data, slots)
 	if err != nil {
 		c.owe([]bus.Invalidation{inv}, false, openUntil(err)) // before readers may read again
 		w.Abort()
@@ -67,12 +71,17 @@ func (c *Cache[V]) SetEntry(ctx context.Context, key string, e Entry[V]) error {
 	return c.broadcast(ctx, []bus.Invalidation{inv})
 }
 
-func (c *Cache[V]) setShared(ctx context.Context, inv *bus.Invalidation, ttl time.Duration, data []byte) (rev shared.Revision, announced bool, err error) {
+func (c *Cache[V]) setShared(ctx context.Context, inv *bus.Invalidation, ttl time.Duration, data []byte, slots []uint32) (rev shared.Revision, announced bool, err error) {
 	clock, err := c.knownClock(ctx)
 	if err != nil {
 		return rev, false, err
 	}
+	tagClock, err := c.readyTags(ctx, slots)
+	if err != nil {
+		return rev, false, err
+	}
 	put := c.valuePut(inv.Key, ttl, clock, data)
+	putTags(&put, slots, tagClock)
 	put.Announce = c.announcement(inv)
 	r := c.node.tier.Write(ctx, []shared.Put{put})[0]
 	c.acknowledged(inv.Key, &r)
@@ -268,15 +277,15 @@ func (c *Cache[V]) abandon(ctx context.Context, invs []bus.Invalidation, err err
 // encodeFitting encodes a value that is to be written, and refuses what the
 // shared tier does not take. With Options.Clone it makes the value the cache's
 // own.
-func (c *Cache[V]) encodeFitting(key string, v *V) (data []byte, err error) {
-	if *v, err = c.give(*v); err != nil {
+func (c *Cache[V]) encodeFitting(key string, e *Entry[V]) (data []byte, err error) {
+	if e.Value, err = c.give(e.Value); err != nil {
 		return nil, err
 	}
-	data, err = c.encode(*v)
+	data, err = c.encode(e.Value)
 	if err != nil || c.node.tier == nil {
 		return data, err
 	}
-	if err = c.node.tier.Fits(data); err != nil {
+	if err = c.node.tier.Fits(data, len(slotsOf(e.Tags))); err != nil {
 		c.tooLarge.Add(1)
 		err = fmt.Errorf("cache %q: %q: %w", c.name, key, err)
 	}

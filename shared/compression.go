@@ -77,18 +77,22 @@ func (t *Tier) limit() {
 	}
 }
 
-// Fits returns nil for an encoded value that can be stored. Otherwise the error
-// wraps [ErrTooLarge], or is that of the compressor.
-func (t *Tier) Fits(value []byte) error {
-	if len(value) > t.maxValue {
-		return fmt.Errorf("%w: %d bytes, more than %d", ErrTooLarge, len(value), t.maxValue)
+// Fits returns nil for an encoded value that can be stored with so many tag
+// slots. Otherwise the error wraps [ErrTooLarge], or is that of the compressor.
+func (t *Tier) Fits(value []byte, slots int) error {
+	extra := 0
+	if slots > 0 {
+		extra = extensionSize + slotSize*slots
 	}
-	if len(value) <= t.maxStored {
+	if n := len(value) + extra; n > t.maxValue {
+		return fmt.Errorf("%w: %d bytes, more than %d", ErrTooLarge, n, t.maxValue)
+	}
+	if len(value)+extra <= t.maxStored {
 		return nil
 	}
 	packed, _, err := t.pack(value)
-	if err == nil && len(packed) > t.maxStored {
-		return fmt.Errorf("%w: %d bytes compressed, more than %d", ErrTooLarge, len(packed), t.maxStored)
+	if err == nil && len(packed)+extra > t.maxStored {
+		return fmt.Errorf("%w: %d bytes compressed, more than %d", ErrTooLarge, len(packed)+extra, t.maxStored)
 	}
 	return err
 }

@@ -54,13 +54,13 @@ func staleFill(ctx context.Context, f *field) error {
 	v.delay = time.Millisecond
 	for _, k := range f.keys {
 		c.start(100*f.fleet.Scale, func(ctx context.Context) error {
-			go func() { _, _ = v.cache.Fetch(ctx, k.key, f.load(v, k)) }() // ends with its load
+			go func() { _, _ = f.fetch(ctx, v, k) }() // ends with its load
 			pause(v.delay)
 			if err := f.write(ctx, v, k, false); err != nil {
 				return err
 			}
 			floor := v.floor[k.key].Load()
-			version, err := v.cache.Fetch(ctx, k.key, f.load(v, k))
+			version, err := f.fetch(ctx, v, k)
 			if err != nil {
 				return err
 			}
@@ -87,7 +87,7 @@ func staleFillAcross(ctx context.Context, f *field) error {
 		for _, k := range f.keys {
 			for _, v := range f.views {
 				c.start(2, func(ctx context.Context) error {
-					_, err := v.cache.Fetch(ctx, k.key, f.load(v, k))
+					_, err := f.fetch(ctx, v, k)
 					return err
 				})
 			}
@@ -116,7 +116,7 @@ func agreement(ctx context.Context, f *field) error {
 		})
 		c.start(2000*f.fleet.Scale, func(ctx context.Context) error {
 			k := f.anyKey()
-			_, err := v.cache.Fetch(ctx, k.key, f.load(v, k))
+			_, err := f.fetch(ctx, v, k)
 			return err
 		})
 	}
@@ -133,7 +133,7 @@ func racingWriters(ctx context.Context, f *field) error {
 		c := newCrowd(ctx)
 		for _, k := range f.keys {
 			for i, v := range f.views {
-				c.start(1, func(ctx context.Context) error { return v.cache.Set(ctx, k.key, 10*round+int64(i)) })
+				c.start(1, func(ctx context.Context) error { return v.cache.SetEntry(ctx, k.key, k.entry(10*round+int64(i))) })
 			}
 		}
 		if err := c.wait(); err != nil {
@@ -172,7 +172,7 @@ func clearCase(ctx context.Context, f *field) error {
 		for _, v := range f.views {
 			c.start(50, func(ctx context.Context) error {
 				k := f.anyKey()
-				_, err := v.cache.Fetch(ctx, k.key, f.load(v, k))
+				_, err := f.fetch(ctx, v, k)
 				return err
 			})
 		}
@@ -197,7 +197,7 @@ func (f *field) clear(ctx context.Context, v *view) error {
 		return fmt.Errorf("clear: %w", err)
 	}
 	for _, k := range f.keys {
-		version, err := v.cache.Fetch(ctx, k.key, f.load(v, k))
+		version, err := f.fetch(ctx, v, k)
 		if err != nil {
 			return err
 		}

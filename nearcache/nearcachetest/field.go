@@ -30,6 +30,7 @@ type field struct {
 // order of versions is the order of writes.
 type truth struct {
 	key     string
+	tags    []string     // one of its own, and that of some other keys
 	turn    sync.Mutex   // held by the writer
 	version atomic.Int64 // what the source holds
 }
@@ -51,7 +52,11 @@ func newField(ctx context.Context, fleet Fleet, name string) (*field, error) {
 	f := &field{fleet: fleet}
 	f.fleet.Scale = max(1, fleet.Scale)
 	for i := range keyCount {
-		f.keys = append(f.keys, &truth{key: fmt.Sprint("key-", i)})
+		k := &truth{key: fmt.Sprint("key-", i)}
+		if i%2 == 0 {
+			k.tags = []string{fmt.Sprint("tag-", i), fmt.Sprint("group-", i%4)}
+		}
+		f.keys = append(f.keys, k)
 	}
 	cache := fmt.Sprintf("%s-%d-%x", strings.ReplaceAll(name, " ", "-"), runs.Add(1), rand.Uint32())
 	for range nodeCount {
@@ -94,14 +99,23 @@ func (f *field) close() error {
 }
 
 // load is the loader: it reads the source, slowly.
-func (f *field) load(v *view, k *truth) func(context.Context, string) (int64, error) {
-	return func(context.Context, string) (int64, error) {
+func (f *field) load(v *view, k *truth) func(context.Context, string) (nearcache.Entry[int64], error) {
+	return func(context.Context, string) (nearcache.Entry[int64], error) {
 		v.loads.Add(1)
 		pause(v.delay)
 		version := k.version.Load()
 		pause(v.delay)
-		return version, nil
+		return k.entry(version), nil
 	}
+}
+
+func (k *truth) entry(version int64) nearcache.Entry[int64] {
+	return nearcache.Entry[int64]{Value: version, Tags: k.tags}
+}
+
+// fetch reads k through the cache of v.
+func (f *field) fetch(ctx context.Context, v *view, k *truth) (int64, error) {
+	return v.cache.FetchEntry(ctx, k.key, f.load(v, k))
 }
 
 func pause(longest time.Duration) {
@@ -114,7 +128,7 @@ func pause(longest time.Duration) {
 // a shared tier gives values an order, answered before.
 func (f *field) read(ctx context.Context, v *view, k *truth) error {
 	floor := v.floor[k.key].Load()
-	version, err := v.cache.Fetch(ctx, k.key, f.load(v, k))
+	version, err := f.fetch(ctx, v, k)
 	if err != nil {
 		return fmt.Errorf("fetch %s: %w", k.key, err)
 	}
@@ -134,9 +148,12 @@ func (f *field) write(ctx context.Context, v *view, k *truth, set bool) error {
 	defer k.turn.Unlock()
 	version := k.version.Add(1)
 	var err error
-	if set {
-		err = v.cache.Set(ctx, k.key, version)
-	} else {
+	switch {
+	case set:
+		err = v.cache.SetEntry(ctx, k.key, k.entry(version))
+	case k.tags != nil && version%3 > 0:
+		err = v.cache.InvalidateTags(ctx, k.tags[version%3-1])
+	default:
 		err = v.cache.Invalidate(ctx, k.key)
 	}
 	if err != nil {
@@ -160,7 +177,7 @@ func (f *field) agree(ctx context.Context) error {
 	check := func() error {
 		for i, v := range f.views {
 			for _, k := range f.keys {
-				version, err := v.cache.Fetch(ctx, k.key, f.load(v, k))
+				version, err := f.fetch(ctx, v, k)
 				if err != nil {
 					return err
 				}

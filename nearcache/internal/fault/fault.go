@@ -10,6 +10,8 @@ type Set struct {
 	TrustOwnWrites bool // install own writes whatever came between send and answer
 	PassUnseen     bool // give fenced values away and keep older ones
 	JoinAny        bool // join loads that began before an invalidation
+	NoTagMarks     bool // keep values near whatever tag was invalidated
+	NoTagClock     bool // take records for live whatever tag was invalidated
 	NoJournal      bool // do as if the shared tier kept none
 	NoLeases       bool // load and store without a lease
 	NoFloors       bool // forget what was loaded and not stored

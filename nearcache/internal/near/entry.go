@@ -17,6 +17,7 @@ type Entry struct {
 	key     string
 	space   *Space
 	expires atomic.Int64 // of being a hit, on the tier's clock
+	slots   *[]uint32    // of its tags; nil if it has none
 
 	// Stamp is the stamp of the read, load or write that produced the value.
 	Stamp Stamp
@@ -45,7 +46,7 @@ func (e *Entry) live(now int64) bool { return e.expires.Load() > now && e.curren
 
 // current reports whether nothing that concerns more than its key was
 // invalidated since the entry came in.
-func (e *Entry) current() bool { return e.Stamp.count >= e.space.mark.Load() }
+func (e *Entry) current() bool { return e.Stamp.count >= e.space.mark.Load() && e.passesTags() }
 
 // Find returns the live entry of the key with this hash, or nil.
 func (s *Space) Find(key string, hash uint64) *Entry {
@@ -80,7 +81,7 @@ func (t *Tier) Touch(hash uint64, e *Entry) {
 // of the key with this hash who begins now: nothing it depends on was
 // invalidated since the stamp was taken.
 func (s *Space) Valid(hash uint64, stamp Stamp) bool {
-	if stamp.count < s.mark.Load() {
+	if stamp.count < s.mark.Load() || stamp.count < s.tagged.Load() {
 		return false
 	}
 	st := s.tier.stripeOf(hash)
@@ -114,7 +115,9 @@ func (s *Space) Install(key string, hash uint64, e *Entry, life time.Duration) b
 }
 
 func (s *Space) fencedLocked(st *stripe, hash uint64, e *Entry) bool {
-	if s.tier.conf.Faults.IgnoreMarks || e.Stamp.count >= st.markLocked(hash) && e.Stamp.count >= s.mark.Load() {
+	passes := e.Stamp.count >= st.markLocked(hash) && e.Stamp.count >= s.mark.Load() &&
+		(e.slots == nil || s.passes(e.Stamp.count, *e.slots))
+	if s.tier.conf.Faults.IgnoreMarks || passes {
 		return false
 	}
 	s.tier.fenced.Add(1)

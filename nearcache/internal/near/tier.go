@@ -16,17 +16,19 @@
 // The tier counts invalidations. A stamp is that count, read before the first
 // byte of a value was requested. A mark is the count that an invalidation
 // raised it to: one for each stripe of keys, with the last key invalidated
-// told apart from its neighbours, and one for each space.
+// told apart from its neighbours, one for each space, and one for each slot of
+// tags of a space.
 //
 // The invariants, all under the lock of the stripe:
 //
 //   - An entry enters the index only if its stamp is at least the mark of its
-//     key and of its space, so a load that began before an invalidation leaves
+//     key, of its space and of its slots, so a load that began before an invalidation leaves
 //     nothing behind.
 //   - An invalidation raises the mark and takes the entry out in one step, so
 //     what is in the index was never invalidated since it came in. A reader
 //     therefore compares the mark of the space alone, which a flush raises
-//     without a walk through the index.
+//     without a walk through the index, and those of the entry's slots, if it
+//     has any.
 //   - An entry never replaces one of a higher revision of the same epoch.
 //   - A value that its mark keeps out is given to those who wait for it all
 //     the same, and may be newer than what the index holds or what another load
@@ -277,7 +279,11 @@ type Space struct {
 	seed maphash.Seed
 	mark atomic.Uint64 // entries with a lower stamp are invalid
 
-	partition int // of the clock of the cache
+	partition int                   // of the clock of the cache
+	slotPart  func(slot uint32) int // see PlaceSlots
+
+	tagged atomic.Uint64 // the highest mark of any slot
+	slots  slotMarks
 }
 
 // Space returns a new space. The clock of its cache is in this partition.
@@ -292,12 +298,8 @@ func (t *Tier) Space(partition int) *Space {
 // Clear makes every entry of the space invalid and fences its loads and writes.
 func (s *Space) Clear() uint64 {
 	n := s.tier.count.Add(1)
-	for {
-		old := s.mark.Load()
-		if old >= n || s.mark.CompareAndSwap(old, n) {
-			return n
-		}
-	}
+	raise(&s.mark, n)
+	return n
 }
 
 // Hash returns the hash of key in this space.

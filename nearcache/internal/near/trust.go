@@ -33,9 +33,9 @@ func (t *Tier) Now() int64 { return 1 + int64(time.Since(t.base)) }
 // trust says up to when entries may be believed to have heard of every write.
 //
 // A partition of the shared tier's keys has a horizon: every write before that
-// moment has been applied here. An entry is served while the horizon of its
-// partition and of that of its cache's clock, or its own stamp if that is
-// later, is not further back than a given time.
+// moment has been applied here. An entry is served while the horizons of its
+// partition, of that of its cache's clock and of those of its slots, or its own
+// stamp if that is later, are not further back than a given time.
 type trust struct {
 	limit    int64          // how far back; set once; 0 if there are no horizons
 	horizons []atomic.Int64 // by partition, on the tier's clock
@@ -80,6 +80,9 @@ func (t *Tier) Trusted() bool { return t.Now() <= t.trust.all.Load() }
 // trusted reports whether e is believed to have heard of every write, although
 // not every entry is.
 func (t *Tier) trusted(e *Entry, now int64) bool {
+	if e.slots != nil && !e.trustsSlots(now) {
+		return false
+	}
 	return e.space.Trusts(e.Stamp, int(e.Partition), now)
 }
 

@@ -1,0 +1,227 @@
+package nearcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/nearcache/internal/near"
+	"github.com/nearbus/nearbus/shared"
+)
+
+// Limits of tags.
+const (
+	maxTags    = shared.MaxSlots // of one value
+	maxTagSize = 256             // bytes
+	maxTagCall = 1024            // of one InvalidateTags
+)
+
+// slotOf returns the slot of a tag: FNV-1a of 32 bits, its two halves combined
+// by exclusive or. All nodes of all versions must agree on it.
+func slotOf(tag string) uint32 {
+	h := uint32(2166136261)
+	for i := range len(tag) {
+		h = (h ^ uint32(tag[i])) * 16777619
+	}
+	return h>>16 ^ h&0xffff
+}
+
+// slotsOf returns the slots of tags, sorted, each once; nil if there are none.
+func slotsOf(tags []string) []uint32 {
+	if len(tags) == 0 {
+		return nil
+	}
+	slots := make([]uint32, len(tags))
+	for i, tag := range tags {
+		slots[i] = slotOf(tag)
+	}
+	slices.Sort(slots)
+	return slices.Compact(slots)
+}
+
+func checkTags(tags []string, most int) error {
+	if len(tags) > most {
+		return fmt.Errorf("%w: %d tags, more than %d", ErrInvalidTag, len(tags), most)
+	}
+	for i, tag := range tags {
+		if tag == "" || len(tag) > maxTagSize {
+			return fmt.Errorf("%w: tag %d has %d bytes, want 1 to %d", ErrInvalidTag, i, len(tag), maxTagSize)
+		}
+	}
+	return nil
+}
+
+const (
+	tagClockSuffix = "!tags"
+	tagInfix       = "!tag"
+	slotInfix      = tagInfix + ":"
+)
+
+// tagClockKey is where the tag clock is kept.
+func (c *Cache[V]) tagClockKey() string { return c.name + tagClockSuffix }
+
+// slotKey is where the watermark of a slot is kept.
+func (c *Cache[V]) slotKey(slot uint32) string {
+	return c.name + slotInfix + strconv.FormatUint(uint64(slot), 10)
+}
+
+// InvalidateTags says that every value with one of these tags is stale: every
+// tier drops them and the next reader loads, whatever their number and wherever
+// they are. It costs two round trips to the shared tier and a message. What it
+// promises is what [Cache.Delete] does. The error is [ErrInvalidTag] for a tag
+// that is empty or longer than 256 bytes, and for more than 1,024 tags.
+//
+// Tags share 65,536 slots: of the values with other tags, it drops those in the
+// same slot as well, about one in 65,536.
+func (c *Cache[V]) InvalidateTags(ctx context.Context, tags ...string) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	if err := checkTags(tags, maxTagCall); err != nil {
+		return err
+	}
+	if len(tags) == 0 {
+		return nil
+	}
+	tags = distinct(tags)
+	c.tagDrops.Add(uint64(len(tags)))
+	return c.dropTags(ctx, tags, true)
+}
+
+// dropTags ends the values with these tags in every tier, and announces it if
+// asked to.
+func (c *Cache[V]) dropTags(ctx context.Context, tags []string, announce bool) error {
+	settles := c.debts.now()
+	slots := slotsOf(tags)
+	c.space.InvalidateSlots(slots)
+	// Readers may have read old values since, so the marks are raised again
+	// when the outcome is known.
+	defer c.space.InvalidateSlots(slots)
+	invs := c.invalidations(bus.OpTag, tags)
+	announced, err := c.raiseSlots(ctx, invs, announce)
+	switch {
+	case err == nil:
+		c.debts.settleTags(settles, tags...)
+	case !announce:
+		return err
+	default:
+		c.owe(invs, false, time.Time{}) // before readers may read again
+		return c.abandon(ctx, invs, err)
+	}
+	if announced || !announce {
+		return nil
+	}
+	return c.broadcast(ctx, invs)
+}
+
+// raiseSlots raises the watermarks of the slots of invs, which are of tags, in
+// the shared tier, and enters their revisions into invs. The marks of the near
+// tier are up to the caller, before and after.
+//
+// The tag clock comes first. A load that began before it rose knows less than
+// the watermarks will be, a load that began later has begun after the caller
+// changed the source. A writer that dies in between has invalidated nothing, and
+// nobody was told that it did.
+func (c *Cache[V]) raiseSlots(ctx context.Context, invs []bus.Invalidation, announce bool) (announced bool, err error) {
+	if c.node.tier == nil {
+		return false, nil
+	}
+	c.tags.inUse.Store(true)
+	known, _, forgot := c.tags.get()
+	at := c.node.near.Now()
+	clock := c.advanceTagClock(ctx, known+1)
+	if clock.Err != nil {
+		return false, clock.Err
+	}
+	c.tags.learn(clock.Revision.Number, at, forgot)
+	// One put for each slot: the first of its tags speaks for the others.
+	slots, puts := make([]uint32, 0, len(invs)), make([]shared.Put, 0, len(invs))
+	places := make(map[uint32]int, len(invs))
+	for i := range invs {
+		slot := slotOf(invs[i].Key)
+		if _, ok := places[slot]; !ok {
+			places[slot] = len(slots)
+			slots, puts = append(slots, slot), append(puts, c.slotPut(slot, clock.Revision.Number))
+		}
+	}
+	if announce && len(puts) == 1 {
+		puts[0].Announce = c.announcement(&invs[0])
+		announced = puts[0].Announce != nil
+	}
+	receipts := c.node.tier.Write(ctx, puts)
+	written, errs := make([]slotRead, 0, len(slots)), []error(nil)
+	for i, r := range receipts {
+		if r.Err != nil {
+			errs = append(errs, r.Err)
+			c.tags.forget(slots[i])
+			continue
+		}
+		written = append(written, slotRead{slots[i], clock.Revision.Number, r.Revision})
+	}
+	c.raiseMarks(c.tags.wrote(written))
+	for i := range invs {
+		r := receipts[places[slotOf(invs[i].Key)]].Revision
+		invs[i].Epoch, invs[i].Revision = r.Epoch, r.Number
+	}
+	return announced, errors.Join(errs...)
+}
+
+// slotPut raises the watermark of a slot to the tag clock. The store keeps the
+// higher of two. It has no TTL, so that policies that evict what has one leave it
+// alone; the number of slots bounds what that takes.
+func (c *Cache[V]) slotPut(slot uint32, clock uint64) shared.Put {
+	return shared.Put{Key: c.slotKey(slot), Record: shared.Record{Kind: shared.KindWatermark, Clock: clock}}
+}
+
+// advanceTagClock raises the tag clock in the shared tier, to floor at least.
+func (c *Cache[V]) advanceTagClock(ctx context.Context, floor uint64) shared.Receipt {
+	return c.node.tier.Write(ctx, []shared.Put{{
+		Key: c.tagClockKey(), Record: shared.Record{Kind: shared.KindWatermark}, Floor: floor,
+	}})[0]
+}
+
+// applyTag applies news of a tag that came by bus.
+func (c *Cache[V]) applyTag(inv *bus.Invalidation, own bool) {
+	slot := slotOf(inv.Key)
+	if own && c.tags.covers(slot, shared.Revision{Epoch: inv.Epoch, Number: inv.Revision}) {
+		return // the echo of a write that was answered
+	}
+	// First what is known, then the mark: a read with a stamp of after the mark
+	// knows that it does not know. The watermark is read from the shared tier: a
+	// number on the bus could be anybody's.
+	c.tags.forget(slot)
+	c.space.InvalidateSlots([]uint32{slot})
+}
+
+// repairSlot applies what the journal tells of the watermark of a slot.
+func (c *Cache[V]) repairSlot(slot uint32, rev shared.Revision) bool {
+	if c.tags.covers(slot, rev) {
+		return false
+	}
+	c.tags.forget(slot)
+	c.space.InvalidateSlots([]uint32{slot})
+	return true
+}
+
+// advanceTags applies what the journal tells of the tag clock. The watermarks
+// that go with it have entries of their own.
+func (c *Cache[V]) advanceTags(clock uint64) { c.tags.advance(clock) }
+
+// putTags gives a value that is to be stored its slots.
+func putTags(put *shared.Put, slots []uint32, clock uint64) {
+	if len(slots) > 0 {
+		put.Record.Slots, put.Record.TagClock = slots, clock
+	}
+}
+
+// tagEntry gives an entry that is about to come near its slots.
+func (c *Cache[V]) tagEntry(e *near.Entry, slots []uint32) {
+	if len(slots) > 0 {
+		c.tags.place(slots)
+		e.Tag(slots)
+	}
+}

@@ -1,0 +1,308 @@
+package nearcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nearbus/nearbus/nearcache/internal/near"
+	"github.com/nearbus/nearbus/shared"
+)
+
+// knowTags reads what is needed to judge the records among found that have
+// tags, in one more round trip for all of them if any is, and makes those that a
+// tag has ended unusable. clockRead says that the tag clock was read with them.
+func (c *Cache[V]) knowTags(ctx context.Context, found []shared.Found, clockRead bool) error {
+	if c.node.faults.NoTagClock {
+		return nil
+	}
+	var missing []uint32
+	hears := c.node.hears()
+	tagged := false
+	for i := range found {
+		f := &found[i]
+		if f.Err != nil || len(f.Slots) == 0 {
+			continue
+		}
+		if slices.Max(f.Slots) >= near.Slots {
+			f.Err = errUnusable // not by this library
+			continue
+		}
+		tagged = true
+		missing = c.tags.missing(&f.Record, hears || clockRead, hears, missing)
+	}
+	if !tagged {
+		return nil
+	}
+	c.tags.inUse.Store(true)
+	var unread map[uint32]error
+	if len(missing) > 0 {
+		var err error
+		if unread, err = c.readSlots(ctx, missing); err != nil {
+			return err
+		}
+	}
+	for i := range found {
+		c.judgeTags(&found[i], unread)
+	}
+	return nil
+}
+
+// judgeTags makes a record that a tag has ended unusable, and one whose
+// watermarks could not be read unread.
+func (c *Cache[V]) judgeTags(f *shared.Found, unread map[uint32]error) {
+	if f.Err != nil || len(f.Slots) == 0 {
+		return
+	}
+	for _, slot := range f.Slots {
+		if err := unread[slot]; err != nil {
+			f.Err = err
+			return
+		}
+	}
+	if _, live := c.tagsLive(f); !live {
+		c.tagMisses.Add(1)
+		f.Err = errUnusable
+	}
+}
+
+// tagsLive reports whether a record is live as far as its tags go, and since
+// when this node would have heard that it is not, on the clock of the near tier.
+func (c *Cache[V]) tagsLive(f *shared.Found) (since int64, live bool) {
+	if len(f.Slots) == 0 || c.node.faults.NoTagClock {
+		return 1<<63 - 1, true
+	}
+	if c.debts.owesSlots(f.Slots) {
+		return 0, false
+	}
+	var horizons *tagHorizons
+	if c.node.repairs != nil {
+		horizons = &tagHorizons{
+			clock: c.node.near.HorizonOf(c.node.partition(c.tagClockKey())),
+			slots: make([]int64, len(f.Slots)),
+		}
+		for i, slot := range f.Slots {
+			horizons.slots[i] = c.node.near.HorizonOf(c.node.partition(c.slotKey(slot)))
+		}
+	}
+	return c.tags.judge(&f.Record, horizons)
+}
+
+// readSlots reads the watermarks of slots, and the tag clock, in one round trip,
+// and learns them. What could not be read is returned by slot; if that is the tag
+// clock, or all, it is the error.
+//
+// A watermark that is not there was never written, or was lost: evicted, or with
+// the writes of a server that failed. Nobody can tell, so it counts as raised
+// just now and is made so: what is lost must not bring back what it had ended.
+// Since whoever first writes a value with a tag of the slot comes here as well,
+// this costs no value that is worth anything unless something was lost.
+func (c *Cache[V]) readSlots(ctx context.Context, slots []uint32) (unread map[uint32]error, err error) {
+	slots = slices.Compact(slices.Sorted(slices.Values(slots)))
+	keys := make([]string, 1, len(slots)+1)
+	keys[0] = c.tagClockKey()
+	for _, slot := range slots {
+		keys = append(keys, c.slotKey(slot))
+	}
+	highest, _, forgot := c.tags.get()
+	at := c.node.near.Now()
+	found, err := c.node.tier.Read(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	var reads []slotRead
+	lost := make(map[uint32]*shared.Found)
+	unread = make(map[uint32]error)
+	for i, slot := range slots {
+		f := &found[i+1]
+		switch rev := c.watermark(keys[i+1], f); {
+		case errors.Is(f.Err, shared.ErrUnread):
+			unread[slot] = f.Err
+		case rev.Number == 0:
+			lost[slot] = f
+		default:
+			reads = append(reads, slotRead{slot, f.Clock, rev})
+			highest = max(highest, f.Clock)
+		}
+	}
+	clock, err := c.haveTagClock(ctx, &found[0], highest)
+	if err != nil {
+		return nil, err
+	}
+	c.tags.learn(clock, at, forgot)
+	c.raiseMarks(c.tags.learnSlots(reads, at, forgot))
+	c.makeSlots(ctx, lost, clock)
+	return unread, nil
+}
+
+// haveTagClock returns the tag clock that was found, after making it if it is
+// not there, or raising it if it fell behind what this node knows: otherwise
+// values would be dead on arrival.
+func (c *Cache[V]) haveTagClock(ctx context.Context, f *shared.Found, highest uint64) (uint64, error) {
+	for began := time.Now(); ; {
+		if errors.Is(f.Err, shared.ErrUnread) {
+			return 0, f.Err
+		}
+		clock := c.watermark(c.tagClockKey(), f).Number
+		if clock > 0 && clock >= highest {
+			return clock, nil
+		}
+		if clock > 0 {
+			r := c.advanceTagClock(ctx, highest)
+			return r.Revision.Number, r.Err
+		}
+		rev, there, err := c.makeWatermark(ctx, c.tagClockKey(), f, 0, highest+1)
+		switch {
+		case err != nil:
+			return 0, err
+		case rev.Number > 0:
+			return rev.Number, nil
+		case there != nil:
+			f = there
+			continue
+		}
+		// Another node is making it.
+		waited := time.Since(began)
+		if waited >= c.node.tier.LeaseTTL() {
+			r := c.advanceTagClock(ctx, highest+1)
+			return r.Revision.Number, r.Err
+		}
+		if err := sleep(ctx, pauseAfter(waited)); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// makeSlots makes watermarks that are not there. Those that another node is
+// making, or that cannot be made, stay unknown: records that need them are dead
+// until somebody comes by again.
+func (c *Cache[V]) makeSlots(ctx context.Context, lost map[uint32]*shared.Found, clock uint64) {
+	if len(lost) == 0 {
+		return
+	}
+	var mu sync.Mutex // protects the fields below
+	var made, reads []slotRead
+	at, places := c.node.near.Now(), make(chan struct{}, leaseWorkers)
+	_, _, forgot := c.tags.get()
+	var wg sync.WaitGroup
+	for slot, f := range lost {
+		places <- struct{}{}
+		wg.Go(func() { // waited for below
+			defer func() { <-places }()
+			rev, there, err := c.makeWatermark(ctx, c.slotKey(slot), f, clock, 0)
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case err != nil:
+			case there != nil && c.watermark(c.slotKey(slot), there).Number > 0:
+				reads = append(reads, slotRead{slot, there.Clock, there.Revision})
+			case rev.Number > 0:
+				made = append(made, slotRead{slot, clock, rev})
+			}
+		})
+	}
+	wg.Wait()
+	c.raiseMarks(c.tags.learnSlots(reads, at, forgot))
+	c.raiseMarks(c.tags.wrote(made))
+}
+
+// makeWatermark makes the watermark that was not found under key, and returns
+// its revision. It never replaces one: what came meanwhile is returned instead.
+// If both are missing, another node is making it.
+//
+// It is made as a value is loaded, under a lease, because two nodes that make
+// one at a time must not end each other's values; and because, unlike a write,
+// that is no news to the others.
+func (c *Cache[V]) makeWatermark(ctx context.Context, key string, f *shared.Found, clock, floor uint64) (rev shared.Revision, there *shared.Found, err error) {
+	token := shared.NewNonce()
+	discard := unusable(f)
+	if f.Kind == shared.KindLease {
+		discard = nil
+	}
+	status, present, err := c.node.tier.Acquire(ctx, key, token, 0, discard)
+	switch {
+	case err != nil:
+		return rev, nil, err
+	case status == shared.LeasePresent:
+		return rev, &present, nil
+	case status == shared.LeaseUnusable:
+		return rev, nil, fmt.Errorf("%q: %w", key, errUnusable)
+	case status != shared.LeaseGranted:
+		return rev, nil, nil
+	}
+	r := c.node.tier.Fill(ctx, shared.Put{Key: key, Floor: floor, Record: shared.Record{
+		Kind: shared.KindWatermark, Nonce: token, Clock: clock,
+	}})
+	if errors.Is(r.Err, shared.ErrLeaseLost) {
+		return rev, nil, nil // an invalidation came in between
+	}
+	return r.Revision, nil, r.Err
+}
+
+// raiseMarks ends what is near of slots that turned out to be invalidated.
+func (c *Cache[V]) raiseMarks(slots []uint32) {
+	if len(slots) > 0 {
+		c.space.InvalidateSlots(slots)
+	}
+}
+
+// watermark returns the revision of what was found under key, zero if it is no
+// watermark, or was there before the shared tier lost writes.
+func (c *Cache[V]) watermark(key string, f *shared.Found) shared.Revision {
+	if f.Err != nil || f.Kind != shared.KindWatermark || c.node.superseded(key, f.Revision) {
+		return shared.Revision{}
+	}
+	return f.Revision
+}
+
+// learnTagClock takes in the tag clock that was read along with records. If
+// there is none, whoever needs one makes it.
+func (c *Cache[V]) learnTagClock(ctx context.Context, f *shared.Found, at int64, forgot uint64) {
+	clock := c.watermark(c.tagClockKey(), f).Number
+	if known, _, _ := c.tags.get(); known > clock {
+		r := c.advanceTagClock(ctx, known)
+		if r.Err != nil {
+			return
+		}
+		clock = r.Revision.Number
+	}
+	if clock > 0 {
+		c.tags.learn(clock, at, forgot)
+	}
+}
+
+// readyTags returns the tag clock for a value with these slots that is about to
+// be written, and makes sure that their watermarks are there.
+func (c *Cache[V]) readyTags(ctx context.Context, slots []uint32) (clock uint64, err error) {
+	if len(slots) == 0 {
+		return 0, nil
+	}
+	c.tags.inUse.Store(true)
+	missing := c.tags.unseen(slots, nil)
+	clock, known, _ := c.tags.get()
+	if len(missing) == 0 && known && c.node.hears() {
+		return clock, nil
+	}
+	if _, err := c.readSlots(ctx, missing); err != nil {
+		return 0, err
+	}
+	clock, _, _ = c.tags.get()
+	return clock, nil
+}
+
+// seeSlots makes sure that the watermarks of a loaded value's slots are there. If
+// that fails, the value is a miss to others.
+func (c *Cache[V]) seeSlots(ctx context.Context, slots []uint32) {
+	if len(slots) == 0 {
+		return
+	}
+	c.tags.inUse.Store(true)
+	if missing := c.tags.unseen(slots, nil); len(missing) > 0 {
+		if _, err := c.readSlots(ctx, missing); err != nil {
+			c.sharedErrors.Add(1)
+		}
+	}
+}

@@ -1,0 +1,258 @@
+package nearcache
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/nearbus/nearbus/nearcache/internal/near"
+	"github.com/nearbus/nearbus/shared"
+)
+
+// slotPage is the number of slots of a tag table that are allocated together.
+const slotPage = 256
+
+// tagTable is what this node knows of the tags of a cache: of its tag clock, a
+// number in the shared tier that every InvalidateTags raises, and of the
+// watermarks of its slots, the tag clock as it was when a tag of the slot was
+// last invalidated.
+//
+// A record carries the tag clock as its writer knew it before the write or load
+// began, and is live while no watermark of its slots is above that. Since no
+// watermark is above the tag clock, a record whose tag clock is the newest one
+// needs no look at watermarks.
+type tagTable struct {
+	inUse atomic.Bool // values with tags were seen: the tag clock is read along
+
+	mu     sync.Mutex // protects the fields below
+	clock  uint64     // highest heard; it only rises
+	read   int64      // when the latest read of it began, on the clock of the near tier; 0 before the first
+	known  bool       // clock was read since it was last forgotten
+	forgot uint64     // how often anything was forgotten
+
+	flushed uint64 // how often all slots were forgotten
+	pages   [near.Slots / slotPage]*[slotPage]slotState
+}
+
+// slotState is what is known of one slot.
+type slotState struct {
+	watermark uint64 // highest heard; it only rises
+	read      int64  // as in tagTable
+	known     bool   // watermark was read since it was last forgotten,
+	flushed   uint64 // if all slots were forgotten this often by then
+
+	// revision is that of the watermark's record. What the journal tells of an
+	// earlier one is no news. If it is of an own write it stands for that write
+	// alone, since another's may have come before it unheard.
+	revision shared.Revision
+	own      bool
+
+	// near says that an entry with this slot may have come near since the mark of
+	// the slot was raised.
+	near bool
+}
+
+func (s *slotState) covers(r shared.Revision) bool {
+	return s.revision.Number != 0 && s.revision == r || !s.own && s.revision.Covers(r)
+}
+
+func (t *tagTable) slotLocked(slot uint32) *slotState {
+	page := &t.pages[slot%near.Slots/slotPage]
+	if *page == nil {
+		*page = new([slotPage]slotState)
+	}
+	return &(*page)[slot%slotPage]
+}
+
+func (t *tagTable) slotKnownLocked(s *slotState) bool { return s.known && s.flushed == t.flushed }
+
+// get returns the tag clock and whether it can be relied on. How often anything
+// was forgotten is for learn and learnSlots.
+func (t *tagTable) get() (clock uint64, known bool, forgot uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.clock, t.known, t.forgot
+}
+
+// forgetAll makes the next reads read tag clock and watermarks: there was a gap.
+func (t *tagTable) forgetAll() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.known = false
+	t.forgot++
+	t.flushed++
+}
+
+// forget makes the next reads read the tag clock and the watermarks of these
+// slots: one was raised. The caller raises their marks in the near tier next.
+func (t *tagTable) forget(slots ...uint32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.known = false
+	t.forgot++
+	for _, slot := range slots {
+		s := t.slotLocked(slot)
+		s.known, s.near = false, false
+	}
+}
+
+// covers reports whether what this node knows of the slot contains the write of
+// this revision.
+func (t *tagTable) covers(slot uint32, r shared.Revision) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.slotLocked(slot).covers(r)
+}
+
+// learn takes in the tag clock read from the shared tier, by a read that began
+// at this time, when things had been forgotten this often.
+func (t *tagTable) learn(clock uint64, at int64, forgot uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.clock = max(t.clock, clock)
+	t.read = max(t.read, at)
+	t.known = t.known || forgot == t.forgot
+}
+
+// advance takes in what the journal tells of the tag clock.
+func (t *tagTable) advance(clock uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.clock = max(t.clock, clock)
+}
+
+// slotRead is a watermark as it was read from the shared tier.
+type slotRead struct {
+	slot      uint32
+	watermark uint64
+	revision  shared.Revision
+}
+
+// learnSlots takes in watermarks, as learn does the tag clock. It returns the
+// slots of which something may be near that the watermark ends, and nobody told
+// of it: the caller raises their marks.
+func (t *tagTable) learnSlots(reads []slotRead, at int64, forgot uint64) (risen []uint32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, r := range reads {
+		s := t.slotLocked(r.slot)
+		if r.watermark > s.watermark && s.near {
+			risen = append(risen, r.slot)
+			s.near = false
+		}
+		s.watermark = max(s.watermark, r.watermark)
+		s.read = max(s.read, at)
+		if forgot == t.forgot {
+			s.known, s.flushed = true, t.flushed
+		}
+		if s.own || !s.revision.Covers(r.revision) {
+			s.revision, s.own = r.revision, false
+		}
+		t.clock = max(t.clock, r.watermark) // what this node writes is not dead on arrival
+	}
+	return risen
+}
+
+// wrote takes in watermarks that this node wrote, and that were confirmed. What
+// is there may be higher: it is not known. It returns what learnSlots does.
+func (t *tagTable) wrote(writes []slotRead) (risen []uint32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, r := range writes {
+		s := t.slotLocked(r.slot)
+		if r.watermark > s.watermark && s.near {
+			risen = append(risen, r.slot)
+		}
+		s.watermark = max(s.watermark, r.watermark)
+		s.revision, s.own = r.revision, true
+		s.known, s.near = false, false
+	}
+	return risen
+}
+
+// missing appends to dst the slots of a record that have to be read before it
+// can be judged. clockSure and slotsSure say that this node would have heard of
+// changes of what it knows; of the tag clock also that it was just read.
+func (t *tagTable) missing(r *shared.Record, clockSure, slotsSure bool, dst []uint32) []uint32 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, slot := range r.Slots {
+		if t.slotLocked(slot).watermark > r.TagClock {
+			return dst // dead
+		}
+	}
+	if clockSure && t.known && r.TagClock >= t.clock {
+		return dst
+	}
+	for _, slot := range r.Slots {
+		if !slotsSure || !t.slotKnownLocked(t.slotLocked(slot)) {
+			dst = append(dst, slot)
+		}
+	}
+	return dst
+}
+
+// unseen appends to dst the slots of which no watermark was ever read.
+func (t *tagTable) unseen(slots, dst []uint32) []uint32 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, slot := range slots {
+		if t.slotLocked(slot).watermark == 0 {
+			dst = append(dst, slot)
+		}
+	}
+	return dst
+}
+
+// judge reports whether a record with slots is live by what is known, and since
+// when this node would have heard that it is not. horizons tell up to when the
+// journal of the tag clock and of each slot was applied; nil without a journal.
+func (t *tagTable) judge(r *shared.Record, horizons *tagHorizons) (since int64, live bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	bySlots := int64(1<<63 - 1)
+	for i, slot := range r.Slots {
+		s := t.slotLocked(slot)
+		if s.watermark > r.TagClock {
+			return 0, false
+		}
+		at := s.read
+		if horizons != nil && t.slotKnownLocked(s) {
+			at = max(at, horizons.slots[i])
+		} else if horizons == nil && at > 0 {
+			at = bySlots
+		}
+		bySlots = min(bySlots, at)
+	}
+	if t.read > 0 && r.TagClock >= t.clock {
+		byClock := t.read
+		if horizons == nil {
+			byClock = 1<<63 - 1
+		} else if t.known {
+			byClock = max(byClock, horizons.clock)
+		}
+		bySlots = max(bySlots, byClock)
+	}
+	if bySlots == 0 {
+		return 0, false // never read
+	}
+	for _, slot := range r.Slots {
+		t.slotLocked(slot).near = true
+	}
+	return bySlots, true
+}
+
+// tagHorizons are the horizons of the partitions that the tag clock and the
+// slots of a record are in.
+type tagHorizons struct {
+	clock int64
+	slots []int64
+}
+
+// place notes that an entry with these slots is about to come near.
+func (t *tagTable) place(slots []uint32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, slot := range slots {
+		t.slotLocked(slot).near = true
+	}
+}
