@@ -27,7 +27,8 @@
 //
 //	nats pub nearbus 'invalidate users 42'
 //
-// Rights needed: publish and subscribe on the subject.
+// Rights needed: publish and subscribe on the subject. What a user may not do is
+// an error of Publish or Receive.
 //
 // # JetStream
 //

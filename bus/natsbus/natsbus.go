@@ -91,12 +91,13 @@ func (t *Transport) Publish(ctx context.Context, payload []byte) error {
 		return failed(ctx, "publish", err)
 	}
 	if !t.nc.IsConnected() {
-		return failed(ctx, "publish", errNotConnected)
+		return failed(ctx, "publish", notConnected(t.nc))
 	}
+	said := listen(t.nc)
 	if err := t.nc.Publish(t.subject, payload); err != nil {
 		return failed(ctx, "publish", err)
 	}
-	return failed(ctx, "publish", t.flush(ctx))
+	return failed(ctx, "publish", said.join(t.flush(ctx), t.subject))
 }
 
 // flush returns when the server has taken in all that was sent before.
@@ -113,15 +114,16 @@ func (t *Transport) Receive(ctx context.Context, sink bus.Sink) error {
 	ended := t.nc.StatusChanged(nats.RECONNECTING, nats.DISCONNECTED, nats.CLOSED, nats.DRAINING_SUBS)
 	defer t.nc.RemoveStatusListener(ended)
 	if !t.nc.IsConnected() {
-		return failed(ctx, "subscribe", errNotConnected)
+		return failed(ctx, "subscribe", notConnected(t.nc))
 	}
+	said := listen(t.nc)
 	messages := make(chan *nats.Msg, queueSize)
 	sub, err := t.nc.ChanSubscribe(t.subject, messages)
 	if err != nil {
 		return failed(ctx, "subscribe", err)
 	}
 	defer func() { _ = sub.Unsubscribe() }() // Fails only when it has ended.
-	if err := t.flush(ctx); err != nil {
+	if err := said.join(t.flush(ctx), t.subject); err != nil {
 		return failed(ctx, "subscribe", err)
 	}
 	sink.Ready()

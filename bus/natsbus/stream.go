@@ -82,8 +82,9 @@ func (s *Stream) connected(ctx context.Context, do func(context.Context) error) 
 	ended := s.nc.StatusChanged(nats.RECONNECTING, nats.DISCONNECTED, nats.CLOSED, nats.DRAINING_SUBS)
 	defer s.nc.RemoveStatusListener(ended)
 	if !s.nc.IsConnected() {
-		return errNotConnected
+		return notConnected(s.nc)
 	}
+	said := listen(s.nc)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() { // ends with the listener, which closes the channel
@@ -94,6 +95,9 @@ func (s *Stream) connected(ctx context.Context, do func(context.Context) error) 
 	err := do(ctx)
 	if err != nil && errors.Is(context.Cause(ctx), errDisconnected) {
 		return errDisconnected
+	}
+	if err != nil {
+		err = said.join(err, s.opts.Subject)
 	}
 	return err
 }

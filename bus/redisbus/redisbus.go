@@ -30,8 +30,8 @@
 // and on a Cluster with redis-cli -c SPUBLISH. On one server, or with Sentinel,
 // a store that has the same client publishes in the step that writes.
 //
-// Rights needed: publish and subscribe, on a Cluster spublish and ssubscribe,
-// and the channel. The package never closes the client.
+// Rights needed: publish and subscribe, on a Cluster spublish, ssubscribe and
+// cluster|slots, and the channel. The package never closes the client.
 package redisbus
 
 import (
