@@ -38,3 +38,18 @@ func StartRedisAt(ctx context.Context, ahead time.Duration, args ...string) (*Pr
 		pidLabel: "process_id:",
 	})
 }
+
+// RedisTLS starts a redis-server for the test that also listens on an address
+// where connections are encrypted and clients need a certificate.
+func RedisTLS(t testing.TB, c *Certificates, args ...string) (server *Process, secure string) {
+	t.Helper()
+	port, err := freePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	args = append([]string{
+		"--tls-port", strconv.Itoa(port), "--tls-auth-clients", "yes",
+		"--tls-cert-file", c.ServerCert, "--tls-key-file", c.ServerKey, "--tls-ca-cert-file", c.Authority,
+	}, args...)
+	return Redis(t, args...), loopback(port)
+}

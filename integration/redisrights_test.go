@@ -1,0 +1,244 @@
+package integration_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/bus/bustest"
+	"github.com/nearbus/nearbus/bus/redisbus"
+	"github.com/nearbus/nearbus/integration/servers"
+	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/redisstore"
+	"github.com/nearbus/nearbus/shared/storetest"
+)
+
+// What a user of Redis must be allowed, for each feature. docs/operations.md has
+// the same.
+var (
+	storeRights = []string{
+		"+get", "+mget", "+set", "+setrange", "+getrange", "+time", "+hmget", "+hset", "+evalsha", "+eval",
+	}
+	journalRights = []string{"+xadd", "+xrange", "+xrevrange", "+del", "+info"}
+	busRights     = []string{"+publish", "+subscribe"}
+	shardedRights = []string{"+spublish", "+ssubscribe", "+cluster|slots"}
+
+	// Without it the client of a Cluster works, but asks for it each time, in
+	// vain, and logs that.
+	quietRights = []string{"+command"}
+)
+
+// secret is the password of users, which no error may contain.
+const secret = "s3cret-Pa55word"
+
+// allow makes a user with these rights, for keys with a prefix and one channel.
+func allow(t testing.TB, admin *redis.Client, name, prefix, channel string, rights []string) {
+	t.Helper()
+	rules := []any{"ACL", "SETUSER", name, "reset", "on", ">" + secret, "~" + prefix + ":*"}
+	if channel != "" {
+		rules = append(rules, "&"+channel)
+	}
+	for _, right := range rights {
+		rules = append(rules, right)
+	}
+	require.NoError(t, admin.Do(t.Context(), rules...).Err())
+}
+
+// as returns a client of a user.
+func as(t testing.TB, addr, name, password string, encryption *tls.Config) *redis.Client {
+	client := redis.NewClient(&redis.Options{
+		Addr: addr, Username: name, Password: password, TLSConfig: encryption,
+		PoolSize: 50, MaxRetries: -1, DialerRetries: 1, DialTimeout: 2 * time.Second, ContextTimeoutEnabled: true,
+	})
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+func together(rights ...[]string) []string { return slices.Concat(rights...) }
+
+// TestRights_RedisStore runs the suite of stores over an encrypted connection as
+// a user who may do nothing else.
+func TestRights_RedisStore(t *testing.T) {
+	certificates := servers.NewCertificates(t)
+	server, secure := servers.RedisTLS(t, certificates)
+	allow(t, newRedis(t, server.Addr), "app", "test-*", "channel*", together(storeRights, journalRights, busRights[:1]))
+	storetest.Run(t, redisHarness(as(t, secure, "app", secret, certificates.Client)), false)
+}
+
+func TestRights_RedisBus(t *testing.T) {
+	t.Parallel()
+	certificates := servers.NewCertificates(t)
+	server, secure := servers.RedisTLS(t, certificates)
+	allow(t, newRedis(t, server.Addr), "app", "none", "bustest-*", busRights)
+	bustest.Run(t, bustest.Harness{
+		Join: func(channel string) (bus.Transport, error) {
+			return redisbus.New(as(t, secure, "app", secret, certificates.Client), redisbus.Options{Channel: channel})
+		},
+		Break: func(ctx context.Context, _ string) error { return killSubscribers(ctx, server.Addr) },
+	}, false)
+}
+
+// exercise uses each command that a store needs, and returns what failed.
+func exercise(t testing.TB, admin, client *redis.Client, prefix, channel string) error {
+	t.Helper()
+	require.NoError(t, admin.ScriptFlush(t.Context()).Err()) // so that EVAL is needed
+	store, err := redisstore.New(client, redisstore.Options{Prefix: prefix})
+	require.NoError(t, err)
+	ctx, key := t.Context(), uniqueName()
+	var failures []error
+	put := func(w shared.Write) {
+		failures = append(failures, store.Write(ctx, []shared.Write{w})[0].Err)
+	}
+	_, err = store.Time(ctx)
+	failures = append(failures, err)
+	tail := store.Tail(ctx, []shared.TailRead{{Limit: 10}})[0]
+	failures = append(failures, tail.Err)
+	put(shared.Write{Key: key, Image: value(1, "v"), TTL: time.Minute})
+	put(shared.Write{Key: key, Image: tombstone(2), TTL: time.Minute, KeepStale: true})
+	payload := make([]byte, 20)
+	put(shared.Write{Key: key, Image: value(3, "v"), Announce: &shared.Announcement{Channel: channel, Payload: payload}})
+	lease := shared.Record{Kind: shared.KindLease, Nonce: 4}
+	_, err = store.Acquire(ctx, shared.Lease{Key: key + "x", Image: lease.Append(nil), TTL: time.Second})
+	failures = append(failures, err, store.Fill(ctx, shared.Write{Key: key + "x", Image: value(4, "v"), TTL: time.Minute}).Err)
+	for _, keys := range [][]string{{key}, {key, key + "x"}} {
+		_, err = store.Read(ctx, keys)
+		failures = append(failures, err)
+	}
+	failures = append(failures, store.Tail(ctx, []shared.TailRead{{From: tail.Next, Limit: 10}})[0].Err)
+	return errors.Join(failures...)
+}
+
+// listenOnce subscribes and publishes, and returns what failed.
+func listenOnce(t testing.TB, client redis.UniversalClient, channel string) error {
+	t.Helper()
+	transport, err := redisbus.New(client, redisbus.Options{Channel: channel})
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), busPatience)
+	defer cancel()
+	var published error
+	err = transport.Receive(ctx, bus.Sink{
+		Ready: func() {
+			if published = transport.Publish(ctx, []byte("x")); published != nil {
+				cancel()
+			}
+		},
+		Gap:     func(error) {},
+		Deliver: func([]byte) { cancel() },
+	})
+	if errors.Is(err, context.Canceled) {
+		return published
+	}
+	return err
+}
+
+// TestRights_RedisNoneTooMany: take one right away, whichever, and something
+// fails, with an error that says so and has no password in it.
+func TestRights_RedisNoneTooMany(t *testing.T) {
+	t.Parallel()
+	server := servers.Redis(t)
+	admin := newRedis(t, server.Addr)
+	all := together(storeRights, journalRights, busRights)
+	try := func(name, pattern, channel string, rights []string) error {
+		prefix := uniqueName()
+		allow(t, admin, name, strings.ReplaceAll(pattern, "PREFIX", prefix), channel, rights)
+		client := as(t, server.Addr, name, secret, nil)
+		return errors.Join(exercise(t, admin, client, prefix, "news"), listenOnce(t, client, "news"))
+	}
+	require.NoError(t, try("all", "PREFIX", "news", all))
+	for _, right := range all {
+		err := try("without"+right[1:], "PREFIX", "news", slices.DeleteFunc(slices.Clone(all), func(r string) bool { return r == right }))
+		requireRefusal(t, err, right)
+	}
+	requireRefusal(t, try("otherkeys", "other-PREFIX", "news", all), "the keys")
+	requireRefusal(t, try("otherchannel", "PREFIX", "others", all), "the channel")
+	requireRefusal(t, try("nochannel", "PREFIX", "", all), "any channel")
+}
+
+func requireRefusal(t *testing.T, err error, without string) {
+	t.Helper()
+	require.Error(t, err, "without %s", without)
+	assert.Regexp(t, "NOPERM|can't run this command|no permission|can't access at least one of the keys|No permissions", err.Error())
+	assert.NotContains(t, err.Error(), secret)
+	assert.Regexp(t, "redisstore: |redisbus: ", err.Error())
+}
+
+// TestRights_RedisCluster: sharded pub/sub, and what the client of a Cluster
+// asks to find the servers.
+func TestRights_RedisCluster(t *testing.T) {
+	t.Parallel()
+	cluster := servers.RedisCluster(t, clusterMasters)
+	try := func(name string, rights []string) error {
+		for _, addr := range cluster.Addrs() {
+			allow(t, newRedis(t, addr), name, "fleet", "news", rights)
+		}
+		client := redis.NewClusterClient(&redis.ClusterOptions{
+			Addrs: cluster.Addrs(), Username: name, Password: secret, MaxRedirects: 3, ContextTimeoutEnabled: true,
+		})
+		defer client.Close()
+		store, err := redisstore.New(client, redisstore.Options{Prefix: "fleet"})
+		require.NoError(t, err)
+		var failures []error
+		for i := range 10 {
+			failures = append(failures, putRecord(t.Context(), store, fmt.Sprint(i), value(shared.NewNonce(), "v")))
+		}
+		for _, tail := range store.Tail(t.Context(), []shared.TailRead{{Partition: 0, Limit: 1}, {Partition: 1, Limit: 1}}) {
+			failures = append(failures, tail.Err)
+		}
+		return errors.Join(errors.Join(failures...), listenOnce(t, client, "news"))
+	}
+	all := together(storeRights, journalRights, shardedRights, quietRights)
+	require.NoError(t, try("all", all))
+	for _, right := range shardedRights {
+		err := try("without"+right[1:], slices.DeleteFunc(slices.Clone(all), func(r string) bool { return r == right }))
+		require.Error(t, err, "without %s", right)
+		assert.NotContains(t, err.Error(), secret)
+	}
+}
+
+// TestCredentials_Redis: what is wrong is said, and not with the password.
+func TestCredentials_Redis(t *testing.T) {
+	t.Parallel()
+	certificates := servers.NewCertificates(t)
+	server, secure := servers.RedisTLS(t, certificates)
+	admin := newRedis(t, server.Addr)
+	allow(t, admin, "app", "test-*", "news", together(storeRights, journalRights, busRights))
+	require.NoError(t, admin.Do(t.Context(), "ACL", "SETUSER", "default", "resetpass").Err())
+	foreign := servers.NewCertificates(t)
+	unsigned := certificates.Client.Clone()
+	unsigned.Certificates = nil
+	for name, c := range map[string]struct {
+		client *redis.Client
+		want   string
+	}{
+		"wrong password":           {as(t, secure, "app", secret+"x", certificates.Client), "WRONGPASS"},
+		"no password":              {as(t, secure, "", "", certificates.Client), "(NOAUTH|unauthenticated)"},
+		"unknown user":             {as(t, secure, "nobody", secret, certificates.Client), "WRONGPASS"},
+		"server of another":        {as(t, secure, "app", secret, foreign.Client), "certificate"},
+		"no certificate":           {as(t, secure, "app", secret, unsigned), "certificate"},
+		"no encryption":            {as(t, secure, "app", secret, nil), ""},
+		"encryption where is none": {as(t, server.Addr, "app", secret, certificates.Client), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store, err := redisstore.New(c.client, redisstore.Options{Prefix: uniqueName()})
+			require.NoError(t, err)
+			for _, err := range []error{
+				putRecord(t.Context(), store, "k", value(1, "v")),
+				listenOnce(t, c.client, "news"),
+			} {
+				require.Error(t, err)
+				assert.Regexp(t, c.want, err.Error())
+				assert.NotContains(t, err.Error(), secret)
+			}
+		})
+	}
+}
