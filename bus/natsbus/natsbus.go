@@ -23,20 +23,31 @@ var (
 
 // Options configure a [Transport]. The zero value is the production default.
 type Options struct {
-	// Subject is what all processes of the fleet publish on. It has no
-	// wildcards. Empty means "nearbus".
+	// Namespace keeps fleets apart that share a server: applications, staging and
+	// production. It
+	// has 1 to 64 of A-Z a-z 0-9 _ -. Give the store the same. Empty is a
+	// namespace as well.
+	Namespace string
+
+	// Subject is what all processes of the fleet publish on, in place of what
+	// follows from Namespace: "nearbus", or "nearbus-" and the namespace. It has
+	// no wildcards.
 	Subject string
 }
 
-func (o Options) withDefaults() Options {
-	if o.Subject == "" {
-		o.Subject = "nearbus"
+// subject returns the subject that the options ask for.
+func (o Options) subject() (string, error) {
+	name, err := bus.Namespace(o.Namespace)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("natsbus: Options.Namespace: %w", err)
+	case o.Namespace != "" && o.Subject != "":
+		return "", fmt.Errorf("natsbus: Options.Namespace %q and Options.Subject %q exclude each other", o.Namespace, o.Subject)
+	case o.Subject != "":
+		return o.Subject, validateSubject("Options.Subject", o.Subject)
 	}
-	return o
+	return name, nil
 }
-
-// validate checks options that have their defaults.
-func (o Options) validate() error { return validateSubject("Options.Subject", o.Subject) }
 
 // validateSubject checks the subject that an option gives.
 func validateSubject(option, subject string) error {
@@ -71,11 +82,11 @@ func New(nc *nats.Conn, opts Options) (*Transport, error) {
 	if nc.Opts.NoEcho {
 		return nil, errors.New("natsbus: New: the connection has NoEcho set, so the bus could not hear its own heartbeat")
 	}
-	opts = opts.withDefaults()
-	if err := opts.validate(); err != nil {
+	subject, err := opts.subject()
+	if err != nil {
 		return nil, err
 	}
-	return &Transport{nc: nc, subject: opts.Subject}, nil
+	return &Transport{nc: nc, subject: subject}, nil
 }
 
 // MaxPayload returns the limit of the server, 0 before the first connection.

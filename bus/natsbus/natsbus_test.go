@@ -54,6 +54,22 @@ func TestTransport_WithoutServer(t *testing.T) {
 	assert.ErrorIs(t, transport.Receive(ctx, bus.Sink{}), context.Canceled)
 }
 
+func TestNew_Namespace(t *testing.T) {
+	for want, opts := range map[string]natsbus.Options{
+		"": {Namespace: "shop-staging"},
+		`natsbus: Options.Namespace: namespace "a.b": want 1 to 64 of A-Z a-z 0-9 _ - and no punctuation in front`: {Namespace: "a.b"},
+		`natsbus: Options.Namespace: namespace ">": want 1 to 64 of A-Z a-z 0-9 _ - and no punctuation in front`:   {Namespace: ">"},
+		`natsbus: Options.Namespace "a" and Options.Subject "b" exclude each other`:                                {Namespace: "a", Subject: "b"},
+	} {
+		_, err := natsbus.New(nobody(t), opts)
+		if want == "" {
+			require.NoError(t, err)
+			continue
+		}
+		require.EqualError(t, err, want)
+	}
+}
+
 func TestNewStream_RefusesNil(t *testing.T) {
 	_, err := natsbus.NewStream(t.Context(), nil, natsbus.StreamOptions{})
 	assert.EqualError(t, err, "natsbus: NewStream: the connection is nil")
@@ -62,16 +78,19 @@ func TestNewStream_RefusesNil(t *testing.T) {
 func TestNewStream_RefusesOptions(t *testing.T) {
 	nc := nobody(t)
 	for name, opts := range map[string]natsbus.StreamOptions{
-		`StreamOptions.Stream "a.b" contains`:        {Stream: "a.b"},
-		`StreamOptions.Stream "a b" contains`:        {Stream: "a b"},
-		`StreamOptions.Subject "a..b" has`:           {Subject: "a..b"},
-		`StreamOptions.Subject "a.>" has`:            {Subject: "a.>"},
-		"StreamOptions.MaxAge 1ms is shorter":        {MaxAge: time.Millisecond},
-		"StreamOptions.MaxAge -1s is shorter":        {MaxAge: -time.Second},
-		"StreamOptions.MaxBytes 1000 is less":        {MaxBytes: 1000},
-		"StreamOptions.Storage 9 is neither":         {Storage: 9},
-		"StreamOptions.Replicas 6 is not between":    {Replicas: 6},
-		"StreamOptions.Replicas -1 is not between 0": {Replicas: -1},
+		`StreamOptions.Stream "a.b" contains`:                            {Stream: "a.b"},
+		`StreamOptions.Stream "a b" contains`:                            {Stream: "a b"},
+		`StreamOptions.Namespace: namespace "a.b": want 1 to 64 of`:      {Namespace: "a.b"},
+		`StreamOptions.Namespace "a" excludes Stream "b" and Subject ""`: {Namespace: "a", Stream: "b"},
+		`StreamOptions.Namespace "a" excludes Stream "" and Subject "b"`: {Namespace: "a", Subject: "b"},
+		`StreamOptions.Subject "a..b" has`:                               {Subject: "a..b"},
+		`StreamOptions.Subject "a.>" has`:                                {Subject: "a.>"},
+		"StreamOptions.MaxAge 1ms is shorter":                            {MaxAge: time.Millisecond},
+		"StreamOptions.MaxAge -1s is shorter":                            {MaxAge: -time.Second},
+		"StreamOptions.MaxBytes 1000 is less":                            {MaxBytes: 1000},
+		"StreamOptions.Storage 9 is neither":                             {Storage: 9},
+		"StreamOptions.Replicas 6 is not between":                        {Replicas: 6},
+		"StreamOptions.Replicas -1 is not between 0":                     {Replicas: -1},
 	} {
 		_, err := natsbus.NewStream(t.Context(), nc, opts)
 		assert.ErrorContains(t, err, "natsbus: "+name)

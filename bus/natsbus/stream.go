@@ -35,7 +35,10 @@ func NewStream(ctx context.Context, nc *nats.Conn, opts StreamOptions) (*Stream,
 	if nc == nil {
 		return nil, errors.New("natsbus: NewStream: the connection is nil")
 	}
-	opts = opts.withNames()
+	opts, err := opts.withNames()
+	if err != nil {
+		return nil, err
+	}
 	if err := opts.validate(); err != nil {
 		return nil, err
 	}

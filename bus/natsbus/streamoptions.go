@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/nearbus/nearbus/bus"
 )
 
 // Storage says where the server keeps a stream.
@@ -27,13 +29,20 @@ const (
 // What is zero has its default in a stream that is created. In one that is
 // there already it may have any value, and what is set must be set there too.
 type StreamOptions struct {
+	// Namespace keeps fleets apart that share a server: applications, staging and
+	// production. It
+	// has 1 to 64 of A-Z a-z 0-9 _ -. Give the store the same. Empty is a
+	// namespace as well.
+	Namespace string
+
 	// Stream names the JetStream stream, which holds the subject and nothing
-	// else. Empty means "NEARBUS".
+	// else, in place of what follows from Namespace: "NEARBUS", or "NEARBUS-" and
+	// the namespace.
 	Stream string
 
-	// Subject is what all processes of the fleet publish on. It has no
-	// wildcards, and is not the subject of a [Transport]. Empty means
-	// "nearbus.stream".
+	// Subject is what all processes of the fleet publish on, in place of what
+	// follows from Namespace: "nearbus.stream", or "nearbus-", the namespace and
+	// ".stream". It has no wildcards, and is not the subject of a [Transport].
 	Subject string
 
 	// MaxAge is for how long a message can be replayed, at least 1 s. Longer
@@ -64,14 +73,21 @@ const (
 )
 
 // withNames fills in only what is not a limit: which limits were set matters.
-func (o StreamOptions) withNames() StreamOptions {
+func (o StreamOptions) withNames() (StreamOptions, error) {
+	name, err := bus.Namespace(o.Namespace)
+	if err != nil {
+		return o, fmt.Errorf("natsbus: StreamOptions.Namespace: %w", err)
+	}
+	if o.Namespace != "" && (o.Stream != "" || o.Subject != "") {
+		return o, fmt.Errorf("natsbus: StreamOptions.Namespace %q excludes Stream %q and Subject %q", o.Namespace, o.Stream, o.Subject)
+	}
 	if o.Stream == "" {
-		o.Stream = "NEARBUS"
+		o.Stream = "NEARBUS" + strings.TrimPrefix(name, "nearbus")
 	}
 	if o.Subject == "" {
-		o.Subject = "nearbus.stream"
+		o.Subject = name + ".stream"
 	}
-	return o
+	return o, nil
 }
 
 // validate checks options that have their names.

@@ -54,9 +54,29 @@ var (
 
 // Options configure a [Transport]. The zero value is the production default.
 type Options struct {
-	// Channel is what all processes of the fleet publish on. Empty means
-	// "nearbus".
+	// Namespace keeps fleets apart that share a server: applications, staging and
+	// production. It
+	// has 1 to 64 of A-Z a-z 0-9 _ -. Give the store the same. Empty is a
+	// namespace as well.
+	Namespace string
+
+	// Channel is what all processes of the fleet publish on, in place of what
+	// follows from Namespace: "nearbus", or "nearbus-" and the namespace.
 	Channel string
+}
+
+// channel returns the channel that the options ask for.
+func (o Options) channel() (string, error) {
+	name, err := bus.Namespace(o.Namespace)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("redisbus: Options.Namespace: %w", err)
+	case o.Namespace != "" && o.Channel != "":
+		return "", fmt.Errorf("redisbus: Options.Namespace %q and Options.Channel %q exclude each other", o.Namespace, o.Channel)
+	case o.Channel != "":
+		return o.Channel, nil
+	}
+	return name, nil
 }
 
 // Transport is a [bus.Transport] over Redis.
@@ -82,10 +102,11 @@ func New(client redis.UniversalClient, opts Options) (*Transport, error) {
 	if _, ok := client.(*redis.Ring); ok {
 		return nil, errors.New("redisbus: New: the client is a Ring; give the client of one of its servers")
 	}
-	t := &Transport{client: client, channel: opts.Channel}
-	if t.channel == "" {
-		t.channel = "nearbus"
+	channel, err := opts.channel()
+	if err != nil {
+		return nil, err
 	}
+	t := &Transport{client: client, channel: channel}
 	t.single, _ = client.(*redis.Client)
 	t.cluster, _ = client.(*redis.ClusterClient)
 	return t, nil

@@ -41,6 +41,13 @@ func TestNew_Channel(t *testing.T) {
 	transport, err = redisbus.New(nobody(t), redisbus.Options{Channel: "mine"})
 	require.NoError(t, err)
 	assert.Equal(t, "mine", transport.Channel())
+	transport, err = redisbus.New(nobody(t), redisbus.Options{Namespace: "shop"})
+	require.NoError(t, err)
+	assert.Equal(t, "nearbus-shop", transport.Channel())
+	_, err = redisbus.New(nobody(t), redisbus.Options{Namespace: "a b"})
+	require.ErrorContains(t, err, `redisbus: Options.Namespace: namespace "a b": want 1 to 64 of`)
+	_, err = redisbus.New(nobody(t), redisbus.Options{Namespace: "a", Channel: "b"})
+	require.EqualError(t, err, `redisbus: Options.Namespace "a" and Options.Channel "b" exclude each other`)
 }
 
 func TestEndpoint(t *testing.T) {

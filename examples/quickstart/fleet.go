@@ -107,10 +107,10 @@ func (f *fleet) drivers(ctx context.Context, cfg config) (store shared.Store, tr
 			return nil, nil, err
 		}
 		f.closes = append(f.closes, func() { _ = client.Close() })
-		if store, err = redisstore.New(client, redisstore.Options{Prefix: "quickstart"}); err != nil {
+		if store, err = redisstore.New(client, redisstore.Options{Namespace: "quickstart"}); err != nil {
 			return nil, nil, err
 		}
-		if transport, err = redisbus.New(client, redisbus.Options{Channel: "quickstart"}); err != nil {
+		if transport, err = redisbus.New(client, redisbus.Options{Namespace: "quickstart"}); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -120,7 +120,7 @@ func (f *fleet) drivers(ctx context.Context, cfg config) (store shared.Store, tr
 			return nil, nil, fmt.Errorf("NATS_URL: %w", err)
 		}
 		f.closes = append(f.closes, conn.Close)
-		if transport, err = natsbus.New(conn, natsbus.Options{Subject: "quickstart"}); err != nil {
+		if transport, err = natsbus.New(conn, natsbus.Options{Namespace: "quickstart"}); err != nil {
 			return nil, nil, err
 		}
 	}

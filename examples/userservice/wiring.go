@@ -101,12 +101,12 @@ func (w wiring) redis(c *closer) (*redis.Client, error) {
 func (w wiring) openStore(client *redis.Client, c *closer) (shared.Store, error) {
 	switch w.store {
 	case "redis":
-		return redisstore.New(client, redisstore.Options{Prefix: "userservice"})
+		return redisstore.New(client, redisstore.Options{Namespace: "userservice"})
 	case "memcached":
 		client := memcache.New(w.memcached)
 		client.MaxIdleConns, client.Timeout = poolSize, time.Second
 		c.add(client.Close)
-		return memcachestore.New(client, memcachestore.Options{Prefix: "userservice"})
+		return memcachestore.New(client, memcachestore.Options{Namespace: "userservice"})
 	default:
 		return nil, fmt.Errorf("-store: %q is neither redis nor memcached", w.store)
 	}
@@ -116,14 +116,14 @@ func (w wiring) openStore(client *redis.Client, c *closer) (shared.Store, error)
 func (w wiring) openTransport(client *redis.Client, c *closer) (bus.Transport, error) {
 	switch w.bus {
 	case "redis":
-		return redisbus.New(client, redisbus.Options{Channel: "userservice"})
+		return redisbus.New(client, redisbus.Options{Namespace: "userservice"})
 	case "nats":
 		conn, err := nats.Connect(w.natsURL, nats.MaxReconnects(-1))
 		if err != nil {
 			return nil, fmt.Errorf("-nats: %w", err)
 		}
 		c.add(func() error { conn.Close(); return nil })
-		return natsbus.New(conn, natsbus.Options{Subject: "userservice"})
+		return natsbus.New(conn, natsbus.Options{Namespace: "userservice"})
 	default:
 		return nil, fmt.Errorf("-bus: %q is neither nats nor redis", w.bus)
 	}

@@ -34,6 +34,9 @@ func TestOptions(t *testing.T) {
 		want string // part of the error; empty: none
 	}{
 		"zero value":             {memcachestore.Options{}, ""},
+		"namespace":              {memcachestore.Options{Namespace: "shop-staging"}, ""},
+		"odd namespace":          {memcachestore.Options{Namespace: "a:b"}, `Options.Namespace: namespace "a:b": want 1 to 64 of`},
+		"namespace and prefix":   {memcachestore.Options{Namespace: "a", Prefix: "b"}, `Options.Namespace "a" and Options.Prefix "b" exclude each other`},
 		"longest prefix":         {memcachestore.Options{Prefix: strings.Repeat("p", 185)}, ""},
 		"prefix too long":        {memcachestore.Options{Prefix: strings.Repeat("p", 186)}, "Options.Prefix has 186 bytes"},
 		"prefix with space":      {memcachestore.Options{Prefix: "a b"}, `Options.Prefix "a b"`},

@@ -3,13 +3,21 @@ package memcachestore
 import (
 	"fmt"
 	"strings"
+
+	"github.com/nearbus/nearbus/shared"
 )
 
 // Options configure a [Store]. The zero value is the production default. All
 // application servers of a fleet must have the same.
 type Options struct {
-	// Prefix begins the name of every item. Empty means "nearbus". It is
-	// printable ASCII without spaces and colons, of at most 185 bytes.
+	// Namespace keeps fleets apart that share a server: applications, staging and
+	// production. It
+	// has 1 to 64 of A-Z a-z 0-9 _ -. Give the bus the same. Empty is a
+	// namespace as well.
+	Namespace string
+
+	// Prefix begins the name of every item, in place of what follows from
+	// Namespace: "nearbus", or "nearbus-" and the namespace. It is printable ASCII without spaces and colons, of at most 185 bytes.
 	Prefix string
 
 	// MaxItem is the size of the largest item, in bytes, that the servers
@@ -20,7 +28,7 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	if o.Prefix == "" {
-		o.Prefix = "nearbus"
+		o.Prefix, _ = shared.Namespace(o.Namespace) // valid
 	}
 	if o.MaxItem == 0 {
 		o.MaxItem = 1 << 20
@@ -29,6 +37,12 @@ func (o Options) withDefaults() Options {
 }
 
 func (o Options) validate() error {
+	if _, err := shared.Namespace(o.Namespace); err != nil {
+		return fmt.Errorf("memcachestore: Options.Namespace: %w", err)
+	}
+	if o.Namespace != "" && o.Prefix != "" {
+		return fmt.Errorf("memcachestore: Options.Namespace %q and Options.Prefix %q exclude each other", o.Namespace, o.Prefix)
+	}
 	if len(o.Prefix) > maxPrefix {
 		return fmt.Errorf("memcachestore: Options.Prefix has %d bytes, more than %d", len(o.Prefix), maxPrefix)
 	}

@@ -42,3 +42,16 @@ func Example() {
 	}
 	fmt.Printf("%s %v\n", name, err)
 }
+
+// Staging and production on one Redis, each with a namespace of its own.
+func ExampleOptions_namespace() {
+	client := redis.NewClient(&redis.Options{Addr: "localhost:6379"})
+	defer client.Close()
+	for _, namespace := range []string{"shop-staging", "shop: production"} {
+		_, err := redisstore.New(client, redisstore.Options{Namespace: namespace})
+		fmt.Println(err)
+	}
+	// Output:
+	// <nil>
+	// redisstore: Options.Namespace: namespace "shop: production": want 1 to 64 of A-Z a-z 0-9 _ - and no punctuation in front
+}

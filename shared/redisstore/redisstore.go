@@ -85,8 +85,15 @@ var (
 // Options configure a [Store]. The zero value is the production default. All
 // servers of a fleet must have the same.
 type Options struct {
-	// Prefix begins every key. Empty means "nearbus". It must not contain
-	// braces, which name the partition.
+	// Namespace keeps fleets apart that share a server: applications, staging and
+	// production. It
+	// has 1 to 64 of A-Z a-z 0-9 _ -. Give the bus the same. Empty is a
+	// namespace as well.
+	Namespace string
+
+	// Prefix begins every key, in place of what follows from Namespace:
+	// "nearbus", or "nearbus-" and the namespace. It must not contain braces,
+	// which name the partition.
 	Prefix string
 
 	// Partitions is the number of groups that keys are divided into; on
@@ -104,7 +111,7 @@ type Options struct {
 
 func (o Options) withDefaults(client redis.UniversalClient) Options {
 	if o.Prefix == "" {
-		o.Prefix = "nearbus"
+		o.Prefix, _ = shared.Namespace(o.Namespace) // valid
 	}
 	if o.Partitions == 0 {
 		o.Partitions = 64
@@ -119,6 +126,12 @@ func (o Options) withDefaults(client redis.UniversalClient) Options {
 }
 
 func (o Options) validate() error {
+	if _, err := shared.Namespace(o.Namespace); err != nil {
+		return fmt.Errorf("redisstore: Options.Namespace: %w", err)
+	}
+	if o.Namespace != "" && o.Prefix != "" {
+		return fmt.Errorf("redisstore: Options.Namespace %q and Options.Prefix %q exclude each other", o.Namespace, o.Prefix)
+	}
 	if strings.ContainsAny(o.Prefix, "{}") {
 		return fmt.Errorf("redisstore: Options.Prefix %q contains braces", o.Prefix)
 	}
