@@ -169,6 +169,9 @@ func (c *Cache[V]) horizon(key string) int64 {
 	if c.node.repairs == nil {
 		return 0
 	}
+	if c.tags.inUse.Load() {
+		return c.node.near.Horizon() // any partition may have what its tags are judged by
+	}
 	return min(c.node.near.HorizonOf(c.node.partition(c.storeKey(key))), c.node.near.HorizonOf(c.node.partition(c.clockKey())))
 }
 

@@ -168,7 +168,7 @@ func (c *Cache[V]) look(ctx context.Context, f *flight[V]) look {
 		return look{err: errOwed}
 	}
 	if f.bounded {
-		c.clock.forget() // there may have been a Clear that nobody told of
+		c.forgetClock() // there may have been a Clear, or a tag, that nobody told of
 	}
 	found, err := c.readRecords(ctx, []string{f.key})
 	if err != nil {

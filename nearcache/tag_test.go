@@ -868,3 +868,25 @@ func TestTags_ReadOfWatermarkFails(t *testing.T) {
 		require.Equal(t, "new", v)
 	})
 }
+
+// TestTags_Lookup: bounds of a read hold for what tags have ended.
+func TestTags_Lookup(t *testing.T) {
+	journaled(t, func(t *testing.T, _ *fleet, a, b *member) {
+		require.NoError(t, b.SetEntry(t.Context(), "warm", tagged("v", "T")))
+		for _, key := range []string{"near", "far"} {
+			require.NoError(t, b.SetEntry(t.Context(), key, tagged("old", "T")))
+			_, err := a.Get(t.Context(), key)
+			require.NoError(t, err)
+		}
+		require.NoError(t, b.InvalidateTags(t.Context(), "T"))
+		requireNear(t, a, "near", "old") // it has not heard
+		_, err := a.Lookup(t.Context(), "near", nearcache.Read[string]{FromShared: true})
+		require.ErrorIs(t, err, nearcache.ErrNotFound)
+		wait(100 * time.Millisecond)
+		answer, err := a.Lookup(t.Context(), "far", nearcache.Read[string]{
+			MaxAge: 50 * time.Millisecond, LoadEntry: loads("new", "T"),
+		})
+		require.NoError(t, err)
+		require.Equal(t, "new", answer.Value)
+	}, intervals(10*time.Second, time.Minute))
+}

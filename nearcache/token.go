@@ -80,7 +80,8 @@ func (t *Token) UnmarshalText(text []byte) error {
 
 // Token returns a token for what this node has written: it covers every write of
 // key and every Clear of the cache that returned nil before the call, and may
-// cover others. It costs nothing but a look at what is noted.
+// cover others. It does not cover InvalidateTags: give Read.FromShared after one.
+// It costs nothing but a look at what is noted.
 //
 // Where the store keeps no journal (Memcached), and without a shared tier,
 // revisions have no order: a token then makes the other node read the shared
