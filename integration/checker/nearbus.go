@@ -104,15 +104,31 @@ func (o *ours) transport(s settings, d *death, client redis.UniversalClient) (bu
 }
 
 func (o *ours) fetch(ctx context.Context, key string, load func(context.Context) (int64, error)) (int64, error) {
-	return o.cache.Fetch(ctx, key, func(ctx context.Context, _ string) (int64, error) { return load(ctx) })
+	return o.cache.FetchEntry(ctx, key, func(ctx context.Context, _ string) (nearcache.Entry[int64], error) {
+		version, err := load(ctx)
+		return nearcache.Entry[int64]{Value: version, Tags: tagsOf(key)}, err
+	})
+}
+
+// tagsOf returns the tags of a key: every other key has one of its own, and one
+// that others have as well.
+func tagsOf(key string) []string {
+	if last := key[len(key)-1]; last%2 == 0 {
+		return []string{"of " + key, "group " + string(last)}
+	}
+	return nil
 }
 
 func (o *ours) write(ctx context.Context, op operation, key string, version int64) error {
 	var err error
 	switch op {
 	case set:
-		err = o.cache.Set(ctx, key, version)
+		err = o.cache.SetEntry(ctx, key, nearcache.Entry[int64]{Value: version, Tags: tagsOf(key)})
 	case invalidate:
+		if tags := tagsOf(key); tags != nil && version%4 > 0 {
+			err = o.cache.InvalidateTags(ctx, tags[min(version%4-1, 1)]) // one in two takes others along
+			break
+		}
 		err = o.cache.Invalidate(ctx, key)
 	case del:
 		err = o.cache.Delete(ctx, key)
