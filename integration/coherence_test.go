@@ -3,6 +3,7 @@ package integration_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/redis/go-redis/v9"
@@ -120,6 +121,24 @@ func overJetStream(t testing.TB, name string) bus.Transport {
 	transport, err := natsbus.NewStream(t.Context(), conn, streamOptions(name))
 	require.NoError(t, err)
 	return transport
+}
+
+// TestCoherence_Features runs the guarantees with everything switched on that
+// must not cost one. Values are refreshed all the time.
+func TestCoherence_Features(t *testing.T) {
+	for name, b := range map[string]backend{
+		"one Redis for both": oneRedis(),
+		"Memcached and NATS": {inMemcached, overNATS},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fleet := fleetOf(t, b)
+			fleet.Options = nearcache.Options[int64]{
+				TTL: time.Minute, RefreshAhead: time.Minute - 5*time.Millisecond, TTLJitter: 0.2,
+				FailSafe: time.Hour, NotFoundTTL: time.Second, MaxLoads: 8,
+			}
+			nearcachetest.Run(t, fleet)
+		})
+	}
 }
 
 // TestCoherence runs the guarantees of the library over every store and bus.

@@ -17,7 +17,7 @@ func (c *Cache[V]) useAbsent(f *flight[V], found *shared.Found) bool {
 		return false
 	}
 	c.sharedHits.Add(1)
-	f.absent = true
+	f.absent, f.fresh = true, true
 	life := share(c.opts.NearTTL, c.opts.jitter())
 	if found.Left > 0 {
 		life = min(life, found.Left)
@@ -36,23 +36,29 @@ func (c *Cache[V]) installAbsent(f *flight[V], stamp near.Stamp, rev shared.Revi
 // noValue ends a load under h that failed with err. That there is no value is
 // stored, if the options say so.
 func (c *Cache[V]) noValue(ctx context.Context, f *flight[V], h hold, err error) error {
-	if c.opts.NotFoundTTL == 0 || !errors.Is(err, ErrNotFound) {
-		c.release(ctx, f.key, h.token)
+	if !errors.Is(err, ErrNotFound) || c.opts.NotFoundTTL == 0 && h.expect == 0 {
+		c.letGo(ctx, f, h)
 		return err
 	}
-	ttl := share(c.opts.NotFoundTTL, c.opts.jitter())
-	r := c.node.tier.Fill(ctx, shared.Put{Key: c.storeKey(f.key), TTL: ttl, Record: shared.Record{
-		Kind: shared.KindNotFound, Nonce: h.token, Clock: h.clock,
-	}})
+	put := shared.Put{
+		Key: c.storeKey(f.key), TTL: share(c.opts.NotFoundTTL, c.opts.jitter()), Expect: h.expect,
+		Record: shared.Record{Kind: shared.KindNotFound, Nonce: h.nonce(), Clock: h.clock},
+	}
+	if c.opts.NotFoundTTL == 0 { // what there was must not be of use any more
+		put.TTL, put.Record.Kind = 0, shared.KindTombstone
+	}
+	r := c.node.tier.Fill(ctx, put)
 	switch {
+	case r.Err == nil && c.opts.NotFoundTTL == 0:
+		c.space.Invalidate(f.key, f.hash)
 	case r.Err == nil:
-		c.installAbsent(f, f.stamp, r.Revision, min(ttl, c.opts.NearTTL))
+		c.installAbsent(f, f.stamp, r.Revision, min(put.TTL, c.opts.NearTTL))
 	case errors.Is(r.Err, shared.ErrLeaseLost):
 		if c.refusedFor(ctx, f) {
 			return nil
 		}
 	default:
-		c.sharedErrors.Add(1)
+		c.unfilled(f, h)
 	}
 	return err
 }

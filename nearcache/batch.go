@@ -77,6 +77,8 @@ type item[V any] struct {
 	key   string
 	entry Entry[V]
 	data  []byte // the encoded value
+
+	ttl, nearTTL time.Duration
 }
 
 // encodePart encodes the values of the first keys, as many as one round trip
@@ -96,7 +98,8 @@ func (c *Cache[V]) encodePart(keys []string, entries map[string]Entry[V], failed
 			continue
 		}
 		bytes += len(data)
-		part = append(part, item[V]{key, e, data})
+		ttl, nearTTL, _ := c.opts.lives(&e)
+		part = append(part, item[V]{key: key, entry: e, data: data, ttl: ttl, nearTTL: nearTTL})
 	}
 	return part, refused, nil
 }
@@ -105,7 +108,7 @@ func (c *Cache[V]) encodePart(keys []string, entries map[string]Entry[V], failed
 // most likely changed already. What fails of that is added to what failed.
 func (c *Cache[V]) dropRefused(ctx context.Context, keys []string, failed *KeysError) {
 	var more KeysError
-	c.dropMany(ctx, bus.OpInvalidate, keys, true, &more)
+	c.dropMany(ctx, bus.OpDelete, keys, true, &more)
 	for key, err := range more {
 		failed.put(key, fmt.Errorf("%w; %w", (*failed)[key], err))
 	}
@@ -137,10 +140,10 @@ func (c *Cache[V]) setPart(ctx context.Context, part []item[V], failed *KeysErro
 			continue
 		}
 		it := &part[i]
-		_, nearTTL, _ := c.opts.lives(&it.entry)
 		entry := c.newEntry(it.key, it.entry.Value, len(it.data), near.Stamp{}, revisionOf(&b.invs[i]))
 		c.tagEntry(&entry.Entry, slotsOf(it.entry.Tags))
-		w.Finish(&entry.Entry, c.nearLife(nearTTL))
+		c.extend(entry, it.ttl)
+		w.Finish(&entry.Entry, c.nearLife(it.nearTTL))
 	}
 	if c.node.tier != nil {
 		c.tell(ctx, &b, failed)
@@ -166,8 +169,7 @@ func (c *Cache[V]) storePart(ctx context.Context, part []item[V], b *batch) {
 	}
 	puts := make([]shared.Put, len(part))
 	for i := range part {
-		ttl, _, _ := c.opts.lives(&part[i].entry)
-		puts[i] = c.valuePut(part[i].key, ttl, clock, part[i].data)
+		puts[i] = c.valuePut(part[i].key, part[i].ttl, clock, part[i].data)
 		putTags(&puts[i], slotsOf(part[i].entry.Tags), tagClock)
 	}
 	c.take(b, c.node.tier.Write(ctx, puts))

@@ -22,14 +22,15 @@ type Cache[V any] struct {
 	opts  Options[V]
 	space *near.Space
 
-	flights flights[V]
-	clock   cacheClock
-	tags    tagTable
-	owes    atomic.Bool // a Clear in the shared tier, see repeat
-	debts   debts
-	floors  floors
-	places  chan struct{} // holds one element for each loader that runs; nil: no limit
-	late    bool          // there may be entries that are no hits, see late.go
+	flights   flights[V]
+	clock     cacheClock
+	tags      tagTable
+	owes      atomic.Bool // a Clear in the shared tier, see repeat
+	debts     debts
+	floors    floors
+	places    chan struct{} // holds one element for each loader that runs; nil: no limit
+	refreshes chan struct{} // holds one element for each refresh that runs; nil: there are none
+	late      bool          // there may be entries that are no hits, see late.go
 
 	counters
 }
@@ -56,7 +57,10 @@ func New[V any](node *Node, name string, opts Options[V]) (*Cache[V], error) {
 	if opts.MaxLoads > 0 {
 		c.places = make(chan struct{}, opts.MaxLoads)
 	}
-	c.late = opts.NotFoundTTL > 0
+	c.late = opts.NotFoundTTL > 0 || opts.FailSafe > 0 || opts.RefreshAhead > 0
+	if opts.RefreshAhead > 0 {
+		c.refreshes = make(chan struct{}, maxRefreshes)
+	}
 	err := node.join(name, c, func() {
 		c.space = node.near.Space(node.partition(c.clockKey()))
 		c.space.PlaceSlots(func(slot uint32) int { return node.partition(c.slotKey(slot)) })
@@ -155,7 +159,10 @@ func (c *Cache[V]) apply(m *bus.Message, inv *bus.Invalidation) {
 		c.space.Clear()
 		return
 	}
-	news := near.News{Revision: shared.Revision{Epoch: inv.Epoch, Number: inv.Revision}, Own: m.Own}
+	news := near.News{
+		Revision: shared.Revision{Epoch: inv.Epoch, Number: inv.Revision}, Own: m.Own,
+		Keep: inv.Op == bus.OpInvalidate || inv.Op == bus.OpSet,
+	}
 	c.space.Apply(inv.Key, c.space.Hash(inv.Key), news)
 }
 

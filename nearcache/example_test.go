@@ -130,6 +130,36 @@ func ExampleOptions_notFoundTTL() {
 	// true
 }
 
+// With FailSafe, an outage of the database is answered with old values, and
+// with RefreshAhead, readers of a hot key never wait for it.
+func ExampleOptions_failSafe() {
+	node := newNode()
+	defer node.Close()
+	users, err := nearcache.New(node, "fail-safe", nearcache.Options[User]{
+		TTL: time.Minute, RefreshAhead: 10 * time.Second,
+		FailSafe: 24 * time.Hour, SoftTimeout: 200 * time.Millisecond,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	_ = users.Set(ctx, "42", User{"42", "Ada"})
+	_ = users.Invalidate(ctx, "42") // it changed, they say
+	u, err := users.Fetch(ctx, "42", func(context.Context, string) (User, error) {
+		return User{}, errors.New("the database is down")
+	})
+	fmt.Println(u.Name, err, users.Stats().Stale)
+
+	_ = users.Delete(ctx, "42")
+	_, err = users.Fetch(ctx, "42", func(context.Context, string) (User, error) {
+		return User{}, errors.New("the database is down")
+	})
+	fmt.Println(err)
+	// Output:
+	// Ada <nil> 1
+	// the database is down
+}
+
 // Options that keep herds from the source and from the shared tier: lifetimes
 // that do not end together, and a limit to the loads of one server.
 func ExampleOptions_maxLoads() {

@@ -2,7 +2,9 @@ package nearcache
 
 import (
 	"context"
+	"errors"
 	"sync"
+	"time"
 
 	"github.com/nearbus/nearbus/nearcache/internal/near"
 )
@@ -36,6 +38,10 @@ type flight[V any] struct {
 	err   error         // likewise
 
 	absent bool // the result is that there is no value; likewise
+
+	old        *V   // an old value that the shared tier has; set before looked is closed
+	fresh      bool // the result is a value that is not an old one; set before done is closed
+	background bool // nobody waits: the value that it is to replace is served
 }
 
 // answer is what f gives to those who waited for it to end.
@@ -159,6 +165,7 @@ func (c *Cache[V]) land(f *flight[V]) {
 	if !f.over {
 		c.endLook(f, false, f.err)
 	}
+	c.forgetOld(f)
 	shard := c.flights.shard(f.hash)
 	shard.mu.Lock()
 	shard.removeLocked(f)
@@ -168,34 +175,61 @@ func (c *Cache[V]) land(f *flight[V]) {
 
 // wait waits for f on behalf of one caller, who may leave before it ends. A
 // caller without a loader waits for the read alone.
-func (c *Cache[V]) wait(ctx context.Context, f *flight[V], loads bool) (v V, err error) {
+func (c *Cache[V]) wait(ctx context.Context, f *flight[V], loads bool) answer[V] {
+	return c.waitFor(ctx, f, loads, c.opts.FailSafe > 0)
+}
+
+// waitFor is wait for a caller who takes an old value where there is no other,
+// or who does not.
+func (c *Cache[V]) waitFor(ctx context.Context, f *flight[V], loads, takesOld bool) answer[V] {
 	until := f.looked
 	if loads {
 		until = f.done
 	}
-	select {
-	case <-until:
-	case <-ctx.Done():
-		return v, ctx.Err()
-	case <-c.node.ctx.Done():
-		return v, ErrClosed
+	var soft <-chan time.Time // nil: never
+	if takesOld && c.opts.SoftTimeout > 0 {
+		timer := time.NewTimer(c.opts.SoftTimeout)
+		defer timer.Stop()
+		soft = timer.C
+	}
+	for {
+		select {
+		case <-until:
+			return c.outcome(f, loads, takesOld)
+		case <-ctx.Done():
+			return answer[V]{err: ctx.Err()}
+		case <-c.node.ctx.Done():
+			return answer[V]{err: ErrClosed}
+		case <-soft:
+			if a, ok := c.staleAnswer(f); ok {
+				return a
+			}
+		}
+	}
+}
+
+// outcome is what a caller gets of a flight that is over, or, without a loader,
+// of its read.
+func (c *Cache[V]) outcome(f *flight[V], loads, takesOld bool) answer[V] {
+	a := f.answer()
+	if !loads && !f.found {
+		a = answer[V]{err: f.lookErr}
+		if a.err == nil {
+			a.err = ErrNotFound
+		}
 	}
 	switch {
-	case loads:
-		a := f.answer()
-		if a.err != nil {
-			return v, a.err
+	case a.err == nil:
+		return c.given(a)
+	case takesOld && !errors.Is(a.err, ErrNotFound): // that there is no value is an answer
+		if old, ok := c.staleAnswer(f); ok {
+			return old
 		}
-		return c.give(a.value)
-	case f.found && f.absent:
-		return v, ErrNotFound
-	case f.found:
-		return c.give(f.value)
-	case f.lookErr != nil && !c.opts.ErrorsAsMisses:
-		return v, f.lookErr
-	default:
-		return v, ErrNotFound
 	}
+	if !loads && c.opts.ErrorsAsMisses {
+		a.err = ErrNotFound
+	}
+	return a
 }
 
 // detached is the context of a flight: it has the values of the caller who

@@ -55,6 +55,18 @@ func (f *floors) above(hash, number uint64) bool {
 	return true
 }
 
+// has reports whether the key of this hash was loaded, and nothing newer was
+// read since.
+func (f *floors) has(hash uint64) bool {
+	if !f.some.Load() {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, known := f.keys[hash]
+	return known || f.all > 0
+}
+
 // raiseFloor is called before a load whose value will not be stored.
 func (c *Cache[V]) raiseFloor(key string, hash uint64) {
 	if c.node.repairs == nil || c.node.faults.NoFloors {

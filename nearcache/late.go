@@ -1,6 +1,7 @@
 package nearcache
 
 import (
+	"context"
 	"unsafe"
 
 	"github.com/nearbus/nearbus/nearcache/internal/near"
@@ -10,17 +11,32 @@ import (
 type answer[V any] struct {
 	value V
 	err   error
+	stale bool // the value is an old one, see Options.FailSafe
+}
+
+// given is a as one caller gets it.
+func (c *Cache[V]) given(a answer[V]) answer[V] {
+	if a.err == nil {
+		a.value, a.err = c.give(a.value)
+	}
+	return a
 }
 
 // lateAnswer answers from what the near tier has beside hits. It is asked after
 // a look for a hit was in vain, so that hits do not pay for it.
-func (c *Cache[V]) lateAnswer(key string, hash uint64) (a answer[V], ok bool) {
+//
+// A value that is about to end is refreshed with load, if there is one. An old
+// value is an answer for as long as no attempt is made to get another.
+func (c *Cache[V]) lateAnswer(ctx context.Context, key string, hash uint64, load loader[V]) (a answer[V], ok bool) {
 	if !c.late {
 		return a, false
 	}
 	found, use := c.space.FindLate(key, hash)
-	if use != near.Serve {
+	switch {
+	case use == near.Nothing || use == near.Stale && !found.Resting():
 		return a, false
+	case use == near.Stale:
+		return c.oldAnswer((*entry[V])(unsafe.Pointer(found)).value), true // see hit
 	}
 	if sampled(c.hits.add()) {
 		c.node.near.Touch(hash, found)
@@ -29,6 +45,9 @@ func (c *Cache[V]) lateAnswer(key string, hash uint64) (a answer[V], ok bool) {
 		c.absentHits.Add(1)
 		a.err = ErrNotFound
 		return a, true
+	}
+	if load != nil && c.opts.RefreshAhead > 0 && found.Claim(c.refreshPause()) {
+		c.refreshSoon(ctx, key, hash, load)
 	}
 	a.value, a.err = c.give((*entry[V])(unsafe.Pointer(found)).value) // see hit
 	return a, true

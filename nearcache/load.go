@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/nearbus/nearbus/bus"
 	"github.com/nearbus/nearbus/shared"
 )
 
@@ -86,7 +87,7 @@ func (c *Cache[V]) loadAlone(ctx context.Context, f *flight[V], load loader[V], 
 	if err != nil {
 		return c.noValueHere(f, life, err)
 	}
-	f.value = entry.Value
+	f.value, f.fresh = entry.Value, true
 	if life > 0 {
 		_, near, _ := c.opts.lives(&entry)
 		c.installLoaded(f, &entry, min(near, life))
@@ -107,6 +108,7 @@ func (c *Cache[V]) installLoaded(f *flight[V], entry *Entry[V], life time.Durati
 	}
 	e := c.newEntry(f.key, entry.Value, size, f.stamp, shared.Revision{})
 	c.tagEntry(&e.Entry, slotsOf(entry.Tags))
+	c.extend(e, life)
 	c.space.Install(f.key, f.hash, &e.Entry, c.nearLife(life))
 }
 
@@ -125,6 +127,9 @@ func (c *Cache[V]) loadShared(ctx context.Context, f *flight[V], load loader[V],
 	if errors.Is(miss.Err, shared.ErrNewerFormat) {
 		return c.loadAlone(ctx, f, load, 0)
 	}
+	if miss.Kept && f.old != nil {
+		return c.loadKept(ctx, f, load, miss)
+	}
 	token, began := shared.NewNonce(), time.Now()
 	discard := unusable(miss)
 	for ctx.Err() == nil && time.Since(began) < c.node.tier.LeaseTTL() {
@@ -135,7 +140,7 @@ func (c *Cache[V]) loadShared(ctx context.Context, f *flight[V], load loader[V],
 			c.sharedErrors.Add(1)
 			return c.loadDegraded(ctx, f, load)
 		case status == shared.LeaseGranted:
-			return c.loadLeased(ctx, f, load, hold{token, clock})
+			return c.loadLeased(ctx, f, load, hold{token: token, clock: clock})
 		case status == shared.LeaseUnusable:
 			return c.loadAlone(ctx, f, load, 0)
 		case status == shared.LeasePresent:
@@ -162,7 +167,7 @@ func (c *Cache[V]) loadShared(ctx context.Context, f *flight[V], load loader[V],
 // unusable returns the header of a record that a lease may replace: one that
 // is there and is not a live value.
 func unusable(found *shared.Found) []byte {
-	if errors.Is(found.Err, shared.ErrNotFound) {
+	if errors.Is(found.Err, shared.ErrNotFound) && !found.Kept {
 		return nil
 	}
 	return found.Header
@@ -223,38 +228,93 @@ func (c *Cache[V]) loadLeased(ctx context.Context, f *flight[V], load loader[V],
 // hold is the right to store what a flight loads: a lease.
 type hold struct {
 	token, clock uint64
+
+	// expect is the nonce of the record to be replaced, if the lease is beside
+	// it; 0 if it is in its place.
+	expect uint64
+
+	// newest is a number that no record of before the load has passed.
+	newest uint64
+}
+
+// nonce is that of the record to be stored; 0 means a new one.
+func (h hold) nonce() uint64 {
+	if h.expect != 0 {
+		return 0
+	}
+	return h.token
+}
+
+// letGo ends a load under h that stores nothing. A lease in the place of the
+// record is given back. One beside it is given back by whoever took it; but if a
+// caller is given what was loaded, the record has had its day.
+func (c *Cache[V]) letGo(ctx context.Context, f *flight[V], h hold) {
+	switch {
+	case h.expect == 0:
+		c.release(ctx, f.key, h.token)
+	case f.fresh && !f.background:
+		r := c.node.tier.Fill(ctx, shared.Put{
+			Key: c.storeKey(f.key), Expect: h.expect, Record: shared.Record{Kind: shared.KindTombstone},
+		})
+		if r.Err != nil && !errors.Is(r.Err, shared.ErrLeaseLost) {
+			c.unfilled(f, h)
+		}
+	}
+}
+
+// unfilled is called when nobody knows whether what was loaded under h is stored.
+// If a caller is given it, the record that it was to replace must not come back.
+func (c *Cache[V]) unfilled(f *flight[V], h hold) {
+	c.sharedErrors.Add(1)
+	switch {
+	case h.expect == 0 || f.background:
+	case c.node.repairs != nil:
+		c.floors.raise(f.hash, h.newest)
+	default:
+		c.owe(c.invalidations(bus.OpDelete, []string{f.key}), false, time.Time{})
+	}
 }
 
 // fill takes a loaded value as the result of f, stores it, and installs it if
 // that was accepted. A value that was refused is not newer than what replaced
 // the lease: if that is a value, it is the result instead.
 func (c *Cache[V]) fill(ctx context.Context, f *flight[V], entry *Entry[V], h hold) {
-	f.value = entry.Value
+	f.value, f.fresh = entry.Value, true
 	ttl, near, _ := c.opts.lives(entry)
 	data, err := c.encode(entry.Value)
 	if err != nil {
-		c.release(ctx, f.key, h.token)
+		c.letGo(ctx, f, h)
 		return
 	}
 	slots := slotsOf(entry.Tags)
 	c.seeSlots(ctx, slots)
 	put := c.valuePut(f.key, ttl, h.clock, data)
-	put.Record.Nonce = h.token
+	put.Record.Nonce, put.Expect = h.nonce(), h.expect
 	putTags(&put, slots, f.tagClock)
-	r := c.node.tier.Fill(ctx, put)
+	r := c.store(ctx, put)
 	switch {
 	case r.Err == nil:
 		e := c.newEntry(f.key, entry.Value, len(data), f.stamp, r.Revision)
 		c.tagEntry(&e.Entry, slots)
+		c.extend(e, ttl)
 		c.space.Install(f.key, f.hash, &e.Entry, c.nearLife(near))
 	case errors.Is(r.Err, shared.ErrLeaseLost):
 		c.refusedFor(ctx, f)
 	case errors.Is(r.Err, shared.ErrTooLarge):
 		c.tooLarge.Add(1)
-		c.release(ctx, f.key, h.token)
+		c.letGo(ctx, f, h)
 	default:
-		c.sharedErrors.Add(1)
+		c.unfilled(f, h)
 	}
+}
+
+// store stores a value that was loaded, if nothing came in between.
+func (c *Cache[V]) store(ctx context.Context, put shared.Put) shared.Receipt {
+	if put.Expect != 0 && c.node.faults.NoExpectation {
+		put.Expect = 0
+		return c.node.tier.Write(ctx, []shared.Put{put})[0]
+	}
+	return c.node.tier.Fill(ctx, put)
 }
 
 // refusedFor reads what took the place of a lease, and reports whether that is
@@ -268,13 +328,18 @@ func (c *Cache[V]) refusedFor(ctx context.Context, f *flight[V]) bool {
 // renew renews the lease for as long as the load takes, or until it is lost.
 // The stop function waits for a renewal under way.
 func (c *Cache[V]) renew(ctx context.Context, key string, token, clock uint64) (stop func()) {
+	return c.renewAs(ctx, c.storeKey(key), token, clock)
+}
+
+// renewAs is renew for a lease under this name in the shared tier.
+func (c *Cache[V]) renewAs(ctx context.Context, name string, token, clock uint64) (stop func()) {
 	every := c.node.tier.LeaseTTL() / 3
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	timer := time.AfterFunc(every, func() {
 		defer close(ended)
 		for {
-			err := c.node.tier.Renew(ctx, c.storeKey(key), token, clock)
+			err := c.node.tier.Renew(ctx, name, token, clock)
 			if errors.Is(err, shared.ErrLeaseLost) || sleep(ctx, every) != nil {
 				return
 			}

@@ -75,8 +75,8 @@ func (c *Cache[V]) Lookup(ctx context.Context, key string, r Read[V]) (Answer[V]
 			a.Value, err = c.give(a.Value)
 			return a, err
 		}
-		if late, ok := c.lateAnswer(key, hash); ok && !bounded {
-			return Answer[V]{Value: late.value, Near: true}, late.err
+		if late, ok := c.lateAnswer(ctx, key, hash, load); ok && !bounded {
+			return Answer[V]{Value: late.value, Near: true, Stale: late.stale}, late.err
 		}
 		if !counted {
 			c.missed(hash)
@@ -93,17 +93,21 @@ func (c *Cache[V]) Lookup(ctx context.Context, key string, r Read[V]) (Answer[V]
 			continue // it came near meanwhile
 		}
 		if run {
-			c.lookHere(ctx, f)
+			c.begin(ctx, f)
 		}
-		return c.flown(ctx, f, load != nil, r.After)
+		return c.flown(ctx, f, load != nil, bounded, r.After)
 	}
 }
 
 // flown waits for a flight, and makes an answer of its result.
-func (c *Cache[V]) flown(ctx context.Context, f *flight[V], loads bool, after Token) (a Answer[V], err error) {
-	a.Value, err = c.wait(ctx, f, loads)
-	if err != nil {
-		return a, err
+func (c *Cache[V]) flown(ctx context.Context, f *flight[V], loads, bounded bool, after Token) (a Answer[V], err error) {
+	got := c.waitFor(ctx, f, loads, c.opts.FailSafe > 0 && !bounded) // an old value is within no bounds
+	if got.err != nil {
+		return a, got.err
+	}
+	a.Value, a.Stale = got.value, got.stale
+	if a.Stale {
+		return a, nil
 	}
 	if after != (Token{}) && c.node.tier != nil && f.lookErr != nil {
 		return Answer[V]{}, fmt.Errorf("%w: %w", ErrUnproven, f.lookErr)

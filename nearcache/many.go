@@ -72,7 +72,7 @@ func (c *Cache[V]) readPart(ctx context.Context, keys []string, load manyLoader[
 	waits := make(map[string]*flight[V])
 	var mine []*flight[V]
 	for _, key := range keys {
-		f, run := c.boardOrHit(key, load, values, failed)
+		f, run := c.boardOrHit(ctx, key, load, values, failed)
 		if f != nil {
 			waits[key] = f
 		}
@@ -88,8 +88,8 @@ func (c *Cache[V]) readPart(ctx context.Context, keys []string, load manyLoader[
 		go c.runMany(flown, mine, load) // ends with its loads, as a single flight does
 	}
 	for key, f := range waits {
-		v, err := c.wait(ctx, f, load != nil)
-		enter(values, failed, key, v, err)
+		a := c.wait(ctx, f, load != nil)
+		enter(values, failed, key, a.value, a.err)
 	}
 }
 
@@ -105,7 +105,7 @@ func enter[V any](values map[string]V, failed *KeysError, key string, v V, err e
 
 // boardOrHit puts the value of key into values if it is near, and returns its
 // flight otherwise.
-func (c *Cache[V]) boardOrHit(key string, load manyLoader[V], values map[string]V, failed *KeysError) (f *flight[V], run bool) {
+func (c *Cache[V]) boardOrHit(ctx context.Context, key string, load manyLoader[V], values map[string]V, failed *KeysError) (f *flight[V], run bool) {
 	hash := c.space.Hash(key)
 	var one loader[V]
 	if load != nil {
@@ -117,7 +117,7 @@ func (c *Cache[V]) boardOrHit(key string, load manyLoader[V], values map[string]
 			enter(values, failed, key, v, err)
 			return nil, false
 		}
-		if a, ok := c.lateAnswer(key, hash); ok {
+		if a, ok := c.lateAnswer(ctx, key, hash, one); ok {
 			enter(values, failed, key, a.value, a.err)
 			return nil, false
 		}
@@ -282,6 +282,7 @@ func (c *Cache[V]) lookMany(ctx context.Context, fs []*flight[V]) (missing []*fl
 			continue
 		}
 		if records != nil {
+			c.keepOld(f, &records[i])
 			found[f.key] = &records[i]
 		}
 		c.endLook(f, false, err)
@@ -322,13 +323,16 @@ func (c *Cache[V]) acquireOne(ctx context.Context, f *flight[V], miss *shared.Fo
 	if c.node.faults.NoLeases || errors.Is(miss.Err, shared.ErrNewerFormat) {
 		return permit[V]{}
 	}
+	if miss.Kept && f.old != nil {
+		return c.acquireBeside(ctx, f, miss)
+	}
 	token := shared.NewNonce()
 	clock, _, _ := c.clock.get()
 	status, _, err := c.node.tier.Acquire(ctx, c.storeKey(f.key), token, clock, unusable(miss))
 	if err != nil || status != shared.LeaseGranted {
 		return permit[V]{}
 	}
-	return permit[V]{f: f, hold: hold{token, clock}, stop: c.renew(ctx, f.key, token, clock)}
+	return permit[V]{f: f, hold: hold{token: token, clock: clock}, stop: c.renew(ctx, f.key, token, clock)}
 }
 
 // loadMany calls load once for all permits and does with each value what its
@@ -365,6 +369,9 @@ func (c *Cache[V]) settle(ctx context.Context, p permit[V], values map[string]V,
 	}
 	if p.token != 0 {
 		p.stop()
+		if p.expect != 0 {
+			defer c.releaseRefresh(ctx, p.f.key, p.token, err)
+		}
 		if err != nil {
 			return c.noValue(ctx, p.f, p.hold, err)
 		}
@@ -374,7 +381,7 @@ func (c *Cache[V]) settle(ctx context.Context, p permit[V], values map[string]V,
 	if err != nil {
 		return c.noValueHere(p.f, life, err)
 	}
-	p.f.value = v
+	p.f.value, p.f.fresh = v, true
 	c.installLoaded(p.f, &Entry[V]{Value: v}, share(life, c.opts.jitter()))
 	return nil
 }

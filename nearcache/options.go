@@ -1,6 +1,7 @@
 package nearcache
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"regexp"
@@ -92,6 +93,32 @@ type Options[V any] struct {
 	// between 9 and 10. Zero means that it does not. It is at most 0.9.
 	TTLJitter float64
 
+	// FailSafe is how long past its TTL a value is kept for those who cannot get
+	// another: the loader failed, or the shared tier did and there is no loader,
+	// or SoftTimeout passed. Invalidated values are kept as well, deleted and
+	// cleared ones never. Such an answer is stale and counted as that
+	// ([Stats].Stale); it is outside of what the cache guarantees otherwise,
+	// except that no node gives one after it gave a newer value. Zero means that
+	// nothing is kept. It must be the same on all nodes.
+	FailSafe time.Duration
+
+	// FailSafeThrottle is how long after a failure the old value of a key is
+	// given at once, without another attempt. Zero means 1 s, if there is
+	// FailSafe at all.
+	FailSafeThrottle time.Duration
+
+	// SoftTimeout is how long a caller who could have an old value waits for a
+	// newer one, from the shared tier or the loader. The load goes on, and its
+	// value is stored. Zero means for as long as it takes. It needs FailSafe and
+	// is shorter than LoadTimeout, at which a load fails.
+	SoftTimeout time.Duration
+
+	// RefreshAhead is how long before the end of its TTL a value is refreshed
+	// when it is read, in the background: one node of the fleet loads, and the
+	// old value is served until the new one is there. Zero means that the first
+	// reader after the end waits. It is shorter than TTL.
+	RefreshAhead time.Duration
+
 	// MaxLoads is how many calls of loaders of this cache run at a time on this
 	// node; one call for several keys is one. Others wait, for LoadTimeout at
 	// most. A loader that was left behind after its LoadTimeout counts until it
@@ -144,6 +171,9 @@ func (o Options[V]) withDefaults(hasBus bool) Options[V] {
 		}
 	}
 	setDefault(&o.LoadTimeout, 30*time.Second)
+	if o.FailSafe > 0 {
+		setDefault(&o.FailSafeThrottle, shortThrottle)
+	}
 	if o.Codec == nil {
 		o.Codec = shared.JSON
 	}
@@ -163,7 +193,7 @@ func (o Options[V]) validate() error {
 	if o.TTL > 0 && o.NearTTL > o.TTL {
 		return fmt.Errorf("nearcache: Options.NearTTL %v is longer than Options.TTL %v", o.NearTTL, o.TTL)
 	}
-	if err := o.validateLoads(); err != nil {
+	if err := errors.Join(o.validateLoads(), o.validateStale()); err != nil {
 		return err
 	}
 	return o.validateCodecs()

@@ -248,7 +248,7 @@ func (c *Cache[V]) pay(ctx context.Context) error {
 	if len(names) == 0 && !all {
 		return errOpen
 	}
-	b := batch{invs: c.invalidations(bus.OpInvalidate, names), errs: make([]error, len(names))}
+	b := batch{invs: c.invalidations(bus.OpDelete, names), errs: make([]error, len(names))}
 	switch {
 	case all:
 		b.invs, b.errs = []bus.Invalidation{{Op: bus.OpClear, Cache: c.name}}, make([]error, 1)

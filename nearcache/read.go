@@ -78,7 +78,7 @@ func (c *Cache[V]) miss(ctx context.Context, key string, hash uint64, load loade
 		return *new(V), err
 	}
 	for counted := false; ; counted = true {
-		if a, ok := c.lateAnswer(key, hash); ok {
+		if a, ok := c.lateAnswer(ctx, key, hash, load); ok {
 			return a.value, a.err
 		}
 		if !counted {
@@ -95,10 +95,20 @@ func (c *Cache[V]) miss(ctx context.Context, key string, hash uint64, load loade
 			continue
 		}
 		if run {
-			c.lookHere(ctx, f)
+			c.begin(ctx, f)
 		}
-		return c.wait(ctx, f, load != nil)
+		a := c.wait(ctx, f, load != nil)
+		return a.value, a.err
 	}
+}
+
+// begin runs f for the caller who boarded it first.
+func (c *Cache[V]) begin(ctx context.Context, f *flight[V]) {
+	if c.opts.SoftTimeout > 0 && c.hasOld(f.key, f.hash) {
+		go c.run(detached{c.node.ctx, ctx}, f) // ends with its load; the caller does not wait for a slow shared tier
+		return
+	}
+	c.lookHere(ctx, f)
 }
 
 // lookHere reads the shared tier for f on the caller's goroutine and context,
@@ -174,7 +184,11 @@ func (c *Cache[V]) look(ctx context.Context, f *flight[V]) look {
 	if err != nil {
 		return look{err: c.sharedFailed(err)}
 	}
-	return look{hit: c.use(f, &found[0]), found: found[0]}
+	hit := c.use(f, &found[0])
+	if !hit {
+		c.keepOld(f, &found[0])
+	}
+	return look{hit: hit, found: found[0]}
 }
 
 // load loads after a read that did not hit. Without a loader there is nothing
@@ -195,10 +209,7 @@ func (c *Cache[V]) load(ctx context.Context, f *flight[V], load loader[V], l loo
 // use takes the record found as the result of f and installs it, if it is a
 // live value that this cache can read, or says that there is none.
 func (c *Cache[V]) use(f *flight[V], found *shared.Found) bool {
-	if found.Err == nil && c.node.superseded(c.storeKey(f.key), found.Revision) {
-		return false
-	}
-	if found.Err == nil && !c.floors.above(f.hash, found.Revision.Number) {
+	if found.Err == nil && !c.believes(f, found) {
 		return false
 	}
 	if found.Err == nil && found.Kind == shared.KindNotFound {
@@ -217,10 +228,11 @@ func (c *Cache[V]) use(f *flight[V], found *shared.Found) bool {
 	if found.Left > 0 {
 		life = min(life, found.Left)
 	}
-	f.value = v
+	f.value, f.fresh = v, true
 	stamp := f.stamp.Limit(c.clockRead()).Limit(since)
 	e := c.newEntry(f.key, v, len(found.Value), stamp, found.Revision)
 	c.tagEntry(&e.Entry, found.Slots)
+	c.extendFound(e, f, found.Left)
 	c.space.Install(f.key, f.hash, &e.Entry, c.nearLife(life))
 	return true
 }

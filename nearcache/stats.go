@@ -19,6 +19,8 @@ type Stats struct {
 	Refused    uint64 // loaded values that the shared tier refused because a write came in between
 	Queued     uint64 // calls of a loader that had to wait for another to end, see Options.MaxLoads
 	AbsentHits uint64 // of the hits, those that said that there is no value
+	Stale      uint64 // answers that were old values, see Options.FailSafe
+	Refreshed  uint64 // values that were refreshed in the background, see Options.RefreshAhead
 	Degraded   uint64 // loads because the shared tier could not be reached, or owes an invalidation of the key
 
 	Sets, Drops, Clears uint64 // writes; Drops are keys deleted or invalidated
@@ -49,6 +51,7 @@ func (c *Cache[V]) Stats() Stats {
 		Loads: c.loads.Load(), LoadErrors: c.loadErrors.Load(), Unasked: c.unasked.Load(), Waits: c.waits.Load(),
 		Overdue: c.overdue.Load(), Refused: c.refused.Load(), Degraded: c.degraded.Load(),
 		Queued: c.queued.Load(), AbsentHits: c.absentHits.Load(),
+		Stale: c.stale.Load(), Refreshed: c.refreshed.Load(),
 		Sets: c.sets.Load(), Drops: c.drops.Load(), Clears: c.clears.Load(),
 		TagDrops: c.tagDrops.Load(), TagMisses: c.tagMisses.Load(),
 		SharedErrors: c.sharedErrors.Load(), Unannounced: c.unannounced.Load(), Owed: c.debts.len(),
@@ -60,7 +63,7 @@ type counters struct {
 	hits                                   striped
 	misses, sharedHits, loads, loadErrors  atomic.Uint64
 	waits, overdue, refused, degraded      atomic.Uint64
-	queued, absentHits                     atomic.Uint64
+	queued, absentHits, stale, refreshed   atomic.Uint64
 	sets, drops, clears                    atomic.Uint64
 	tagDrops, tagMisses                    atomic.Uint64
 	sharedErrors, unannounced, undecodable atomic.Uint64

@@ -42,7 +42,7 @@ func (c *Cache[V]) SetEntry(ctx context.Context, key string, e Entry[V]) error {
 	data, err := c.encodeFitting(key, &e)
 	if err != nil {
 		// The source has most likely changed already.
-		return errors.Join(err, c.drop(ctx, bus.OpInvalidate, []string{key}, true))
+		return errors.Join(err, c.drop(ctx, bus.OpDelete, []string{key}, true))
 	}
 	c.sets.Add(1)
 	hash, settles, slots := c.space.Hash(key), c.debts.now(), slotsOf(e.Tags)
@@ -50,6 +50,7 @@ func (c *Cache[V]) SetEntry(ctx context.Context, key string, e Entry[V]) error {
 	finish := func(rev shared.Revision) {
 		entry := c.newEntry(key, e.Value, len(data), near.Stamp{}, rev)
 		c.tagEntry(&entry.Entry, slots)
+		c.extend(entry, ttl)
 		w.Finish(&entry.Entry, c.nearLife(nearTTL))
 	}
 	inv := bus.Invalidation{Op: bus.OpSet, Cache: c.name, Key: key}
@@ -91,7 +92,7 @@ func (c *Cache[V]) setShared(ctx context.Context, inv *bus.Invalidation, ttl tim
 // valuePut returns what stores a value that was encoded, by a write that knew
 // the clock.
 func (c *Cache[V]) valuePut(key string, ttl time.Duration, clock uint64, data []byte) shared.Put {
-	return shared.Put{Key: c.storeKey(key), TTL: ttl, Record: shared.Record{
+	return shared.Put{Key: c.storeKey(key), TTL: ttl, Keep: c.opts.FailSafe, Record: shared.Record{
 		Kind: shared.KindValue, Codec: c.opts.Codec.ID(), Schema: c.opts.Schema, Clock: clock, Value: data,
 	}}
 }
@@ -115,7 +116,9 @@ func (c *Cache[V]) Delete(ctx context.Context, keys ...string) error {
 }
 
 // Invalidate says that the values of keys are stale: every tier drops them and
-// the next reader loads. What it promises is what [Cache.Delete] does.
+// the next reader loads. What it promises is what [Cache.Delete] does. With
+// Options.FailSafe, who cannot get another value may still be given such a one,
+// as a stale answer.
 func (c *Cache[V]) Invalidate(ctx context.Context, keys ...string) error {
 	return c.write(ctx, bus.OpInvalidate, keys)
 }
@@ -148,13 +151,17 @@ func (c *Cache[V]) dropPart(ctx context.Context, op bus.Op, keys []string, annou
 	settles := c.debts.now()
 	writes := make([]*near.Write, len(keys))
 	for i, key := range keys {
-		writes[i] = c.space.Begin(key, c.space.Hash(key))
+		if op == bus.OpInvalidate {
+			writes[i] = c.space.BeginKeeping(key, c.space.Hash(key))
+		} else {
+			writes[i] = c.space.Begin(key, c.space.Hash(key))
+		}
 	}
 	b := batch{invs: c.invalidations(op, keys), errs: make([]error, len(keys))}
 	c.bury(ctx, &b, announce)
 	c.settleOrOwe(settles, &b) // before readers may read again
-	for _, w := range writes {
-		w.Abort()
+	for i, w := range writes {
+		w.Invalidated(revisionOf(&b.invs[i]))
 	}
 	if announce {
 		c.tell(ctx, &b, failed)
@@ -182,7 +189,10 @@ func (c *Cache[V]) bury(ctx context.Context, b *batch, announce bool) {
 	}
 	puts := make([]shared.Put, len(b.invs))
 	for i := range b.invs {
-		puts[i] = shared.Put{Key: c.storeKey(b.invs[i].Key), Record: shared.Record{Kind: shared.KindTombstone}}
+		puts[i] = shared.Put{
+			Key: c.storeKey(b.invs[i].Key), Record: shared.Record{Kind: shared.KindTombstone},
+			KeepStale: c.opts.FailSafe > 0 && b.invs[i].Op == bus.OpInvalidate,
+		}
 	}
 	if announce && len(puts) == 1 {
 		puts[0].Announce = c.announcement(&b.invs[0])

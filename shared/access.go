@@ -12,8 +12,8 @@ import (
 type Found struct {
 	Record // set when Err is nil
 
-	// Left is the lifetime that remains, until the soft expiry if there is one;
-	// zero means no expiry.
+	// Left is the lifetime that remains: until the soft expiry if there is one,
+	// or, if Kept, until the record is gone. Zero means no expiry.
 	Left time.Duration
 
 	// Kept says that the record reads as absent and holds a value all the same:
@@ -142,7 +142,7 @@ func (t *Tier) judge(f *Found) {
 	}
 	f.Kept = !gone && (f.Kind == KindStale || f.Kind == KindValue && overdue)
 	switch {
-	case f.Soft != 0:
+	case f.Soft != 0 && !f.Kept:
 		f.Left = left(f.Soft)
 	case f.Hard != 0:
 		f.Left = left(f.Hard)
@@ -200,7 +200,7 @@ func (t *Tier) Fill(ctx context.Context, p Put) Receipt {
 
 // Release gives the lease with this token back, so that nobody waits for it.
 func (t *Tier) Release(ctx context.Context, key string, token uint64) error {
-	err := t.Fill(ctx, Put{Key: key, Record: Record{Kind: KindTombstone, Nonce: token}}).Err
+	err := t.Fill(ctx, Put{Key: key, Record: Record{Kind: KindTombstone, Codec: TombstoneReleased, Nonce: token}}).Err
 	if errors.Is(err, ErrLeaseLost) {
 		return nil
 	}

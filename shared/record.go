@@ -49,6 +49,14 @@ const (
 	ClockOffset = 48 // 8 bytes
 )
 
+// TombstoneReleased is the Codec of a tombstone that is there because a lease
+// was given back, and not because the key was deleted.
+const TombstoneReleased = 1
+
+// TombstoneFailed is the Codec of a tombstone in the place of a lease that was
+// given back because the load failed.
+const TombstoneFailed = 2
+
 const (
 	recordMagic = "nb"
 	flagsOffset = 5

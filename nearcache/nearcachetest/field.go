@@ -58,6 +58,10 @@ func newField(ctx context.Context, fleet Fleet, name string) (*field, error) {
 		}
 		f.keys = append(f.keys, k)
 	}
+	opts := fleet.Options
+	if name == "one load" {
+		opts.RefreshAhead = 0 // which loads once more
+	}
 	cache := fmt.Sprintf("%s-%d-%x", strings.ReplaceAll(name, " ", "-"), runs.Add(1), rand.Uint32())
 	for range nodeCount {
 		node, err := fleet.Join(ctx)
@@ -69,7 +73,7 @@ func newField(ctx context.Context, fleet Fleet, name string) (*field, error) {
 			v.floor[k.key] = &atomic.Int64{}
 		}
 		f.views = append(f.views, v)
-		v.cache, err = nearcache.New[int64](node, cache, nearcache.Options[int64]{})
+		v.cache, err = nearcache.New(node, cache, opts)
 		if err != nil {
 			return nil, errors.Join(err, f.close())
 		}

@@ -21,6 +21,10 @@ type Fleet struct {
 	// loads for itself.
 	NoLeases bool
 
+	// Options are those of the caches. What they allow to be stale is outside of
+	// the guarantees: a SoftTimeout will be reported.
+	Options nearcache.Options[int64]
+
 	// Scale multiplies the number of operations. Zero means 1, about a second
 	// of work in memory.
 	Scale int

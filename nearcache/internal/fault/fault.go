@@ -16,6 +16,7 @@ type Set struct {
 	NoLeases       bool // load and store without a lease
 	NoFloors       bool // forget what was loaded and not stored
 	NoBarriers     bool // answer at once whether everything has been applied
+	NoExpectation  bool // replace whatever is there when a value is refreshed
 	NoDebts        bool // forget what could not be delivered
 }
 

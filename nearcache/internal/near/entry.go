@@ -100,9 +100,9 @@ func (s *Space) Install(key string, hash uint64, e *Entry, life time.Duration) b
 	st.noteLocked(s, key, e.Revision)
 	fenced := s.fencedLocked(st, hash, e)
 	placed, dropped := false, false
-	if fenced {
+	if fenced && life > 0 {
 		dropped = s.passLocked(st, key, hash, e.Revision)
-	} else {
+	} else if !fenced {
 		placed = s.putLocked(key, hash, e, life)
 	}
 	st.mu.Unlock()

@@ -23,9 +23,13 @@ type Extra struct {
 	// early.
 	Keep time.Duration
 
+	// Pause is how long the first Claim has to wait.
+	Pause time.Duration
+
 	until atomic.Int64 // end of its life; 0 once it was invalidated
 	kept  int64        // end of being kept; set when it comes in
 	retry atomic.Int64 // see Claim
+	tried atomic.Int64 // see Tried
 
 	// outlived is the revision of the invalidation that the entry was kept
 	// through last, zero if unknown. Guarded by the lock of the stripe.
@@ -53,6 +57,7 @@ func (e *Entry) begin(now int64, life time.Duration) {
 		return
 	}
 	x.until.Store(now + int64(life))
+	x.retry.Store(now + int64(x.Pause))
 	x.kept = now + int64(life) + int64(x.Keep)
 	switch {
 	case x.Absent:
@@ -87,7 +92,7 @@ func (e *Entry) keepLocked(now int64, r shared.Revision) bool {
 	}
 	e.expires.Store(0)
 	x.until.Store(0)
-	x.retry.Store(0)
+	x.tried.Store(0)
 	x.outlived = r
 	return true
 }
@@ -129,8 +134,15 @@ func (e *Entry) Claim(pause time.Duration) bool {
 	return old <= now && e.Extra.retry.CompareAndSwap(old, now+int64(pause))
 }
 
-// Claimed reports whether the pause of a claim has not ended.
-func (e *Entry) Claimed() bool { return e.Extra.retry.Load() > e.space.tier.now.Load() }
+// Tried says that it was in vain tried to get a newer value than the stale one
+// in e, and that it is to be given without another attempt for this long, or
+// until it is invalidated again.
+func (e *Entry) Tried(pause time.Duration) {
+	e.Extra.tried.Store(e.space.tier.now.Load() + int64(pause))
+}
+
+// Resting reports whether the time of Tried has not ended.
+func (e *Entry) Resting() bool { return e.Extra.tried.Load() > e.space.tier.now.Load() }
 
 // DropStale takes the entry of the key out if it is nothing but a stale value:
 // something newer was given to a caller.

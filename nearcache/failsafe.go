@@ -1,0 +1,269 @@
+package nearcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+	"unsafe"
+
+	"github.com/nearbus/nearbus/nearcache/internal/near"
+	"github.com/nearbus/nearbus/shared"
+)
+
+const shortThrottle = time.Second
+
+// validateStale checks the options of values that outlive their TTL, or are
+// refreshed before its end. Defaults have been set.
+func (o *Options[V]) validateStale() error {
+	for _, f := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"FailSafe", o.FailSafe},
+		{"FailSafeThrottle", o.FailSafeThrottle},
+		{"SoftTimeout", o.SoftTimeout},
+		{"RefreshAhead", o.RefreshAhead},
+	} {
+		if f.value < 0 {
+			return fmt.Errorf("nearcache: Options.%s is negative: %v", f.name, f.value)
+		}
+	}
+	switch {
+	case o.FailSafeThrottle > 0 && o.FailSafe == 0:
+		return fmt.Errorf("nearcache: Options.FailSafeThrottle is %v without FailSafe", o.FailSafeThrottle)
+	case o.SoftTimeout > 0 && o.FailSafe == 0:
+		return fmt.Errorf("nearcache: Options.SoftTimeout is %v without FailSafe", o.SoftTimeout)
+	case o.LoadTimeout > 0 && o.SoftTimeout >= o.LoadTimeout:
+		return fmt.Errorf("nearcache: Options.SoftTimeout %v is not shorter than LoadTimeout %v", o.SoftTimeout, o.LoadTimeout)
+	case o.TTL > 0 && o.RefreshAhead >= o.TTL:
+		return fmt.Errorf("nearcache: Options.RefreshAhead %v is not shorter than TTL %v", o.RefreshAhead, o.TTL)
+	}
+	return nil
+}
+
+// extend makes e more than a hit for its life, if the options say so. left is
+// the lifetime that its value has in the shared tier.
+func (c *Cache[V]) extend(e *entry[V], left time.Duration) {
+	if c.opts.FailSafe == 0 && c.opts.RefreshAhead == 0 {
+		return
+	}
+	e.Extra = &near.Extra{Fresh: left - c.opts.RefreshAhead, Keep: c.opts.FailSafe}
+	e.Cost += near.ExtraOverhead
+}
+
+// extendFound is extend for a record that a flight read, with what is left of
+// its lifetime, 0 for no end.
+func (c *Cache[V]) extendFound(e *entry[V], f *flight[V], left time.Duration) {
+	if left == 0 {
+		left = math.MaxInt64
+	}
+	c.extend(e, left)
+	if f.background && e.Extra != nil {
+		e.Extra.Pause = c.refreshPause()
+	}
+}
+
+// keepOld notes the value that the record found holds for those who get no
+// other, and puts it where later readers find it as such.
+func (c *Cache[V]) keepOld(f *flight[V], found *shared.Found) {
+	if c.opts.FailSafe == 0 {
+		return
+	}
+	if found.Kind == shared.KindTombstone && errors.Is(found.Err, shared.ErrNotFound) && found.Codec != shared.TombstoneReleased {
+		c.space.DropStale(f.key, f.hash) // deleted, and this node has not heard of it
+		return
+	}
+	foreign := len(found.Slots) > 0 && slices.Max(found.Slots) >= near.Slots // not by this library
+	if !found.Kept || foreign || !c.believes(f, found) {
+		return
+	}
+	record := *found
+	record.Kind, record.Err = shared.KindValue, nil
+	since, live := c.tagsLive(&record)
+	v, err := c.decode(&record)
+	if err != nil || !live {
+		return
+	}
+	f.old = &v
+	e := c.newEntry(f.key, v, len(found.Value), f.stamp.Limit(c.clockRead()).Limit(since), found.Revision)
+	c.tagEntry(&e.Entry, found.Slots)
+	c.extend(e, 0)
+	if found.Left > 0 {
+		e.Extra.Keep = min(e.Extra.Keep, found.Left)
+	}
+	c.space.Install(f.key, f.hash, &e.Entry, 0)
+}
+
+// believes reports whether the record found may be given to readers of f, as
+// far as its revision goes.
+func (c *Cache[V]) believes(f *flight[V], found *shared.Found) bool {
+	if c.node.superseded(c.storeKey(f.key), found.Revision) {
+		return false
+	}
+	if found.Kind == shared.KindStale {
+		return !c.floors.has(f.hash) // the revision is that of the invalidation, the value is older
+	}
+	return c.floors.above(f.hash, found.Revision.Number)
+}
+
+// staleAnswer returns an old value for a caller who cannot get another, or not
+// in time. The next attempt to get one is as far off as the options say.
+func (c *Cache[V]) staleAnswer(f *flight[V]) (a answer[V], ok bool) {
+	if e, use := c.space.FindLate(f.key, f.hash); use == near.Stale {
+		e.Tried(c.opts.FailSafeThrottle)
+		return c.oldAnswer((*entry[V])(unsafe.Pointer(e)).value), true // see hit
+	}
+	select {
+	case <-f.looked:
+	default:
+		return a, false // its old value is not known yet
+	}
+	if f.old == nil || !c.space.Valid(f.hash, f.stamp) {
+		return a, false
+	}
+	return c.oldAnswer(*f.old), true
+}
+
+func (c *Cache[V]) oldAnswer(v V) answer[V] {
+	c.stale.Add(1)
+	return c.given(answer[V]{value: v, stale: true})
+}
+
+// hasOld reports whether the near tier has an old value of the key.
+func (c *Cache[V]) hasOld(key string, hash uint64) bool {
+	_, use := c.space.FindLate(key, hash)
+	return use == near.Stale
+}
+
+// forgetOld is called when f ends: what is given to its callers is newer than an
+// old value, which must not be given to later ones. A value that came near has
+// taken its place already.
+func (c *Cache[V]) forgetOld(f *flight[V]) {
+	if c.opts.FailSafe > 0 && (f.fresh || errors.Is(f.err, ErrNotFound)) {
+		c.space.DropStale(f.key, f.hash)
+	}
+}
+
+// errUnrefreshed is why a caller gets an old value: the node that was to get
+// another did not.
+var errUnrefreshed = errors.New("nearcache: another node could not refresh the value")
+
+// loadKept is loadShared where an old value is there that is of use until it is
+// replaced. The lease is beside it.
+func (c *Cache[V]) loadKept(ctx context.Context, f *flight[V], load loader[V], old *shared.Found) error {
+	token, began := shared.NewNonce(), time.Now()
+	for ctx.Err() == nil && time.Since(began) < c.node.tier.LeaseTTL() {
+		status, _, err := c.node.tier.Acquire(ctx, c.refreshKey(f.key), token, 0, nil)
+		switch {
+		case err != nil:
+			c.sharedErrors.Add(1)
+			return c.loadDegraded(ctx, f, load)
+		case status == shared.LeaseGranted:
+			return c.reload(ctx, f, load, token)
+		case status != shared.LeaseHeld:
+			return c.loadAlone(ctx, f, load, 0)
+		}
+		landed, now, failed := c.awaitRefresh(ctx, f, old, began)
+		switch {
+		case landed:
+			return nil
+		case failed:
+			return errUnrefreshed
+		case now != nil && !now.Kept:
+			return c.loadShared(ctx, f, load, now)
+		}
+	}
+	c.overdue.Add(1)
+	return c.loadAlone(ctx, f, load, 0)
+}
+
+// awaitRefresh waits until the record is another than old, in which case f may
+// have its value, or the lease is gone, or one lease time has passed since
+// began. failed says that the load under the lease failed.
+func (c *Cache[V]) awaitRefresh(ctx context.Context, f *flight[V], old *shared.Found, began time.Time) (landed bool, now *shared.Found, failed bool) {
+	c.waits.Add(1)
+	for {
+		waited := time.Since(began)
+		if waited >= c.node.tier.LeaseTTL() || sleep(ctx, pauseAfter(waited)) != nil {
+			return false, nil, false
+		}
+		// The lease first: who gives it back has stored before.
+		lease, leaseErr := c.node.tier.Read(ctx, []string{c.refreshKey(f.key)})
+		found, err := c.readRecords(ctx, []string{f.key})
+		switch {
+		case leaseErr != nil || err != nil:
+			return false, nil, false // Acquire will meet it
+		case c.use(f, &found[0]):
+			return true, nil, false
+		case found[0].Nonce != old.Nonce:
+			return false, &found[0], false
+		case lease[0].Kind != shared.KindLease: // if it did not fail: what it loaded was not taken, or it died
+			return false, nil, lease[0].Kind == shared.KindTombstone && lease[0].Codec == shared.TombstoneFailed
+		}
+	}
+}
+
+// reload loads under the lease with this token that is beside the record, and
+// replaces the record.
+func (c *Cache[V]) reload(ctx context.Context, f *flight[V], load loader[V], token uint64) error {
+	var failure error // of the load
+	defer func() { c.releaseRefresh(ctx, f.key, token, failure) }()
+	// Whoever held the lease before may have refreshed the record.
+	found, err := c.readRecords(ctx, []string{f.key})
+	if err != nil {
+		c.sharedErrors.Add(1)
+		return c.loadDegraded(ctx, f, load)
+	}
+	if c.use(f, &found[0]) {
+		return nil
+	}
+	if !found[0].Kept {
+		return c.loadShared(ctx, f, load, &found[0])
+	}
+	failure = &PanicError{} // stands if user code ends this goroutine
+	failure = c.replace(ctx, f, load, token, &found[0])
+	return failure
+}
+
+// replace loads, and replaces the record found unless it was written meanwhile.
+// The caller holds the lease with this token beside it.
+func (c *Cache[V]) replace(ctx context.Context, f *flight[V], load loader[V], token uint64, found *shared.Found) error {
+	h := c.holdBeside(f.key, token, found)
+	stop := c.renewAs(ctx, c.refreshKey(f.key), token, 0)
+	entry, err := c.source(ctx, f, load)
+	stop()
+	if err != nil {
+		return c.noValue(ctx, f, h, err)
+	}
+	c.fill(ctx, f, &entry, h)
+	return nil
+}
+
+// holdBeside is the right to replace the record found, for a load that begins
+// now.
+func (c *Cache[V]) holdBeside(key string, token uint64, found *shared.Found) hold {
+	clock, _, _ := c.clock.get()
+	return hold{token: token, clock: clock, expect: found.Nonce, newest: c.node.tier.Newest(c.storeKey(key))}
+}
+
+// acquireBeside asks for the lease beside a record whose old value is of use.
+func (c *Cache[V]) acquireBeside(ctx context.Context, f *flight[V], miss *shared.Found) permit[V] {
+	token := shared.NewNonce()
+	status, _, err := c.node.tier.Acquire(ctx, c.refreshKey(f.key), token, 0, nil)
+	if err != nil || status != shared.LeaseGranted {
+		return permit[V]{}
+	}
+	// Whoever held the lease before may have refreshed the record.
+	found, err := c.readRecords(ctx, []string{f.key})
+	if err != nil || found[0].Nonce != miss.Nonce || !found[0].Kept {
+		c.releaseRefresh(ctx, f.key, token, nil)
+		return permit[V]{}
+	}
+	return permit[V]{
+		f: f, hold: c.holdBeside(f.key, token, miss),
+		stop: c.renewAs(ctx, c.refreshKey(f.key), token, 0),
+	}
+}

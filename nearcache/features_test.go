@@ -1,0 +1,61 @@
+package nearcache_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nearbus/nearbus/nearcache"
+	"github.com/nearbus/nearbus/nearcache/internal/fault"
+	"github.com/nearbus/nearbus/nearcache/nearcachetest"
+)
+
+// features switches everything on that must not cost a guarantee. Values are
+// refreshed all the time.
+var features = nearcache.Options[int64]{
+	TTL: time.Minute, RefreshAhead: time.Minute - time.Millisecond, TTLJitter: 0.2,
+	FailSafe: time.Hour, NotFoundTTL: time.Second, MaxLoads: 4,
+}
+
+// TestCoherence_Features runs the guarantees with everything switched on.
+func TestCoherence_Features(t *testing.T) {
+	for name, setUp := range map[string]func(f *fleet){
+		"store and bus apart": func(*fleet) {},
+		"slow store":          func(f *fleet) { f.store.onAfter(slow) },
+		"journal and a bus that loses half of what it is given": func(f *fleet) {
+			f.journal, f.announces, f.lossy = true, true, true
+			f.nodeOpts.RepairInterval = 20 * time.Millisecond
+		},
+		"near tier under pressure": func(f *fleet) { f.nodeOpts.NearBytes = 64 << 10 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFleet(t)
+			setUp(f)
+			suite := f.suite()
+			suite.Options = features
+			nearcachetest.Run(t, suite)
+		})
+	}
+	t.Run("values that end all the time", func(t *testing.T) {
+		suite := newFleet(t).suite()
+		suite.Options = features
+		suite.Options.TTL, suite.Options.RefreshAhead = 40*time.Millisecond, 20*time.Millisecond
+		nearcachetest.Run(t, suite)
+	})
+}
+
+// TestCoherence_FeaturesOff shows that the suite bites.
+func TestCoherence_FeaturesOff(t *testing.T) {
+	f := newFleet(t)
+	f.store.onAfter(slow)
+	f.off = fault.Set{NoExpectation: true}
+	suite := f.suite()
+	suite.Options = features
+	var err error
+	for round := 0; err == nil && round < 10; round++ {
+		err = nearcachetest.Check(t.Context(), suite)
+	}
+	require.Error(t, err)
+	t.Logf("without a look at what a refresh replaces the suite reports:\n%v", err)
+}

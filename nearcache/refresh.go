@@ -1,0 +1,114 @@
+package nearcache
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"time"
+
+	"github.com/nearbus/nearbus/nearcache/internal/near"
+	"github.com/nearbus/nearbus/shared"
+)
+
+const (
+	maxRefreshes   = 64 // that run at a time, for each cache
+	longestRefresh = time.Second
+)
+
+// refreshKey is where the lease for refreshing a key is. Names of caches have no
+// exclamation mark in them, and keys have a colon after the name.
+func (c *Cache[V]) refreshKey(key string) string {
+	name := c.name + "!refresh:"
+	if len(name)+len(key) > shared.MaxKeySize {
+		sum := sha256.Sum256([]byte(key))
+		return c.name + "!refresh!" + hex.EncodeToString(sum[:])
+	}
+	return name + key
+}
+
+// releaseRefresh gives the lease for refreshing a key back, after a load that
+// ended with err. Of a failure those who wait for the lease are told.
+func (c *Cache[V]) releaseRefresh(ctx context.Context, key string, token uint64, err error) {
+	codec, ttl := uint8(shared.TombstoneReleased), time.Millisecond
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		codec, ttl = shared.TombstoneFailed, c.node.tier.LeaseTTL()/5
+	}
+	r := c.node.tier.Fill(ctx, shared.Put{
+		Key: c.refreshKey(key), TTL: ttl,
+		Record: shared.Record{Kind: shared.KindTombstone, Codec: codec, Nonce: token},
+	})
+	if r.Err != nil && !errors.Is(r.Err, shared.ErrLeaseLost) {
+		c.sharedErrors.Add(1)
+	}
+}
+
+// refreshPause is how long after an attempt to refresh a key the next one may
+// begin.
+func (c *Cache[V]) refreshPause() time.Duration {
+	return max(near.Tick, min(c.opts.RefreshAhead/8, longestRefresh))
+}
+
+// refreshSoon refreshes a key in the background, unless too many are being
+// refreshed; then a later read will.
+func (c *Cache[V]) refreshSoon(ctx context.Context, key string, hash uint64, load loader[V]) {
+	select {
+	case c.refreshes <- struct{}{}:
+	default:
+		return
+	}
+	f := &flight[V]{key: key, hash: hash, stamp: c.node.near.Stamp(), background: true}
+	go func() { // ends with the load, as a flight does, or with the node
+		defer func() { <-c.refreshes }()
+		err := guard(func() error { return c.refresh(detached{c.node.ctx, ctx}, f, load) })
+		if err == nil {
+			c.refreshed.Add(1)
+		}
+	}()
+}
+
+// refresh gets a newer value of a key that is about to end: from the shared
+// tier, if somebody stored one, else from the source. The old one is served
+// meanwhile, and stays if that fails.
+func (c *Cache[V]) refresh(ctx context.Context, f *flight[V], load loader[V]) error {
+	if c.node.tier == nil {
+		return c.loadAlone(ctx, f, load, c.opts.NearTTL)
+	}
+	due := func() (*shared.Found, error) {
+		if c.debts.suspect(f.key) {
+			return nil, errOwed
+		}
+		found, err := c.readRecords(ctx, []string{f.key})
+		if err != nil {
+			return nil, c.sharedFailed(err)
+		}
+		if !c.use(f, &found[0]) {
+			return nil, errUnusable // it was deleted, or is gone: the next reader's business
+		}
+		if f.absent || found[0].Left == 0 || found[0].Left > c.opts.RefreshAhead {
+			return nil, nil
+		}
+		return &found[0], nil
+	}
+	if found, err := due(); found == nil {
+		return err
+	}
+	token := shared.NewNonce()
+	status, _, err := c.node.tier.Acquire(ctx, c.refreshKey(f.key), token, 0, nil)
+	if err != nil {
+		return c.sharedFailed(err)
+	}
+	if status != shared.LeaseGranted {
+		return nil // another node is at it
+	}
+	var failure error // of the load
+	defer func() { c.releaseRefresh(ctx, f.key, token, failure) }()
+	found, err := due() // whoever held the lease before may have refreshed the record
+	if found == nil {
+		return err
+	}
+	f.stamp = c.node.near.Stamp()
+	failure = &PanicError{} // stands if user code ends this goroutine
+	failure = c.replace(ctx, f, load, token, found)
+	return failure
+}
