@@ -69,7 +69,8 @@ func counted(t testing.TB, client *redis.Client) map[string]float64 {
 }
 
 // TestModel_AgreesWithRedis: what a Redis counts is what the model says, within
-// 15 %: real time is not even.
+// 15 %, and 25 % for the rounds of repair, of which there are few: real time is
+// not even.
 func TestModel_AgreesWithRedis(t *testing.T) {
 	f := Defaults(10, 100)
 	f.OneRedis, f.Reread = true, 0
@@ -97,7 +98,7 @@ func TestModel_AgreesWithRedis(t *testing.T) {
 
 	within(t, "publish", model.Heartbeats+model.Announced, rate("publish"), 0.15)
 	within(t, "evalsha", model.WriteCommands+model.RepairCommands/2, rate("evalsha"), 0.15)
-	within(t, "xrange", model.RepairCommands, rate("xrange"), 0.15) // the script has one of its own
+	within(t, "xrange", model.RepairCommands, rate("xrange"), 0.25) // the script has one of its own
 	within(t, "bytes sent", model.RepairBytes+model.Delivered+model.Deliveries*pushSize+model.WriteCommands*receiptSize,
 		rate("total_net_output_bytes"), 0.15)
 }
