@@ -15,6 +15,7 @@ var switches = map[string]func(*nearcachetest.Faults){
 	"own":     func(f *nearcachetest.Faults) { f.TrustOwnWrites = true },
 	"news":    func(f *nearcachetest.Faults) { f.PassUnseen = true },
 	"flights": func(f *nearcachetest.Faults) { f.JoinAny = true },
+	"tags":    func(f *nearcachetest.Faults) { f.NoTagMarks, f.NoTagClock = true, true },
 	"journal": func(f *nearcachetest.Faults) { f.NoJournal = true },
 	"leases":  func(f *nearcachetest.Faults) { f.NoLeases = true },
 	"floors":  func(f *nearcachetest.Faults) { f.NoFloors = true },
