@@ -2,6 +2,7 @@ package nearcache
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -55,6 +56,7 @@ func (c *Cache[V]) SetEntries(ctx context.Context, entries map[string]Entry[V]) 
 	for _, key := range keys {
 		e := entries[key]
 		_, _, err := c.opts.lives(&e)
+		err = errors.Join(err, e.checkWritten())
 		if err == nil {
 			err = checkTags(e.Tags, maxTags)
 		}

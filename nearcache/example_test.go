@@ -160,6 +160,27 @@ func ExampleOptions_failSafe() {
 	// the database is down
 }
 
+// A loader that asks the source whether the old value still holds.
+func ExamplePrevious() {
+	node := newNode()
+	defer node.Close()
+	users, err := nearcache.New(node, "conditional", nearcache.Options[User]{FailSafe: time.Hour})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	_ = users.Set(ctx, "42", User{"42", "Ada"})
+	_ = users.Invalidate(ctx, "42")
+	u, err := users.FetchEntry(ctx, "42", func(ctx context.Context, id string) (nearcache.Entry[User], error) {
+		if old, ok := nearcache.Previous[User](ctx); ok && old.Name == "Ada" { // ask by version or ETag
+			return nearcache.Entry[User]{NotModified: true}, nil
+		}
+		return nearcache.Entry[User]{Value: User{id, "Grace"}}, nil
+	})
+	fmt.Println(u.Name, err)
+	// Output: Ada <nil>
+}
+
 // Options that keep herds from the source and from the shared tier: lifetimes
 // that do not end together, and a limit to the loads of one server.
 func ExampleOptions_maxLoads() {

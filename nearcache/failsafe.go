@@ -233,7 +233,9 @@ func (c *Cache[V]) reload(ctx context.Context, f *flight[V], load loader[V], tok
 func (c *Cache[V]) replace(ctx context.Context, f *flight[V], load loader[V], token uint64, found *shared.Found) error {
 	h := c.holdBeside(f.key, token, found)
 	stop := c.renewAs(ctx, c.refreshKey(f.key), token, 0)
+	f.previous = found
 	entry, err := c.source(ctx, f, load)
+	f.previous = nil
 	stop()
 	if err != nil {
 		return c.noValue(ctx, f, h, err)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nearbus/nearbus/nearcache/internal/near"
+	"github.com/nearbus/nearbus/shared"
 )
 
 // flight is one read of the shared tier, and the load after it, for all callers
@@ -39,9 +40,10 @@ type flight[V any] struct {
 
 	absent bool // the result is that there is no value; likewise
 
-	old        *V   // an old value that the shared tier has; set before looked is closed
-	fresh      bool // the result is a value that is not an old one; set before done is closed
-	background bool // nobody waits: the value that it is to replace is served
+	old        *V            // an old value that the shared tier has; set before looked is closed
+	fresh      bool          // the result is a value that is not an old one; set before done is closed
+	previous   *shared.Found // the record that the load is to replace, if it is of use
+	background bool          // nobody waits: the value that it is to replace is served
 }
 
 // answer is what f gives to those who waited for it to end.

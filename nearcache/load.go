@@ -17,9 +17,13 @@ const minPause = time.Millisecond
 // source calls the loader of one key.
 func (c *Cache[V]) source(ctx context.Context, f *flight[V], load loader[V]) (entry Entry[V], err error) {
 	f.tagClock, _, _ = c.tags.get()
+	ctx = c.withPrevious(ctx, f.previous)
 	entry, err = callSource(ctx, c, 1, func(ctx context.Context) (Entry[V], error) {
 		return load(ctx, f.key)
 	})
+	if err == nil {
+		err = entry.conclude(ctx)
+	}
 	if err == nil {
 		_, _, err = c.opts.lives(&entry)
 	}
@@ -88,7 +92,7 @@ func (c *Cache[V]) loadAlone(ctx context.Context, f *flight[V], load loader[V], 
 		return c.noValueHere(f, life, err)
 	}
 	f.value, f.fresh = entry.Value, true
-	if life > 0 {
+	if life > 0 && !entry.NoStore {
 		_, near, _ := c.opts.lives(&entry)
 		c.installLoaded(f, &entry, min(near, life))
 	}
@@ -280,6 +284,10 @@ func (c *Cache[V]) unfilled(f *flight[V], h hold) {
 // the lease: if that is a value, it is the result instead.
 func (c *Cache[V]) fill(ctx context.Context, f *flight[V], entry *Entry[V], h hold) {
 	f.value, f.fresh = entry.Value, true
+	if entry.NoStore {
+		c.letGo(ctx, f, h)
+		return
+	}
 	ttl, near, _ := c.opts.lives(entry)
 	data, err := c.encode(entry.Value)
 	if err != nil {

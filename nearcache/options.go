@@ -210,6 +210,15 @@ type Entry[V any] struct {
 	// [Cache.InvalidateTags] ends together. There may be 64 of them, each of 1 to
 	// 256 bytes of any kind; others are refused with [ErrInvalidTag].
 	Tags []string
+
+	// NoStore, from a loader, has the value given to those who wait for it and
+	// stored nowhere.
+	NoStore bool
+
+	// NotModified, from a loader, says that the value is still the one that
+	// [Previous] gives; Value is ignored. Lifetimes and tags are what this entry
+	// says.
+	NotModified bool
 }
 
 // lives returns the lifetimes of the entry in the shared and the near tier, cut

@@ -32,6 +32,9 @@ func (c *Cache[V]) SetEntry(ctx context.Context, key string, e Entry[V]) error {
 	if err := c.check(key); err != nil {
 		return err
 	}
+	if err := e.checkWritten(); err != nil {
+		return err
+	}
 	ttl, nearTTL, err := c.opts.lives(&e)
 	if err != nil {
 		return err
