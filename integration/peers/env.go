@@ -2,17 +2,21 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/bus/membus"
 	"github.com/nearbus/nearbus/bus/redisbus"
 	"github.com/nearbus/nearbus/integration/servers"
 	"github.com/nearbus/nearbus/nearcache"
@@ -28,6 +32,7 @@ type env struct {
 	closes []func()
 	names  int
 	redis  func() string
+	server *servers.Process // behind redis, once it was called
 }
 
 func newEnv(ctx context.Context, rounds int, turn time.Duration) *env {
@@ -36,6 +41,7 @@ func newEnv(ctx context.Context, rounds int, turn time.Duration) *env {
 		p, err := servers.StartRedis(ctx)
 		must(err)
 		e.atEnd(p.Stop)
+		e.server = p
 		return p.Addr
 	})
 	return e
@@ -94,11 +100,21 @@ func (e *env) node(fleet string, opts nearcache.NodeOptions) *nearcache.Node {
 // nodeOn is node with a bus of its own.
 func (e *env) nodeOn(client *redis.Client, fleet string, transport bus.Transport, opts nearcache.NodeOptions) *nearcache.Node {
 	store := value(redisstore.New(client, redisstore.Options{Prefix: fleet}))
-	tier := value(shared.New(store, shared.Options{}))
+	n := e.open(value(shared.New(store, shared.Options{})), transport, opts)
+	e.eventually(func() bool { return n.Stats().Repairs > 0 })
+	return n
+}
+
+// alone returns a node that shares nothing with anybody.
+func (e *env) alone(opts nearcache.NodeOptions) *nearcache.Node {
+	return e.open(nil, membus.NewHub().Join(), opts)
+}
+
+func (e *env) open(tier *shared.Tier, transport bus.Transport, opts nearcache.NodeOptions) *nearcache.Node {
 	messages := value(bus.New(transport, bus.Options{}))
 	n := value(nearcache.NewNode(tier, messages, opts))
 	e.atEnd(func() { _ = n.Close(); _ = messages.Close() })
-	e.eventually(func() bool { return !n.Stats().BusCut && n.Stats().Repairs > 0 })
+	e.eventually(func() bool { return !n.Stats().BusCut })
 	return n
 }
 
@@ -111,4 +127,35 @@ func (e *env) eventually(ok func() bool) {
 	}
 }
 
-func processors() int { return runtime.GOMAXPROCS(0) }
+func workers() int { return runtime.GOMAXPROCS(0) }
+
+// processors returns the time that processors have spent on this process, and on
+// Redis where the system says so, in nanoseconds.
+func (e *env) processors() float64 {
+	var own syscall.Rusage
+	must(syscall.Getrusage(syscall.RUSAGE_SELF, &own))
+	spent := float64(own.Utime.Nano() + own.Stime.Nano())
+	if e.server != nil {
+		var theirs float64
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", e.server.PID()))
+		if _, scanErr := fmt.Sscan(string(stat), &theirs); err == nil && scanErr == nil {
+			spent += theirs
+		}
+	}
+	return spent
+}
+
+// fill has several goroutines do something for each key.
+func (e *env) fill(do func(key string) error) {
+	var wg sync.WaitGroup
+	errs := make([]error, callers)
+	for w := range callers {
+		wg.Go(func() {
+			for i := w; i < keySpace && errs[w] == nil; i += callers {
+				errs[w] = do(keys[i])
+			}
+		})
+	}
+	wg.Wait()
+	must(errors.Join(errs...))
+}

@@ -36,9 +36,9 @@ func hitsOf[V any](e *env, kind string, v V, is func(V) bool) []row {
 		targets []target
 	}{
 		{"hot key", hot(), 1, []target{{ristrettoTTL, 0.25}, {otterTTL, 0.5}, {floor, 2.5}, {goRedisCSC, 1.0 / 30}, {rueidisCSC, 1.0 / 20}}},
-		{"hot key, parallel", hot(), processors(), []target{{ristrettoTTL, 0.25}, {otterTTL, 0.8}, {floor, 2.5}, {goRedisCSC, 1.0 / 30}, {rueidisCSC, 1.0 / 20}}},
+		{"hot key, parallel", hot(), workers(), []target{{ristrettoTTL, 0.25}, {otterTTL, 0.8}, {floor, 2.5}, {goRedisCSC, 1.0 / 30}, {rueidisCSC, 1.0 / 20}}},
 		{"Zipf", zipf(), 1, []target{{ristrettoTTL, 0.5}, {otterTTL, 0.75}, {goRedisCSC, 1.0 / 8}, {rueidisCSC, 1.0 / 6}}},
-		{"Zipf, parallel", zipf(), processors(), []target{{ristrettoTTL, 0.5}, {otterTTL, 0.75}, {goRedisCSC, 1.0 / 8}, {rueidisCSC, 1.0 / 6}}},
+		{"Zipf, parallel", zipf(), workers(), []target{{ristrettoTTL, 0.5}, {otterTTL, 0.75}, {goRedisCSC, 1.0 / 8}, {rueidisCSC, 1.0 / 6}}},
 	} {
 		targets := w.targets
 		if kind != "struct" { // the clients hand out bytes as they are
@@ -107,8 +107,8 @@ func (h *hitters[V]) fill() {
 	ctx := h.ctx
 	data := h.encode()
 	pipe := h.client().Pipeline()
+	h.env.fill(func(key string) error { return h.nearbus.Set(ctx, key, h.v) })
 	for i, key := range keys {
-		must(h.nearbus.Set(ctx, key, h.v))
 		h.ristretto.SetWithTTL(key, h.v, 1, longLife)
 		h.eternal.Set(key, h.v, 1)
 		if i%100 == 0 { // it drops what comes too fast
@@ -124,12 +124,14 @@ func (h *hitters[V]) fill() {
 	}
 	h.ristretto.Wait()
 	h.eternal.Wait()
-	for _, key := range keys { // into the memory of the clients
-		for who, get := range map[string]func(string) error{goRedisCSC: h.viaGoRedis, rueidisCSC: h.viaRueidis, goRedisCache: h.viaCache} {
+	// Into the memory of the clients.
+	for who, get := range map[string]func(string) error{goRedisCSC: h.viaGoRedis, rueidisCSC: h.viaRueidis, goRedisCache: h.viaCache} {
+		h.env.fill(func(key string) error {
 			if err := get(key); err != nil {
-				must(fmt.Errorf("%s: %w", who, err))
+				return fmt.Errorf("%s: %w", who, err)
 			}
-		}
+			return nil
+		})
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"time"
@@ -25,6 +26,9 @@ func sections() []section {
 		{"busy", "The same while other keys are invalidated.", busyHits},
 		{"shared", "What is in Redis and not in the memory of the process: a struct, decoded.", sharedHits},
 		{"writes", "A write that is in the journal and announced, with one subscriber; beside it a pipeline of SET, XADD and PUBLISH.", writes},
+		{"fresh", "A value that this process has just filled, read at once: how often it is in its memory.", fresh},
+		{"absorb", "Invalidations that one node takes in, with 100,000 keys resident; none lost, its memory flat.", absorb},
+		{"cold", "A key that nobody has, asked for by 64 callers on each of 8 nodes at once.", cold},
 		{"delivery", "From a write to when the last of three other nodes has applied it.", delivery},
 	}
 }
@@ -40,7 +44,19 @@ func run() error {
 	only := flag.String("only", "", "sections to run, separated by commas; all of them if empty")
 	rounds := flag.Int("rounds", 7, "turns of each contender")
 	turn := flag.Duration("turn", 60*time.Millisecond, "how long a turn lasts, about")
+	profile := flag.String("profile", "", "file for a profile of the processors' time")
 	flag.Parse()
+	if *profile != "" {
+		f, err := os.Create(*profile)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer cancel()
 	var report bytes.Buffer

@@ -33,7 +33,12 @@ type unit struct {
 var (
 	nanoseconds  = unit{"ns", false, significant}
 	microseconds = unit{"µs", false, significant}
+	milliseconds = unit{"ms", false, significant}
 	perSecond    = unit{"/s", true, thousands}
+	percent      = unit{"%", true, significant}
+	bytesEach    = unit{"B", false, significant}
+	number       = unit{"", false, significant}
+	less         = unit{"%", false, significant} // of something that is spent
 )
 
 func significant(v float64) string {
@@ -154,8 +159,12 @@ func writeResults(w io.Writer, results []result) {
 		if !r.met() {
 			mark = "**missed**"
 		}
+		digits := significant
+		if r.limit >= 1e4 {
+			digits = thousands
+		}
 		lines = append(lines, []string{
-			r.section, r.work, r.against, sign + significant(r.limit), significant(r.reached), mark,
+			r.section, r.work, r.against, sign + digits(r.limit), digits(r.reached), mark,
 		})
 	}
 	writeTable(w, lines)

@@ -29,8 +29,10 @@ func writes(e *env) []row {
 			return err
 		}),
 	}
+	one, crowd := e.compare(1, contenders...), e.compare(callers, contenders...)
 	return []row{
-		{work: "one writer", unit: nanoseconds, cells: e.compare(1, contenders...), targets: []target{{"SET, XADD, PUBLISH", 1.25}}},
-		{work: "64 writers", unit: perSecond, cells: rates(e.compare(callers, contenders...)), targets: []target{{"SET, XADD, PUBLISH", 0.8}}},
+		{work: "one writer", unit: nanoseconds, cells: one, targets: []target{{"SET, XADD, PUBLISH", 1.25}}},
+		{work: "64 writers", unit: perSecond, cells: rates(crowd), targets: []target{{"SET, XADD, PUBLISH", 0.8}}},
+		onProcessors("64 writers", crowd),
 	}
 }
