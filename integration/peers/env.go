@@ -110,12 +110,23 @@ func (e *env) alone(opts nearcache.NodeOptions) *nearcache.Node {
 	return e.open(nil, membus.NewHub().Join(), opts)
 }
 
+// openAlone is alone for a node that is closed before the section ends.
+func (e *env) openAlone(opts nearcache.NodeOptions) (n *nearcache.Node, end func()) {
+	n, end = e.start(nil, membus.NewHub().Join(), opts)
+	return n, end
+}
+
 func (e *env) open(tier *shared.Tier, transport bus.Transport, opts nearcache.NodeOptions) *nearcache.Node {
-	messages := value(bus.New(transport, bus.Options{}))
-	n := value(nearcache.NewNode(tier, messages, opts))
-	e.atEnd(func() { _ = n.Close(); _ = messages.Close() })
-	e.eventually(func() bool { return !n.Stats().BusCut })
+	n, end := e.start(tier, transport, opts)
+	e.atEnd(end)
 	return n
+}
+
+func (e *env) start(tier *shared.Tier, transport bus.Transport, opts nearcache.NodeOptions) (n *nearcache.Node, end func()) {
+	messages := value(bus.New(transport, bus.Options{}))
+	n = value(nearcache.NewNode(tier, messages, opts))
+	e.eventually(func() bool { return !n.Stats().BusCut })
+	return n, func() { _ = n.Close(); _ = messages.Close() }
 }
 
 func (e *env) eventually(ok func() bool) {

@@ -38,7 +38,7 @@ var (
 	percent      = unit{"%", true, significant}
 	bytesEach    = unit{"B", false, significant}
 	number       = unit{"", false, significant}
-	less         = unit{"%", false, significant} // of something that is spent
+	percentSpent = unit{"%", false, significant}
 )
 
 func significant(v float64) string {

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"time"
+)
+
+// The report goes between these marks.
+const (
+	beginMark = "<!-- peers: begin -->\n"
+	endMark   = "<!-- peers: end -->"
+)
+
+// circumstances writes on what machine, with what, how and beside what else it
+// was measured.
+func (r *report) circumstances(rounds int, turn time.Duration) {
+	fmt.Fprintf(&r.head, "%s, %s/%s, GOMAXPROCS %d, %s; %s. ",
+		r.began.UTC().Format("2006-01-02 15:04 MST"), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0), processor(), runtime.Version())
+	fmt.Fprintf(&r.head, "%s. Servers run on the same machine and are reached by loopback. ", strings.Join(versions(), ", "))
+	fmt.Fprintf(&r.head, "Figures are medians of %d turns of about %v, with the least and the largest. ", rounds, turn)
+	fmt.Fprintf(&r.head, "Load of the machine before: %s; after: %s.\n\n", r.loadBefore, load())
+}
+
+// load returns the load averages, or why they are not known.
+func load() string {
+	data, err := os.ReadFile("/proc/loadavg")
+	fields := strings.Fields(string(data))
+	if err != nil || len(fields) < 3 {
+		return "unknown"
+	}
+	return strings.Join(fields[:3], ", ")
+}
+
+func processor() string {
+	data, _ := os.ReadFile("/proc/cpuinfo") // empty where there is none
+	if m := regexp.MustCompile(`(?m)^model name\s*:\s*(.+)$`).FindSubmatch(data); m != nil {
+		return string(m[1])
+	}
+	return "unknown processor"
+}
+
+// versions returns the versions of who takes part.
+func versions() (all []string) {
+	if out, err := exec.Command("redis-server", "--version").Output(); err == nil {
+		if m := regexp.MustCompile(`v=(\S+)`).FindSubmatch(out); m != nil {
+			all = append(all, "redis-server "+string(m[1]))
+		}
+	}
+	info, _ := debug.ReadBuildInfo()
+	if info == nil {
+		return all
+	}
+	for _, m := range info.Deps {
+		for _, part := range []string{"ristretto", "otter", "xsync", "go-redis", "rueidis", "nats.go", "nats-server"} {
+			if strings.Contains(m.Path, part) {
+				all = append(all, strings.TrimPrefix(m.Path, "github.com/")+" "+m.Version)
+				break
+			}
+		}
+	}
+	return all
+}
+
+// put writes the report into a file, between its marks, and a plot beside it.
+func (r *report) put(path string) error {
+	old, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	begin, end := bytes.Index(old, []byte(beginMark)), bytes.Index(old, []byte(endMark))
+	if begin < 0 || end < begin {
+		return fmt.Errorf("%s has no marks %q and %q", path, beginMark, endMark)
+	}
+	var out bytes.Buffer
+	out.Write(old[:begin+len(beginMark)])
+	fmt.Fprintf(&out, "\n")
+	out.Write(r.text())
+	out.Write(old[end:])
+	if err := os.WriteFile(path, out.Bytes(), 0o644); err != nil { //nolint:gosec // documentation is for everybody
+		return err
+	}
+	if len(r.bars) == 0 {
+		return nil
+	}
+	svg := strings.TrimSuffix(path, filepath.Ext(path)) + ".svg"
+	return os.WriteFile(svg, plot(r.bars), 0o644) //nolint:gosec // likewise
+}
