@@ -66,10 +66,14 @@ fuzz: ## Run every fuzz target for FUZZTIME (30s).
 	done
 
 .PHONY: bench
-bench: deps ## Run benchmarks that match BENCH (all), COUNT times (1).
+bench: deps ## Run benchmarks that match BENCH (all), COUNT times (1); with BASE=rev, beside that revision.
+ifneq ($(BASE),)
+	@.ci/benchcmp '$(BASE)' '$(BENCH)' '$(COUNT)' $(MODULES)
+else
 	@for module in $(MODULES); do \
 		go -C $$module test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./...; \
 	done
+endif
 
 .PHONY: checker
 checker: deps ## Break servers and processes (FAULT=name,... LONG=1 STRICT=1 AGAINST=naive,rueidis,go-redis OFF=journal,... SEED=n).
@@ -85,8 +89,12 @@ soak: deps ## Do so at random for as long as SOAK says (10m).
 	@go -C integration run ./checker -fault '$(FAULT)' -soak $(SOAK) $(if $(SEED),-seed $(SEED))
 
 .PHONY: peers
-peers: deps ## Do the same work with this library and with others, side by side (ONLY=hits,...).
-	@go -C integration run ./peers -only '$(ONLY)'
+peers: deps ## Do the same work with this library and with others, side by side, for docs/performance.md (ONLY=hits,... prints).
+	@go -C integration run ./peers -only '$(ONLY)' $(if $(ONLY),,-into $(CURDIR)/docs/performance.md)
+
+.PHONY: stores
+stores: deps ## Measure the library over Redis and over Memcached, for docs/choosing.md.
+	@go -C integration run ./peers -only stores -into $(CURDIR)/docs/choosing.md
 
 .PHONY: cover
 cover: deps ## Measure how much of the library the tests of all modules cover.

@@ -98,6 +98,10 @@ func TestRoundTrips(t *testing.T) {
 		{"near hit", func() error { _, err := n.users.Get(t.Context(), "k"); return err }, 0, map[string]int{}},
 		{"Delete", func() error { return n.users.Delete(t.Context(), "k") }, 1, map[string]int{"evalsha": 1, "publish": 1, "xadd": 1}},
 		{"Delete of many", func() error { return n.users.Delete(t.Context(), "a", "b", "c") }, 2, map[string]int{"evalsha": 3, "publish": 1, "xadd": 3}},
+		{"Invalidate", func() error { return n.users.Invalidate(t.Context(), "k") }, 1, map[string]int{"evalsha": 1, "publish": 1, "xadd": 1}},
+		{"SetMany", func() error {
+			return n.users.SetMany(t.Context(), map[string]string{"a": "v", "b": "v", "c": "v"})
+		}, 2, map[string]int{"evalsha": 3, "publish": 1, "xadd": 3}},
 		{"load: read, lease, fill", func() error { _, err := n.users.Fetch(t.Context(), "l", load); return err }, 3, map[string]int{"get": 1, "evalsha": 2}},
 	} {
 		before := n.trips.n.Load()
@@ -116,4 +120,14 @@ func TestRoundTrips(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "loaded", v)
 	assert.EqualValues(t, 1, other.trips.n.Load()-before, "a shared hit is one round trip")
+
+	require.NoError(t, n.users.SetMany(t.Context(), map[string]string{"a": "v", "b": "v", "c": "v"}))
+	before = other.trips.n.Load()
+	calls := spent(t, n.client, func() {
+		found, err := other.users.GetMany(t.Context(), []string{"a", "b", "c"})
+		require.NoError(t, err)
+		require.Len(t, found, 3)
+	})
+	assert.EqualValues(t, 1, other.trips.n.Load()-before, "shared hits of many are one round trip")
+	assert.Equal(t, 1, calls["mget"])
 }

@@ -27,6 +27,13 @@ func fresh(e *env) []row {
 		u, err := users.Fetch(e.ctx, key, mustNotLoad)
 		return expect(u, err) == nil
 	}
+	ways := []way{
+		{fill, isNear},
+		{
+			func(key string) error { raw.SetWithTTL(key, someUser, 1, longLife); return nil },
+			func(key string) bool { _, ok := raw.Get(key); return ok },
+		},
+	}
 	var rows []row
 	for _, busy := range []bool{false, true} {
 		work := "quiet"
@@ -36,33 +43,35 @@ func fresh(e *env) []row {
 		cells := []cell{{who: "nearbus"}, {who: "ristretto"}}
 		for round := range e.rounds {
 			tries := keys[round*freshTries : (round+1)*freshTries]
-			for i, c := range []struct {
-				set  func(key string) error
-				read func(key string) bool
-			}{
-				{fill, isNear},
-				{func(key string) error { raw.SetWithTTL(key, someUser, 1, longLife); return nil }, func(key string) bool { _, ok := raw.Get(key); return ok }},
-			} {
-				must(users.Invalidate(e.ctx, tries...))
-				raw.Clear()
-				found := 0
-				stop := func() {}
-				if busy {
-					stop = flood(c.set)
-				}
-				for _, key := range tries {
-					must(c.set(key))
-					if c.read(key) {
-						found++
-					}
-				}
-				stop()
-				cells[i].samples = append(cells[i].samples, 100*float64(found)/freshTries)
+			must(users.Invalidate(e.ctx, tries...))
+			raw.Clear()
+			for i := range ways {
+				cells[i].samples = append(cells[i].samples, 100*float64(ways[i].found(tries, busy))/freshTries)
 			}
 		}
 		rows = append(rows, row{work: work, unit: percent, cells: cells, targets: []target{{"", 100}}})
 	}
 	return rows
+}
+
+// way is how somebody sets a value and looks whether it is there.
+type way struct {
+	set  func(key string) error
+	read func(key string) bool
+}
+
+// found returns how many of the keys are there right after they were set.
+func (w *way) found(tries []string, busy bool) (n int) {
+	if busy {
+		defer flood(w.set)()
+	}
+	for _, key := range tries {
+		must(w.set(key))
+		if w.read(key) {
+			n++
+		}
+	}
+	return n
 }
 
 // flood has two goroutines set other keys without pause.

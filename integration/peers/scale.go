@@ -83,49 +83,59 @@ func (e *env) moreCaches() row {
 // moreNodes measures what it costs to deliver an invalidation to a node, with
 // few and with many of them in one process, and counts goroutines.
 func (e *env) moreNodes() []row {
-	var few, many []*nearcache.Node
-	goroutines := make([]cell, 2)
-	type group struct {
-		nodes     []*nearcache.Node
-		publisher *bus.Bus
-	}
-	var groups []group
-	for i, n := range []int{20, 2} {
-		hub := membus.NewHub()
-		nodes := make([]*nearcache.Node, n)
+	var groups []*fleet
+	var cells, goroutines []cell
+	for _, n := range []int{20, 2} {
 		before := runtime.NumGoroutine()
-		for k := range nodes {
-			nodes[k] = e.open(nil, hub.Join(), nearcache.NodeOptions{NearBytes: 1 << 20})
-			_ = value(nearcache.New(nodes[k], "users", nearcache.Options[user]{}))
-		}
-		goroutines[i] = cell{who: strconv.Itoa(n) + " nodes", samples: []float64{float64(runtime.NumGoroutine()-before) / float64(n)}}
-		publisher := value(bus.New(hub.Join(), bus.Options{}))
-		e.atEnd(func() { _ = publisher.Close() })
-		groups = append(groups, group{nodes, publisher})
+		f := e.fleet(n)
+		groups = append(groups, f)
+		who := strconv.Itoa(n) + " nodes"
+		cells = append(cells, cell{who: who})
+		goroutines = append(goroutines, cell{who: who, samples: []float64{float64((runtime.NumGoroutine() - before) / n)}})
 	}
-	many, few = groups[0].nodes, groups[1].nodes
-	cells := []cell{{who: strconv.Itoa(len(many)) + " nodes"}, {who: strconv.Itoa(len(few)) + " nodes"}}
-	const messages, burst = 20_000, 500 // as many as wait in a node's queue at most
 	for range e.rounds {
-		for i, g := range groups {
-			began := time.Now()
-			for range messages / burst {
-				want := g.nodes[0].Stats().Applied + burst
-				for k := range burst {
-					must(g.publisher.Publish(e.ctx, bus.Invalidation{Op: bus.OpInvalidate, Cache: "users", Key: keys[k]}))
-				}
-				for _, n := range g.nodes {
-					for n.Stats().Applied != want {
-						runtime.Gosched()
-					}
-				}
-			}
-			each := float64(time.Since(began).Nanoseconds()) / messages / float64(len(g.nodes))
-			cells[i].samples = append(cells[i].samples, each)
+		for i, f := range groups {
+			cells[i].samples = append(cells[i].samples, f.deliver(e))
 		}
 	}
 	return []row{
 		{work: "an invalidation delivered, 10 x the nodes", unit: nanoseconds, cells: cells, targets: []target{{cells[1].who, 1.3}}},
 		{work: "goroutines for each node", unit: number, cells: goroutines, targets: []target{{goroutines[1].who, 1}}},
 	}
+}
+
+// fleet is nodes in this process, and somebody who tells them.
+type fleet struct {
+	nodes     []*nearcache.Node
+	publisher *bus.Bus
+}
+
+func (e *env) fleet(n int) *fleet {
+	f, hub := &fleet{}, membus.NewHub()
+	for range n {
+		node := e.open(nil, hub.Join(), nearcache.NodeOptions{NearBytes: 1 << 20})
+		_ = value(nearcache.New(node, "users", nearcache.Options[user]{}))
+		f.nodes = append(f.nodes, node)
+	}
+	f.publisher = value(bus.New(hub.Join(), bus.Options{}))
+	e.atEnd(func() { _ = f.publisher.Close() })
+	return f
+}
+
+// deliver returns how many nanoseconds an invalidation takes for each node.
+func (f *fleet) deliver(e *env) float64 {
+	const messages, burst = 20_000, 500 // as many as wait in a node's queue at most
+	began := time.Now()
+	for range messages / burst {
+		want := f.nodes[0].Stats().Applied + burst
+		for k := range burst {
+			must(f.publisher.Publish(e.ctx, bus.Invalidation{Op: bus.OpInvalidate, Cache: "users", Key: keys[k]}))
+		}
+		for _, n := range f.nodes {
+			for n.Stats().Applied != want {
+				runtime.Gosched()
+			}
+		}
+	}
+	return float64(time.Since(began).Nanoseconds()) / messages / float64(len(f.nodes))
 }

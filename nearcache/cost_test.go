@@ -1,0 +1,152 @@
+package nearcache_test
+
+import (
+	"context"
+	"runtime"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/bus/membus"
+	"github.com/nearbus/nearbus/nearcache"
+	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/memstore"
+)
+
+// These tests keep to what no machine's mood changes. How long things take is
+// for benchmarks, see docs/performance.md.
+
+// countingTransport counts messages that are published.
+type countingTransport struct {
+	bus.Transport
+	sent atomic.Int64
+}
+
+func (t *countingTransport) Publish(ctx context.Context, payload []byte) error {
+	t.sent.Add(1)
+	return t.Transport.Publish(ctx, payload)
+}
+
+// countedNode is a node in memory whose messages are counted; its heartbeats
+// are far apart.
+func countedNode(t *testing.T, hub *membus.Hub, store *memstore.Store) (*nearcache.Node, *countingTransport) {
+	transport := &countingTransport{Transport: hub.Join()}
+	tier, err := shared.New(store, shared.Options{})
+	require.NoError(t, err)
+	messages, err := bus.New(transport, bus.Options{HeartbeatInterval: time.Hour, HeartbeatTimeout: 2 * time.Hour})
+	require.NoError(t, err)
+	node, err := nearcache.NewNode(tier, messages, nearcache.NodeOptions{NearBytes: 1 << 20})
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		require.NoError(t, node.Close())
+		require.NoError(t, messages.Close())
+	})
+	return node, transport
+}
+
+func TestCost_AHitAllocatesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		node, _ := countedNode(t, membus.NewHub(), memstore.New(memstore.Options{}))
+		synctest.Wait()
+		structs, err := nearcache.New(node, "structs", nearcache.Options[record]{})
+		require.NoError(t, err)
+		slices, err := nearcache.New(node, "slices", nearcache.Options[[]byte]{})
+		require.NoError(t, err)
+		ctx := t.Context()
+		require.NoError(t, structs.Set(ctx, "k", record{ID: 42}))
+		require.NoError(t, slices.Set(ctx, "k", make([]byte, 256)))
+		for name, read := range map[string]func() bool{
+			"Get": func() bool {
+				v, err := structs.Get(ctx, "k")
+				return err == nil && v.ID == 42
+			},
+			"Fetch": func() bool {
+				v, err := structs.Fetch(ctx, "k", func(context.Context, string) (record, error) { return record{}, errNoLoad })
+				return err == nil && v.ID == 42
+			},
+			"FetchEntry": func() bool {
+				v, err := structs.FetchEntry(ctx, "k", func(context.Context, string) (nearcache.Entry[record], error) {
+					return nearcache.Entry[record]{}, errNoLoad
+				})
+				return err == nil && v.ID == 42
+			},
+			"Get of a slice": func() bool {
+				v, err := slices.Get(ctx, "k")
+				return err == nil && len(v) == 256
+			},
+		} {
+			hits := true
+			assert.Zero(t, testing.AllocsPerRun(1000, func() { hits = read() && hits }), name)
+			assert.True(t, hits, name)
+		}
+	})
+}
+
+func TestCost_OneMessageForAWriteAndNoneForAFill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub, store := membus.NewHub(), memstore.New(memstore.Options{})
+		node, transport := countedNode(t, hub, store)
+		other, _ := countedNode(t, hub, store)
+		synctest.Wait()
+		c, err := nearcache.New(node, "users", nearcache.Options[string]{})
+		require.NoError(t, err)
+		others, err := nearcache.New(other, "users", nearcache.Options[string]{})
+		require.NoError(t, err)
+		ctx := t.Context()
+		load := func(context.Context, string) (string, error) { return "v", nil }
+		many := make([]string, 100)
+		values := map[string]string{}
+		for i := range many {
+			many[i] = strconv.Itoa(i)
+			values[many[i]] = "v"
+		}
+		for _, c := range []struct {
+			name     string
+			do       func() error
+			messages int64
+		}{
+			{"Set", func() error { return c.Set(ctx, "k", "v") }, 1},
+			{"Delete", func() error { return c.Delete(ctx, "k") }, 1},
+			{"Invalidate", func() error { return c.Invalidate(ctx, "k") }, 1},
+			{"Invalidate of 100", func() error { return c.Invalidate(ctx, many...) }, 1},
+			{"SetMany of 100", func() error { return c.SetMany(ctx, values) }, 1},
+			{"Clear", func() error { return c.Clear(ctx) }, 1},
+			{"a load", func() error { _, err := c.Fetch(ctx, "l", load); return err }, 0},
+			{"a near hit", func() error { _, err := c.Get(ctx, "l"); return err }, 0},
+			{"a shared hit", func() error { _, err := others.Get(ctx, "l"); return err }, 0},
+		} {
+			before := transport.sent.Load()
+			require.NoError(t, c.do(), c.name)
+			synctest.Wait()
+			assert.Equal(t, c.messages, transport.sent.Load()-before, c.name)
+		}
+	})
+}
+
+func TestCost_GoroutinesOfANodeAreFew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub, store := membus.NewHub(), memstore.New(memstore.Options{})
+		each := make([]int, 0, 10)
+		for range cap(each) {
+			before := runtime.NumGoroutine()
+			node, _ := countedNode(t, hub, store)
+			for i := range 20 { // caches have none
+				c, err := nearcache.New(node, "cache"+strconv.Itoa(i), nearcache.Options[string]{})
+				require.NoError(t, err)
+				require.NoError(t, c.Set(t.Context(), "k", "v"))
+			}
+			synctest.Wait()
+			each = append(each, runtime.NumGoroutine()-before)
+		}
+		for _, n := range each {
+			assert.Equal(t, each[0], n, "the same, however many nodes there are")
+			assert.LessOrEqual(t, n, 10)
+		}
+	})
+}
