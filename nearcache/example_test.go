@@ -475,3 +475,25 @@ func ExampleOptions_schema() {
 	fmt.Println(prices.Set(context.Background(), "42", 1999))
 	// Output: <nil>
 }
+
+// A node that measures how consistent its near tier is, for a dashboard.
+func ExampleNode_Consistency() {
+	tier, err := shared.New(store, shared.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	node, err := nearcache.NewNode(tier, nil, nearcache.NodeOptions{MeterRate: 1000})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer node.Close()
+	users := newUsers(node, "metered")
+	_ = users.Set(context.Background(), "42", User{"42", "Ada"})
+	for node.Consistency().Checked == 0 {
+		_, _ = users.Get(context.Background(), "42") // what is near is compared
+		time.Sleep(time.Millisecond)
+	}
+	c := node.Consistency()
+	fmt.Println("stale:", c.Stale)
+	// Output: stale: 0
+}

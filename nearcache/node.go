@@ -38,6 +38,7 @@ type Node struct {
 	owing   chan struct{} // some cache owes an invalidation; never closed
 	repairs *repairer     // nil if the shared tier keeps no journal
 	acked   acks          // of own writes, if it does
+	meter   meter
 	done    sync.WaitGroup
 
 	mu     sync.Mutex // protects closed, and writes to caches
@@ -60,6 +61,8 @@ type member interface {
 	pay(ctx context.Context) error
 	repeat(ctx context.Context, c chore) error
 	behind() bool
+	nameOf(e *near.Entry) (name string, own bool)
+	ownClock() (key string, value uint64)
 }
 
 // NewNode returns a node over tier and b, which stay the caller's to close,
@@ -111,6 +114,9 @@ func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off fault.Set) (*N
 	n.done.Go(n.payDebts) // likewise
 	if n.repairs != nil {
 		n.done.Go(func() { n.repairs.run(n.ctx) }) // likewise
+	}
+	if tier != nil && opts.MeterRate > 0 {
+		n.done.Go(n.runMeter) // likewise
 	}
 	return n, nil
 }

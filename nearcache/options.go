@@ -36,6 +36,11 @@ type NodeOptions struct {
 	// be read, and counts that, instead of keeping to MaxStaleness.
 	ServeStale bool
 
+	// MeterRate is how many entries of the near tier the node compares with the
+	// shared tier in a second, at most 10,000, to measure how consistent it is:
+	// see [Node.Consistency]. Zero means none.
+	MeterRate int
+
 	// Logger receives what no caller is there to be told: a lost bus, a failed
 	// background write. Nil means nothing is logged.
 	Logger *slog.Logger
@@ -54,6 +59,9 @@ func (o NodeOptions) withDefaults() NodeOptions {
 func (o NodeOptions) validate() error {
 	if o.NearBytes < 0 || o.NearBytes > 0 && o.NearBytes < 64<<10 {
 		return fmt.Errorf("nearcache: NodeOptions.NearBytes is %d, less than 64 KiB", o.NearBytes)
+	}
+	if o.MeterRate < 0 || o.MeterRate > maxMeterRate {
+		return fmt.Errorf("nearcache: NodeOptions.MeterRate is %d, not in 0 to %d", o.MeterRate, maxMeterRate)
 	}
 	if o.MaxStaleness < 0 {
 		return fmt.Errorf("nearcache: NodeOptions.MaxStaleness is negative: %v", o.MaxStaleness)

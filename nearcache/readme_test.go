@@ -26,6 +26,7 @@ func TestReadme_Defaults(t *testing.T) {
 	require.Equal(t, cache.TTL, cache.NearTTL)
 	want := map[string]string{
 		"nearcache.NodeOptions.NearBytes":    fmt.Sprintf("%d MiB", node.NearBytes>>20),
+		"nearcache.NodeOptions.MeterRate":    "0",
 		"nearcache.NodeOptions.MaxStaleness": node.MaxStaleness.String(),
 		"nearcache.Options.TTL":              cache.TTL.String(),
 		"nearcache.Options.NearTTL":          "TTL; without a bus " + ttlOnly.NearTTL.String() + " at most",

@@ -1,0 +1,196 @@
+package nearcache
+
+import (
+	"context"
+	"math"
+	"math/bits"
+	"sync"
+	"time"
+
+	"github.com/nearbus/nearbus/nearcache/internal/near"
+	"github.com/nearbus/nearbus/shared"
+)
+
+const (
+	maxMeterRate  = 10_000
+	maxMeterBatch = 256 // keys read at a time
+	ageBuckets    = 20
+)
+
+// Consistency is what a node found out about its own near tier by
+// [NodeOptions.MeterRate]. Counters only rise.
+type Consistency struct {
+	Checked  uint64 // entries compared with the shared tier
+	Stale    uint64 // of these, those that were served although it had something newer
+	Skipped  uint64 // entries that could not be compared: no revision, another epoch, no record any more
+	Failures uint64 // samples for which the shared tier could not be read
+
+	// Staleness counts the stale entries by how long ago what the shared tier has
+	// was written, which may not have been the first newer write: element i those below 1 ms << i, the last one all
+	// others. Undated counts those for which that is not known, because their
+	// store does not number its writes by time (Memcached).
+	Staleness [ageBuckets]uint64
+	Undated   uint64
+	Worst     time.Duration // the longest of them
+
+	// Proven is when the latest sample began in which entries were compared and
+	// none was stale; zero if there was none.
+	Proven time.Time
+}
+
+// Nines is how many nines the share of current entries has among those checked:
+// 3 if one in a thousand was stale. With none stale it is what so many checks
+// can show.
+func (c Consistency) Nines() float64 {
+	if c.Checked == 0 {
+		return 0
+	}
+	return max(0, math.Log10(float64(c.Checked)/float64(max(c.Stale, 1))))
+}
+
+// Consistency returns what the meter found since the node was opened.
+func (n *Node) Consistency() Consistency {
+	n.meter.mu.Lock()
+	defer n.meter.mu.Unlock()
+	return n.meter.found
+}
+
+// meter compares entries of the near tier with the shared tier.
+type meter struct {
+	next uint64 // chain to go on from; of the goroutine that runs it
+
+	mu    sync.Mutex // protects found
+	found Consistency
+}
+
+// runMeter ends with the node.
+func (n *Node) runMeter() {
+	batch := min(n.opts.MeterRate, maxMeterBatch)
+	ticker := time.NewTicker(time.Duration(batch) * time.Second / time.Duration(n.opts.MeterRate))
+	defer ticker.Stop()
+	for {
+		select {
+		case <-n.ctx.Done():
+			return
+		case <-ticker.C:
+			n.sample(batch)
+		}
+	}
+}
+
+// probe is an entry that is being compared.
+type probe struct {
+	entry *near.Entry
+	name  string // in the shared tier
+	cache member
+}
+
+// sample compares some entries. It reads the clocks of their caches along, since
+// a Clear makes them stale as well.
+func (n *Node) sample(most int) {
+	probes, clocks, names := n.probes(most)
+	if len(probes) == 0 {
+		return
+	}
+	began := time.Now()
+	known := make(map[member]uint64, len(clocks))
+	for c := range clocks {
+		_, known[c] = c.ownClock()
+	}
+	ctx, cancel := context.WithTimeout(n.ctx, choreTimeout)
+	defer cancel()
+	found, err := n.tier.Read(ctx, names)
+	m := &n.meter
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err != nil {
+		m.found.Failures++
+		return
+	}
+	checked, stale := m.found.Checked, m.found.Stale
+	for i, p := range probes {
+		clock := &found[clocks[p.cache]]
+		switch newer, comparable := newerThan(p.entry.Revision, &found[i]); {
+		case clock.Err == nil && clock.Kind == shared.KindWatermark && clock.Revision.Number > known[p.cache]:
+			m.judgeLocked(n, &p, clock.Revision)
+		case !comparable:
+			m.found.Skipped++
+		case newer:
+			m.judgeLocked(n, &p, found[i].Revision)
+		default:
+			m.found.Checked++
+		}
+	}
+	if m.found.Checked > checked && m.found.Stale == stale {
+		m.found.Proven = began
+	}
+}
+
+// probes chooses entries, and returns the names to be read for them: those of
+// the entries in their order, and at clocks[cache] that of the clock of a cache.
+func (n *Node) probes(most int) (probes []probe, clocks map[member]int, names []string) {
+	var entries []*near.Entry
+	entries, n.meter.next = n.near.Sample(n.meter.next, most)
+	clocks = make(map[member]int)
+	for _, e := range entries {
+		for _, c := range *n.caches.Load() {
+			if name, own := c.nameOf(e); own {
+				probes = append(probes, probe{e, name, c})
+				names = append(names, name)
+				clocks[c] = 0
+				break
+			}
+		}
+	}
+	for c := range clocks {
+		key, _ := c.ownClock()
+		clocks[c] = len(names)
+		names = append(names, key)
+	}
+	return probes, clocks, names
+}
+
+// newerThan reports whether the shared tier has something newer than a value of
+// this revision, and whether that can be told.
+func newerThan(rev shared.Revision, found *shared.Found) (newer, comparable bool) {
+	other := found.Revision
+	if rev.Number == 0 || other.Number == 0 || rev.Epoch != other.Epoch {
+		return false, false
+	}
+	if rev.Epoch == 0 {
+		return rev.Number != other.Number, true // it was read before, and is another one now
+	}
+	return other.Number > rev.Number, true
+}
+
+// judgeLocked counts an entry for which the shared tier has something newer, as
+// stale if it is still in its place: otherwise it went in time.
+func (m *meter) judgeLocked(n *Node, p *probe, newer shared.Revision) {
+	m.found.Checked++
+	if !p.entry.InPlace() {
+		return
+	}
+	m.found.Stale++
+	if newer.Epoch == 0 || n.repairs == nil && n.tier.Partitions() == 0 {
+		m.found.Undated++
+		return
+	}
+	age := time.Duration(max(0, int64(n.tier.Newest(p.name)-newer.Number))) * time.Microsecond
+	m.found.Worst = max(m.found.Worst, age)
+	m.found.Staleness[min(bits.Len64(uint64(age/time.Millisecond)), ageBuckets-1)]++
+}
+
+// nameOf returns the name that the key of e has in the shared tier, if e is an
+// entry of c.
+func (c *Cache[V]) nameOf(e *near.Entry) (name string, own bool) {
+	if !e.Of(c.space) {
+		return "", false
+	}
+	return c.storeKey(e.Key()), true
+}
+
+// ownClock returns the name of the clock, and what is known of it.
+func (c *Cache[V]) ownClock() (key string, value uint64) {
+	value, _, _ = c.clock.get()
+	return c.clockKey(), value
+}
