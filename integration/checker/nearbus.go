@@ -51,7 +51,7 @@ func openNearbus(s settings, d *death) (_ subject, err error) {
 		return nil, err
 	}
 	o.node, err = nearcache.NewNode(tier, o.bus, nearcache.NodeOptions{
-		RepairInterval: s.RepairInterval, MaxStaleness: s.MaxStaleness,
+		RepairInterval: s.RepairInterval, MaxStaleness: s.MaxStaleness, MeterRate: 500,
 	})
 	if err != nil {
 		return nil, err
@@ -145,6 +145,8 @@ func (o *ours) report() report {
 		Clock: n.ClockLag, SlowestRepair: n.SlowestRepair, Gaps: n.Gaps, Repairs: n.Repairs,
 		Repaired: n.Repaired, Owed: o.cache.Stats().Owed, NearHits: o.cache.Stats().Hits,
 	}
+	m := o.node.Consistency()
+	r.Metered, r.MeteredStale, r.MeteredWorst = m.Checked, m.Stale, m.Worst
 	if o.faults != nil {
 		r.Faults = o.faults.counts()
 	}

@@ -41,6 +41,11 @@ type report struct {
 	Owed          int
 	Faults        messageFaults
 	NearHits      uint64
+
+	// What its own meter found: entries compared with the shared tier, those that
+	// were stale, and the longest time since the newer value was written.
+	Metered, MeteredStale uint64
+	MeteredWorst          time.Duration
 }
 
 // settings are what a process is started with.

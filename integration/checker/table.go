@@ -80,19 +80,31 @@ var errViolated = errors.New("checker: a promise was broken")
 
 var columns = []string{
 	"scenario", "subject", "faults", "reads", "writes", "errors", "stale p50", "p99", "max",
-	"bound", "late", "back", "own missed", "at rest", "lost", "excused", "recovery", "clock lag",
+	"bound", "late", "back", "own missed", "at rest", "lost", "excused", "recovery", "clock lag", "meter", "meter max",
 }
 
 func (r *result) cells() []string {
 	v := &r.verdict
+	metered, worst := r.meter()
 	return []string{
 		r.plan.scenario.name, r.plan.subject, fmt.Sprint(len(r.spans)), fmt.Sprint(v.reads), fmt.Sprint(v.writes),
 		fmt.Sprintf("%d+%d", v.failedReads, v.gaveUp),
 		short(v.quantile(0.5)), short(v.quantile(0.99)), short(v.quantile(1)), short(r.bound),
 		fmt.Sprint(v.late), fmt.Sprint(v.back), fmt.Sprint(v.ownMisses), fmt.Sprint(v.staleRest),
 		fmt.Sprint(v.lost), fmt.Sprint(v.excused),
-		short(v.recovery), short(r.lag()),
+		short(v.recovery), short(r.lag()), metered, short(worst),
 	}
+}
+
+// meter returns what the meters of all processes found, and the longest time for
+// which an entry was stale.
+func (r *result) meter() (found string, worst time.Duration) {
+	var checked, stale uint64
+	for _, rep := range r.reports {
+		checked, stale = checked+rep.Metered, stale+rep.MeteredStale
+		worst = max(worst, rep.MeteredWorst)
+	}
+	return fmt.Sprintf("%d/%d", stale, checked), worst
 }
 
 func short(d time.Duration) string {
