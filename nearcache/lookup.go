@@ -150,11 +150,17 @@ func (c *Cache[V]) nearAnswer(key string, hash uint64, r *Read[V]) (a Answer[V],
 	}
 	// These are read before the look: an entry found after it has survived
 	// everything that they tell of.
-	horizon := c.horizon(key)
+	horizon, everywhere := c.horizon(key), c.node.near.Horizon()
 	applied := c.hasApplied(key, r.After)
 	found := c.space.Find(key, hash)
 	if found == nil || !applied && !c.contains(key, found, r.After) {
 		return a, false
+	}
+	if found.Tagged() && c.node.repairs != nil {
+		if r.After.tags > 0 {
+			return a, false // its watermarks are in partitions that the token says nothing of
+		}
+		horizon = min(horizon, everywhere)
 	}
 	age := time.Duration(c.node.near.Now() - max(found.Stamp.At(), horizon))
 	if r.MaxAge > 0 && age > r.MaxAge {
@@ -188,7 +194,7 @@ func (c *Cache[V]) hasApplied(key string, t Token) bool {
 	case c.node.repairs == nil || c.clock.appliedUpTo() < t.clock:
 		return false
 	case t.number == 0:
-		return true // there was a Clear, and nothing else
+		return true // there was a Clear or a tag, and nothing else
 	case t.partition != uint32(c.node.partition(c.storeKey(key))):
 		return false // the token of another key
 	}

@@ -350,7 +350,7 @@ func TestToken_NearIsEnough(t *testing.T) {
 		assert.Equal(t, reads+1, f.store.reads.Load())
 
 		f.store.Store.(interface{ BeginEpoch() }).BeginEpoch()
-		got, err = lookup(t, a, read{After: nearcacheToken(t, "1-0-zz-zz-0")})
+		got, err = lookup(t, a, read{After: nearcacheToken(t, "1-0-zz-zz-0-0")})
 		require.NoError(t, err)
 		assert.False(t, got.Near, "a token of another epoch proves nothing")
 	})
@@ -379,13 +379,13 @@ func TestToken_Text(t *testing.T) {
 	text, err := token.MarshalText()
 	require.NoError(t, err)
 	assert.Empty(t, text)
-	for _, good := range []string{"", "1-0-zz-zz-0", "1-1z141z3-3w5e11264sgsf-3w5e11264sgsf-3w5e11264sgsf"} {
+	for _, good := range []string{"", "1-0-zz-zz-0-0", "1-1z141z3-3w5e11264sgsf-3w5e11264sgsf-3w5e11264sgsf-3w5e11264sgsf"} {
 		token = nearcacheToken(t, good)
 		assert.Equal(t, good, token.String())
 	}
 	for _, bad := range []string{
-		"1", "-", "1----", "2-0-1-1-0", "1-0-1-1", "1-0-1-1-0-0", "1-0-1-1-0 ", "1-0-ZZ-1-0", "1-0-01-1-0", "1-0-+1-1-0", "1-0-_1-1-0",
-		"1-0-1-1-3w5e11264sgsg", "1-1z141z4-1-1-0", "1-0-0-0-0", "1-0-1-1-" + string(make([]byte, 100)), "\xff", "1-0-1-1-\x00",
+		"1", "-", "1-----", "2-0-1-1-0-0", "1-0-1-1-0", "1-0-1-1-0-0-0", "1-0-1-1-0-0 ", "1-0-ZZ-1-0-0", "1-0-01-1-0-0", "1-0-+1-1-0-0", "1-0-_1-1-0-0",
+		"1-0-1-1-0-3w5e11264sgsg", "1-1z141z4-1-1-0-0", "1-0-0-0-0-0", "1-0-1-1-0-" + string(make([]byte, 100)), "\xff", "1-0-1-1-0-\x00",
 	} {
 		token = nearcache.Token{}
 		require.ErrorIs(t, token.UnmarshalText([]byte(bad)), nearcache.ErrInvalidToken, "%q", bad)
@@ -394,8 +394,8 @@ func TestToken_Text(t *testing.T) {
 }
 
 func FuzzToken(f *testing.F) {
+	f.Add([]byte("1-0-zz-zz-0-0"))
 	f.Add([]byte("1-0-zz-zz-0"))
-	f.Add([]byte("1-0-zz-zz"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var token nearcache.Token
 		if token.UnmarshalText(text) != nil {
@@ -418,4 +418,41 @@ func TestLookup_Clone(t *testing.T) {
 			assert.Contains(t, got.Value, "copy of ")
 		}
 	})
+}
+
+// TestLookup_Tags: a token covers what tags have invalidated, and a read of the
+// shared tier hears of it.
+func TestLookup_Tags(t *testing.T) {
+	for _, bound := range []string{"token", "shared", "age"} {
+		t.Run(bound, func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fleet) {
+				f.journal = true
+				a, b := f.join(), f.join()
+				require.NoError(t, b.SetEntry(t.Context(), "k", nearcache.Entry[string]{Value: "old", Tags: []string{"t"}}))
+				settle()
+				_, err := a.Get(t.Context(), "k")
+				require.NoError(t, err)
+				wait(1100 * time.Millisecond)
+				failTails(f)
+				a.loseNews()
+				before := b.Token("k")
+				require.NoError(t, b.InvalidateTags(t.Context(), "t"))
+				requireNear(t, a, "k", "old")
+				r := read{Load: is("new")}
+				switch bound {
+				case "token":
+					r.After = b.Token("k")
+					require.NotEqual(t, before, r.After)
+				case "shared":
+					r.FromShared = true
+				case "age":
+					wait(50 * time.Millisecond)
+					r.MaxAge = 50 * time.Millisecond
+				}
+				got, err := lookup(t, a, r)
+				require.NoError(t, err)
+				assert.Equal(t, "new", got.Value)
+			})
+		})
+	}
 }

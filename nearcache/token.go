@@ -22,6 +22,7 @@ type Token struct {
 	partition     uint32
 	epoch, number uint64 // the highest revision that was acknowledged in the partition
 	clock         uint64 // of the cache: what was cleared
+	tags          uint64 // the tag clock: what tags have invalidated
 }
 
 // ErrInvalidToken is returned by Token.UnmarshalText for a text that is none.
@@ -30,7 +31,7 @@ var ErrInvalidToken = errors.New("nearcache: invalid token")
 const (
 	tokenForm   = "1" // of the text
 	tokenBase   = 36
-	maxTokenLen = 80
+	maxTokenLen = 96
 )
 
 // MarshalText implements [encoding.TextMarshaler]. It never fails.
@@ -42,7 +43,7 @@ func (t Token) String() string {
 		return ""
 	}
 	text := []byte(tokenForm)
-	for _, n := range []uint64{uint64(t.partition), t.epoch, t.number, t.clock} {
+	for _, n := range []uint64{uint64(t.partition), t.epoch, t.number, t.clock, t.tags} {
 		text = strconv.AppendUint(append(text, '-'), n, tokenBase)
 	}
 	return string(text)
@@ -59,10 +60,10 @@ func (t *Token) UnmarshalText(text []byte) error {
 		return fmt.Errorf("%w: %d bytes", ErrInvalidToken, len(text))
 	}
 	parts := strings.Split(string(text), "-")
-	if len(parts) != 5 || parts[0] != tokenForm {
+	if len(parts) != 6 || parts[0] != tokenForm {
 		return fmt.Errorf("%w: not of form %s", ErrInvalidToken, tokenForm)
 	}
-	var numbers [4]uint64
+	var numbers [5]uint64
 	for i, part := range parts[1:] {
 		n, err := strconv.ParseUint(part, tokenBase, 64)
 		if err != nil {
@@ -70,7 +71,7 @@ func (t *Token) UnmarshalText(text []byte) error {
 		}
 		numbers[i] = n
 	}
-	read := Token{partition: uint32(numbers[0]), epoch: numbers[1], number: numbers[2], clock: numbers[3]}
+	read := Token{partition: uint32(numbers[0]), epoch: numbers[1], number: numbers[2], clock: numbers[3], tags: numbers[4]}
 	if read.String() != string(text) {
 		return fmt.Errorf("%w: not as it is written", ErrInvalidToken)
 	}
@@ -79,8 +80,8 @@ func (t *Token) UnmarshalText(text []byte) error {
 }
 
 // Token returns a token for what this node has written: it covers every write of
-// key and every Clear of the cache that returned nil before the call, and may
-// cover others. It does not cover InvalidateTags: give Read.FromShared after one.
+// key, and every Clear and InvalidateTags of the cache, that returned nil before
+// the call, and may cover others. It does not cover InvalidateTags: give Read.FromShared after one.
 // It costs nothing but a look at what is noted.
 //
 // Where the store keeps no journal (Memcached), and without a shared tier,
@@ -88,17 +89,18 @@ func (t *Token) UnmarshalText(text []byte) error {
 // tier, or the source, each time.
 func (c *Cache[V]) Token(key string) Token {
 	clock, _, _ := c.clock.get()
+	tags, _, _ := c.tags.get()
 	if c.node.repairs == nil {
-		return Token{number: 1, clock: clock}
+		return Token{number: 1, clock: clock, tags: tags}
 	}
 	p := c.node.partition(c.storeKey(key))
 	rev := c.node.acked.get(p)
-	return Token{partition: uint32(p), epoch: rev.Epoch, number: rev.Number, clock: clock}.orNothing()
+	return Token{partition: uint32(p), epoch: rev.Epoch, number: rev.Number, clock: clock, tags: tags}.orNothing()
 }
 
 // orNothing returns the zero Token if t stands for no write.
 func (t Token) orNothing() Token {
-	if t.number == 0 && t.clock == 0 {
+	if t.number == 0 && t.clock == 0 && t.tags == 0 {
 		return Token{}
 	}
 	return t

@@ -96,3 +96,6 @@ func (e *Entry) trustsSlots(now int64) bool {
 	}
 	return true
 }
+
+// Tagged reports whether the value has tags.
+func (e *Entry) Tagged() bool { return e.slots != nil }
