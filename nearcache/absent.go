@@ -54,7 +54,7 @@ func (c *Cache[V]) noValue(ctx context.Context, f *flight[V], h hold, err error)
 	case r.Err == nil:
 		c.installAbsent(f, f.stamp, r.Revision, min(put.TTL, c.opts.NearTTL))
 	case errors.Is(r.Err, shared.ErrLeaseLost):
-		if c.refusedFor(ctx, f) {
+		if c.refusedFor(ctx, f, h) {
 			return nil
 		}
 	default:

@@ -72,8 +72,7 @@ func (c *Cache[V]) keepOld(f *flight[V], found *shared.Found) {
 	if c.opts.FailSafe == 0 {
 		return
 	}
-	if found.Kind == shared.KindTombstone && errors.Is(found.Err, shared.ErrNotFound) && found.Codec != shared.TombstoneReleased {
-		c.space.DropStale(f.key, f.hash) // deleted, and this node has not heard of it
+	if c.meetDeleted(f, found) {
 		return
 	}
 	foreign := len(found.Slots) > 0 && slices.Max(found.Slots) >= near.Slots // not by this library
@@ -97,14 +96,27 @@ func (c *Cache[V]) keepOld(f *flight[V], found *shared.Found) {
 	c.space.Install(f.key, f.hash, &e.Entry, 0)
 }
 
+// meetDeleted reports whether the key was deleted, as far as the record found
+// tells, and this node may not have heard of it. There is no old value then.
+func (c *Cache[V]) meetDeleted(f *flight[V], found *shared.Found) bool {
+	deleted := found.Kind == shared.KindTombstone && errors.Is(found.Err, shared.ErrNotFound) &&
+		found.Codec != shared.TombstoneReleased
+	if !deleted || c.opts.FailSafe == 0 {
+		return false
+	}
+	f.deleted.Store(true)
+	c.space.DropStale(f.key, f.hash)
+	return true
+}
+
 // believes reports whether the record found may be given to readers of f, as
 // far as its revision goes.
 func (c *Cache[V]) believes(f *flight[V], found *shared.Found) bool {
 	if c.node.superseded(c.storeKey(f.key), found.Revision) {
 		return false
 	}
-	if found.Kind == shared.KindStale {
-		return !c.floors.has(f.hash) // the revision is that of the invalidation, the value is older
+	if found.Kind == shared.KindStale || found.Kept && c.node.repairs == nil {
+		return !c.floors.has(f.hash) // the revision is that of the invalidation, or has no order in time
 	}
 	return c.floors.above(f.hash, found.Revision.Number)
 }
@@ -121,7 +133,7 @@ func (c *Cache[V]) staleAnswer(f *flight[V]) (a answer[V], ok bool) {
 	default:
 		return a, false // its old value is not known yet
 	}
-	if f.old == nil || !c.space.Valid(f.hash, f.stamp) {
+	if f.old == nil || f.deleted.Load() || !c.space.Valid(f.hash, f.stamp) {
 		return a, false
 	}
 	return c.oldAnswer(*f.old), true

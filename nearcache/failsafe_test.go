@@ -535,3 +535,78 @@ func TestOptions_FailSafe(t *testing.T) {
 		}
 	})
 }
+
+// TestHazard12_Refused: what was given although it could not be stored, because
+// the old value was invalidated meanwhile, is newer than the old value.
+func TestHazard12_Refused(t *testing.T) {
+	for _, journal := range []bool{true, false} {
+		for _, answer := range []string{"newer", "none"} {
+			t.Run(answer, func(t *testing.T) {
+				bubble(t, func(t *testing.T, f *fleet) {
+					f.journal = journal
+					m, other := f.join(keeping), f.join(keeping)
+					require.NoError(t, m.Set(t.Context(), "k", "old"))
+					time.Sleep(time.Minute + time.Second)
+					v, err := m.Fetch(t.Context(), "k", func(ctx context.Context, _ string) (string, error) {
+						require.NoError(t, other.Invalidate(ctx, "k"))
+						settle()
+						if answer == "none" {
+							return "", nearcache.ErrNotFound
+						}
+						return answer, nil
+					})
+					if answer == "none" {
+						require.ErrorIs(t, err, nearcache.ErrNotFound)
+					} else {
+						require.NoError(t, err)
+						require.Equal(t, answer, v)
+					}
+					time.Sleep(2 * time.Second)
+					v, err = m.Fetch(t.Context(), "k", failing)
+					require.ErrorIs(t, err, errDown, "got %q", v)
+				})
+			})
+		}
+	}
+}
+
+// TestHazard12_WithoutJournal: what was loaded while the shared tier was down is
+// newer than the old value that it has.
+func TestHazard12_WithoutJournal(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		m := f.join(keeping)
+		require.NoError(t, m.Set(t.Context(), "k", "old"))
+		time.Sleep(time.Minute + time.Second)
+		f.store.down()
+		fetches(t, m, "newer", is("newer"))
+		f.store.onBefore(nil)
+		time.Sleep(10 * time.Second)
+		v, err := m.Fetch(t.Context(), "k", failing)
+		if err == nil {
+			require.Equal(t, "newer", v)
+		}
+	})
+}
+
+// TestHazard12_DeleteIsRead: a node that reads that the key was deleted does not
+// give the old value, although nobody told it.
+func TestHazard12_DeleteIsRead(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		a, b := f.join(keeping), f.join(keeping)
+		require.NoError(t, a.Set(t.Context(), "k", "old"))
+		time.Sleep(time.Minute + time.Second)
+		fetches(t, b, "old", failing)
+		time.Sleep(3 * time.Second)
+		b.link.loses.Store(true)
+		once := false
+		f.store.onBefore(func(ctx context.Context, op, key string) error {
+			if op == "acquire" && !once {
+				once = true
+				return a.Delete(context.Background(), "k")
+			}
+			return nil
+		})
+		v, err := b.Fetch(t.Context(), "k", failing)
+		require.ErrorIs(t, err, errDown, "got %q", v)
+	})
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nearbus/nearbus/nearcache/internal/near"
@@ -41,6 +42,7 @@ type flight[V any] struct {
 	absent bool // the result is that there is no value; likewise
 
 	old        *V            // an old value that the shared tier has; set before looked is closed
+	deleted    atomic.Bool   // the key turned out to be deleted: old is of no use
 	fresh      bool          // the result is a value that is not an old one; set before done is closed
 	previous   *shared.Found // the record that the load is to replace, if it is of use
 	background bool          // nobody waits: the value that it is to replace is served

@@ -92,3 +92,52 @@ func TestG2_FloorsOverflow(t *testing.T) {
 		assert.Equal(t, "new", v)
 	})
 }
+
+// TestG7_FloorOfAFailedLoad: a load that failed has given nothing that a record
+// could be behind, so the record is of use once the shared tier is back.
+func TestG7_FloorOfAFailedLoad(t *testing.T) {
+	one := func(ctx context.Context, m *member) (string, error) { return m.Fetch(ctx, "k", failing) }
+	many := func(ctx context.Context, m *member) (string, error) {
+		got, err := m.FetchMany(ctx, []string{"k"}, func(context.Context, []string) (map[string]string, error) {
+			return nil, errDown
+		})
+		return got["k"], err
+	}
+	for name, fetch := range map[string]func(context.Context, *member) (string, error){"one": one, "many": many} {
+		t.Run(name, func(t *testing.T) {
+			journaled(t, func(t *testing.T, f *fleet, a, _ *member) {
+				f.store.down()
+				wait(6 * time.Second) // the value near is not trusted any more
+				for range 2 {
+					_, err := fetch(t.Context(), a)
+					require.ErrorIs(t, err, errDown)
+				}
+				f.store.onBefore(nil)
+				wait(2 * time.Second)
+				v, err := a.Get(t.Context(), "k")
+				require.NoError(t, err)
+				assert.Equal(t, "old", v)
+			})
+		})
+	}
+}
+
+// TestG2_FloorStaysWhereItWas: a load that fails does not take away the floor of
+// one that succeeded.
+func TestG2_FloorStaysWhereItWas(t *testing.T) {
+	journaled(t, func(t *testing.T, f *fleet, a, _ *member) {
+		f.store.down()
+		wait(6 * time.Second)
+		v, err := a.Fetch(t.Context(), "k", is("new"))
+		require.NoError(t, err)
+		require.Equal(t, "new", v)
+		wait(6 * time.Second)
+		_, err = a.Fetch(t.Context(), "k", failing)
+		require.ErrorIs(t, err, errDown)
+		f.store.onBefore(nil)
+		wait(2 * time.Second)
+		v, err = a.Fetch(t.Context(), "k", is("newest"))
+		require.NoError(t, err)
+		assert.Equal(t, "newest", v)
+	})
+}

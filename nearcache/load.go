@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/nearbus/nearbus/bus"
 	"github.com/nearbus/nearbus/shared"
 )
 
@@ -86,8 +85,9 @@ func callSource[V, R any](ctx context.Context, c *Cache[V], keys int, load func(
 // loadAlone loads for this node only and keeps the value near for life at most,
 // not at all if life is zero.
 func (c *Cache[V]) loadAlone(ctx context.Context, f *flight[V], load loader[V], life time.Duration) error {
-	c.raiseFloor(f.key, f.hash)
+	floor := c.raiseFloor(f.key, f.hash)
 	entry, err := c.source(ctx, f, load)
+	c.settleFloor(floor, err)
 	if err != nil {
 		return c.noValueHere(f, life, err)
 	}
@@ -134,6 +134,7 @@ func (c *Cache[V]) loadShared(ctx context.Context, f *flight[V], load loader[V],
 	if miss.Kept && f.old != nil {
 		return c.loadKept(ctx, f, load, miss)
 	}
+	c.meetDeleted(f, miss)
 	token, began := shared.NewNonce(), time.Now()
 	discard := unusable(miss)
 	for ctx.Err() == nil && time.Since(began) < c.node.tier.LeaseTTL() {
@@ -260,22 +261,30 @@ func (c *Cache[V]) letGo(ctx context.Context, f *flight[V], h hold) {
 		r := c.node.tier.Fill(ctx, shared.Put{
 			Key: c.storeKey(f.key), Expect: h.expect, Record: shared.Record{Kind: shared.KindTombstone},
 		})
-		if r.Err != nil && !errors.Is(r.Err, shared.ErrLeaseLost) {
+		switch {
+		case errors.Is(r.Err, shared.ErrLeaseLost):
+			c.unstored(f, h)
+		case r.Err != nil:
 			c.unfilled(f, h)
 		}
 	}
 }
 
 // unfilled is called when nobody knows whether what was loaded under h is stored.
-// If a caller is given it, the record that it was to replace must not come back.
 func (c *Cache[V]) unfilled(f *flight[V], h hold) {
 	c.sharedErrors.Add(1)
+	c.unstored(f, h)
+}
+
+// unstored is called when what was loaded under h may not be stored. If a caller
+// is given it, the value of the record that it was to replace must not come back.
+func (c *Cache[V]) unstored(f *flight[V], h hold) {
 	switch {
 	case h.expect == 0 || f.background:
 	case c.node.repairs != nil:
 		c.floors.raise(f.hash, h.newest)
 	default:
-		c.owe(c.invalidations(bus.OpDelete, []string{f.key}), false, time.Time{})
+		c.floors.raise(f.hash, 0)
 	}
 }
 
@@ -307,7 +316,7 @@ func (c *Cache[V]) fill(ctx context.Context, f *flight[V], entry *Entry[V], h ho
 		c.extend(e, ttl)
 		c.space.Install(f.key, f.hash, &e.Entry, c.nearLife(near))
 	case errors.Is(r.Err, shared.ErrLeaseLost):
-		c.refusedFor(ctx, f)
+		c.refusedFor(ctx, f, h)
 	case errors.Is(r.Err, shared.ErrTooLarge):
 		c.tooLarge.Add(1)
 		c.letGo(ctx, f, h)
@@ -325,12 +334,16 @@ func (c *Cache[V]) store(ctx context.Context, put shared.Put) shared.Receipt {
 	return c.node.tier.Fill(ctx, put)
 }
 
-// refusedFor reads what took the place of a lease, and reports whether that is
-// the result of f now.
-func (c *Cache[V]) refusedFor(ctx context.Context, f *flight[V]) bool {
+// refusedFor reads what took the place of a lease, or of a record to be
+// replaced, and reports whether that is the result of f now.
+func (c *Cache[V]) refusedFor(ctx context.Context, f *flight[V], h hold) bool {
 	c.refused.Add(1)
 	found, err := c.readRecords(ctx, []string{f.key})
-	return err == nil && c.use(f, &found[0])
+	if err == nil && c.use(f, &found[0]) {
+		return true
+	}
+	c.unstored(f, h)
+	return false
 }
 
 // renew renews the lease for as long as the load takes, or until it is lost.

@@ -207,6 +207,8 @@ type permit[V any] struct {
 	f    *flight[V]
 	hold        // of its lease, if its token is not 0
 	stop func() // ends the renewal of the lease
+
+	floor footing // of a load without a lease
 }
 
 func (c *Cache[V]) flyMany(ctx context.Context, fs []*flight[V], load manyLoader[V]) {
@@ -345,7 +347,7 @@ func (c *Cache[V]) loadMany(ctx context.Context, permits []permit[V], load manyL
 	for i, p := range permits {
 		keys[i] = p.f.key
 		if p.token == 0 {
-			c.raiseFloor(p.f.key, p.f.hash)
+			permits[i].floor = c.raiseFloor(p.f.key, p.f.hash)
 		}
 	}
 	values, err := c.sourceMany(ctx, keys, load)
@@ -378,6 +380,7 @@ func (c *Cache[V]) settle(ctx context.Context, p permit[V], values map[string]V,
 		c.fill(ctx, p.f, &Entry[V]{Value: v}, p.hold)
 		return nil
 	}
+	c.settleFloor(p.floor, err)
 	if err != nil {
 		return c.noValueHere(p.f, life, err)
 	}
