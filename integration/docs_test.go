@@ -1,0 +1,57 @@
+package integration_test
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestDocs: every test and example that a page names is there to be run. A name
+// may end in a star.
+func TestDocs(t *testing.T) {
+	declared := declaredTests(t)
+	named := regexp.MustCompile("`((?:Test|Fuzz|Example)[A-Za-z0-9_]*\\*?)`")
+	pages, err := filepath.Glob("../docs/*.md")
+	require.NoError(t, err)
+	for _, page := range append(pages, "../README.md") {
+		text, err := os.ReadFile(page)
+		require.NoError(t, err)
+		for _, match := range named.FindAllStringSubmatch(string(text), -1) {
+			assert.True(t, matches(declared, match[1]), "%s names %s", page, match[1])
+		}
+	}
+}
+
+func matches(declared []string, name string) bool {
+	start, open := strings.CutSuffix(name, "*")
+	for _, d := range declared {
+		if d == name || open && strings.HasPrefix(d, start) {
+			return true
+		}
+	}
+	return false
+}
+
+// declaredTests returns the tests, fuzz targets and examples of all modules.
+func declaredTests(t *testing.T) (names []string) {
+	t.Helper()
+	declaration := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Example)\w*)\(`)
+	err := filepath.WalkDir("..", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		source, err := os.ReadFile(path)
+		for _, match := range declaration.FindAllStringSubmatch(string(source), -1) {
+			names = append(names, match[1])
+		}
+		return err
+	})
+	require.NoError(t, err)
+	return names
+}
