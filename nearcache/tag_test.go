@@ -646,6 +646,7 @@ func TestHazard14_TagNotDelivered(t *testing.T) {
 				require.Equal(t, "old", v)
 				require.Equal(t, 1, a.Stats().Owed)
 
+				settle() // the payer waits now: what it begins, it ends after this
 				require.NoError(t, b.SetEntry(t.Context(), "late", tagged("old", "T")))
 				f.store.onBefore(nil)
 				wait(5 * time.Second)
@@ -663,6 +664,7 @@ func TestHazard14_TagNotDelivered(t *testing.T) {
 			f.store.down()
 			require.Error(t, m.InvalidateTags(t.Context(), "T", "U"))
 			require.Equal(t, 2, m.Stats().Owed)
+			settle() // the payer waits now
 			f.store.onBefore(nil)
 			require.NoError(t, m.InvalidateTags(t.Context(), "T"))
 			require.Equal(t, 1, m.Stats().Owed)
@@ -692,6 +694,7 @@ func TestHazard14_TagNotDelivered(t *testing.T) {
 		bubble(t, func(t *testing.T, f *fleet) {
 			a, b := f.join(), f.join()
 			require.NoError(t, a.SetEntry(t.Context(), "k", tagged("old", "T")))
+			settle() // or news of it fences the read
 			_, err := b.Get(t.Context(), "k")
 			require.NoError(t, err)
 			a.link.mute.Store(true)

@@ -256,8 +256,13 @@ func silentOverflow(b *broken) {
 	}
 }
 
-// unbounded keeps all payloads until they are taken.
+// unbounded keeps all payloads until they are taken. Who publishes lets it take
+// each one, so that the link under it, which is bounded, loses none.
 func unbounded(b *broken) {
+	b.publish = func(ctx context.Context, payload []byte) error {
+		time.Sleep(time.Nanosecond)
+		return b.Faulty.Publish(ctx, payload)
+	}
 	b.receive = func(ctx context.Context, sink bus.Sink) error {
 		var mu sync.Mutex
 		var kept [][]byte
