@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -114,12 +115,18 @@ func (c *combiner) send(ctx context.Context, b *together) {
 	} else {
 		b.images, b.err = c.many(ctx, b.keys)
 	}
-	b.left = b.err != nil && ctx.Err() != nil
+	b.left = b.err != nil && (ctx.Err() != nil || ended(b.err))
 	bytes := 0
 	for _, image := range b.images {
 		bytes += len(image)
 	}
 	c.learn(bytes, len(b.images))
+}
+
+// ended reports whether err says that a context ended. It may say so a moment
+// before the context does: see failed.
+func ended(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
 // next hands a lane on to those who wait longest, or frees it.

@@ -20,6 +20,7 @@ type slowServer struct {
 	size     int   // of what it answers, if more than the key
 	err      error // instead of an answer to several keys
 	panics   bool
+	hasty    bool // gives up a moment before the end of the context, as a socket does
 }
 
 func (s *slowServer) one(ctx context.Context, key string) ([]byte, error) {
@@ -35,8 +36,14 @@ func (s *slowServer) many(ctx context.Context, keys []string) ([][]byte, error) 
 	s.requests = append(s.requests, append([]string{}, keys...))
 	panics := s.panics && len(keys) > 1
 	s.mu.Unlock()
+	var end <-chan time.Time
+	if deadline, ok := ctx.Deadline(); ok && s.hasty {
+		end = time.After(time.Until(deadline) - time.Microsecond)
+	}
 	select {
 	case <-time.After(time.Second):
+	case <-end:
+		return nil, context.DeadlineExceeded
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -148,8 +155,12 @@ func TestCombiner_LargeRecordsTravelAlone(t *testing.T) {
 // TestCombiner_TheEndOfOneContextIsNotThatOfOthers has the reader who sends for
 // all give up.
 func TestCombiner_TheEndOfOneContextIsNotThatOfOthers(t *testing.T) {
+	t.Run("context", func(t *testing.T) { senderGivesUp(t, &slowServer{}) })
+	t.Run("socket", func(t *testing.T) { senderGivesUp(t, &slowServer{hasty: true}) })
+}
+
+func senderGivesUp(t *testing.T, s *slowServer) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &slowServer{}
 		c := newCombiner(s)
 		wait := busy(t, c)
 		short, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
