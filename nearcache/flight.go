@@ -43,6 +43,7 @@ type flight[V any] struct {
 
 	old        *V            // an old value that the shared tier has; set before looked is closed
 	deleted    atomic.Bool   // the key turned out to be deleted: old is of no use
+	asOf       int64         // when what decides on the record that was used was read, on the clock of the near tier; 0: it was loaded
 	fresh      bool          // the result is a value that is not an old one; set before done is closed
 	previous   *shared.Found // the record that the load is to replace, if it is of use
 	background bool          // nobody waits: the value that it is to replace is served
@@ -106,7 +107,8 @@ func (c *Cache[V]) boardSince(key string, hash uint64, load loader[V], since int
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
 	if f = shard.m[key]; f != nil && (c.node.faults.JoinAny || c.space.Valid(hash, f.stamp)) {
-		if f.stamp.At() >= since && c.trusted(f) {
+		// One without bounds does not read whether there was a Clear.
+		if (since == 0 || f.bounded && f.stamp.At() >= since) && c.trusted(f) {
 			if f.load == nil {
 				f.load = load
 			}

@@ -12,6 +12,8 @@ type answer[V any] struct {
 	value V
 	err   error
 	stale bool // the value is an old one, see Options.FailSafe
+
+	at int64 // the time of the stamp of what was near and lives, on the clock of the near tier
 }
 
 // given is a as one caller gets it.
@@ -41,6 +43,7 @@ func (c *Cache[V]) lateAnswer(ctx context.Context, key string, hash uint64, load
 	if sampled(c.hits.add()) {
 		c.node.near.Touch(hash, found)
 	}
+	a.at = found.Stamp.At()
 	if found.Extra.Absent {
 		c.absentHits.Add(1)
 		a.err = ErrNotFound

@@ -75,8 +75,8 @@ func (c *Cache[V]) Lookup(ctx context.Context, key string, r Read[V]) (Answer[V]
 			a.Value, err = c.give(a.Value)
 			return a, err
 		}
-		if late, ok := c.lateAnswer(ctx, key, hash, load); ok && !bounded {
-			return Answer[V]{Value: late.value, Near: true, Stale: late.stale}, late.err
+		if a, ok, err := c.lateLookup(ctx, key, hash, load); ok && !bounded {
+			return a, err
 		}
 		if !counted {
 			c.missed(hash)
@@ -99,21 +99,56 @@ func (c *Cache[V]) Lookup(ctx context.Context, key string, r Read[V]) (Answer[V]
 	}
 }
 
+// lateLookup is lateAnswer with the age of the answer.
+func (c *Cache[V]) lateLookup(ctx context.Context, key string, hash uint64, load loader[V]) (a Answer[V], ok bool, err error) {
+	if !c.late {
+		return a, false, nil
+	}
+	horizon := c.horizon(key) // before the look, as in nearAnswer
+	late, ok := c.lateAnswer(ctx, key, hash, load)
+	if !ok {
+		return a, false, nil
+	}
+	a = Answer[V]{Value: late.value, Near: true, Stale: late.stale}
+	if !late.stale {
+		a.Age = max(0, time.Duration(c.node.near.Now()-max(late.at, horizon)))
+	}
+	return a, true, late.err
+}
+
 // flown waits for a flight, and makes an answer of its result.
 func (c *Cache[V]) flown(ctx context.Context, f *flight[V], loads, bounded bool, after Token) (a Answer[V], err error) {
 	got := c.waitFor(ctx, f, loads, c.opts.FailSafe > 0 && !bounded) // an old value is within no bounds
 	if got.err != nil {
+		if ended := ctx.Err() != nil || c.node.ctx.Err() != nil; !loads && !ended {
+			if unproven := c.unproven(f, after); unproven != nil {
+				return a, unproven
+			}
+		}
 		return a, got.err
 	}
 	a.Value, a.Stale = got.value, got.stale
 	if a.Stale {
 		return a, nil
 	}
-	if after != (Token{}) && c.node.tier != nil && f.lookErr != nil {
-		return Answer[V]{}, fmt.Errorf("%w: %w", ErrUnproven, f.lookErr)
+	if err := c.unproven(f, after); err != nil {
+		return Answer[V]{}, err
 	}
-	a.Age = time.Duration(c.node.near.Now() - f.stamp.At())
+	at := f.stamp.At()
+	if f.asOf != 0 {
+		at = min(at, f.asOf) // up to when this node knows of every Clear, say
+	}
+	a.Age = time.Duration(c.node.near.Now() - at)
 	return a, nil
+}
+
+// unproven returns why the result of f, whose read is over, may be older than
+// after, nil if it is not.
+func (c *Cache[V]) unproven(f *flight[V], after Token) error {
+	if after == (Token{}) || c.node.tier == nil || f.lookErr == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrUnproven, f.lookErr)
 }
 
 // loader returns the loader of r in the form of all loaders inside, nil if it

@@ -187,7 +187,7 @@ func TestLookup_JoinsNothingOlder(t *testing.T) {
 			return nil
 		})
 		require.NoError(t, a.Invalidate(t.Context(), "k"))
-		go func() { _, _ = a.Get(t.Context(), "k") }()
+		go func() { _, _ = lookup(t, a, read{MaxAge: 100 * time.Millisecond}) }()
 		synctest.Wait()
 		wait(50 * time.Millisecond)
 		_, err = lookup(t, a, read{MaxAge: 100 * time.Millisecond})
@@ -453,6 +453,86 @@ func TestLookup_Tags(t *testing.T) {
 				require.NoError(t, err)
 				assert.Equal(t, "new", got.Value)
 			})
+		})
+	}
+}
+
+// TestLookup_AgeOfWhatIsRefreshed: a value that is about to be refreshed is as old
+// as any other.
+func TestLookup_AgeOfWhatIsRefreshed(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		m := f.join(nearcache.Options[string]{TTL: time.Minute, RefreshAhead: 30 * time.Second})
+		require.NoError(t, m.Set(t.Context(), "k", "v"))
+		time.Sleep(40 * time.Second)
+		a, err := lookup(t, m, read{})
+		require.NoError(t, err)
+		require.True(t, a.Near)
+		assert.Equal(t, 40*time.Second, a.Age.Round(time.Second))
+	})
+}
+
+// TestLookup_JoinsNothingUnbounded: a read that began late enough, but without
+// bounds, does not know of a Clear that nobody told of.
+func TestLookup_JoinsNothingUnbounded(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		a, b := f.join(), f.join()
+		require.NoError(t, a.Set(t.Context(), "k", "old"))
+		_, err := b.Get(t.Context(), "x")
+		require.ErrorIs(t, err, nearcache.ErrNotFound)
+		b.link.loses.Store(true)
+		require.NoError(t, a.Clear(t.Context()))
+		wait(100 * time.Millisecond)
+		f.store.onBefore(func(_ context.Context, op, key string) error {
+			if op == "read" && key == "users:k" {
+				time.Sleep(50 * time.Millisecond)
+			}
+			return nil
+		})
+		first := make(chan struct{})
+		go func() {
+			defer close(first)
+			_, _ = b.Get(t.Context(), "k")
+		}()
+		time.Sleep(10 * time.Millisecond)
+		got, err := lookup(t, b, read{MaxAge: 60 * time.Millisecond})
+		require.ErrorIs(t, err, nearcache.ErrNotFound, "got %v", got)
+		<-first
+	})
+}
+
+// TestLookup_AgeCoversClear: Age says up to when a Clear would be known, although
+// the record itself was read just now.
+func TestLookup_AgeCoversClear(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.journal = true
+		f.nodeOpts.RepairInterval, f.nodeOpts.MaxStaleness = 20*time.Second, time.Minute
+		a, b := f.join(), f.join()
+		require.NoError(t, a.Set(t.Context(), "k", "old"))
+		_, err := b.Get(t.Context(), "x")
+		require.ErrorIs(t, err, nearcache.ErrNotFound)
+		b.link.loses.Store(true)
+		require.NoError(t, a.Clear(t.Context()))
+		cleared := time.Now()
+		wait(300 * time.Millisecond)
+		got, err := lookup(t, b, read{})
+		if err == nil {
+			assert.GreaterOrEqual(t, got.Age, time.Since(cleared), "%+v", got)
+		}
+	})
+}
+
+// TestLookup_UnprovenWithoutLoader: that there is no value is not proven while the
+// shared tier is down, whatever Get says then.
+func TestLookup_UnprovenWithoutLoader(t *testing.T) {
+	for _, lenient := range []bool{false, true} {
+		bubble(t, func(t *testing.T, f *fleet) {
+			f.journal = true
+			a, b := f.join(), f.join(nearcache.Options[string]{ErrorsAsMisses: lenient})
+			require.NoError(t, a.Set(t.Context(), "k", "v"))
+			settle()
+			f.store.down()
+			_, err := lookup(t, b, read{After: a.Token("k")})
+			require.ErrorIs(t, err, nearcache.ErrUnproven)
 		})
 	}
 }

@@ -230,6 +230,7 @@ func (c *Cache[V]) use(f *flight[V], found *shared.Found) bool {
 	}
 	f.value, f.fresh = v, true
 	stamp := f.stamp.Limit(c.clockRead()).Limit(since)
+	f.asOf = stamp.At()
 	e := c.newEntry(f.key, v, len(found.Value), stamp, found.Revision)
 	c.tagEntry(&e.Entry, found.Slots)
 	c.extendFound(e, f, found.Left)
