@@ -76,9 +76,9 @@ else
 endif
 
 .PHONY: checker
-checker: deps ## Break servers and processes (FAULT=name,... LONG=1 STRICT=1 AGAINST=naive,rueidis,go-redis OFF=journal,... SEED=n).
+checker: deps ## Break servers and processes (FAULT=name,... LONG=1 STRICT=1 AGAINST=naive,rueidis,go-redis OFF=journal,... FEATURES=1 SEED=n).
 	@go -C integration run ./checker -fault '$(FAULT)' -against '$(AGAINST)' -off '$(OFF)' \
-		-long=$(if $(LONG),true,false) -strict=$(if $(STRICT),true,false) $(if $(SEED),-seed $(SEED))
+		-long=$(if $(LONG),true,false) -strict=$(if $(STRICT),true,false) -features=$(if $(FEATURES),true,false) $(if $(SEED),-seed $(SEED))
 
 .PHONY: cost
 cost: ## Print what fleets of 3 to 1,000 nodes cost their servers each second.
@@ -86,7 +86,7 @@ cost: ## Print what fleets of 3 to 1,000 nodes cost their servers each second.
 
 .PHONY: soak
 soak: deps ## Do so at random for as long as SOAK says (10m).
-	@go -C integration run ./checker -fault '$(FAULT)' -soak $(SOAK) $(if $(SEED),-seed $(SEED))
+	@go -C integration run ./checker -fault '$(FAULT)' -soak $(SOAK) -features=$(if $(FEATURES),true,false) $(if $(SEED),-seed $(SEED))
 
 .PHONY: peers
 peers: deps ## Do the same work with this library and with others, side by side, for docs/performance.md (ONLY=hits,... prints).

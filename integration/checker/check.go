@@ -14,6 +14,7 @@ type history struct {
 	lives  [][]record
 	faults []span
 	losses []loss
+	latest []int64 // version of each key at the end, nil if it is known from the lives
 }
 
 type span struct{ start, end moment }
@@ -31,6 +32,8 @@ type verdict struct {
 	lost      int             // acknowledged writes that the shared tier lost
 	excused   int             // reads like late, back and ownMisses that missed nothing else, in time
 	recovery  time.Duration   // longest time from the end of a fault to the last late or disturbed read
+	flagged   int             // answers that said that they may be old
+	absent    int             // answers that said that there is no value
 	broken    []broken        // some of the reads that broke a promise
 }
 
@@ -63,6 +66,7 @@ const disturbed = 100 * time.Millisecond
 // the truth changed.
 func check(h history, bound time.Duration) verdict {
 	var v verdict
+	settle(&h)
 	everybody, kept := newAcks(), newAcks()
 	for _, life := range h.lives {
 		everybody.add(life, acknowledged)
@@ -104,6 +108,13 @@ func (v *verdict) count(h *history, life int, r *record, everybody, kept *acks, 
 		v.gaveUp++
 	case read, atRest:
 		v.reads++
+		if r.absent {
+			v.absent++
+		}
+		if r.stale {
+			v.flagged++
+			return
+		}
 		age, known := everybody.age(r)
 		if age > 0 {
 			v.stale = append(v.stale, age)
@@ -134,7 +145,7 @@ func (v *verdict) checkOwn(h *history, life int, bound time.Duration) {
 	kept.seal()
 	for i := range h.lives[life] {
 		r := &h.lives[life][i]
-		if r.kind != read && r.kind != atRest {
+		if r.kind != read && r.kind != atRest || r.stale {
 			continue
 		}
 		missed, known := own.age(r)
@@ -157,7 +168,7 @@ func written(r *record) bool { return r.kind == acked || r.kind == gaveUp }
 // noteDisturbed finds the last fault that ended before a read that is older
 // than usual.
 func noteDisturbed(faults []span, last []moment, r *record, everybody *acks) {
-	if r.kind != read || len(faults) == 0 {
+	if r.kind != read || r.stale || len(faults) == 0 {
 		return
 	}
 	i := sort.Search(len(faults), func(i int) bool { return faults[i].end > r.start }) - 1
@@ -225,7 +236,8 @@ func (a *acks) age(r *record) (time.Duration, moment) {
 }
 
 // goneBack finds the reads of a process that returned less than a read had
-// returned that ended before they began.
+// returned that ended before they began. That holds for answers that are flagged
+// as stale, too.
 func goneBack(life []record, found func(r, before *record)) {
 	byEnd := make([]*record, 0, len(life))
 	for i := range life {
@@ -239,6 +251,9 @@ func goneBack(life []record, found func(r, before *record)) {
 	highest := make(map[uint32]*record)
 	for _, r := range byStart {
 		for ; len(byEnd) > 0 && byEnd[0].end < r.start; byEnd = byEnd[1:] {
+			if byEnd[0].absent { // it may have been an earlier version than settle says
+				continue
+			}
 			if h := highest[byEnd[0].key]; h == nil || h.version < byEnd[0].version {
 				highest[byEnd[0].key] = byEnd[0]
 			}

@@ -55,6 +55,27 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
+// TestScenarios_WithFeatures: with everything on, the promises hold, and what is on
+// takes place.
+func TestScenarios_WithFeatures(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"messages", "redis-half-open"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := shortPlan(t, name)
+			p.features = true
+			r, err := carryOut(t.Context(), p)
+			require.NoError(t, err)
+			v := &r.verdict
+			assert.Positive(t, v.absent)
+			assert.Positive(t, v.flagged)
+			assert.NotEqual(t, "0", r.featureCells()[2], "refreshed")
+			assert.Zero(t, v.violations(), "%d late, %d back, %d own writes missed, %d stale at rest; bound %v, worst %v: %+v",
+				v.late, v.back, v.ownMisses, v.staleRest, r.bound, v.quantile(1), v.broken)
+		})
+	}
+}
+
 // TestScenarios_WithoutJournal: the checker sees what the journal is for.
 func TestScenarios_WithoutJournal(t *testing.T) {
 	t.Parallel()
@@ -118,6 +139,12 @@ func TestPrintTable(t *testing.T) {
 		assert.Equal(t, len(columns)+1, strings.Count(line, "|"), line)
 	}
 	assert.Contains(t, lines[2], "none")
+	p.features = true
+	out.Reset()
+	require.NoError(t, printTable(&out, []*result{{plan: p}}))
+	for line := range strings.Lines(out.String()) {
+		assert.Equal(t, len(columns)+len(featureColumns)+1, strings.Count(line, "|"), line)
+	}
 }
 
 // TestPrintScenarios: the page about the checker has the list as it is.

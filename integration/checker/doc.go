@@ -6,6 +6,7 @@
 //	go run ./checker                              # every scenario, short
 //	go run ./checker -fault bus-half-open -long   # one, as long as the bounds ask for
 //	go run ./checker -against naive,rueidis       # the same for what people use today
+//	go run ./checker -features                    # with short lifetimes, fail-safe and the rest on
 //
 // The truth is a version for each key, in memory that all processes share. A
 // writer raises it and then tells its cache; a loader reads it. Each process

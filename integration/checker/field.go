@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -26,15 +27,23 @@ type field struct {
 	other *servers.Process // the bus, if it is a Redis of its own
 	nats  *servers.NATSServer
 
-	sentinel *servers.Sentinel // in place of redis
-	cluster  *servers.Cluster  // likewise
-	layout   *redisstore.Store // of its keys
+	sentinel *servers.Sentinel  // in place of redis
+	cluster  *servers.Cluster   // likewise
+	shards   []*servers.Process // likewise
+	layout   layout             // of the keys of several servers
 
-	toRedis, toBus []*servers.Relay // of each process
+	toRedis, toBus []*servers.Relay   // of each process
+	toShards       [][]*servers.Relay // to each shard, of each process
 	nodes          []*process
 	faults         []span
 	losses         []loss
 	evidence       uint64 // of faults, as the scenario counts it
+}
+
+// layout says which journal tells of a key.
+type layout interface {
+	Partitions() int
+	Partition(key string) int
 }
 
 // plan is a scenario with what is the same for all.
@@ -51,6 +60,7 @@ type plan struct {
 	enoughFaults      int
 	repair, staleness time.Duration
 	off               nearcachetest.Faults
+	features          bool // see featureOptions
 }
 
 func open(ctx context.Context, p plan) (_ *field, err error) {
@@ -75,7 +85,7 @@ func open(ctx context.Context, p plan) (_ *field, err error) {
 			return nil, err
 		}
 	}
-	return f, nil
+	return f, f.tellAll("hello") // they are at work then
 }
 
 // startServers returns the address of the bus.
@@ -96,6 +106,8 @@ func (f *field) startServers(ctx context.Context) (busAddr string, err error) {
 		if err == nil {
 			f.layout, err = redisstore.New(redis.NewClusterClient(&redis.ClusterOptions{}), redisstore.Options{})
 		}
+	case "shards":
+		err = f.startShards(ctx)
 	default:
 		if f.redis, err = servers.StartRedis(ctx, s.redis...); err == nil {
 			busAddr = f.redis.Addr
@@ -117,11 +129,42 @@ func (f *field) startServers(ctx context.Context) (busAddr string, err error) {
 	return busAddr, err
 }
 
+const shards = 3
+
+func (f *field) startShards(ctx context.Context) error {
+	var clients []redis.UniversalClient // which are asked nothing
+	for range shards {
+		server, err := servers.StartRedis(ctx, f.plan.scenario.redis...)
+		if err != nil {
+			return err
+		}
+		f.shards = append(f.shards, server)
+		clients = append(clients, redis.NewClient(&redis.Options{Addr: server.Addr}))
+	}
+	f.toShards = make([][]*servers.Relay, shards)
+	store, err := overShards(clients)
+	f.layout = store
+	return err
+}
+
+// waysToShards returns those of one more process.
+func (f *field) waysToShards() (addrs []string, err error) {
+	for i, server := range f.shards {
+		r, err := servers.StartRelay(server.Addr)
+		if err != nil {
+			return nil, err
+		}
+		f.toShards[i] = append(f.toShards[i], r)
+		addrs = append(addrs, r.Addr)
+	}
+	return addrs, nil
+}
+
 func (f *field) addNode(i int, busAddr string) error {
 	set := settings{
 		Subject: f.plan.subject, Seed: f.plan.seed, Node: i, Nodes: f.plan.nodes, Keys: f.plan.keys,
 		Source: filepath.Join(f.dir, "source"), BusKind: f.plan.scenario.bus,
-		RepairInterval: f.plan.repair, MaxStaleness: f.plan.staleness, Off: f.plan.off,
+		RepairInterval: f.plan.repair, MaxStaleness: f.plan.staleness, Off: f.plan.off, Features: f.plan.features,
 		SlowLoads: f.plan.scenario.slowLoads, ReadsPerSecond: f.plan.reads, WritesPerSecond: f.plan.writes,
 	}
 	switch {
@@ -129,6 +172,12 @@ func (f *field) addNode(i int, busAddr string) error {
 		set.Watcher = f.sentinel.Watcher.Addr
 	case f.cluster != nil:
 		set.Cluster = f.cluster.Addrs()
+	case f.shards != nil:
+		addrs, err := f.waysToShards()
+		if err != nil {
+			return err
+		}
+		set.Shards = addrs
 	default:
 		r, err := servers.StartRelay(f.redis.Addr)
 		if err != nil {
@@ -157,10 +206,10 @@ func (f *field) close() {
 			_ = p.kill()
 		}
 	}
-	for _, r := range append(f.toRedis, f.toBus...) {
+	for _, r := range slices.Concat(append(f.toShards, f.toRedis, f.toBus)...) {
 		r.Stop()
 	}
-	for _, s := range []*servers.Process{f.redis, f.other} {
+	for _, s := range append(f.shards, f.redis, f.other) {
 		if s != nil {
 			s.Stop()
 		}
@@ -200,6 +249,9 @@ func (f *field) run(ctx context.Context) (history, []report, error) {
 		return history{}, nil, err
 	}
 	h := history{faults: f.faults, losses: f.losses}
+	if h.latest, err = latest(filepath.Join(f.dir, "source")); err != nil {
+		return history{}, nil, err
+	}
 	for _, p := range f.nodes {
 		for _, name := range p.journals {
 			life, err := readJournal(name)

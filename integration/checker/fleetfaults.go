@@ -54,6 +54,14 @@ func fleetFaults() []scenario {
 				return moveSlot(ctx, f, i)
 			}, between: time.Second,
 		},
+		{
+			name: "shard-killed", about: "one of three shards is killed and starts after 2 s from a snapshot some seconds old",
+			bus: "pubsub", tier: "shards", redis: []string{"--save", "1 1"},
+			strike: func(ctx context.Context, f *field, i int) (uint64, error) {
+				i %= len(f.shards)
+				return f.restart(ctx, f.shards[i], f.toShards[i], 2*time.Second)
+			}, between: 2 * time.Second,
+		},
 	}
 }
 

@@ -84,6 +84,13 @@ func (f *field) inherit(ctx context.Context, heir *servers.Process) (kept []mome
 	client.Do(ctx, "READONLY") // for replicas of a Cluster; others refuse
 	sinceWall := now() - time.Now().UnixNano()
 	for p := range f.partitions() {
+		if f.shards != nil { // each has one journal
+			if f.shards[p] != heir {
+				kept = append(kept, math.MaxInt64)
+				continue
+			}
+			p = 0
+		}
 		last, err := client.XRevRangeN(ctx, journalKey(p), "+", "-", 1).Result()
 		switch {
 		case redis.HasErrorPrefix(err, "MOVED"):

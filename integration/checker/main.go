@@ -41,6 +41,7 @@ type request struct {
 	off            string
 	long, strict   bool
 	list           bool
+	features       bool
 	soak           time.Duration
 	seed           uint64
 }
@@ -53,6 +54,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.BoolVar(&q.long, "long", false, "run until there are 1,000,000 reads, 10,000 writes and 20 faults (3 of the long ones)")
 	flags.BoolVar(&q.strict, "strict", false, "repair every 200 ms and serve nothing unconfirmed for longer than 500 ms")
 	flags.StringVar(&q.off, "off", "", "mechanisms to do without, separated by commas, which is to break promises: "+strings.Join(mechanisms(), ", "))
+	flags.BoolVar(&q.features, "features", false, "with short lifetimes, fail-safe, early refresh, values that are not there and reads and writes of several keys")
 	flags.DurationVar(&q.soak, "soak", 0, "go on for so long, with scenarios at random")
 	flags.Uint64Var(&q.seed, "seed", rand.Uint64(), "of what happens at random: the order of a soak, the keys of reads and writes")
 	flags.BoolVar(&q.list, "list", false, "say what the scenarios are, and run none")
@@ -181,6 +183,7 @@ func (q *request) plan(s scenario, subject string, off nearcachetest.Faults) pla
 			p.atLeast = 2 * time.Minute
 		}
 	}
+	p.features = q.features && subject == "nearbus"
 	if q.strict {
 		p.repair, p.staleness = 200*time.Millisecond, 500*time.Millisecond
 	}

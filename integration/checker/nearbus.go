@@ -16,6 +16,7 @@ import (
 	"github.com/nearbus/nearbus/nearcache/nearcachetest"
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/redisstore"
+	"github.com/nearbus/nearbus/shared/shardstore"
 )
 
 // ours is this library, used as its documentation says.
@@ -35,7 +36,7 @@ func openNearbus(s settings, d *death) (_ subject, err error) {
 	client.AddHook(d.hook())
 	o.closers = append(o.closers, func() { _ = client.Close() })
 	nearcachetest.Break(s.Off)
-	store, err := redisstore.New(client, redisstore.Options{})
+	store, err := o.store(s, d, client)
 	if err != nil {
 		return nil, err
 	}
@@ -56,8 +57,46 @@ func openNearbus(s settings, d *death) (_ subject, err error) {
 	if err != nil {
 		return nil, err
 	}
-	o.cache, err = nearcache.New[int64](o.node, cacheName, nearcache.Options[int64]{TTL: timeToLive})
+	options := nearcache.Options[int64]{TTL: timeToLive}
+	if s.Features {
+		options = featureOptions()
+	}
+	o.cache, err = nearcache.New[int64](o.node, cacheName, options)
 	return o, err
+}
+
+// store returns what the shared tier stands on.
+func (o *ours) store(s settings, d *death, client redis.UniversalClient) (shared.Store, error) {
+	if len(s.Shards) == 0 {
+		return redisstore.New(client, redisstore.Options{})
+	}
+	clients := make([]redis.UniversalClient, len(s.Shards))
+	for i, addr := range s.Shards {
+		own := redisClient(settings{Redis: addr})
+		own.AddHook(d.hook())
+		o.closers = append(o.closers, func() { _ = own.Close() })
+		clients[i] = own
+	}
+	store, err := overShards(clients)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	return store, store.Open(ctx)
+}
+
+// overShards returns a store over servers that know nothing of each other.
+func overShards(clients []redis.UniversalClient) (*shardstore.Store, error) {
+	shards := make([]shardstore.Shard, len(clients))
+	for i, client := range clients {
+		store, err := redisstore.New(client, redisstore.Options{})
+		if err != nil {
+			return nil, err
+		}
+		shards[i] = shardstore.Shard{Name: string(rune('a' + i)), Store: store}
+	}
+	return shardstore.New(shards, shardstore.Options{})
 }
 
 // redisClient returns a client as a careful user configures it.
@@ -133,17 +172,23 @@ func (o *ours) write(ctx context.Context, op operation, key string, version int6
 	case del:
 		err = o.cache.Delete(ctx, key)
 	}
+	return unknown(err)
+}
+
+// unknown returns the error of a write unless the shared tier has it all the
+// same: then the journal tells the others.
+func unknown(err error) error {
 	if errors.Is(err, nearcache.ErrNotBroadcast) && !errors.Is(err, nearcache.ErrOutcomeUnknown) {
-		return nil // the shared tier has it, and the journal tells the others
+		return nil
 	}
 	return err
 }
 
 func (o *ours) report() report {
-	n := o.node.Stats()
+	n, c := o.node.Stats(), o.cache.Stats()
 	r := report{
 		Clock: n.ClockLag, SlowestRepair: n.SlowestRepair, Gaps: n.Gaps, Repairs: n.Repairs,
-		Repaired: n.Repaired, Owed: o.cache.Stats().Owed, NearHits: o.cache.Stats().Hits,
+		Repaired: n.Repaired, Owed: c.Owed, NearHits: c.Hits, Refreshed: c.Refreshed,
 	}
 	m := o.node.Consistency()
 	r.Metered, r.MeteredStale, r.MeteredWorst = m.Checked, m.Stale, m.Worst

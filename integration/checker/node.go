@@ -81,6 +81,7 @@ func (n *node) obey(command string, out io.Writer) error {
 	verb, argument, _ := strings.Cut(command, " ")
 	var answer any = "done"
 	switch verb {
+	case "hello":
 	case "rest": // finish what is under way
 		n.stop()
 		n.work.Wait()
@@ -113,9 +114,23 @@ func (n *node) obey(command string, out io.Writer) error {
 func (n *node) read(ctx context.Context, reader int) {
 	dice := n.dice(reader)
 	keys := rand.NewZipf(dice, 1.1, 4, uint64(n.settings.Keys-1))
+	o := n.featured()
 	n.pace(ctx, n.settings.ReadsPerSecond/readers, func() {
+		if o != nil {
+			n.readFeatured(ctx, o, dice, func() uint32 { return uint32(keys.Uint64()) })
+			return
+		}
 		n.readOne(ctx, uint32(keys.Uint64()), read)
 	})
+}
+
+// featured returns the subject if its features are on.
+func (n *node) featured() *ours {
+	o, ok := n.subject.(*ours)
+	if !ok || !n.settings.Features {
+		return nil
+	}
+	return o
 }
 
 // dice returns the source of randomness of one worker.
@@ -157,7 +172,12 @@ func (n *node) load(ctx context.Context, key uint32) (int64, error) {
 // invalidates them.
 func (n *node) write(ctx context.Context, writer int) {
 	dice := n.dice(readers + writer)
+	o := n.featured()
 	n.pace(ctx, n.settings.WritesPerSecond/writers, func() {
+		if o != nil {
+			n.writeFeatured(ctx, o, dice, writer)
+			return
+		}
 		key, op := n.choose(dice, writer)
 		r := record{kind: acked, key: key, version: n.source.commit(key), start: now()}
 		n.death.at("truth")
@@ -201,7 +221,15 @@ func (n *node) pace(ctx context.Context, perSecond int, f func()) {
 }
 
 func (n *node) look() {
+	o := n.featured()
 	for key := range n.settings.Keys {
+		if o != nil {
+			ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+			start := now()
+			n.noteAnswers([]answered{o.lookup(ctx, uint32(key), n, atRest)}, start, atRest)
+			cancel()
+			continue
+		}
 		n.readOne(context.Background(), uint32(key), atRest)
 	}
 }

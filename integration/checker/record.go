@@ -38,12 +38,27 @@ type record struct {
 	key        uint32
 	version    int64
 	start, end moment
+
+	absent bool // the read was answered with that there is no value; version is not known before settle
+	stale  bool // the read was answered with a value that is kept for when there is no other, and says so
 }
+
+const (
+	absentFlag = 1 << 8 // beside the kind
+	staleFlag  = 1 << 9
+)
 
 const recordSize = 32
 
 func (r *record) append(b []byte) []byte {
-	b = binary.LittleEndian.AppendUint32(b, uint32(r.kind))
+	first := uint32(r.kind)
+	if r.absent {
+		first |= absentFlag
+	}
+	if r.stale {
+		first |= staleFlag
+	}
+	b = binary.LittleEndian.AppendUint32(b, first)
 	b = binary.LittleEndian.AppendUint32(b, r.key)
 	b = binary.LittleEndian.AppendUint64(b, uint64(r.version))
 	b = binary.LittleEndian.AppendUint64(b, uint64(r.start))
@@ -51,8 +66,9 @@ func (r *record) append(b []byte) []byte {
 }
 
 func parseRecord(b []byte) record {
+	first := binary.LittleEndian.Uint32(b)
 	return record{
-		kind: kind(b[0]), key: binary.LittleEndian.Uint32(b[4:]),
+		kind: kind(first), absent: first&absentFlag != 0, stale: first&staleFlag != 0, key: binary.LittleEndian.Uint32(b[4:]),
 		version: int64(binary.LittleEndian.Uint64(b[8:])),
 		start:   int64(binary.LittleEndian.Uint64(b[16:])), end: int64(binary.LittleEndian.Uint64(b[24:])),
 	}

@@ -12,7 +12,7 @@ import (
 type scenario struct {
 	name, about string
 	bus         string // see settings
-	tier        string // "sentinel", "cluster", "replicated cluster", or "" for one server
+	tier        string // "sentinel", "cluster", "replicated cluster", "shards", or "" for one server
 	redis       []string
 	clocks      []time.Duration // of the masters of a cluster, ahead
 	slowLoads   bool

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"fmt"
 	"os"
 	"sync/atomic"
@@ -36,6 +37,19 @@ func openSource(name string, keys int) (*source, error) {
 		return nil, fmt.Errorf("checker: source: %w", err)
 	}
 	return &source{versions: unsafe.Slice((*atomic.Int64)(unsafe.Pointer(&memory[0])), keys)}, nil
+}
+
+// latest returns the version of every key.
+func latest(name string) ([]int64, error) {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("checker: source: %w", err)
+	}
+	versions := make([]int64, len(data)/versionSize)
+	for i := range versions {
+		versions[i] = int64(binary.NativeEndian.Uint64(data[i*versionSize:]))
+	}
+	return versions, nil
 }
 
 func (s *source) commit(key uint32) (version int64) { return s.versions[key].Add(1) }

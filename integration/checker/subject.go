@@ -41,6 +41,7 @@ type report struct {
 	Owed          int
 	Faults        messageFaults
 	NearHits      uint64
+	Refreshed     uint64 // values that were refreshed before their end
 
 	// What its own meter found: entries compared with the shared tier, those that
 	// were stale, and the longest time since the newer value was written.
@@ -61,11 +62,13 @@ type settings struct {
 	Bus     string   // address of the bus as this process sees it
 	BusKind string   // "redis": the bus is on the server of the shared tier; "pubsub"; "nats"; "jetstream"
 	Cluster []string // addresses of a Redis Cluster, in place of Redis
+	Shards  []string // addresses of several servers that know nothing of each other, in place of Redis
 	Watcher string   // address of a Redis Sentinel, in place of Redis
 
 	RepairInterval, MaxStaleness    time.Duration
 	Off                             nearcachetest.Faults
 	SlowLoads                       bool
+	Features                        bool // see featureOptions
 	ReadsPerSecond, WritesPerSecond int
 }
 

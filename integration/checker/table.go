@@ -96,6 +96,17 @@ func (r *result) cells() []string {
 	}
 }
 
+// featureColumns are there if features are on.
+var featureColumns = []string{"flagged", "not found", "refreshed"}
+
+func (r *result) featureCells() []string {
+	var refreshed uint64
+	for _, rep := range r.reports {
+		refreshed += rep.Refreshed
+	}
+	return []string{fmt.Sprint(r.verdict.flagged), fmt.Sprint(r.verdict.absent), fmt.Sprint(refreshed)}
+}
+
 // meter returns what the meters of all processes found, and the longest time for
 // which an entry was stale.
 func (r *result) meter() (found string, worst time.Duration) {
@@ -116,9 +127,17 @@ func short(d time.Duration) string {
 
 // printTable writes the results.
 func printTable(w io.Writer, results []*result) error {
+	featured := slices.ContainsFunc(results, func(r *result) bool { return r.plan.features })
 	rows := [][]string{columns}
+	if featured {
+		rows[0] = slices.Concat(columns, featureColumns)
+	}
 	for _, r := range results {
-		rows = append(rows, r.cells())
+		cells := r.cells()
+		if featured {
+			cells = append(cells, r.featureCells()...)
+		}
+		rows = append(rows, cells)
 	}
 	return printRows(w, rows)
 }

@@ -51,21 +51,26 @@ func tierFaults() []scenario {
 	}
 }
 
-// restartRedis lets nobody reach the server before it is known what it lost.
 func restartRedis(ctx context.Context, f *field, _ int) (uint64, error) {
+	return f.restart(ctx, f.redis, f.toRedis, 300*time.Millisecond)
+}
+
+// restart kills a server, which comes back after some time. It lets nobody reach
+// the server before it is known what was lost.
+func (f *field) restart(ctx context.Context, server *servers.Process, ways []*servers.Relay, gone time.Duration) (uint64, error) {
 	return 1, f.lose(ctx, func(killed func([]*servers.Process) error) (*servers.Process, error) {
-		for _, r := range f.toRedis {
+		for _, r := range ways {
 			r.Refuse()
 		}
-		f.redis.Kill()
-		pause(ctx, 300*time.Millisecond)
-		err := f.redis.Restart(ctx)
+		server.Kill()
+		pause(ctx, gone)
+		err := server.Restart(ctx)
 		if err == nil {
-			err = killed([]*servers.Process{f.redis})
+			err = killed([]*servers.Process{server})
 		}
-		for _, r := range f.toRedis {
+		for _, r := range ways {
 			err = errors.Join(err, r.Resume())
 		}
-		return f.redis, err
+		return server, err
 	})
 }
