@@ -31,8 +31,8 @@ var ErrNoBus = errors.New("nearcache: the node has no bus")
 // [bus.Options.HeartbeatTimeout] and, with a journal, NodeOptions.MaxStaleness
 // has passed since the call, within which a node that only cannot be heard has
 // stopped to serve what it cannot confirm. (A node with ServeStale goes on.) For
-// a HeartbeatTimeout after it began to listen a node does not know who lives,
-// and waits.
+// a HeartbeatTimeout (3 s) after it began to listen a node does not know who lives,
+// and waits: so long may Barrier take in a fresh fleet.
 //
 // If ctx ends first, the error wraps a [bus.BarrierError], which names the nodes
 // that have not answered. It is [ErrNoBus] without a bus, and [ErrClosed].

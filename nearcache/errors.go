@@ -11,7 +11,8 @@ import (
 var (
 	// ErrNotFound is returned by reads when there is no value. Loaders return
 	// it to say that the source has none; Fetch then returns what the loader
-	// returned.
+	// returned. It is the error of package shared, and its text says so: "shared:
+	// not found".
 	ErrNotFound = shared.ErrNotFound
 
 	// ErrInvalidKey is returned by every method for a key that is empty or too

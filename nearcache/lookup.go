@@ -23,14 +23,16 @@ type Read[V any] struct {
 	LoadEntry func(ctx context.Context, key string) (Entry[V], error)
 
 	// MaxAge is how old the answer may be at most, as Answer.Age says it. Zero
-	// means no bound but those of the node.
+	// means no bound but those of the node. With MaxAge, FromShared or After, no
+	// answer is stale, whatever Options.FailSafe is.
 	MaxAge time.Duration
 
 	// FromShared has the shared tier read now, whatever is near.
 	FromShared bool
 
-	// After is a token that another node gave: the answer is no older than the
-	// writes that it stands for. The zero Token demands nothing.
+	// After is a token that another node gave for this key of this cache: the
+	// answer is no older than the writes that it stands for. That of another key
+	// promises nothing for this one. The zero Token demands nothing.
 	After Token
 }
 
@@ -47,8 +49,11 @@ type Answer[V any] struct {
 	// answer.
 	Age time.Duration
 
-	Near  bool // the value came from the near tier
-	Stale bool // the value is kept for when there is no other; Age means nothing then
+	Near bool // the value came from the near tier
+
+	// Stale says that the value is an old one, kept by Options.FailSafe for when
+	// there is no other. Age means nothing then.
+	Stale bool
 }
 
 // Lookup is the general read: Get or Fetch with bounds for this one call, which
@@ -58,8 +63,8 @@ type Answer[V any] struct {
 //
 // While the shared tier cannot be read, an answer comes from the source, which
 // is as new as can be; without a loader the error is that of the shared tier.
-// With Read.After the error is then [ErrUnproven], since only the shared tier
-// orders writes.
+// With Read.After and a loader the error is then [ErrUnproven], since only the
+// shared tier orders writes.
 func (c *Cache[V]) Lookup(ctx context.Context, key string, r Read[V]) (Answer[V], error) {
 	load, err := r.loader(key)
 	if err != nil {

@@ -106,8 +106,10 @@ type Options[V any] struct {
 	// or SoftTimeout passed. Invalidated values are kept as well, deleted and
 	// cleared ones never. Such an answer is stale and counted as that
 	// ([Stats].Stale); it is outside of what the cache guarantees otherwise,
-	// except that no node gives one after it gave a newer value. Zero means that
-	// nothing is kept. It must be the same on all nodes.
+	// except that no node gives one after it gave a newer value. Get and Fetch do
+	// not tell; who has to know asks by [Cache.Lookup] with the loader in
+	// Read.Load, and looks at Answer.Stale. Zero means that nothing is kept. It
+	// must be the same on all nodes.
 	FailSafe time.Duration
 
 	// FailSafeThrottle is how long after a failure the old value of a key is
@@ -155,8 +157,9 @@ type Options[V any] struct {
 	// to it. It must not block and may be called from many goroutines.
 	Cost func(V) int64
 
-	// ErrorsAsMisses makes Get return ErrNotFound where the shared tier failed.
-	// The failure is counted either way.
+	// ErrorsAsMisses makes Get, and Lookup without a loader, return ErrNotFound
+	// where the shared tier failed; GetMany leaves the key out. The failure is
+	// counted either way.
 	ErrorsAsMisses bool
 
 	// Clone returns a deep copy of a value. With it, every caller has a value of

@@ -32,7 +32,9 @@ func (c *Cache[V]) Get(ctx context.Context, key string) (V, error) {
 // ctx and Options.LoadTimeout: the end of ctx ends only this caller's wait. An
 // error of load is returned as it is, a panic as a [PanicError]; nothing is
 // stored then. When the shared tier cannot be reached, the value comes from
-// the source and is kept near for NodeOptions.MaxStaleness at most.
+// the source and is kept near for NodeOptions.MaxStaleness at most. A value that
+// cannot be encoded, or is too large for the shared tier, is returned and not
+// cached; Stats.Unencodable and Stats.TooLarge count it.
 //
 // A caller never gets the result of a load that began before a write or an
 // invalidation which this node had applied when the call began.
@@ -58,7 +60,8 @@ func (c *Cache[V]) fetch(ctx context.Context, key string, hash uint64, load func
 	})
 }
 
-// FetchEntry is Fetch for loaders that decide how long their value lives.
+// FetchEntry is Fetch for loaders that decide how long their value lives, and
+// what its tags are.
 func (c *Cache[V]) FetchEntry(ctx context.Context, key string, load func(ctx context.Context, key string) (Entry[V], error)) (V, error) {
 	hash := c.space.Hash(key)
 	if e := c.hit(key, hash); e != nil {

@@ -30,7 +30,7 @@ type Stats struct {
 	SharedErrors uint64 // calls of the shared tier that failed
 	Unannounced  uint64 // writes that could not be announced to other nodes
 	Owed         int    // invalidations that could not be delivered yet, and are tried again
-	Undecodable  uint64 // records of another codec, or that the codec refused; they read as misses
+	Undecodable  uint64 // records of another codec or Options.Schema, or that the codec refused; they read as misses
 	Unencodable  uint64 // values that the codec refused
 	TooLarge     uint64 // values that the shared tier does not take
 }

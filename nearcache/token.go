@@ -14,7 +14,8 @@ import (
 // token. Another node that is given it, in [Read.After], does not answer with
 // anything older. It is small and comparable, and its text, letters, digits and
 // hyphens, fits into a cookie, a header or a URL. The zero Token stands for
-// nothing, and its text is empty.
+// nothing, and its text is empty: a cookie that was lost demands nothing, and
+// nobody is told.
 //
 // A token says what must have been applied, not what may be read: nothing is
 // secret in it, and one that was made up costs a read of the shared tier.
@@ -50,7 +51,8 @@ func (t Token) String() string {
 }
 
 // UnmarshalText implements [encoding.TextUnmarshaler]. The error wraps
-// [ErrInvalidToken] for everything but what MarshalText returns.
+// [ErrInvalidToken] for everything but what MarshalText returns. An empty text
+// is the zero Token, which demands nothing.
 func (t *Token) UnmarshalText(text []byte) error {
 	if len(text) == 0 {
 		*t = Token{}
@@ -81,8 +83,7 @@ func (t *Token) UnmarshalText(text []byte) error {
 
 // Token returns a token for what this node has written: it covers every write of
 // key, and every Clear and InvalidateTags of the cache, that returned nil before
-// the call, and may cover others. It does not cover InvalidateTags: give Read.FromShared after one.
-// It costs nothing but a look at what is noted.
+// the call, and may cover others. It costs nothing but a look at what is noted.
 //
 // Where the store keeps no journal (Memcached), and without a shared tier,
 // revisions have no order: a token then makes the other node read the shared

@@ -27,7 +27,8 @@ func (c *Cache[V]) Set(ctx context.Context, key string, v V) error {
 	return c.SetEntry(ctx, key, Entry[V]{Value: v})
 }
 
-// SetEntry is Set for a value whose lifetimes differ from the cache's options.
+// SetEntry is Set for a value with tags, or whose lifetimes differ from the
+// cache's options.
 func (c *Cache[V]) SetEntry(ctx context.Context, key string, e Entry[V]) error {
 	if err := c.check(key); err != nil {
 		return err

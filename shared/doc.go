@@ -6,9 +6,10 @@
 // driver: it checks keys and sizes, wraps values into records, estimates the
 // server's clock, bounds every call in time and names errors.
 //
-//	tier, err := shared.New(redisstore.New(client, redisstore.Options{}), shared.Options{})
+//	store, err := redisstore.New(client, redisstore.Options{})
+//	tier, err := shared.New(store, shared.Options{})
 //	err = tier.Set(ctx, "user:42", data, 0) // kept for 300 s
-//	data, err := tier.Get(ctx, "user:42")   // shared.ErrNotFound on a miss
+//	got, err := tier.Get(ctx, "user:42")    // shared.ErrNotFound on a miss
 //	err = tier.Delete(ctx, "user:42")
 //
 // Which store stands behind a Tier is decided in one line; no other line

@@ -13,7 +13,9 @@ import (
 func Example() {
 	client := redis.NewClient(&redis.Options{
 		Addr:                  "localhost:6379",
+		PoolSize:              50,
 		MaxRetries:            -1,
+		DialerRetries:         1,
 		ContextTimeoutEnabled: true,
 	})
 	defer client.Close()

@@ -7,7 +7,7 @@
 //		{Name: "b", Store: redisB},
 //		{Name: "c", Store: redisC},
 //	}, shardstore.Options{})
-//	err = store.Open(ctx)
+//	err = store.Open(ctx) // a new map takes Options.Handover
 //	tier, err := shared.New(store, shared.Options{})
 //
 // Keys are placed by rendezvous hashing: a shard that is added takes its share
