@@ -200,6 +200,16 @@ func TestRedisJournal_Restart(t *testing.T) {
 		r.set("b")
 		r.goesOn("b")
 	})
+	t.Run("first written, then read", func(t *testing.T) {
+		store := journalOn(t, newRedis(t, sharedRedis(t).Addr), redisstore.Options{})
+		require.NoError(t, putRecord(t.Context(), store, "a", value(shared.NewNonce(), "v")))
+		images, err := store.Read(t.Context(), []string{"a"})
+		require.NoError(t, err)
+		written, err := shared.DecodeHeader(images[0])
+		require.NoError(t, err)
+		r := newReader(t, store)
+		assert.Equal(t, written.Revision.Epoch, r.at.Revision.Epoch, "what was written before anybody read the journal lives")
+	})
 	t.Run("and a write before the first tail", func(t *testing.T) {
 		server := servers.Redis(t)
 		r := newReader(t, journalOn(t, newRedis(t, server.Addr), redisstore.Options{}))

@@ -50,8 +50,20 @@ end
 
 local meta = call('HMGET', KEYS[2], 'epoch', 'last')
 local epoch, last, floor = meta[1], tonumber(meta[2] or '') or 0, tonumber(ARGV[5])
-if not epoch or #epoch ~= 8 then
+
+-- A new epoch names the run of the server that it began in, as tail.lua does:
+-- otherwise the first look at the journal would take it for one of before a
+-- restart, and end what was just written.
+local function begin()
   epoch = pack('>I8', now)
+  if ARGV[10] ~= '0' then
+    call('HSET', KEYS[2], 'run', string.match(call('INFO', 'server'), 'run_id:(%x+)') or '',
+      'second', string.match(call('INFO', 'replication'), 'master_replid2:(%x+)') or string.rep('0', 40))
+  end
+end
+
+if not epoch or #epoch ~= 8 then
+  begin()
 end
 if last >= late then
   last = 0
@@ -68,7 +80,7 @@ local number = string.format('%.0f', revision)
 if ARGV[10] ~= '0' and ARGV[6] ~= '1' then
   local add = {'XADD', KEYS[3], 'MAXLEN', '~', ARGV[10], number .. '-0', 'k', sub(image, 41, 48) .. ARGV[11]}
   if type(redis.pcall(unpack(add))) == 'table' then
-    epoch = pack('>I8', now)
+    begin()
     call('DEL', KEYS[3])
     call(unpack(add))
   end
