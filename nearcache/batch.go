@@ -261,8 +261,8 @@ func (c *Cache[V]) tell(ctx context.Context, b *batch, failed *KeysError) {
 	for i := range b.errs {
 		if b.errs[i] == nil {
 			b.errs[i] = untold
-		} else if untold != nil {
-			b.errs[i] = fmt.Errorf("%w; %w", b.errs[i], untold)
+		} else {
+			b.errs[i] = alsoUntold(b.errs[i], untold)
 		}
 		failed.put(b.invs[i].Key, b.errs[i])
 	}

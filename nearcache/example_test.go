@@ -346,7 +346,7 @@ func ExampleCache_Set() {
 	switch {
 	case err == nil:
 	case errors.Is(err, nearcache.ErrNotBroadcast):
-		fmt.Println("stored, but others may serve the old value until their near TTL")
+		fmt.Println("stored; others hear of it a little later")
 	case errors.Is(err, nearcache.ErrOutcomeUnknown):
 		fmt.Println("stored or not; this node has dropped what it had")
 	default:

@@ -21,8 +21,8 @@ type NodeOptions struct {
 	// RepairInterval is how often the journal of the shared tier is read, for
 	// what the bus did not bring. With a shared tier that answers, no value is
 	// served that is older than an acknowledged write by more than this and the
-	// time of one read. Zero means 1 s. Shared tiers without a journal do not
-	// use it.
+	// time of one read. Zero means 1 s; the least is 10 ms. Shared tiers without a
+	// journal do not use it.
 	RepairInterval time.Duration
 
 	// MaxStaleness is how long a value may be served from the near tier while
@@ -49,7 +49,7 @@ type NodeOptions struct {
 func (o NodeOptions) withDefaults() NodeOptions {
 	setDefault(&o.NearBytes, 64<<20)
 	setDefault(&o.RepairInterval, time.Second)
-	setDefault(&o.MaxStaleness, max(5*time.Second, 5*o.RepairInterval))
+	setDefault(&o.MaxStaleness, 5*time.Second)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -66,10 +66,10 @@ func (o NodeOptions) validate() error {
 	if o.MaxStaleness < 0 {
 		return fmt.Errorf("nearcache: NodeOptions.MaxStaleness is negative: %v", o.MaxStaleness)
 	}
-	if o.RepairInterval < 0 {
-		return fmt.Errorf("nearcache: NodeOptions.RepairInterval is negative: %v", o.RepairInterval)
+	if o.RepairInterval < 0 || o.RepairInterval > 0 && o.RepairInterval < repairPause {
+		return fmt.Errorf("nearcache: NodeOptions.RepairInterval is %v, less than %v", o.RepairInterval, repairPause)
 	}
-	if o.MaxStaleness > 0 && o.MaxStaleness <= o.RepairInterval {
+	if o = o.withDefaults(); o.MaxStaleness <= o.RepairInterval {
 		return fmt.Errorf("nearcache: NodeOptions.MaxStaleness %v is not longer than RepairInterval %v", o.MaxStaleness, o.RepairInterval)
 	}
 	return nil

@@ -242,8 +242,8 @@ type Health struct {
 	// Trusted says that the node has heard of every write up to MaxStaleness
 	// ago at the latest. While it does not, values that it can no longer vouch
 	// for are read from the shared tier, or served with
-	// NodeOptions.ServeStale. Without a journal it is false while the bus
-	// cannot be heard.
+	// NodeOptions.ServeStale. It is false until the journal was read once;
+	// without a journal, while the bus cannot be heard; and after Close.
 	Trusted bool
 
 	// Behind is how long ago the node was last known to have heard of every
@@ -268,14 +268,14 @@ func (n *Node) Health() Health {
 	for _, c := range *n.caches.Load() {
 		h.Owed += c.owed()
 	}
-	if n.repairs == nil {
-		return h
+	if n.repairs != nil {
+		horizon := n.near.Horizon()
+		h.Behind = time.Duration(n.near.Now() - horizon)
+		h.Trusted = horizon > 0 && h.Behind <= n.opts.MaxStaleness
+		if err := n.repairs.failure.Load(); err != nil {
+			h.Journal = *err
+		}
 	}
-	now := n.near.Now()
-	h.Behind = time.Duration(now - n.near.Horizon())
-	h.Trusted = h.Behind <= n.opts.MaxStaleness
-	if err := n.repairs.failure.Load(); err != nil {
-		h.Journal = *err
-	}
+	h.Trusted = h.Trusted && n.ctx.Err() == nil
 	return h
 }

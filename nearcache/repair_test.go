@@ -512,10 +512,33 @@ func TestNodeOptions_Repair(t *testing.T) {
 	tier, err := shared.New(f.store, shared.Options{})
 	require.NoError(t, err)
 	for want, opts := range map[string]nearcache.NodeOptions{
-		"RepairInterval is negative": {RepairInterval: -1},
-		"not longer than":            {RepairInterval: time.Second, MaxStaleness: time.Second},
+		"RepairInterval is -1ns":                                  {RepairInterval: -1},
+		"RepairInterval is 9ms":                                   {RepairInterval: 9 * time.Millisecond},
+		"MaxStaleness 1s is not longer than RepairInterval 1s":    {RepairInterval: time.Second, MaxStaleness: time.Second},
+		"MaxStaleness 5s is not longer than RepairInterval 10s":   {RepairInterval: 10 * time.Second},
+		"MaxStaleness 500ms is not longer than RepairInterval 1s": {MaxStaleness: 500 * time.Millisecond},
 	} {
 		_, err := nearcache.NewNode(tier, nil, opts)
 		assert.ErrorContains(t, err, want)
 	}
+}
+
+// TestHealth_Trusted: nobody vouches for a node that has not read the journal yet,
+// or that was closed.
+func TestHealth_Trusted(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.journal = true
+		failTails(f)
+		tier, err := shared.New(f.store.forNode(f), shared.Options{})
+		require.NoError(t, err)
+		node, err := nearcache.NewNode(tier, nil, nearcache.NodeOptions{})
+		require.NoError(t, err)
+		wait(time.Second)
+		assert.False(t, node.Health().Trusted)
+		f.store.onBefore(nil)
+		wait(2 * time.Second)
+		assert.True(t, node.Health().Trusted)
+		require.NoError(t, node.Close())
+		assert.False(t, node.Health().Trusted)
+	})
 }

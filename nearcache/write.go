@@ -285,7 +285,17 @@ func (c *Cache[V]) abandon(ctx context.Context, invs []bus.Invalidation, err err
 	for i := range invs {
 		invs[i].Epoch, invs[i].Revision = 0, 0
 	}
-	return errors.Join(err, c.broadcast(ctx, invs))
+	return alsoUntold(err, c.broadcast(ctx, invs))
+}
+
+// alsoUntold is the error of a write that the shared tier did not confirm when
+// the other nodes could not be told either: it says so, and is not
+// [ErrNotBroadcast], which means that the write is stored.
+func alsoUntold(err, untold error) error {
+	if untold == nil {
+		return err
+	}
+	return fmt.Errorf("%w; nor could the other nodes be told", err)
 }
 
 // encodeFitting encodes a value that is to be written, and refuses what the
@@ -313,7 +323,10 @@ func (c *Cache[V]) encode(v V) (data []byte, err error) {
 		return err
 	})
 	if err != nil {
-		c.unencodable.Add(1)
+		if c.unencodable.Add(1) == 1 { // the error of a codec may carry the value
+			c.node.opts.Logger.Warn("nearcache: a value cannot be encoded, and is not cached",
+				"cache", c.name, "type", fmt.Sprintf("%T", v), "codec", c.opts.Codec.ID())
+		}
 		return nil, fmt.Errorf("%w: cache %q: %w", ErrEncode, c.name, err)
 	}
 	return data, nil
