@@ -109,6 +109,14 @@ func (c *Cache[V]) missed(hash uint64) {
 // colon in them.
 func (c *Cache[V]) storeKey(key string) string { return c.name + ":" + key }
 
+// partition returns the partition of a key in the shared tier.
+func (c *Cache[V]) partition(key string) int {
+	if c.node.tier == nil || c.node.tier.Partitions() <= 1 {
+		return 0 // no name need be made to tell that
+	}
+	return c.node.partition(c.storeKey(key))
+}
+
 // check refuses what no tier takes, and everything after Close.
 func (c *Cache[V]) check(keys ...string) error {
 	if c.node.ctx.Err() != nil {
@@ -131,7 +139,7 @@ func (c *Cache[V]) newEntry(key string, v V, size int, stamp near.Stamp, rev sha
 	}
 	e := &entry[V]{value: v}
 	e.Stamp, e.Revision = stamp, rev
-	e.Partition = int32(c.node.partition(c.storeKey(key)))
+	e.Partition = int32(c.partition(key))
 	e.Cost = cost + int64(len(key)) + near.Overhead
 	return e
 }

@@ -112,7 +112,7 @@ func (c *Cache[V]) meetDeleted(f *flight[V], found *shared.Found) bool {
 // believes reports whether the record found may be given to readers of f, as
 // far as its revision goes.
 func (c *Cache[V]) believes(f *flight[V], found *shared.Found) bool {
-	if c.node.superseded(c.storeKey(f.key), found.Revision) {
+	if c.node.superseded(c.partition(f.key), found.Revision) {
 		return false
 	}
 	if found.Kind == shared.KindStale || found.Kept && c.node.repairs == nil {

@@ -142,7 +142,7 @@ func (c *Cache[V]) trusted(f *flight[V]) bool {
 		// Any partition may have what its tags are judged by.
 		return n.near.Age(f.stamp) <= n.opts.MaxStaleness
 	}
-	return c.space.Trusts(f.stamp, n.partition(c.storeKey(f.key)), n.near.Now())
+	return c.space.Trusts(f.stamp, c.partition(f.key), n.near.Now())
 }
 
 // endLook ends the read of f with its result, and returns the loader if there

@@ -226,11 +226,11 @@ func (n *Node) partition(storeKey string) int {
 // superseded reports whether a record of this revision was there before the
 // shared tier lost writes: then it may be what one of them had replaced. A
 // record of a later epoch is news of such a loss.
-func (n *Node) superseded(storeKey string, rev shared.Revision) bool {
+func (n *Node) superseded(partition int, rev shared.Revision) bool {
 	if n.repairs == nil {
 		return false
 	}
-	epoch := n.repairs.epochs[n.tier.Partition(storeKey)].Load()
+	epoch := n.repairs.epochs[partition].Load()
 	if epoch != 0 && rev.Epoch > epoch {
 		n.repairs.soon()
 	}

@@ -252,7 +252,7 @@ func (c *Cache[V]) raiseMarks(slots []uint32) {
 // watermark returns the revision of what was found under key, zero if it is no
 // watermark, or was there before the shared tier lost writes.
 func (c *Cache[V]) watermark(key string, f *shared.Found) shared.Revision {
-	if f.Err != nil || f.Kind != shared.KindWatermark || c.node.superseded(key, f.Revision) {
+	if f.Err != nil || f.Kind != shared.KindWatermark || c.node.superseded(c.node.partition(key), f.Revision) {
 		return shared.Revision{}
 	}
 	return f.Revision

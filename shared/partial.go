@@ -55,6 +55,9 @@ func (e *PartialError) Unwrap() []error {
 // partOf returns the error of each key if err is that of a read of n keys some
 // of which were read.
 func partOf(err error, n int) (errs []error, ok bool) {
+	if err == nil {
+		return nil, false
+	}
 	var partial *PartialError
 	if !errors.As(err, &partial) || len(partial.Errs) != n {
 		return nil, false
