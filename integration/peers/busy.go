@@ -70,7 +70,7 @@ func invalidator(e *env, fleet string) func(stop <-chan struct{}) {
 			case <-time.After(2 * time.Millisecond):
 			}
 			due := int(time.Since(began).Seconds() * busyRate)
-			_ = value(client.Pipelined(e.ctx, func(pipe redis.Pipeliner) error {
+			_, err := client.Pipelined(e.ctx, func(pipe redis.Pipeliner) error {
 				for ; sent < due; sent++ {
 					channel, payload, _ := b.Announcement(bus.Invalidation{
 						Op: bus.OpInvalidate, Cache: "users", Key: keys[1+sent%(keySpace-1)],
@@ -78,7 +78,10 @@ func invalidator(e *env, fleet string) func(stop <-chan struct{}) {
 					pipe.Publish(e.ctx, channel, payload)
 				}
 				return nil
-			}))
+			})
+			if err != nil {
+				return // the rate tells
+			}
 		}
 	}
 }

@@ -53,9 +53,12 @@ func (e *env) compare(workers int, contenders ...contender) []cell {
 		cells[i].who = c.who
 		counts[i] = e.calibrate(workers, c)
 	}
-	for range e.rounds {
-		for i, c := range contenders {
-			runtime.GC() // what others left behind is not this one's to clean up
+	for round := range e.rounds {
+		runtime.GC() // a turn is too short for another collection
+		for at := range contenders {
+			i := (round + at) % len(contenders)
+			c := contenders[i]
+			e.work(workers, max(1, counts[i]/8), c) // what others left in the processor's cache is not its own
 			before, n := e.processors(), float64(counts[i]*workers)
 			took := e.work(workers, counts[i], c)
 			cells[i].samples = append(cells[i].samples, float64(took.Nanoseconds())/n)

@@ -65,6 +65,8 @@ func (e *env) name() string {
 // failure is what must panics with, for section.run to report.
 type failure struct{ err error }
 
+func (f failure) Error() string { return f.err.Error() }
+
 func must(err error) {
 	if err != nil {
 		panic(failure{err})
@@ -76,9 +78,13 @@ func value[T any](v T, err error) T {
 	return v
 }
 
+// patience is how long clients wait: others may use the machine.
+const patience = 30 * time.Second
+
 func (e *env) client() *redis.Client {
 	c := redis.NewClient(&redis.Options{
 		Addr: e.redis(), PoolSize: 50, MaxRetries: -1, ContextTimeoutEnabled: true,
+		ReadTimeout: patience, WriteTimeout: patience,
 	})
 	e.atEnd(func() { _ = c.Close() })
 	return c

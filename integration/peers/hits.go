@@ -44,10 +44,8 @@ func hitsOf[V any](e *env, kind string, v V, is func(V) bool) []row {
 		if kind != "struct" { // the clients hand out bytes as they are
 			targets = targets[:len(targets)-2]
 		}
-		rows = append(rows, row{
-			work: kind + ", " + w.name, unit: nanoseconds, targets: targets,
-			cells: e.compare(w.workers, h.contenders(w.order)...),
-		})
+		// By the processors: nothing here waits for anybody but a processor.
+		rows = append(rows, onProcessors(kind+", "+w.name, e.compare(w.workers, h.contenders(w.order)...), targets...))
 	}
 	return rows
 }

@@ -74,7 +74,7 @@ func run() error {
 	r, failed := runSections(ctx, chosen, *rounds, *turn)
 	r.circumstances(*rounds, *turn)
 	_, err := os.Stdout.Write(r.text())
-	if *into != "" && failed == nil {
+	if *into != "" {
 		err = errors.Join(err, r.put(*into))
 	}
 	return errors.Join(failed, err)
@@ -87,7 +87,9 @@ func runSections(ctx context.Context, chosen []section, rounds int, turn time.Du
 		began := time.Now()
 		rows, err := s.in(newEnv(ctx, rounds, turn))
 		if err != nil {
-			failed = errors.Join(failed, fmt.Errorf("%s: %w", s.name, err))
+			err = fmt.Errorf("%s: %w", s.name, err)
+			failed = errors.Join(failed, err)
+			fmt.Fprintf(&r.body, "Failed: %v\n\n", err)
 		}
 		fmt.Fprintf(os.Stderr, "%s: %v\n", s.name, time.Since(began).Round(time.Second))
 		r.add(&s, rows)
