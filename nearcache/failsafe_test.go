@@ -610,3 +610,62 @@ func TestHazard12_DeleteIsRead(t *testing.T) {
 		require.ErrorIs(t, err, errDown, "got %q", v)
 	})
 }
+
+// TestSoftTimeout_Many: several keys are waited for together, not one after the
+// other.
+func TestSoftTimeout_Many(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		opts := keeping
+		opts.SoftTimeout = time.Second
+		m := f.join(opts)
+		keys := []string{"a", "b", "c", "d", "e"}
+		for _, k := range keys {
+			require.NoError(t, m.Set(t.Context(), k, "old"))
+		}
+		time.Sleep(time.Minute + time.Second)
+		began := time.Now()
+		got, err := m.FetchMany(t.Context(), keys, func(ctx context.Context, _ []string) (map[string]string, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		})
+		require.NoError(t, err)
+		require.Len(t, got, 5)
+		assert.LessOrEqual(t, time.Since(began), 1100*time.Millisecond)
+	})
+}
+
+// TestSoftTimeout_SlowRead: who waited for SoftTimeout while the shared tier was
+// still being read has its old value when that is known, not when the load ends.
+func TestSoftTimeout_SlowRead(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		opts := keeping
+		opts.SoftTimeout = time.Second
+		f.tierOpts.Timeout = 5 * time.Second
+		a, m := f.join(opts), f.join(opts)
+		require.NoError(t, a.Set(t.Context(), "k", "old"))
+		time.Sleep(time.Minute + time.Second)
+		f.store.onBefore(func(ctx context.Context, op, key string) error {
+			if op == "read" && key == "users:k" {
+				return sleepFor(ctx, 1500*time.Millisecond)
+			}
+			return nil
+		})
+		hang := func(ctx context.Context, _ string) (string, error) {
+			<-ctx.Done()
+			return "", ctx.Err()
+		}
+		first := make(chan struct{})
+		go func() {
+			defer close(first)
+			_, _ = m.Fetch(t.Context(), "k", hang)
+		}()
+		synctest.Wait()
+		began := time.Now()
+		v, err := m.Fetch(t.Context(), "k", hang)
+		require.NoError(t, err)
+		require.Equal(t, "old", v)
+		assert.LessOrEqual(t, time.Since(began), 2*time.Second)
+		<-first
+		time.Sleep(time.Minute) // the load ends
+	})
+}

@@ -182,22 +182,23 @@ func (c *Cache[V]) land(f *flight[V]) {
 // wait waits for f on behalf of one caller, who may leave before it ends. A
 // caller without a loader waits for the read alone.
 func (c *Cache[V]) wait(ctx context.Context, f *flight[V], loads bool) answer[V] {
-	return c.waitFor(ctx, f, loads, c.opts.FailSafe > 0)
+	return c.waitFor(ctx, f, loads, c.opts.FailSafe > 0, c.opts.SoftTimeout)
 }
 
 // waitFor is wait for a caller who takes an old value where there is no other,
-// or who does not.
-func (c *Cache[V]) waitFor(ctx context.Context, f *flight[V], loads, takesOld bool) answer[V] {
+// or after softly if that is not 0, or who does not.
+func (c *Cache[V]) waitFor(ctx context.Context, f *flight[V], loads, takesOld bool, softly time.Duration) answer[V] {
 	until := f.looked
 	if loads {
 		until = f.done
 	}
 	var soft <-chan time.Time // nil: never
-	if takesOld && c.opts.SoftTimeout > 0 {
-		timer := time.NewTimer(c.opts.SoftTimeout)
+	if takesOld && softly != 0 {
+		timer := time.NewTimer(softly)
 		defer timer.Stop()
 		soft = timer.C
 	}
+	var looked <-chan struct{} // once soft has fired: the read may show an old value yet
 	for {
 		select {
 		case <-until:
@@ -207,10 +208,25 @@ func (c *Cache[V]) waitFor(ctx context.Context, f *flight[V], loads, takesOld bo
 		case <-c.node.ctx.Done():
 			return answer[V]{err: ErrClosed}
 		case <-soft:
-			if a, ok := c.staleAnswer(f); ok {
-				return a
-			}
+			looked = f.looked
+		case <-looked:
+			looked = nil
 		}
+		if closed(until) {
+			return c.outcome(f, loads, takesOld)
+		}
+		if a, ok := c.staleAnswer(f); ok {
+			return a
+		}
+	}
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }
 

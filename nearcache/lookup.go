@@ -123,7 +123,7 @@ func (c *Cache[V]) lateLookup(ctx context.Context, key string, hash uint64, load
 
 // flown waits for a flight, and makes an answer of its result.
 func (c *Cache[V]) flown(ctx context.Context, f *flight[V], loads, bounded bool, after Token) (a Answer[V], err error) {
-	got := c.waitFor(ctx, f, loads, c.opts.FailSafe > 0 && !bounded) // an old value is within no bounds
+	got := c.waitFor(ctx, f, loads, c.opts.FailSafe > 0 && !bounded, c.opts.SoftTimeout) // an old value is within no bounds
 	if got.err != nil {
 		if ended := ctx.Err() != nil || c.node.ctx.Err() != nil; !loads && !ended {
 			if unproven := c.unproven(f, after); unproven != nil {

@@ -87,8 +87,13 @@ func (c *Cache[V]) readPart(ctx context.Context, keys []string, load manyLoader[
 	default:
 		go c.runMany(flown, mine, load) // ends with its loads, as a single flight does
 	}
+	began := time.Now()
 	for key, f := range waits {
-		a := c.wait(ctx, f, load != nil)
+		softly := c.opts.SoftTimeout // of all keys together
+		if softly > 0 {
+			softly = max(1, softly-time.Since(began))
+		}
+		a := c.waitFor(ctx, f, load != nil, c.opts.FailSafe > 0, softly)
 		enter(values, failed, key, a.value, a.err)
 	}
 }
