@@ -57,6 +57,18 @@ func (f *flight[V]) answer() answer[V] {
 	return answer[V]{value: f.value, err: f.err}
 }
 
+// lookAnswer is what the read of f gives to those who waited for no more than it.
+// Whether f has an error is known only when f is over.
+func (f *flight[V]) lookAnswer() answer[V] {
+	switch {
+	case f.found && !f.absent:
+		return answer[V]{value: f.value}
+	case !f.found && f.lookErr != nil:
+		return answer[V]{err: f.lookErr}
+	}
+	return answer[V]{err: ErrNotFound}
+}
+
 // loader is the form of all loaders inside: one key, an Entry.
 type loader[V any] func(ctx context.Context, key string) (Entry[V], error)
 
@@ -233,12 +245,9 @@ func closed(c <-chan struct{}) bool {
 // outcome is what a caller gets of a flight that is over, or, without a loader,
 // of its read.
 func (c *Cache[V]) outcome(f *flight[V], loads, takesOld bool) answer[V] {
-	a := f.answer()
-	if !loads && !f.found {
-		a = answer[V]{err: f.lookErr}
-		if a.err == nil {
-			a.err = ErrNotFound
-		}
+	a := f.lookAnswer()
+	if loads {
+		a = f.answer()
 	}
 	switch {
 	case a.err == nil:
