@@ -17,7 +17,7 @@ import (
 const (
 	featureTTL     = 2 * time.Second
 	featureAhead   = 500 * time.Millisecond
-	featureAbsent  = time.Second
+	featureAbsent  = 3 * time.Second
 	featureJitter  = 0.2
 	failingLoads   = 3 // one in so many, of keys that may fail
 	batchOfReads   = 8 // keys of one call
