@@ -22,7 +22,7 @@ func TestOperations_SaysWhatIsTested(t *testing.T) {
 	content, err := os.ReadFile("../docs/operations.md")
 	require.NoError(t, err)
 	page := string(content)
-	assert.Contains(t, page, "~shop:* &shop-news "+strings.Join(together(storeRights, journalRights, busRights), " ")+"\n")
+	assert.Contains(t, page, "~nearbus-shop:* &nearbus-shop "+strings.Join(together(storeRights, journalRights, busRights), " ")+"\n")
 	for _, rights := range [][]string{storeRights, journalRights, busRights} {
 		assert.Contains(t, page, "`"+strings.Join(rights, " ")+"`")
 	}

@@ -104,7 +104,7 @@ func (w wiring) openStore(client *redis.Client, c *closer) (shared.Store, error)
 		return redisstore.New(client, redisstore.Options{Namespace: "userservice"})
 	case "memcached":
 		client := memcache.New(w.memcached)
-		client.MaxIdleConns, client.Timeout = poolSize, time.Second
+		client.MaxIdleConns, client.Timeout = poolSize, 250*time.Millisecond
 		c.add(client.Close)
 		return memcachestore.New(client, memcachestore.Options{Namespace: "userservice"})
 	default:
@@ -118,7 +118,8 @@ func (w wiring) openTransport(client *redis.Client, c *closer) (bus.Transport, e
 	case "redis":
 		return redisbus.New(client, redisbus.Options{Namespace: "userservice"})
 	case "nats":
-		conn, err := nats.Connect(w.natsURL, nats.MaxReconnects(-1))
+		conn, err := nats.Connect(w.natsURL, nats.MaxReconnects(-1),
+			nats.ReconnectWait(100*time.Millisecond), nats.PingInterval(2*time.Second))
 		if err != nil {
 			return nil, fmt.Errorf("-nats: %w", err)
 		}
