@@ -3,6 +3,7 @@ package nearcache
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -134,8 +135,8 @@ func (c *Cache[V]) check(keys ...string) error {
 // value.
 func (c *Cache[V]) newEntry(key string, v V, size int, stamp near.Stamp, rev shared.Revision) *entry[V] {
 	cost := int64(size)
-	if c.opts.Cost != nil {
-		cost = max(0, c.opts.Cost(v))
+	if c.opts.Cost != nil && guard(func() error { cost = max(0, c.opts.Cost(v)); return nil }) != nil {
+		cost = unknownCost
 	}
 	e := &entry[V]{value: v}
 	e.Stamp, e.Revision = stamp, rev
@@ -143,6 +144,9 @@ func (c *Cache[V]) newEntry(key string, v V, size int, stamp near.Stamp, rev sha
 	e.Cost = cost + int64(len(key)) + near.Overhead
 	return e
 }
+
+// unknownCost is that of a value whose Options.Cost panicked: it is not kept near.
+const unknownCost = math.MaxInt64 / 2
 
 // nearLife shortens the near lifetime where this node may be missing news.
 func (c *Cache[V]) nearLife(life time.Duration) time.Duration {

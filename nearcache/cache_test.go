@@ -466,3 +466,22 @@ func TestExpiredContext(t *testing.T) {
 		require.ErrorIs(t, m.Clear(ctx), context.Canceled)
 	})
 }
+
+// TestCost_Panics: the value is not kept near, and nothing else happens.
+func TestCost_Panics(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		a := f.join(nearcache.Options[string]{Cost: func(string) int64 { panic("cost") }})
+		b := f.join()
+		require.NoError(t, a.Set(t.Context(), "k", "1"))
+		v, err := a.Fetch(t.Context(), "k", none)
+		require.NoError(t, err)
+		require.Equal(t, "1", v)
+		require.NoError(t, b.Set(t.Context(), "k", "2"))
+		settle()
+		v, err = a.Fetch(t.Context(), "k", none)
+		require.NoError(t, err)
+		assert.Equal(t, "2", v)
+		assert.Zero(t, a.node.Stats().NearEntries)
+		assert.NotZero(t, a.node.Stats().NearTooLarge)
+	})
+}

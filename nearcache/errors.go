@@ -49,7 +49,7 @@ var (
 	ErrClosed = errors.New("nearcache: closed")
 )
 
-// PanicError is what a panic in a loader, codec, clone or cost function becomes.
+// PanicError is what a panic in a loader, codec or clone function becomes.
 type PanicError struct {
 	Value any    // what was passed to panic; nil if the goroutine was ended by runtime.Goexit
 	Stack []byte // of the panicking goroutine

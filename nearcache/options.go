@@ -154,7 +154,8 @@ type Options[V any] struct {
 
 	// Cost returns what a value takes in the near tier, in bytes. Nil means
 	// the length of the encoded value. A fixed overhead and the key are added
-	// to it. It must not block and may be called from many goroutines.
+	// to it. It must not block and may be called from many goroutines. A value for
+	// which it panics is not kept near.
 	Cost func(V) int64
 
 	// ErrorsAsMisses makes Get, and Lookup without a loader, return ErrNotFound
