@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 const (
@@ -20,6 +21,11 @@ const (
 	// others.
 	maxTogether   = 64
 	bytesTogether = 64 << 10
+
+	// patience is how long a read waits for others before it goes alone: requests
+	// on connections that say nothing any more must not hold up those that the
+	// rest of the pool could carry.
+	patience = 100 * time.Millisecond
 )
 
 // combiner turns reads of single keys that come at the same time into fewer
@@ -30,6 +36,8 @@ const (
 type combiner struct {
 	one  func(ctx context.Context, key string) ([]byte, error)
 	many func(ctx context.Context, keys []string) ([][]byte, error)
+
+	patience time.Duration // see there
 
 	size atomic.Int64 // about how long records are, in bytes
 
@@ -72,6 +80,8 @@ func (c *combiner) read(ctx context.Context, key string) ([]byte, error) {
 		runtime.Gosched()
 		c.next()
 	}
+	timer := time.NewTimer(c.patience)
+	defer timer.Stop()
 	select {
 	case <-b.lead:
 		c.send(ctx, b)
@@ -79,6 +89,9 @@ func (c *combiner) read(ctx context.Context, key string) ([]byte, error) {
 		if b.left && ctx.Err() == nil {
 			return c.one(ctx, key)
 		}
+	case <-timer.C:
+		c.leave(b)
+		return c.one(ctx, key)
 	case <-ctx.Done():
 		c.leave(b)
 		return nil, failed(ctx, "read", ctx.Err())

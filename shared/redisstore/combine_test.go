@@ -70,7 +70,9 @@ func (s *slowServer) sizes() (sizes []int) {
 	return sizes
 }
 
-func newCombiner(s *slowServer) *combiner { return &combiner{one: s.one, many: s.many} }
+func newCombiner(s *slowServer) *combiner {
+	return &combiner{one: s.one, many: s.many, patience: time.Hour}
+}
 
 // busy has all lanes taken by reads of a second.
 func busy(t *testing.T, c *combiner) (wait func()) {
@@ -195,6 +197,24 @@ func TestCombiner_WhoWaitsMayLeave(t *testing.T) {
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		wait()
 		require.Equal(t, []int{1, 1}, s.sizes(), "nobody is left to ask for")
+		free(t, c)
+	})
+}
+
+// TestCombiner_WhoWaitsGoesAloneInTheEnd: connections that say nothing any more do not
+// hold up reads that others could carry.
+func TestCombiner_WhoWaitsGoesAloneInTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slowServer{}
+		c := newCombiner(s)
+		c.patience = time.Second / 10
+		wait := busy(t, c)
+		began := time.Now()
+		image, err := c.read(t.Context(), "k")
+		require.NoError(t, err)
+		require.Equal(t, "k", string(image))
+		require.Equal(t, 1100*time.Millisecond, time.Since(began), "it did not wait for a lane")
+		wait()
 		free(t, c)
 	})
 }

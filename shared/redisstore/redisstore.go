@@ -183,7 +183,7 @@ func New(client redis.UniversalClient, opts Options) (*Store, error) {
 	for p := range s.opts.Partitions {
 		s.prefixes = append(s.prefixes, s.metadata(p)+":")
 	}
-	s.reads = &combiner{one: s.readOne, many: s.readMany}
+	s.reads = &combiner{one: s.readOne, many: s.readMany, patience: patience}
 	return s, nil
 }
 
