@@ -106,7 +106,7 @@ func (e *env) node(fleet string, opts nearcache.NodeOptions) *nearcache.Node {
 // nodeOn is node with a bus of its own.
 func (e *env) nodeOn(client *redis.Client, fleet string, transport bus.Transport, opts nearcache.NodeOptions) *nearcache.Node {
 	store := value(redisstore.New(client, redisstore.Options{Prefix: fleet}))
-	n := e.open(value(shared.New(store, shared.Options{})), transport, opts)
+	n := e.open(value(shared.New(store, shared.Options{Timeout: patience})), transport, opts)
 	e.eventually(func() bool { return n.Stats().Repairs > 0 })
 	return n
 }

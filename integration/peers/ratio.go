@@ -12,7 +12,7 @@ import (
 
 const (
 	traceReads = 1_000_000
-	entryCost  = 256 + 16 + 64 // of a near entry: overhead, key and value
+	entryCost  = 320 + 16 + 64 // of a near entry: overhead, key and value
 )
 
 // ratio reads through caches that hold a part of the keys, as popular as Zipf

@@ -51,7 +51,7 @@ import (
 
 // Overhead is what an entry costs beside its value and key: its header, its
 // share of the index and its record in the policy, in bytes.
-const Overhead = 256
+const Overhead = 320
 
 // Tick is the resolution of the tier's clock.
 const Tick = 10 * time.Millisecond
