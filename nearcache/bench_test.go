@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -72,4 +73,66 @@ func benchmarkHit[V any](b *testing.B, v V) {
 			})
 		})
 	}
+}
+
+// BenchmarkFeature is what each feature adds to a hit and to a Set in memory.
+func BenchmarkFeature(b *testing.B) {
+	type options = nearcache.Options[record]
+	const long = time.Hour
+	for _, f := range []struct {
+		name string
+		opts options
+		tags []string
+	}{
+		{name: "none"},
+		{name: "3 tags", tags: []string{"org:7", "country:uk", "active"}},
+		{name: "FailSafe", opts: options{FailSafe: long, SoftTimeout: time.Second}},
+		{name: "RefreshAhead", opts: options{RefreshAhead: time.Minute}},
+		{name: "NotFoundTTL", opts: options{NotFoundTTL: long}},
+		{name: "TTLJitter", opts: options{TTLJitter: 0.1}},
+		{name: "MaxLoads", opts: options{MaxLoads: 10}},
+		{name: "Schema", opts: options{Schema: 2}},
+		{name: "Clone", opts: options{Clone: func(r record) record { return r }}},
+	} {
+		f.opts.TTL = long
+		entry := nearcache.Entry[record]{Value: record{ID: 42, Name: "Ada"}, Tags: f.tags}
+		b.Run(f.name, func(b *testing.B) { benchmarkFeature(b, f.opts, entry) })
+	}
+}
+
+func benchmarkFeature(b *testing.B, opts nearcache.Options[record], entry nearcache.Entry[record]) {
+	tier, err := shared.New(memstore.New(memstore.Options{}), shared.Options{})
+	require.NoError(b, err)
+	node, err := nearcache.NewNode(tier, nil, nearcache.NodeOptions{})
+	require.NoError(b, err)
+	defer func() { require.NoError(b, node.Close()) }()
+	opts.NearTTL = opts.TTL
+	c, err := nearcache.New(node, "users", opts)
+	require.NoError(b, err)
+	ctx := b.Context()
+	b.Run("set", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := c.SetEntry(ctx, "user:1", entry); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	load := func(context.Context, string) (record, error) { return record{}, errNoLoad }
+	b.Run("hit", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := c.Fetch(ctx, "user:1", load); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("lookup", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := c.Lookup(ctx, "user:1", nearcache.Read[record]{MaxAge: time.Minute}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }
