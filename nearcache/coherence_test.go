@@ -59,7 +59,7 @@ func TestCoherence(t *testing.T) {
 	t.Run("journal", func(t *testing.T) {
 		f := newFleet(t)
 		f.journal = true
-		f.nodeOpts.RepairInterval = time.Millisecond
+		f.nodeOpts.RepairInterval = 10 * time.Millisecond
 		nearcachetest.Run(t, f.suite())
 	})
 	t.Run("journal and a bus that loses half of what it is given", func(t *testing.T) {
