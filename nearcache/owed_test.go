@@ -156,6 +156,7 @@ func TestHazard14_NotSuperseded(t *testing.T) {
 		f.store.onAfter(during(f, "write", func(ctx context.Context) {
 			failWrites(f)
 			assert.Error(t, m.Delete(ctx, "k"))
+			settle() // the payer waits now, or it could pay before the debt is seen
 			f.store.onBefore(nil)
 		}))
 		require.NoError(t, m.Set(t.Context(), "k", "before"))
