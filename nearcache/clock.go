@@ -122,9 +122,9 @@ func (c *Cache[V]) clockRead() int64 {
 // unread, but not all.
 func (c *Cache[V]) readRecords(ctx context.Context, keys []string) ([]shared.Found, error) {
 	hears := c.node.hears()
-	_, everRead, forgot := c.clock.get()
+	clockBefore, everRead, forgot := c.clock.get()
 	known := everRead && hears
-	_, tagsKnown, tagsForgot := c.tags.get()
+	tagsBefore, tagsKnown, tagsForgot := c.tags.get()
 	// A loader may be about to return the first tags: its value needs the clock.
 	readTags := !everRead || c.tags.inUse.Load() && (!tagsKnown || !hears)
 	names := make([]string, len(keys), len(keys)+2)
@@ -150,14 +150,14 @@ func (c *Cache[V]) readRecords(ctx context.Context, keys []string) ([]shared.Fou
 		if errors.Is(clock.Err, shared.ErrUnread) {
 			return nil, clock.Err // whether the records are live depends on it
 		}
-		c.learnClock(ctx, clock, at, forgot)
+		c.learnClock(ctx, clock, clockBefore, at, forgot)
 	}
 	if readTags {
 		tags := &found[len(found)-1]
 		if errors.Is(tags.Err, shared.ErrUnread) {
 			return nil, tags.Err
 		}
-		c.learnTagClock(ctx, tags, at, tagsForgot)
+		c.learnTagClock(ctx, tags, tagsBefore, at, tagsForgot)
 	}
 	found = found[:len(keys)]
 	if err := c.knowTags(ctx, found, readTags); err != nil {
@@ -178,16 +178,18 @@ func allUnread(found []shared.Found) bool {
 	return len(found) > 0
 }
 
-// learnClock takes in what was found under the clock's key. If the shared tier
-// lost the clock or fell behind, it is set to what this node knows, so that
-// nodes do not take each other's records for dead.
-func (c *Cache[V]) learnClock(ctx context.Context, f shared.Found, at int64, forgot uint64) {
+// learnClock takes in what was found under the clock's key by a read before
+// which this node knew of the clock before. If the shared tier lost the clock or
+// fell behind that, it is set to what this node knows, so that nodes do not take
+// each other's records for dead. What this node learned since says nothing: to
+// raise the clock for it would be a Clear that nobody asked for.
+func (c *Cache[V]) learnClock(ctx context.Context, f shared.Found, before uint64, at int64, forgot uint64) {
 	var value uint64
 	if f.Err == nil && f.Kind == shared.KindWatermark {
 		value = f.Revision.Number
 	}
-	if known, _, _ := c.clock.get(); known > value {
-		r := c.advanceClock(ctx, known)
+	if before > value {
+		r := c.advanceClock(ctx, before)
 		if r.Err != nil {
 			return
 		}

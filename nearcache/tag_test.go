@@ -893,3 +893,54 @@ func TestTags_Lookup(t *testing.T) {
 		require.Equal(t, "new", answer.Value)
 	}, intervals(10*time.Second, time.Minute))
 }
+
+// TestTags_ClockIsReadLate: a read that found no tag clock, or a lower one, says
+// nothing of one that the node learned meanwhile. Values that were written with
+// it live.
+func TestTags_ClockIsReadLate(t *testing.T) {
+	inFleets(t, func(t *testing.T, f *fleet) {
+		a := f.join()
+		var clock shared.Revision
+		f.store.onAfter(during(f, "read", func(ctx context.Context) {
+			assert.NoError(t, a.SetEntry(ctx, "k", tagged("v", "T")))
+			clock = f.revisionOf(t, "users!tags")
+		}))
+		_, err := a.Fetch(t.Context(), "other", is("value"))
+		require.NoError(t, err)
+		require.NotZero(t, clock)
+		require.Equal(t, clock, f.revisionOf(t, "users!tags"), "the tag clock rises by InvalidateTags alone")
+		v, err := f.join().Get(t.Context(), "k")
+		require.NoError(t, err)
+		require.Equal(t, "v", v)
+	})
+}
+
+// TestClear_ClockIsReadLate: a read of the clock that a Clear overtook does not
+// make it rise once more.
+func TestClear_ClockIsReadLate(t *testing.T) {
+	inFleets(t, func(t *testing.T, f *fleet) {
+		a := f.join()
+		f.store.onAfter(during(f, "read", func(ctx context.Context) {
+			assert.NoError(t, a.Clear(ctx))
+			assert.NoError(t, a.Set(ctx, "k", "v"))
+		}))
+		_, err := a.Fetch(t.Context(), "other", is("value"))
+		require.NoError(t, err)
+		v, err := f.join().Get(t.Context(), "k")
+		require.NoError(t, err)
+		require.Equal(t, "v", v)
+	})
+}
+
+// revisionOf returns the revision of the record under key, zero if there is none.
+func (f *fleet) revisionOf(t *testing.T, key string) shared.Revision {
+	t.Helper()
+	images, err := f.store.Store.Read(t.Context(), []string{key})
+	require.NoError(t, err)
+	if images[0] == nil {
+		return shared.Revision{}
+	}
+	header, err := shared.DecodeHeader(images[0])
+	require.NoError(t, err)
+	return header.Revision
+}

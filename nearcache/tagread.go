@@ -140,15 +140,24 @@ func (c *Cache[V]) readSlots(ctx context.Context, slots []uint32) (unread map[ui
 
 // haveTagClock returns the tag clock that was found, after making it if it is
 // not there, or raising it if it fell behind what this node knows: otherwise
-// values would be dead on arrival.
+// values would be dead on arrival. Where records are not read in one step, the
+// clock was read before a watermark that passed it, and is read again.
 func (c *Cache[V]) haveTagClock(ctx context.Context, f *shared.Found, highest uint64) (uint64, error) {
-	for began := time.Now(); ; {
+	for began, again := time.Now(), false; ; {
 		if errors.Is(f.Err, shared.ErrUnread) {
 			return 0, f.Err
 		}
 		clock := c.watermark(c.tagClockKey(), f).Number
 		if clock > 0 && clock >= highest {
 			return clock, nil
+		}
+		if clock > 0 && !again {
+			found, err := c.node.tier.Read(ctx, []string{c.tagClockKey()})
+			if err != nil {
+				return 0, err
+			}
+			f, again = &found[0], true
+			continue
 		}
 		if clock > 0 {
 			r := c.advanceTagClock(ctx, highest)
@@ -258,12 +267,12 @@ func (c *Cache[V]) watermark(key string, f *shared.Found) shared.Revision {
 	return f.Revision
 }
 
-// learnTagClock takes in the tag clock that was read along with records. If
-// there is none, whoever needs one makes it.
-func (c *Cache[V]) learnTagClock(ctx context.Context, f *shared.Found, at int64, forgot uint64) {
+// learnTagClock takes in the tag clock that was read along with records, as
+// learnClock does the clock. If there is none, whoever needs one makes it.
+func (c *Cache[V]) learnTagClock(ctx context.Context, f *shared.Found, before uint64, at int64, forgot uint64) {
 	clock := c.watermark(c.tagClockKey(), f).Number
-	if known, _, _ := c.tags.get(); known > clock {
-		r := c.advanceTagClock(ctx, known)
+	if before > clock {
+		r := c.advanceTagClock(ctx, before)
 		if r.Err != nil {
 			return
 		}
