@@ -188,6 +188,14 @@ func TestRedisStore_Hostile(t *testing.T) {
 		assert.NotEqual(t, first.Epoch, second.Epoch)
 		assert.Greater(t, second.Number, first.Number, "the record still says where it was")
 	})
+	t.Run("metadata that is evicted while the clock is behind a record", func(t *testing.T) {
+		ahead := uint64(time.Now().Add(time.Hour).UnixMicro())
+		image := value(1, "v")
+		shared.StampRevision(image, shared.Revision{Epoch: 1, Number: ahead})
+		require.NoError(t, client.Set(t.Context(), name("behind"), image, 0).Err())
+		require.NoError(t, client.Del(t.Context(), prefix+":{0}", prefix+":{0}!journal").Err())
+		assert.EqualValues(t, ahead+1, write("behind").Revision.Number)
+	})
 	t.Run("metadata of another type is an error", func(t *testing.T) {
 		require.NoError(t, client.Del(t.Context(), prefix+":{0}").Err())
 		require.NoError(t, client.LPush(t.Context(), prefix+":{0}", "x").Err())
