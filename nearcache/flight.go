@@ -161,6 +161,9 @@ func (c *Cache[V]) trusted(f *flight[V]) bool {
 // is still something to load. Otherwise f takes itself out: nobody can add a
 // loader any more.
 func (c *Cache[V]) endLook(f *flight[V], found bool, err error) loader[V] {
+	if found {
+		c.forgetOld(f) // before anybody has what is newer
+	}
 	shard := c.flights.shard(f.hash)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
