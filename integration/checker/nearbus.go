@@ -102,14 +102,14 @@ func overShards(clients []redis.UniversalClient) (*shardstore.Store, error) {
 // redisClient returns a client as a careful user configures it.
 func redisClient(s settings) redis.UniversalClient {
 	if len(s.Cluster) > 0 {
-		return redis.NewClusterClient(&redis.ClusterOptions{Addrs: s.Cluster, ContextTimeoutEnabled: true, MaxRetries: -1})
+		return redis.NewClusterClient(&redis.ClusterOptions{Addrs: s.Cluster, ContextTimeoutEnabled: true, MaxRetries: -1, DialerRetries: 1})
 	}
 	if s.Watcher != "" {
 		return redis.NewFailoverClient(&redis.FailoverOptions{
-			MasterName: servers.SentinelName, SentinelAddrs: []string{s.Watcher}, ContextTimeoutEnabled: true, MaxRetries: -1,
+			MasterName: servers.SentinelName, SentinelAddrs: []string{s.Watcher}, ContextTimeoutEnabled: true, MaxRetries: -1, DialerRetries: 1,
 		})
 	}
-	return redis.NewClient(&redis.Options{Addr: s.Redis, ContextTimeoutEnabled: true, MaxRetries: -1})
+	return redis.NewClient(&redis.Options{Addr: s.Redis, ContextTimeoutEnabled: true, MaxRetries: -1, DialerRetries: 1})
 }
 
 func (o *ours) transport(s settings, d *death, client redis.UniversalClient) (bus.Transport, error) {
@@ -117,7 +117,7 @@ func (o *ours) transport(s settings, d *death, client redis.UniversalClient) (bu
 	case "redis": // the shared tier publishes what it writes
 		return redisbus.New(client, redisbus.Options{})
 	case "pubsub":
-		own := redis.NewClient(&redis.Options{Addr: s.Bus, ContextTimeoutEnabled: true, MaxRetries: -1})
+		own := redis.NewClient(&redis.Options{Addr: s.Bus, ContextTimeoutEnabled: true, MaxRetries: -1, DialerRetries: 1})
 		o.closers = append(o.closers, func() { _ = own.Close() })
 		transport, err := redisbus.New(own, redisbus.Options{})
 		o.faults = newFaultyTransport(transport, d)
