@@ -27,7 +27,7 @@ import (
 // the same.
 var (
 	storeRights = []string{
-		"+get", "+mget", "+set", "+setrange", "+getrange", "+time", "+hmget", "+hset", "+evalsha", "+eval",
+		"+get", "+mget", "+set", "+setrange", "+getrange", "+time", "+evalsha", "+eval",
 	}
 	journalRights = []string{"+xadd", "+xrange", "+xrevrange", "+del", "+info"}
 	busRights     = []string{"+publish", "+subscribe"}

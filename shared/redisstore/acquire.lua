@@ -18,7 +18,7 @@ if notAfter > 0 and now > notAfter then
 end
 
 local image = ARGV[1]
-local old = redis.pcall('GETRANGE', KEYS[1], 0, 63)
+local old = redis.pcall('GETRANGE', KEYS[1], '0', '63')
 if type(old) ~= 'string' then
   if string.find(old['err'], 'WRONGTYPE', 1, true) then
     return {4, now, ''}

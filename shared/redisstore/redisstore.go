@@ -47,7 +47,7 @@
 // is not noticed. Better than a Ring is package shardstore, with one redisstore
 // for each server: there a list that changes brings nothing old back.
 //
-// Rights needed: get, mget, set, setrange, getrange, time, hmget, hset, evalsha, eval;
+// Rights needed: get, mget, set, setrange, getrange, time, evalsha, eval;
 // publish for a store that announces on a bus; xadd, xrange, xrevrange, del and
 // info for a journal.
 package redisstore
@@ -55,7 +55,6 @@ package redisstore
 import (
 	"context"
 	_ "embed" // for the scripts
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -150,7 +149,14 @@ type Store struct {
 	opts   Options
 	reads  *combiner // of single
 
-	prefixes []string // of the keys of records, by partition
+	partitions []partition
+	length     any // of the journal of one, as an argument of a command; 0 for none
+}
+
+// partition names the keys of one.
+type partition struct {
+	prefix            string // of those of records
+	metadata, journal any    // as arguments of a command, so that calls need not make them
 }
 
 var (
@@ -181,8 +187,10 @@ func New(client redis.UniversalClient, opts Options) (*Store, error) {
 		s.ring, s.shards = ring, len(ring.Options().Addrs)
 	}
 	for p := range s.opts.Partitions {
-		s.prefixes = append(s.prefixes, s.metadata(p)+":")
+		m := s.metadata(p)
+		s.partitions = append(s.partitions, partition{prefix: m + ":", metadata: m, journal: journal(m)})
 	}
+	s.length = s.journalLength()
 	s.reads = &combiner{one: s.readOne, many: s.readMany, patience: patience}
 	return s, nil
 }
@@ -231,13 +239,7 @@ func journal(metadata string) string { return metadata + "!journal" }
 
 // recordKey returns the key that the record of key is under.
 func (s *Store) recordKey(key string) string {
-	return s.prefixes[s.Partition(key)] + key
-}
-
-// keys returns the keys of a script that works on key.
-func (s *Store) keys(key string) []string {
-	m := s.metadata(s.Partition(key))
-	return []string{m + ":" + key, m, journal(m)}
+	return s.partitions[s.Partition(key)].prefix + key
 }
 
 // notReady are the answers of a server that may give another soon: it loads its
@@ -338,115 +340,6 @@ func (s *Store) readMany(ctx context.Context, keys []string) ([][]byte, error) {
 	return images, nil
 }
 
-// Write implements [shared.Store].
-func (s *Store) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
-	receipts := make([]shared.Receipt, len(writes))
-	if len(writes) == 1 {
-		receipts[0] = s.step(ctx, &writes[0], "0")
-		return receipts
-	}
-	if err := s.ready(ctx); err != nil {
-		for i := range receipts {
-			receipts[i].Err = failed(ctx, "write", err)
-		}
-		return receipts
-	}
-	cmds := s.pipeline(ctx, writes)
-	for i, cmd := range cmds {
-		receipts[i] = receipt(ctx, cmd)
-	}
-	return receipts
-}
-
-// Fill implements [shared.Store].
-func (s *Store) Fill(ctx context.Context, w shared.Write) shared.Receipt {
-	return s.step(ctx, &w, "1")
-}
-
-func (s *Store) step(ctx context.Context, w *shared.Write, fill string) shared.Receipt {
-	if err := s.ready(ctx); err != nil {
-		return shared.Receipt{Err: failed(ctx, "write", err)}
-	}
-	return receipt(ctx, writeScript.Run(ctx, s.client, s.keys(w.Key), s.writeArgs(w, fill)...))
-}
-
-// pipeline sends all writes at once, and those whose server did not have the
-// script once more with the script.
-func (s *Store) pipeline(ctx context.Context, writes []shared.Write) []*redis.Cmd {
-	cmds := make([]*redis.Cmd, len(writes))
-	send := func(run func(redis.Pipeliner, []string, ...any) *redis.Cmd, missing func(*redis.Cmd) bool) {
-		// An error of the whole is an error of each command.
-		_, _ = s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-			for i := range writes {
-				if missing(cmds[i]) {
-					cmds[i] = run(pipe, s.keys(writes[i].Key), s.writeArgs(&writes[i], "0")...)
-				}
-			}
-			return nil
-		})
-	}
-	send(func(pipe redis.Pipeliner, keys []string, args ...any) *redis.Cmd {
-		return writeScript.EvalSha(ctx, pipe, keys, args...)
-	}, func(*redis.Cmd) bool { return true })
-	send(func(pipe redis.Pipeliner, keys []string, args ...any) *redis.Cmd {
-		return writeScript.Eval(ctx, pipe, keys, args...)
-	}, func(cmd *redis.Cmd) bool { return redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") })
-	return cmds
-}
-
-func (s *Store) writeArgs(w *shared.Write, fill string) []any {
-	args := []any{
-		w.Image, millis(w.TTL), millis(w.Soft), micros(w.NotAfter), w.Floor, fill, "", "", "", s.journalLength(), w.Key,
-		"", w.KeepStale,
-	}
-	if a := w.Announce; a != nil {
-		args[6], args[7], args[8] = a.Channel, a.Payload, a.RevisionAt
-	}
-	if w.Expect != 0 {
-		args[11] = binary.BigEndian.AppendUint64(nil, w.Expect)
-	}
-	return args
-}
-
-// millis rounds up, so that what is to live does.
-func millis(d time.Duration) int64 { return int64((d + time.Millisecond - 1) / time.Millisecond) }
-
-func micros(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMicro()
-}
-
-var errAnswer = errors.New("unexpected answer of the script")
-
-// receipt reads the answer of the write script.
-func receipt(ctx context.Context, cmd *redis.Cmd) shared.Receipt {
-	answer, err := cmd.Slice()
-	if err != nil {
-		return shared.Receipt{Err: failed(ctx, "write", err)}
-	}
-	if len(answer) != 4 {
-		return shared.Receipt{Err: failed(ctx, "write", errAnswer)}
-	}
-	status, _ := answer[0].(int64)
-	epoch, _ := answer[1].(string)
-	number, _ := answer[2].(int64)
-	now, _ := answer[3].(int64)
-	r := shared.Receipt{Now: time.UnixMicro(now)}
-	switch {
-	case status == 1:
-		r.Err = shared.ErrTooLate
-	case status == 2:
-		r.Err = shared.ErrLeaseLost
-	case len(epoch) == 8:
-		r.Revision = shared.Revision{Epoch: binary.BigEndian.Uint64([]byte(epoch)), Number: uint64(number)}
-	default:
-		r.Err = failed(ctx, "write", errAnswer)
-	}
-	return r
-}
-
 // What acquire.lua answers beside the statuses of a grant.
 const (
 	statusTooLate shared.GrantStatus = 5
@@ -459,7 +352,7 @@ func (s *Store) Acquire(ctx context.Context, l shared.Lease) (shared.Grant, erro
 		return shared.Grant{}, failed(ctx, "acquire", err)
 	}
 	args := []any{l.Image, millis(l.TTL), micros(l.NotAfter), l.MinClock, l.Discard, l.Renew}
-	answer, err := acquireScript.Run(ctx, s.client, s.keys(l.Key)[:1], args...).Slice()
+	answer, err := acquireScript.Run(ctx, s.client, []string{s.recordKey(l.Key)}, args...).Slice()
 	if err != nil {
 		return shared.Grant{}, failed(ctx, "acquire", err)
 	}

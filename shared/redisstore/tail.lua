@@ -21,34 +21,34 @@ local none = string.rep('0', 40)
 
 local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
-local run = string.match(call('INFO', 'server'), 'run_id:(%x+)') or ''
+local run = string.match(call('INFO', 'server'), 'run_id:(%x+)') or none
 local second = string.match(call('INFO', 'replication'), 'master_replid2:(%x+)') or none
 
-local meta = call('HMGET', KEYS[1], 'epoch', 'last', 'run', 'second')
-local epoch, last = meta[1], tonumber(meta[2] or '') or 0
+-- Metadata is as write.lua has it.
+local meta = call('GET', KEYS[1])
+local epoch, last, oldRun, oldSecond, previous = nil, 0, nil, nil, 0
+if meta and #meta == 96 then
+  epoch, last, oldRun, oldSecond = struct.unpack('>c8I8c40c40', meta)
+  previous = struct.unpack('>I8', epoch)
+end
 if last >= now + 86400000000 then
   last = 0
 end
-
-local function begin()
-  local number = string.format('%.0f', math.max(now, last + 1))
-  call('DEL', KEYS[2])
-  call('XADD', KEYS[2], number .. '-0', 'k', pack('>I8', now))
-  call('HSET', KEYS[1], 'last', number)
+if previous >= now + 86400000000 then
+  previous = 0
 end
 
-if not epoch or #epoch ~= 8 or meta[3] ~= run or (second ~= none and second ~= meta[4]) then
-  local previous = 0
-  if epoch and #epoch == 8 then
-    previous = struct.unpack('>I8', epoch)
-  end
-  if previous >= now + 86400000000 then
-    previous = 0
-  end
+local function begin()
+  last = math.max(now, last + 1)
+  call('DEL', KEYS[2])
+  call('XADD', KEYS[2], string.format('%.0f-0', last), 'k', pack('>I8', now))
+end
+
+if not epoch or oldRun ~= run or (second ~= none and second ~= oldSecond) then
   epoch = pack('>I8', math.max(now, previous + 1))
   begin()
 end
-call('HSET', KEYS[1], 'epoch', epoch, 'run', run, 'second', second)
+call('SET', KEYS[1], epoch .. pack('>I8', last) .. run .. second)
 
 if ARGV[1] == epoch then
   local id = ARGV[2] .. '-0'
@@ -61,6 +61,7 @@ end
 local at = call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
 if not at then
   begin()
+  call('SETRANGE', KEYS[1], '8', pack('>I8', last))
   at = call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
 end
 local memory = call('INFO', 'memory')

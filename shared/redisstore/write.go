@@ -1,0 +1,149 @@
+package redisstore
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+// What write.lua is to do.
+const (
+	modeWrite = ""
+	modeKeep  = "keep"
+	modeFill  = "fill"
+)
+
+func modeOf(w *shared.Write) string {
+	if w.KeepStale {
+		return modeKeep
+	}
+	return modeWrite
+}
+
+// Write implements [shared.Store].
+func (s *Store) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
+	receipts := make([]shared.Receipt, len(writes))
+	if len(writes) == 1 {
+		receipts[0] = s.step(ctx, &writes[0], modeOf(&writes[0]))
+		return receipts
+	}
+	if err := s.ready(ctx); err != nil {
+		for i := range receipts {
+			receipts[i].Err = failed(ctx, "write", err)
+		}
+		return receipts
+	}
+	for i, cmd := range s.pipeline(ctx, writes) {
+		receipts[i] = receipt(ctx, cmd)
+	}
+	return receipts
+}
+
+// Fill implements [shared.Store].
+func (s *Store) Fill(ctx context.Context, w shared.Write) shared.Receipt {
+	return s.step(ctx, &w, modeFill)
+}
+
+func (s *Store) step(ctx context.Context, w *shared.Write, mode string) shared.Receipt {
+	if err := s.ready(ctx); err != nil {
+		return shared.Receipt{Err: failed(ctx, "write", err)}
+	}
+	cmd := s.writeCmd(ctx, w, mode, false)
+	if err := s.client.Process(ctx, cmd); unknownScript(err) {
+		cmd = s.writeCmd(ctx, w, mode, true)
+		_ = s.client.Process(ctx, cmd) // cmd has the error
+	}
+	return receipt(ctx, cmd)
+}
+
+func unknownScript(err error) bool { return redis.HasErrorPrefix(err, "NOSCRIPT") }
+
+// pipeline sends all writes at once, and those whose server did not have the
+// script once more with the script.
+func (s *Store) pipeline(ctx context.Context, writes []shared.Write) []*redis.Cmd {
+	cmds := make([]*redis.Cmd, len(writes))
+	send := func(whole bool, missing func(*redis.Cmd) bool) {
+		// An error of the whole is an error of each command.
+		_, _ = s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+			for i := range writes {
+				if missing(cmds[i]) {
+					cmds[i] = s.writeCmd(ctx, &writes[i], modeOf(&writes[i]), whole)
+					_ = pipe.Process(ctx, cmds[i]) // queues it
+				}
+			}
+			return nil
+		})
+	}
+	send(false, func(*redis.Cmd) bool { return true })
+	send(true, func(cmd *redis.Cmd) bool { return unknownScript(cmd.Err()) })
+	return cmds
+}
+
+// writeCmd returns the call of write.lua for w, by the name of the script or
+// with the whole of it. It is put together here and not by [redis.Script],
+// which copies the arguments twice.
+func (s *Store) writeCmd(ctx context.Context, w *shared.Write, mode string, whole bool) *redis.Cmd {
+	p := &s.partitions[s.Partition(w.Key)]
+	args := append(make([]any, 0, 16), "evalsha", writeScript.Hash(), 3, p.prefix+w.Key, p.metadata, p.journal)
+	if whole {
+		args[0], args[1] = "eval", writeSource
+	}
+	numbers := make([]byte, 0, 32+len(w.Key))
+	numbers = binary.BigEndian.AppendUint64(numbers, micros(w.NotAfter))
+	numbers = binary.BigEndian.AppendUint64(numbers, w.Floor)
+	numbers = binary.BigEndian.AppendUint64(numbers, millis(w.Soft))
+	entry := append(numbers, w.Image[shared.NonceOffset:shared.ClockOffset]...)
+	entry = append(entry, w.Key...)
+	args = append(args, w.Image, millis(w.TTL), numbers, entry[len(numbers):], mode)
+	if w.Expect != 0 {
+		args = append(args, word(w.Expect))
+	} else {
+		args = append(args, "")
+	}
+	args = append(args, s.length)
+	if a := w.Announce; a != nil {
+		args = append(args, a.Channel, a.Payload[:a.RevisionAt], a.Payload[a.RevisionAt+revisionSize:])
+	}
+	cmd := redis.NewCmd(ctx, args...)
+	cmd.SetFirstKeyPos(3)
+	return cmd
+}
+
+// revisionSize is the length of a revision in an announcement.
+const revisionSize = 16
+
+// millis rounds up, so that what is to live does.
+func millis(d time.Duration) uint64 { return uint64((d + time.Millisecond - 1) / time.Millisecond) }
+
+func micros(t time.Time) uint64 {
+	if t.IsZero() {
+		return 0
+	}
+	return uint64(t.UnixMicro())
+}
+
+var errAnswer = errors.New("unexpected answer of the script")
+
+// receipt reads the answer of write.lua.
+func receipt(ctx context.Context, cmd *redis.Cmd) shared.Receipt {
+	text, err := cmd.Text()
+	if err != nil {
+		return shared.Receipt{Err: failed(ctx, "write", err)}
+	}
+	answer := []byte(text)
+	number := func(at int) uint64 { return binary.BigEndian.Uint64(answer[at:]) }
+	switch {
+	case len(answer) == 24:
+		return shared.Receipt{Revision: shared.Revision{Epoch: number(0), Number: number(8)}, Now: time.UnixMicro(int64(number(16)))}
+	case len(answer) == 9 && answer[8] == '1':
+		return shared.Receipt{Err: shared.ErrTooLate, Now: time.UnixMicro(int64(number(0)))}
+	case len(answer) == 9 && answer[8] == '2':
+		return shared.Receipt{Err: shared.ErrLeaseLost, Now: time.UnixMicro(int64(number(0)))}
+	}
+	return shared.Receipt{Err: failed(ctx, "write", errAnswer)}
+}
