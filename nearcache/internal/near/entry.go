@@ -50,9 +50,9 @@ func (e *Entry) current() bool { return e.Stamp.count >= e.space.mark.Load() && 
 
 // Find returns the live entry of the key with this hash, or nil.
 func (s *Space) Find(key string, hash uint64) *Entry {
+	now := s.tier.coarse() // also of those who find nothing: their flights need to hear of a sleep of the machine
 	for e := s.tier.head(hash).Load(); e != nil; e = e.next.Load() {
 		if e.hash == hash && e.space == s && e.key == key {
-			now := s.tier.now.Load()
 			if e.live(now) && (now <= s.tier.trust.all.Load() || s.tier.serves(e, now)) {
 				return e
 			}
@@ -68,7 +68,7 @@ func (s *Space) Find(key string, hash uint64) *Entry {
 // stand out and keeps the policy out of the way of hot keys.
 func (t *Tier) Touch(hash uint64, e *Entry) {
 	if e != nil {
-		now := t.now.Load()
+		now := t.coarse()
 		if e.touched.Load() == now {
 			return
 		}
@@ -152,7 +152,7 @@ func (s *Space) putLocked(key string, hash uint64, e *Entry, life time.Duration)
 		t.unlinkLocked(hash, s, key)
 		return false
 	}
-	now := t.now.Load()
+	now := t.coarseLocked()
 	if old := t.lookupLocked(hash, s, key); old != nil {
 		if old.keeps(now) && old.Revision != e.Revision && old.Revision.Covers(e.Revision) || life <= 0 && old.lives(now) {
 			return false

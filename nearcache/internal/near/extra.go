@@ -112,7 +112,7 @@ func (s *Space) FindLate(key string, hash uint64) (*Entry, Use) {
 		if e.hash != hash || e.space != s || e.key != key {
 			continue
 		}
-		now := t.now.Load()
+		now := t.coarse()
 		switch {
 		case e.Extra == nil || !e.keeps(now):
 			return nil, Nothing
@@ -130,7 +130,7 @@ func (s *Space) FindLate(key string, hash uint64) (*Entry, Use) {
 // Claim reports whether the caller is the one to refresh e now: the first since
 // the pause of the last one ended. It begins another pause.
 func (e *Entry) Claim(pause time.Duration) bool {
-	now, old := e.space.tier.now.Load(), e.Extra.retry.Load()
+	now, old := e.space.tier.coarse(), e.Extra.retry.Load()
 	return old <= now && e.Extra.retry.CompareAndSwap(old, now+int64(pause))
 }
 
@@ -138,11 +138,11 @@ func (e *Entry) Claim(pause time.Duration) bool {
 // in e, and that it is to be given without another attempt for this long, or
 // until it is invalidated again.
 func (e *Entry) Tried(pause time.Duration) {
-	e.Extra.tried.Store(e.space.tier.now.Load() + int64(pause))
+	e.Extra.tried.Store(e.space.tier.coarse() + int64(pause))
 }
 
 // Resting reports whether the time of Tried has not ended.
-func (e *Entry) Resting() bool { return e.Extra.tried.Load() > e.space.tier.now.Load() }
+func (e *Entry) Resting() bool { return e.Extra.tried.Load() > e.space.tier.coarse() }
 
 // DropStale takes the entry of the key out if it is nothing but a stale value:
 // something newer was given to a caller.
@@ -150,7 +150,7 @@ func (s *Space) DropStale(key string, hash uint64) {
 	t, st := s.tier, s.tier.stripeOf(hash)
 	st.mu.Lock()
 	e := t.lookupLocked(hash, s, key)
-	dropped := e != nil && e.Extra != nil && !e.lives(t.now.Load())
+	dropped := e != nil && e.Extra != nil && !e.lives(t.coarseLocked())
 	if dropped {
 		t.removeLocked(e)
 	}

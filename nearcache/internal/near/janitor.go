@@ -3,7 +3,7 @@ package near
 import "time"
 
 const (
-	sweepEvery = 100 * time.Millisecond
+	sweepEvery = time.Second
 	sweepRound = time.Minute // in which every chain is looked at once
 )
 
@@ -61,7 +61,7 @@ func (t *Tier) sweep(head uint64) {
 	if t.heads[head].Load() == nil {
 		return
 	}
-	st, now := t.stripeOf(head), t.now.Load()
+	st, now := t.stripeOf(head), t.coarseLocked()
 	var out []*Entry
 	st.mu.Lock()
 	for e := t.heads[head].Load(); e != nil; e = e.next.Load() {

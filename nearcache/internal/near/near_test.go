@@ -335,16 +335,19 @@ func TestWrite(t *testing.T) {
 	})
 }
 
+// bubble runs test with a clock of its own. The clock of the space is in the last
+// of three partitions.
+func bubble(t *testing.T, conf near.Config, test func(t *testing.T, tier *near.Tier, s *near.Space)) {
+	synctest.Test(t, func(t *testing.T) {
+		conf.Partitions, conf.MaxStaleness = 3, 5*time.Second
+		tier := newTier(t, conf)
+		test(t, tier, tier.Space(2))
+	})
+}
+
 // TestTrust: an entry is served while it is known that no write was missed for
 // longer than MaxStaleness.
 func TestTrust(t *testing.T) {
-	bubble := func(t *testing.T, conf near.Config, test func(t *testing.T, tier *near.Tier, s *near.Space)) {
-		synctest.Test(t, func(t *testing.T) {
-			conf.Partitions, conf.MaxStaleness = 3, 5*time.Second
-			tier := newTier(t, conf)
-			test(t, tier, tier.Space(2))
-		})
-	}
 	in := func(partition int, v *value) *value {
 		v.Partition = int32(partition)
 		return v

@@ -53,9 +53,6 @@ import (
 // share of the index and its record in the policy, in bytes.
 const Overhead = 320
 
-// Tick is the resolution of the tier's clock.
-const Tick = 10 * time.Millisecond
-
 const maxStripes = 4096
 
 // Config sets up a Tier.
@@ -85,9 +82,8 @@ type Config struct {
 // Tier is the near tier of one node.
 type Tier struct {
 	conf   Config
-	base   time.Time
-	now    atomic.Int64  // time since base, at most a Tick and a scheduling delay old
-	trust  trust         // beside now, which it is compared with
+	clock  clock
+	trust  trust         // beside the clock, which it is compared with
 	count  atomic.Uint64 // invalidations
 	heads  []atomic.Pointer[Entry]
 	stripe []stripe
@@ -108,7 +104,6 @@ type tally struct {
 	evicted, expired, fenced       atomic.Uint64
 	tooLarge, invalidated, skipped atomic.Uint64
 	stale                          atomic.Uint64
-	lag                            atomic.Int64 // longest of the clock
 }
 
 // stripe guards a share of the index and carries its marks.
@@ -160,13 +155,12 @@ func New(conf Config) (*Tier, error) {
 	heads := ceilPow2(uint64(max(conf.Bytes/Overhead, 64)))
 	t := &Tier{
 		conf:   conf,
-		base:   time.Now(),
 		heads:  make([]atomic.Pointer[Entry], heads),
 		stripe: make([]stripe, min(max(heads/16, 16), maxStripes)),
 		stop:   make(chan struct{}),
 	}
 	t.trust.init(conf.Partitions, conf.MaxStaleness)
-	t.now.Store(1) // so that an expiry of 1 is past and 0 can mean none
+	t.clock.init(conf.Wall())
 	t.window.limit = conf.Bytes / 32
 	if err := t.policy.open(conf.Bytes-t.window.limit, t.evict); err != nil {
 		return nil, fmt.Errorf("near: %w", err)
@@ -191,34 +185,6 @@ func (t *Tier) Close() {
 	t.done.Wait()
 	t.policy.close()
 }
-
-func (t *Tier) runClock() {
-	defer t.done.Done()
-	ticker := time.NewTicker(Tick)
-	defer ticker.Stop()
-	wall := t.conf.Wall().Round(0) // without the monotonic reading
-	for {
-		select {
-		case <-t.stop:
-			return
-		case <-ticker.C:
-		}
-		now := t.Now()
-		passed := time.Duration(now - t.now.Swap(now))
-		if lag := int64(passed - Tick); lag > t.lag.Load() {
-			t.lag.Store(lag)
-		}
-		outside := t.conf.Wall().Round(0)
-		if outside.Sub(wall)-passed > jump {
-			t.Jump()
-		}
-		wall = outside
-	}
-}
-
-// jump is how much more time must pass on the wall than here to be taken for a
-// sleep of the machine. Clocks on walls are adjusted by less.
-const jump = time.Second
 
 // Jump makes every entry invalid, since nobody knows how old it is. The clock
 // calls it when time was lost.
@@ -269,7 +235,7 @@ func (t *Tier) Stats() Stats {
 		Entries: t.entries.Load(), Bytes: t.bytes.Load(),
 		Evicted: t.evicted.Load(), Expired: t.expired.Load(), Fenced: t.fenced.Load(),
 		TooLarge: t.tooLarge.Load(), Invalidated: t.invalidated.Load(), Skipped: t.skipped.Load(),
-		Stale: t.stale.Load(), ClockLag: time.Duration(t.lag.Load()),
+		Stale: t.stale.Load(), ClockLag: time.Duration(t.clock.lag.Load()),
 	}
 }
 

@@ -27,9 +27,6 @@ func (s Stamp) Limit(at int64) Stamp {
 // At returns when s was taken, on the tier's clock.
 func (s Stamp) At() int64 { return s.at }
 
-// Now returns the time on the tier's clock, exactly.
-func (t *Tier) Now() int64 { return 1 + int64(time.Since(t.base)) }
-
 // trust says up to when entries may be believed to have heard of every write.
 //
 // A partition of the shared tier's keys has a horizon: every write before that
