@@ -239,8 +239,8 @@ func (f *field) run(ctx context.Context) (history, []report, error) {
 		}
 		seconds := time.Since(began).Seconds()
 		if i+1 >= f.plan.enoughFaults && time.Since(began) >= f.plan.atLeast &&
-			int(seconds*float64(f.plan.reads*f.plan.nodes)) >= f.plan.enoughReads*5/4 &&
-			int(seconds*float64(f.plan.writes*f.plan.nodes)) >= f.plan.enoughWrites*5/4 {
+			int(seconds*float64(f.plan.reads*f.plan.nodes)) >= f.plan.enoughReads*3/2 &&
+			int(seconds*float64(f.plan.writes*f.plan.nodes)) >= f.plan.enoughWrites*3/2 {
 			break
 		}
 	}

@@ -165,7 +165,9 @@ func (o *ours) write(ctx context.Context, op operation, key string, version int6
 		err = o.cache.SetEntry(ctx, key, nearcache.Entry[int64]{Value: version, Tags: tagsOf(key)})
 	case invalidate:
 		if tags := tagsOf(key); tags != nil && version%4 > 0 {
-			err = o.cache.InvalidateTags(ctx, tags[min(version%4-1, 1)]) // one in two takes others along
+			// One in twelve takes others along: more, and reads wait for loads most
+			// of the time.
+			err = o.cache.InvalidateTags(ctx, tags[max(0, version%16-14)])
 			break
 		}
 		err = o.cache.Invalidate(ctx, key)
