@@ -37,7 +37,9 @@ type Store interface {
 	// stored with the higher of their two clocks. The result has one Receipt for each write, in
 	// order; Receipt.Err tells which failed. Writes are independent of each
 	// other and may run in any order. The store must not keep an image or
-	// change it after it returned; it may change it while it runs.
+	// change it after it returned; it may change it while it runs. When ctx has
+	// ended, it may still be reading what it was given: the caller leaves images
+	// and announcements of such a call as they are.
 	Write(ctx context.Context, writes []Write) []Receipt
 
 	// Acquire puts the lease in its place if no live value, KindNotFound

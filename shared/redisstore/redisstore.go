@@ -15,8 +15,10 @@
 // are under way travel together, in one MGET on the context of one of them;
 // hooks of the client see that. Every write is one script, called by EVALSHA
 // and sent whole when the server does not have it; several writes are one
-// pipeline. The store keeps no connection and no goroutine of its own, and
-// never closes the client.
+// pipeline. On one server, single writes and fills that come while four are
+// under way travel together, in one pipeline on the context of the one that has
+// the most time, whose cancellation then does not end it. The store keeps no
+// connection and no goroutine of its own, and never closes the client.
 //
 // Keys: "prefix:{p}:key" holds the record of key, "prefix:{p}" the metadata of
 // partition p, a number that depends on the key, and "prefix:{p}!journal" its
@@ -147,7 +149,8 @@ type Store struct {
 	ring   *redis.Ring   // client, if it is one
 	shards int           // of ring, at first
 	opts   Options
-	reads  *combiner // of single
+	reads  *combiner      // of single
+	writes *writeCombiner // of single
 
 	partitions []partition
 	length     any // of the journal of one, as an argument of a command; 0 for none
@@ -192,6 +195,7 @@ func New(client redis.UniversalClient, opts Options) (*Store, error) {
 	}
 	s.length = s.journalLength()
 	s.reads = &combiner{one: s.readOne, many: s.readMany, patience: patience}
+	s.writes = &writeCombiner{one: s.writeOne, many: s.writeMany, patience: patience}
 	return s, nil
 }
 

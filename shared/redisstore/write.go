@@ -18,20 +18,57 @@ const (
 	modeFill  = "fill"
 )
 
-func modeOf(w *shared.Write) string {
-	if w.KeepStale {
+func (w write) mode() string {
+	switch {
+	case w.fill:
+		return modeFill
+	case w.KeepStale:
 		return modeKeep
+	default:
+		return modeWrite
 	}
-	return modeWrite
 }
 
 // Write implements [shared.Store].
 func (s *Store) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
-	receipts := make([]shared.Receipt, len(writes))
 	if len(writes) == 1 {
-		receipts[0] = s.step(ctx, &writes[0], modeOf(&writes[0]))
-		return receipts
+		return []shared.Receipt{s.write(ctx, write{Write: &writes[0]})}
 	}
+	all := make([]write, len(writes))
+	for i := range writes {
+		all[i].Write = &writes[i]
+	}
+	return s.writeMany(ctx, all)
+}
+
+// Fill implements [shared.Store].
+func (s *Store) Fill(ctx context.Context, w shared.Write) shared.Receipt {
+	return s.write(ctx, write{Write: &w, fill: true})
+}
+
+func (s *Store) write(ctx context.Context, w write) shared.Receipt {
+	if s.single == nil || len(w.Image) >= largeImage {
+		return s.writeOne(ctx, w)
+	}
+	return s.writes.do(ctx, w)
+}
+
+func (s *Store) writeOne(ctx context.Context, w write) shared.Receipt {
+	if err := s.ready(ctx); err != nil {
+		return shared.Receipt{Err: failed(ctx, "write", err)}
+	}
+	cmd := s.writeCmd(ctx, w, false)
+	if err := s.client.Process(ctx, cmd); err != nil && unknownScript(err) {
+		cmd = s.writeCmd(ctx, w, true)
+		_ = s.client.Process(ctx, cmd) // cmd has the error
+	}
+	return receipt(ctx, cmd)
+}
+
+func unknownScript(err error) bool { return redis.HasErrorPrefix(err, "NOSCRIPT") }
+
+func (s *Store) writeMany(ctx context.Context, writes []write) []shared.Receipt {
+	receipts := make([]shared.Receipt, len(writes))
 	if err := s.ready(ctx); err != nil {
 		for i := range receipts {
 			receipts[i].Err = failed(ctx, "write", err)
@@ -44,35 +81,16 @@ func (s *Store) Write(ctx context.Context, writes []shared.Write) []shared.Recei
 	return receipts
 }
 
-// Fill implements [shared.Store].
-func (s *Store) Fill(ctx context.Context, w shared.Write) shared.Receipt {
-	return s.step(ctx, &w, modeFill)
-}
-
-func (s *Store) step(ctx context.Context, w *shared.Write, mode string) shared.Receipt {
-	if err := s.ready(ctx); err != nil {
-		return shared.Receipt{Err: failed(ctx, "write", err)}
-	}
-	cmd := s.writeCmd(ctx, w, mode, false)
-	if err := s.client.Process(ctx, cmd); unknownScript(err) {
-		cmd = s.writeCmd(ctx, w, mode, true)
-		_ = s.client.Process(ctx, cmd) // cmd has the error
-	}
-	return receipt(ctx, cmd)
-}
-
-func unknownScript(err error) bool { return redis.HasErrorPrefix(err, "NOSCRIPT") }
-
 // pipeline sends all writes at once, and those whose server did not have the
 // script once more with the script.
-func (s *Store) pipeline(ctx context.Context, writes []shared.Write) []*redis.Cmd {
+func (s *Store) pipeline(ctx context.Context, writes []write) []*redis.Cmd {
 	cmds := make([]*redis.Cmd, len(writes))
 	send := func(whole bool, missing func(*redis.Cmd) bool) {
 		// An error of the whole is an error of each command.
 		_, _ = s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-			for i := range writes {
+			for i, w := range writes {
 				if missing(cmds[i]) {
-					cmds[i] = s.writeCmd(ctx, &writes[i], modeOf(&writes[i]), whole)
+					cmds[i] = s.writeCmd(ctx, w, whole)
 					_ = pipe.Process(ctx, cmds[i]) // queues it
 				}
 			}
@@ -87,7 +105,7 @@ func (s *Store) pipeline(ctx context.Context, writes []shared.Write) []*redis.Cm
 // writeCmd returns the call of write.lua for w, by the name of the script or
 // with the whole of it. It is put together here and not by [redis.Script],
 // which copies the arguments twice.
-func (s *Store) writeCmd(ctx context.Context, w *shared.Write, mode string, whole bool) *redis.Cmd {
+func (s *Store) writeCmd(ctx context.Context, w write, whole bool) *redis.Cmd {
 	p := &s.partitions[s.Partition(w.Key)]
 	args := append(make([]any, 0, 16), "evalsha", writeScript.Hash(), 3, p.prefix+w.Key, p.metadata, p.journal)
 	if whole {
@@ -99,7 +117,7 @@ func (s *Store) writeCmd(ctx context.Context, w *shared.Write, mode string, whol
 	numbers = binary.BigEndian.AppendUint64(numbers, millis(w.Soft))
 	entry := append(numbers, w.Image[shared.NonceOffset:shared.ClockOffset]...)
 	entry = append(entry, w.Key...)
-	args = append(args, w.Image, millis(w.TTL), numbers, entry[len(numbers):], mode)
+	args = append(args, w.Image, millis(w.TTL), numbers, entry[len(numbers):], w.mode())
 	if w.Expect != 0 {
 		args = append(args, word(w.Expect))
 	} else {

@@ -1,0 +1,328 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+// slowWrites answers after a second, and notes what it was sent. As a client, it
+// does not begin what was canceled, and once it has begun knows deadlines only.
+type slowWrites struct {
+	mu       sync.Mutex
+	requests [][]string
+	takes    time.Duration
+	err      error // the answer to several writes
+	panics   bool  // at several writes
+}
+
+func (s *slowWrites) one(ctx context.Context, w write) shared.Receipt {
+	return s.answer(ctx, []write{w})[0]
+}
+
+func (s *slowWrites) many(ctx context.Context, writes []write) []shared.Receipt {
+	if s.panics {
+		panic("client")
+	}
+	return s.answer(ctx, writes)
+}
+
+func (s *slowWrites) answer(ctx context.Context, writes []write) []shared.Receipt {
+	keys := make([]string, len(writes))
+	for i, w := range writes {
+		keys[i] = w.Key
+	}
+	s.mu.Lock()
+	s.requests = append(s.requests, keys)
+	s.mu.Unlock()
+	wait, err := s.takes, error(nil)
+	if ended := ctx.Err(); ended != nil {
+		wait, err = 0, ended
+	} else if len(writes) > 1 {
+		err = s.err
+	}
+	if end, ok := ctx.Deadline(); ok && time.Until(end) < wait {
+		wait, err = time.Until(end), context.DeadlineExceeded
+	}
+	time.Sleep(wait)
+	receipts := make([]shared.Receipt, len(writes))
+	for i, w := range writes {
+		number, _ := strconv.ParseUint(w.Key, 10, 64)
+		receipts[i] = shared.Receipt{Revision: shared.Revision{Number: number}, Err: err}
+	}
+	return receipts
+}
+
+func (s *slowWrites) sizes() (sizes []int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.requests {
+		sizes = append(sizes, len(r))
+	}
+	return sizes
+}
+
+// sent returns how often a key was.
+func (s *slowWrites) sent(key string) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.requests {
+		if slices.Contains(r, key) {
+			n++
+		}
+	}
+	return n
+}
+
+// writing is a combiner with all lanes taken by writes of a second.
+type writing struct {
+	*writeCombiner
+	t      *testing.T
+	server *slowWrites
+	users  sync.WaitGroup
+}
+
+func newWriting(t *testing.T) *writing {
+	s := &slowWrites{takes: time.Second}
+	w := &writing{writeCombiner: &writeCombiner{one: s.one, many: s.many, patience: time.Hour}, t: t, server: s}
+	for range writeLanes {
+		w.starts(t.Context(), "0", func(r shared.Receipt) { assert.NoError(t, r.Err) })
+	}
+	return w
+}
+
+func writeOf(key string, size int) write {
+	return write{Write: &shared.Write{Key: key, Image: make([]byte, size)}}
+}
+
+// starts begins a write, which waits once it returned.
+func (w *writing) starts(ctx context.Context, key string, then func(shared.Receipt)) {
+	w.users.Go(func() { then(w.do(ctx, writeOf(key, 100))) })
+	synctest.Wait()
+}
+
+// stored requires success, with the receipt of that key.
+func (w *writing) stored(key string) func(shared.Receipt) {
+	return func(r shared.Receipt) {
+		assert.NoError(w.t, r.Err)
+		assert.Equal(w.t, key, strconv.FormatUint(r.Revision.Number, 10))
+	}
+}
+
+// fails requires this error after so long.
+func (w *writing) fails(want error, after time.Duration) func(shared.Receipt) {
+	began := time.Now()
+	return func(r shared.Receipt) {
+		assert.ErrorIs(w.t, r.Err, want)
+		assert.Equal(w.t, after, time.Since(began))
+	}
+}
+
+// end waits, and requires that nothing is left behind.
+func (w *writing) end() {
+	w.users.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	require.Zero(w.t, w.busy)
+	require.Empty(w.t, w.queue)
+}
+
+func TestWriteCombiner_AloneAtOnceAndAsItIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		calls := 0
+		c := &writeCombiner{patience: time.Hour, one: func(given context.Context, _ write) shared.Receipt {
+			calls++
+			assert.Equal(t, ctx, given)
+			return shared.Receipt{}
+		}}
+		require.NoError(t, c.do(ctx, writeOf("1", 100)).Err)
+		require.Equal(t, 1, calls)
+		require.Zero(t, c.busy)
+	})
+}
+
+func TestWriteCombiner_ThoseThatWaitTravelTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWriting(t)
+		began := time.Now()
+		for i := range maxTogether + 10 {
+			key := strconv.Itoa(i + 1)
+			w.starts(t.Context(), key, w.stored(key))
+		}
+		w.end()
+		require.Equal(t, 2*time.Second, time.Since(began))
+		require.ElementsMatch(t, append(slices.Repeat([]int{1}, writeLanes), maxTogether, 10), w.server.sizes())
+		for i := range maxTogether + 10 {
+			require.Equal(t, 1, w.server.sent(strconv.Itoa(i+1)))
+		}
+	})
+}
+
+func TestWriteCombiner_NoMoreBytesThanBound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWriting(t)
+		for range 12 {
+			w.users.Go(func() { assert.NoError(t, w.do(t.Context(), writeOf("1", bytesTogether/3+1)).Err) })
+		}
+		w.end()
+		require.ElementsMatch(t, append(slices.Repeat([]int{1}, writeLanes), 3, 3, 3, 3), w.server.sizes())
+	})
+}
+
+// TestWriteCombiner_TheLastContextSends: each leaves when its own context ends, no
+// write fails because of another's, and none is sent twice.
+func TestWriteCombiner_TheLastContextSends(t *testing.T) {
+	within := func(t *testing.T, d time.Duration) context.Context {
+		ctx, cancel := context.WithTimeout(t.Context(), d)
+		t.Cleanup(cancel)
+		return ctx
+	}
+	synctest.Test(t, func(t *testing.T) {
+		w := newWriting(t)
+		w.starts(within(t, 1500*time.Millisecond), "1", w.fails(context.DeadlineExceeded, 1500*time.Millisecond))
+		w.starts(within(t, 3*time.Second), "2", w.stored("2"))
+		w.starts(within(t, 500*time.Millisecond), "3", w.fails(context.DeadlineExceeded, 500*time.Millisecond))
+		w.starts(within(t, 2500*time.Millisecond), "4", w.stored("4"))
+		w.end()
+		require.Equal(t, []int{1, 1, 0, 1}, []int{w.server.sent("1"), w.server.sent("2"), w.server.sent("3"), w.server.sent("4")})
+	})
+}
+
+// TestWriteCombiner_WhoSendsIsCanceled: the others do not notice.
+func TestWriteCombiner_WhoSendsIsCanceled(t *testing.T) {
+	for name, when := range map[string]time.Duration{
+		"before it sends": time.Second / 2, "as it is told to": time.Second, "as it sends": 3 * time.Second / 2,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWriting(t)
+				ctx, cancel := context.WithCancel(t.Context())
+				short, end := context.WithTimeout(t.Context(), time.Minute)
+				defer end()
+				w.starts(ctx, "1", func(shared.Receipt) {}) // has no deadline, so it sends
+				w.starts(short, "2", w.stored("2"))
+				w.starts(short, "3", w.stored("3"))
+				time.Sleep(when)
+				cancel()
+				w.end()
+				require.Equal(t, []int{1, 1}, []int{w.server.sent("2"), w.server.sent("3")})
+				require.LessOrEqual(t, w.server.sent("1"), 1)
+			})
+		})
+	}
+}
+
+// TestWriteCombiner_SendsForThoseWhoWait has one told to send who was canceled,
+// for one who waits and one who does not.
+func TestWriteCombiner_SendsForThoseWhoWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWriting(t)
+		w.end()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		all := []*writer{newWriter(ctx, writeOf("1", 100)), newWriter(ctx, writeOf("2", 100)), newWriter(ctx, writeOf("3", 100))}
+		w.leave(all[2])
+		w.busy = 1
+		w.send(ctx, slices.Clone(all))
+		w.end()
+		require.Equal(t, []int{1, 1, 0}, []int{w.server.sent("1"), w.server.sent("2"), w.server.sent("3")})
+		w.stored("2")(all[1].receipt)
+	})
+}
+
+func TestWriteCombiner_WhoLeavesIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWriting(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		w.starts(ctx, "1", w.fails(context.Canceled, 0))
+		cancel()
+		synctest.Wait()
+		w.mu.Lock()
+		assert.Empty(t, w.queue)
+		w.mu.Unlock()
+		w.end()
+	})
+}
+
+// TestWriteCombiner_LeavingWhenALaneBecomesFree has all who wait leave at the moment
+// in which one is told to send.
+func TestWriteCombiner_LeavingWhenALaneBecomesFree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for range 200 {
+			w := newWriting(t)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			for range 3 {
+				w.starts(ctx, "1", func(shared.Receipt) {})
+			}
+			w.end()
+			cancel()
+		}
+	})
+}
+
+// TestWriteCombiner_GoesAloneInTheEnd: connections that say nothing any more do
+// not hold up writes that others could carry.
+func TestWriteCombiner_GoesAloneInTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWriting(t)
+		w.patience = time.Second / 10
+		began := time.Now()
+		w.starts(t.Context(), "1", func(r shared.Receipt) {
+			w.stored("1")(r)
+			assert.Equal(t, 1100*time.Millisecond, time.Since(began))
+		})
+		w.end()
+		require.Equal(t, 1, w.server.sent("1"))
+	})
+}
+
+func TestWriteCombiner_AnErrorIsEverybodys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWriting(t)
+		w.server.err = errors.New("broken")
+		for range 5 {
+			w.starts(t.Context(), "1", w.fails(w.server.err, 2*time.Second))
+		}
+		w.end()
+	})
+}
+
+// TestWriteCombiner_APanicIsItsSenders: what becomes of the others' writes is not
+// known, and they are told so.
+func TestWriteCombiner_APanicIsItsSenders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWriting(t)
+		w.server.panics = true
+		var panics, open atomic.Int32
+		for range 5 {
+			w.users.Go(func() {
+				defer func() {
+					if recover() != nil {
+						panics.Add(1)
+					}
+				}()
+				err := w.do(t.Context(), writeOf("1", 100)).Err
+				var timeout net.Error
+				if errors.As(err, &timeout) && timeout.Timeout() {
+					open.Add(1)
+				}
+			})
+		}
+		w.end()
+		require.Equal(t, []int32{1, 4}, []int32{panics.Load(), open.Load()})
+	})
+}
