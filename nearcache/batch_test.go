@@ -405,6 +405,53 @@ func TestBatch_ContextEnds(t *testing.T) {
 	})
 }
 
+// TestBatch_CallerLeaves: the read of a batch is on the context of its caller. When
+// that ends, those who joined one of its flights get a read of their own.
+func TestBatch_CallerLeaves(t *testing.T) {
+	for name, read := range map[string]func(ctx context.Context, m *member) error{
+		"GetMany": func(ctx context.Context, m *member) error {
+			_, err := m.GetMany(ctx, []string{"a", "b", "c"})
+			return err
+		},
+		"FetchMany": func(ctx context.Context, m *member) error {
+			_, err := m.FetchMany(ctx, []string{"a", "b", "c"}, func(context.Context, []string) (map[string]string, error) { return nil, errNoLoad })
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fleet) {
+				require.NoError(t, f.join().SetMany(t.Context(), map[string]string{"a": "v", "b": "v", "c": "v"}))
+				m := f.join()
+				var held atomic.Bool
+				f.store.onBefore(func(ctx context.Context, op, _ string) error {
+					if op != "read" || held.Swap(true) {
+						return nil
+					}
+					<-ctx.Done()
+					return ctx.Err()
+				})
+				ctx, cancel := context.WithCancel(t.Context())
+				first, second := make(chan error, 1), make(chan error, 1)
+				go func() { first <- read(ctx, m) }()
+				synctest.Wait()
+				go func() {
+					v, err := m.Get(t.Context(), "b")
+					assert.Equal(t, "v", v)
+					second <- err
+				}()
+				synctest.Wait()
+				cancel()
+				require.ErrorIs(t, <-first, context.Canceled)
+				require.NoError(t, <-second)
+				settle()
+				for _, key := range []string{"a", "b", "c"} {
+					requireNear(t, m, key, "v")
+				}
+			})
+		})
+	}
+}
+
 // TestBatch_BusOnly: without a shared tier the others are told, in one message.
 func TestBatch_BusOnly(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {

@@ -136,3 +136,45 @@ func benchmarkFeature(b *testing.B, opts nearcache.Options[record], entry nearca
 		}
 	})
 }
+
+// BenchmarkShared reads what is in the shared tier and not near: one key, and a
+// batch of 100. The store is in memory, so what is left is the library's own.
+func BenchmarkShared(b *testing.B) {
+	tier, err := shared.New(memstore.New(memstore.Options{}), shared.Options{})
+	require.NoError(b, err)
+	node, err := nearcache.NewNode(tier, nil, nearcache.NodeOptions{})
+	require.NoError(b, err)
+	defer func() { require.NoError(b, node.Close()) }()
+	c, err := nearcache.New(node, "users", nearcache.Options[record]{TTL: time.Hour, NearTTL: time.Nanosecond})
+	require.NoError(b, err)
+	const batch = 100
+	keys := make([]string, 100_000) // near copies live for a tick of the clock at least
+	ctx := b.Context()
+	for i := range keys {
+		keys[i] = "user:" + strconv.Itoa(10_000_000_000+i)
+		require.NoError(b, c.Set(ctx, keys[i], record{ID: 42, Name: "Ada"}))
+	}
+	load := func(context.Context, string) (record, error) { return record{}, errNoLoad }
+	loadMany := func(context.Context, []string) (map[string]record, error) { return nil, errNoLoad }
+	b.Run("one", func(b *testing.B) {
+		b.ReportAllocs()
+		i := 0
+		for b.Loop() {
+			if _, err := c.Fetch(ctx, keys[i%len(keys)], load); err != nil {
+				b.Fatal(err)
+			}
+			i++
+		}
+	})
+	b.Run("many", func(b *testing.B) {
+		b.ReportAllocs()
+		i := 0
+		for b.Loop() {
+			found, err := c.FetchMany(ctx, keys[i:i+batch], loadMany)
+			if err != nil || len(found) != batch {
+				b.Fatal(len(found), err)
+			}
+			i = (i + batch) % len(keys)
+		}
+	})
+}

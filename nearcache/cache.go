@@ -23,6 +23,8 @@ type Cache[V any] struct {
 	opts  Options[V]
 	space *near.Space
 
+	clockPartition int // of the clock
+
 	flights   flights[V]
 	clock     cacheClock
 	tags      tagTable
@@ -65,7 +67,8 @@ func New[V any](node *Node, name string, opts Options[V]) (*Cache[V], error) {
 		c.refreshes = make(chan struct{}, maxRefreshes)
 	}
 	err := node.join(name, c, func() {
-		c.space = node.near.Space(node.partition(c.clockKey()))
+		c.clockPartition = node.partition(c.clockKey())
+		c.space = node.near.Space(c.clockPartition)
 		c.space.PlaceSlots(func(slot uint32) int { return node.partition(c.slotKey(slot)) })
 	})
 	if err != nil {
@@ -110,6 +113,24 @@ func (c *Cache[V]) missed(hash uint64) {
 // colon in them.
 func (c *Cache[V]) storeKey(key string) string { return c.name + ":" + key }
 
+// storeKeys appends the names of keys to names. They are in one piece of memory.
+func (c *Cache[V]) storeKeys(names, keys []string) []string {
+	size := len(keys) * (len(c.name) + 1)
+	for _, key := range keys {
+		size += len(key)
+	}
+	var all strings.Builder
+	all.Grow(size)
+	for _, key := range keys {
+		at := all.Len()
+		all.WriteString(c.name)
+		all.WriteByte(':')
+		all.WriteString(key)
+		names = append(names, all.String()[at:])
+	}
+	return names
+}
+
 // partition returns the partition of a key in the shared tier.
 func (c *Cache[V]) partition(key string) int {
 	if c.node.tier == nil || c.node.tier.Partitions() <= 1 {
@@ -134,15 +155,20 @@ func (c *Cache[V]) check(keys ...string) error {
 // newEntry makes the near entry of a value. size is the length of the encoded
 // value.
 func (c *Cache[V]) newEntry(key string, v V, size int, stamp near.Stamp, rev shared.Revision) *entry[V] {
+	e := &entry[V]{value: v}
+	c.label(e, key, size, stamp, rev)
+	return e
+}
+
+// label is newEntry for an entry that has its value already.
+func (c *Cache[V]) label(e *entry[V], key string, size int, stamp near.Stamp, rev shared.Revision) {
 	cost := int64(size)
-	if c.opts.Cost != nil && guard(func() error { cost = max(0, c.opts.Cost(v)); return nil }) != nil {
+	if c.opts.Cost != nil && guard(func() error { cost = max(0, c.opts.Cost(e.value)); return nil }) != nil {
 		cost = unknownCost
 	}
-	e := &entry[V]{value: v}
 	e.Stamp, e.Revision = stamp, rev
 	e.Partition = int32(c.partition(key))
 	e.Cost = cost + int64(len(key)) + near.Overhead
-	return e
 }
 
 // unknownCost is that of a value whose Options.Cost panicked: it is not kept near.

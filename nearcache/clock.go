@@ -113,7 +113,7 @@ func (c *Cache[V]) knownClock(ctx context.Context) (uint64, error) {
 // clockRead returns since when this node would have heard of a Clear, on the
 // clock of the near tier. What a record is worth was decided then.
 func (c *Cache[V]) clockRead() int64 {
-	return max(c.clock.readAt(), c.node.near.HorizonOf(c.node.partition(c.clockKey())))
+	return max(c.clock.readAt(), c.node.near.HorizonOf(c.clockPartition))
 }
 
 // readRecords reads the records of keys, and the clock in the same round trip
@@ -127,10 +127,7 @@ func (c *Cache[V]) readRecords(ctx context.Context, keys []string) ([]shared.Fou
 	tagsBefore, tagsKnown, tagsForgot := c.tags.get()
 	// A loader may be about to return the first tags: its value needs the clock.
 	readTags := !everRead || c.tags.inUse.Load() && (!tagsKnown || !hears)
-	names := make([]string, len(keys), len(keys)+2)
-	for i, key := range keys {
-		names[i] = c.storeKey(key)
-	}
+	names := c.storeKeys(make([]string, 0, len(keys)+2), keys)
 	if !known {
 		names = append(names, c.clockKey())
 	}

@@ -31,8 +31,8 @@ func (c *Cache[V]) withPrevious(ctx context.Context, found *shared.Found) contex
 	if found != nil {
 		record := *found
 		record.Kind, record.Err = shared.KindValue, nil
-		if v, err := c.decode(&record); err == nil {
-			previous = &v
+		if e, err := c.decode(&record); err == nil {
+			previous = &e.value
 		}
 	}
 	return context.WithValue(ctx, previousKey[V]{}, previous)

@@ -129,6 +129,43 @@ func TestCost_OneMessageForAWriteAndNoneForAFill(t *testing.T) {
 	})
 }
 
+// TestCost_AllocationsOfASharedHit reads values that another node wrote: each is
+// in the shared tier and not near. What the store and the codec allocate is in
+// the figures, one and two for a key.
+func TestCost_AllocationsOfASharedHit(t *testing.T) {
+	const runs, batch = 50, 100
+	synctest.Test(t, func(t *testing.T) {
+		store := memstore.New(memstore.Options{})
+		writer, _ := countedNode(t, membus.NewHub(), store)
+		reader, _ := countedNode(t, membus.NewHub(), store)
+		synctest.Wait()
+		raw := nearcache.Options[string]{Codec: shared.Raw}
+		there, err := nearcache.New(writer, "users", raw)
+		require.NoError(t, err)
+		here, err := nearcache.New(reader, "users", raw)
+		require.NoError(t, err)
+		ctx := t.Context()
+		keys := make([]string, (runs+2)*(batch+1))
+		for i := range keys {
+			keys[i] = "user:" + strconv.Itoa(i)
+			require.NoError(t, there.Set(ctx, keys[i], "v"))
+		}
+		synctest.Wait()
+		next := func(n int) (some []string) {
+			some, keys = keys[:n], keys[n:]
+			return some
+		}
+		_, err = here.Get(ctx, next(1)[0]) // reads the clocks as well
+		require.NoError(t, err)
+		one := testing.AllocsPerRun(runs, func() { _, _ = here.Get(ctx, next(1)[0]) })
+		assert.LessOrEqual(t, one, 18.0)
+		many := testing.AllocsPerRun(runs, func() { _, _ = here.GetMany(ctx, next(batch)) })
+		assert.LessOrEqual(t, many/batch, 9.0) // the race detector adds three
+		assert.Zero(t, here.Stats().Hits)
+		t.Logf("one: %v, of a batch: %v", one, many/batch)
+	})
+}
+
 func TestCost_GoroutinesOfANodeAreFew(t *testing.T) {
 	const nodes, most = 10, 10
 	synctest.Test(t, func(t *testing.T) {

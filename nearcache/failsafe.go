@@ -82,12 +82,12 @@ func (c *Cache[V]) keepOld(f *flight[V], found *shared.Found) {
 	record := *found
 	record.Kind, record.Err = shared.KindValue, nil
 	since, live := c.tagsLive(&record)
-	v, err := c.decode(&record)
+	e, err := c.decode(&record)
 	if err != nil || !live {
 		return
 	}
-	f.old = &v
-	e := c.newEntry(f.key, v, len(found.Value), f.stamp.Limit(c.clockRead()).Limit(since), found.Revision)
+	f.old = &e.value
+	c.label(e, f.key, len(found.Value), f.stamp.Limit(c.clockRead()).Limit(since), found.Revision)
 	c.tagEntry(&e.Entry, found.Slots)
 	c.extend(e, 0)
 	if found.Left > 0 {
@@ -128,9 +128,7 @@ func (c *Cache[V]) staleAnswer(f *flight[V]) (a answer[V], ok bool) {
 		e.Tried(c.opts.FailSafeThrottle)
 		return c.oldAnswer((*entry[V])(unsafe.Pointer(e)).value), true // see hit
 	}
-	select {
-	case <-f.looked:
-	default:
+	if c.flights.opens(f, &f.looked) != nil {
 		return a, false // its old value is not known yet
 	}
 	if f.old == nil || f.deleted.Load() || !c.space.Valid(f.hash, f.stamp) {

@@ -18,43 +18,58 @@ type flight[V any] struct {
 	hash  uint64
 	stamp near.Stamp // taken before its first byte was requested
 
-	// bounded says that whoever began the flight wants to know of everything
-	// that was written before it.
-	bounded bool
-
 	tagClock uint64 // as it was known when its load began
+	asOf     int64  // when what decides on the record that was used was read, on the clock of the near tier; 0: it was loaded
 
 	// load is nil for a flight that only reads. A caller with a loader may
 	// add it while the read is under way. Guarded by the shard's lock until
 	// the read is over; then it does not change any more.
-	load loader[V]
+	load     loader[V]
+	previous *shared.Found // the record that the load is to replace, if it is of use
 
-	looked  chan struct{} // closed when the read is over
-	over    bool          // looked is closed; for the goroutine that runs the flight
-	landed  bool          // done is closed; likewise
-	found   bool          // the read gave the value; set before looked is closed
-	lookErr error         // likewise
+	looked  gate  // open when the read is over
+	lookErr error // set before looked opens
+	old     *V    // an old value that the shared tier has; likewise
 
-	done  chan struct{} // closed when the flight is over
-	value V             // set before done is closed, and before looked if found
-	err   error         // likewise
+	done  gate  // open when the flight is over
+	value *V    // nil: none; set before done opens, and before looked if found
+	err   error // likewise
 
 	absent bool // the result is that there is no value; likewise
+	found  bool // the read gave the value; set before looked opens
+	fresh  bool // the result is a value that is not an old one; set before done opens
 
-	old        *V            // an old value that the shared tier has; set before looked is closed
-	deleted    atomic.Bool   // the key turned out to be deleted: old is of no use
-	asOf       int64         // when what decides on the record that was used was read, on the clock of the near tier; 0: it was loaded
-	fresh      bool          // the result is a value that is not an old one; set before done is closed
-	previous   *shared.Found // the record that the load is to replace, if it is of use
-	background bool          // nobody waits: the value that it is to replace is served
+	// bounded says that whoever began the flight wants to know of everything
+	// that was written before it.
+	bounded    bool
+	background bool        // nobody waits: the value that it is to replace is served
+	deleted    atomic.Bool // the key turned out to be deleted: old is of no use
+}
+
+// gate opens once. Its channel is made for the first who waits: a flight that
+// nobody joins needs none. It is guarded by the lock of the shard; whoever runs
+// the flight, and alone opens it, may read open without.
+type gate struct {
+	open bool
+	c    chan struct{} // closed when the gate opens; nil if nobody waits
+}
+
+func (g *gate) openLocked() {
+	g.open = true
+	if g.c != nil {
+		close(g.c)
+	}
 }
 
 // answer is what f gives to those who waited for it to end.
 func (f *flight[V]) answer() answer[V] {
-	if f.absent && f.err == nil {
+	switch {
+	case f.err != nil || f.value == nil && !f.absent:
+		return answer[V]{err: f.err}
+	case f.absent:
 		return answer[V]{err: ErrNotFound}
 	}
-	return answer[V]{value: f.value, err: f.err}
+	return answer[V]{value: *f.value}
 }
 
 // lookAnswer is what the read of f gives to those who waited for no more than it.
@@ -62,7 +77,7 @@ func (f *flight[V]) answer() answer[V] {
 func (f *flight[V]) lookAnswer() answer[V] {
 	switch {
 	case f.found && !f.absent:
-		return answer[V]{value: f.value}
+		return answer[V]{value: *f.value}
 	case !f.found && f.lookErr != nil:
 		return answer[V]{err: f.lookErr}
 	}
@@ -90,6 +105,20 @@ func (fs *flights[V]) shard(hash uint64) *flightShard[V] {
 	return &fs.shards[hash%uint64(len(fs.shards))]
 }
 
+// opens returns a channel that is closed when a gate of f opens, nil if it is open.
+func (fs *flights[V]) opens(f *flight[V], g *gate) <-chan struct{} {
+	shard := fs.shard(f.hash)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if g.open {
+		return nil
+	}
+	if g.c == nil {
+		g.c = make(chan struct{})
+	}
+	return g.c
+}
+
 // removeLocked takes f out, and nobody else's flight.
 func (s *flightShard[V]) removeLocked(f *flight[V]) {
 	if s.m[f.key] == f {
@@ -108,13 +137,14 @@ func (fs *flights[V]) init() {
 // joined; it goes on for those who wait for it, and the caller starts another.
 // If the value came near meanwhile, board returns nil.
 func (c *Cache[V]) board(key string, hash uint64, load loader[V]) (f *flight[V], run bool) {
-	return c.boardSince(key, hash, load, 0)
+	return c.boardSince(key, hash, load, 0, nil)
 }
 
 // boardSince is board for a caller whom a flight is of use only if it began at
 // this time, on the clock of the near tier, at the earliest, and who has looked
-// what is near; 0 means that any will do.
-func (c *Cache[V]) boardSince(key string, hash uint64, load loader[V], since int64) (f *flight[V], run bool) {
+// what is near; 0 means that any will do. A flight that it begins is in room, if
+// that is not nil.
+func (c *Cache[V]) boardSince(key string, hash uint64, load loader[V], since int64, room *flight[V]) (f *flight[V], run bool) {
 	shard := c.flights.shard(hash)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
@@ -132,10 +162,10 @@ func (c *Cache[V]) boardSince(key string, hash uint64, load loader[V], since int
 	if since == 0 && c.space.Find(key, hash) != nil {
 		return nil, false
 	}
-	f = &flight[V]{
-		key: key, hash: hash, stamp: stamp, bounded: since > 0, load: load,
-		looked: make(chan struct{}), done: make(chan struct{}),
+	if f = room; f == nil {
+		f = new(flight[V])
 	}
+	f.key, f.hash, f.stamp, f.bounded, f.load = key, hash, stamp, since > 0, load
 	shard.m[key] = f
 	return f, true
 }
@@ -157,21 +187,17 @@ func (c *Cache[V]) trusted(f *flight[V]) bool {
 	return c.space.Trusts(f.stamp, c.partition(f.key), n.near.Now())
 }
 
-// endLook ends the read of f with its result, and returns the loader if there
-// is still something to load. Otherwise f takes itself out: nobody can add a
-// loader any more.
-func (c *Cache[V]) endLook(f *flight[V], found bool, err error) loader[V] {
-	if found {
-		c.forgetOld(f) // before anybody has what is newer
-	}
+// endLook ends the read of f, which did not give the value, and returns the loader
+// if there is still something to load. Otherwise f takes itself out: nobody can
+// add a loader any more.
+func (c *Cache[V]) endLook(f *flight[V], err error) loader[V] {
 	shard := c.flights.shard(f.hash)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
-	f.found, f.lookErr, f.over = found, err, true
-	close(f.looked)
-	if found || f.load == nil {
+	f.lookErr = err
+	f.looked.openLocked()
+	if f.load == nil {
 		shard.removeLocked(f)
-		return nil
 	}
 	return f.load
 }
@@ -179,19 +205,19 @@ func (c *Cache[V]) endLook(f *flight[V], found bool, err error) loader[V] {
 // land ends f, whatever became of it; once more does nothing. The value is in
 // the near tier by now, if it may be, so that a caller finds one or the other.
 func (c *Cache[V]) land(f *flight[V]) {
-	if f.landed {
+	if f.done.open {
 		return
 	}
-	f.landed = true
-	if !f.over {
-		c.endLook(f, false, f.err)
-	}
-	c.forgetOld(f)
+	c.forgetOld(f) // before anybody has what is newer
 	shard := c.flights.shard(f.hash)
 	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if !f.looked.open {
+		f.lookErr = f.err
+		f.looked.openLocked()
+	}
 	shard.removeLocked(f)
-	shard.mu.Unlock()
-	close(f.done)
+	f.done.openLocked()
 }
 
 // wait waits for f on behalf of one caller, who may leave before it ends. A
@@ -203,9 +229,13 @@ func (c *Cache[V]) wait(ctx context.Context, f *flight[V], loads bool) answer[V]
 // waitFor is wait for a caller who takes an old value where there is no other,
 // or after softly if that is not 0, or who does not.
 func (c *Cache[V]) waitFor(ctx context.Context, f *flight[V], loads, takesOld bool, softly time.Duration) answer[V] {
-	until := f.looked
+	until := &f.looked
 	if loads {
-		until = f.done
+		until = &f.done
+	}
+	over := c.flights.opens(f, until)
+	if over == nil {
+		return c.outcome(f, loads, takesOld)
 	}
 	var soft <-chan time.Time // nil: never
 	if takesOld && softly != 0 {
@@ -216,32 +246,23 @@ func (c *Cache[V]) waitFor(ctx context.Context, f *flight[V], loads, takesOld bo
 	var looked <-chan struct{} // once soft has fired: the read may show an old value yet
 	for {
 		select {
-		case <-until:
+		case <-over:
 			return c.outcome(f, loads, takesOld)
 		case <-ctx.Done():
 			return answer[V]{err: ctx.Err()}
 		case <-c.node.ctx.Done():
 			return answer[V]{err: ErrClosed}
 		case <-soft:
-			looked = f.looked
+			looked = c.flights.opens(f, &f.looked)
 		case <-looked:
 			looked = nil
 		}
-		if closed(until) {
+		if c.flights.opens(f, until) == nil {
 			return c.outcome(f, loads, takesOld)
 		}
 		if a, ok := c.staleAnswer(f); ok {
 			return a
 		}
-	}
-}
-
-func closed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
 	}
 }
 

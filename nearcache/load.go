@@ -91,7 +91,7 @@ func (c *Cache[V]) loadAlone(ctx context.Context, f *flight[V], load loader[V], 
 	if err != nil {
 		return c.noValueHere(f, life, err)
 	}
-	f.value, f.fresh = entry.Value, true
+	f.value, f.fresh = &entry.Value, true
 	if life > 0 && !entry.NoStore {
 		_, near, _ := c.opts.lives(&entry)
 		c.installLoaded(f, &entry, min(near, life))
@@ -292,7 +292,7 @@ func (c *Cache[V]) unstored(f *flight[V], h hold) {
 // that was accepted. A value that was refused is not newer than what replaced
 // the lease: if that is a value, it is the result instead.
 func (c *Cache[V]) fill(ctx context.Context, f *flight[V], entry *Entry[V], h hold) {
-	f.value, f.fresh = entry.Value, true
+	f.value, f.fresh = &entry.Value, true
 	if entry.NoStore {
 		c.letGo(ctx, f, h)
 		return
@@ -388,7 +388,7 @@ func (c *Cache[V]) loadUnfenced(ctx context.Context, f *flight[V], load loader[V
 	if err != nil {
 		return err
 	}
-	f.value = entry.Value
+	f.value = &entry.Value
 	data, err := c.encode(entry.Value)
 	if err != nil {
 		return err

@@ -69,32 +69,22 @@ func (c *Cache[V]) readPart(ctx context.Context, keys []string, load manyLoader[
 		}
 		return
 	}
-	waits := make(map[string]*flight[V])
-	var mine []*flight[V]
-	for _, key := range keys {
-		f, run := c.boardOrHit(ctx, key, load, values, failed)
-		if f != nil {
-			waits[key] = f
-		}
-		if run {
-			mine = append(mine, f)
-		}
+	var one loader[V]
+	if load != nil {
+		one = single(load)
 	}
-	switch flown := (detached{c.node.ctx, ctx}); {
-	case len(mine) == 0:
-	case load == nil:
-		go c.lookAll(flown, mine) // ends with the read; what there is to load goes on by itself
-	default:
-		go c.runMany(flown, mine, load) // ends with its loads, as a single flight does
-	}
+	mine, joined := c.boardMany(ctx, keys, one, values, failed)
 	began := time.Now()
-	for key, f := range waits {
+	if len(mine) > 0 {
+		c.beginMany(ctx, mine, load)
+	}
+	for _, f := range append(mine, joined...) {
 		softly := c.opts.SoftTimeout // of all keys together
 		if softly > 0 {
 			softly = max(1, softly-time.Since(began))
 		}
 		a := c.waitFor(ctx, f, load != nil, c.opts.FailSafe > 0, softly)
-		enter(values, failed, key, a.value, a.err)
+		enter(values, failed, f.key, a.value, a.err)
 	}
 }
 
@@ -108,71 +98,184 @@ func enter[V any](values map[string]V, failed *KeysError, key string, v V, err e
 	}
 }
 
-// boardOrHit puts the value of key into values if it is near, and returns its
-// flight otherwise.
-func (c *Cache[V]) boardOrHit(ctx context.Context, key string, load manyLoader[V], values map[string]V, failed *KeysError) (f *flight[V], run bool) {
-	hash := c.space.Hash(key)
-	var one loader[V]
-	if load != nil {
-		one = single(load)
-	}
-	for {
-		if e := c.hit(key, hash); e != nil {
-			v, err := c.give(e.value)
-			enter(values, failed, key, v, err)
-			return nil, false
-		}
-		if a, ok := c.lateAnswer(ctx, key, hash, one); ok {
-			enter(values, failed, key, a.value, a.err)
-			return nil, false
-		}
-		if f, run = c.board(key, hash, one); f != nil {
-			c.missed(hash)
-			return f, run
-		}
-	}
+// seat is what a key that is not near needs to board a flight.
+type seat struct {
+	key  string
+	hash uint64
 }
 
-// lookAll reads the shared tier for flights that were begun without a loader.
-// Those that somebody has given one meanwhile go on without this one.
-func (c *Cache[V]) lookAll(ctx context.Context, fs []*flight[V]) {
+// boardMany enters the values of the keys that are near, and returns the flights
+// of the others: those that the caller has to run, which are in one piece of
+// memory, and those that others run.
+func (c *Cache[V]) boardMany(ctx context.Context, keys []string, load loader[V], values map[string]V, failed *KeysError) (mine, joined []*flight[V]) {
+	var seats []seat
+	for i, key := range keys {
+		hash := c.space.Hash(key)
+		if c.enterNear(ctx, seat{key, hash}, load, values, failed) {
+			continue
+		}
+		if seats == nil {
+			seats = make([]seat, 0, len(keys)-i)
+		}
+		seats = append(seats, seat{key, hash})
+	}
+	room := make([]flight[V], len(seats))
+	mine = make([]*flight[V], 0, len(seats))
+	for len(seats) > 0 {
+		s := seats[0]
+		f, run := c.boardSince(s.key, s.hash, load, 0, &room[len(mine)])
+		switch {
+		case run:
+			mine = append(mine, f)
+		case f != nil:
+			joined = append(joined, f)
+		case !c.enterNear(ctx, s, load, values, failed):
+			continue // it came near, and is gone again
+		}
+		if f != nil {
+			c.missed(s.hash)
+		}
+		seats = seats[1:]
+	}
+	return mine, joined
+}
+
+// enterNear enters the value of a key if it is near.
+func (c *Cache[V]) enterNear(ctx context.Context, s seat, load loader[V], values map[string]V, failed *KeysError) bool {
+	if e := c.hit(s.key, s.hash); e != nil {
+		v, err := c.give(e.value)
+		enter(values, failed, s.key, v, err)
+		return true
+	}
+	a, ok := c.lateAnswer(ctx, s.key, s.hash, load)
+	if ok {
+		enter(values, failed, s.key, a.value, a.err)
+	}
+	return ok
+}
+
+// beginMany is begin for several flights.
+func (c *Cache[V]) beginMany(ctx context.Context, fs []*flight[V], load manyLoader[V]) {
+	flown := detached{c.node.ctx, ctx}
+	if c.opts.SoftTimeout > 0 {
+		go c.runMany(flown, fs, load) // ends with its loads; the caller does not wait for a slow shared tier
+		return
+	}
+	left := c.lookMany(ctx, fs)
+	if ctx.Err() != nil {
+		var again []*flight[V] // their read ended with its caller: others may wait
+		left = slices.DeleteFunc(left, func(l looked[V]) bool {
+			if l.err != nil {
+				again = append(again, l.f)
+			}
+			return l.err != nil
+		})
+		go c.runMany(flown, again, load) // likewise
+	}
+	c.goOn(flown, left, load)
+}
+
+// runMany is run for several flights at once.
+func (c *Cache[V]) runMany(ctx context.Context, fs []*flight[V], load manyLoader[V]) {
+	c.goOn(ctx, c.lookMany(ctx, fs), load)
+}
+
+// looked is a flight whose read did not give it its value.
+type looked[V any] struct {
+	f *flight[V]
+	look
+}
+
+// lookMany reads the shared tier for fs, and lands those whose value it has. It
+// returns the others.
+func (c *Cache[V]) lookMany(ctx context.Context, fs []*flight[V]) (left []looked[V]) {
 	var err error = &PanicError{} // stands if user code ends this goroutine
-	gone := make(map[*flight[V]]bool)
 	defer func() {
-		for _, f := range fs {
-			if gone[f] {
-				continue
+		if err != nil {
+			for _, f := range fs {
+				c.landWith(f, err)
 			}
-			if !f.landed {
-				f.err = err
-			}
-			c.land(f)
 		}
 	}()
 	err = guard(func() error {
-		rest, suspects := c.setSuspectsApart(fs)
-		missing, found, unread, err := c.lookMany(ctx, rest)
-		for _, p := range append(suspects, unread...) {
-			c.goOn(ctx, p.f, look{err: p.f.lookErr}, gone)
-		}
-		for _, f := range missing {
-			l := look{err: err}
-			if record := found[f.key]; record != nil {
-				l.found = *record
-			}
-			c.goOn(ctx, f, l, gone)
-		}
+		left = c.readAll(ctx, fs)
 		return nil
 	})
+	return left
 }
 
-// goOn sends a flight whose read is over on to its loader, if it has got one.
-func (c *Cache[V]) goOn(ctx context.Context, f *flight[V], l look, gone map[*flight[V]]bool) {
-	if f.load == nil { // it has not, and nobody can add one any more
-		return
+// landWith lands f with err, if it has not landed.
+func (c *Cache[V]) landWith(f *flight[V], err error) {
+	if !f.done.open {
+		f.err = err
+		c.land(f)
 	}
-	gone[f] = true
-	go c.runLoad(ctx, f, f.load, l) // ends with its load, as a single flight does
+}
+
+func (c *Cache[V]) readAll(ctx context.Context, fs []*flight[V]) (left []looked[V]) {
+	read := fs
+	if c.node.tier == nil || c.debts.some.Load() {
+		read, left = c.setApart(fs)
+	}
+	if len(read) == 0 {
+		return left
+	}
+	keys := make([]string, len(read))
+	for i, f := range read {
+		keys[i] = f.key
+	}
+	records, err := c.readRecords(ctx, keys)
+	if err != nil {
+		err = c.sharedFailed(err)
+	}
+	for i, f := range read {
+		l := looked[V]{f, look{err: err}}
+		switch {
+		case err != nil:
+		case c.use(f, &records[i]):
+			f.found = true
+			c.land(f)
+			continue
+		case errors.Is(records[i].Err, shared.ErrUnread):
+			l.err = c.sharedFailed(records[i].Err)
+		default:
+			c.keepOld(f, &records[i])
+			l.found = &records[i]
+		}
+		left = append(left, l)
+	}
+	return left
+}
+
+// setApart returns the flights that may read the shared tier, and the others.
+func (c *Cache[V]) setApart(fs []*flight[V]) (read []*flight[V], left []looked[V]) {
+	for _, f := range fs {
+		switch {
+		case c.node.tier == nil:
+			left = append(left, looked[V]{f: f})
+		case c.debts.suspect(f.key):
+			left = append(left, looked[V]{f, look{err: errOwed}})
+		default:
+			read = append(read, f)
+		}
+	}
+	return read, left
+}
+
+// goOn ends the reads of flights, and leaves what there is to load to other
+// goroutines. Flights that were begun without a loader may have got one.
+func (c *Cache[V]) goOn(ctx context.Context, left []looked[V], load manyLoader[V]) {
+	for _, l := range left {
+		switch one := c.endLook(l.f, l.err); {
+		case one == nil:
+			c.land(l.f)
+		case load == nil:
+			go c.runLoad(ctx, l.f, one, l.look) // ends with its load, as a single flight does
+		}
+	}
+	if load != nil && len(left) > 0 {
+		go c.loadLeft(ctx, left, load) // likewise
+	}
 }
 
 // single is load for one key.
@@ -190,23 +293,6 @@ func single[V any](load manyLoader[V]) loader[V] {
 	}
 }
 
-// runMany is run for several flights at once.
-func (c *Cache[V]) runMany(ctx context.Context, fs []*flight[V], load manyLoader[V]) {
-	var err error = &PanicError{} // stands if user code ends this goroutine
-	defer func() {
-		for _, f := range fs {
-			if !f.landed {
-				f.err = err
-			}
-			c.land(f)
-		}
-	}()
-	err = guard(func() error {
-		c.flyMany(ctx, fs, load)
-		return nil
-	})
-}
-
 // permit is what a flight of a batch may do with the value it loads.
 type permit[V any] struct {
 	f    *flight[V]
@@ -216,102 +302,60 @@ type permit[V any] struct {
 	floor footing // of a load without a lease
 }
 
-func (c *Cache[V]) flyMany(ctx context.Context, fs []*flight[V], load manyLoader[V]) {
-	fs, alone := c.setSuspectsApart(fs)
-	missing, found, unread, err := c.lookMany(ctx, fs)
-	alone = append(alone, unread...)
-	c.degraded.Add(uint64(len(alone)))
-	life := c.opts.NearTTL
-	switch {
-	case err != nil:
-		c.degraded.Add(uint64(len(missing)))
-		life = c.node.opts.MaxStaleness
-		fallthrough
-	case c.node.tier == nil:
-		for _, f := range missing {
-			alone = append(alone, permit[V]{f: f})
+// loadLeft loads for flights whose read is over, each of which has a loader.
+func (c *Cache[V]) loadLeft(ctx context.Context, left []looked[V], load manyLoader[V]) {
+	var err error = &PanicError{} // stands if user code ends this goroutine
+	defer func() {
+		for _, l := range left {
+			c.landWith(l.f, err)
 		}
-		c.loadMany(ctx, alone, load, life)
-		return
+	}()
+	err = guard(func() error {
+		c.flyMany(ctx, left, load)
+		return nil
+	})
+}
+
+func (c *Cache[V]) flyMany(ctx context.Context, left []looked[V], load manyLoader[V]) {
+	var alone []permit[V]
+	var missing []looked[V]
+	for _, l := range left {
+		if c.node.tier == nil || l.err != nil {
+			alone = append(alone, permit[V]{f: l.f})
+		} else {
+			missing = append(missing, l)
+		}
 	}
-	granted, others := c.acquireMany(ctx, missing, found)
+	life := c.opts.NearTTL
+	if c.node.tier != nil {
+		life = c.node.opts.MaxStaleness
+		c.degraded.Add(uint64(len(alone)))
+	}
+	granted, others := c.acquireMany(ctx, missing)
 	var wg sync.WaitGroup
-	for _, f := range others {
+	for _, l := range others {
 		// Somebody else loads it, or a lease cannot be had: each such key
 		// goes the way of a single one.
-		wg.Go(func() {
-			f.err = guard(func() error { return c.loadShared(ctx, f, single(load), found[f.key]) })
-			c.land(f)
-		})
+		wg.Go(func() { c.runLoad(ctx, l.f, single(load), l.look) })
 	}
-	c.loadMany(ctx, append(granted, alone...), load, c.node.opts.MaxStaleness)
+	c.loadMany(ctx, append(granted, alone...), load, life)
 	wg.Wait()
 }
 
-// setSuspectsApart returns the flights that may read the shared tier, and
-// permits for the others.
-func (c *Cache[V]) setSuspectsApart(fs []*flight[V]) (rest []*flight[V], alone []permit[V]) {
-	for _, f := range fs {
-		if c.node.tier != nil && c.debts.suspect(f.key) {
-			c.endLook(f, false, errOwed)
-			alone = append(alone, permit[V]{f: f})
-		} else {
-			rest = append(rest, f)
-		}
-	}
-	return rest, alone
-}
-
-// lookMany reads the shared tier for fs and lands those whose value it has. It
-// returns the others with what was found under their keys, and permits for those
-// that could not be read.
-func (c *Cache[V]) lookMany(ctx context.Context, fs []*flight[V]) (missing []*flight[V], found map[string]*shared.Found, unread []permit[V], err error) {
-	var records []shared.Found
-	if c.node.tier != nil {
-		keys := make([]string, len(fs))
-		for i, f := range fs {
-			keys[i] = f.key
-		}
-		if records, err = c.readRecords(ctx, keys); err != nil {
-			err = c.sharedFailed(err)
-		}
-	}
-	found = make(map[string]*shared.Found, len(records))
-	for i, f := range fs {
-		if records != nil && c.use(f, &records[i]) {
-			c.endLook(f, true, nil)
-			c.land(f)
-			continue
-		}
-		if records != nil && errors.Is(records[i].Err, shared.ErrUnread) {
-			c.endLook(f, false, c.sharedFailed(records[i].Err))
-			unread = append(unread, permit[V]{f: f})
-			continue
-		}
-		if records != nil {
-			c.keepOld(f, &records[i])
-			found[f.key] = &records[i]
-		}
-		c.endLook(f, false, err)
-		missing = append(missing, f)
-	}
-	return missing, found, unread, err
-}
-
-// acquireMany asks for the leases of fs, several at a time. It returns the
-// flights that got one, and the others.
-func (c *Cache[V]) acquireMany(ctx context.Context, fs []*flight[V], found map[string]*shared.Found) (granted []permit[V], others []*flight[V]) {
-	permits := make([]permit[V], len(fs))
+// acquireMany asks for the leases of keys that are missing, several at a time. It
+// returns the flights that got one, and the others.
+func (c *Cache[V]) acquireMany(ctx context.Context, missing []looked[V]) (granted []permit[V], others []looked[V]) {
+	permits := make([]permit[V], len(missing))
 	next := make(chan int)
 	var wg sync.WaitGroup
-	for range min(leaseWorkers, len(fs)) {
+	for range min(leaseWorkers, len(missing)) {
 		wg.Go(func() {
 			for i := range next {
-				permits[i] = c.acquireOne(ctx, fs[i], found[fs[i].key])
+				permits[i] = c.acquireOne(ctx, missing[i].f, missing[i].found)
 			}
 		})
 	}
-	for i := range fs {
+	for i := range missing {
 		next <- i
 	}
 	close(next)
@@ -320,7 +364,7 @@ func (c *Cache[V]) acquireMany(ctx context.Context, fs []*flight[V], found map[s
 		if p.token != 0 {
 			granted = append(granted, p)
 		} else {
-			others = append(others, fs[i])
+			others = append(others, missing[i])
 		}
 	}
 	return granted, others
@@ -389,7 +433,7 @@ func (c *Cache[V]) settle(ctx context.Context, p permit[V], values map[string]V,
 	if err != nil {
 		return c.noValueHere(p.f, life, err)
 	}
-	p.f.value, p.f.fresh = v, true
+	p.f.value, p.f.fresh = &v, true
 	c.installLoaded(p.f, &Entry[V]{Value: v}, share(life, c.opts.jitter()))
 	return nil
 }

@@ -132,13 +132,12 @@ func (c *Cache[V]) lookHere(ctx context.Context, f *flight[V]) {
 	})
 	settled = true
 	switch {
-	case l.hit, f.err != nil:
-		c.endLook(f, l.hit, f.err)
+	case f.found, f.err != nil:
 		c.land(f)
 	case l.err != nil && ctx.Err() != nil:
 		go c.run(detached{c.node.ctx, ctx}, f) // the read ended with its caller: others may wait
 	default:
-		if load := c.endLook(f, false, l.err); load != nil {
+		if load := c.endLook(f, l.err); load != nil {
 			go c.runLoad(detached{c.node.ctx, ctx}, f, load, l)
 		} else {
 			c.land(f)
@@ -154,8 +153,10 @@ func (c *Cache[V]) run(ctx context.Context, f *flight[V]) {
 	f.err = &PanicError{} // stands if user code ends this goroutine
 	f.err = guard(func() error {
 		l := c.look(ctx, f)
-		load := c.endLook(f, l.hit, l.err)
-		return c.load(ctx, f, load, l)
+		if f.found {
+			return nil
+		}
+		return c.load(ctx, f, c.endLook(f, l.err), l)
 	})
 }
 
@@ -166,16 +167,17 @@ func (c *Cache[V]) runLoad(ctx context.Context, f *flight[V], load loader[V], l 
 	f.err = guard(func() error { return c.load(ctx, f, load, l) })
 }
 
-// look is the outcome of reading the shared tier for a flight.
+// look is the outcome of a read of the shared tier that did not give a flight its
+// value.
 type look struct {
-	hit   bool         // the flight has its value
-	found shared.Found // otherwise, what was found
-	err   error        // the shared tier failed
+	found *shared.Found // what is there
+	err   error         // the shared tier failed
 }
 
-func (c *Cache[V]) look(ctx context.Context, f *flight[V]) look {
+// look reads the shared tier for f, and sets f.found if that gave its value.
+func (c *Cache[V]) look(ctx context.Context, f *flight[V]) (l look) {
 	if c.node.tier == nil {
-		return look{}
+		return l
 	}
 	if c.debts.suspect(f.key) {
 		return look{err: errOwed}
@@ -187,25 +189,25 @@ func (c *Cache[V]) look(ctx context.Context, f *flight[V]) look {
 	if err != nil {
 		return look{err: c.sharedFailed(err)}
 	}
-	hit := c.use(f, &found[0])
-	if !hit {
-		c.keepOld(f, &found[0])
+	if f.found = c.use(f, &found[0]); f.found {
+		return l
 	}
-	return look{hit: hit, found: found[0]}
+	c.keepOld(f, &found[0])
+	return look{found: &found[0]}
 }
 
 // load loads after a read that did not hit. Without a loader there is nothing
 // to do.
 func (c *Cache[V]) load(ctx context.Context, f *flight[V], load loader[V], l look) error {
 	switch {
-	case l.hit || load == nil:
+	case load == nil:
 		return nil
 	case c.node.tier == nil:
 		return c.loadAlone(ctx, f, load, c.opts.NearTTL)
 	case l.err != nil:
 		return c.loadDegraded(ctx, f, load)
 	default:
-		return c.loadShared(ctx, f, load, &l.found)
+		return c.loadShared(ctx, f, load, l.found)
 	}
 }
 
@@ -218,7 +220,7 @@ func (c *Cache[V]) use(f *flight[V], found *shared.Found) bool {
 	if found.Err == nil && found.Kind == shared.KindNotFound {
 		return c.useAbsent(f, found)
 	}
-	v, err := c.decode(found)
+	e, err := c.decode(found)
 	if err != nil {
 		return false
 	}
@@ -231,10 +233,10 @@ func (c *Cache[V]) use(f *flight[V], found *shared.Found) bool {
 	if found.Left > 0 {
 		life = min(life, found.Left)
 	}
-	f.value, f.fresh = v, true
+	f.value, f.fresh = &e.value, true
 	stamp := f.stamp.Limit(c.clockRead()).Limit(since)
 	f.asOf = stamp.At()
-	e := c.newEntry(f.key, v, len(found.Value), stamp, found.Revision)
+	c.label(e, f.key, len(found.Value), stamp, found.Revision)
 	c.tagEntry(&e.Entry, found.Slots)
 	c.extendFound(e, f, found.Left)
 	c.space.Install(f.key, f.hash, &e.Entry, c.nearLife(life))
@@ -243,26 +245,27 @@ func (c *Cache[V]) use(f *flight[V], found *shared.Found) bool {
 
 var errUnusable = errors.New("nearcache: record not usable")
 
-// decode returns the value of a record, or an error if it reads as a miss.
-func (c *Cache[V]) decode(found *shared.Found) (v V, err error) {
+// decode returns an entry that has the value of a record and nothing else yet, or
+// an error if it reads as a miss.
+func (c *Cache[V]) decode(found *shared.Found) (*entry[V], error) {
 	if found.Err != nil {
-		return v, found.Err
+		return nil, found.Err
 	}
 	clock, _, _ := c.clock.get()
 	if found.Kind != shared.KindValue || found.Clock < clock {
-		return v, errUnusable
+		return nil, errUnusable
 	}
 	codec := c.opts.reader(&found.Record)
 	if codec == nil {
 		c.undecodable.Add(1)
-		return v, errUnusable
+		return nil, errUnusable
 	}
-	err = guard(func() error { return codec.Unmarshal(found.Value, &v) })
-	if err != nil {
+	e := new(entry[V])
+	if err := guard(func() error { return codec.Unmarshal(found.Value, &e.value) }); err != nil {
 		c.undecodable.Add(1)
-		return *new(V), err
+		return nil, err
 	}
-	return v, nil
+	return e, nil
 }
 
 // sharedFailed counts a failure of the shared tier and names it.

@@ -63,11 +63,8 @@ func (t *Tier) Read(ctx context.Context, keys []string) ([]Found, error) {
 		}
 	}
 	found := make([]Found, len(keys))
-	places := make([]int, len(keys)) // of those that are still to be read
-	for i := range keys {
-		places[i] = i
-	}
 	left, some := keys, false
+	var places []int // of those that are still to be read; nil: of all
 	err := t.do(ctx, func(ctx context.Context) (again bool, err error) {
 		images, err := t.store.Read(ctx, left)
 		unread, partial := partOf(err, len(images))
@@ -77,14 +74,19 @@ func (t *Tier) Read(ctx context.Context, keys []string) ([]Found, error) {
 		some = true
 		var failed []int
 		for i, image := range images {
+			at := i
+			if places != nil {
+				at = places[i]
+			}
 			if partial && unread[i] != nil {
-				found[places[i]].Err = fmt.Errorf("%w: %w", ErrUnread, unread[i])
+				found[at].Err = fmt.Errorf("%w: %w", ErrUnread, unread[i])
 				if transient(unread[i]) {
-					failed = append(failed, places[i])
+					failed = append(failed, at)
 				}
 				continue
 			}
-			found[places[i]] = t.find(image)
+			found[at] = Found{}
+			t.find(image, &found[at])
 		}
 		left, places = pick(keys, failed), failed
 		return len(failed) > 0, nil
@@ -104,31 +106,31 @@ func pick[E any](all []E, places []int) []E {
 	return some
 }
 
-// find judges what is stored under a key.
-func (t *Tier) find(image []byte) Found {
+// find enters into f, which is zero, what is stored under a key.
+func (t *Tier) find(image []byte, f *Found) {
 	if image == nil {
-		return Found{Err: ErrNotFound}
+		f.Err = ErrNotFound
+		return
 	}
-	f := Found{Header: image[:min(len(image), HeaderSize)]}
+	f.Header = image[:min(len(image), HeaderSize)]
 	f.Record, f.Err = DecodeRecord(image)
 	switch {
 	case f.Err == nil:
 	case errors.Is(f.Err, ErrNewerFormat):
 		t.newer.Add(1)
-		return f
+		return
 	default:
 		t.corrupt.Add(1)
-		return f
+		return
 	}
 	value, err := t.unpack(&f.Record)
 	if err != nil {
 		t.undecodable.Add(1)
 		f.Err = err
-		return f
+		return
 	}
 	f.Value, f.Compression = value, CompressionNone
-	t.judge(&f)
-	return f
+	t.judge(f)
 }
 
 // judge says whether the record found is live.
@@ -250,7 +252,9 @@ func (t *Tier) Acquire(ctx context.Context, key string, token, minClock uint64, 
 	if err != nil || grant.Status != LeasePresent {
 		return grant.Status, Found{}, err
 	}
-	return grant.Status, t.find(grant.Image), nil
+	var present Found
+	t.find(grant.Image, &present)
+	return grant.Status, present, nil
 }
 
 // Renew gives the lease with this token another LeaseTTL. The error is

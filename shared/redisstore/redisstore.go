@@ -64,6 +64,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/redis/go-redis/v9"
 
@@ -246,6 +247,24 @@ func (s *Store) recordKey(key string) string {
 	return s.partitions[s.Partition(key)].prefix + key
 }
 
+// recordKeys is recordKey for several keys. They are in one piece of memory.
+func (s *Store) recordKeys(keys []string) []string {
+	names, size := make([]string, len(keys)), 0
+	for i, key := range keys {
+		names[i] = s.partitions[s.Partition(key)].prefix
+		size += len(names[i]) + len(key)
+	}
+	var all strings.Builder
+	all.Grow(size)
+	for i, key := range keys {
+		at := all.Len()
+		all.WriteString(names[i])
+		all.WriteString(key)
+		names[i] = all.String()[at:]
+	}
+	return names
+}
+
 // notReady are the answers of a server that may give another soon: it loads its
 // data, its replicas are away, or another server is, or becomes, the primary.
 var notReady = []string{"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS"}
@@ -327,18 +346,18 @@ func imageOf(ctx context.Context, cmd *redis.StringCmd) ([]byte, error) {
 // readMany reads with one MGET. What is no string reads as missing there; a
 // lease for it will not be granted.
 func (s *Store) readMany(ctx context.Context, keys []string) ([][]byte, error) {
-	names := make([]string, len(keys))
-	for i, key := range keys {
-		names[i] = s.recordKey(key)
-	}
-	values, err := s.client.MGet(ctx, names...).Result()
+	values, err := s.client.MGet(ctx, s.recordKeys(keys)...).Result()
 	if err != nil {
 		return nil, failed(ctx, "read", err)
 	}
 	images := make([][]byte, len(keys))
 	for i, value := range values {
-		if text, ok := value.(string); ok {
-			images[i] = []byte(text)
+		switch text, ok := value.(string); {
+		case ok && text == "":
+			images[i] = []byte{} // there is something, if no record
+		case ok:
+			// It was read for us, and nobody else has it; see StringCmd.Bytes.
+			images[i] = unsafe.Slice(unsafe.StringData(text), len(text))
 		}
 	}
 	return images, nil
