@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,9 +23,9 @@ const (
 	maxTogether   = 64
 	bytesTogether = 64 << 10
 
-	// patience is how long a read waits for others before it goes alone: requests
-	// on connections that say nothing any more must not hold up those that the
-	// rest of the pool could carry.
+	// patience is how long reads wait for company and its answer before they go
+	// alone: requests on connections that say nothing any more must not hold up
+	// those that the rest of the pool could carry.
 	patience = 100 * time.Millisecond
 )
 
@@ -41,7 +42,7 @@ type combiner struct {
 
 	size atomic.Int64 // about how long records are, in bytes
 
-	mu      sync.Mutex  // protects the fields below and batch.keys, batch.waiting, batch.called
+	mu      sync.Mutex  // protects the fields below and those of batches
 	busy    int         // lanes taken
 	crowded bool        // somebody had company in the last request
 	queue   []*together // oldest first; the last one takes more keys
@@ -50,13 +51,16 @@ type combiner struct {
 // together is what travels in one request.
 type together struct {
 	keys    []string
-	waiting int           // callers that have not left
-	lead    chan struct{} // has one token once a lane is free: who takes it sends
-	done    chan struct{} // closed when the fields below are set
+	waiting int         // callers that have not left
+	timer   *time.Timer // of their patience, which began when the first of them came
 
+	// turn has one token once a lane is free: who takes it sends. It is closed
+	// when the fields below are set, which do not change any more.
+	turn   chan struct{}
+	over   bool
 	images [][]byte
 	err    error
-	left   bool // the context of the sender ended, which need not mean the others'
+	alone  bool // instead: each asks for itself
 }
 
 // read reads one key.
@@ -80,23 +84,19 @@ func (c *combiner) read(ctx context.Context, key string) ([]byte, error) {
 		runtime.Gosched()
 		c.next()
 	}
-	timer := time.NewTimer(c.patience)
-	defer timer.Stop()
 	select {
-	case <-b.lead:
-		c.send(ctx, b)
-	case <-b.done:
-		if b.left && ctx.Err() == nil {
-			return c.one(ctx, key)
+	case _, mine := <-b.turn:
+		if mine {
+			return c.send(ctx, b, place)
 		}
-	case <-timer.C:
-		c.leave(b)
-		return c.one(ctx, key)
 	case <-ctx.Done():
 		c.leave(b)
 		return nil, failed(ctx, "read", ctx.Err())
 	}
-	if b.err != nil {
+	switch {
+	case b.alone:
+		return c.one(ctx, key)
+	case b.err != nil:
 		return nil, b.err
 	}
 	return b.images[place], nil
@@ -107,7 +107,8 @@ func (c *combiner) joinLocked(key string) (b *together, place int) {
 	if n := len(c.queue); n > 0 && len(c.queue[n-1].keys) < max(limit, 1) {
 		b = c.queue[n-1]
 	} else {
-		b = &together{lead: make(chan struct{}, 1), done: make(chan struct{})}
+		b = &together{turn: make(chan struct{}, 1)}
+		b.timer = time.AfterFunc(c.patience, func() { c.end(b, nil, nil, true) })
 		c.queue = append(c.queue, b)
 	}
 	b.keys = append(b.keys, key)
@@ -116,24 +117,42 @@ func (c *combiner) joinLocked(key string) (b *together, place int) {
 }
 
 // send sends b, which has left the queue, for all who wait for it.
-func (c *combiner) send(ctx context.Context, b *together) {
-	b.left = true // stands if the client panics: the others ask themselves
+func (c *combiner) send(ctx context.Context, b *together, place int) (image []byte, err error) {
+	var images [][]byte
+	alone := true // stands if the client panics
 	defer func() {
-		close(b.done)
+		c.end(b, images, err, alone)
 		c.next()
 	}()
 	if len(b.keys) == 1 {
-		image, err := c.one(ctx, b.keys[0])
-		b.images, b.err = [][]byte{image}, err
+		image, err = c.one(ctx, b.keys[0])
+		images = [][]byte{image}
 	} else {
-		b.images, b.err = c.many(ctx, b.keys)
+		images, err = c.many(ctx, b.keys)
 	}
-	b.left = b.err != nil && (ctx.Err() != nil || ended(b.err))
+	alone = err != nil && (ctx.Err() != nil || ended(err)) // the sender's time is not the others'
+	if err != nil {
+		return nil, err
+	}
 	bytes := 0
-	for _, image := range b.images {
+	for _, image := range images {
 		bytes += len(image)
 	}
-	c.learn(bytes, len(b.images))
+	c.learn(bytes, len(images))
+	return images[place], nil
+}
+
+// end tells those who wait for b what became of it, unless they have been told.
+func (c *combiner) end(b *together, images [][]byte, err error, alone bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if b.over {
+		return
+	}
+	b.timer.Stop()
+	b.over, b.images, b.err, b.alone = true, images, err, alone
+	c.queue = slices.DeleteFunc(c.queue, func(queued *together) bool { return queued == b }) // if patience ended first
+	close(b.turn)
 }
 
 // ended reports whether err says that a context ended. It may say so a moment
@@ -156,7 +175,7 @@ func (c *combiner) nextLocked() {
 		c.queue = c.queue[1:]
 		if b.waiting > 0 {
 			c.crowded = len(b.keys) > 1
-			b.lead <- struct{}{} // it has room
+			b.turn <- struct{}{} // it has room
 			return
 		}
 	}
@@ -174,9 +193,11 @@ func (c *combiner) leave(b *together) {
 		return
 	}
 	select {
-	case <-b.lead:
-		c.nextLocked()
-	default: // it is in the queue still, or was sent by one who waits no more for the lead
+	case _, given := <-b.turn:
+		if given {
+			c.nextLocked()
+		}
+	default: // it is in the queue still, or was sent by one who waits no more for its turn
 	}
 }
 

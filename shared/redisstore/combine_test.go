@@ -219,6 +219,33 @@ func TestCombiner_WhoWaitsGoesAloneInTheEnd(t *testing.T) {
 	})
 }
 
+// TestCombiner_WhoWaitsForASenderGoesAloneInTheEnd: likewise if the request that they
+// travel in is the one that is not answered.
+func TestCombiner_WhoWaitsForASenderGoesAloneInTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slowServer{}
+		c := newCombiner(s)
+		c.patience = 3 * time.Second / 2
+		wait := busy(t, c)
+		began := time.Now()
+		var wg sync.WaitGroup
+		var took [3]time.Duration
+		for i := range took {
+			wg.Go(func() {
+				image, err := c.read(t.Context(), strconv.Itoa(i))
+				assert.NoError(t, err)
+				assert.Equal(t, strconv.Itoa(i), string(image))
+				took[i] = time.Since(began)
+			})
+		}
+		wg.Wait()
+		wait()
+		assert.ElementsMatch(t, []time.Duration{2 * time.Second, 5 * time.Second / 2, 5 * time.Second / 2}, took[:])
+		assert.ElementsMatch(t, []int{1, 1, 3, 1, 1}, s.sizes())
+		free(t, c)
+	})
+}
+
 // TestCombiner_LeavingWhenALaneBecomesFree has all who wait leave at the moment
 // in which they are told to send.
 func TestCombiner_LeavingWhenALaneBecomesFree(t *testing.T) {
