@@ -180,7 +180,7 @@ func (q *request) plan(s scenario, subject string, off nearcachetest.Faults) pla
 			p.enoughFaults = 3
 		}
 		if s.slowLoads { // reads wait for loads
-			p.atLeast = 2 * time.Minute
+			p.atLeast = 4 * time.Minute
 		}
 	}
 	p.features = q.features && subject == "nearbus"
