@@ -31,7 +31,7 @@ type Entry struct {
 
 	touched atomic.Int64 // when the policy was last told of an access
 	young   atomic.Bool  // in the window
-	heir    bool         // took the place of one that the policy has, at the same cost; set before it is in place
+	heirs   uint8        // entries in a row, up to this one, that took the place of one that the policy has, at the same cost; set before it is in place
 
 	// Partition is that of the key in the shared tier.
 	Partition int32
@@ -157,14 +157,16 @@ func (s *Space) putLocked(key string, hash uint64, e *Entry, life time.Duration)
 		if old.keeps(now) && old.Revision != e.Revision && old.Revision.Covers(e.Revision) || life <= 0 && old.lives(now) {
 			return false
 		}
-		e.heir = old.Cost == e.Cost && !old.young.Load()
+		if old.Cost == e.Cost && !old.young.Load() {
+			e.heirs = old.heirs + 1
+		}
 		t.removeLocked(old)
 	}
 	e.hash, e.key, e.space = hash, strings.Clone(key), s
 	e.begin(now, life)
 	head := t.head(hash)
 	e.next.Store(head.Load())
-	e.young.Store(true)
+	e.young.Store(e.heirs%settledHeirs == 0)
 	head.Store(e)
 	t.entries.Add(1)
 	t.bytes.Add(e.Cost)

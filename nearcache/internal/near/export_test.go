@@ -26,3 +26,9 @@ func (t *Tier) Check() error {
 	}
 	return nil
 }
+
+// Lose makes the policy forget a hash behind the tier's back.
+func (t *Tier) Lose(hash uint64) { t.policy.forget(hash) }
+
+// Young reports whether the entry is in the window.
+func (e *Entry) Young() bool { return e.young.Load() }

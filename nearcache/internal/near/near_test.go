@@ -484,6 +484,41 @@ func TestBound(t *testing.T) {
 	require.NoError(t, tier.Check())
 }
 
+// TestHeirs installs a value again and again: it need not go through the window,
+// but what the policy has lost does not stay for good.
+func TestHeirs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tier, err := near.New(near.Config{Bytes: 1 << 20})
+		require.NoError(t, err)
+		defer tier.Close()
+		s := tier.Space(0)
+		others := 0
+		refresh := func(i int) *value { // with enough others to push it out of the window
+			v := entry(tier.Stamp(), i)
+			require.True(t, install(s, "k", v))
+			for range 150 {
+				others++
+				require.True(t, install(s, fmt.Sprint(others), entry(tier.Stamp(), 0)))
+			}
+			synctest.Wait()
+			return v
+		}
+		refresh(0)
+		for i := range 10 {
+			v := refresh(i)
+			require.Equal(t, i, get(s, "k"))
+			require.False(t, v.Young())
+		}
+		tier.Lose(s.Hash("k"))
+		synctest.Wait()
+		for i := 0; get(s, "k") >= 0; i++ {
+			require.Less(t, i, 16, "it stays although the policy does not have it")
+			refresh(i)
+		}
+		require.NoError(t, tier.Check())
+	})
+}
+
 func TestClose_DuringUse(t *testing.T) {
 	tier, err := near.New(near.Config{Bytes: 64 << 10})
 	require.NoError(t, err)

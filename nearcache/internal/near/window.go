@@ -35,11 +35,21 @@ func (w *window) push(e *Entry) (out []*Entry) {
 	return out
 }
 
+// settledHeirs is how many entries in a row, less one, take the place of one that
+// the policy has without a way through the window. It ends what the policy has
+// lost without a word: ristretto may refuse what it was told to forget a moment
+// before.
+const settledHeirs = 16
+
 // admit proposes an installed entry to the policy and puts it into the window.
 // What leaves the window stays only if the policy has it by then. An heir need
-// not be proposed: the policy goes by hash and has it.
+// not be proposed: the policy goes by hash and has it. Nor need it be young, so
+// that what is read again and again as its time runs out leaves the policy alone.
 func (t *Tier) admit(e *Entry) {
-	if !e.heir {
+	if !e.young.Load() {
+		return
+	}
+	if e.heirs == 0 {
 		t.policy.offer(e.hash, e.Cost)
 	}
 	for _, old := range t.window.push(e) {
