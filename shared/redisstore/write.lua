@@ -19,7 +19,7 @@
 -- lose digits.
 --
 -- Redis prints a number by way of 17 digits, and takes a string as it is: hence
--- numbers in quotes. A long string is copied when a part of it is replaced:
+-- numbers in quotes, and the time put together from its digits. A long string is copied when a part of it is replaced:
 -- hence what is stamped is stamped where it is stored.
 
 local call, pcall, sub, pack, unpack = redis.call, redis.pcall, string.sub, struct.pack, struct.unpack
@@ -73,7 +73,8 @@ local revision = math.max(now, previous + 1, last + 1, floor)
 -- and never one too few. An entry that does not fit behind the last one means
 -- that the metadata was lost: a new journal of a new epoch begins.
 if journaled and mode ~= 'fill' then
-  local id = string.format('%.0f-0', revision)
+  local id = revision == now and time[1] .. sub('00000', #time[2]) .. time[2] or string.format('%.0f', revision)
+  id = id .. '-0'
   if type(pcall('XADD', KEYS[3], 'MAXLEN', '~', ARGV[7], id, 'k', ARGV[4])) == 'table' then
     call('DEL', KEYS[3])
     call('XADD', KEYS[3], id, 'k', ARGV[4])
