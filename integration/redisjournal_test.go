@@ -291,6 +291,30 @@ func TestRedisJournal_ClockSetBack(t *testing.T) {
 	assert.EqualValues(t, ahead+2, r.at.Revision.Number)
 }
 
+// TestRedisJournal_HasTheRevisions writes for a second, whose microseconds have one
+// to six digits: the journal has what writers were told.
+func TestRedisJournal_HasTheRevisions(t *testing.T) {
+	t.Parallel()
+	store := journalOn(t, newRedis(t, sharedRedis(t).Addr), redisstore.Options{})
+	r := newReader(t, store)
+	var told, read []uint64
+	for len(told) == 0 || told[len(told)-1] < told[0]+1e6 {
+		w := shared.Write{Key: "k", Image: value(shared.NewNonce(), "v")}
+		receipt := store.Write(t.Context(), []shared.Write{w})[0]
+		require.NoError(t, receipt.Err)
+		told = append(told, receipt.Revision.Number)
+	}
+	for more := true; more; {
+		tail := r.read()
+		require.False(t, tail.Reset)
+		for _, e := range tail.Entries {
+			read = append(read, e.Revision.Number)
+		}
+		more = tail.More
+	}
+	require.Equal(t, told, read)
+}
+
 func TestRedisJournal_None(t *testing.T) {
 	client := newRedis(t, sharedRedis(t).Addr)
 	opts := redisstore.Options{Prefix: uniqueName(), JournalLength: -1}
