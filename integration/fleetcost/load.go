@@ -9,7 +9,7 @@ import "time"
 const (
 	redisDelivery = 5000 * time.Nanosecond
 	natsDelivery  = 7500 * time.Nanosecond
-	redisWrite    = 29 * time.Microsecond
+	redisWrite    = 24 * time.Microsecond
 	redisRead     = 11 * time.Microsecond
 	redisRound    = 37 * time.Microsecond // for each journal
 	redisEntry    = 260 * time.Nanosecond
