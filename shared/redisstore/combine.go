@@ -23,6 +23,10 @@ const (
 	maxTogether   = 64
 	bytesTogether = 64 << 10
 
+	// gathering is how often who sends lets others run first: those who travelled
+	// together last time are about to ask again.
+	gathering = 3
+
 	// patience is how long reads wait for company and its answer before they go
 	// alone: requests on connections that say nothing any more must not hold up
 	// those that the rest of the pool could carry.
@@ -52,6 +56,7 @@ type combiner struct {
 type together struct {
 	keys    []string
 	waiting int         // callers that have not left
+	led     bool        // one of them was told to send, or will be; it takes more keys until it does
 	timer   *time.Timer // of their patience, which began when the first of them came
 
 	// turn has one token once a lane is free: who takes it sends. It is closed
@@ -80,13 +85,12 @@ func (c *combiner) read(ctx context.Context, key string) ([]byte, error) {
 	b, place := c.joinLocked(key)
 	c.mu.Unlock()
 	if free {
-		// Those who travelled together last time are about to ask again.
-		runtime.Gosched()
 		c.next()
 	}
 	select {
 	case _, mine := <-b.turn:
 		if mine {
+			c.gather(b)
 			return c.send(ctx, b, place)
 		}
 	case <-ctx.Done():
@@ -114,6 +118,22 @@ func (c *combiner) joinLocked(key string) (b *together, place int) {
 	b.keys = append(b.keys, key)
 	b.waiting++
 	return b, len(b.keys) - 1
+}
+
+// gather ends the time in which others may join b.
+func (c *combiner) gather(b *together) {
+	for range gathering {
+		runtime.Gosched()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.dropLocked(b)
+	c.crowded = len(b.keys) > 1
+}
+
+// dropLocked takes b out of the queue, if it is in it.
+func (c *combiner) dropLocked(b *together) {
+	c.queue = slices.DeleteFunc(c.queue, func(queued *together) bool { return queued == b })
 }
 
 // send sends b, which has left the queue, for all who wait for it.
@@ -151,7 +171,7 @@ func (c *combiner) end(b *together, images [][]byte, err error, alone bool) {
 	}
 	b.timer.Stop()
 	b.over, b.images, b.err, b.alone = true, images, err, alone
-	c.queue = slices.DeleteFunc(c.queue, func(queued *together) bool { return queued == b }) // if patience ended first
+	c.dropLocked(b) // patience may have ended first
 	close(b.turn)
 }
 
@@ -169,17 +189,13 @@ func (c *combiner) next() {
 }
 
 func (c *combiner) nextLocked() {
-	for len(c.queue) > 0 {
-		b := c.queue[0]
-		c.queue[0] = nil
-		c.queue = c.queue[1:]
-		if b.waiting > 0 {
-			c.crowded = len(b.keys) > 1
+	for _, b := range c.queue {
+		if !b.led {
+			b.led = true
 			b.turn <- struct{}{} // it has room
 			return
 		}
 	}
-	c.queue = nil
 	c.busy--
 }
 
@@ -192,12 +208,14 @@ func (c *combiner) leave(b *together) {
 	if b.waiting > 0 {
 		return
 	}
+	b.timer.Stop()
+	c.dropLocked(b)
 	select {
 	case _, given := <-b.turn:
 		if given {
 			c.nextLocked()
 		}
-	default: // it is in the queue still, or was sent by one who waits no more for its turn
+	default: // no lane was given to it
 	}
 }
 

@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"strconv"
 	"sync"
 	"testing"
@@ -261,6 +262,34 @@ func TestCombiner_LeavingWhenALaneBecomesFree(t *testing.T) {
 			wg.Wait()
 			cancel()
 			wait()
+			free(t, c)
+		}
+	})
+}
+
+// TestCombiner_NoLaneIsLost has readers come, leave and lose patience at the same
+// moments, also that in which a lane becomes free.
+func TestCombiner_NoLaneIsLost(t *testing.T) {
+	const half = time.Second / 2
+	synctest.Test(t, func(t *testing.T) {
+		for round := range 200 {
+			c := newCombiner(&slowServer{hasty: round%2 == 0})
+			c.patience = time.Duration(1+rand.N(4)) * half
+			var wg sync.WaitGroup
+			for i := range 50 {
+				wg.Go(func() {
+					time.Sleep(rand.N(time.Duration(6)) * half)
+					ctx, cancel := context.WithTimeout(t.Context(), time.Duration(1+rand.N(8))*half)
+					defer cancel()
+					image, err := c.read(ctx, strconv.Itoa(i))
+					if err == nil {
+						assert.Equal(t, strconv.Itoa(i), string(image))
+					} else {
+						assert.ErrorIs(t, err, context.DeadlineExceeded)
+					}
+				})
+			}
+			wg.Wait()
 			free(t, c)
 		}
 	})
