@@ -19,8 +19,9 @@
 -- lose digits.
 --
 -- Redis prints a number by way of 17 digits, and takes a string as it is: hence
--- numbers in quotes, and the time put together from its digits. A long string is copied when a part of it is replaced:
--- hence what is stamped is stamped where it is stored.
+-- numbers in quotes, and the time put together from its digits. Lua copies and
+-- hashes every string that it makes: hence a record is stamped where it is
+-- stored.
 
 local call, pcall, sub, pack, unpack = redis.call, redis.pcall, string.sub, struct.pack, struct.unpack
 
