@@ -21,8 +21,10 @@ local none = string.rep('0', 40)
 
 local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
-local run = string.match(call('INFO', 'server'), 'run_id:(%x+)') or none
-local second = string.match(call('INFO', 'replication'), 'master_replid2:(%x+)') or none
+local function name(section, field) -- of 40 characters, whatever the server says
+  return sub((string.match(call('INFO', section), field .. ':(%x+)') or '') .. none, 1, 40)
+end
+local run, second = name('server', 'run_id'), name('replication', 'master_replid2')
 
 -- Metadata is as write.lua has it.
 local meta = call('GET', KEYS[1])

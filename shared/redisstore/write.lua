@@ -91,10 +91,12 @@ if epoch then
   call('SETRANGE', KEYS[2], '8', number)
 else
   local none = string.rep('0', 40)
+  local function name(section, field) -- of 40 characters, whatever the server says
+    return sub((string.match(call('INFO', section), field .. ':(%x+)') or '') .. none, 1, 40)
+  end
   local run, second = none, none
   if journaled then
-    run = string.match(call('INFO', 'server'), 'run_id:(%x+)') or none
-    second = string.match(call('INFO', 'replication'), 'master_replid2:(%x+)') or none
+    run, second = name('server', 'run_id'), name('replication', 'master_replid2')
   end
   epoch = pack('>I8', now)
   call('SET', KEYS[2], epoch .. number .. run .. second)
