@@ -32,3 +32,6 @@ func (t *Tier) Lose(hash uint64) { t.policy.forget(hash) }
 
 // Young reports whether the entry is in the window.
 func (e *Entry) Young() bool { return e.young.Load() }
+
+// Holds reports whether the policy has a hash.
+func (t *Tier) Holds(hash uint64) bool { return t.policy.holds(hash) }

@@ -519,6 +519,29 @@ func TestHeirs(t *testing.T) {
 	})
 }
 
+// TestOffers: the policy hears of entries before they leave the window, but not of
+// what has been taken out by then.
+func TestOffers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tier, err := near.New(near.Config{Bytes: 1 << 20})
+		require.NoError(t, err)
+		defer tier.Close()
+		s := tier.Space(0)
+		require.True(t, install(s, "gone", entry(tier.Stamp(), 0)))
+		s.Invalidate("gone", s.Hash("gone"))
+		synctest.Wait()
+		const others = 90 // no more than the window takes
+		for i := range others {
+			require.True(t, install(s, fmt.Sprint(i), entry(tier.Stamp(), i)))
+		}
+		synctest.Wait()
+		require.False(t, tier.Holds(s.Hash("gone")))
+		for i := range others / 2 {
+			require.True(t, tier.Holds(s.Hash(fmt.Sprint(i))))
+		}
+	})
+}
+
 func TestClose_DuringUse(t *testing.T) {
 	tier, err := near.New(near.Config{Bytes: 64 << 10})
 	require.NoError(t, err)

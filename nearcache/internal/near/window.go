@@ -12,12 +12,27 @@ type window struct {
 	bytes int64
 	queue []*Entry // oldest first, from first on
 	first int
+
+	fresh      []*Entry // the last of the queue, which are yet to be offered to the policy
+	freshBytes int64
 }
 
-// push adds e and returns the entries that it pushes out.
-func (w *window) push(e *Entry) (out []*Entry) {
+// offersTogether is how many entries are offered to the policy at a time at most.
+const offersTogether = 32
+
+// push adds e. It returns the entries that it pushes out, and those that are to be
+// offered to the policy now: long before they are pushed out themselves, and many
+// at a time, since each offer to a policy that rests wakes a goroutine.
+func (w *window) push(e *Entry) (fresh, out []*Entry) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if e.heirs == 0 {
+		w.fresh = append(w.fresh, e)
+		w.freshBytes += e.Cost
+	}
+	if len(w.fresh) >= offersTogether || w.freshBytes > w.limit/8 {
+		fresh, w.fresh, w.freshBytes = w.fresh, make([]*Entry, 0, offersTogether), 0
+	}
 	w.queue = append(w.queue, e)
 	w.bytes += e.Cost
 	for w.bytes > w.limit {
@@ -32,7 +47,7 @@ func (w *window) push(e *Entry) (out []*Entry) {
 		clear(w.queue[n:])
 		w.queue, w.first = w.queue[:n], 0
 	}
-	return out
+	return fresh, out
 }
 
 // settledHeirs is how many entries in a row, less one, take the place of one that
@@ -49,10 +64,13 @@ func (t *Tier) admit(e *Entry) {
 	if !e.young.Load() {
 		return
 	}
-	if e.heirs == 0 {
-		t.policy.offer(e.hash, e.Cost)
+	fresh, out := t.window.push(e)
+	for _, e := range fresh {
+		if cost := t.cost(e.hash); cost > 0 { // it may have been taken out meanwhile
+			t.policy.offer(e.hash, cost)
+		}
 	}
-	for _, old := range t.window.push(e) {
+	for _, old := range out {
 		// The flag falls first: an eviction that came before spared the entry
 		// and shows in the check, one that comes after takes the entry out.
 		old.young.Store(false)
