@@ -370,6 +370,26 @@ func TestRedisJournal_OneRequestToEachServer(t *testing.T) {
 	assert.EqualValues(t, clusterMasters, trips.n.Load(), "requests for %d journals", len(reads))
 }
 
+// TestRedisJournal_MemoryFull: a write that a full server has no room for is
+// refused, and costs nobody the journal, which can be read meanwhile.
+func TestRedisJournal_MemoryFull(t *testing.T) {
+	t.Parallel()
+	server := servers.Redis(t, "--maxmemory-policy", "noeviction")
+	client := newRedis(t, server.Addr)
+	store := journalOn(t, client, redisstore.Options{})
+	r := newReader(t, store)
+	r.set("a")
+	require.NoError(t, client.ConfigSet(t.Context(), "maxmemory", "1").Err())
+	require.ErrorContains(t, putRecord(t.Context(), store, "b", value(shared.NewNonce(), "v")), "OOM")
+	r.goesOn("a")
+	require.NoError(t, client.ConfigSet(t.Context(), "min-replicas-to-write", "1").Err())
+	require.ErrorContains(t, tailOf(t, store, r.at, 1).Err, "NOREPLICAS", "full or not")
+	require.NoError(t, client.ConfigSet(t.Context(), "min-replicas-to-write", "0").Err())
+	require.NoError(t, client.ConfigSet(t.Context(), "maxmemory", "0").Err())
+	r.set("c")
+	r.goesOn("c")
+}
+
 // TestHazard4_WarnsOfEviction: a server that may evict the journal is named.
 func TestHazard4_WarnsOfEviction(t *testing.T) {
 	t.Parallel()

@@ -50,7 +50,12 @@ if not epoch or oldRun ~= run or (second ~= none and second ~= oldSecond) then
   epoch = pack('>I8', math.max(now, previous + 1))
   begin()
 end
-call('SET', KEYS[1], epoch .. pack('>I8', last) .. run .. second)
+-- A full server refuses this after it has found that it may write, and refuses
+-- nothing once something was deleted: what is not stored then is there already.
+local written = redis.pcall('SET', KEYS[1], epoch .. pack('>I8', last) .. run .. second)
+if written['err'] and not string.find(written['err'], 'OOM', 1, true) then
+  return written
+end
 
 if ARGV[1] == epoch then
   local id = ARGV[2] .. '-0'

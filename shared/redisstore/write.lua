@@ -76,7 +76,11 @@ local revision = math.max(now, previous + 1, last + 1, floor)
 if journaled and mode ~= 'fill' then
   local id = revision == now and time[1] .. sub('00000', #time[2]) .. time[2] or string.format('%.0f', revision)
   id = id .. '-0'
-  if type(pcall('XADD', KEYS[3], 'MAXLEN', '~', ARGV[7], id, 'k', ARGV[4])) == 'table' then
+  local added = pcall('XADD', KEYS[3], 'MAXLEN', '~', ARGV[7], id, 'k', ARGV[4])
+  if type(added) == 'table' then
+    if string.find(added['err'], 'OOM', 1, true) then
+      return added -- a script that has begun to delete may use what memory it likes
+    end
     call('DEL', KEYS[3])
     call('XADD', KEYS[3], id, 'k', ARGV[4])
     epoch = nil
