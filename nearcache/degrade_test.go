@@ -461,6 +461,56 @@ func TestCallerLeaves(t *testing.T) {
 	})
 }
 
+// slowToTell is a context that has a deadline and does not tell yet that it has
+// passed: that of a socket often passes a moment before.
+type slowToTell struct {
+	context.Context
+	end time.Time
+}
+
+func (s slowToTell) Deadline() (time.Time, bool) { return s.end, true }
+
+// TestCallerLeaves_BeforeItsContextTells: that the deadline of a read was its
+// caller's is known even while the context of that caller goes on for a moment.
+// It is no failure of the shared tier: nobody loads for it, and who has more
+// time does not get its error.
+func TestCallerLeaves_BeforeItsContextTells(t *testing.T) {
+	loadMany := func(context.Context, []string) (map[string]string, error) { return nil, errNoLoad }
+	for name, read := range map[string]func(ctx context.Context, m *member) error{
+		"Get":     func(ctx context.Context, m *member) error { _, err := m.Get(ctx, "k"); return err },
+		"Fetch":   func(ctx context.Context, m *member) error { _, err := m.Fetch(ctx, "k", none); return err },
+		"GetMany": func(ctx context.Context, m *member) error { _, err := m.GetMany(ctx, []string{"k", "l"}); return err },
+		"FetchMany": func(ctx context.Context, m *member) error {
+			_, err := m.FetchMany(ctx, []string{"k", "l"}, loadMany)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fleet) {
+				require.NoError(t, f.join().SetMany(t.Context(), map[string]string{"k": "v", "l": "v"}))
+				m := f.join()
+				var held atomic.Bool
+				f.store.onBefore(func(ctx context.Context, op, _ string) error {
+					if op != "read" || held.Swap(true) {
+						return nil
+					}
+					end, _ := ctx.Deadline()
+					time.Sleep(time.Until(end))
+					return context.DeadlineExceeded
+				})
+				first, second := make(chan error, 1), make(chan error, 1)
+				go func() { first <- read(slowToTell{t.Context(), time.Now().Add(100 * time.Millisecond)}, m) }()
+				synctest.Wait()
+				go func() { _, err := m.Get(t.Context(), "k"); second <- err }()
+				require.NoError(t, <-second)
+				require.NoError(t, <-first)
+				assert.Zero(t, m.Stats().Degraded)
+				requireNear(t, m, "k", "v")
+			})
+		})
+	}
+}
+
 func TestClose(t *testing.T) {
 	t.Run("ends what waits", func(t *testing.T) {
 		bubble(t, func(t *testing.T, f *fleet) {

@@ -162,7 +162,7 @@ func (c *Cache[V]) beginMany(ctx context.Context, fs []*flight[V], load manyLoad
 		return
 	}
 	left := c.lookMany(ctx, fs)
-	if ctx.Err() != nil {
+	if ended(ctx) {
 		var again []*flight[V] // their read ended with its caller: others may wait
 		left = slices.DeleteFunc(left, func(l looked[V]) bool {
 			if l.err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"time"
 
 	"github.com/nearbus/nearbus/shared"
 )
@@ -134,7 +135,7 @@ func (c *Cache[V]) lookHere(ctx context.Context, f *flight[V]) {
 	switch {
 	case f.found, f.err != nil:
 		c.land(f)
-	case l.err != nil && ctx.Err() != nil:
+	case l.err != nil && ended(ctx):
 		go c.run(detached{c.node.ctx, ctx}, f) // the read ended with its caller: others may wait
 	default:
 		if load := c.endLook(f, l.err); load != nil {
@@ -143,6 +144,13 @@ func (c *Cache[V]) lookHere(ctx context.Context, f *flight[V]) {
 			c.land(f)
 		}
 	}
+}
+
+// ended reports whether ctx has ended, or will in a moment: the deadline of a
+// socket can pass before the context itself tells.
+func ended(ctx context.Context) bool {
+	end, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(end)
 }
 
 // run is a flight from its beginning, on a goroutine of its own. It ends with

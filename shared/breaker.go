@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/sony/gobreaker/v2"
 )
@@ -70,8 +71,15 @@ func verdict(caller context.Context, err error) error {
 		return err
 	case answered(err):
 		return nil
-	case caller.Err() != nil, errors.Is(err, ErrTooLarge):
+	case ended(caller), errors.Is(err, ErrTooLarge):
 		return errNoVerdict
 	}
 	return err
+}
+
+// ended reports whether ctx has ended, or will in a moment: the deadline of a
+// socket can pass before the context itself tells.
+func ended(ctx context.Context) bool {
+	end, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(end)
 }

@@ -96,6 +96,15 @@ func TestBreaker_OneProbe(t *testing.T) {
 	})
 }
 
+// slowToTell is a context that has a deadline and does not tell yet that it has
+// passed: that of a socket often passes a moment before.
+type slowToTell struct {
+	context.Context
+	end time.Time
+}
+
+func (s slowToTell) Deadline() (time.Time, bool) { return s.end, true }
+
 // TestBreaker_WhatCounts: a server that answers is not down, whatever it says,
 // and of a caller who leaves nothing follows.
 func TestBreaker_WhatCounts(t *testing.T) {
@@ -111,6 +120,11 @@ func TestBreaker_WhatCounts(t *testing.T) {
 			cancel()
 			_, err := tier.Get(ctx, "key")
 			require.ErrorIs(t, err, context.Canceled)
+		}
+		for range 5 {
+			store.lost = []error{context.DeadlineExceeded}
+			_, err := tier.Get(slowToTell{t.Context(), time.Now()}, "key")
+			require.ErrorIs(t, err, context.DeadlineExceeded)
 		}
 		assert.False(t, tier.Stats().Open)
 		store.lost = nil
