@@ -423,12 +423,17 @@ func TestBatch_CallerLeaves(t *testing.T) {
 				require.NoError(t, f.join().SetMany(t.Context(), map[string]string{"a": "v", "b": "v", "c": "v"}))
 				m := f.join()
 				var held atomic.Bool
+				left := make(chan struct{}) // closed once the caller has
 				f.store.onBefore(func(ctx context.Context, op, _ string) error {
-					if op != "read" || held.Swap(true) {
-						return nil
+					switch {
+					case op != "read":
+					case held.Swap(true):
+						<-left
+					default:
+						<-ctx.Done()
+						return ctx.Err()
 					}
-					<-ctx.Done()
-					return ctx.Err()
+					return nil
 				})
 				ctx, cancel := context.WithCancel(t.Context())
 				first, second := make(chan error, 1), make(chan error, 1)
@@ -442,6 +447,7 @@ func TestBatch_CallerLeaves(t *testing.T) {
 				synctest.Wait()
 				cancel()
 				require.ErrorIs(t, <-first, context.Canceled)
+				close(left)
 				require.NoError(t, <-second)
 				settle()
 				for _, key := range []string{"a", "b", "c"} {
