@@ -54,17 +54,28 @@ func TestClock_ThatSleepsIsNeverLate(t *testing.T) {
 	}
 }
 
-func TestClock_ThatSleepsNoticesASleepOfTheMachineBeforeItIsRead(t *testing.T) {
-	var slept, jumps atomic.Int64
-	bubble(t, near.Config{
-		Wall:   func() time.Time { return time.Now().Add(time.Duration(slept.Load())) },
-		Jumped: func() { jumps.Add(1) },
-	}, func(t *testing.T, tier *near.Tier, s *near.Space) {
-		e := entry(tier.Stamp(), 1)
-		require.True(t, s.Install("a", s.Hash("a"), &e.Entry, time.Hour))
-		time.Sleep(5*time.Second + near.Tick/2)
-		slept.Store(int64(3 * time.Second))
-		assert.Equal(t, -1, get(s, "a"))
-		assert.EqualValues(t, 1, jumps.Load())
-	})
+func TestClock_ThatSleepsNoticesASleepOfTheMachine(t *testing.T) {
+	for name, use := range map[string]func(t *testing.T, s *near.Space){
+		"before a read": func(t *testing.T, s *near.Space) {
+			assert.Equal(t, -1, get(s, "a"))
+		},
+		"before a write": func(_ *testing.T, s *near.Space) {
+			s.Begin("b", s.Hash("b")).Abort()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var slept, jumps atomic.Int64
+			bubble(t, near.Config{
+				Wall:   func() time.Time { return time.Now().Add(time.Duration(slept.Load())) },
+				Jumped: func() { jumps.Add(1) },
+			}, func(t *testing.T, tier *near.Tier, s *near.Space) {
+				e := entry(tier.Stamp(), 1)
+				require.True(t, s.Install("a", s.Hash("a"), &e.Entry, time.Hour))
+				time.Sleep(5*time.Second + near.Tick/2)
+				slept.Store(int64(3 * time.Second))
+				use(t, s)
+				assert.EqualValues(t, 1, jumps.Load())
+			})
+		})
+	}
 }

@@ -102,6 +102,7 @@ func (s *Space) Begin(key string, hash uint64) *Write { return s.begin(key, hash
 
 func (s *Space) begin(key string, hash uint64, keep bool) *Write {
 	t, st := s.tier, s.tier.stripeOf(hash)
+	t.coarse() // a write is to know of a sleep of the machine, too: there may have been a Clear
 	w := &Write{space: s, key: key, hash: hash, stamp: t.Stamp(), keep: keep}
 	st.mu.Lock()
 	defer st.mu.Unlock()
