@@ -85,9 +85,6 @@ type entry[V any] struct {
 	value      V
 }
 
-// touchEvery is the sampling of accesses for the policy of the near tier.
-const touchEvery = 16
-
 // hit returns the entry that the near tier may serve, or nil. This is the hot
 // path: a hash, a look into the index, a counter. It returns the entry so that
 // a value is copied once.
@@ -96,7 +93,7 @@ func (c *Cache[V]) hit(key string, hash uint64) *entry[V] {
 	if e == nil {
 		return nil
 	}
-	if sampled(c.hits.add()) {
+	if c.node.near.Notes(c.hits.add()) {
 		c.node.near.Touch(hash, e)
 	}
 	return (*entry[V])(unsafe.Pointer(e))
@@ -104,7 +101,7 @@ func (c *Cache[V]) hit(key string, hash uint64) *entry[V] {
 
 // missed counts a read that the near tier did not answer.
 func (c *Cache[V]) missed(hash uint64) {
-	if sampled(c.misses.Add(1)) {
+	if c.node.near.Notes(c.misses.Add(1)) {
 		c.node.near.Touch(hash, nil)
 	}
 }

@@ -40,7 +40,7 @@ func (c *Cache[V]) lateAnswer(ctx context.Context, key string, hash uint64, load
 	case use == near.Stale:
 		return c.oldAnswer((*entry[V])(unsafe.Pointer(found)).value), true // see hit
 	}
-	if sampled(c.hits.add()) {
+	if c.node.near.Notes(c.hits.add()) {
 		c.node.near.Touch(hash, found)
 	}
 	a.at = found.Stamp.At()

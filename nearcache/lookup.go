@@ -206,7 +206,7 @@ func (c *Cache[V]) nearAnswer(key string, hash uint64, r *Read[V]) (a Answer[V],
 	if r.MaxAge > 0 && age > r.MaxAge {
 		return a, false
 	}
-	if sampled(c.hits.add()) {
+	if c.node.near.Notes(c.hits.add()) {
 		c.node.near.Touch(hash, found)
 	}
 	value := (*entry[V])(unsafe.Pointer(found)).value // see hit

@@ -31,11 +31,6 @@ func (s *striped) add() uint64 {
 	return s.parts[at*golden>>(64-stripeBits)].n.Add(1)
 }
 
-// sampled reports whether the n-th of many is one of the samples, one in
-// touchEvery. The samples are spread evenly over all of them and over those at
-// any regular distance, so that no pattern of work escapes.
-func sampled(n uint64) bool { return n*golden < 1<<64/touchEvery }
-
 func (s *striped) sum() (n uint64) {
 	for i := range s.parts {
 		n += s.parts[i].n.Load()

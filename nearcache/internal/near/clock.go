@@ -31,14 +31,15 @@ const (
 // wakes it: a clock that nobody reads need not tick, and one that does not tick
 // is never read.
 type clock struct {
-	now  atomic.Int64 // at most a Tick and a scheduling delay old; or asleep
 	base time.Time
 	lag  atomic.Int64  // longest time beyond a Tick in which it stood
 	woke chan struct{} // from who woke it
 
-	mu   sync.Mutex // protects the fields below, and that now is set
+	mu   sync.Mutex // protects the next two, and that now is set
 	last int64      // when it was compared with the wall
 	wall time.Time  // which showed this
+
+	now atomic.Int64 // at most a Tick and a scheduling delay old; or asleep
 }
 
 func (c *clock) init(wall time.Time) {

@@ -63,7 +63,7 @@ func (s *Space) Find(key string, hash uint64) *Entry {
 }
 
 // Touch tells the policy of an access to the key with this hash; e is its entry
-// or nil. Callers sample: hits and misses alike, one in a fixed number. A key
+// or nil. Callers ask Notes, for hits and misses alike. A key
 // that is accessed all the time is reported once in a tick, which is enough to
 // stand out and keeps the policy out of the way of hot keys.
 func (t *Tier) Touch(hash uint64, e *Entry) {
@@ -74,6 +74,7 @@ func (t *Tier) Touch(hash uint64, e *Entry) {
 		}
 		e.touched.Store(now)
 	}
+	t.notes.take()
 	t.policy.touch(hash)
 }
 

@@ -23,7 +23,7 @@ const minCounters = 1 << 14
 
 func (p *policy) open(bytes int64, evict func(hash uint64)) error {
 	cache, err := ristretto.NewCache(&ristretto.Config[uint64, struct{}]{
-		NumCounters:        max(bytes/(Overhead/2), minCounters),
+		NumCounters:        max(bytes/(Overhead/4), minCounters),
 		MaxCost:            bytes,
 		BufferItems:        64,
 		IgnoreInternalCost: true,

@@ -83,7 +83,8 @@ type Config struct {
 type Tier struct {
 	conf   Config
 	clock  clock
-	trust  trust         // beside the clock, which it is compared with
+	notes  notes // beside the time, like trust: a hit reads all three
+	trust  trust
 	count  atomic.Uint64 // invalidations
 	heads  []atomic.Pointer[Entry]
 	stripe []stripe
@@ -161,6 +162,7 @@ func New(conf Config) (*Tier, error) {
 	}
 	t.trust.init(conf.Partitions, conf.MaxStaleness)
 	t.clock.init(conf.Wall())
+	t.notes.set(rarely)
 	t.window.limit = conf.Bytes / 32
 	if err := t.policy.open(conf.Bytes-t.window.limit, t.evict); err != nil {
 		return nil, fmt.Errorf("near: %w", err)

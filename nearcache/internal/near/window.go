@@ -86,8 +86,7 @@ func (t *Tier) remove(e *Entry) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if t.lookupLocked(e.hash, e.space, e.key) == e {
-		t.removeLocked(e)
-		t.evicted.Add(1)
+		t.giveUpLocked(e)
 	}
 }
 
@@ -99,8 +98,13 @@ func (t *Tier) evict(hash uint64) {
 	defer st.mu.Unlock()
 	for e := t.head(hash).Load(); e != nil; e = e.next.Load() {
 		if e.hash == hash && !e.young.Load() {
-			t.removeLocked(e)
-			t.evicted.Add(1)
+			t.giveUpLocked(e)
 		}
 	}
+}
+
+func (t *Tier) giveUpLocked(e *Entry) {
+	t.removeLocked(e)
+	t.evicted.Add(1)
+	t.notes.pay()
 }
