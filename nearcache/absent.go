@@ -27,9 +27,10 @@ func (c *Cache[V]) useAbsent(f *flight[V], found *shared.Found) bool {
 }
 
 func (c *Cache[V]) installAbsent(f *flight[V], stamp near.Stamp, rev shared.Revision, life time.Duration) {
-	e := c.newEntry(f.key, *new(V), 0, stamp, rev)
+	e := newNamed[V](f.key)
+	c.labelEmpty(e, stamp, rev)
 	e.Extra = &near.Extra{Absent: true}
-	e.Cost = int64(len(f.key)) + near.Overhead + near.ExtraOverhead
+	e.Charge(near.ExtraOverhead)
 	c.space.Install(f.key, f.hash, &e.Entry, c.nearLife(life))
 }
 

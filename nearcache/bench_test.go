@@ -2,6 +2,7 @@ package nearcache_test
 
 import (
 	"context"
+	oldrand "math/rand" // has the distribution
 	"math/rand/v2"
 	"strconv"
 	"testing"
@@ -23,8 +24,8 @@ type record struct {
 	Balance float64
 }
 
-// BenchmarkHit reads from the near tier: one hot key, or 100,000 keys in a
-// random order.
+// BenchmarkHit reads from the near tier: one hot key, 100,000 keys in a
+// random order, or the same as popular as Zipf has them.
 func BenchmarkHit(b *testing.B) {
 	b.Run("struct", func(b *testing.B) { benchmarkHit(b, record{ID: 42, Name: "Ada"}) })
 	b.Run("bytes", func(b *testing.B) { benchmarkHit(b, make([]byte, 256)) })
@@ -43,14 +44,25 @@ func benchmarkHit[V any](b *testing.B, v V) {
 		keys[i] = "user:" + strconv.Itoa(10_000_000_000+i)
 		require.NoError(b, c.Set(b.Context(), keys[i], v))
 	}
-	order := make([]string, 1<<16)
+	order, skewed := make([]string, 1<<16), make([]string, 1<<20)
 	for i := range order {
 		order[i] = keys[rand.N(len(keys))]
 	}
+	zipf := oldrand.NewZipf(oldrand.New(oldrand.NewSource(1)), 1.01, 1, uint64(len(keys)-1))
+	for i := range skewed {
+		skewed[i] = keys[zipf.Uint64()]
+	}
 	load := func(context.Context, string) (V, error) { return *new(V), errNoLoad }
+	for range 3 { // what the policy was too busy to be offered
+		for _, key := range keys {
+			_, err := c.Fetch(b.Context(), key, load)
+			require.NoError(b, err)
+		}
+	}
 	for name, next := range map[string]func(i int) string{
 		"hot":    func(int) string { return keys[7] },
 		"spread": func(i int) string { return order[i%len(order)] },
+		"zipf":   func(i int) string { return skewed[i%len(skewed)] },
 	} {
 		b.Run(name, func(b *testing.B) {
 			ctx, i := b.Context(), 0

@@ -3,7 +3,6 @@ package nearcache
 import (
 	"context"
 	"fmt"
-	"math"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -77,14 +76,6 @@ func New[V any](node *Node, name string, opts Options[V]) (*Cache[V], error) {
 	return c, nil
 }
 
-// entry is what the near tier holds. The near tier returns a pointer to the
-// Entry in it; what is in the space of a cache came from that cache, and is
-// therefore an entry of its type.
-type entry[V any] struct {
-	near.Entry // first, see hit
-	value      V
-}
-
 // hit returns the entry that the near tier may serve, or nil. This is the hot
 // path: a hash, a look into the index, a counter. It returns the entry so that
 // a value is copied once.
@@ -148,28 +139,6 @@ func (c *Cache[V]) check(keys ...string) error {
 	}
 	return nil
 }
-
-// newEntry makes the near entry of a value. size is the length of the encoded
-// value.
-func (c *Cache[V]) newEntry(key string, v V, size int, stamp near.Stamp, rev shared.Revision) *entry[V] {
-	e := &entry[V]{value: v}
-	c.label(e, key, size, stamp, rev)
-	return e
-}
-
-// label is newEntry for an entry that has its value already.
-func (c *Cache[V]) label(e *entry[V], key string, size int, stamp near.Stamp, rev shared.Revision) {
-	cost := int64(size)
-	if c.opts.Cost != nil && guard(func() error { cost = max(0, c.opts.Cost(e.value)); return nil }) != nil {
-		cost = unknownCost
-	}
-	e.Stamp, e.Revision = stamp, rev
-	e.Partition = int32(c.partition(key))
-	e.Cost = cost + int64(len(key)) + near.Overhead
-}
-
-// unknownCost is that of a value whose Options.Cost panicked: it is not kept near.
-const unknownCost = math.MaxInt64 / 2
 
 // nearLife shortens the near lifetime where this node may be missing news.
 func (c *Cache[V]) nearLife(life time.Duration) time.Duration {

@@ -31,7 +31,7 @@ func (c *Cache[V]) withPrevious(ctx context.Context, found *shared.Found) contex
 	if found != nil {
 		record := *found
 		record.Kind, record.Err = shared.KindValue, nil
-		if e, err := c.decode(&record); err == nil {
+		if e, err := c.decode("", &record); err == nil {
 			previous = &e.value
 		}
 	}

@@ -51,7 +51,7 @@ func (c *Cache[V]) extend(e *entry[V], left time.Duration) {
 		return
 	}
 	e.Extra = &near.Extra{Fresh: left - c.opts.RefreshAhead, Keep: c.opts.FailSafe}
-	e.Cost += near.ExtraOverhead
+	e.Charge(near.ExtraOverhead)
 }
 
 // extendFound is extend for a record that a flight read, with what is left of
@@ -82,12 +82,12 @@ func (c *Cache[V]) keepOld(f *flight[V], found *shared.Found) {
 	record := *found
 	record.Kind, record.Err = shared.KindValue, nil
 	since, live := c.tagsLive(&record)
-	e, err := c.decode(&record)
+	e, err := c.decode(f.key, &record)
 	if err != nil || !live {
 		return
 	}
 	f.old = &e.value
-	c.label(e, f.key, len(found.Value), f.stamp.Limit(c.clockRead()).Limit(since), found.Revision)
+	c.label(e, len(found.Value), f.stamp.Limit(c.clockRead()).Limit(since), found.Revision)
 	c.tagEntry(&e.Entry, found.Slots)
 	c.extend(e, 0)
 	if found.Left > 0 {

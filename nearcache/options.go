@@ -14,8 +14,8 @@ import (
 // NodeOptions configure a [Node]. The zero value is the production default.
 type NodeOptions struct {
 	// NearBytes bounds the near tier of this node, all caches together. Zero
-	// means 64 MiB; the least is 64 KiB. A value larger than a 32nd of it is
-	// not kept near.
+	// means 64 MiB; the least is 64 KiB. A value larger than a 32nd of it, or
+	// than 4 GiB, is not kept near.
 	NearBytes int64
 
 	// RepairInterval is how often the journal of the shared tier is read, for

@@ -228,7 +228,7 @@ func (c *Cache[V]) use(f *flight[V], found *shared.Found) bool {
 	if found.Err == nil && found.Kind == shared.KindNotFound {
 		return c.useAbsent(f, found)
 	}
-	e, err := c.decode(found)
+	e, err := c.decode(f.key, found)
 	if err != nil {
 		return false
 	}
@@ -244,7 +244,7 @@ func (c *Cache[V]) use(f *flight[V], found *shared.Found) bool {
 	f.value, f.fresh = &e.value, true
 	stamp := f.stamp.Limit(c.clockRead()).Limit(since)
 	f.asOf = stamp.At()
-	c.label(e, f.key, len(found.Value), stamp, found.Revision)
+	c.label(e, len(found.Value), stamp, found.Revision)
 	c.tagEntry(&e.Entry, found.Slots)
 	c.extendFound(e, f, found.Left)
 	c.space.Install(f.key, f.hash, &e.Entry, c.nearLife(life))
@@ -253,9 +253,9 @@ func (c *Cache[V]) use(f *flight[V], found *shared.Found) bool {
 
 var errUnusable = errors.New("nearcache: record not usable")
 
-// decode returns an entry that has the value of a record and nothing else yet, or
-// an error if it reads as a miss.
-func (c *Cache[V]) decode(found *shared.Found) (*entry[V], error) {
+// decode returns an entry that has the key and the value of a record and nothing
+// else yet, or an error if it reads as a miss.
+func (c *Cache[V]) decode(key string, found *shared.Found) (*entry[V], error) {
 	if found.Err != nil {
 		return nil, found.Err
 	}
@@ -268,7 +268,7 @@ func (c *Cache[V]) decode(found *shared.Found) (*entry[V], error) {
 		c.undecodable.Add(1)
 		return nil, errUnusable
 	}
-	e := new(entry[V])
+	e := newNamed[V](key)
 	if err := guard(func() error { return codec.Unmarshal(found.Value, &e.value) }); err != nil {
 		c.undecodable.Add(1)
 		return nil, err

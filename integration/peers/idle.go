@@ -8,7 +8,7 @@ import (
 )
 
 // idle measures what a node costs that nobody asks anything, its shared tier and
-// its bus in Redis. Beside it, a ticker of 10 ms, which is what its clock is.
+// its bus in Redis. Beside it, a ticker of 10 ms, which its clock is while it is read.
 func idle(e *env) []row {
 	core := []cell{{who: "nearbus"}, {who: "a ticker"}}
 	bytes := []cell{{who: "nearbus"}, {who: "a ticker"}}

@@ -1,9 +1,10 @@
 package near
 
 import (
-	"strings"
+	"math"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/nearbus/nearbus/shared"
 )
@@ -14,10 +15,13 @@ import (
 type Entry struct {
 	next    atomic.Pointer[Entry] // written under the lock of the stripe
 	hash    uint64
-	key     string
 	space   *Space
+	key     *byte        // see Key
 	expires atomic.Int64 // of being a hit, on the tier's clock
 	slots   *[]uint32    // of its tags; nil if it has none
+	keySize uint16
+	heirs   uint8         // entries in a row, up to this one, that took the place of one that the policy has, at the same cost; set before it is in place
+	state   atomic.Uint32 // whether it is in the window, and when the policy was last told of an access
 
 	// Stamp is the stamp of the read, load or write that produced the value.
 	Stamp Stamp
@@ -26,20 +30,37 @@ type Entry struct {
 	// zero if it has none.
 	Revision shared.Revision
 
-	// Cost is what the entry counts against the bound, in bytes.
-	Cost int64
-
-	touched atomic.Int64 // when the policy was last told of an access
-	young   atomic.Bool  // in the window
-	heirs   uint8        // entries in a row, up to this one, that took the place of one that the policy has, at the same cost; set before it is in place
+	// Extra is nil for an entry that is a hit for all of its life and nothing
+	// else.
+	Extra *Extra
 
 	// Partition is that of the key in the shared tier.
 	Partition int32
 
-	// Extra is nil for an entry that is a hit for all of its life and nothing
-	// else.
-	Extra *Extra
+	cost uint32 // see Charge
 }
+
+// The parts of Entry.state.
+const (
+	young  = 1 << 0 // in the window
+	toldAt = 1      // from this bit on, a part of the time of the last access that the policy was told of
+)
+
+// maxCost is the cost of everything that costs too much to be kept.
+const maxCost = math.MaxUint32
+
+// Charge adds to what the entry counts against the bound, in bytes. It must come
+// before the entry is installed.
+func (e *Entry) Charge(bytes int64) {
+	e.cost = uint32(min(int64(e.cost)+min(bytes, maxCost), maxCost))
+}
+
+// Name gives e the bytes of its key, which it keeps. Without it, Install makes
+// them.
+func (e *Entry) Name(key []byte) { e.key, e.keySize = unsafe.SliceData(key), uint16(len(key)) }
+
+// Key returns the key of e.
+func (e *Entry) Key() string { return unsafe.String(e.key, int(e.keySize)) }
 
 // live reports whether the entry is a hit at this time.
 func (e *Entry) live(now int64) bool { return e.expires.Load() > now && e.current() }
@@ -52,7 +73,7 @@ func (e *Entry) current() bool { return e.Stamp.count >= e.space.mark.Load() && 
 func (s *Space) Find(key string, hash uint64) *Entry {
 	now := s.tier.coarse() // also of those who find nothing: their flights need to hear of a sleep of the machine
 	for e := s.tier.head(hash).Load(); e != nil; e = e.next.Load() {
-		if e.hash == hash && e.space == s && e.key == key {
+		if e.hash == hash && e.space == s && e.Key() == key {
 			if e.live(now) && (now <= s.tier.trust.all.Load() || s.tier.serves(e, now)) {
 				return e
 			}
@@ -67,15 +88,18 @@ func (s *Space) Find(key string, hash uint64) *Entry {
 // that is accessed all the time is reported once in a tick, which is enough to
 // stand out and keeps the policy out of the way of hot keys.
 func (t *Tier) Touch(hash uint64, e *Entry) {
-	if e != nil {
-		now := t.coarse()
-		if e.touched.Load() == now {
-			return
-		}
-		e.touched.Store(now)
+	if e != nil && !e.tell(t.coarse()) {
+		return
 	}
 	t.notes.take()
 	t.policy.touch(hash)
+}
+
+// tell reports whether the policy was not told of an access in this tick yet.
+func (e *Entry) tell(now int64) bool {
+	old := e.state.Load()
+	tick := uint32(now/int64(Tick)) << toldAt
+	return old>>toldAt<<toldAt != tick && e.state.CompareAndSwap(old, tick|old&young)
 }
 
 // Valid reports whether a result that carries stamp may be given to a reader
@@ -148,7 +172,7 @@ func (s *Space) passLocked(st *stripe, key string, hash uint64, r shared.Revisio
 // refuses to replace a higher revision, and what is larger than the window.
 func (s *Space) putLocked(key string, hash uint64, e *Entry, life time.Duration) bool {
 	t := s.tier
-	if e.Cost > t.window.limit {
+	if int64(e.cost) > t.window.limit {
 		t.tooLarge.Add(1)
 		t.unlinkLocked(hash, s, key)
 		return false
@@ -158,25 +182,30 @@ func (s *Space) putLocked(key string, hash uint64, e *Entry, life time.Duration)
 		if old.keeps(now) && old.Revision != e.Revision && old.Revision.Covers(e.Revision) || life <= 0 && old.lives(now) {
 			return false
 		}
-		if old.Cost == e.Cost && !old.young.Load() {
+		if old.cost == e.cost && old.state.Load()&young == 0 {
 			e.heirs = old.heirs + 1
 		}
 		t.removeLocked(old)
 	}
-	e.hash, e.key, e.space = hash, strings.Clone(key), s
+	e.hash, e.space = hash, s
+	if e.key == nil {
+		e.Name([]byte(key))
+	}
 	e.begin(now, life)
 	head := t.head(hash)
 	e.next.Store(head.Load())
-	e.young.Store(e.heirs%settledHeirs == 0)
+	if e.heirs%settledHeirs == 0 {
+		e.state.Store(young)
+	}
 	head.Store(e)
 	t.entries.Add(1)
-	t.bytes.Add(e.Cost)
+	t.bytes.Add(int64(e.cost))
 	return true
 }
 
 func (t *Tier) lookupLocked(hash uint64, s *Space, key string) *Entry {
 	for e := t.head(hash).Load(); e != nil; e = e.next.Load() {
-		if e.hash == hash && e.space == s && e.key == key {
+		if e.hash == hash && e.space == s && e.Key() == key {
 			return e
 		}
 	}
@@ -198,7 +227,7 @@ func (t *Tier) removeLocked(e *Entry) {
 		if at == e {
 			link.Store(e.next.Load())
 			t.entries.Add(-1)
-			t.bytes.Add(-e.Cost)
+			t.bytes.Add(-int64(e.cost))
 			return
 		}
 		link = &at.next

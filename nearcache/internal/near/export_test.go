@@ -12,13 +12,13 @@ func (t *Tier) Check() error {
 	for i := range t.heads {
 		seen := map[string]bool{}
 		for e := t.heads[i].Load(); e != nil; e = e.next.Load() {
-			if id := fmt.Sprintf("%p%s", e.space, e.key); seen[id] {
-				return fmt.Errorf("two entries of %q", e.key)
+			if id := fmt.Sprintf("%p%s", e.space, e.Key()); seen[id] {
+				return fmt.Errorf("two entries of %q", e.Key())
 			} else {
 				seen[id] = true
 			}
 			entries++
-			bytes += e.Cost
+			bytes += int64(e.cost)
 		}
 	}
 	if entries != t.entries.Load() || bytes != t.bytes.Load() {
@@ -31,7 +31,7 @@ func (t *Tier) Check() error {
 func (t *Tier) Lose(hash uint64) { t.policy.forget(hash) }
 
 // Young reports whether the entry is in the window.
-func (e *Entry) Young() bool { return e.young.Load() }
+func (e *Entry) Young() bool { return e.state.Load()&young != 0 }
 
 // Holds reports whether the policy has a hash.
 func (t *Tier) Holds(hash uint64) bool { return t.policy.holds(hash) }

@@ -109,7 +109,7 @@ func (e *Entry) outlivedLocked(r shared.Revision) bool {
 func (s *Space) FindLate(key string, hash uint64) (*Entry, Use) {
 	t := s.tier
 	for e := t.head(hash).Load(); e != nil; e = e.next.Load() {
-		if e.hash != hash || e.space != s || e.key != key {
+		if e.hash != hash || e.space != s || e.Key() != key {
 			continue
 		}
 		now := t.coarse()

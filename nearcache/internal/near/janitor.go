@@ -50,7 +50,7 @@ func (t *Tier) cost(hash uint64) (sum int64) {
 	defer st.mu.Unlock()
 	for e := t.head(hash).Load(); e != nil; e = e.next.Load() {
 		if e.hash == hash {
-			sum += e.Cost
+			sum += int64(e.cost)
 		}
 	}
 	return sum

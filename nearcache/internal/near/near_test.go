@@ -25,7 +25,8 @@ type value struct {
 
 func entry(stamp near.Stamp, n int) *value {
 	v := &value{n: n}
-	v.Stamp, v.Cost = stamp, near.Overhead
+	v.Stamp = stamp
+	v.Charge(near.Overhead)
 	return v
 }
 
@@ -112,7 +113,7 @@ func TestInstall(t *testing.T) {
 		s := tier.Space(0)
 		require.True(t, install(s, "a", entry(tier.Stamp(), 1)))
 		big := entry(tier.Stamp(), 2)
-		big.Cost = 3 << 10
+		big.Charge(3 << 10)
 		assert.False(t, install(s, "a", big))
 		assert.Equal(t, -1, get(s, "a"), "the old value must not stay")
 	})
@@ -466,7 +467,7 @@ func TestBound(t *testing.T) {
 			for i := range 40_000 {
 				key := fmt.Sprint(g, ":", i%20_000)
 				e := entry(tier.Stamp(), i)
-				e.Cost += int64(i % 700)
+				e.Charge(int64(i % 700))
 				install(s, key, e)
 				if i%7 == 0 {
 					s.Invalidate(key, s.Hash(key))

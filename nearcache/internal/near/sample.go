@@ -23,10 +23,7 @@ func (t *Tier) Sample(from uint64, n int) (entries []*Entry, next uint64) {
 }
 
 // InPlace reports whether a reader who comes now is given e.
-func (e *Entry) InPlace() bool { return e.space.Find(e.key, e.hash) == e }
-
-// Key returns the key of e.
-func (e *Entry) Key() string { return e.key }
+func (e *Entry) InPlace() bool { return e.space.Find(e.Key(), e.hash) == e }
 
 // Of reports whether e is an entry of s.
 func (e *Entry) Of(s *Space) bool { return e.space == s }

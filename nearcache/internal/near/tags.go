@@ -37,7 +37,7 @@ func (m *slotMarks) make(slot uint32) *atomic.Uint64 {
 func (e *Entry) Tag(slots []uint32) {
 	if len(slots) > 0 {
 		e.slots = &slots
-		e.Cost += int64(24 + 4*len(slots))
+		e.Charge(int64(24 + 4*len(slots)))
 	}
 }
 

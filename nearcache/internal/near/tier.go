@@ -163,7 +163,7 @@ func New(conf Config) (*Tier, error) {
 	t.trust.init(conf.Partitions, conf.MaxStaleness)
 	t.clock.init(conf.Wall())
 	t.notes.set(rarely)
-	t.window.limit = conf.Bytes / 32
+	t.window.limit = min(conf.Bytes/32, maxCost-1)
 	if err := t.policy.open(conf.Bytes-t.window.limit, t.evict); err != nil {
 		return nil, fmt.Errorf("near: %w", err)
 	}

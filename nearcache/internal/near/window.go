@@ -28,18 +28,18 @@ func (w *window) push(e *Entry) (fresh, out []*Entry) {
 	defer w.mu.Unlock()
 	if e.heirs == 0 {
 		w.fresh = append(w.fresh, e)
-		w.freshBytes += e.Cost
+		w.freshBytes += int64(e.cost)
 	}
 	if len(w.fresh) >= offersTogether || w.freshBytes > w.limit/8 {
 		fresh, w.fresh, w.freshBytes = w.fresh, make([]*Entry, 0, offersTogether), 0
 	}
 	w.queue = append(w.queue, e)
-	w.bytes += e.Cost
+	w.bytes += int64(e.cost)
 	for w.bytes > w.limit {
 		old := w.queue[w.first]
 		w.queue[w.first] = nil
 		w.first++
-		w.bytes -= old.Cost
+		w.bytes -= int64(old.cost)
 		out = append(out, old)
 	}
 	if w.first > 64 && w.first > len(w.queue)/2 {
@@ -61,7 +61,7 @@ const settledHeirs = 16
 // not be proposed: the policy goes by hash and has it. Nor need it be young, so
 // that what is read again and again as its time runs out leaves the policy alone.
 func (t *Tier) admit(e *Entry) {
-	if !e.young.Load() {
+	if e.state.Load()&young == 0 {
 		return
 	}
 	fresh, out := t.window.push(e)
@@ -73,7 +73,7 @@ func (t *Tier) admit(e *Entry) {
 	for _, old := range out {
 		// The flag falls first: an eviction that came before spared the entry
 		// and shows in the check, one that comes after takes the entry out.
-		old.young.Store(false)
+		old.state.And(^uint32(young))
 		if !t.policy.holds(old.hash) {
 			t.remove(old)
 		}
@@ -85,7 +85,7 @@ func (t *Tier) remove(e *Entry) {
 	st := t.stripeOf(e.hash)
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if t.lookupLocked(e.hash, e.space, e.key) == e {
+	if t.lookupLocked(e.hash, e.space, e.Key()) == e {
 		t.giveUpLocked(e)
 	}
 }
@@ -97,7 +97,7 @@ func (t *Tier) evict(hash uint64) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	for e := t.head(hash).Load(); e != nil; e = e.next.Load() {
-		if e.hash == hash && !e.young.Load() {
+		if e.hash == hash && e.state.Load()&young == 0 {
 			t.giveUpLocked(e)
 		}
 	}

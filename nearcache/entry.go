@@ -1,0 +1,78 @@
+package nearcache
+
+import (
+	"math"
+
+	"github.com/nearbus/nearbus/nearcache/internal/near"
+	"github.com/nearbus/nearbus/shared"
+)
+
+// entry is what the near tier holds. The near tier returns a pointer to the
+// Entry in it; what is in the space of a cache came from that cache, and is
+// therefore an entry of its type.
+type entry[V any] struct {
+	near.Entry // first, see hit
+	value      V
+}
+
+// unknownCost is that of a value whose Options.Cost panicked: it is not kept near.
+const unknownCost = math.MaxInt64 / 2
+
+// newEntry makes the near entry of a value. size is the length of the encoded
+// value.
+func (c *Cache[V]) newEntry(key string, v V, size int, stamp near.Stamp, rev shared.Revision) *entry[V] {
+	e := newNamed[V](key)
+	e.value = v
+	c.label(e, size, stamp, rev)
+	return e
+}
+
+// label is newEntry for an entry that has its key and its value already.
+func (c *Cache[V]) label(e *entry[V], size int, stamp near.Stamp, rev shared.Revision) {
+	cost := int64(size)
+	if c.opts.Cost != nil && guard(func() error { cost = max(0, c.opts.Cost(e.value)); return nil }) != nil {
+		cost = unknownCost
+	}
+	e.Charge(cost)
+	c.labelEmpty(e, stamp, rev)
+}
+
+// labelEmpty is label for an entry without a value.
+func (c *Cache[V]) labelEmpty(e *entry[V], stamp near.Stamp, rev shared.Revision) {
+	e.Stamp, e.Revision = stamp, rev
+	e.Partition = int32(c.partition(e.Key()))
+	e.Charge(int64(len(e.Key())) + near.Overhead)
+}
+
+// newNamed returns an entry with a copy of key, which is in the same piece of
+// memory if it is as short as most keys are: a look finds it without another way
+// through memory.
+func newNamed[V any](key string) *entry[V] {
+	switch n := len(key); {
+	case n <= 16:
+		e := new(struct {
+			entry[V]
+			room [16]byte
+		})
+		e.Name(append(e.room[:0], key...))
+		return &e.entry
+	case n <= 32:
+		e := new(struct {
+			entry[V]
+			room [32]byte
+		})
+		e.Name(append(e.room[:0], key...))
+		return &e.entry
+	case n <= 64:
+		e := new(struct {
+			entry[V]
+			room [64]byte
+		})
+		e.Name(append(e.room[:0], key...))
+		return &e.entry
+	default:
+		e := new(entry[V])
+		e.Name([]byte(key))
+		return e
+	}
+}
