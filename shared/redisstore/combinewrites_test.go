@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"strconv"
@@ -324,5 +325,46 @@ func TestWriteCombiner_APanicIsItsSenders(t *testing.T) {
 		}
 		w.end()
 		require.Equal(t, []int32{1, 4}, []int32{panics.Load(), open.Load()})
+	})
+}
+
+// TestWriteCombiner_NoLaneIsLost has writers come, leave, lose patience and, in
+// every third round, meet a client that panics, all at the same moments. Nobody
+// waits for longer than its deadline, and nothing is sent twice.
+func TestWriteCombiner_NoLaneIsLost(t *testing.T) {
+	const half = time.Second / 2
+	synctest.Test(t, func(t *testing.T) {
+		for round := range 200 {
+			s := &slowWrites{takes: time.Second}
+			c := &writeCombiner{one: s.one, patience: time.Duration(1+rand.N(4)) * half}
+			c.many = func(ctx context.Context, writes []write) []shared.Receipt {
+				if round%3 == 2 && rand.N(4) == 0 {
+					panic("client")
+				}
+				return s.many(ctx, writes)
+			}
+			w := writing{writeCombiner: c, t: t, server: s}
+			for i := range 60 {
+				key := strconv.Itoa(i)
+				w.users.Go(func() {
+					defer func() { _ = recover() }() // who sends has the panic
+					time.Sleep(rand.N(time.Duration(6)) * half)
+					ctx, cancel := context.WithTimeout(t.Context(), time.Duration(1+rand.N(8))*half)
+					defer cancel()
+					if rand.N(3) == 0 {
+						time.AfterFunc(rand.N(time.Duration(8))*half, cancel)
+					}
+					r := c.do(ctx, writeOf(key, 100))
+					end, _ := ctx.Deadline()
+					assert.False(t, time.Now().After(end))
+					if r.Err == nil {
+						w.stored(key)(r)
+						assert.Equal(t, 1, s.sent(key))
+					}
+					assert.LessOrEqual(t, s.sent(key), 1)
+				})
+			}
+			w.end()
+		}
 	})
 }
