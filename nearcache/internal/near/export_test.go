@@ -35,3 +35,9 @@ func (e *Entry) Young() bool { return e.state.Load()&young != 0 }
 
 // Holds reports whether the policy has a hash.
 func (t *Tier) Holds(hash uint64) bool { return t.policy.holds(hash) }
+
+// HoldPolicy has everybody who asks the policy wait until release is called.
+func (t *Tier) HoldPolicy() (release func()) {
+	t.policy.mu.Lock()
+	return t.policy.mu.Unlock
+}

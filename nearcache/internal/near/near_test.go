@@ -2,6 +2,7 @@ package near_test
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -517,6 +518,33 @@ func TestHeirs(t *testing.T) {
 			refresh(i)
 		}
 		require.NoError(t, tier.Check())
+	})
+}
+
+// TestHeirs_OfWhatIsGivenUp: an entry takes the place of one that has left the
+// window, and of which the policy is just about to be found to have nothing.
+func TestHeirs_OfWhatIsGivenUp(t *testing.T) {
+	const window = 40 // entries
+	bubble(t, near.Config{Bytes: 32 * window * near.Overhead}, func(t *testing.T, tier *near.Tier, s *near.Space) {
+		first := entry(tier.Stamp(), 1)
+		require.True(t, install(s, "a", first))
+		for i := range window - 1 {
+			require.True(t, install(s, fmt.Sprint(i), entry(tier.Stamp(), i)))
+		}
+		synctest.Wait()
+		tier.Lose(s.Hash("a"))
+		synctest.Wait()
+		release := tier.HoldPolicy()
+		var others sync.WaitGroup
+		others.Go(func() { install(s, "pushes a out", entry(tier.Stamp(), 0)) })
+		for first.Young() {
+			runtime.Gosched()
+		}
+		require.True(t, install(s, "a", entry(tier.Stamp(), 2)))
+		release()
+		others.Wait()
+		require.False(t, tier.Holds(s.Hash("a")))
+		require.Equal(t, -1, get(s, "a"), "nothing would ever take it out")
 	})
 }
 

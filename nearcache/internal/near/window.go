@@ -75,18 +75,8 @@ func (t *Tier) admit(e *Entry) {
 		// and shows in the check, one that comes after takes the entry out.
 		old.state.And(^uint32(young))
 		if !t.policy.holds(old.hash) {
-			t.remove(old)
+			t.evict(old.hash) // also what took its place by now, and relies on the policy
 		}
-	}
-}
-
-// remove takes e out of the index if it is still there.
-func (t *Tier) remove(e *Entry) {
-	st := t.stripeOf(e.hash)
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	if t.lookupLocked(e.hash, e.space, e.Key()) == e {
-		t.giveUpLocked(e)
 	}
 }
 
