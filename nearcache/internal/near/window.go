@@ -80,8 +80,8 @@ func (t *Tier) admit(e *Entry) {
 	}
 }
 
-// evict is called by the policy, one call at a time, for a hash that it gives
-// up. Entries in the window stay: the window bounds them.
+// evict is called for a hash that the policy gives up, or does not have. Entries
+// in the window stay: the window bounds them.
 func (t *Tier) evict(hash uint64) {
 	st := t.stripeOf(hash)
 	st.mu.Lock()
