@@ -123,7 +123,7 @@ func TestCases_FailOnTheFaultTheyAreFor(t *testing.T) {
 func TestCheck_NamesTheCasesThatFail(t *testing.T) {
 	err := inBubble(t, wrap(losesEmpty), bustest.Check)
 	require.EqualError(t, err, "empty payload: the payload did not arrive as it was\n"+
-		"foreign bytes are counted and skipped: 7 malformed of 8")
+		"foreign bytes are counted and skipped: in vain waited for: 8 malformed")
 }
 
 // broken is a link with some of its methods replaced.

@@ -1,6 +1,7 @@
 package servers
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -61,6 +62,18 @@ func RelayTo(t testing.TB, target string) *Relay {
 // StartRelay listens on a free loopback port and passes every connection on to
 // target, a host and port.
 func StartRelay(target string) (*Relay, error) {
+	var failures error
+	for range startTries {
+		r, err := tryRelay(target)
+		if err == nil {
+			return r, nil
+		}
+		failures = errors.Join(failures, err)
+	}
+	return nil, failures
+}
+
+func tryRelay(target string) (*Relay, error) {
 	port, err := freePort()
 	if err != nil {
 		return nil, err
