@@ -14,6 +14,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 )
 
@@ -31,10 +32,21 @@ func main() {
 	}
 }
 
-// testModule runs the tests of one module. An error of go test that no test
-// accounts for is returned.
+// testModule runs the tests of one module, and once more those of packages that
+// the race detector gave up. An error of go test that no test accounts for is
+// returned.
 func testModule(report *report, dir string, flags []string) error {
-	cmd := exec.Command("go", append(append([]string{"test", "-json"}, flags...), "./...")...)
+	if err := testPackages(report, dir, flags, "./..."); err != nil || len(report.givenUp) == 0 {
+		return err
+	}
+	again := report.givenUp
+	report.givenUp, report.lastTry = nil, true
+	defer func() { report.lastTry = false }()
+	return testPackages(report, dir, flags, again...)
+}
+
+func testPackages(report *report, dir string, flags []string, packages ...string) error {
+	cmd := exec.Command("go", slices.Concat([]string{"test", "-json"}, flags, packages)...)
 	cmd.Dir, cmd.Stderr = dir, os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -44,7 +56,7 @@ func testModule(report *report, dir string, flags []string) error {
 		return err
 	}
 	failed := report.failed
-	if err := errors.Join(readEvents(report, out), cmd.Wait()); err != nil && report.failed == failed {
+	if err := errors.Join(readEvents(report, out), cmd.Wait()); err != nil && report.failed == failed && len(report.givenUp) == 0 {
 		return err
 	}
 	return nil

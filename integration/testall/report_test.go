@@ -89,3 +89,40 @@ func TestReport_CountsAModuleThatCannotBeLoaded(t *testing.T) {
 	assert.False(t, ok)
 	assert.Equal(t, "0 passed, 1 failed, 0 skipped", lastLine(printed))
 }
+
+// TestReport_RaceDetectorGivesUp: a package is tested once more if the race
+// detector itself failed, and never if a test did.
+func TestReport_RaceDetectorGivesUp(t *testing.T) {
+	t.Parallel()
+	const givesUp = `func TestPass(*testing.T) {}
+func TestMain(m *testing.M) {
+	code := m.Run()
+	file, err := os.OpenFile("times", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil { panic(err) }
+	file.WriteString("x")
+	if times, _ := os.ReadFile("times"); len(times) <= limit {
+		println("\nThreadSanitizer: CHECK failed: tsan_rtl.cpp:346")
+		os.Exit(66)
+	}
+	os.Exit(code)
+}
+`
+	for name, c := range map[string]struct {
+		more, closing string
+		ok            bool
+	}{
+		"once":  {"const limit = 1", "1 passed, 0 failed, 0 skipped", true},
+		"twice": {"const limit = 2", "1 passed, 1 failed, 0 skipped", false},
+		"after a test that failed": {
+			"const limit = 1\nfunc TestFail(t *testing.T) { t.Error(\"boom\") }", "1 passed, 1 failed, 0 skipped", false,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ok, printed := runModule(t, map[string]string{"p/p_test.go": testFile(givesUp + c.more)})
+			assert.Equal(t, c.ok, ok)
+			assert.Equal(t, c.closing, lastLine(printed), printed)
+			assert.Contains(t, printed, detectorFailed)
+		})
+	}
+}
