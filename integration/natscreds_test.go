@@ -88,10 +88,7 @@ func TestCredentials_NATSFile(t *testing.T) {
 	file, _ := o.credentials(t, time.Now().Add(time.Hour), []string{"nearbus"}, []string{"nearbus"})
 	var nodes []*busNode
 	for range 2 {
-		nc, err := nats.Connect(srv.URL, nats.UserCredentials(file))
-		require.NoError(t, err)
-		t.Cleanup(nc.Close)
-		transport, err := natsbus.New(nc, natsbus.Options{})
+		transport, err := natsbus.New(natsClient(t, srv.Addr, nats.UserCredentials(file)), natsbus.Options{})
 		require.NoError(t, err)
 		nodes = append(nodes, startBus(t, transport))
 	}
@@ -118,11 +115,7 @@ func TestCredentials_NATSFileRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			file, seed := c.by.credentials(t, c.expires, c.publish, []string{"nearbus"})
-			nc, err := nats.Connect(srv.URL, nats.UserCredentials(file), nats.RetryOnFailedConnect(true),
-				nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond),
-				nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})) // or it prints them
-			require.NoError(t, err)
-			t.Cleanup(nc.Close)
+			nc := natsClient(t, srv.Addr, nats.UserCredentials(file), nats.RetryOnFailedConnect(true))
 			transport, err := natsbus.New(nc, natsbus.Options{})
 			require.NoError(t, err)
 			require.Eventually(t, func() bool { // nats.go tries for the first time in the background

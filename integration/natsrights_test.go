@@ -37,8 +37,14 @@ func encrypted(c *servers.Certificates) func(*server.Options) {
 // natsApp connects as the user of natsUser.
 func natsApp(t *testing.T, addr string, opts ...nats.Option) *nats.Conn {
 	t.Helper()
+	return natsClient(t, addr, append([]nats.Option{nats.UserInfo("app", secret)}, opts...)...)
+}
+
+// natsClient connects as whom the options say.
+func natsClient(t *testing.T, addr string, opts ...nats.Option) *nats.Conn {
+	t.Helper()
 	opts = append([]nats.Option{
-		nats.UserInfo("app", secret), nats.MaxReconnects(-1), nats.ReconnectWait(20 * time.Millisecond),
+		nats.MaxReconnects(-1), nats.ReconnectWait(20 * time.Millisecond),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // or it prints them
 	}, opts...)
 	nc, err := nats.Connect("nats://"+addr, opts...)
