@@ -1,7 +1,7 @@
 package servers
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"os"
 	"sync"
@@ -34,15 +34,7 @@ func NATS(t testing.TB, adjust ...func(*server.Options)) *NATSServer {
 // StartNATS starts a nats-server without JetStream. The functions may change
 // its configuration before it starts; [JetStream] is one.
 func StartNATS(adjust ...func(*server.Options)) (*NATSServer, error) {
-	var failures error
-	for range startTries {
-		n, err := tryNATS(adjust)
-		if err == nil {
-			return n, nil
-		}
-		failures = errors.Join(failures, err)
-	}
-	return nil, failures
+	return onFreePorts(context.Background(), func() (*NATSServer, error) { return tryNATS(adjust) })
 }
 
 // JetStream turns JetStream on. It keeps its streams in the server's directory.

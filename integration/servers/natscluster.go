@@ -40,20 +40,14 @@ func NATSCluster(t testing.TB, n int, adjust ...func(*server.Options)) *NATSServ
 // other, and, with [JetStream], have a leader. The functions may change the
 // configuration of each.
 func StartNATSCluster(ctx context.Context, n int, adjust ...func(*server.Options)) (*NATSServers, error) {
-	var failures error
-	for range startTries {
+	return onFreePorts(ctx, func() (*NATSServers, error) {
 		c := &NATSServers{relays: make(map[natsRoute]*Relay)}
-		err := c.start(ctx, n, adjust)
-		if err == nil {
-			return c, nil
+		if err := c.start(ctx, n, adjust); err != nil {
+			c.Stop()
+			return nil, err
 		}
-		c.Stop()
-		failures = errors.Join(failures, err)
-		if ctx.Err() != nil {
-			break
-		}
-	}
-	return nil, failures
+		return c, nil
+	})
 }
 
 func (c *NATSServers) start(ctx context.Context, n int, adjust []func(*server.Options)) error {

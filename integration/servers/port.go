@@ -1,6 +1,7 @@
 package servers
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
 	"net"
@@ -19,7 +20,10 @@ const (
 // on which it talks to other nodes.
 const clusterBusOffset = 10000
 
-const portTries = 100
+const (
+	portTries  = 100
+	startTries = 5
+)
 
 // freePort returns a loopback port that nothing listens on, nor on the one that
 // belongs to it as cluster bus.
@@ -39,6 +43,24 @@ func unused(port int) bool {
 		return false
 	}
 	return listener.Close() == nil
+}
+
+// onFreePorts returns what start starts. Another process may take a port between
+// the look and its use, so it is tried on a few.
+func onFreePorts[S any](ctx context.Context, start func() (S, error)) (S, error) {
+	var failures error
+	for range startTries {
+		s, err := start()
+		if err == nil {
+			return s, nil
+		}
+		failures = errors.Join(failures, err)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	var none S
+	return none, failures
 }
 
 func loopback(port int) string {

@@ -18,7 +18,6 @@ const (
 	startTimeout = 30 * time.Second
 	stopTimeout  = 10 * time.Second
 	pollInterval = 5 * time.Millisecond
-	startTries   = 5
 )
 
 // ErrStopped is returned by methods that need a running server when there is
@@ -57,23 +56,11 @@ type child struct {
 }
 
 // startProcess runs the program on a free port and returns when it answers.
-// Another process may take the port in between, so it is tried on a few ports.
 func startProcess(ctx context.Context, prog program) (*Process, error) {
 	if _, err := exec.LookPath(prog.name); err != nil {
 		return nil, fmt.Errorf("servers: %s is not installed; run `make deps`: %w", prog.name, err)
 	}
-	var failures error
-	for range startTries {
-		p, err := tryProcess(ctx, prog)
-		if err == nil {
-			return p, nil
-		}
-		failures = errors.Join(failures, err)
-		if ctx.Err() != nil {
-			break
-		}
-	}
-	return nil, failures
+	return onFreePorts(ctx, func() (*Process, error) { return tryProcess(ctx, prog) })
 }
 
 func tryProcess(ctx context.Context, prog program) (*Process, error) {

@@ -1,7 +1,7 @@
 package servers
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -62,15 +62,7 @@ func RelayTo(t testing.TB, target string) *Relay {
 // StartRelay listens on a free loopback port and passes every connection on to
 // target, a host and port.
 func StartRelay(target string) (*Relay, error) {
-	var failures error
-	for range startTries {
-		r, err := tryRelay(target)
-		if err == nil {
-			return r, nil
-		}
-		failures = errors.Join(failures, err)
-	}
-	return nil, failures
+	return onFreePorts(context.Background(), func() (*Relay, error) { return tryRelay(target) })
 }
 
 func tryRelay(target string) (*Relay, error) {
