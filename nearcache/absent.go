@@ -22,16 +22,24 @@ func (c *Cache[V]) useAbsent(f *flight[V], found *shared.Found) bool {
 	if found.Left > 0 {
 		life = min(life, found.Left)
 	}
-	c.installAbsent(f, f.stamp.Limit(c.clockRead()), found.Revision, life)
+	e := c.newAbsent(f.key, f.stamp.Limit(c.clockRead()), found.Revision)
+	e.FromShared = true
+	c.space.Install(f.key, f.hash, e, c.nearLife(life))
 	return true
 }
 
-func (c *Cache[V]) installAbsent(f *flight[V], stamp near.Stamp, rev shared.Revision, life time.Duration) {
-	e := newNamed[V](f.key)
+// newAbsent makes the near entry which says that there is no value.
+func (c *Cache[V]) newAbsent(key string, stamp near.Stamp, rev shared.Revision) *near.Entry {
+	e := newNamed[V](key)
 	c.labelEmpty(e, stamp, rev)
 	e.Extra = &near.Extra{Absent: true}
 	e.Charge(near.ExtraOverhead)
-	c.space.Install(f.key, f.hash, &e.Entry, c.nearLife(life))
+	return &e.Entry
+}
+
+// loadedAbsent installs what a load has found out: that there is no value.
+func (c *Cache[V]) loadedAbsent(f *flight[V], rev shared.Revision, life time.Duration) {
+	c.space.Install(f.key, f.hash, c.newAbsent(f.key, f.stamp, rev), c.nearLife(life))
 }
 
 // noValue ends a load under h that failed with err. That there is no value is
@@ -53,7 +61,7 @@ func (c *Cache[V]) noValue(ctx context.Context, f *flight[V], h hold, err error)
 	case r.Err == nil && c.opts.NotFoundTTL == 0:
 		c.space.Invalidate(f.key, f.hash)
 	case r.Err == nil:
-		c.installAbsent(f, f.stamp, r.Revision, min(put.TTL, c.opts.NearTTL))
+		c.loadedAbsent(f, r.Revision, min(put.TTL, c.opts.NearTTL))
 	case errors.Is(r.Err, shared.ErrLeaseLost):
 		if c.refusedFor(ctx, f, h) {
 			return nil
@@ -68,7 +76,7 @@ func (c *Cache[V]) noValue(ctx context.Context, f *flight[V], h hold, err error)
 func (c *Cache[V]) noValueHere(f *flight[V], life time.Duration, err error) error {
 	if c.opts.NotFoundTTL > 0 && life > 0 && errors.Is(err, ErrNotFound) {
 		ttl := share(c.opts.NotFoundTTL, c.opts.jitter())
-		c.installAbsent(f, f.stamp, shared.Revision{}, min(ttl, c.opts.NearTTL, life))
+		c.loadedAbsent(f, shared.Revision{}, min(ttl, c.opts.NearTTL, life))
 	}
 	return err
 }

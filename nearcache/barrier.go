@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"sync/atomic"
 
 	"github.com/nearbus/nearbus/bus"
 )
@@ -84,8 +83,6 @@ const maxCalls = 1024
 
 // calls are the questions of other nodes that wait for the journal to be read.
 type calls struct {
-	begun atomic.Uint64 // rounds
-
 	mu      sync.Mutex // protects waiting
 	waiting []waitingCall
 }
@@ -100,7 +97,7 @@ func (r *repairer) call(call bus.Call) {
 	r.calls.mu.Lock()
 	known := slices.ContainsFunc(r.calls.waiting, func(w waitingCall) bool { return w.call == call })
 	if !known && len(r.calls.waiting) < maxCalls {
-		r.calls.waiting = append(r.calls.waiting, waitingCall{call, r.calls.begun.Load()})
+		r.calls.waiting = append(r.calls.waiting, waitingCall{call, r.turns.count()})
 	}
 	r.calls.mu.Unlock()
 	r.soon()

@@ -157,13 +157,21 @@ func (c *Cache[V]) readRecords(ctx context.Context, keys []string) ([]shared.Fou
 		c.learnTagClock(ctx, tags, tagsBefore, at, tagsForgot)
 	}
 	found = found[:len(keys)]
-	if err := c.knowTags(ctx, found, readTags); err != nil {
-		return nil, err
+	return found, c.judge(ctx, keys, found, readTags)
+}
+
+// judge makes the records found under keys unusable where a tag has ended them, and
+// unread where nobody can tell, or where they cannot be believed. If that leaves
+// none, it is the error. tagsRead says that the tag clock was read with them.
+func (c *Cache[V]) judge(ctx context.Context, keys []string, found []shared.Found, tagsRead bool) error {
+	if err := c.knowTags(ctx, found, tagsRead); err != nil {
+		return err
 	}
+	c.confirm(ctx, keys, found)
 	if allUnread(found) {
-		return nil, found[0].Err
+		return found[0].Err
 	}
-	return found, nil
+	return nil
 }
 
 func allUnread(found []shared.Found) bool {

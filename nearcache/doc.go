@@ -24,8 +24,8 @@
 // does), no node answers with a value older than an acknowledged write by more
 // than [NodeOptions.RepairInterval] and the time of one read of the journal,
 // whatever the bus loses. A node that cannot read the journal answers with
-// nothing that it has not confirmed for [NodeOptions.MaxStaleness]. [Node.Health]
-// tells.
+// nothing that it has not confirmed for [NodeOptions.MaxStaleness], neither from its
+// memory nor from the shared tier, and asks the source. [Node.Health] tells.
 //
 // No stale fill: a load that began before a write leaves its value neither in
 // the shared tier nor on the writer's node, and on other nodes not past the

@@ -37,6 +37,17 @@ func (c *Cache[V]) label(e *entry[V], size int, stamp near.Stamp, rev shared.Rev
 	c.labelEmpty(e, stamp, rev)
 }
 
+// labelFound is label for an entry whose value f found in the shared tier. What its
+// tags are judged by is known up to since. It returns up to when everything is that
+// decides on the value.
+func (c *Cache[V]) labelFound(e *entry[V], f *flight[V], found *shared.Found, since int64) (asOf int64) {
+	stamp := f.stamp.Limit(c.clockRead()).Limit(since)
+	c.label(e, len(found.Value), stamp, found.Revision)
+	c.tagEntry(&e.Entry, found.Slots)
+	e.FromShared = true
+	return stamp.At()
+}
+
 // labelEmpty is label for an entry without a value.
 func (c *Cache[V]) labelEmpty(e *entry[V], stamp near.Stamp, rev shared.Revision) {
 	e.Stamp, e.Revision = stamp, rev

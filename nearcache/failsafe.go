@@ -87,8 +87,7 @@ func (c *Cache[V]) keepOld(f *flight[V], found *shared.Found) {
 		return
 	}
 	f.old = &e.value
-	c.label(e, len(found.Value), f.stamp.Limit(c.clockRead()).Limit(since), found.Revision)
-	c.tagEntry(&e.Entry, found.Slots)
+	c.labelFound(e, f, found, since)
 	c.extend(e, 0)
 	if found.Left > 0 {
 		e.Extra.Keep = min(e.Extra.Keep, found.Left)

@@ -150,7 +150,7 @@ func (c *Cache[V]) loadShared(ctx context.Context, f *flight[V], load loader[V],
 			return c.loadAlone(ctx, f, load, 0)
 		case status == shared.LeasePresent:
 			present := []shared.Found{found}
-			if err := c.knowTags(ctx, present, false); err != nil {
+			if err := c.judge(ctx, []string{f.key}, present, false); err != nil {
 				c.sharedErrors.Add(1)
 				return c.loadDegraded(ctx, f, load)
 			}

@@ -30,10 +30,16 @@ type NodeOptions struct {
 	// one, the bus cannot be heard. A value that was loaded while the shared
 	// tier was down is kept no longer. Zero means 5 s. It must be longer than
 	// RepairInterval.
+	//
+	// When the journal was not read for that long, what is read from the shared
+	// tier is not believed either: its server may have lost writes, or be no
+	// primary any more. Reads then wait for one attempt to read the journal, and
+	// go to the source if it fails.
 	MaxStaleness time.Duration
 
-	// ServeStale serves values for their near TTL although the journal cannot
-	// be read, and counts that, instead of keeping to MaxStaleness.
+	// ServeStale serves values for their near TTL, and what the shared tier
+	// has, although the journal cannot be read, and counts that, instead of
+	// keeping to MaxStaleness.
 	ServeStale bool
 
 	// MeterRate is how many entries of the near tier the node compares with the

@@ -32,8 +32,8 @@ func (c *Cache[V]) Get(ctx context.Context, key string) (V, error) {
 // The load runs on a context of its own, with the values of the first caller's
 // ctx and Options.LoadTimeout: the end of ctx ends only this caller's wait. An
 // error of load is returned as it is, a panic as a [PanicError]; nothing is
-// stored then. When the shared tier cannot be reached, the value comes from
-// the source and is kept near for NodeOptions.MaxStaleness at most. A value that
+// stored then. When the shared tier cannot be reached, or not be believed (see
+// NodeOptions.MaxStaleness), the value comes from the source and is kept near for NodeOptions.MaxStaleness at most. A value that
 // cannot be encoded, or is too large for the shared tier, is returned and not
 // cached; Stats.Unencodable and Stats.TooLarge count it.
 //
@@ -242,10 +242,7 @@ func (c *Cache[V]) use(f *flight[V], found *shared.Found) bool {
 		life = min(life, found.Left)
 	}
 	f.value, f.fresh = &e.value, true
-	stamp := f.stamp.Limit(c.clockRead()).Limit(since)
-	f.asOf = stamp.At()
-	c.label(e, len(found.Value), stamp, found.Revision)
-	c.tagEntry(&e.Entry, found.Slots)
+	f.asOf = c.labelFound(e, f, found, since)
 	c.extendFound(e, f, found.Left)
 	c.space.Install(f.key, f.hash, &e.Entry, c.nearLife(life))
 	return true

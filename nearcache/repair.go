@@ -16,7 +16,7 @@ import (
 const tailPage = 1000
 
 // repairPause keeps a node from asking without a break when its shared tier
-// answers slowly.
+// answers slowly, or not.
 const repairPause = 10 * time.Millisecond
 
 // repairer keeps the near tier in step with the journal of the shared tier,
@@ -30,6 +30,7 @@ type repairer struct {
 	failure   atomic.Pointer[error]
 	warned    string // the last warning of the store; of the goroutine that runs rounds
 	calls     calls  // of other nodes, to be answered after a round
+	turns     turns
 
 	applied []atomic.Pointer[shared.Revision] // by partition: the journal has been applied up to there
 
@@ -45,6 +46,7 @@ func newRepairer(n *Node) *repairer {
 		epochs:    make([]atomic.Uint64, partitions),
 		applied:   make([]atomic.Pointer[shared.Revision], partitions),
 		wake:      make(chan struct{}, 1),
+		turns:     turns{ended: make(chan struct{})},
 	}
 }
 
@@ -64,6 +66,9 @@ func (r *repairer) run(ctx context.Context) {
 	for due := r.node.near.Now(); ctx.Err() == nil; {
 		next := r.node.near.Now() + int64(interval-rand.N(interval/4+1))
 		r.round(ctx, due)
+		if r.failure.Load() != nil {
+			_ = sleep(ctx, repairPause) // readers may be asking for one after the other
+		}
 		due = next
 		timer := time.NewTimer(max(time.Duration(due-r.node.near.Now()), repairPause))
 		select {
@@ -87,7 +92,7 @@ type reading struct {
 // learned first, then the near tier is flushed, and only then the horizon
 // moves: so a write between two of these is either flushed or read next time.
 func (r *repairer) round(ctx context.Context, due int64) {
-	round := r.calls.begun.Add(1)
+	round := r.turns.begin()
 	late := max(0, r.node.near.Now()-due)
 	readings := r.readAll(ctx)
 	flush := false
@@ -110,6 +115,7 @@ func (r *repairer) round(ctx context.Context, due int64) {
 	}
 	r.rounds.Add(1)
 	r.fail(ctx, failure)
+	r.turns.end(failure)
 	if failure == nil {
 		r.answer(round)
 	}
@@ -133,8 +139,9 @@ func (r *repairer) fail(ctx context.Context, err error) {
 // readAll reads all journals to their ends: one request to each server for the
 // next page of all that have one.
 func (r *repairer) readAll(ctx context.Context) []reading {
-	// A read that takes longer confirms nothing that could still be served.
-	ctx, cancel := context.WithTimeout(ctx, r.node.opts.MaxStaleness)
+	// One server that says nothing must not cost the others their trust: two rounds
+	// that wait for it in vain are within MaxStaleness.
+	ctx, cancel := context.WithTimeout(ctx, r.node.opts.MaxStaleness*2/5)
 	defer cancel()
 	readings := make([]reading, len(r.positions))
 	pending := make([]shared.TailRead, len(r.positions))
@@ -241,8 +248,7 @@ func (n *Node) superseded(partition int, rev shared.Revision) bool {
 type Health struct {
 	// Trusted says that the node has heard of every write up to MaxStaleness
 	// ago at the latest. While it does not, values that it can no longer vouch
-	// for are read from the shared tier, or served with
-	// NodeOptions.ServeStale. It is false until the journal was read once;
+	// for come from the source, or are served with NodeOptions.ServeStale. It is false until the journal was read once;
 	// without a journal, while the bus cannot be heard; and after Close.
 	Trusted bool
 

@@ -30,6 +30,7 @@ type Stats struct {
 	SharedErrors uint64 // calls of the shared tier that failed
 	Unannounced  uint64 // writes that could not be announced to other nodes
 	Owed         int    // invalidations that could not be delivered yet, and are tried again
+	Unconfirmed  uint64 // records that were found and not believed, or only with NodeOptions.ServeStale, because the journal was not read for longer than MaxStaleness
 	Undecodable  uint64 // records of another codec or Options.Schema, or that the codec refused; they read as misses
 	Unencodable  uint64 // values that the codec refused
 	TooLarge     uint64 // values that the shared tier does not take
@@ -55,6 +56,7 @@ func (c *Cache[V]) Stats() Stats {
 		Sets: c.sets.Load(), Drops: c.drops.Load(), Clears: c.clears.Load(),
 		TagDrops: c.tagDrops.Load(), TagMisses: c.tagMisses.Load(),
 		SharedErrors: c.sharedErrors.Load(), Unannounced: c.unannounced.Load(), Owed: c.debts.len(),
+		Unconfirmed: c.unconfirmed.Load(),
 		Undecodable: c.undecodable.Load(), Unencodable: c.unencodable.Load(), TooLarge: c.tooLarge.Load(),
 	}
 }
@@ -68,6 +70,7 @@ type counters struct {
 	tagDrops, tagMisses                    atomic.Uint64
 	sharedErrors, unannounced, undecodable atomic.Uint64
 	unencodable, tooLarge, unasked         atomic.Uint64
+	unconfirmed                            atomic.Uint64
 }
 
 // NodeStats counts what a node did for all of its caches.

@@ -23,7 +23,7 @@ import (
 )
 
 // node returns a node over store, and over a bus if there is a hub.
-func node(t *testing.T, store shared.Store, hub *membus.Hub) *nearcache.Node {
+func node(t *testing.T, store shared.Store, hub *membus.Hub, opts ...nearcache.NodeOptions) *nearcache.Node {
 	t.Helper()
 	tier, err := shared.New(store, shared.Options{})
 	require.NoError(t, err)
@@ -32,7 +32,7 @@ func node(t *testing.T, store shared.Store, hub *membus.Hub) *nearcache.Node {
 		b, err = bus.New(hub.Join(), bus.Options{})
 		require.NoError(t, err)
 	}
-	n, err := nearcache.NewNode(tier, b, nearcache.NodeOptions{})
+	n, err := nearcache.NewNode(tier, b, append(opts, nearcache.NodeOptions{})[0])
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, n.Close())
@@ -49,6 +49,43 @@ func TestCoherence(t *testing.T) {
 		store := newStore(t, p.shards("behind", "here", "ahead"), shardstore.Options{Handover: 50 * time.Millisecond})
 		return node(t, store, hub), store.Open(ctx)
 	}})
+}
+
+// TestG7_HangingShardCostsOthersNothing: what is near of the others is served as
+// before, however little a node may trust what it cannot confirm.
+func TestG7_HangingShardCostsOthersNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPark("a", "b", "c")
+		s := p.open(t, 1, "a", "b", "c")
+		n := node(t, s, nil, nearcache.NodeOptions{RepairInterval: 200 * time.Millisecond, MaxStaleness: 500 * time.Millisecond})
+		c, err := nearcache.New(n, "c", nearcache.Options[string]{NearTTL: time.Minute})
+		require.NoError(t, err)
+		var theirs []string // of the others
+		for _, key := range keys(60) {
+			require.NoError(t, c.Set(t.Context(), key, "v"))
+			if homeOf(t, s, "c:"+key) != "b" {
+				theirs = append(theirs, key)
+			}
+		}
+		require.NotEqual(t, "b", homeOf(t, s, "c!clock"))
+		get := func() {
+			for _, key := range theirs {
+				_, err := c.Get(t.Context(), key)
+				require.NoError(t, err)
+			}
+		}
+		time.Sleep(time.Second)
+		get()
+		p["b"].hangs.Store(true)
+		time.Sleep(time.Second)
+		misses := c.Stats().Misses
+		for range 1000 {
+			time.Sleep(7 * time.Millisecond)
+			get()
+		}
+		require.Equal(t, misses, c.Stats().Misses)
+		p["b"].hangs.Store(false)
+	})
 }
 
 // truth is the source: a version for each key, and when each was acknowledged.

@@ -13,6 +13,7 @@ type Set struct {
 	NoTagMarks     bool // keep values near whatever tag was invalidated
 	NoTagClock     bool // take records for live whatever tag was invalidated
 	NoJournal      bool // do as if the shared tier kept none
+	NoConfirmation bool // believe the shared tier before its journal was read
 	NoLeases       bool // load and store without a lease
 	NoFloors       bool // forget what was loaded and not stored
 	NoBarriers     bool // answer at once whether everything has been applied

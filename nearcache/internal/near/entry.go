@@ -20,8 +20,13 @@ type Entry struct {
 	expires atomic.Int64 // of being a hit, on the tier's clock
 	slots   *[]uint32    // of its tags; nil if it has none
 	keySize uint16
-	heirs   uint8         // entries in a row, up to this one, that took the place of one that the policy has, at the same cost; set before it is in place
-	state   atomic.Uint32 // whether it is in the window, and when the policy was last told of an access
+	heirs   uint8 // entries in a row, up to this one, that took the place of one that the policy has, at the same cost; set before it is in place
+
+	// FromShared says that the value was read from the shared tier, and did not
+	// come from the source or a writer of this node.
+	FromShared bool
+
+	state atomic.Uint32 // whether it is in the window, and when the policy was last told of an access
 
 	// Stamp is the stamp of the read, load or write that produced the value.
 	Stamp Stamp

@@ -390,6 +390,23 @@ func TestTrust(t *testing.T) {
 			assert.Equal(t, 2, get(s, "b"))
 		})
 	})
+	t.Run("is that of the partitions alone for what was read", func(t *testing.T) {
+		bubble(t, near.Config{}, func(t *testing.T, tier *near.Tier, s *near.Space) {
+			confirm(tier, 0, 1, 2)
+			time.Sleep(4 * time.Second)
+			for _, partition := range []int{0, 1} {
+				v := in(partition, entry(tier.Stamp(), partition+1))
+				v.FromShared = true
+				require.True(t, install(s, fmt.Sprint(partition), v))
+			}
+			confirm(tier, 1, 2)
+			time.Sleep(2 * time.Second)
+			assert.Equal(t, -1, get(s, "0"), "it is there for 2 s; its partition is 6 s behind")
+			assert.Equal(t, 2, get(s, "1"))
+			assert.False(t, tier.Confirmed(0))
+			assert.True(t, tier.Confirmed(1))
+		})
+	})
 	t.Run("begins when the clock of the cache was read", func(t *testing.T) {
 		bubble(t, near.Config{}, func(t *testing.T, tier *near.Tier, s *near.Space) {
 			at := tier.Now()

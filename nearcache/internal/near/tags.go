@@ -90,7 +90,7 @@ func (e *Entry) trustsSlots(now int64) bool {
 		if e.space.slotPart != nil {
 			partition = e.space.slotPart(slot)
 		}
-		if !e.space.Trusts(e.Stamp, partition, now) {
+		if !e.space.Trusts(e.since(), partition, now) {
 			return false
 		}
 	}

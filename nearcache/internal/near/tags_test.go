@@ -111,5 +111,13 @@ func TestTrust_OfSlots(t *testing.T) {
 		assert.Equal(t, 3, get(s, "c"))
 		tier.Confirm(2, tier.Now())
 		assert.Equal(t, 2, get(s, "b"))
+		time.Sleep(4 * time.Second)
+		read := withSlots(entry(tier.Stamp(), 4), 0, 2)
+		read.FromShared = true
+		require.True(t, install(s, "d", read))
+		tier.Confirm(0, tier.Now())
+		tier.Confirm(1, tier.Now())
+		time.Sleep(2 * time.Second)
+		assert.Equal(t, -1, get(s, "d"), "that it was read 2 s ago says nothing of slot 2")
 	})
 }

@@ -194,6 +194,7 @@ func (t *Tier) Jump() {
 	if t.conf.Jumped != nil {
 		t.conf.Jumped()
 	}
+	t.trust.from.Store(t.Now())
 	t.Flush()
 }
 

@@ -32,9 +32,12 @@ func (s Stamp) At() int64 { return s.at }
 // A partition of the shared tier's keys has a horizon: every write before that
 // moment has been applied here. An entry is served while the horizons of its
 // partition, of that of its cache's clock and of those of its slots, or its own
-// stamp if that is later, are not further back than a given time.
+// stamp if that is later, are not further back than a given time. For a value from
+// the shared tier its stamp does not count: the tier may have lost writes, and only
+// its journal tells.
 type trust struct {
 	limit    int64          // how far back; set once; 0 if there are no horizons
+	from     atomic.Int64   // horizons of before are older than they seem
 	horizons []atomic.Int64 // by partition, on the tier's clock
 	all      atomic.Int64   // until then, every entry is trusted
 }
@@ -71,6 +74,14 @@ func (t *Tier) HorizonOf(partition int) int64 {
 	return t.trust.horizons[partition].Load()
 }
 
+// Confirmed reports whether every write to the partition up to MaxStaleness ago has
+// been applied, so that what its server has is not what it had before it lost one of
+// them.
+func (t *Tier) Confirmed(partition int) bool {
+	horizon := t.HorizonOf(partition)
+	return t.trust.limit == 0 || horizon > t.trust.from.Load() && t.Now()-horizon <= t.trust.limit
+}
+
 // Trusted reports whether every entry may be served as far as trust goes.
 func (t *Tier) Trusted() bool { return t.Now() <= t.trust.all.Load() }
 
@@ -80,7 +91,7 @@ func (t *Tier) trusted(e *Entry, now int64) bool {
 	if e.slots != nil && !e.trustsSlots(now) {
 		return false
 	}
-	return e.space.Trusts(e.Stamp, int(e.Partition), now)
+	return e.space.Trusts(e.since(), int(e.Partition), now)
 }
 
 // serves reports whether e, which lives, may be served although not every entry
@@ -99,6 +110,14 @@ func (t *Tier) serves(e *Entry, now int64) bool {
 func (s *Space) Trusts(stamp Stamp, partition int, now int64) bool {
 	horizon := min(s.tier.HorizonOf(partition), s.tier.HorizonOf(s.partition))
 	return now-max(stamp.at, horizon) <= s.tier.trust.limit
+}
+
+// since returns from when on the value of e is believed whatever the horizons are.
+func (e *Entry) since() Stamp {
+	if e.FromShared {
+		return Stamp{}
+	}
+	return e.Stamp
 }
 
 // Age returns how long ago the stamp was taken.

@@ -1,0 +1,84 @@
+package nearcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+// errUnconfirmed is why a record is not believed.
+var errUnconfirmed = errors.New("the journal of its partition was not read for too long")
+
+// confirm makes records unread that nobody may be given: for longer than
+// MaxStaleness this node has not heard whether their server lost writes, or is no
+// primary any more, and it does not hear of it now. What is found may be what a write
+// had replaced that was acknowledged before.
+//
+// It comes after the read. A server that lost writes before it is found out then, and
+// its records are superseded; one that loses them after it is found out in time.
+func (c *Cache[V]) confirm(ctx context.Context, keys []string, found []shared.Found) {
+	if c.node.repairs == nil || c.node.faults.NoConfirmation {
+		return
+	}
+	for i := range found {
+		switch {
+		case !c.doubts(keys[i], &found[i]):
+		case c.node.opts.ServeStale:
+			c.unconfirmed.Add(1)
+		default:
+			c.confirmFrom(ctx, keys[i:], found[i:])
+			return
+		}
+	}
+}
+
+// confirmFrom is confirm where there is something to doubt.
+func (c *Cache[V]) confirmFrom(ctx context.Context, keys []string, found []shared.Found) {
+	failure := c.node.repairs.until(ctx, func() bool {
+		for i := range found {
+			if c.doubts(keys[i], &found[i]) {
+				return false
+			}
+		}
+		return true
+	})
+	err := errUnconfirmed
+	if failure != nil {
+		err = fmt.Errorf("%w: %w", errUnconfirmed, failure)
+	}
+	for i := range found {
+		if c.doubts(keys[i], &found[i]) {
+			c.unconfirmed.Add(1)
+			found[i].Err = fmt.Errorf("%w: %w", shared.ErrUnread, err)
+		}
+	}
+}
+
+// doubts reports whether the record found under key is of use, and not confirmed.
+func (c *Cache[V]) doubts(key string, found *shared.Found) bool {
+	clock, _, _ := c.clock.get()
+	return (found.Err == nil || found.Kept) && found.Clock >= clock && !c.confirmed(key, found.Slots)
+}
+
+// confirmed reports whether this node knows of what happened to the servers that
+// decide on the record of key, up to MaxStaleness ago.
+func (c *Cache[V]) confirmed(key string, slots []uint32) bool {
+	n := c.node
+	if !n.near.Confirmed(c.partition(key)) || !n.near.Confirmed(c.clockPartition) {
+		return false
+	}
+	if len(slots) == 0 {
+		return true
+	}
+	if !n.near.Confirmed(n.partition(c.tagClockKey())) {
+		return false
+	}
+	for _, slot := range slots {
+		if !n.near.Confirmed(n.partition(c.slotKey(slot))) {
+			return false
+		}
+	}
+	return true
+}
