@@ -200,10 +200,10 @@ func (c *Cache[V]) await(ctx context.Context, f *flight[V], began time.Time) (la
 	}
 }
 
-// pauseAfter returns a pause of a tenth of the time waited at most, jittered
+// pauseAfter returns a pause of a twentieth of the time waited at most, jittered
 // downwards so that nodes do not ask in step.
 func pauseAfter(waited time.Duration) time.Duration {
-	p := max(minPause, waited/10)
+	p := max(minPause, waited/20)
 	return p - rand.N(p/4)
 }
 
