@@ -52,8 +52,8 @@ func leaseOf(key string, token uint64, ttl time.Duration) shared.Lease {
 // acquireLease asks for a lease of a minute.
 func acquireLease(t testing.TB, store shared.Store, key string, token uint64) shared.GrantStatus {
 	t.Helper()
-	grant, err := store.Acquire(t.Context(), leaseOf(key, token, time.Minute))
-	require.NoError(t, err)
+	grant := store.Acquire(t.Context(), []shared.Lease{leaseOf(key, token, time.Minute)})[0]
+	require.NoError(t, grant.Err)
 	return grant.Status
 }
 
@@ -62,7 +62,7 @@ func putRecord(ctx context.Context, store shared.Store, key string, image []byte
 }
 
 func fillLease(t testing.TB, store shared.Store, key string, image []byte) error {
-	return store.Fill(t.Context(), shared.Write{Key: key, Image: image, TTL: time.Minute}).Err
+	return store.Fill(t.Context(), []shared.Write{{Key: key, Image: image, TTL: time.Minute}})[0].Err
 }
 
 // recordOf returns the record of key, which must be there.

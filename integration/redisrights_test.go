@@ -108,8 +108,9 @@ func exercise(t testing.TB, admin, client *redis.Client, prefix, channel string)
 	payload := make([]byte, 20)
 	put(shared.Write{Key: key, Image: value(3, "v"), Announce: &shared.Announcement{Channel: channel, Payload: payload}})
 	lease := shared.Record{Kind: shared.KindLease, Nonce: 4}
-	_, err = store.Acquire(ctx, shared.Lease{Key: key + "x", Image: lease.Append(nil), TTL: time.Second})
-	failures = append(failures, err, store.Fill(ctx, shared.Write{Key: key + "x", Image: value(4, "v"), TTL: time.Minute}).Err)
+	failures = append(failures,
+		store.Acquire(ctx, []shared.Lease{{Key: key + "x", Image: lease.Append(nil), TTL: time.Second}})[0].Err,
+		store.Fill(ctx, []shared.Write{{Key: key + "x", Image: value(4, "v"), TTL: time.Minute}})[0].Err)
 	for _, keys := range [][]string{{key}, {key, key + "x"}} {
 		_, err = store.Read(ctx, keys)
 		failures = append(failures, err)

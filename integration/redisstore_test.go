@@ -111,8 +111,14 @@ func TestRedisStore_ScriptsFlushed(t *testing.T) {
 		}
 		lease := shared.Record{Kind: shared.KindLease, Nonce: 9}
 		require.NoError(t, client.ScriptFlush(t.Context()).Err())
-		_, err := store.Acquire(t.Context(), shared.Lease{Key: "d", Image: lease.Append(nil), TTL: time.Second})
-		require.NoError(t, err)
+		leases := []shared.Lease{
+			{Key: "d", Image: lease.Append(nil), TTL: time.Second}, {Key: "e", Image: lease.Append(nil), TTL: time.Second},
+		}
+		require.NoError(t, store.Acquire(t.Context(), leases[:1])[0].Err)
+		require.NoError(t, client.ScriptFlush(t.Context()).Err())
+		for _, g := range store.Acquire(t.Context(), leases) {
+			require.NoError(t, g.Err)
+		}
 	}
 }
 
@@ -154,8 +160,8 @@ func TestRedisStore_Hostile(t *testing.T) {
 	}
 	lease := func(key string) shared.GrantStatus {
 		r := shared.Record{Kind: shared.KindLease, Nonce: 5}
-		grant, err := store.Acquire(t.Context(), shared.Lease{Key: key, Image: r.Append(nil), TTL: time.Second})
-		require.NoError(t, err)
+		grant := store.Acquire(t.Context(), []shared.Lease{{Key: key, Image: r.Append(nil), TTL: time.Second}})[0]
+		require.NoError(t, grant.Err)
 		return grant.Status
 	}
 

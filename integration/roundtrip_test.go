@@ -88,6 +88,13 @@ func TestRoundTrips(t *testing.T) {
 	addr := servers.Redis(t).Addr // its own, for its commands are counted
 	n, other := newRedisNode(t, addr, "fleet"), newRedisNode(t, addr, "fleet")
 	load := func(context.Context, string) (string, error) { return "loaded", nil }
+	loadMany := func(_ context.Context, keys []string) (map[string]string, error) {
+		values := make(map[string]string, len(keys))
+		for _, key := range keys[1:] { // the lease of the first is given back, with the fills of the others
+			values[key] = "loaded"
+		}
+		return values, nil
+	}
 	for _, c := range []struct {
 		name  string
 		do    func() error
@@ -103,6 +110,11 @@ func TestRoundTrips(t *testing.T) {
 			return n.users.SetMany(t.Context(), map[string]string{"a": "v", "b": "v", "c": "v"})
 		}, 2, map[string]int{"evalsha": 3, "get": 3, "publish": 1, "xadd": 3}},
 		{"load: read, lease, fill", func() error { _, err := n.users.Fetch(t.Context(), "l", load); return err }, 3, map[string]int{"get": 2, "evalsha": 2}},
+		{"load of 100: read, leases, fills", func() error {
+			found, err := n.users.FetchMany(t.Context(), new(coldKeys).some(100), loadMany)
+			require.Len(t, found, 99)
+			return err
+		}, 3, map[string]int{"mget": 1, "get": 100, "evalsha": 200}},
 	} {
 		before := n.trips.n.Load()
 		calls := spent(t, n.client, func() { require.NoError(t, c.do()) })

@@ -78,12 +78,12 @@ func TestMemcachedStore_ConcurrentWriters(t *testing.T) {
 				assert.False(t, twice, "two writes of one revision")
 
 				key := "leased" + strconv.FormatUint(round, 10)
-				grant, err := store.Acquire(t.Context(), leaseOf(key, nonce, time.Minute))
-				assert.NoError(t, err)
+				grant := store.Acquire(t.Context(), []shared.Lease{leaseOf(key, nonce, time.Minute)})[0]
+				assert.NoError(t, grant.Err)
 				if grant.Status == shared.LeaseGranted {
 					granted.Add(1)
 				}
-				if store.Fill(t.Context(), shared.Write{Key: key, Image: value(nonce, "v")}).Err == nil {
+				if store.Fill(t.Context(), []shared.Write{{Key: key, Image: value(nonce, "v")}})[0].Err == nil {
 					filled.Add(1)
 				}
 			}
@@ -193,8 +193,8 @@ func TestMemcachedStore_WriteInBetween(t *testing.T) {
 		require.NoError(t, putRecord(t.Context(), store, "k", tombstone(9)))
 		ctx, cancel := context.WithCancel(t.Context())
 		interfere = func() { write(); cancel() }
-		grant, err := victim.Acquire(ctx, leaseOf("k", 10, time.Minute))
-		require.ErrorIs(t, err, context.Canceled)
+		grant := victim.Acquire(ctx, []shared.Lease{leaseOf("k", 10, time.Minute)})[0]
+		require.ErrorIs(t, grant.Err, context.Canceled)
 		assert.Zero(t, grant.Status)
 	})
 }
@@ -324,8 +324,8 @@ func TestMemcachedStore_ServerDown(t *testing.T) {
 	require.ErrorContains(t, err, "memcachestore: read: ")
 	require.ErrorContains(t, putRecord(t.Context(), store, "k", value(1, "v")), "memcachestore: write: ")
 	require.ErrorContains(t, fillLease(t, store, "k", value(1, "v")), "memcachestore: write: ")
-	_, err = store.Acquire(t.Context(), leaseOf("k", 1, time.Minute))
-	require.ErrorContains(t, err, "memcachestore: acquire: ")
+	grant := store.Acquire(t.Context(), []shared.Lease{leaseOf("k", 1, time.Minute)})[0]
+	require.ErrorContains(t, grant.Err, "memcachestore: acquire: ")
 }
 
 // TestMemcachedStore_ServerHangs: the client's timeout ends a call, and the

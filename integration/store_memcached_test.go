@@ -84,8 +84,7 @@ func TestMemcachedStore_RecordsExpireBeforeTheirItems(t *testing.T) {
 	require.ErrorIs(t, fillLease(t, store, "lease", value(3, "old")), shared.ErrLeaseLost)
 	renewal := leaseOf("lease", 3, time.Minute)
 	renewal.Renew = true
-	_, err := store.Acquire(t.Context(), renewal)
-	require.ErrorIs(t, err, shared.ErrLeaseLost)
+	require.ErrorIs(t, store.Acquire(t.Context(), []shared.Lease{renewal})[0].Err, shared.ErrLeaseLost)
 	require.Equal(t, shared.LeaseGranted, acquireLease(t, store, "lease", 4))
 }
 
@@ -250,8 +249,8 @@ func TestMemcachedStore_Watermarks(t *testing.T) {
 
 	lease := leaseOf("clock", 9, time.Minute)
 	lease.MinClock = ahead * 2
-	grant, err := store.Acquire(t.Context(), lease)
-	require.NoError(t, err)
+	grant := store.Acquire(t.Context(), []shared.Lease{lease})[0]
+	require.NoError(t, grant.Err)
 	assert.Equal(t, shared.LeasePresent, grant.Status)
 }
 
@@ -262,8 +261,7 @@ func TestMemcachedStore_Leases(t *testing.T) {
 	require.ErrorIs(t, fillLease(t, store, "k", value(2, "other")), shared.ErrLeaseLost)
 	renewal := leaseOf("k", 1, time.Hour)
 	renewal.Renew = true
-	_, err := store.Acquire(t.Context(), renewal)
-	require.NoError(t, err)
+	require.NoError(t, store.Acquire(t.Context(), []shared.Lease{renewal})[0].Err)
 	require.Greater(t, secondsLeft(t, sharedMemcached(t).Addr, prefix+":k"), 120)
 	require.NoError(t, fillLease(t, store, "k", value(1, "loaded")))
 	require.NoError(t, fillLease(t, store, "k", value(1, "repeated")))
@@ -272,27 +270,27 @@ func TestMemcachedStore_Leases(t *testing.T) {
 	// The caller read the record and could not use it.
 	images, err := store.Read(t.Context(), []string{"k"})
 	require.NoError(t, err)
-	grant, err := store.Acquire(t.Context(), leaseOf("k", 3, time.Minute))
-	require.NoError(t, err)
+	grant := store.Acquire(t.Context(), []shared.Lease{leaseOf("k", 3, time.Minute)})[0]
+	require.NoError(t, grant.Err)
 	require.Equal(t, shared.LeasePresent, grant.Status)
 	require.Equal(t, images[0], grant.Image)
 	again := leaseOf("k", 3, time.Minute)
 	again.Discard = images[0][:shared.HeaderSize]
-	grant, err = store.Acquire(t.Context(), again)
-	require.NoError(t, err)
+	grant = store.Acquire(t.Context(), []shared.Lease{again})[0]
+	require.NoError(t, grant.Err)
 	require.Equal(t, shared.LeaseGranted, grant.Status)
 	require.Equal(t, leaseOf("k", 3, time.Minute).Image, again.Image, "the caller's image is left alone")
 	require.NoError(t, putRecord(t.Context(), store, "k", value(4, "written")))
-	grant, err = store.Acquire(t.Context(), again)
-	require.NoError(t, err)
+	grant = store.Acquire(t.Context(), []shared.Lease{again})[0]
+	require.NoError(t, grant.Err)
 	require.Equal(t, shared.LeasePresent, grant.Status, "another record is there by now")
 	require.ErrorIs(t, fillLease(t, store, "k", value(3, "stale")), shared.ErrLeaseLost)
 	require.NoError(t, putRecord(t.Context(), store, "k", tombstone(5)))
 	require.Equal(t, shared.LeaseGranted, acquireLease(t, store, "k", 6))
 
 	again.MinClock = 7
-	grant, err = store.Acquire(t.Context(), again)
-	require.NoError(t, err)
+	grant = store.Acquire(t.Context(), []shared.Lease{again})[0]
+	require.NoError(t, grant.Err)
 	require.Equal(t, shared.LeaseGranted, grant.Status, "a lease of an earlier clock is none")
 
 	newer := value(1, "v")
@@ -305,8 +303,8 @@ func TestMemcachedStore_Leases(t *testing.T) {
 		require.Equal(t, shared.LeaseUnusable, acquireLease(t, store, name, 1), name)
 		discard := leaseOf(name, 1, time.Minute)
 		discard.Discard = foreign
-		grant, err := store.Acquire(t.Context(), discard)
-		require.NoError(t, err)
+		grant := store.Acquire(t.Context(), []shared.Lease{discard})[0]
+		require.NoError(t, grant.Err)
 		require.Equal(t, name == "foreign", grant.Status == shared.LeaseGranted, name)
 		require.NoError(t, putRecord(t.Context(), store, name, value(2, "v")), "a write replaces anything")
 	}
@@ -365,10 +363,11 @@ func TestMemcachedStore_UnderATier(t *testing.T) {
 	_, err = tier.Get(ctx, "large")
 	require.ErrorIs(t, err, shared.ErrNotFound)
 
-	status, _, err := tier.Acquire(ctx, "k", 7, 0, nil)
-	require.NoError(t, err)
-	require.Equal(t, shared.LeaseGranted, status)
-	require.NoError(t, tier.Renew(ctx, "k", 7, 0))
-	require.NoError(t, tier.Release(ctx, "k", 7))
-	require.ErrorIs(t, tier.Renew(ctx, "k", 7, 0), shared.ErrLeaseLost)
+	claim := []shared.Claim{{Key: "k", Token: 7}}
+	claimed := tier.Acquire(ctx, claim)[0]
+	require.NoError(t, claimed.Err)
+	require.Equal(t, shared.LeaseGranted, claimed.Status)
+	require.NoError(t, tier.Renew(ctx, claim)[0])
+	require.NoError(t, tier.Release(ctx, claim)[0])
+	require.ErrorIs(t, tier.Renew(ctx, claim)[0], shared.ErrLeaseLost)
 }

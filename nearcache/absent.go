@@ -1,7 +1,6 @@
 package nearcache
 
 import (
-	"context"
 	"errors"
 	"time"
 
@@ -42,37 +41,8 @@ func (c *Cache[V]) loadedAbsent(f *flight[V], rev shared.Revision, life time.Dur
 	c.space.Install(f.key, f.hash, c.newAbsent(f.key, f.stamp, rev), c.nearLife(life))
 }
 
-// noValue ends a load under h that failed with err. That there is no value is
-// stored, if the options say so.
-func (c *Cache[V]) noValue(ctx context.Context, f *flight[V], h hold, err error) error {
-	if !errors.Is(err, ErrNotFound) || c.opts.NotFoundTTL == 0 && h.expect == 0 {
-		c.letGo(ctx, f, h)
-		return err
-	}
-	put := shared.Put{
-		Key: c.storeKey(f.key), TTL: share(c.opts.NotFoundTTL, c.opts.jitter()), Expect: h.expect,
-		Record: shared.Record{Kind: shared.KindNotFound, Nonce: h.nonce(), Clock: h.clock},
-	}
-	if c.opts.NotFoundTTL == 0 { // what there was must not be of use any more
-		put.TTL, put.Record.Kind = 0, shared.KindTombstone
-	}
-	r := c.node.tier.Fill(ctx, put)
-	switch {
-	case r.Err == nil && c.opts.NotFoundTTL == 0:
-		c.space.Invalidate(f.key, f.hash)
-	case r.Err == nil:
-		c.loadedAbsent(f, r.Revision, min(put.TTL, c.opts.NearTTL))
-	case errors.Is(r.Err, shared.ErrLeaseLost):
-		if c.refusedFor(ctx, f, h) {
-			return nil
-		}
-	default:
-		c.unfilled(f, h)
-	}
-	return err
-}
-
-// noValueHere is noValue for a load that is for this node only.
+// noValueHere ends a load that is for this node only and failed with err. That
+// there is no value is kept near, if the options say so.
 func (c *Cache[V]) noValueHere(f *flight[V], life time.Duration, err error) error {
 	if c.opts.NotFoundTTL > 0 && life > 0 && errors.Is(err, ErrNotFound) {
 		ttl := share(c.opts.NotFoundTTL, c.opts.jitter())

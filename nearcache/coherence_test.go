@@ -615,9 +615,9 @@ func TestHazard19_SlowLoad(t *testing.T) {
 			b := f.join()
 			tier, err := shared.New(f.store, shared.Options{})
 			require.NoError(t, err)
-			status, _, err := tier.Acquire(t.Context(), "users:k", 42, 0, nil)
-			require.NoError(t, err)
-			require.Equal(t, shared.LeaseGranted, status)
+			got := tier.Acquire(t.Context(), []shared.Claim{{Key: "users:k", Token: 42}})[0]
+			require.NoError(t, got.Err)
+			require.Equal(t, shared.LeaseGranted, got.Status)
 			began := time.Now()
 			v, err := b.Fetch(t.Context(), "k", is("v"))
 			require.NoError(t, err)
@@ -730,17 +730,18 @@ func TestG2_LoadOvertakesAnswer(t *testing.T) {
 type taciturn struct{ shared.Store }
 
 func (s taciturn) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
-	receipts := s.Store.Write(ctx, writes)
+	return withoutRevisions(s.Store.Write(ctx, writes))
+}
+
+func (s taciturn) Fill(ctx context.Context, writes []shared.Write) []shared.Receipt {
+	return withoutRevisions(s.Store.Fill(ctx, writes))
+}
+
+func withoutRevisions(receipts []shared.Receipt) []shared.Receipt {
 	for i := range receipts {
 		receipts[i].Revision = shared.Revision{}
 	}
 	return receipts
-}
-
-func (s taciturn) Fill(ctx context.Context, w shared.Write) shared.Receipt {
-	r := s.Store.Fill(ctx, w)
-	r.Revision = shared.Revision{}
-	return r
 }
 
 // TestG2_MonotonicReads: two reads of a key on one node, the later of which is

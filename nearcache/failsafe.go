@@ -163,16 +163,15 @@ var errUnrefreshed = errors.New("nearcache: another node could not refresh the v
 // loadKept is loadShared where an old value is there that is of use until it is
 // replaced. The lease is beside it.
 func (c *Cache[V]) loadKept(ctx context.Context, f *flight[V], load loader[V], old *shared.Found) error {
-	token, began := shared.NewNonce(), time.Now()
+	claim, began := c.claimBeside(f.key), time.Now()
 	for ctx.Err() == nil && time.Since(began) < c.node.tier.LeaseTTL() {
-		status, _, err := c.node.tier.Acquire(ctx, c.refreshKey(f.key), token, 0, nil)
-		switch {
-		case err != nil:
+		switch got := c.acquire(ctx, claim); {
+		case got.Err != nil:
 			c.sharedErrors.Add(1)
 			return c.loadDegraded(ctx, f, load)
-		case status == shared.LeaseGranted:
-			return c.reload(ctx, f, load, token)
-		case status != shared.LeaseHeld:
+		case got.Status == shared.LeaseGranted:
+			return c.reload(ctx, f, load, claim)
+		case got.Status != shared.LeaseHeld:
 			return c.loadAlone(ctx, f, load, 0)
 		}
 		landed, now, failed := c.awaitRefresh(ctx, f, old, began)
@@ -215,11 +214,10 @@ func (c *Cache[V]) awaitRefresh(ctx context.Context, f *flight[V], old *shared.F
 	}
 }
 
-// reload loads under the lease with this token that is beside the record, and
-// replaces the record.
-func (c *Cache[V]) reload(ctx context.Context, f *flight[V], load loader[V], token uint64) error {
+// reload loads under a lease that is beside the record, and replaces the record.
+func (c *Cache[V]) reload(ctx context.Context, f *flight[V], load loader[V], lease shared.Claim) error {
 	var failure error // of the load
-	defer func() { c.releaseRefresh(ctx, f.key, token, failure) }()
+	defer func() { c.giveBack(ctx, c.released(lease, failure)) }()
 	// Whoever held the lease before may have refreshed the record.
 	found, err := c.readRecords(ctx, []string{f.key})
 	if err != nil {
@@ -233,48 +231,21 @@ func (c *Cache[V]) reload(ctx context.Context, f *flight[V], load loader[V], tok
 		return c.loadShared(ctx, f, load, &found[0])
 	}
 	failure = &PanicError{} // stands if user code ends this goroutine
-	failure = c.replace(ctx, f, load, token, &found[0])
+	failure = c.replace(ctx, f, load, lease, &found[0])
 	return failure
 }
 
 // replace loads, and replaces the record found unless it was written meanwhile.
-// The caller holds the lease with this token beside it.
-func (c *Cache[V]) replace(ctx context.Context, f *flight[V], load loader[V], token uint64, found *shared.Found) error {
-	h := c.holdBeside(f.key, token, found)
-	stop := c.renewAs(ctx, c.refreshKey(f.key), token, 0)
+// The caller holds the lease beside it.
+func (c *Cache[V]) replace(ctx context.Context, f *flight[V], load loader[V], lease shared.Claim, found *shared.Found) error {
 	f.previous = found
-	entry, err := c.source(ctx, f, load)
-	f.previous = nil
-	stop()
-	if err != nil {
-		return c.noValue(ctx, f, h, err)
-	}
-	c.fill(ctx, f, &entry, h)
-	return nil
+	defer func() { f.previous = nil }()
+	return c.loadUnder(ctx, f, load, c.holdBeside(f.key, lease, found))
 }
 
 // holdBeside is the right to replace the record found, for a load that begins
 // now.
-func (c *Cache[V]) holdBeside(key string, token uint64, found *shared.Found) hold {
+func (c *Cache[V]) holdBeside(key string, lease shared.Claim, found *shared.Found) hold {
 	clock, _, _ := c.clock.get()
-	return hold{token: token, clock: clock, expect: found.Nonce, newest: c.node.tier.Newest(c.storeKey(key))}
-}
-
-// acquireBeside asks for the lease beside a record whose old value is of use.
-func (c *Cache[V]) acquireBeside(ctx context.Context, f *flight[V], miss *shared.Found) permit[V] {
-	token := shared.NewNonce()
-	status, _, err := c.node.tier.Acquire(ctx, c.refreshKey(f.key), token, 0, nil)
-	if err != nil || status != shared.LeaseGranted {
-		return permit[V]{}
-	}
-	// Whoever held the lease before may have refreshed the record.
-	found, err := c.readRecords(ctx, []string{f.key})
-	if err != nil || found[0].Nonce != miss.Nonce || !found[0].Kept {
-		c.releaseRefresh(ctx, f.key, token, nil)
-		return permit[V]{}
-	}
-	return permit[V]{
-		f: f, hold: c.holdBeside(f.key, token, miss),
-		stop: c.renewAs(ctx, c.refreshKey(f.key), token, 0),
-	}
+	return hold{lease: lease, clock: clock, expect: found.Nonce, newest: c.node.tier.Newest(c.storeKey(key))}
 }

@@ -237,25 +237,36 @@ func (g *gate) announce(w *shared.Write, r *shared.Receipt) {
 	_ = g.hub.Publish(context.Background(), payload)
 }
 
-func (g *gate) Fill(ctx context.Context, w shared.Write) shared.Receipt {
+func (g *gate) Fill(ctx context.Context, writes []shared.Write) []shared.Receipt {
 	g.fills.Add(1)
-	if err := g.hook(ctx, "fill", w.Key, false); err != nil {
-		return shared.Receipt{Err: err}
+	receipts := make([]shared.Receipt, len(writes))
+	for i := range writes {
+		err := g.hook(ctx, "fill", writes[i].Key, false)
+		if err == nil {
+			receipts[i] = g.Store.Fill(ctx, writes[i:i+1])[0]
+			err = g.hook(ctx, "fill", writes[i].Key, true)
+		}
+		if err != nil {
+			receipts[i] = shared.Receipt{Err: err}
+		}
 	}
-	r := g.Store.Fill(ctx, w)
-	if err := g.hook(ctx, "fill", w.Key, true); err != nil {
-		return shared.Receipt{Err: err}
-	}
-	return r
+	return receipts
 }
 
-func (g *gate) Acquire(ctx context.Context, l shared.Lease) (shared.Grant, error) {
+func (g *gate) Acquire(ctx context.Context, leases []shared.Lease) []shared.Grant {
 	g.acquires.Add(1)
-	if err := g.hook(ctx, "acquire", l.Key, false); err != nil {
-		return shared.Grant{}, err
+	grants := make([]shared.Grant, len(leases))
+	for i := range leases {
+		err := g.hook(ctx, "acquire", leases[i].Key, false)
+		if err == nil {
+			grants[i] = g.Store.Acquire(ctx, leases[i:i+1])[0]
+			err = g.hook(ctx, "acquire", leases[i].Key, true)
+		}
+		if err != nil {
+			grants[i].Err = errors.Join(grants[i].Err, err)
+		}
 	}
-	grant, err := g.Store.Acquire(ctx, l)
-	return grant, errors.Join(err, g.hook(ctx, "acquire", l.Key, true))
+	return grants
 }
 
 // forNode returns the store as one node sees it.

@@ -32,13 +32,6 @@ func (c *Cache[V]) source(ctx context.Context, f *flight[V], load loader[V]) (en
 	return entry, err
 }
 
-// sourceMany calls the loader of several keys.
-func (c *Cache[V]) sourceMany(ctx context.Context, keys []string, load manyLoader[V]) (map[string]V, error) {
-	return callSource(ctx, c, len(keys), func(ctx context.Context) (map[string]V, error) {
-		return load(ctx, keys)
-	})
-}
-
 // callSource calls load within Options.LoadTimeout, once there is a place for
 // it. A loader that does not
 // heed the end of its context is left behind: its callers are not.
@@ -135,21 +128,19 @@ func (c *Cache[V]) loadShared(ctx context.Context, f *flight[V], load loader[V],
 		return c.loadKept(ctx, f, load, miss)
 	}
 	c.meetDeleted(f, miss)
-	token, began := shared.NewNonce(), time.Now()
-	discard := unusable(miss)
+	claim, began := c.claimInPlace(f.key, miss), time.Now()
 	for ctx.Err() == nil && time.Since(began) < c.node.tier.LeaseTTL() {
-		clock, _, _ := c.clock.get()
-		status, found, err := c.node.tier.Acquire(ctx, c.storeKey(f.key), token, clock, discard)
-		switch {
-		case err != nil:
+		claim.Clock, _, _ = c.clock.get()
+		switch got := c.acquire(ctx, claim); {
+		case got.Err != nil:
 			c.sharedErrors.Add(1)
 			return c.loadDegraded(ctx, f, load)
-		case status == shared.LeaseGranted:
-			return c.loadLeased(ctx, f, load, hold{token: token, clock: clock})
-		case status == shared.LeaseUnusable:
+		case got.Status == shared.LeaseGranted:
+			return c.loadUnder(ctx, f, load, hold{lease: claim, clock: claim.Clock})
+		case got.Status == shared.LeaseUnusable:
 			return c.loadAlone(ctx, f, load, 0)
-		case status == shared.LeasePresent:
-			present := []shared.Found{found}
+		case got.Status == shared.LeasePresent:
+			present := []shared.Found{got.Present}
 			if err := c.judge(ctx, []string{f.key}, present, false); err != nil {
 				c.sharedErrors.Add(1)
 				return c.loadDegraded(ctx, f, load)
@@ -157,7 +148,7 @@ func (c *Cache[V]) loadShared(ctx context.Context, f *flight[V], load loader[V],
 			if c.use(f, &present[0]) {
 				return nil
 			}
-			discard = unusable(&present[0])
+			claim.Discard = unusable(&present[0])
 			continue
 		}
 		if c.await(ctx, f, began) {
@@ -167,15 +158,6 @@ func (c *Cache[V]) loadShared(ctx context.Context, f *flight[V], load loader[V],
 	// Waited for one lease time: whoever holds the lease is slow.
 	c.overdue.Add(1)
 	return c.loadAlone(ctx, f, load, 0)
-}
-
-// unusable returns the header of a record that a lease may replace: one that
-// is there and is not a live value.
-func unusable(found *shared.Found) []byte {
-	if errors.Is(found.Err, shared.ErrNotFound) && !found.Kept {
-		return nil
-	}
-	return found.Header
 }
 
 // await waits, with pauses that grow, until the holder of the lease has filled
@@ -218,168 +200,20 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// loadLeased loads and fills while this node holds the lease.
-func (c *Cache[V]) loadLeased(ctx context.Context, f *flight[V], load loader[V], h hold) error {
-	stop := c.renew(ctx, f.key, h.token, h.clock)
-	entry, err := c.source(ctx, f, load)
-	stop()
-	if err != nil {
-		return c.noValue(ctx, f, h, err)
-	}
-	c.fill(ctx, f, &entry, h)
-	return nil
+// loadUnder loads under h, and stores the value if nothing came in between.
+func (c *Cache[V]) loadUnder(ctx context.Context, f *flight[V], load loader[V], h hold) error {
+	all := []ending[V]{{f: f, hold: h}}
+	e := &all[0]
+	e.entry, e.err = c.sourceUnder(ctx, f, load, h)
+	c.conclude(ctx, all)
+	return e.err
 }
 
-// hold is the right to store what a flight loads: a lease.
-type hold struct {
-	token, clock uint64
-
-	// expect is the nonce of the record to be replaced, if the lease is beside
-	// it; 0 if it is in its place.
-	expect uint64
-
-	// newest is a number that no record of before the load has passed.
-	newest uint64
-}
-
-// nonce is that of the record to be stored; 0 means a new one.
-func (h hold) nonce() uint64 {
-	if h.expect != 0 {
-		return 0
-	}
-	return h.token
-}
-
-// letGo ends a load under h that stores nothing. A lease in the place of the
-// record is given back. One beside it is given back by whoever took it; but if a
-// caller is given what was loaded, the record has had its day.
-func (c *Cache[V]) letGo(ctx context.Context, f *flight[V], h hold) {
-	switch {
-	case h.expect == 0:
-		c.release(ctx, f.key, h.token)
-	case f.fresh && !f.background:
-		r := c.node.tier.Fill(ctx, shared.Put{
-			Key: c.storeKey(f.key), Expect: h.expect, Record: shared.Record{Kind: shared.KindTombstone},
-		})
-		switch {
-		case errors.Is(r.Err, shared.ErrLeaseLost):
-			c.unstored(f, h)
-		case r.Err != nil:
-			c.unfilled(f, h)
-		}
-	}
-}
-
-// unfilled is called when nobody knows whether what was loaded under h is stored.
-func (c *Cache[V]) unfilled(f *flight[V], h hold) {
-	c.sharedErrors.Add(1)
-	c.unstored(f, h)
-}
-
-// unstored is called when what was loaded under h may not be stored. If a caller
-// is given it, the value of the record that it was to replace must not come back.
-func (c *Cache[V]) unstored(f *flight[V], h hold) {
-	switch {
-	case h.expect == 0 || f.background:
-	case c.node.repairs != nil:
-		c.floors.raise(f.hash, h.newest)
-	default:
-		c.floors.raise(f.hash, 0)
-	}
-}
-
-// fill takes a loaded value as the result of f, stores it, and installs it if
-// that was accepted. A value that was refused is not newer than what replaced
-// the lease: if that is a value, it is the result instead.
-func (c *Cache[V]) fill(ctx context.Context, f *flight[V], entry *Entry[V], h hold) {
-	f.value, f.fresh = &entry.Value, true
-	if entry.NoStore {
-		c.letGo(ctx, f, h)
-		return
-	}
-	ttl, near, _ := c.opts.lives(entry)
-	data, err := c.encode(entry.Value)
-	if err != nil {
-		c.letGo(ctx, f, h)
-		return
-	}
-	slots := slotsOf(entry.Tags)
-	c.seeSlots(ctx, slots)
-	put := c.valuePut(f.key, ttl, h.clock, data)
-	put.Record.Nonce, put.Expect = h.nonce(), h.expect
-	putTags(&put, slots, f.tagClock)
-	r := c.store(ctx, put)
-	switch {
-	case r.Err == nil:
-		e := c.newEntry(f.key, entry.Value, len(data), f.stamp, r.Revision)
-		c.tagEntry(&e.Entry, slots)
-		c.extend(e, ttl)
-		c.space.Install(f.key, f.hash, &e.Entry, c.nearLife(near))
-	case errors.Is(r.Err, shared.ErrLeaseLost):
-		c.refusedFor(ctx, f, h)
-	case errors.Is(r.Err, shared.ErrTooLarge):
-		c.tooLarge.Add(1)
-		c.letGo(ctx, f, h)
-	default:
-		c.unfilled(f, h)
-	}
-}
-
-// store stores a value that was loaded, if nothing came in between.
-func (c *Cache[V]) store(ctx context.Context, put shared.Put) shared.Receipt {
-	if put.Expect != 0 && c.node.faults.NoExpectation {
-		put.Expect = 0
-		return c.node.tier.Write(ctx, []shared.Put{put})[0]
-	}
-	return c.node.tier.Fill(ctx, put)
-}
-
-// refusedFor reads what took the place of a lease, or of a record to be
-// replaced, and reports whether that is the result of f now.
-func (c *Cache[V]) refusedFor(ctx context.Context, f *flight[V], h hold) bool {
-	c.refused.Add(1)
-	found, err := c.readRecords(ctx, []string{f.key})
-	if err == nil && c.use(f, &found[0]) {
-		return true
-	}
-	c.unstored(f, h)
-	return false
-}
-
-// renew renews the lease for as long as the load takes, or until it is lost.
-// The stop function waits for a renewal under way.
-func (c *Cache[V]) renew(ctx context.Context, key string, token, clock uint64) (stop func()) {
-	return c.renewAs(ctx, c.storeKey(key), token, clock)
-}
-
-// renewAs is renew for a lease under this name in the shared tier.
-func (c *Cache[V]) renewAs(ctx context.Context, name string, token, clock uint64) (stop func()) {
-	every := c.node.tier.LeaseTTL() / 3
-	ctx, cancel := context.WithCancel(ctx)
-	ended := make(chan struct{})
-	timer := time.AfterFunc(every, func() {
-		defer close(ended)
-		for {
-			err := c.node.tier.Renew(ctx, name, token, clock)
-			if errors.Is(err, shared.ErrLeaseLost) || sleep(ctx, every) != nil {
-				return
-			}
-		}
-	})
-	return func() {
-		cancel()
-		if !timer.Stop() {
-			<-ended
-		}
-	}
-}
-
-// release gives a lease back that led to nothing. If that fails, the lease
-// ends by itself.
-func (c *Cache[V]) release(ctx context.Context, key string, token uint64) {
-	if err := c.node.tier.Release(ctx, c.storeKey(key), token); err != nil {
-		c.sharedErrors.Add(1)
-	}
+// sourceUnder is source while the lease of h is renewed.
+func (c *Cache[V]) sourceUnder(ctx context.Context, f *flight[V], load loader[V], h hold) (Entry[V], error) {
+	stop := c.renew(ctx, []shared.Claim{h.lease})
+	defer stop()
+	return c.source(ctx, f, load)
 }
 
 // loadUnfenced is what a cache without leases does; only tests come here.

@@ -4,23 +4,21 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/nearbus/nearbus/shared"
 )
 
-// leaseWorkers is how many leases of one FetchMany are asked for at a time.
-const leaseWorkers = 16
-
 // manyLoader loads several keys at once.
 type manyLoader[V any] func(ctx context.Context, missing []string) (map[string]V, error)
 
 // FetchMany is Fetch for several keys: one round trip to the shared tier for
-// those that are not near, and one call of load for those that nobody has, or
-// one each for every 1,024 keys. It returns the values found, by key. A key that
-// load leaves out has no value; that is no error. What load returns for keys
-// that it was not asked for is ignored and counted. Keys may repeat.
+// those that are not near, and one call of load for those that nobody has, between
+// two more round trips: one for their leases, one to store what load returned. That
+// is for every 1,024 keys, or 4 MiB to be stored. Keys that another node is loading
+// are waited for one by one. It returns the values found, by key. A key that load
+// leaves out has no value; that is no error. What load returns for keys that it was
+// not asked for is ignored and counted. Keys may repeat.
 //
 // When some keys fail, the others are returned all the same and the error is a
 // [KeysError]. With an invalid key among them, nothing is read.
@@ -291,149 +289,4 @@ func single[V any](load manyLoader[V]) loader[V] {
 		}
 		return Entry[V]{Value: v}, nil
 	}
-}
-
-// permit is what a flight of a batch may do with the value it loads.
-type permit[V any] struct {
-	f    *flight[V]
-	hold        // of its lease, if its token is not 0
-	stop func() // ends the renewal of the lease
-
-	floor footing // of a load without a lease
-}
-
-// loadLeft loads for flights whose read is over, each of which has a loader.
-func (c *Cache[V]) loadLeft(ctx context.Context, left []looked[V], load manyLoader[V]) {
-	var err error = &PanicError{} // stands if user code ends this goroutine
-	defer func() {
-		for _, l := range left {
-			c.landWith(l.f, err)
-		}
-	}()
-	err = guard(func() error {
-		c.flyMany(ctx, left, load)
-		return nil
-	})
-}
-
-func (c *Cache[V]) flyMany(ctx context.Context, left []looked[V], load manyLoader[V]) {
-	var alone []permit[V]
-	var missing []looked[V]
-	for _, l := range left {
-		if c.node.tier == nil || l.err != nil {
-			alone = append(alone, permit[V]{f: l.f})
-		} else {
-			missing = append(missing, l)
-		}
-	}
-	life := c.opts.NearTTL
-	if c.node.tier != nil {
-		life = c.node.opts.MaxStaleness
-		c.degraded.Add(uint64(len(alone)))
-	}
-	granted, others := c.acquireMany(ctx, missing)
-	var wg sync.WaitGroup
-	for _, l := range others {
-		// Somebody else loads it, or a lease cannot be had: each such key
-		// goes the way of a single one.
-		wg.Go(func() { c.runLoad(ctx, l.f, single(load), l.look) })
-	}
-	c.loadMany(ctx, append(granted, alone...), load, life)
-	wg.Wait()
-}
-
-// acquireMany asks for the leases of keys that are missing, several at a time. It
-// returns the flights that got one, and the others.
-func (c *Cache[V]) acquireMany(ctx context.Context, missing []looked[V]) (granted []permit[V], others []looked[V]) {
-	permits := make([]permit[V], len(missing))
-	next := make(chan int)
-	var wg sync.WaitGroup
-	for range min(leaseWorkers, len(missing)) {
-		wg.Go(func() {
-			for i := range next {
-				permits[i] = c.acquireOne(ctx, missing[i].f, missing[i].found)
-			}
-		})
-	}
-	for i := range missing {
-		next <- i
-	}
-	close(next)
-	wg.Wait()
-	for i, p := range permits {
-		if p.token != 0 {
-			granted = append(granted, p)
-		} else {
-			others = append(others, missing[i])
-		}
-	}
-	return granted, others
-}
-
-func (c *Cache[V]) acquireOne(ctx context.Context, f *flight[V], miss *shared.Found) permit[V] {
-	if c.node.faults.NoLeases || errors.Is(miss.Err, shared.ErrNewerFormat) {
-		return permit[V]{}
-	}
-	if miss.Kept && f.old != nil {
-		return c.acquireBeside(ctx, f, miss)
-	}
-	token := shared.NewNonce()
-	clock, _, _ := c.clock.get()
-	status, _, err := c.node.tier.Acquire(ctx, c.storeKey(f.key), token, clock, unusable(miss))
-	if err != nil || status != shared.LeaseGranted {
-		return permit[V]{}
-	}
-	return permit[V]{f: f, hold: hold{token: token, clock: clock}, stop: c.renew(ctx, f.key, token, clock)}
-}
-
-// loadMany calls load once for all permits and does with each value what its
-// permit allows: fill it, or keep it near for life.
-func (c *Cache[V]) loadMany(ctx context.Context, permits []permit[V], load manyLoader[V], life time.Duration) {
-	if len(permits) == 0 {
-		return
-	}
-	keys := make([]string, len(permits))
-	for i, p := range permits {
-		keys[i] = p.f.key
-		if p.token == 0 {
-			permits[i].floor = c.raiseFloor(p.f.key, p.f.hash)
-		}
-	}
-	values, err := c.sourceMany(ctx, keys, load)
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, leaseWorkers)
-	for _, p := range permits {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			p.f.err = guard(func() error { return c.settle(ctx, p, values, err, life) })
-			c.land(p.f)
-		})
-	}
-	wg.Wait()
-}
-
-func (c *Cache[V]) settle(ctx context.Context, p permit[V], values map[string]V, err error, life time.Duration) error {
-	v, ok := values[p.f.key]
-	if err == nil && !ok {
-		err = ErrNotFound
-	}
-	if p.token != 0 {
-		p.stop()
-		if p.expect != 0 {
-			defer c.releaseRefresh(ctx, p.f.key, p.token, err)
-		}
-		if err != nil {
-			return c.noValue(ctx, p.f, p.hold, err)
-		}
-		c.fill(ctx, p.f, &Entry[V]{Value: v}, p.hold)
-		return nil
-	}
-	c.settleFloor(p.floor, err)
-	if err != nil {
-		return c.noValueHere(p.f, life, err)
-	}
-	p.f.value, p.f.fresh = &v, true
-	c.installLoaded(p.f, &Entry[V]{Value: v}, share(life, c.opts.jitter()))
-	return nil
 }

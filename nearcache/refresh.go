@@ -27,19 +27,26 @@ func (c *Cache[V]) refreshKey(key string) string {
 	return name + key
 }
 
-// releaseRefresh gives the lease for refreshing a key back, after a load that
-// ended with err. Of a failure those who wait for the lease are told.
-func (c *Cache[V]) releaseRefresh(ctx context.Context, key string, token uint64, err error) {
-	codec, ttl := uint8(shared.TombstoneReleased), time.Millisecond
+// released is what gives a lease beside a record back, after a load that ended with
+// err. Of a failure those who wait for the lease are told.
+func (c *Cache[V]) released(lease shared.Claim, err error) shared.Put {
+	put := lease.Released()
+	put.TTL = time.Millisecond
 	if err != nil && !errors.Is(err, ErrNotFound) {
-		codec, ttl = shared.TombstoneFailed, c.node.tier.LeaseTTL()/5
+		put.Record.Codec, put.TTL = shared.TombstoneFailed, c.node.tier.LeaseTTL()/5
 	}
-	r := c.node.tier.Fill(ctx, shared.Put{
-		Key: c.refreshKey(key), TTL: ttl,
-		Record: shared.Record{Kind: shared.KindTombstone, Codec: codec, Nonce: token},
-	})
-	if r.Err != nil && !errors.Is(r.Err, shared.ErrLeaseLost) {
-		c.sharedErrors.Add(1)
+	return put
+}
+
+// giveBack gives leases beside records back. If that fails, they end by themselves.
+func (c *Cache[V]) giveBack(ctx context.Context, released ...shared.Put) {
+	if len(released) == 0 {
+		return
+	}
+	for _, r := range c.node.tier.Fill(ctx, released) {
+		if r.Err != nil && !errors.Is(r.Err, shared.ErrLeaseLost) {
+			c.sharedErrors.Add(1)
+		}
 	}
 }
 
@@ -93,22 +100,22 @@ func (c *Cache[V]) refresh(ctx context.Context, f *flight[V], load loader[V]) er
 	if found, err := due(); found == nil {
 		return err
 	}
-	token := shared.NewNonce()
-	status, _, err := c.node.tier.Acquire(ctx, c.refreshKey(f.key), token, 0, nil)
-	if err != nil {
-		return c.sharedFailed(err)
+	lease := c.claimBeside(f.key)
+	got := c.acquire(ctx, lease)
+	if got.Err != nil {
+		return c.sharedFailed(got.Err)
 	}
-	if status != shared.LeaseGranted {
+	if got.Status != shared.LeaseGranted {
 		return nil // another node is at it
 	}
 	var failure error // of the load
-	defer func() { c.releaseRefresh(ctx, f.key, token, failure) }()
+	defer func() { c.giveBack(ctx, c.released(lease, failure)) }()
 	found, err := due() // whoever held the lease before may have refreshed the record
 	if found == nil {
 		return err
 	}
 	f.stamp = c.node.near.Stamp()
 	failure = &PanicError{} // stands if user code ends this goroutine
-	failure = c.replace(ctx, f, load, token, found)
+	failure = c.replace(ctx, f, load, lease, found)
 	return failure
 }

@@ -338,12 +338,20 @@ func (s *skewed) Write(ctx context.Context, writes []shared.Write) []shared.Rece
 	return receipts
 }
 
-func (s *skewed) Fill(ctx context.Context, w shared.Write) shared.Receipt {
-	return s.of(w.Key).Fill(ctx, w)
+func (s *skewed) Fill(ctx context.Context, writes []shared.Write) []shared.Receipt {
+	receipts := make([]shared.Receipt, len(writes))
+	for i := range writes {
+		receipts[i] = s.of(writes[i].Key).Fill(ctx, writes[i:i+1])[0]
+	}
+	return receipts
 }
 
-func (s *skewed) Acquire(ctx context.Context, l shared.Lease) (shared.Grant, error) {
-	return s.of(l.Key).Acquire(ctx, l)
+func (s *skewed) Acquire(ctx context.Context, leases []shared.Lease) []shared.Grant {
+	grants := make([]shared.Grant, len(leases))
+	for i := range leases {
+		grants[i] = s.of(leases[i].Key).Acquire(ctx, leases[i:i+1])[0]
+	}
+	return grants
 }
 
 // TestHazard1_ClocksDiffer: no comparison is of the clocks of two servers.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/nearbus/nearbus/nearcache/internal/near"
@@ -163,14 +162,15 @@ func (c *Cache[V]) haveTagClock(ctx context.Context, f *shared.Found, highest ui
 			r := c.advanceTagClock(ctx, highest)
 			return r.Revision.Number, r.Err
 		}
-		rev, there, err := c.makeWatermark(ctx, c.tagClockKey(), f, 0, highest+1)
-		switch {
-		case err != nil:
-			return 0, err
-		case rev.Number > 0:
-			return rev.Number, nil
-		case there != nil:
-			f = there
+		one := []making{{key: c.tagClockKey(), found: f, floor: highest + 1}}
+		c.makeWatermarks(ctx, one)
+		switch m := &one[0]; {
+		case m.err != nil:
+			return 0, m.err
+		case m.revision.Number > 0:
+			return m.revision.Number, nil
+		case m.there != nil:
+			f = m.there
 			continue
 		}
 		// Another node is making it.
@@ -192,63 +192,82 @@ func (c *Cache[V]) makeSlots(ctx context.Context, lost map[uint32]*shared.Found,
 	if len(lost) == 0 {
 		return
 	}
-	var mu sync.Mutex // protects the fields below
-	var made, reads []slotRead
-	at, places := c.node.near.Now(), make(chan struct{}, leaseWorkers)
-	_, _, forgot := c.tags.get()
-	var wg sync.WaitGroup
+	slots, all := make([]uint32, 0, len(lost)), make([]making, 0, len(lost))
 	for slot, f := range lost {
-		places <- struct{}{}
-		wg.Go(func() { // waited for below
-			defer func() { <-places }()
-			rev, there, err := c.makeWatermark(ctx, c.slotKey(slot), f, clock, 0)
-			mu.Lock()
-			defer mu.Unlock()
-			switch {
-			case err != nil:
-			case there != nil && c.watermark(c.slotKey(slot), there).Number > 0:
-				reads = append(reads, slotRead{slot, there.Clock, there.Revision})
-			case rev.Number > 0:
-				made = append(made, slotRead{slot, clock, rev})
-			}
-		})
+		slots, all = append(slots, slot), append(all, making{key: c.slotKey(slot), found: f, clock: clock})
 	}
-	wg.Wait()
+	at := c.node.near.Now()
+	_, _, forgot := c.tags.get()
+	for part := range slices.Chunk(all, maxPart) {
+		c.makeWatermarks(ctx, part)
+	}
+	var made, reads []slotRead
+	for i := range all {
+		switch m := &all[i]; {
+		case m.err != nil:
+		case m.there != nil && c.watermark(m.key, m.there).Number > 0:
+			reads = append(reads, slotRead{slots[i], m.there.Clock, m.there.Revision})
+		case m.revision.Number > 0:
+			made = append(made, slotRead{slots[i], clock, m.revision})
+		}
+	}
 	c.raiseMarks(c.tags.learnSlots(reads, at, forgot))
 	c.raiseMarks(c.tags.wrote(made))
 }
 
-// makeWatermark makes the watermark that was not found under key, and returns
-// its revision. It never replaces one: what came meanwhile is returned instead.
-// If both are missing, another node is making it.
+// making is a watermark that is not there, and what became of making it: its
+// revision, or what came meanwhile. If both are missing, another node is making it.
+type making struct {
+	key          string
+	found        *shared.Found // in its place
+	clock, floor uint64
+
+	revision shared.Revision
+	there    *shared.Found
+	err      error
+}
+
+// makeWatermarks makes watermarks, in two round trips. It never replaces one.
 //
-// It is made as a value is loaded, under a lease, because two nodes that make
+// They are made as values are loaded, under leases, because two nodes that make
 // one at a time must not end each other's values; and because, unlike a write,
 // that is no news to the others.
-func (c *Cache[V]) makeWatermark(ctx context.Context, key string, f *shared.Found, clock, floor uint64) (rev shared.Revision, there *shared.Found, err error) {
-	token := shared.NewNonce()
-	discard := unusable(f)
-	if f.Kind == shared.KindLease {
-		discard = nil
+func (c *Cache[V]) makeWatermarks(ctx context.Context, all []making) {
+	claims := make([]shared.Claim, len(all))
+	for i := range all {
+		m := &all[i]
+		claims[i] = shared.Claim{Key: m.key, Token: shared.NewNonce()}
+		if m.found.Kind != shared.KindLease {
+			claims[i].Discard = unusable(m.found)
+		}
 	}
-	status, present, err := c.node.tier.Acquire(ctx, key, token, 0, discard)
-	switch {
-	case err != nil:
-		return rev, nil, err
-	case status == shared.LeasePresent:
-		return rev, &present, nil
-	case status == shared.LeaseUnusable:
-		return rev, nil, fmt.Errorf("%q: %w", key, errUnusable)
-	case status != shared.LeaseGranted:
-		return rev, nil, nil
+	var puts []shared.Put
+	var granted []*making
+	for i, got := range c.node.tier.Acquire(ctx, claims) {
+		m := &all[i]
+		switch {
+		case got.Err != nil:
+			m.err = got.Err
+		case got.Status == shared.LeasePresent:
+			m.there = &got.Present
+		case got.Status == shared.LeaseUnusable:
+			m.err = fmt.Errorf("%q: %w", m.key, errUnusable)
+		case got.Status == shared.LeaseGranted:
+			granted = append(granted, m)
+			puts = append(puts, shared.Put{Key: m.key, Floor: m.floor, Record: shared.Record{
+				Kind: shared.KindWatermark, Nonce: claims[i].Token, Clock: m.clock,
+			}})
+		}
 	}
-	r := c.node.tier.Fill(ctx, shared.Put{Key: key, Floor: floor, Record: shared.Record{
-		Kind: shared.KindWatermark, Nonce: token, Clock: clock,
-	}})
-	if errors.Is(r.Err, shared.ErrLeaseLost) {
-		return rev, nil, nil // an invalidation came in between
+	if len(puts) == 0 {
+		return
 	}
-	return r.Revision, nil, r.Err
+	for i, r := range c.node.tier.Fill(ctx, puts) {
+		granted[i].revision = r.Revision
+		if !errors.Is(r.Err, shared.ErrLeaseLost) { // an invalidation came in between
+			granted[i].err = r.Err
+		}
+	}
 }
 
 // raiseMarks ends what is near of slots that turned out to be invalidated.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -167,6 +166,18 @@ func (t *Tier) Newest(key string) (number uint64) {
 // what became of the put in its place. An error other than [ErrInvalidKey],
 // [ErrTooLarge], [ErrTooLate], [ErrOpen] and [ErrClosed] leaves the outcome open.
 func (t *Tier) Write(ctx context.Context, puts []Put) []Receipt {
+	return t.put(ctx, puts, t.store.Write)
+}
+
+// Fill is Write for holders of leases: it stores each put if the lease whose
+// token is Record.Nonce is still in its place, or, with Expect, the record of that
+// nonce; otherwise its error is [ErrLeaseLost].
+func (t *Tier) Fill(ctx context.Context, puts []Put) []Receipt {
+	return t.put(ctx, puts, t.store.Fill)
+}
+
+// put carries out puts in the way of store.
+func (t *Tier) put(ctx context.Context, puts []Put, store func(context.Context, []Write) []Receipt) []Receipt {
 	receipts := make([]Receipt, len(puts))
 	writes := make([]Write, 0, len(puts))
 	places := make([]int, 0, len(puts))
@@ -181,32 +192,10 @@ func (t *Tier) Write(ctx context.Context, puts []Put) []Receipt {
 	if len(writes) == 0 {
 		return receipts
 	}
-	for i, r := range t.deliver(ctx, writes, t.store.Write) {
+	for i, r := range t.deliver(ctx, writes, store) {
 		receipts[places[i]] = r
 	}
 	return receipts
-}
-
-// Fill stores p if the lease whose token is p.Record.Nonce is still in its
-// place, or, with p.Expect, the record of that nonce; otherwise the error is
-// [ErrLeaseLost].
-func (t *Tier) Fill(ctx context.Context, p Put) Receipt {
-	w, err := t.write(&p)
-	if err != nil {
-		return Receipt{Err: err}
-	}
-	return t.deliver(ctx, []Write{w}, func(ctx context.Context, ws []Write) []Receipt {
-		return []Receipt{t.store.Fill(ctx, ws[0])}
-	})[0]
-}
-
-// Release gives the lease with this token back, so that nobody waits for it.
-func (t *Tier) Release(ctx context.Context, key string, token uint64) error {
-	err := t.Fill(ctx, Put{Key: key, Record: Record{Kind: KindTombstone, Codec: TombstoneReleased, Nonce: token}}).Err
-	if errors.Is(err, ErrLeaseLost) {
-		return nil
-	}
-	return err
 }
 
 // write makes the driver's form of p.
@@ -241,45 +230,4 @@ func (t *Tier) write(p *Put) (Write, error) {
 		w.Soft, w.TTL = p.TTL, p.TTL+p.Keep
 	}
 	return w, nil
-}
-
-// Acquire asks for the lease of key with a new token of the caller's. What is
-// older than minClock counts as absent, as does a record that begins with
-// discard. When the status is [LeasePresent], Found is the value that is there.
-func (t *Tier) Acquire(ctx context.Context, key string, token, minClock uint64, discard []byte) (GrantStatus, Found, error) {
-	lease := Lease{Key: key, MinClock: minClock, Discard: slices.Clone(discard)}
-	grant, err := t.acquire(ctx, lease, token)
-	if err != nil || grant.Status != LeasePresent {
-		return grant.Status, Found{}, err
-	}
-	var present Found
-	t.find(grant.Image, &present)
-	return grant.Status, present, nil
-}
-
-// Renew gives the lease with this token another LeaseTTL. The error is
-// [ErrLeaseLost] if it is not there any more.
-func (t *Tier) Renew(ctx context.Context, key string, token, clock uint64) error {
-	_, err := t.acquire(ctx, Lease{Key: key, MinClock: clock, Renew: true}, token)
-	return err
-}
-
-func (t *Tier) acquire(ctx context.Context, lease Lease, token uint64) (Grant, error) {
-	if err := t.check(lease.Key); err != nil {
-		return Grant{}, err
-	}
-	record := Record{Kind: KindLease, Nonce: token, Clock: lease.MinClock}
-	lease.Image = record.Append(nil)
-	lease.TTL = t.opts.LeaseTTL
-	var grant Grant
-	err := t.do(ctx, func(ctx context.Context) (again bool, err error) {
-		if lease.NotAfter.IsZero() {
-			lease.NotAfter = t.deadline(ctx)
-		}
-		sent := time.Now()
-		grant, err = t.store.Acquire(ctx, lease)
-		t.clock.observe(sent, time.Now(), grant.Now)
-		return transient(err), err
-	})
-	return grant, err
 }

@@ -190,10 +190,15 @@ func TestDelete_JoinsWhatFailed(t *testing.T) {
 // lease asks for the lease of key and requires an outcome.
 func lease(t *testing.T, tier *shared.Tier, key string, token uint64, want shared.GrantStatus) shared.Found {
 	t.Helper()
-	status, found, err := tier.Acquire(t.Context(), key, token, 0, nil)
-	require.NoError(t, err)
-	require.Equal(t, want, status)
-	return found
+	got := tier.Acquire(t.Context(), claims(key, token))[0]
+	require.NoError(t, got.Err)
+	require.Equal(t, want, got.Status)
+	return got.Present
+}
+
+// claims has the claim of one lease.
+func claims(key string, token uint64) []shared.Claim {
+	return []shared.Claim{{Key: key, Token: token}}
 }
 
 func filling(key string, token uint64) shared.Put {
@@ -202,12 +207,20 @@ func filling(key string, token uint64) shared.Put {
 	return p
 }
 
+// fill is a Fill of one.
+func fill(t *testing.T, tier *shared.Tier, p shared.Put) shared.Receipt {
+	t.Helper()
+	receipts := tier.Fill(t.Context(), []shared.Put{p})
+	require.Len(t, receipts, 1)
+	return receipts[0]
+}
+
 func TestLease_FillsOnce(t *testing.T) {
 	tier := newTier(t, memstore.New(memstore.Options{}), shared.Options{})
 	lease(t, tier, "key", 1, shared.LeaseGranted)
 	lease(t, tier, "key", 2, shared.LeaseHeld)
-	require.ErrorIs(t, tier.Fill(t.Context(), filling("key", 2)).Err, shared.ErrLeaseLost)
-	filled := tier.Fill(t.Context(), filling("key", 1))
+	require.ErrorIs(t, fill(t, tier, filling("key", 2)).Err, shared.ErrLeaseLost)
+	filled := fill(t, tier, filling("key", 1))
 	require.NoError(t, filled.Err)
 	found := lease(t, tier, "key", 3, shared.LeasePresent)
 	require.NoError(t, found.Err)
@@ -226,9 +239,9 @@ func TestLease_EndedByAWrite(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			lease(t, tier, name, 1, shared.LeaseGranted)
 			require.NoError(t, write(name))
-			require.ErrorIs(t, tier.Fill(t.Context(), filling(name, 1)).Err, shared.ErrLeaseLost)
-			require.ErrorIs(t, tier.Renew(t.Context(), name, 1, 0), shared.ErrLeaseLost)
-			require.NoError(t, tier.Release(t.Context(), name, 1), "it is gone already")
+			require.ErrorIs(t, fill(t, tier, filling(name, 1)).Err, shared.ErrLeaseLost)
+			require.ErrorIs(t, tier.Renew(t.Context(), claims(name, 1))[0], shared.ErrLeaseLost)
+			require.NoError(t, tier.Release(t.Context(), claims(name, 1))[0], "it is gone already")
 		})
 	}
 	got, err := tier.Get(t.Context(), "set")
@@ -244,10 +257,10 @@ func TestLease_EndsUnlessRenewed(t *testing.T) {
 		lease(t, tier, "renewed", 1, shared.LeaseGranted)
 		lease(t, tier, "left", 1, shared.LeaseGranted)
 		time.Sleep(600 * time.Millisecond)
-		require.NoError(t, tier.Renew(t.Context(), "renewed", 1, 0))
+		require.NoError(t, tier.Renew(t.Context(), claims("renewed", 1))[0])
 		time.Sleep(600 * time.Millisecond)
 		lease(t, tier, "renewed", 2, shared.LeaseHeld)
-		require.ErrorIs(t, tier.Renew(t.Context(), "left", 1, 0), shared.ErrLeaseLost)
+		require.ErrorIs(t, tier.Renew(t.Context(), claims("left", 1))[0], shared.ErrLeaseLost)
 		lease(t, tier, "left", 2, shared.LeaseGranted)
 	})
 }
@@ -255,7 +268,7 @@ func TestLease_EndsUnlessRenewed(t *testing.T) {
 func TestLease_ReleasedAtOnce(t *testing.T) {
 	tier := newTier(t, memstore.New(memstore.Options{}), shared.Options{})
 	lease(t, tier, "key", 1, shared.LeaseGranted)
-	require.NoError(t, tier.Release(t.Context(), "key", 1))
+	require.NoError(t, tier.Release(t.Context(), claims("key", 1))[0])
 	lease(t, tier, "key", 2, shared.LeaseGranted)
 }
 
@@ -264,7 +277,7 @@ func TestRelease_TellsWhatFailed(t *testing.T) {
 	tier := newTier(t, server, shared.Options{})
 	lease(t, tier, "key", 1, shared.LeaseGranted)
 	server.late["key"] = 2
-	require.ErrorIs(t, tier.Release(t.Context(), "key", 1), shared.ErrTooLate)
+	require.ErrorIs(t, tier.Release(t.Context(), claims("key", 1))[0], shared.ErrTooLate)
 }
 
 func TestAcquire_ClockAndDiscard(t *testing.T) {
@@ -273,23 +286,23 @@ func TestAcquire_ClockAndDiscard(t *testing.T) {
 	p := put("key")
 	p.Record.Clock = 10
 	require.NoError(t, tier.Write(t.Context(), []shared.Put{p})[0].Err)
-	status, _, err := tier.Acquire(t.Context(), "key", 1, 10, nil)
-	require.NoError(t, err)
-	require.Equal(t, shared.LeasePresent, status)
+	got := tier.Acquire(t.Context(), []shared.Claim{{Key: "key", Token: 1, Clock: 10}})[0]
+	require.NoError(t, got.Err)
+	require.Equal(t, shared.LeasePresent, got.Status)
 	r, err := shared.DecodeRecord(server.lease.Image)
 	require.NoError(t, err)
 	assert.EqualValues(t, 10, r.Clock, "the lease has the clock that it was asked with")
 
-	status, _, err = tier.Acquire(t.Context(), "key", 1, 11, nil)
-	require.NoError(t, err)
-	require.Equal(t, shared.LeaseGranted, status, "the value is older than the clock")
+	got = tier.Acquire(t.Context(), []shared.Claim{{Key: "key", Token: 1, Clock: 11}})[0]
+	require.NoError(t, got.Err)
+	require.Equal(t, shared.LeaseGranted, got.Status, "the value is older than the clock")
 
 	require.NoError(t, tier.Set(t.Context(), "bad", []byte("no reader decodes this"), 0))
 	found, err := tier.Read(t.Context(), []string{"bad"})
 	require.NoError(t, err)
-	status, _, err = tier.Acquire(t.Context(), "bad", 2, 0, found[0].Header)
-	require.NoError(t, err)
-	require.Equal(t, shared.LeaseGranted, status)
+	got = tier.Acquire(t.Context(), []shared.Claim{{Key: "bad", Token: 2, Discard: found[0].Header}})[0]
+	require.NoError(t, got.Err)
+	require.Equal(t, shared.LeaseGranted, got.Status)
 }
 
 func TestAcquire_UnusableIsCounted(t *testing.T) {
@@ -301,9 +314,9 @@ func TestAcquire_UnusableIsCounted(t *testing.T) {
 	found := lease(t, tier, "key", 1, shared.LeasePresent)
 	require.ErrorIs(t, found.Err, shared.ErrCorrupt)
 	assert.EqualValues(t, 1, tier.Stats().Corrupt)
-	status, _, err := tier.Acquire(t.Context(), "key", 1, 0, found.Header)
-	require.NoError(t, err)
-	assert.Equal(t, shared.LeaseGranted, status)
+	got := tier.Acquire(t.Context(), []shared.Claim{{Key: "key", Token: 1, Discard: found.Header}})[0]
+	require.NoError(t, got.Err)
+	assert.Equal(t, shared.LeaseGranted, got.Status)
 }
 
 // TestWrite_OpenUntil: a write that was given up before its deadline says until

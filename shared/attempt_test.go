@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -36,6 +37,7 @@ type flaky struct {
 	attempts int
 	at       []time.Time
 	sent     []shared.Write
+	asked    []shared.Lease
 }
 
 func newFlaky() *flaky { return &flaky{Store: memstore.New(memstore.Options{})} }
@@ -85,8 +87,14 @@ func (s *flaky) Write(ctx context.Context, writes []shared.Write) []shared.Recei
 	return receipts
 }
 
-func (s *flaky) Fill(ctx context.Context, w shared.Write) shared.Receipt {
-	return s.write(ctx, w, func(w shared.Write) shared.Receipt { return s.Store.Fill(ctx, w) })
+func (s *flaky) Fill(ctx context.Context, writes []shared.Write) []shared.Receipt {
+	receipts := make([]shared.Receipt, len(writes))
+	for i := range writes {
+		receipts[i] = s.write(ctx, writes[i], func(w shared.Write) shared.Receipt {
+			return s.Store.Fill(ctx, []shared.Write{w})[0]
+		})
+	}
+	return receipts
 }
 
 func (s *flaky) write(_ context.Context, w shared.Write, store func(shared.Write) shared.Receipt) shared.Receipt {
@@ -101,15 +109,19 @@ func (s *flaky) write(_ context.Context, w shared.Write, store func(shared.Write
 	return r
 }
 
-func (s *flaky) Acquire(ctx context.Context, l shared.Lease) (shared.Grant, error) {
-	if err := s.attempt(); err != nil {
-		return shared.Grant{}, err
+func (s *flaky) Acquire(ctx context.Context, leases []shared.Lease) []shared.Grant {
+	grants := make([]shared.Grant, len(leases))
+	for i, l := range leases {
+		s.asked = append(s.asked, l)
+		if grants[i].Err = s.attempt(); grants[i].Err != nil {
+			continue
+		}
+		grants[i] = s.Store.Acquire(ctx, []shared.Lease{l})[0]
+		if lost := next(&s.unheard); lost != nil {
+			grants[i] = shared.Grant{Err: lost}
+		}
 	}
-	grant, err := s.Store.Acquire(ctx, l)
-	if lost := next(&s.unheard); lost != nil {
-		return shared.Grant{}, lost
-	}
-	return grant, err
+	return grants
 }
 
 func (s *flaky) Tail(ctx context.Context, reads []shared.TailRead) []shared.Tail {
@@ -313,18 +325,64 @@ func TestAttempts_Leases(t *testing.T) {
 		store := newFlaky()
 		tier := newTier(t, store, shared.Options{})
 		store.unheard = []error{io.EOF}
-		status, _, err := tier.Acquire(t.Context(), "key", 7, 0, nil)
-		require.NoError(t, err)
-		assert.Equal(t, shared.LeaseGranted, status, "its own lease, of the first attempt, does not hold it up")
+		claim := []shared.Claim{{Key: "key", Token: 7}}
+		got := tier.Acquire(t.Context(), claim)[0]
+		require.NoError(t, got.Err)
+		assert.Equal(t, shared.LeaseGranted, got.Status, "its own lease, of the first attempt, does not hold it up")
 		store.unheard = []error{io.EOF}
-		require.NoError(t, tier.Renew(t.Context(), "key", 7, 0))
+		require.NoError(t, tier.Renew(t.Context(), claim)[0])
 		p := put("key")
 		p.Record.Nonce = 7
 		store.unheard = []error{io.EOF}
-		r := tier.Fill(t.Context(), p)
+		r := tier.Fill(t.Context(), []shared.Put{p})[0]
 		require.NoError(t, r.Err, "the lease is gone because of the first attempt")
 		assert.NotZero(t, r.Revision)
 		assert.EqualValues(t, 3, tier.Stats().Retries)
+	})
+}
+
+// TestAttempts_SomeLeases: of a batch, only those that no server answered are asked
+// for again, with the same token and deadline.
+func TestAttempts_SomeLeases(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newFlaky()
+		tier := newTier(t, store, shared.Options{})
+		require.NoError(t, tier.Set(t.Context(), "there", []byte("v"), 0))
+		claims := []shared.Claim{
+			{Key: "a", Token: 1}, {Key: "", Token: 2}, {Key: "b", Token: 3}, {Key: "there", Token: 4}, {Key: "c", Token: 5},
+		}
+		store.lost = []error{nil, errRefused, nil, errors.New("NOPERM"), errRefused}
+		got := tier.Acquire(t.Context(), claims)
+		var keys []string
+		for _, l := range store.asked {
+			keys = append(keys, l.Key)
+			assert.Equal(t, store.asked[0].NotAfter, l.NotAfter)
+		}
+		assert.Equal(t, []string{"a", "b", "there", "c", "b", "b"}, keys)
+		assert.Equal(t, store.asked[1].Image, store.asked[5].Image, "the same token")
+		require.ErrorIs(t, got[1].Err, shared.ErrInvalidKey)
+		require.EqualError(t, got[4].Err, "NOPERM")
+		for _, i := range []int{0, 2} {
+			require.NoError(t, got[i].Err)
+			assert.Equal(t, shared.LeaseGranted, got[i].Status)
+		}
+		assert.Equal(t, shared.LeasePresent, got[3].Status)
+		assert.Equal(t, "v", string(got[3].Present.Value))
+
+		store.lost = []error{errRefused, nil, nil}
+		errs := tier.Renew(t.Context(), []shared.Claim{claims[0], claims[4]})
+		require.NoError(t, errs[0])
+		require.ErrorIs(t, errs[1], shared.ErrLeaseLost)
+		for _, err := range tier.Release(t.Context(), []shared.Claim{claims[0], claims[2], claims[4]}) {
+			require.NoError(t, err)
+		}
+		require.ErrorIs(t, tier.Renew(t.Context(), claims[2:3])[0], shared.ErrLeaseLost, "it was given back")
+
+		store.lost = slices.Repeat([]error{errRefused}, 100)
+		for _, g := range tier.Acquire(t.Context(), []shared.Claim{claims[0], claims[2]}) {
+			require.ErrorIs(t, g.Err, errRefused)
+			assert.Zero(t, g.Status)
+		}
 	})
 }
 

@@ -112,7 +112,7 @@ func TestBreaker_WhatCounts(t *testing.T) {
 		store, tier := broken(t)
 		for range 5 {
 			fail(t, store, tier, errors.New("NOPERM"))
-			require.ErrorIs(t, tier.Fill(t.Context(), put("key")).Err, shared.ErrLeaseLost)
+			require.ErrorIs(t, fill(t, tier, put("key")).Err, shared.ErrLeaseLost)
 		}
 		for range 5 {
 			ctx, cancel := context.WithCancel(t.Context())

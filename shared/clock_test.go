@@ -134,10 +134,9 @@ func TestClock_LearnsFromFastAnswers(t *testing.T) {
 func TestClock_LearnsFromLeasesAndFills(t *testing.T) {
 	for name, call := range map[string]func(context.Context, *shared.Tier) error{
 		"lease": func(ctx context.Context, tier *shared.Tier) error {
-			_, _, err := tier.Acquire(ctx, "key", 1, 0, nil)
-			return err
+			return tier.Acquire(ctx, claims("key", 1))[0].Err
 		},
-		"fill": func(ctx context.Context, tier *shared.Tier) error { return tier.Release(ctx, "none", 1) },
+		"fill": func(ctx context.Context, tier *shared.Tier) error { return tier.Release(ctx, claims("none", 1))[0] },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -103,9 +103,9 @@ func TestCompress_Unknown(t *testing.T) {
 			found, err := tier.Read(t.Context(), []string{"key"})
 			require.NoError(t, err)
 			require.ErrorIs(t, found[0].Err, shared.ErrCorrupt)
-			status, _, err := tier.Acquire(t.Context(), "key", 1, 0, found[0].Header)
-			require.NoError(t, err)
-			assert.Equal(t, shared.LeaseGranted, status)
+			got := tier.Acquire(t.Context(), []shared.Claim{{Key: "key", Token: 1, Discard: found[0].Header}})[0]
+			require.NoError(t, got.Err)
+			assert.Equal(t, shared.LeaseGranted, got.Status)
 		})
 	}
 }

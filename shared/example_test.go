@@ -46,11 +46,11 @@ func ExampleTier_Fill() {
 	}
 	ctx := context.Background()
 	token := shared.NewNonce()
-	status, _, err := tier.Acquire(ctx, "user:42", token, 0, nil)
-	if err != nil {
-		log.Fatal(err)
+	got := tier.Acquire(ctx, []shared.Claim{{Key: "user:42", Token: token}})[0]
+	if got.Err != nil {
+		log.Fatal(got.Err)
 	}
-	fmt.Println("granted:", status == shared.LeaseGranted)
+	fmt.Println("granted:", got.Status == shared.LeaseGranted)
 
 	loaded := []byte("Ada Byron") // from the source
 	if err := tier.Set(ctx, "user:42", []byte("Ada Lovelace"), 0); err != nil {
@@ -58,7 +58,7 @@ func ExampleTier_Fill() {
 	}
 
 	record := shared.Record{Kind: shared.KindValue, Codec: shared.CodecRaw, Nonce: token, Value: loaded}
-	receipt := tier.Fill(ctx, shared.Put{Key: "user:42", Record: record, TTL: time.Minute})
+	receipt := tier.Fill(ctx, []shared.Put{{Key: "user:42", Record: record, TTL: time.Minute}})[0]
 	fmt.Println("lost:", errors.Is(receipt.Err, shared.ErrLeaseLost))
 	value, err := tier.Get(ctx, "user:42")
 	fmt.Printf("%s %v\n", value, err)

@@ -64,7 +64,7 @@ func TestFill_Expects(t *testing.T) {
 		found, err := tier.Read(t.Context(), []string{"key"})
 		require.NoError(t, err)
 		refresh := func(v string) error {
-			return tier.Fill(t.Context(), shared.Put{
+			return fill(t, tier, shared.Put{
 				Key: "key", TTL: time.Minute, Expect: found[0].Nonce,
 				Record: shared.Record{Kind: shared.KindValue, Value: []byte(v)},
 			}).Err

@@ -51,12 +51,11 @@ func TestTooLate_OnlyTheLateOnesAreSentAgain(t *testing.T) {
 func TestTooLate_AFillIsSentAgain(t *testing.T) {
 	server := newServer()
 	tier := newTier(t, server, shared.Options{})
-	_, _, err := tier.Acquire(t.Context(), "key", 5, 0, nil)
-	require.NoError(t, err)
+	lease(t, tier, "key", 5, shared.LeaseGranted)
 	server.late["key"], server.calls = 1, nil
 	p := put("key")
 	p.Record.Nonce = 5
-	require.NoError(t, tier.Fill(t.Context(), p).Err)
+	require.NoError(t, fill(t, tier, p).Err)
 	assert.Equal(t, []string{"fill", "fill"}, server.calls)
 }
 

@@ -46,8 +46,7 @@ func use(t *testing.T, opts shared.Options) (server *server, tier *shared.Tier, 
 	set = server.writes[0]
 	require.NoError(t, tier.Delete(t.Context(), "deleted"))
 	tombstone = server.writes[0]
-	_, _, err := tier.Acquire(t.Context(), "leased", 1, 0, nil)
-	require.NoError(t, err)
+	lease(t, tier, "leased", 1, shared.LeaseGranted)
 	return server, tier, set, tombstone
 }
 

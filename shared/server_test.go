@@ -93,33 +93,35 @@ func (s *server) Read(ctx context.Context, keys []string) ([][]byte, error) {
 
 func (s *server) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
 	s.called(ctx, "write")
+	return s.carryOut(ctx, writes, s.Store.Write)
+}
+
+func (s *server) Fill(ctx context.Context, writes []shared.Write) []shared.Receipt {
+	s.called(ctx, "fill")
+	return s.carryOut(ctx, writes, s.Store.Fill)
+}
+
+func (s *server) carryOut(ctx context.Context, writes []shared.Write, store func(context.Context, []shared.Write) []shared.Receipt) []shared.Receipt {
 	s.writes = append([]shared.Write(nil), writes...)
 	receipts := make([]shared.Receipt, len(writes))
 	for i, w := range writes {
 		w.NotAfter = s.ours(w.Key, w.NotAfter)
-		receipts[i] = s.Store.Write(ctx, []shared.Write{w})[0]
+		receipts[i] = store(ctx, []shared.Write{w})[0]
 		receipts[i].Now = s.now()
 	}
 	time.Sleep(s.back)
 	return receipts
 }
 
-func (s *server) Fill(ctx context.Context, w shared.Write) shared.Receipt {
-	s.called(ctx, "fill")
-	s.writes = []shared.Write{w}
-	w.NotAfter = s.ours(w.Key, w.NotAfter)
-	r := s.Store.Fill(ctx, w)
-	r.Now = s.now()
-	time.Sleep(s.back)
-	return r
-}
-
-func (s *server) Acquire(ctx context.Context, l shared.Lease) (shared.Grant, error) {
+func (s *server) Acquire(ctx context.Context, leases []shared.Lease) []shared.Grant {
 	s.called(ctx, "acquire")
-	s.lease = l
-	l.NotAfter = s.ours(l.Key, l.NotAfter)
-	grant, err := s.Store.Acquire(ctx, l)
-	grant.Now = s.now()
+	s.lease = leases[0]
+	grants := make([]shared.Grant, len(leases))
+	for i, l := range leases {
+		l.NotAfter = s.ours(l.Key, l.NotAfter)
+		grants[i] = s.Store.Acquire(ctx, []shared.Lease{l})[0]
+		grants[i].Now = s.now()
+	}
 	time.Sleep(s.back)
-	return grant, err
+	return grants
 }

@@ -42,18 +42,21 @@ type Store interface {
 	// and announcements of such a call as they are.
 	Write(ctx context.Context, writes []Write) []Receipt
 
-	// Acquire puts the lease in its place if no live value, KindNotFound
-	// included, and no lease of another holder is there. With Lease.Renew it gives its own lease, which
-	// must be in its place, another TTL, and does nothing else: otherwise the
-	// error is ErrLeaseLost. (A renewal must never bring a lease back that a
-	// write has ended: the load that it stands for is older than the write.)
-	Acquire(ctx context.Context, lease Lease) (Grant, error)
+	// Acquire puts each lease in its place if no live value, KindNotFound
+	// included, and no lease of another holder is there. With Lease.Renew it gives
+	// its own lease, which must be in its place, another TTL, and does nothing
+	// else: otherwise the error is ErrLeaseLost. (A renewal must never bring a
+	// lease back that a write has ended: the load that it stands for is older than
+	// the write.) The result has one Grant for each lease, in order; Grant.Err
+	// tells which failed. Like writes, leases are independent of each other, and
+	// the caller leaves them as they are when ctx has ended.
+	Acquire(ctx context.Context, leases []Lease) []Grant
 
-	// Fill is Write for the holder of a lease: it replaces the lease record
+	// Fill is Write for holders of leases: each write replaces the lease record
 	// whose nonce equals the nonce of the image, and nothing else. With
 	// Write.Expect it replaces the record of any kind whose nonce that is, and
 	// nothing else. When that record is not there the error is ErrLeaseLost.
-	Fill(ctx context.Context, w Write) Receipt
+	Fill(ctx context.Context, writes []Write) []Receipt
 
 	// Time returns the clock that judges Write.NotAfter and stamps expiries.
 	Time(ctx context.Context) (time.Time, error)
@@ -169,6 +172,7 @@ type Grant struct {
 	Status GrantStatus
 	Image  []byte    // the record found, when Status is LeasePresent
 	Now    time.Time // the server's clock; zero if unknown
+	Err    error     // then there is no status
 }
 
 // GrantStatus says what became of a request for a [Lease].

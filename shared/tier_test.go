@@ -92,15 +92,15 @@ func TestTier_BytesAreTheCallers(t *testing.T) {
 func everyMethod(ctx context.Context, tier *shared.Tier, key string) map[string]error {
 	_, getErr := tier.Get(ctx, key)
 	_, readErr := tier.Read(ctx, []string{"good", key})
-	_, _, acquireErr := tier.Acquire(ctx, key, 1, 0, nil)
+	claim := []shared.Claim{{Key: key, Token: 1}}
 	return map[string]error{
-		"Get": getErr, "Read": readErr, "Acquire": acquireErr,
+		"Get": getErr, "Read": readErr, "Acquire": tier.Acquire(ctx, claim)[0].Err,
 		"Set":     tier.Set(ctx, key, nil, 0),
 		"Delete":  tier.Delete(ctx, key),
 		"Write":   tier.Write(ctx, []shared.Put{put(key)})[0].Err,
-		"Fill":    tier.Fill(ctx, put(key)).Err,
-		"Release": tier.Release(ctx, key, 1),
-		"Renew":   tier.Renew(ctx, key, 1, 0),
+		"Fill":    tier.Fill(ctx, []shared.Put{put(key)})[0].Err,
+		"Release": tier.Release(ctx, claim)[0],
+		"Renew":   tier.Renew(ctx, claim)[0],
 	}
 }
 
@@ -135,7 +135,7 @@ func TestTier_RefusesLargeValues(t *testing.T) {
 	for method, err := range map[string]error{
 		"Set":   tier.Set(t.Context(), "key", large.Record.Value, 0),
 		"Write": tier.Write(t.Context(), []shared.Put{large})[0].Err,
-		"Fill":  tier.Fill(t.Context(), large).Err,
+		"Fill":  tier.Fill(t.Context(), []shared.Put{large})[0].Err,
 	} {
 		require.ErrorIs(t, err, shared.ErrTooLarge, method)
 		assert.ErrorContains(t, err, `"key": 11 bytes, more than 10`, method)

@@ -204,14 +204,14 @@ func (c *counting) Write(ctx context.Context, writes []shared.Write) []shared.Re
 	return c.Store.Write(ctx, writes)
 }
 
-func (c *counting) Fill(ctx context.Context, w shared.Write) shared.Receipt {
+func (c *counting) Fill(ctx context.Context, writes []shared.Write) []shared.Receipt {
 	c.writes.Add(1)
-	return c.Store.Fill(ctx, w)
+	return c.Store.Fill(ctx, writes)
 }
 
-func (c *counting) Acquire(ctx context.Context, l shared.Lease) (shared.Grant, error) {
+func (c *counting) Acquire(ctx context.Context, leases []shared.Lease) []shared.Grant {
 	c.writes.Add(1)
-	return c.Store.Acquire(ctx, l)
+	return c.Store.Acquire(ctx, leases)
 }
 
 // sending is a transport that counts the messages sent.

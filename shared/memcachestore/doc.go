@@ -12,7 +12,7 @@
 // the write one atomic step, not a retry after a failure. A writer that was
 // overtaken 1000 times in a row gives up with an error that says so, and has
 // stored nothing. A write whose nonce is in its place already is answered
-// without being stored again. Several writes of one call run 16 at a time;
+// without being stored again. Several writes or leases of one call run 16 at a time;
 // several reads are one request to each server. The store keeps no connection
 // and no goroutine of its own, and never closes the client.
 //

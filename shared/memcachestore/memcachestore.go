@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// maxParallel is how many writes of one call run at a time.
+	// maxParallel is how many writes, or leases, of one call run at a time.
 	maxParallel = 16
 
 	// maxAhead is how far ahead of the clock the number of a watermark may be.
@@ -99,25 +99,35 @@ func (s *Store) read(ctx context.Context, keys []string) ([][]byte, error) {
 
 // Write implements [shared.Store].
 func (s *Store) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
-	receipts := make([]shared.Receipt, len(writes))
-	var next atomic.Int64
-	work := func() {
-		for i := int(next.Add(1)) - 1; i < len(writes); i = int(next.Add(1)) - 1 {
-			receipts[i] = s.step(ctx, &writes[i], false)
-		}
-	}
-	var helpers sync.WaitGroup
-	for range min(len(writes), maxParallel) - 1 {
-		helpers.Go(work) // ends when no write is left; waited for below
-	}
-	work()
-	helpers.Wait()
-	return receipts
+	return s.steps(ctx, writes, false)
 }
 
 // Fill implements [shared.Store].
-func (s *Store) Fill(ctx context.Context, w shared.Write) shared.Receipt {
-	return s.step(ctx, &w, true)
+func (s *Store) Fill(ctx context.Context, writes []shared.Write) []shared.Receipt {
+	return s.steps(ctx, writes, true)
+}
+
+func (s *Store) steps(ctx context.Context, writes []shared.Write, fill bool) []shared.Receipt {
+	receipts := make([]shared.Receipt, len(writes))
+	each(len(writes), func(i int) { receipts[i] = s.step(ctx, &writes[i], fill) })
+	return receipts
+}
+
+// each calls f with 0 to n-1, several at a time, and waits: the protocol has no
+// request that changes several items by their cas numbers.
+func each(n int, f func(i int)) {
+	var next atomic.Int64
+	work := func() {
+		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+			f(i)
+		}
+	}
+	var helpers sync.WaitGroup
+	for range min(n, maxParallel) - 1 {
+		helpers.Go(work) // ends when nothing is left; waited for below
+	}
+	work()
+	helpers.Wait()
 }
 
 // step is one atomic write.
@@ -192,13 +202,19 @@ func next(old *stored, w *shared.Write, now time.Time) shared.Revision {
 }
 
 // Acquire implements [shared.Store].
-func (s *Store) Acquire(ctx context.Context, l shared.Lease) (shared.Grant, error) {
+func (s *Store) Acquire(ctx context.Context, leases []shared.Lease) []shared.Grant {
+	grants := make([]shared.Grant, len(leases))
+	each(len(leases), func(i int) { grants[i] = s.grant(ctx, &leases[i]) })
+	return grants
+}
+
+func (s *Store) grant(ctx context.Context, l *shared.Lease) shared.Grant {
 	var grant shared.Grant
 	err := s.swap(ctx, "acquire", l.Key, l.NotAfter, func(old *stored) (change, error) {
 		if l.Renew && !old.carries(nonce(l.Image), true) {
 			return change{}, shared.ErrLeaseLost
 		}
-		grant = shared.Grant{Status: judge(old, &l)}
+		grant = shared.Grant{Status: judge(old, l)}
 		switch grant.Status {
 		case shared.LeasePresent:
 			grant.Image = old.image
@@ -210,10 +226,10 @@ func (s *Store) Acquire(ctx context.Context, l shared.Lease) (shared.Grant, erro
 		return change{}, nil
 	})
 	if err != nil {
-		grant = shared.Grant{}
+		grant = shared.Grant{Err: err}
 	}
 	grant.Now = time.Now()
-	return grant, err
+	return grant
 }
 
 // judge says what becomes of a request for a lease where old is stored.

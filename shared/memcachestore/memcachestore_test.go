@@ -128,8 +128,8 @@ func TestStore_SendsNothing(t *testing.T) {
 
 	require.ErrorIs(t, write(t.Context(), time.Time{}, record.Append(nil)), memcache.ErrNoServers)
 	require.ErrorIs(t, write(t.Context(), past, record.Append(nil)), shared.ErrTooLate)
-	_, err := store.Acquire(t.Context(), shared.Lease{Key: "k", Image: record.Append(nil), NotAfter: past})
-	require.ErrorIs(t, err, shared.ErrTooLate)
+	lease := shared.Lease{Key: "k", Image: record.Append(nil), NotAfter: past}
+	require.ErrorIs(t, store.Acquire(t.Context(), []shared.Lease{lease})[0].Err, shared.ErrTooLate)
 	require.ErrorIs(t, write(t.Context(), time.Time{}, make([]byte, store.MaxImage()+1)), shared.ErrTooLarge)
 
 	// Where a server and a context that has ended could both be had.
@@ -138,7 +138,7 @@ func TestStore_SendsNothing(t *testing.T) {
 		t.Error("a request is sent")
 		return nil, net.ErrClosed
 	}
-	store, err = memcachestore.New(dialling, memcachestore.Options{})
+	store, err := memcachestore.New(dialling, memcachestore.Options{})
 	require.NoError(t, err)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()

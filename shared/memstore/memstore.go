@@ -124,16 +124,20 @@ func (s *Store) Read(ctx context.Context, keys []string) ([][]byte, error) {
 
 // Write implements [shared.Store].
 func (s *Store) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
-	receipts := make([]shared.Receipt, len(writes))
-	for i := range writes {
-		receipts[i] = s.step(ctx, &writes[i], false)
-	}
-	return receipts
+	return s.steps(ctx, writes, false)
 }
 
 // Fill implements [shared.Store].
-func (s *Store) Fill(ctx context.Context, w shared.Write) shared.Receipt {
-	return s.step(ctx, &w, true)
+func (s *Store) Fill(ctx context.Context, writes []shared.Write) []shared.Receipt {
+	return s.steps(ctx, writes, true)
+}
+
+func (s *Store) steps(ctx context.Context, writes []shared.Write, fill bool) []shared.Receipt {
+	receipts := make([]shared.Receipt, len(writes))
+	for i := range writes {
+		receipts[i] = s.step(ctx, &writes[i], fill)
+	}
+	return receipts
 }
 
 // step is one atomic write.
@@ -204,24 +208,32 @@ func (s *Store) nextLocked(floor uint64, now time.Time) shared.Revision {
 }
 
 // Acquire implements [shared.Store].
-func (s *Store) Acquire(ctx context.Context, l shared.Lease) (shared.Grant, error) {
+func (s *Store) Acquire(ctx context.Context, leases []shared.Lease) []shared.Grant {
+	grants := make([]shared.Grant, len(leases))
+	for i := range leases {
+		grants[i] = s.grant(ctx, &leases[i])
+	}
+	return grants
+}
+
+func (s *Store) grant(ctx context.Context, l *shared.Lease) shared.Grant {
 	if err := ctx.Err(); err != nil {
-		return shared.Grant{}, err
+		return shared.Grant{Err: err}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
 	switch {
 	case s.closed:
-		return shared.Grant{}, shared.ErrClosed
+		return shared.Grant{Err: shared.ErrClosed}
 	case late(l.NotAfter, now):
-		return shared.Grant{Now: now}, shared.ErrTooLate
+		return shared.Grant{Now: now, Err: shared.ErrTooLate}
 	}
 	old := s.getLocked(l.Key, now)
-	if l.Renew && !holds(old, &l) {
-		return shared.Grant{Now: now}, shared.ErrLeaseLost
+	if l.Renew && !holds(old, l) {
+		return shared.Grant{Now: now, Err: shared.ErrLeaseLost}
 	}
-	status, revision := judge(old, &l)
+	status, revision := judge(old, l)
 	grant := shared.Grant{Status: status, Now: now}
 	switch status {
 	case shared.LeasePresent:
@@ -231,7 +243,7 @@ func (s *Store) Acquire(ctx context.Context, l shared.Lease) (shared.Grant, erro
 		shared.Stamp(image, revision, now, 0, l.TTL)
 		s.putLocked(l.Key, image, l.TTL, now)
 	}
-	return grant, nil
+	return grant
 }
 
 // holds reports whether old is the very lease l.

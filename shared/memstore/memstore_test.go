@@ -44,12 +44,11 @@ func TestStore_ClosedStoreRefuses(t *testing.T) {
 
 	_, err := store.Read(t.Context(), []string{"key"})
 	assert.Equal(t, shared.ErrClosed, err)
-	_, err = store.Acquire(t.Context(), shared.Lease{Key: "key", Image: write.Image})
-	assert.Equal(t, shared.ErrClosed, err)
+	assert.Equal(t, shared.ErrClosed, store.Acquire(t.Context(), []shared.Lease{{Key: "key", Image: write.Image}})[0].Err)
 	_, err = store.Time(t.Context())
 	assert.Equal(t, shared.ErrClosed, err)
 	assert.Equal(t, shared.ErrClosed, store.Write(t.Context(), []shared.Write{write})[0].Err)
-	assert.Equal(t, shared.ErrClosed, store.Fill(t.Context(), write).Err)
+	assert.Equal(t, shared.ErrClosed, store.Fill(t.Context(), []shared.Write{write})[0].Err)
 }
 
 // TestStore_FreesWhatExpired writes a thousand times as much as lives at a

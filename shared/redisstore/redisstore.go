@@ -14,8 +14,8 @@
 // Reads are plain GET and MGET. On one server, single reads that come while two
 // are under way travel together, in one MGET on the context of one of them;
 // hooks of the client see that. Every write is one script, called by EVALSHA
-// and sent whole when the server does not have it; several writes are one
-// pipeline. On one server, single writes and fills that come while four are
+// and sent whole when the server does not have it, and so is every lease; several
+// of them are one pipeline to each server. On one server, single writes and fills that come while four are
 // under way travel together, in one pipeline on the context of the one that has
 // the most time, whose cancellation then does not end it. The store keeps no
 // connection and no goroutine of its own, and never closes the client.
@@ -361,41 +361,4 @@ func (s *Store) readMany(ctx context.Context, keys []string) ([][]byte, error) {
 		}
 	}
 	return images, nil
-}
-
-// What acquire.lua answers beside the statuses of a grant.
-const (
-	statusTooLate shared.GrantStatus = 5
-	statusLost    shared.GrantStatus = 6
-)
-
-// Acquire implements [shared.Store].
-func (s *Store) Acquire(ctx context.Context, l shared.Lease) (shared.Grant, error) {
-	if err := s.ready(ctx); err != nil {
-		return shared.Grant{}, failed(ctx, "acquire", err)
-	}
-	args := []any{l.Image, millis(l.TTL), micros(l.NotAfter), l.MinClock, l.Discard, l.Renew}
-	answer, err := acquireScript.Run(ctx, s.client, []string{s.recordKey(l.Key)}, args...).Slice()
-	if err != nil {
-		return shared.Grant{}, failed(ctx, "acquire", err)
-	}
-	if len(answer) != 3 {
-		return shared.Grant{}, failed(ctx, "acquire", errAnswer)
-	}
-	status, _ := answer[0].(int64)
-	now, _ := answer[1].(int64)
-	image, _ := answer[2].(string)
-	grant := shared.Grant{Status: shared.GrantStatus(status), Now: time.UnixMicro(now)}
-	switch grant.Status {
-	case shared.LeaseGranted, shared.LeaseHeld, shared.LeaseUnusable:
-	case shared.LeasePresent:
-		grant.Image = []byte(image)
-	case statusTooLate:
-		return shared.Grant{Now: grant.Now}, shared.ErrTooLate
-	case statusLost:
-		return shared.Grant{Now: grant.Now}, shared.ErrLeaseLost
-	default:
-		return shared.Grant{}, failed(ctx, "acquire", errAnswer)
-	}
-	return grant, nil
 }

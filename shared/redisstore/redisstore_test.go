@@ -97,14 +97,17 @@ func TestStore_NamesItsErrors(t *testing.T) {
 	require.NoError(t, err)
 	r := shared.Record{Kind: shared.KindValue, Nonce: 1, Value: []byte("secret")}
 	write := shared.Write{Key: "key", Image: r.Append(nil), TTL: time.Minute}
+	lease := shared.Lease{Key: "key", Image: write.Image}
 	errs := map[string]error{
-		"write":   store.Write(t.Context(), []shared.Write{write})[0].Err,
-		"writes":  store.Write(t.Context(), []shared.Write{write, write})[1].Err,
-		"fill":    store.Fill(t.Context(), write).Err,
-		"acquire": second(store.Acquire(t.Context(), shared.Lease{Key: "key", Image: write.Image})),
-		"read":    second(store.Read(t.Context(), []string{"key"})),
-		"reads":   second(store.Read(t.Context(), []string{"key", "another"})),
-		"time":    second(store.Time(t.Context())),
+		"write":  store.Write(t.Context(), []shared.Write{write})[0].Err,
+		"writes": store.Write(t.Context(), []shared.Write{write, write})[1].Err,
+		"fill":   store.Fill(t.Context(), []shared.Write{write})[0].Err,
+		"fills":  store.Fill(t.Context(), []shared.Write{write, write})[1].Err,
+		"lease":  store.Acquire(t.Context(), []shared.Lease{lease})[0].Err,
+		"leases": store.Acquire(t.Context(), []shared.Lease{lease, lease})[1].Err,
+		"read":   second(store.Read(t.Context(), []string{"key"})),
+		"reads":  second(store.Read(t.Context(), []string{"key", "another"})),
+		"time":   second(store.Time(t.Context())),
 	}
 	for name, err := range errs {
 		require.ErrorIs(t, err, errDialled, name)
@@ -123,14 +126,17 @@ func TestStore_EndedContextSendsNothing(t *testing.T) {
 	cancel()
 	r := shared.Record{Kind: shared.KindValue, Nonce: 1}
 	write := shared.Write{Key: "key", Image: r.Append(nil)}
+	lease := shared.Lease{Key: "key", Image: write.Image}
 	for name, err := range map[string]error{
-		"write":   store.Write(ctx, []shared.Write{write})[0].Err,
-		"writes":  store.Write(ctx, []shared.Write{write, write})[1].Err,
-		"fill":    store.Fill(ctx, write).Err,
-		"acquire": second(store.Acquire(ctx, shared.Lease{Key: "key", Image: write.Image})),
-		"read":    second(store.Read(ctx, []string{"key"})),
-		"reads":   second(store.Read(ctx, []string{"key", "another"})),
-		"time":    second(store.Time(ctx)),
+		"write":  store.Write(ctx, []shared.Write{write})[0].Err,
+		"writes": store.Write(ctx, []shared.Write{write, write})[1].Err,
+		"fill":   store.Fill(ctx, []shared.Write{write})[0].Err,
+		"fills":  store.Fill(ctx, []shared.Write{write, write})[1].Err,
+		"lease":  store.Acquire(ctx, []shared.Lease{lease})[0].Err,
+		"leases": store.Acquire(ctx, []shared.Lease{lease, lease})[1].Err,
+		"read":   second(store.Read(ctx, []string{"key"})),
+		"reads":  second(store.Read(ctx, []string{"key", "another"})),
+		"time":   second(store.Time(ctx)),
 	} {
 		require.ErrorIs(t, err, context.Canceled, name)
 		assert.NotErrorIs(t, err, errDialled, name)

@@ -48,11 +48,15 @@ func TestHazard16_ARingOfOtherShards(t *testing.T) {
 	require.ErrorContains(t, err, want)
 	r := shared.Record{Kind: shared.KindValue, Nonce: 1}
 	w := shared.Write{Key: "a", Image: r.Append(nil)}
-	for _, r := range append(store.Write(t.Context(), []shared.Write{w, w}), store.Write(t.Context(), []shared.Write{w})...) {
-		require.ErrorContains(t, r.Err, want)
+	l := shared.Lease{Key: "a", Image: w.Image}
+	for n := 1; n <= 2; n++ {
+		writes := []shared.Write{w, w}[:n]
+		for _, r := range append(store.Write(t.Context(), writes), store.Fill(t.Context(), writes)...) {
+			require.ErrorContains(t, r.Err, want)
+		}
+		for _, g := range store.Acquire(t.Context(), []shared.Lease{l, l}[:n]) {
+			require.ErrorContains(t, g.Err, want)
+		}
 	}
-	require.ErrorContains(t, store.Fill(t.Context(), w).Err, want)
-	_, err = store.Acquire(t.Context(), shared.Lease{Key: "a", Image: w.Image})
-	require.ErrorContains(t, err, want)
 	require.ErrorContains(t, store.Tail(t.Context(), []shared.TailRead{{Limit: 1}})[0].Err, want)
 }

@@ -31,19 +31,23 @@ func (w write) mode() string {
 
 // Write implements [shared.Store].
 func (s *Store) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
-	if len(writes) == 1 {
-		return []shared.Receipt{s.write(ctx, write{Write: &writes[0]})}
-	}
-	all := make([]write, len(writes))
-	for i := range writes {
-		all[i].Write = &writes[i]
-	}
-	return s.writeMany(ctx, all)
+	return s.writeAll(ctx, writes, false)
 }
 
 // Fill implements [shared.Store].
-func (s *Store) Fill(ctx context.Context, w shared.Write) shared.Receipt {
-	return s.write(ctx, write{Write: &w, fill: true})
+func (s *Store) Fill(ctx context.Context, writes []shared.Write) []shared.Receipt {
+	return s.writeAll(ctx, writes, true)
+}
+
+func (s *Store) writeAll(ctx context.Context, writes []shared.Write, fill bool) []shared.Receipt {
+	if len(writes) == 1 {
+		return []shared.Receipt{s.write(ctx, write{Write: &writes[0], fill: fill})}
+	}
+	all := make([]write, len(writes))
+	for i := range writes {
+		all[i] = write{Write: &writes[i], fill: fill}
+	}
+	return s.writeMany(ctx, all)
 }
 
 func (s *Store) write(ctx context.Context, w write) shared.Receipt {
@@ -57,15 +61,8 @@ func (s *Store) writeOne(ctx context.Context, w write) shared.Receipt {
 	if err := s.ready(ctx); err != nil {
 		return shared.Receipt{Err: failed(ctx, "write", err)}
 	}
-	cmd := s.writeCmd(ctx, w, false)
-	if err := s.client.Process(ctx, cmd); err != nil && unknownScript(err) {
-		cmd = s.writeCmd(ctx, w, true)
-		_ = s.client.Process(ctx, cmd) // cmd has the error
-	}
-	return receipt(ctx, cmd)
+	return receipt(ctx, s.call(ctx, func(whole bool) *redis.Cmd { return s.writeCmd(ctx, w, whole) }))
 }
-
-func unknownScript(err error) bool { return redis.HasErrorPrefix(err, "NOSCRIPT") }
 
 func (s *Store) writeMany(ctx context.Context, writes []write) []shared.Receipt {
 	receipts := make([]shared.Receipt, len(writes))
@@ -75,31 +72,10 @@ func (s *Store) writeMany(ctx context.Context, writes []write) []shared.Receipt 
 		}
 		return receipts
 	}
-	for i, cmd := range s.pipeline(ctx, writes) {
+	for i, cmd := range s.callAll(ctx, len(writes), func(i int, whole bool) *redis.Cmd { return s.writeCmd(ctx, writes[i], whole) }) {
 		receipts[i] = receipt(ctx, cmd)
 	}
 	return receipts
-}
-
-// pipeline sends all writes at once, and those whose server did not have the
-// script once more with the script.
-func (s *Store) pipeline(ctx context.Context, writes []write) []*redis.Cmd {
-	cmds := make([]*redis.Cmd, len(writes))
-	send := func(whole bool, missing func(*redis.Cmd) bool) {
-		// An error of the whole is an error of each command.
-		_, _ = s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-			for i, w := range writes {
-				if missing(cmds[i]) {
-					cmds[i] = s.writeCmd(ctx, w, whole)
-					_ = pipe.Process(ctx, cmds[i]) // queues it
-				}
-			}
-			return nil
-		})
-	}
-	send(false, func(*redis.Cmd) bool { return true })
-	send(true, func(cmd *redis.Cmd) bool { return unknownScript(cmd.Err()) })
-	return cmds
 }
 
 // writeCmd returns the call of write.lua for w, by the name of the script or

@@ -2,6 +2,7 @@ package shardstore_test
 
 import (
 	"context"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,9 +55,9 @@ func TestClocks_TenMinutesApart(t *testing.T) {
 
 			// A record that proved unusable is replaced, though its expiry was
 			// translated.
-			status, _, err := tier.Acquire(t.Context(), key, 9, 0, found[0].Header)
-			require.NoError(t, err)
-			assert.Equal(t, shared.LeaseGranted, status, home)
+			got := tier.Acquire(t.Context(), []shared.Claim{{Key: key, Token: 9, Discard: found[0].Header}})[0]
+			require.NoError(t, got.Err)
+			assert.Equal(t, shared.LeaseGranted, got.Status, home)
 		}
 		assert.Zero(t, tier.Stats().TooLate)
 		time.Sleep(time.Hour)
@@ -113,6 +114,25 @@ func TestG7_OneShardDown(t *testing.T) {
 			require.ErrorIs(t, partial.Errs[i], errDown)
 			require.ErrorContains(t, partial.Errs[i], `shard "b"`)
 			require.ErrorIs(t, put(t.Context(), s, key, "meanwhile"), errDown)
+		}
+		leases, fills := make([]shared.Lease, 60), make([]shared.Write, 60)
+		for i := range leases {
+			key := "leased" + strconv.Itoa(i)
+			r := shared.Record{Kind: shared.KindLease, Nonce: uint64(i + 1)}
+			leases[i] = shared.Lease{Key: key, Image: r.Append(nil), TTL: time.Minute}
+			r.Kind = shared.KindValue
+			fills[i] = shared.Write{Key: key, Image: r.Append(nil)}
+		}
+		grants, receipts := s.Acquire(t.Context(), leases), s.Fill(t.Context(), fills)
+		for i, l := range leases {
+			if homeOf(t, s, l.Key) != "b" {
+				require.NoError(t, grants[i].Err)
+				require.Equal(t, shared.LeaseGranted, grants[i].Status)
+				require.NoError(t, receipts[i].Err)
+				continue
+			}
+			require.ErrorIs(t, grants[i].Err, errDown)
+			require.ErrorContains(t, receipts[i].Err, `shard "b"`)
 		}
 		time.Sleep(time.Minute)
 		p["b"].down.Store(false)

@@ -98,37 +98,39 @@ func (s *server) Read(ctx context.Context, keys []string) ([][]byte, error) {
 }
 
 func (s *server) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
+	return s.carryOut(ctx, writes, s.Store.Write)
+}
+
+func (s *server) Fill(ctx context.Context, writes []shared.Write) []shared.Receipt {
+	return s.carryOut(ctx, writes, s.Store.Fill)
+}
+
+func (s *server) carryOut(ctx context.Context, writes []shared.Write, do func(context.Context, []shared.Write) []shared.Receipt) []shared.Receipt {
 	receipts := make([]shared.Receipt, len(writes))
 	for i, w := range writes {
-		receipts[i] = s.one(ctx, w, func(w shared.Write) shared.Receipt { return s.Store.Write(ctx, []shared.Write{w})[0] })
+		if receipts[i].Err = s.err(ctx); receipts[i].Err != nil {
+			continue
+		}
+		w.NotAfter = s.ours(w.NotAfter)
+		receipts[i] = do(ctx, []shared.Write{w})[0]
+		receipts[i].Now = s.theirs(receipts[i].Now)
 	}
 	return receipts
 }
 
-func (s *server) Fill(ctx context.Context, w shared.Write) shared.Receipt {
-	return s.one(ctx, w, func(w shared.Write) shared.Receipt { return s.Store.Fill(ctx, w) })
-}
-
-func (s *server) one(ctx context.Context, w shared.Write, do func(shared.Write) shared.Receipt) shared.Receipt {
-	if err := s.err(ctx); err != nil {
-		return shared.Receipt{Err: err}
+func (s *server) Acquire(ctx context.Context, leases []shared.Lease) []shared.Grant {
+	grants := make([]shared.Grant, len(leases))
+	for i, l := range leases {
+		if grants[i].Err = s.err(ctx); grants[i].Err != nil {
+			continue
+		}
+		l.NotAfter = s.ours(l.NotAfter)
+		l.Discard = s.kept(l.Discard)
+		grants[i] = s.Store.Acquire(ctx, []shared.Lease{l})[0]
+		grants[i].Now = s.theirs(grants[i].Now)
+		grants[i].Image = s.stamped(grants[i].Image)
 	}
-	w.NotAfter = s.ours(w.NotAfter)
-	r := do(w)
-	r.Now = s.theirs(r.Now)
-	return r
-}
-
-func (s *server) Acquire(ctx context.Context, l shared.Lease) (shared.Grant, error) {
-	if err := s.err(ctx); err != nil {
-		return shared.Grant{}, err
-	}
-	l.NotAfter = s.ours(l.NotAfter)
-	l.Discard = s.kept(l.Discard)
-	grant, err := s.Store.Acquire(ctx, l)
-	grant.Now = s.theirs(grant.Now)
-	grant.Image = s.stamped(grant.Image)
-	return grant, err
+	return grants
 }
 
 func (s *server) Tail(ctx context.Context, reads []shared.TailRead) []shared.Tail {

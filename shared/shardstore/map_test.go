@@ -163,13 +163,13 @@ func TestG5_LeaseOfAnEarlierHome(t *testing.T) {
 		moved, _ := movers(t, old, newPark2(t, "a", "b", "c"))
 		key := moved[0]
 		lease := shared.Record{Kind: shared.KindLease, Nonce: 7}
-		grant, err := old.Acquire(t.Context(), shared.Lease{Key: key, Image: lease.Append(nil), TTL: time.Hour})
-		require.NoError(t, err)
+		grant := old.Acquire(t.Context(), []shared.Lease{{Key: key, Image: lease.Append(nil), TTL: time.Hour}})[0]
+		require.NoError(t, grant.Err)
 		require.Equal(t, shared.LeaseGranted, grant.Status)
 		p.open(t, 2, "a", "b", "c")
 		p.open(t, 3, "a", "b", "-c")
 		loaded := shared.Record{Kind: shared.KindValue, Nonce: 7, Value: []byte("loaded long ago")}
-		r := old.Fill(t.Context(), shared.Write{Key: key, Image: loaded.Append(nil)})
+		r := old.Fill(t.Context(), []shared.Write{{Key: key, Image: loaded.Append(nil)}})[0]
 		require.ErrorIs(t, r.Err, shared.ErrLeaseLost)
 		has(t, old, key, "")
 	})

@@ -161,17 +161,17 @@ func (sh *shard) writeRegistry(ctx context.Context, f found, c charter) found {
 	token := shared.NewNonce()
 	lease := shared.Record{Kind: shared.KindLease, Nonce: token, Clock: c.clock()}
 	at := time.Now()
-	grant, err := sh.store.Acquire(ctx, shared.Lease{
+	grant := sh.store.Acquire(ctx, []shared.Lease{{
 		Key: registry, Image: lease.Append(nil), TTL: registryTTL, MinClock: c.clock(), Discard: f.header,
-	})
+	}})[0]
 	switch {
-	case err != nil:
-		return found{at: at, err: sh.failed(err)}
+	case grant.Err != nil:
+		return found{at: at, err: sh.failed(grant.Err)}
 	case grant.Status != shared.LeaseGranted:
 		return sh.readRegistry(ctx) // somebody was faster
 	}
 	record := shared.Record{Kind: shared.KindValue, Nonce: token, Clock: c.clock(), Value: c.encode()}
-	r := sh.store.Fill(ctx, shared.Write{Key: registry, Image: record.Append(nil)})
+	r := sh.store.Fill(ctx, []shared.Write{{Key: registry, Image: record.Append(nil)}})[0]
 	if r.Err != nil && !errors.Is(r.Err, shared.ErrLeaseLost) {
 		return found{at: at, err: sh.failed(r.Err)}
 	}

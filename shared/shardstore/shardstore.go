@@ -267,6 +267,19 @@ func (s *Store) read(ctx context.Context, v *view, g *group, images [][]byte, er
 
 // Write implements [shared.Store].
 func (s *Store) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
+	return s.writeAll(ctx, writes, shared.Store.Write)
+}
+
+// Fill implements [shared.Store].
+func (s *Store) Fill(ctx context.Context, writes []shared.Write) []shared.Receipt {
+	return s.writeAll(ctx, writes, shared.Store.Fill)
+}
+
+// writing is the method of a shard by which it writes.
+type writing func(shared.Store, context.Context, []shared.Write) []shared.Receipt
+
+// writeAll has each shard write its part of writes, all at the same time.
+func (s *Store) writeAll(ctx context.Context, writes []shared.Write, by writing) []shared.Receipt {
 	receipts := make([]shared.Receipt, len(writes))
 	var places []int // of those that are not refused at once
 	for i := range writes {
@@ -283,18 +296,10 @@ func (s *Store) Write(ctx context.Context, writes []shared.Write) []shared.Recei
 	}
 	each(len(groups), func(i int) {
 		g := groups[i]
-		ours := make([]shared.Write, len(g.places))
 		for n, at := range g.places {
-			w := writes[places[at]]
-			w.Key, w.NotAfter, w.Announce = g.names[n], g.shard.theirs(s, w.NotAfter), nil
-			if err := s.inherit(ctx, v, &w); err != nil && g.err == nil {
-				g.err = err // of a watermark, which is written alone
-			}
-			ours[n] = w
+			g.places[n] = places[at]
 		}
-		for n, r := range s.write(ctx, v, g, func() []shared.Receipt { return g.shard.store.Write(ctx, ours) }) {
-			receipts[places[g.places[n]]] = r
-		}
+		s.write(ctx, v, g, writes, receipts, by)
 	})
 	return receipts
 }
@@ -307,82 +312,101 @@ func (s *Store) fits(w *shared.Write) error {
 	return nil
 }
 
-// write sends writes to one shard and turns its receipts into those of the
-// Store.
-func (s *Store) write(ctx context.Context, v *view, g *group, send func() []shared.Receipt) []shared.Receipt {
-	receipts, err := make([]shared.Receipt, len(g.places)), g.err
-	if err == nil {
-		sent := time.Now()
-		copy(receipts, send())
-		received := time.Now()
-		for i := range receipts {
-			g.shard.clock.Observe(sent, received, receipts[i].Now)
-			if !receipts[i].Now.IsZero() {
-				receipts[i].Now = s.now()
-			}
+// write sends its part of writes to one shard and enters what became of them
+// into receipts.
+func (s *Store) write(ctx context.Context, v *view, g *group, writes []shared.Write, receipts []shared.Receipt, by writing) {
+	ours, places := make([]shared.Write, 0, len(g.places)), make([]int, 0, len(g.places))
+	for n, at := range g.places {
+		w := writes[at]
+		w.Key, w.NotAfter, w.Announce = g.names[n], g.shard.theirs(s, w.NotAfter), nil
+		err := g.err
+		if err == nil {
+			err = s.inherit(ctx, v, &w)
 		}
-		err = s.stands(ctx, v, g.shard)
+		if err != nil {
+			receipts[at].Err = g.shard.failed(err)
+			continue
+		}
+		ours, places = append(ours, w), append(places, at)
 	}
-	for i := range receipts {
-		r := &receipts[i]
+	if len(ours) == 0 {
+		return
+	}
+	sent := time.Now()
+	got := by(g.shard.store, ctx, ours)
+	received := time.Now()
+	err := s.stands(ctx, v, g.shard)
+	for n, r := range got {
+		g.shard.clock.Observe(sent, received, r.Now)
+		if !r.Now.IsZero() {
+			r.Now = s.now()
+		}
 		switch {
 		case err != nil && r.Err == nil:
-			*r = shared.Receipt{Err: g.shard.failed(err)}
+			r = shared.Receipt{Err: g.shard.failed(err)}
 		case r.Err != nil:
 			r.Err = g.shard.failed(r.Err)
 		}
+		receipts[places[n]] = r
 	}
-	return receipts
 }
 
-// Fill implements [shared.Store].
-func (s *Store) Fill(ctx context.Context, w shared.Write) shared.Receipt {
-	if err := s.fits(&w); err != nil {
-		return shared.Receipt{Err: err}
-	}
-	v, groups, err := s.prepare(ctx, func(int) string { return w.Key }, 1)
+// Acquire implements [shared.Store]. Each shard is asked once, all at the same
+// time.
+func (s *Store) Acquire(ctx context.Context, leases []shared.Lease) []shared.Grant {
+	grants := make([]shared.Grant, len(leases))
+	v, groups, err := s.prepare(ctx, func(i int) string { return leases[i].Key }, len(leases))
 	if err != nil {
-		return shared.Receipt{Err: err}
-	}
-	g := groups[0]
-	w.Key, w.NotAfter, w.Announce = g.names[0], g.shard.theirs(s, w.NotAfter), nil
-	if err := s.inherit(ctx, v, &w); err != nil && g.err == nil {
-		g.err = err
-	}
-	return s.write(ctx, v, g, func() []shared.Receipt {
-		return []shared.Receipt{g.shard.store.Fill(ctx, w)}
-	})[0]
-}
-
-// Acquire implements [shared.Store].
-func (s *Store) Acquire(ctx context.Context, l shared.Lease) (shared.Grant, error) {
-	v, groups, err := s.prepare(ctx, func(int) string { return l.Key }, 1)
-	if err != nil {
-		return shared.Grant{}, err
-	}
-	g := groups[0]
-	if g.err != nil {
-		return shared.Grant{}, g.shard.failed(g.err)
-	}
-	if found, err := s.acquirable(ctx, v, g, &l); err != nil || found != nil {
-		if err != nil {
-			return shared.Grant{}, g.shard.failed(err)
+		for i := range grants {
+			grants[i].Err = err
 		}
-		return *found, nil
+		return grants
 	}
-	l.Key, l.NotAfter, l.Discard = g.names[0], g.shard.theirs(s, l.NotAfter), discardable(l.Discard)
+	each(len(groups), func(i int) { s.acquire(ctx, v, groups[i], leases, grants) })
+	return grants
+}
+
+// acquire asks one shard for its part of leases and enters what became of them
+// into grants.
+func (s *Store) acquire(ctx context.Context, v *view, g *group, leases []shared.Lease, grants []shared.Grant) {
+	ours, places := make([]shared.Lease, 0, len(g.places)), make([]int, 0, len(g.places))
+	for n, at := range g.places {
+		l, err := leases[at], g.err
+		var found *shared.Grant
+		if err == nil {
+			found, err = s.acquirable(ctx, v, g.shard, g.names[n], &l)
+		}
+		switch {
+		case err != nil:
+			grants[at].Err = g.shard.failed(err)
+			continue
+		case found != nil:
+			grants[at] = *found
+			continue
+		}
+		l.Key, l.NotAfter, l.Discard = g.names[n], g.shard.theirs(s, l.NotAfter), discardable(l.Discard)
+		ours, places = append(ours, l), append(places, at)
+	}
+	if len(ours) == 0 {
+		return
+	}
 	sent := time.Now()
-	grant, err := g.shard.store.Acquire(ctx, l)
-	g.shard.clock.Observe(sent, time.Now(), grant.Now)
-	if !grant.Now.IsZero() {
-		grant.Now = s.now()
+	got := g.shard.store.Acquire(ctx, ours)
+	received := time.Now()
+	err := s.stands(ctx, v, g.shard)
+	for n, grant := range got {
+		g.shard.clock.Observe(sent, received, grant.Now)
+		if !grant.Now.IsZero() {
+			grant.Now = s.now()
+		}
+		if grant.Err == nil {
+			grant.Err = err
+		}
+		if grant.Err != nil {
+			grant = shared.Grant{Now: grant.Now, Err: g.shard.failed(grant.Err)}
+		} else {
+			g.shard.translate(s, grant.Image)
+		}
+		grants[places[n]] = grant
 	}
-	if err == nil {
-		err = s.stands(ctx, v, g.shard)
-	}
-	if err != nil {
-		return shared.Grant{Now: grant.Now}, g.shard.failed(err)
-	}
-	g.shard.translate(s, grant.Image)
-	return grant, nil
 }

@@ -71,21 +71,21 @@ func (s *Store) adopted(key string, image []byte) []byte {
 	return image
 }
 
-// acquirable returns the grant for a watermark that is there on an earlier home
-// and not on its own: it must not be made anew.
-func (s *Store) acquirable(ctx context.Context, v *view, g *group, l *shared.Lease) (grant *shared.Grant, err error) {
-	if key, ok := keyOf(g.names[0]); !ok || !isWatermark(key) || l.Renew {
+// acquirable returns the grant for a watermark, called name on its home, that is
+// there on an earlier home and not on its own: it must not be made anew.
+func (s *Store) acquirable(ctx context.Context, v *view, sh *shard, name string, l *shared.Lease) (grant *shared.Grant, err error) {
+	if key, ok := keyOf(name); !ok || !isWatermark(key) || l.Renew {
 		return nil, nil
 	}
-	image, err := s.inherited(ctx, v, g.names[0])
+	image, err := s.inherited(ctx, v, name)
 	if err != nil || image == nil {
 		return nil, err
 	}
-	images, err := g.shard.store.Read(ctx, g.names)
+	images, err := sh.store.Read(ctx, []string{name})
 	if err != nil || images[0] != nil {
 		return nil, err
 	}
-	return &shared.Grant{Status: shared.LeasePresent, Image: image}, s.stands(ctx, v, g.shard)
+	return &shared.Grant{Status: shared.LeasePresent, Image: image}, s.stands(ctx, v, sh)
 }
 
 // searchFor looks for a watermark on the homes before the current one.

@@ -91,8 +91,8 @@ func TestWatermark_IsNotMadeAnew(t *testing.T) {
 		require.NoError(t, tail.Err)
 		lease := shared.Record{Kind: shared.KindLease, Nonce: 5}
 		ask := shared.Lease{Key: key, Image: lease.Append(nil), TTL: time.Minute}
-		grant, err := two.Acquire(t.Context(), ask)
-		require.NoError(t, err)
+		grant := two.Acquire(t.Context(), []shared.Lease{ask})[0]
+		require.NoError(t, grant.Err)
 		require.Equal(t, shared.LeasePresent, grant.Status)
 		r, err := shared.DecodeRecord(grant.Image)
 		require.NoError(t, err)
@@ -103,10 +103,10 @@ func TestWatermark_IsNotMadeAnew(t *testing.T) {
 		_, name, err := two.Locate(t.Context(), key)
 		require.NoError(t, err)
 		ask.Key = name
-		_, err = p["c"].Acquire(t.Context(), ask) // as if it had been granted before the map changed
-		require.NoError(t, err)
+		// As if it had been granted before the map changed.
+		require.NoError(t, p["c"].Acquire(t.Context(), []shared.Lease{ask})[0].Err)
 		made := shared.Record{Kind: shared.KindWatermark, Nonce: 5, Clock: 3}
-		fill := two.Fill(t.Context(), shared.Write{Key: key, Image: made.Append(nil)})
+		fill := two.Fill(t.Context(), []shared.Write{{Key: key, Image: made.Append(nil)}})[0]
 		require.NoError(t, fill.Err)
 		assert.Greater(t, fill.Revision.Number, before.Revision.Number)
 		assert.EqualValues(t, 77, watermark(t, two, key).Clock)

@@ -87,9 +87,9 @@ func concurrentAcquire(s *scene) {
 		const callers = 8
 		var statuses [callers]shared.GrantStatus
 		s.together(callers, func(i int) error {
-			grant, err := s.store.Acquire(s.ctx, lease(key, uint64(i+1)))
+			grant := s.tryAcquire(lease(key, uint64(i+1)))
 			statuses[i] = grant.Status
-			return err
+			return grant.Err
 		})
 		var holders []uint64
 		for i, status := range statuses {
@@ -109,7 +109,7 @@ func concurrentFills(s *scene) {
 		token, holder := s.acquire("key"), rand.IntN(8)
 		s.together(8, func(i int) error {
 			mine := token + uint64(i-holder)
-			err := s.store.Fill(s.ctx, filling("key", value("loaded"), mine)).Err
+			err := s.tryFill(filling("key", value("loaded"), mine)).Err
 			switch {
 			case i == holder:
 				return err
@@ -133,7 +133,7 @@ func fillRacesWrite(s *scene) {
 			if i == round%2 { // either may be first
 				return s.store.Write(s.ctx, []shared.Write{write(key, value("newer"))})[0].Err
 			}
-			err := s.store.Fill(s.ctx, filling(key, value("loaded"), token)).Err
+			err := s.tryFill(filling(key, value("loaded"), token)).Err
 			if errors.Is(err, shared.ErrLeaseLost) {
 				return nil
 			}
@@ -153,7 +153,7 @@ func renewalRacesWrite(s *scene) {
 			}
 			l := lease(key, token)
 			l.Renew = true
-			_, err := s.store.Acquire(s.ctx, l)
+			err := s.tryAcquire(l).Err
 			if errors.Is(err, shared.ErrLeaseLost) {
 				return nil
 			}

@@ -34,22 +34,28 @@ func (s *scene) ended(ctx context.Context, want error) {
 	s.fails(err, want, "batch read")
 	_, err = s.store.Time(ctx)
 	s.fails(err, want, "time")
-	_, err = s.store.Acquire(ctx, lease("free", 1))
-	s.fails(err, want, "acquire")
-	s.fails(s.store.Fill(ctx, filling("leased", value("new"), token)).Err, want, "fill")
-	for _, writes := range [][]shared.Write{
-		{write("key", value("new"))},
-		{write("key", value("new")), write("another", value("new"))},
-	} {
-		receipts := s.store.Write(ctx, writes)
-		s.require(len(receipts) == len(writes), "%d receipts for %d writes", len(receipts), len(writes))
-		for _, r := range receipts {
-			s.fails(r.Err, want, "write")
+	for n := range 2 { // one, or several
+		grants := s.store.Acquire(ctx, []shared.Lease{lease("free", 1), lease("another", 2)}[:n+1])
+		s.require(len(grants) == n+1, "%d grants for %d leases", len(grants), n+1)
+		for _, g := range grants {
+			s.fails(g.Err, want, "acquire")
 		}
+		writes := []shared.Write{filling("leased", value("new"), token), filling("another", value("new"), 2)}[:n+1]
+		s.refuses(s.store.Fill(ctx, writes), n+1, want, "fill")
+		writes = []shared.Write{write("key", value("new")), write("another", value("new"))}[:n+1]
+		s.refuses(s.store.Write(ctx, writes), n+1, want, "write")
 	}
 
 	s.holds("key", "value")
 	s.empty("another")
 	s.empty("free")
 	s.require(s.record("leased").Nonce == token, "the lease is not there any more")
+}
+
+// refuses requires n receipts with this error.
+func (s *scene) refuses(receipts []shared.Receipt, n int, want error, doing string) {
+	s.require(len(receipts) == n, "%s: %d receipts, not %d", doing, len(receipts), n)
+	for _, r := range receipts {
+		s.fails(r.Err, want, doing)
+	}
 }

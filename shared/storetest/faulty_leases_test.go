@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/nearbus/nearbus/shared"
@@ -12,7 +13,7 @@ import (
 // leasing changes every request for a lease.
 func (f *faulty) leasing(change func(*shared.Lease)) {
 	acquire := f.acquire
-	f.acquire = func(ctx context.Context, l shared.Lease) (shared.Grant, error) {
+	f.acquire = func(ctx context.Context, l shared.Lease) shared.Grant {
 		change(&l)
 		return acquire(ctx, l)
 	}
@@ -20,25 +21,25 @@ func (f *faulty) leasing(change func(*shared.Lease)) {
 
 func grantsTwice(f *faulty) {
 	acquire := f.acquire
-	f.acquire = func(ctx context.Context, l shared.Lease) (shared.Grant, error) {
-		grant, err := acquire(ctx, l)
+	f.acquire = func(ctx context.Context, l shared.Lease) shared.Grant {
+		grant := acquire(ctx, l)
 		if grant.Status == shared.LeaseHeld {
 			grant.Status = shared.LeaseGranted
 		}
-		return grant, err
+		return grant
 	}
 }
 
 // grantsRace looks and writes in two steps.
 func grantsRace(f *faulty) {
 	acquire := f.acquire
-	f.acquire = func(ctx context.Context, l shared.Lease) (shared.Grant, error) {
+	f.acquire = func(ctx context.Context, l shared.Lease) shared.Grant {
 		if image, _ := f.peek(l.Key); image != nil {
 			return acquire(ctx, l)
 		}
 		time.Sleep(time.Millisecond) // lets the others look as well
 		f.Store.Write(ctx, []shared.Write{{Key: l.Key, Image: l.Image, TTL: l.TTL}})
-		return shared.Grant{Status: shared.LeaseGranted}, nil
+		return shared.Grant{Status: shared.LeaseGranted}
 	}
 }
 
@@ -46,9 +47,9 @@ func leaseForEver(f *faulty) { f.leasing(func(l *shared.Lease) { l.TTL = 0 }) }
 
 func refusesHolder(f *faulty) {
 	acquire := f.acquire
-	f.acquire = func(ctx context.Context, l shared.Lease) (shared.Grant, error) {
+	f.acquire = func(ctx context.Context, l shared.Lease) shared.Grant {
 		if _, old := f.peek(l.Key); old.Kind == shared.KindLease && !l.Renew && old.Clock >= l.MinClock {
-			return shared.Grant{Status: shared.LeaseHeld}, nil
+			return shared.Grant{Status: shared.LeaseHeld}
 		}
 		return acquire(ctx, l)
 	}
@@ -56,9 +57,9 @@ func refusesHolder(f *faulty) {
 
 func renewsNothing(f *faulty) {
 	acquire := f.acquire
-	f.acquire = func(ctx context.Context, l shared.Lease) (shared.Grant, error) {
+	f.acquire = func(ctx context.Context, l shared.Lease) shared.Grant {
 		if _, old := f.peek(l.Key); l.Renew && old.Kind == shared.KindLease && old.Nonce == nonceOf(l.Image) {
-			return shared.Grant{Status: shared.LeaseGranted}, nil
+			return shared.Grant{Status: shared.LeaseGranted}
 		}
 		return acquire(ctx, l)
 	}
@@ -69,11 +70,11 @@ func renewsAnything(f *faulty) { f.leasing(func(l *shared.Lease) { l.Renew = fal
 // renewsRace looks and renews in two steps.
 func renewsRace(f *faulty) {
 	acquire := f.acquire
-	f.acquire = func(ctx context.Context, l shared.Lease) (shared.Grant, error) {
+	f.acquire = func(ctx context.Context, l shared.Lease) shared.Grant {
 		if _, old := f.peek(l.Key); l.Renew && old.Kind == shared.KindLease {
 			time.Sleep(time.Millisecond) // lets a write come in between
 			r := f.Store.Write(ctx, []shared.Write{{Key: l.Key, Image: l.Image, TTL: l.TTL}})[0]
-			return shared.Grant{Status: shared.LeaseGranted}, r.Err
+			return shared.Grant{Status: shared.LeaseGranted, Err: r.Err}
 		}
 		return acquire(ctx, l)
 	}
@@ -91,18 +92,18 @@ func leasesValues(f *faulty) {
 
 func presentWithoutImage(f *faulty) {
 	acquire := f.acquire
-	f.acquire = func(ctx context.Context, l shared.Lease) (shared.Grant, error) {
-		grant, err := acquire(ctx, l)
+	f.acquire = func(ctx context.Context, l shared.Lease) shared.Grant {
+		grant := acquire(ctx, l)
 		grant.Image = nil
-		return grant, err
+		return grant
 	}
 }
 
 func tombstonesHold(f *faulty) {
 	acquire := f.acquire
-	f.acquire = func(ctx context.Context, l shared.Lease) (shared.Grant, error) {
+	f.acquire = func(ctx context.Context, l shared.Lease) shared.Grant {
 		if _, old := f.peek(l.Key); old.Kind == shared.KindTombstone && !l.Renew {
-			return shared.Grant{Status: shared.LeaseHeld}, nil
+			return shared.Grant{Status: shared.LeaseHeld}
 		}
 		return acquire(ctx, l)
 	}
@@ -187,12 +188,12 @@ func fillsTombstones(f *faulty) {
 func leasesApart(f *faulty) {
 	tokens := newNotes[uint64]()
 	acquire, fill := f.acquire, f.fill
-	f.acquire = func(ctx context.Context, l shared.Lease) (shared.Grant, error) {
-		grant, err := acquire(ctx, l)
+	f.acquire = func(ctx context.Context, l shared.Lease) shared.Grant {
+		grant := acquire(ctx, l)
 		if grant.Status == shared.LeaseGranted {
 			tokens.set(l.Key, nonceOf(l.Image))
 		}
-		return grant, err
+		return grant
 	}
 	f.fill = func(ctx context.Context, w shared.Write) shared.Receipt {
 		if tokens.get(w.Key) != nonceOf(w.Image) {
@@ -274,5 +275,54 @@ func fillsForeign(f *faulty) {
 			return f.write(ctx, w)
 		}
 		return fill(ctx, w)
+	}
+}
+
+// leasesFailTogether answers every lease of a batch with the first error.
+func leasesFailTogether(f *faulty) {
+	f.leases = func(ctx context.Context, leases []shared.Lease) []shared.Grant {
+		grants := f.eachLease(ctx, leases)
+		for _, g := range grants {
+			if g.Err != nil {
+				return slices.Repeat([]shared.Grant{g}, len(grants))
+			}
+		}
+		return grants
+	}
+}
+
+// leasesBatchesAreSmall leaves out what is more than fits.
+func leasesBatchesAreSmall(f *faulty) {
+	f.leases = func(ctx context.Context, leases []shared.Lease) []shared.Grant {
+		grants := f.eachLease(ctx, leases[:min(len(leases), 512)])
+		for len(grants) < len(leases) {
+			grants = append(grants, shared.Grant{Status: shared.LeaseGranted})
+		}
+		return grants
+	}
+}
+
+// fillsFailTogether answers every fill of a batch with the first error. It fills
+// them, so that only the receipts are wrong.
+func fillsFailTogether(f *faulty) {
+	f.fills = func(ctx context.Context, writes []shared.Write) []shared.Receipt {
+		receipts := f.eachFill(ctx, writes)
+		for _, r := range receipts {
+			if r.Err != nil {
+				return slices.Repeat([]shared.Receipt{r}, len(receipts))
+			}
+		}
+		return receipts
+	}
+}
+
+// fillsMixReceipts answers the fills of a large batch in another order.
+func fillsMixReceipts(f *faulty) {
+	f.fills = func(ctx context.Context, writes []shared.Write) []shared.Receipt {
+		receipts := f.eachFill(ctx, writes)
+		if len(writes) > 100 {
+			slices.Reverse(receipts)
+		}
+		return receipts
 	}
 }

@@ -135,16 +135,16 @@ func keepsQuietly(f *faulty) {
 		}
 		image, _ := f.peek(w.Key)
 		kept, _ := shared.StampStale(image, w.Image, old.Revision)
-		return f.Store.Fill(ctx, shared.Write{Key: w.Key, Image: kept, TTL: time.Hour, Expect: old.Nonce}), true
+		return f.Store.Fill(ctx, []shared.Write{{Key: w.Key, Image: kept, TTL: time.Hour, Expect: old.Nonce}})[0], true
 	})
 }
 
 // staleIsLive takes what is kept for a value.
 func staleIsLive(f *faulty) {
 	acquire := f.acquire
-	f.acquire = func(ctx context.Context, l shared.Lease) (shared.Grant, error) {
+	f.acquire = func(ctx context.Context, l shared.Lease) shared.Grant {
 		if image, old := f.peek(l.Key); old.Kind == shared.KindStale {
-			return shared.Grant{Status: shared.LeasePresent, Image: image, Now: time.Now()}, nil
+			return shared.Grant{Status: shared.LeasePresent, Image: image, Now: time.Now()}
 		}
 		return acquire(ctx, l)
 	}

@@ -18,8 +18,10 @@ type faulty struct {
 	read    func(ctx context.Context, keys []string) ([][]byte, error)
 	write   func(ctx context.Context, w shared.Write) shared.Receipt
 	fill    func(ctx context.Context, w shared.Write) shared.Receipt
-	acquire func(ctx context.Context, l shared.Lease) (shared.Grant, error)
+	acquire func(ctx context.Context, l shared.Lease) shared.Grant
 	batch   func(ctx context.Context, writes []shared.Write) []shared.Receipt
+	fills   func(ctx context.Context, writes []shared.Write) []shared.Receipt
+	leases  func(ctx context.Context, leases []shared.Lease) []shared.Grant
 	now     func(ctx context.Context) (time.Time, error)
 	tail    func(ctx context.Context, r shared.TailRead) shared.Tail
 	limit   int
@@ -32,7 +34,7 @@ type faulty struct {
 func newFaulty(fault func(*faulty)) *faulty {
 	const limit = 64 << 10
 	inner := memstore.New(memstore.Options{MaxImage: limit})
-	f := &faulty{Store: inner, read: inner.Read, fill: inner.Fill, acquire: inner.Acquire, now: inner.Time, limit: limit}
+	f := &faulty{Store: inner, read: inner.Read, now: inner.Time, limit: limit}
 	f.partitions, f.partition = inner.Partitions(), inner.Partition
 	f.tail = func(ctx context.Context, r shared.TailRead) shared.Tail {
 		return inner.Tail(ctx, []shared.TailRead{r})[0]
@@ -40,7 +42,13 @@ func newFaulty(fault func(*faulty)) *faulty {
 	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
 		return inner.Write(ctx, []shared.Write{w})[0]
 	}
-	f.batch = f.each
+	f.fill = func(ctx context.Context, w shared.Write) shared.Receipt {
+		return inner.Fill(ctx, []shared.Write{w})[0]
+	}
+	f.acquire = func(ctx context.Context, l shared.Lease) shared.Grant {
+		return inner.Acquire(ctx, []shared.Lease{l})[0]
+	}
+	f.batch, f.fills, f.leases = f.eachWrite, f.eachFill, f.eachLease
 	fault(f)
 	return f
 }
@@ -51,18 +59,33 @@ func (f *faulty) Write(ctx context.Context, writes []shared.Write) []shared.Rece
 	return f.batch(ctx, writes)
 }
 
-func (f *faulty) each(ctx context.Context, writes []shared.Write) []shared.Receipt {
-	receipts := make([]shared.Receipt, len(writes))
-	for i, w := range writes {
-		receipts[i] = f.write(ctx, w)
-	}
-	return receipts
+func (f *faulty) Fill(ctx context.Context, writes []shared.Write) []shared.Receipt {
+	return f.fills(ctx, writes)
 }
 
-func (f *faulty) Fill(ctx context.Context, w shared.Write) shared.Receipt { return f.fill(ctx, w) }
+func (f *faulty) Acquire(ctx context.Context, leases []shared.Lease) []shared.Grant {
+	return f.leases(ctx, leases)
+}
 
-func (f *faulty) Acquire(ctx context.Context, l shared.Lease) (shared.Grant, error) {
-	return f.acquire(ctx, l)
+func (f *faulty) eachWrite(ctx context.Context, writes []shared.Write) []shared.Receipt {
+	return each(ctx, writes, f.write)
+}
+
+func (f *faulty) eachFill(ctx context.Context, writes []shared.Write) []shared.Receipt {
+	return each(ctx, writes, f.fill)
+}
+
+func (f *faulty) eachLease(ctx context.Context, leases []shared.Lease) []shared.Grant {
+	return each(ctx, leases, f.acquire)
+}
+
+// each does one after the other.
+func each[Q, A any](ctx context.Context, asks []Q, do func(context.Context, Q) A) []A {
+	answers := make([]A, len(asks))
+	for i, ask := range asks {
+		answers[i] = do(ctx, ask)
+	}
+	return answers
 }
 
 func (f *faulty) Time(ctx context.Context) (time.Time, error) { return f.now(ctx) }
@@ -108,7 +131,7 @@ func (f *faulty) naming(name func(string) string) {
 		}
 		return read(ctx, names)
 	}
-	f.acquire = func(ctx context.Context, l shared.Lease) (shared.Grant, error) {
+	f.acquire = func(ctx context.Context, l shared.Lease) shared.Grant {
 		l.Key = name(l.Key)
 		return acquire(ctx, l)
 	}

@@ -277,7 +277,7 @@ func stopsClock(f *faulty) {
 // writes them, so that only the receipts are wrong.
 func batchFailsTogether(f *faulty) {
 	f.batch = func(ctx context.Context, writes []shared.Write) []shared.Receipt {
-		receipts := f.each(ctx, writes)
+		receipts := f.eachWrite(ctx, writes)
 		for _, r := range receipts {
 			if r.Err != nil {
 				return slices.Repeat([]shared.Receipt{r}, len(writes))
@@ -290,7 +290,7 @@ func batchFailsTogether(f *faulty) {
 // batchesAreSmall leaves out what is more than fits.
 func batchesAreSmall(f *faulty) {
 	f.batch = func(ctx context.Context, writes []shared.Write) []shared.Receipt {
-		receipts := f.each(ctx, writes[:min(len(writes), 512)])
+		receipts := f.eachWrite(ctx, writes[:min(len(writes), 512)])
 		return append(receipts, make([]shared.Receipt, len(writes)-len(receipts))...)
 	}
 }
@@ -298,7 +298,7 @@ func batchesAreSmall(f *faulty) {
 // batchMixesReceipts answers the writes of a large batch in another order.
 func batchMixesReceipts(f *faulty) {
 	f.batch = func(ctx context.Context, writes []shared.Write) []shared.Receipt {
-		receipts := f.each(ctx, writes)
+		receipts := f.eachWrite(ctx, writes)
 		if len(writes) > 100 {
 			slices.Reverse(receipts)
 		}

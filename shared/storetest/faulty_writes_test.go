@@ -240,7 +240,7 @@ func ignoresContext(f *faulty) {
 	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
 		return write(context.WithoutCancel(ctx), w)
 	}
-	f.acquire = func(ctx context.Context, l shared.Lease) (shared.Grant, error) {
+	f.acquire = func(ctx context.Context, l shared.Lease) shared.Grant {
 		return acquire(context.WithoutCancel(ctx), l)
 	}
 }
@@ -294,10 +294,10 @@ func noTime(f *faulty) {
 		}
 	}
 	acquire := f.acquire
-	f.acquire = func(ctx context.Context, l shared.Lease) (shared.Grant, error) {
-		grant, err := acquire(ctx, l)
+	f.acquire = func(ctx context.Context, l shared.Lease) shared.Grant {
+		grant := acquire(ctx, l)
 		grant.Now = time.Time{}
-		return grant, err
+		return grant
 	}
 }
 

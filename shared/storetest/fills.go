@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"bytes"
 	"time"
 
 	"github.com/nearbus/nearbus/shared"
@@ -18,12 +19,13 @@ func fillCases() []testCase {
 		{"fill after the lease went to another is refused", anything, fillAfterOther},
 		{"a lease is filled once", anything, filledOnce},
 		{"a lease may be given back", anything, givenBack},
+		{"batch fill equals single fills", anything, batchFill},
 	}
 }
 
 // stale requires that the value loaded under this lease is refused.
 func (s *scene) stale(key string, token uint64) {
-	r := s.store.Fill(s.ctx, filling(key, value("stale"), token))
+	r := s.tryFill(filling(key, value("stale"), token))
 	s.fails(r.Err, shared.ErrLeaseLost, "stale fill")
 }
 
@@ -122,4 +124,36 @@ func givenBack(s *scene) {
 	token := s.acquire("key")
 	s.fill(filling("key", tombstone(), token))
 	s.acquire("key")
+}
+
+// batchFill has every outcome in one call.
+func batchFill(s *scene) {
+	leased, back, overdue := s.acquire("leased"), s.acquire("back"), s.acquire("late")
+	s.set("refreshed", "old")
+	expect := s.record("refreshed").Nonce
+	late := filling("late", value("late"), overdue)
+	late.NotAfter = s.now().Add(-time.Minute)
+	again := filling("again", value("again"), s.acquire("again"))
+	repeated := again
+	repeated.Image = bytes.Clone(again.Image)
+	first := s.fill(again)
+	writes := []shared.Write{
+		filling("missing", value("missing"), 1), filling("leased", value("filled"), leased), late,
+		refreshing("refreshed", "new", expect), filling("back", tombstone(), back), repeated,
+	}
+	receipts := s.store.Fill(s.ctx, writes)
+	s.require(len(receipts) == len(writes), "%d receipts for %d fills", len(receipts), len(writes))
+	for i, r := range receipts {
+		if want := map[int]error{0: shared.ErrLeaseLost, 2: shared.ErrTooLate}[i]; want != nil {
+			s.fails(r.Err, want, "fill of "+writes[i].Key)
+		} else {
+			s.noError(r.Err, "fill of "+writes[i].Key)
+		}
+	}
+	s.require(receipts[5].Revision == first.Revision, "the repeated fill was given another revision")
+	s.empty("missing")
+	s.holds("leased", "filled")
+	s.holds("refreshed", "new")
+	s.require(s.record("late").Nonce == overdue, "the lease of a late fill is not there any more")
+	s.require(s.record("back").Kind == shared.KindTombstone, "a lease that was given back is there still")
 }

@@ -106,7 +106,7 @@ func foreignNoLease(s *scene) {
 		s.stale(name, 1)
 		l := lease(name, 1)
 		l.Renew = true
-		_, err := s.store.Acquire(s.ctx, l)
+		err := s.tryAcquire(l).Err
 		s.fails(err, shared.ErrLeaseLost, "renewal of "+name)
 		s.require(bytes.Equal(s.image(name), data), "%s was changed", name)
 	}

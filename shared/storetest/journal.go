@@ -133,7 +133,7 @@ func journalRefused(s *scene) {
 	w := write("key", value("value"))
 	w.NotAfter = s.now().Add(-patience)
 	s.fails(s.try(w).Err, shared.ErrTooLate, "late write")
-	s.fails(s.store.Fill(s.ctx, filling("key", value("value"), 7)).Err, shared.ErrLeaseLost, "fill without a lease")
+	s.fails(s.tryFill(filling("key", value("value"), 7)).Err, shared.ErrLeaseLost, "fill without a lease")
 	s.tells(s.since(at))
 }
 

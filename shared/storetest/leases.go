@@ -23,6 +23,8 @@ func leaseCases() []testCase {
 		{"a lease of an old clock counts as absent", anything, oldClockLease},
 		{"what is discarded counts as absent", anything, discarded},
 		{"what came after the discarded stays", anything, discardedOther},
+		{"batch of leases equals single ones", anything, batchAcquire},
+		{"a thousand leases at once", anything, thousandLeases},
 	}
 }
 
@@ -64,11 +66,11 @@ func holderRenews(s *scene) {
 		l.TTL = ttl
 		s.asks(l, shared.LeaseGranted)
 		l.TTL, l.Renew = time.Hour, true
-		grant, err := s.store.Acquire(s.ctx, l)
-		if err == nil && grant.Status != shared.LeaseGranted {
+		grant := s.tryAcquire(l)
+		if grant.Err == nil && grant.Status != shared.LeaseGranted {
 			return fmt.Errorf("renewal: the status is %d", grant.Status)
 		}
-		return err
+		return grant.Err
 	})
 	s.pass(2 * ttl)
 	s.asks(lease(key, shared.NewNonce()), shared.LeaseHeld)
@@ -82,7 +84,7 @@ func renewBringsNothingBack(s *scene) {
 	renew := func(key string, token uint64) {
 		l := lease(key, token)
 		l.Renew = true
-		_, err := s.store.Acquire(s.ctx, l)
+		err := s.tryAcquire(l).Err
 		s.fails(err, shared.ErrLeaseLost, "renewal of "+key)
 	}
 	renew("never leased", 1)
@@ -180,7 +182,7 @@ func oldClockLease(s *scene) {
 	s.asks(l, shared.LeaseHeld)
 	l.MinClock = clock + 1
 	s.asks(l, shared.LeaseGranted)
-	s.fails(s.store.Fill(s.ctx, filling("key", value("old"), 1)).Err, shared.ErrLeaseLost, "fill by the older")
+	s.fails(s.tryFill(filling("key", value("old"), 1)).Err, shared.ErrLeaseLost, "fill by the older")
 	s.fill(filling("key", value("new"), 2))
 }
 
@@ -210,4 +212,69 @@ func discardedOther(s *scene) {
 	l.Discard = discard
 	s.asks(l, shared.LeaseHeld)
 	s.fill(filling("leased", value("value"), holder))
+}
+
+// batchAcquire has every outcome in one call.
+func batchAcquire(s *scene) {
+	held, renewed := s.acquire("held"), s.acquire("renewed")
+	s.set("present", "value")
+	late := lease("late", 1)
+	late.NotAfter = s.now().Add(-time.Minute)
+	again, lost := lease("renewed", renewed), lease("lost", 1)
+	again.Renew, lost.Renew = true, true
+	leases := []shared.Lease{
+		lease("free", 1), lease("held", held+1), late, lease("present", 1), again, lost, lease("free too", 2),
+	}
+	grants := s.store.Acquire(s.ctx, leases)
+	s.require(len(grants) == len(leases), "%d grants for %d leases", len(grants), len(leases))
+	for i, want := range []shared.GrantStatus{
+		shared.LeaseGranted, shared.LeaseHeld, 0, shared.LeasePresent, shared.LeaseGranted, 0, shared.LeaseGranted,
+	} {
+		if want == 0 {
+			s.fails(grants[i].Err, map[string]error{"late": shared.ErrTooLate, "lost": shared.ErrLeaseLost}[leases[i].Key], leases[i].Key)
+			continue
+		}
+		s.noError(grants[i].Err, "acquire "+leases[i].Key)
+		s.require(grants[i].Status == want, "%s: the status is %d, not %d", leases[i].Key, grants[i].Status, want)
+	}
+	s.require(bytes.Equal(grants[3].Image, s.image("present")), "the image of the grant is not what is stored")
+	s.empty("late")
+	s.empty("lost")
+	for key, token := range map[string]uint64{"free": 1, "free too": 2, "held": held, "renewed": renewed} {
+		r := s.record(key)
+		s.require(r.Kind == shared.KindLease && r.Nonce == token, "%s: kind %d, nonce %x", key, r.Kind, r.Nonce)
+	}
+}
+
+// thousandLeases takes as many leases as a batch may have, and fills them.
+func thousandLeases(s *scene) {
+	const theirs = 500 // is another's
+	keys := make([]string, 1000)
+	leases, writes := make([]shared.Lease, len(keys)), make([]shared.Write, len(keys))
+	for i := range keys {
+		keys[i] = fmt.Sprintf("key %d", i)
+		leases[i] = lease(keys[i], uint64(i+1))
+		writes[i] = filling(keys[i], value("value of "+keys[i]), uint64(i+1))
+	}
+	held := s.acquire(keys[theirs])
+	for i, grant := range s.store.Acquire(s.ctx, leases) {
+		s.noError(grant.Err, "acquire")
+		s.require((grant.Status == shared.LeaseGranted) == (i != theirs), "%d: the status is %d", i, grant.Status)
+	}
+	receipts := s.store.Fill(s.ctx, writes)
+	s.require(len(receipts) == len(writes), "%d receipts for %d fills", len(receipts), len(writes))
+	images, err := s.store.Read(s.ctx, keys)
+	s.noError(err, "read")
+	for i, r := range receipts {
+		got, err := shared.DecodeRecord(images[i])
+		s.noError(err, "decode")
+		if i == theirs {
+			s.fails(r.Err, shared.ErrLeaseLost, "fill by another")
+			s.require(got.Nonce == held, "the lease of another is not there any more")
+			continue
+		}
+		s.noError(r.Err, "fill")
+		s.require(string(got.Value) == "value of "+keys[i], "%q holds %q", keys[i], got.Value)
+		s.require(s.harness.NoRevisions || got.Revision == r.Revision, "%q has the receipt of another", keys[i])
+	}
 }

@@ -61,7 +61,7 @@ func refreshReplaces(s *scene) {
 // newer than what was loaded.
 func refreshRefused(s *scene) {
 	refused := func(key string, expect uint64, doing string) {
-		r := s.store.Fill(s.ctx, refreshing(key, "stale", expect))
+		r := s.tryFill(refreshing(key, "stale", expect))
 		s.fails(r.Err, shared.ErrLeaseLost, doing)
 	}
 	refused("absent", 1, "refresh of nothing")
@@ -99,7 +99,7 @@ func refreshRepeated(s *scene) {
 	second := s.fill(again)
 	s.require(first.Revision == second.Revision && s.record("key").Revision == stored, "a repeated fill was stored again")
 	s.set("key", "newer")
-	r := s.store.Fill(s.ctx, again)
+	r := s.tryFill(again)
 	s.fails(r.Err, shared.ErrLeaseLost, "refresh after a write")
 }
 
@@ -108,7 +108,7 @@ func refreshAfterExpiry(s *scene) {
 	w.TTL = 50 * time.Millisecond
 	s.put(w)
 	s.until(func() bool { return s.image("key") == nil }, "the end of a value")
-	r := s.store.Fill(s.ctx, refreshing("key", "stale", nonceOf(w.Image)))
+	r := s.tryFill(refreshing("key", "stale", nonceOf(w.Image)))
 	s.fails(r.Err, shared.ErrLeaseLost, "refresh of what expired")
 	s.empty("key")
 }
@@ -128,7 +128,7 @@ func refreshRacesWrite(s *scene) {
 			if i == 0 {
 				return s.try(write("key", value("written"))).Err
 			}
-			s.store.Fill(s.ctx, refreshing("key", "refreshed", expect))
+			s.tryFill(refreshing("key", "refreshed", expect))
 			return nil
 		})
 		s.holds("key", "written")

@@ -140,9 +140,16 @@ func (s *scene) put(w shared.Write) shared.Receipt {
 func (s *scene) set(key, v string) shared.Receipt { return s.put(write(key, value(v))) }
 
 func (s *scene) fill(w shared.Write) shared.Receipt {
-	r := s.store.Fill(s.ctx, w)
+	r := s.tryFill(w)
 	s.noError(r.Err, "fill")
 	return r
+}
+
+// tryFill fills and returns the only receipt.
+func (s *scene) tryFill(w shared.Write) shared.Receipt {
+	receipts := s.store.Fill(s.ctx, []shared.Write{w})
+	s.require(len(receipts) == 1, "%d receipts for one fill", len(receipts))
+	return receipts[0]
 }
 
 // image returns what is under key.
@@ -183,9 +190,16 @@ func lease(key string, token uint64) shared.Lease {
 
 // ask requests a lease and returns the grant.
 func (s *scene) ask(l shared.Lease) shared.Grant {
-	grant, err := s.store.Acquire(s.ctx, l)
-	s.noError(err, "acquire")
+	grant := s.tryAcquire(l)
+	s.noError(grant.Err, "acquire")
 	return grant
+}
+
+// tryAcquire requests a lease and returns the only grant.
+func (s *scene) tryAcquire(l shared.Lease) shared.Grant {
+	grants := s.store.Acquire(s.ctx, []shared.Lease{l})
+	s.require(len(grants) == 1, "%d grants for one lease", len(grants))
+	return grants[0]
 }
 
 // asks requires that a request for a lease has this outcome.

@@ -117,7 +117,11 @@ var faults = map[string]struct {
 	"batches fail together":     {batchFailsTogether, []string{"batch write equals single writes"}},
 	"drops the end of a batch":  {batchesAreSmall, []string{"a thousand keys at once"}},
 	"mixes up receipts":         {batchMixesReceipts, []string{"a thousand keys at once"}},
-	"panics of nothing to do":   {needsKeys, []string{"nothing to read or write"}},
+	"leases fail together":      {leasesFailTogether, []string{"batch of leases equals single ones"}},
+	"drops the end of leases":   {leasesBatchesAreSmall, []string{"a thousand leases at once"}},
+	"fills fail together":       {fillsFailTogether, []string{"batch fill equals single fills", "a thousand leases at once"}},
+	"mixes up those of fills":   {fillsMixReceipts, []string{"a thousand leases at once"}},
+	"panics of nothing to do":   {needsKeys, []string{"nothing to read, write or lease"}},
 	"finds what is not there":   {neverMissing, []string{"missing key"}},
 	"forgets":                   {forgets, []string{"set and read"}},
 

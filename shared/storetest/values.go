@@ -29,7 +29,7 @@ func valueCases() []testCase {
 		{"batch read equals single reads", anything, batchRead},
 		{"batch write equals single writes", anything, batchWrite},
 		{"a thousand keys at once", anything, thousandKeys},
-		{"nothing to read or write", anything, nothingToDo},
+		{"nothing to read, write or lease", anything, nothingToDo},
 		{"delete leaves a tombstone", anything, deleteLeavesTombstone},
 		{"a tier over it sets, gets and deletes", anything, tierOver},
 	}
@@ -128,7 +128,7 @@ func tooLarge(s *scene) {
 	s.holds("key", "small")
 	token := s.acquire("filled")
 	w = filling("filled", value(noise(limit)), token)
-	s.fails(s.store.Fill(s.ctx, w).Err, shared.ErrTooLarge, "fill of an image above MaxImage")
+	s.fails(s.tryFill(w).Err, shared.ErrTooLarge, "fill of an image above MaxImage")
 }
 
 func readNotAliased(s *scene) {
@@ -203,7 +203,7 @@ func batchWrite(s *scene) {
 	s.require(receipts[3].Revision == first.Revision, "the repeated write was given another revision")
 	s.holds("set", "set")
 	s.empty("late")
-	s.fails(s.store.Fill(s.ctx, filling("leased", value("filled"), token)).Err, shared.ErrLeaseLost, "fill")
+	s.fails(s.tryFill(filling("leased", value("filled"), token)).Err, shared.ErrLeaseLost, "fill")
 	s.require(s.record("deleted").Kind == shared.KindTombstone, "no tombstone")
 }
 
@@ -234,6 +234,8 @@ func nothingToDo(s *scene) {
 	s.noError(err, "read")
 	s.require(len(images) == 0, "%d images for no key", len(images))
 	s.require(len(s.store.Write(s.ctx, nil)) == 0, "receipts for no write")
+	s.require(len(s.store.Fill(s.ctx, nil)) == 0, "receipts for no fill")
+	s.require(len(s.store.Acquire(s.ctx, nil)) == 0, "grants for no lease")
 }
 
 func deleteLeavesTombstone(s *scene) {

@@ -262,10 +262,10 @@ func lateWrite(s *scene) {
 	s.fails(s.try(late(write("key", value("late")))).Err, shared.ErrTooLate, "late write")
 	s.fails(s.try(late(write("key", tombstone()))).Err, shared.ErrTooLate, "late delete")
 	s.fails(s.try(late(write("new", value("late")))).Err, shared.ErrTooLate, "late write of a new key")
-	s.fails(s.store.Fill(s.ctx, late(filling("leased", value("late"), token))).Err, shared.ErrTooLate, "late fill")
+	s.fails(s.tryFill(late(filling("leased", value("late"), token))).Err, shared.ErrTooLate, "late fill")
 	l := lease("unleased", 1)
 	l.NotAfter = past
-	_, err := s.store.Acquire(s.ctx, l)
+	err := s.tryAcquire(l).Err
 	s.fails(err, shared.ErrTooLate, "late request for a lease")
 
 	s.holds("key", "value")

@@ -1,0 +1,237 @@
+package nearcache
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+// ending is a load under a lease that is over: what it brought, and what becomes of
+// that in the shared tier.
+type ending[V any] struct {
+	f *flight[V]
+	hold
+	entry Entry[V]
+	err   error // why there is none; what the flight ends with
+
+	does    deed
+	put     shared.Put // that does it
+	refused bool       // something else was in its place
+
+	// Of a value to be stored.
+	ttl, nearTTL time.Duration
+	size         int
+	slots        []uint32
+}
+
+// deed is what is still to be done in the shared tier.
+type deed uint8
+
+const (
+	nothing     deed = iota
+	putValue         // store the value
+	putAbsent        // store that there is none
+	putGone          // take away the record that was of use: there is no value any more
+	giveBack         // give the lease back
+	endReplaced      // take away the record that was of use: its readers were given another value
+)
+
+// conclude ends loads under leases, as many at a time as one round trip carries.
+func (c *Cache[V]) conclude(ctx context.Context, all []ending[V]) {
+	for len(all) > 0 {
+		n := c.concludePart(ctx, all)
+		all = all[n:]
+	}
+}
+
+// concludePart is conclude for the first of all, and returns how many these are. A
+// value is the result of its flight; it is stored, and installed if that was
+// accepted. One that was refused is not newer than what replaced the lease: if that
+// is a value, it is the result instead.
+func (c *Cache[V]) concludePart(ctx context.Context, all []ending[V]) (n int) {
+	for bytes := 0; n < min(len(all), maxPart) && bytes < maxPartBytes; n++ {
+		c.prepare(ctx, &all[n])
+		bytes += all[n].size
+	}
+	part := all[:n]
+	c.carryOut(ctx, part)
+	c.carryOut(ctx, part) // leases of what turned out to be too large
+	c.takeOthers(ctx, part)
+	return n
+}
+
+// prepare decides what is to be done in the shared tier.
+func (c *Cache[V]) prepare(ctx context.Context, e *ending[V]) {
+	if e.err != nil {
+		c.prepareAbsent(e)
+		return
+	}
+	f, entry := e.f, &e.entry
+	f.value, f.fresh = &entry.Value, true
+	if entry.NoStore {
+		c.letGo(e)
+		return
+	}
+	e.ttl, e.nearTTL, _ = c.opts.lives(entry)
+	data, err := c.encode(entry.Value)
+	if err != nil {
+		c.letGo(e)
+		return
+	}
+	e.slots, e.size = slotsOf(entry.Tags), len(data)
+	c.seeSlots(ctx, e.slots)
+	e.does, e.put = putValue, c.valuePut(f.key, e.ttl, e.clock, data)
+	e.put.Record.Nonce, e.put.Expect = e.nonce(), e.expect
+	putTags(&e.put, e.slots, f.tagClock)
+}
+
+// prepareAbsent is prepare for a load that failed. That there is no value is
+// stored, if the options say so.
+func (c *Cache[V]) prepareAbsent(e *ending[V]) {
+	stores := c.opts.NotFoundTTL > 0
+	if !errors.Is(e.err, ErrNotFound) || !stores && e.expect == 0 {
+		c.letGo(e)
+		return
+	}
+	e.does, e.put = putAbsent, shared.Put{
+		Key: c.storeKey(e.f.key), TTL: share(c.opts.NotFoundTTL, c.opts.jitter()), Expect: e.expect,
+		Record: shared.Record{Kind: shared.KindNotFound, Nonce: e.nonce(), Clock: e.clock},
+	}
+	if !stores { // what there was must not be of use any more
+		e.does, e.put.TTL, e.put.Record.Kind = putGone, 0, shared.KindTombstone
+	}
+}
+
+// letGo stores nothing. A lease in the place of the record is given back. One beside
+// it is given back by whoever took it; but if a caller is given what was loaded, the
+// record has had its day.
+func (c *Cache[V]) letGo(e *ending[V]) {
+	switch {
+	case e.expect == 0:
+		e.does, e.put = giveBack, e.lease.Released()
+	case e.f.fresh && !e.f.background:
+		e.does, e.put = endReplaced, shared.Put{
+			Key: c.storeKey(e.f.key), Expect: e.expect, Record: shared.Record{Kind: shared.KindTombstone},
+		}
+	}
+}
+
+// carryOut does what is to be done, in one round trip.
+func (c *Cache[V]) carryOut(ctx context.Context, part []ending[V]) {
+	puts := make([]shared.Put, 0, len(part))
+	for i := range part {
+		if part[i].does != nothing {
+			puts = append(puts, part[i].put)
+		}
+	}
+	if len(puts) == 0 {
+		return
+	}
+	receipts := c.store(ctx, puts)
+	for i := range part {
+		if e := &part[i]; e.does != nothing {
+			c.done(e, &receipts[0])
+			receipts = receipts[1:]
+		}
+	}
+}
+
+// store stores what was loaded, where nothing came in between.
+func (c *Cache[V]) store(ctx context.Context, puts []shared.Put) []shared.Receipt {
+	if !c.node.faults.NoExpectation {
+		return c.node.tier.Fill(ctx, puts)
+	}
+	receipts := make([]shared.Receipt, len(puts))
+	for i := range puts {
+		store := c.node.tier.Fill
+		if puts[i].Expect != 0 {
+			puts[i].Expect, store = 0, c.node.tier.Write
+		}
+		receipts[i] = store(ctx, puts[i:i+1])[0]
+	}
+	return receipts
+}
+
+// done takes in what became of what was to be done.
+func (c *Cache[V]) done(e *ending[V], r *shared.Receipt) {
+	did, lost := e.does, errors.Is(r.Err, shared.ErrLeaseLost)
+	e.does = nothing
+	switch {
+	case r.Err == nil:
+		c.stored(e, did, r.Revision)
+	case did == giveBack:
+		if !lost {
+			c.sharedErrors.Add(1) // the lease ends by itself
+		}
+	case did == endReplaced && lost:
+		c.unstored(e)
+	case lost:
+		e.refused = true
+	case did == putValue && errors.Is(r.Err, shared.ErrTooLarge):
+		c.tooLarge.Add(1)
+		c.letGo(e)
+	default: // nobody knows whether it is stored
+		c.sharedErrors.Add(1)
+		c.unstored(e)
+	}
+}
+
+// stored has the near tier know what the shared tier has.
+func (c *Cache[V]) stored(e *ending[V], did deed, rev shared.Revision) {
+	f := e.f
+	switch did {
+	case putValue:
+		near := c.newEntry(f.key, e.entry.Value, e.size, f.stamp, rev)
+		c.tagEntry(&near.Entry, e.slots)
+		c.extend(near, e.ttl)
+		c.space.Install(f.key, f.hash, &near.Entry, c.nearLife(e.nearTTL))
+	case putAbsent:
+		c.loadedAbsent(f, rev, min(e.put.TTL, c.opts.NearTTL))
+	case putGone:
+		c.space.Invalidate(f.key, f.hash)
+	}
+}
+
+// unstored is called when what was loaded may not be stored. If a caller is given
+// it, the value of the record that it was to replace must not come back.
+func (c *Cache[V]) unstored(e *ending[V]) {
+	switch {
+	case e.expect == 0 || e.f.background:
+	case c.node.repairs != nil:
+		c.floors.raise(e.f.hash, e.newest)
+	default:
+		c.floors.raise(e.f.hash, 0)
+	}
+}
+
+// takeOthers reads what took the place of the leases, or of the records to be
+// replaced, of those that were refused. A value is the result of its flight.
+func (c *Cache[V]) takeOthers(ctx context.Context, part []ending[V]) {
+	var keys []string
+	for i := range part {
+		if part[i].refused {
+			keys = append(keys, part[i].f.key)
+		}
+	}
+	if len(keys) == 0 {
+		return
+	}
+	c.refused.Add(uint64(len(keys)))
+	found, err := c.readRecords(ctx, keys)
+	for i := range part {
+		e := &part[i]
+		if !e.refused {
+			continue
+		}
+		if err == nil && c.use(e.f, &found[0]) {
+			e.err = nil
+		} else {
+			c.unstored(e)
+		}
+		if err == nil {
+			found = found[1:]
+		}
+	}
+}

@@ -1,0 +1,85 @@
+package nearcache
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+// hold is the right to store what a flight loads: a lease.
+type hold struct {
+	lease shared.Claim // in the place of the record, or beside it; the zero Claim if there is none
+	clock uint64       // of the cache, as it was known before the load
+
+	// expect is the nonce of the record to be replaced, if the lease is beside
+	// it; 0 if it is in its place.
+	expect uint64
+
+	// newest is a number that no record of before the load has passed.
+	newest uint64
+}
+
+// nonce is that of the record to be stored; 0 means a new one.
+func (h *hold) nonce() uint64 {
+	if h.expect != 0 {
+		return 0
+	}
+	return h.lease.Token
+}
+
+// claimInPlace asks for the lease in the place of the record of key, where miss was
+// found.
+func (c *Cache[V]) claimInPlace(key string, miss *shared.Found) shared.Claim {
+	clock, _, _ := c.clock.get()
+	return shared.Claim{Key: c.storeKey(key), Token: shared.NewNonce(), Clock: clock, Discard: unusable(miss)}
+}
+
+// claimBeside asks for the lease beside the record of key, which stays of use.
+func (c *Cache[V]) claimBeside(key string) shared.Claim {
+	return shared.Claim{Key: c.refreshKey(key), Token: shared.NewNonce()}
+}
+
+// unusable returns the header of a record that a lease may replace: one that
+// is there and is not a live value.
+func unusable(found *shared.Found) []byte {
+	if errors.Is(found.Err, shared.ErrNotFound) && !found.Kept {
+		return nil
+	}
+	return found.Header
+}
+
+// acquire asks for one lease.
+func (c *Cache[V]) acquire(ctx context.Context, claim shared.Claim) shared.Claimed {
+	return c.node.tier.Acquire(ctx, []shared.Claim{claim})[0]
+}
+
+// renew renews leases for as long as their load takes, each until it is lost. It
+// keeps held. The stop function waits for a renewal under way.
+func (c *Cache[V]) renew(ctx context.Context, held []shared.Claim) (stop func()) {
+	every := c.node.tier.LeaseTTL() / 3
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	timer := time.AfterFunc(every, func() {
+		defer close(ended)
+		for {
+			left := held[:0]
+			for i, err := range c.node.tier.Renew(ctx, held) {
+				if !errors.Is(err, shared.ErrLeaseLost) {
+					left = append(left, held[i])
+				}
+			}
+			held = left
+			if len(held) == 0 || sleep(ctx, every) != nil {
+				return
+			}
+		}
+	})
+	return func() {
+		cancel()
+		if !timer.Stop() {
+			<-ended
+		}
+	}
+}

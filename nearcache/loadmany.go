@@ -1,0 +1,207 @@
+package nearcache
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+// permit is what a flight of a batch may do with the value it loads.
+type permit[V any] struct {
+	f    *flight[V]
+	hold // without a lease, it stores nothing
+
+	floor footing // of a load without a lease
+}
+
+// loadLeft loads for flights whose read is over, each of which has a loader.
+func (c *Cache[V]) loadLeft(ctx context.Context, left []looked[V], load manyLoader[V]) {
+	var err error = &PanicError{} // stands if user code ends this goroutine
+	defer func() {
+		for _, l := range left {
+			c.landWith(l.f, err)
+		}
+	}()
+	err = guard(func() error {
+		c.flyMany(ctx, left, load)
+		return nil
+	})
+}
+
+func (c *Cache[V]) flyMany(ctx context.Context, left []looked[V], load manyLoader[V]) {
+	if c.node.tier == nil {
+		c.loadMany(ctx, alone(left), load, c.opts.NearTTL)
+		return
+	}
+	var failed, missing []looked[V]
+	for _, l := range left {
+		if l.err != nil {
+			failed = append(failed, l)
+		} else {
+			missing = append(missing, l)
+		}
+	}
+	permits, others, unasked := c.acquireMany(ctx, missing)
+	failed = append(failed, unasked...)
+	c.degraded.Add(uint64(len(failed)))
+	var wg sync.WaitGroup
+	for _, l := range others {
+		// Somebody else loads it, or a lease cannot be had: each such key
+		// goes the way of a single one.
+		wg.Go(func() { c.runLoad(ctx, l.f, single(load), l.look) })
+	}
+	c.loadMany(ctx, append(permits, alone(failed)...), load, c.node.opts.MaxStaleness)
+	wg.Wait()
+}
+
+// alone returns permits to load for this node only.
+func alone[V any](left []looked[V]) []permit[V] {
+	permits := make([]permit[V], len(left))
+	for i, l := range left {
+		permits[i].f = l.f
+	}
+	return permits
+}
+
+// acquireMany asks for the leases of keys that are missing, in one round trip. It
+// returns the flights that got one, those that cannot have one now, and those for
+// which the shared tier failed.
+func (c *Cache[V]) acquireMany(ctx context.Context, missing []looked[V]) (granted []permit[V], others, failed []looked[V]) {
+	claims, asking := make([]shared.Claim, 0, len(missing)), make([]looked[V], 0, len(missing))
+	for _, l := range missing {
+		switch {
+		case c.node.faults.NoLeases || errors.Is(l.found.Err, shared.ErrNewerFormat):
+			others = append(others, l)
+			continue
+		case l.beside():
+			claims = append(claims, c.claimBeside(l.f.key))
+		default:
+			claims = append(claims, c.claimInPlace(l.f.key, l.found))
+		}
+		asking = append(asking, l)
+	}
+	var besides []looked[V]
+	var leases []shared.Claim // of besides
+	for i, got := range c.node.tier.Acquire(ctx, claims) {
+		switch l := asking[i]; {
+		case got.Err != nil:
+			c.sharedErrors.Add(1)
+			failed = append(failed, l)
+		case got.Status != shared.LeaseGranted:
+			others = append(others, l)
+		case l.beside():
+			besides, leases = append(besides, l), append(leases, claims[i])
+		default:
+			granted = append(granted, permit[V]{f: l.f, hold: hold{lease: claims[i], clock: claims[i].Clock}})
+		}
+	}
+	kept, changed := c.stillKept(ctx, besides, leases)
+	return append(granted, kept...), append(others, changed...), failed
+}
+
+// beside reports whether the record found has an old value that is of use until it
+// is replaced, so that the lease is to be beside it.
+func (l *looked[V]) beside() bool { return l.found.Kept && l.f.old != nil }
+
+// stillKept returns the flights whose records, which they have leases beside, are
+// still those that they found, and gives the leases of the others back: whoever held
+// such a lease before may have refreshed the record.
+func (c *Cache[V]) stillKept(ctx context.Context, besides []looked[V], leases []shared.Claim) (kept []permit[V], changed []looked[V]) {
+	if len(besides) == 0 {
+		return nil, nil
+	}
+	keys := make([]string, len(besides))
+	for i, l := range besides {
+		keys[i] = l.f.key
+	}
+	found, err := c.readRecords(ctx, keys)
+	var back []shared.Put
+	for i, l := range besides {
+		if err != nil || found[i].Nonce != l.found.Nonce || !found[i].Kept {
+			back = append(back, c.released(leases[i], nil))
+			changed = append(changed, l)
+			continue
+		}
+		kept = append(kept, permit[V]{f: l.f, hold: c.holdBeside(l.f.key, leases[i], l.found)})
+	}
+	c.giveBack(ctx, back...)
+	return kept, changed
+}
+
+// loadMany calls load once for all permits and does with each value what its
+// permit allows: store it, or keep it near for life.
+func (c *Cache[V]) loadMany(ctx context.Context, permits []permit[V], load manyLoader[V], life time.Duration) {
+	if len(permits) == 0 {
+		return
+	}
+	values, failure := c.sourceMany(ctx, permits, load)
+	ends := make([]ending[V], 0, len(permits))
+	for i := range permits {
+		p := &permits[i]
+		v, ok := values[p.f.key]
+		err := failure
+		if err == nil && !ok {
+			err = ErrNotFound
+		}
+		if p.lease.Token != 0 {
+			ends = append(ends, ending[V]{f: p.f, hold: p.hold, entry: Entry[V]{Value: v}, err: err})
+			continue
+		}
+		p.f.err = c.keepHere(p, v, life, err)
+		c.land(p.f)
+	}
+	for len(ends) > 0 {
+		n := c.concludePart(ctx, ends)
+		c.giveBack(ctx, c.besides(ends[:n])...)
+		for i := range ends[:n] {
+			ends[i].f.err = ends[i].err
+			c.land(ends[i].f)
+		}
+		ends = ends[n:]
+	}
+}
+
+// sourceMany calls the loader of several keys, while their leases are renewed.
+func (c *Cache[V]) sourceMany(ctx context.Context, permits []permit[V], load manyLoader[V]) (map[string]V, error) {
+	keys, held := make([]string, len(permits)), make([]shared.Claim, 0, len(permits))
+	for i := range permits {
+		p := &permits[i]
+		keys[i] = p.f.key
+		if p.lease.Token != 0 {
+			held = append(held, p.lease)
+		} else {
+			p.floor = c.raiseFloor(p.f.key, p.f.hash)
+		}
+	}
+	if len(held) > 0 {
+		stop := c.renew(ctx, held)
+		defer stop()
+	}
+	return callSource(ctx, c, len(keys), func(ctx context.Context) (map[string]V, error) {
+		return load(ctx, keys)
+	})
+}
+
+// keepHere ends the load of a flight without a lease.
+func (c *Cache[V]) keepHere(p *permit[V], v V, life time.Duration, err error) error {
+	c.settleFloor(p.floor, err)
+	if err != nil {
+		return c.noValueHere(p.f, life, err)
+	}
+	p.f.value, p.f.fresh = &v, true
+	c.installLoaded(p.f, &Entry[V]{Value: v}, share(life, c.opts.jitter()))
+	return nil
+}
+
+// besides returns what gives back the leases of ends that are beside their records.
+func (c *Cache[V]) besides(ends []ending[V]) (back []shared.Put) {
+	for i := range ends {
+		if e := &ends[i]; e.expect != 0 {
+			back = append(back, c.released(e.lease, e.err))
+		}
+	}
+	return back
+}

@@ -1,0 +1,165 @@
+package shared
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+)
+
+// Claim names the lease of one key for [Tier.Acquire], [Tier.Renew] and
+// [Tier.Release].
+type Claim struct {
+	Key   string
+	Token uint64 // of the caller's; a new one for each lease: see NewNonce
+
+	// Clock is that of the lease. What is older than it counts as absent.
+	Clock uint64
+
+	// Discard, for Acquire, is the beginning of a record that counts as absent:
+	// see Found.Header. Empty means none.
+	Discard []byte
+}
+
+// Claimed answers a [Claim].
+type Claimed struct {
+	Status  GrantStatus
+	Present Found // the value that is there, if Status is LeasePresent
+	Err     error // then there is no status
+}
+
+// Acquire asks for leases in one round trip where the store can. Each answer tells
+// what became of the claim in its place.
+func (t *Tier) Acquire(ctx context.Context, claims []Claim) []Claimed {
+	answers := make([]Claimed, len(claims))
+	for i, grant := range t.claim(ctx, claims, false) {
+		answers[i].Status, answers[i].Err = grant.Status, grant.Err
+		if grant.Err == nil && grant.Status == LeasePresent {
+			t.find(grant.Image, &answers[i].Present)
+		}
+	}
+	return answers
+}
+
+// Renew gives the leases that these claims got another LeaseTTL. The error of one
+// that is not there any more is [ErrLeaseLost].
+func (t *Tier) Renew(ctx context.Context, claims []Claim) []error {
+	errs := make([]error, len(claims))
+	for i, grant := range t.claim(ctx, claims, true) {
+		errs[i] = grant.Err
+	}
+	return errs
+}
+
+// Release gives leases back, so that nobody waits for them. That one is not there
+// any more is no error.
+func (t *Tier) Release(ctx context.Context, claims []Claim) []error {
+	puts := make([]Put, len(claims))
+	for i := range claims {
+		puts[i] = claims[i].Released()
+	}
+	errs := make([]error, len(claims))
+	for i, r := range t.Fill(ctx, puts) {
+		if !errors.Is(r.Err, ErrLeaseLost) {
+			errs[i] = r.Err
+		}
+	}
+	return errs
+}
+
+// Released returns what gives the lease back, for a [Tier.Fill] that has other
+// things to store as well.
+func (c *Claim) Released() Put {
+	return Put{Key: c.Key, Record: Record{Kind: KindTombstone, Codec: TombstoneReleased, Nonce: c.Token}}
+}
+
+// claim makes the driver's form of claims and asks for them.
+func (t *Tier) claim(ctx context.Context, claims []Claim, renew bool) []Grant {
+	grants := make([]Grant, len(claims))
+	leases := make([]Lease, 0, len(claims))
+	places := make([]int, 0, len(claims))
+	images := make([]byte, 0, len(claims)*HeaderSize)
+	for i := range claims {
+		c := &claims[i]
+		if grants[i].Err = t.check(c.Key); grants[i].Err != nil {
+			continue
+		}
+		record := Record{Kind: KindLease, Nonce: c.Token, Clock: c.Clock}
+		at := len(images)
+		images = record.Append(images)
+		l := Lease{Key: c.Key, Image: images[at:len(images):len(images)], TTL: t.opts.LeaseTTL, MinClock: c.Clock, Renew: renew}
+		if !renew {
+			l.Discard = slices.Clone(c.Discard)
+		}
+		leases, places = append(leases, l), append(places, i)
+	}
+	if len(leases) == 0 {
+		return grants
+	}
+	for i, g := range t.acquire(ctx, leases) {
+		grants[places[i]] = g
+	}
+	return grants
+}
+
+// asking is a batch of requests for leases on their way, as delivery is of writes.
+// Every attempt has the same token and the same deadline, so a lease that was granted
+// and not heard of is granted again.
+type asking struct {
+	tier   *Tier
+	leases []Lease
+	grants []Grant // in the order of leases
+	places []int   // of the leases that are still to be asked for
+	sent   bool    // deadlines are given
+}
+
+// acquire asks for leases, and again for those that no server answered.
+func (t *Tier) acquire(ctx context.Context, leases []Lease) []Grant {
+	a := asking{tier: t, leases: leases, grants: make([]Grant, len(leases)), places: make([]int, len(leases))}
+	for i := range a.places {
+		a.places[i] = i
+	}
+	err := t.do(ctx, a.attempt)
+	for _, at := range a.places {
+		if a.sent {
+			a.grants[at].Err = because(ctx.Err(), a.grants[at].Err)
+		} else {
+			a.grants[at].Err = err
+		}
+	}
+	return a.grants
+}
+
+// attempt is a [call].
+func (a *asking) attempt(ctx context.Context) (again bool, err error) {
+	if !a.sent {
+		a.sent = true
+		end := a.tier.deadline(ctx)
+		for i := range a.leases {
+			a.leases[i].NotAfter = end
+		}
+	}
+	began := time.Now()
+	grants := a.tier.store.Acquire(ctx, pick(a.leases, a.places))
+	heard := time.Now()
+	var failed []int
+	alive := false
+	for i, g := range grants {
+		at := a.places[i]
+		a.grants[at] = g
+		a.tier.clock.observe(began, heard, g.Now)
+		if transient(g.Err) {
+			failed = append(failed, at)
+		}
+		if answered(g.Err) {
+			alive = true
+		} else {
+			err = g.Err
+		}
+	}
+	a.places = failed
+	if alive {
+		err = nil
+	}
+	return len(failed) > 0, err
+}
