@@ -125,13 +125,17 @@ func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off fault.Set) (*N
 // from here on, callers who wait for a load too. It waits for the node's own
 // goroutines, but not for loaders that go on after their context ended. It may
 // be called at any time, also twice. It closes neither the shared tier nor the
-// bus.
+// bus. Invalidations that could not be delivered end with the node, which logs how
+// many there are; Drain waits for them.
 func (n *Node) Close() error {
 	n.mu.Lock()
 	first := !n.closed
 	n.closed = true
 	n.mu.Unlock()
 	if first {
+		if owed := n.owed(); owed > 0 {
+			n.opts.Logger.Error("nearcache: closed while invalidations could not be delivered", "owed", owed)
+		}
 		n.cancel()
 		if n.bus != nil {
 			n.bus.Unsubscribe()

@@ -270,10 +270,7 @@ type Health struct {
 
 // Health returns the state of the node. A readiness probe may ask for Trusted.
 func (n *Node) Health() Health {
-	h := Health{Trusted: !n.cut.Load(), BusCut: n.cut.Load()}
-	for _, c := range *n.caches.Load() {
-		h.Owed += c.owed()
-	}
+	h := Health{Trusted: !n.cut.Load(), BusCut: n.cut.Load(), Owed: n.owed()}
 	if n.repairs != nil {
 		horizon := n.near.Horizon()
 		h.Behind = time.Duration(n.near.Now() - horizon)

@@ -1,0 +1,40 @@
+package nearcache
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// drainPause is how often Drain looks what is still owed.
+const drainPause = 10 * time.Millisecond
+
+// Drain waits until every invalidation that could not be delivered has been: until
+// [Health.Owed] is 0. It belongs before Close where a program ends, once nothing
+// writes any more: what is owed then ends with the process, and the other nodes keep
+// what they have until it expires or is written again.
+//
+// What is owed is tried again every 2 s at least. The error wraps that of ctx, or is
+// [ErrClosed].
+func (n *Node) Drain(ctx context.Context) error {
+	for {
+		owed := n.owed()
+		switch {
+		case n.ctx.Err() != nil:
+			return ErrClosed
+		case owed == 0:
+			return nil
+		}
+		if err := sleep(ctx, drainPause); err != nil {
+			return fmt.Errorf("nearcache: drain: %d invalidations still owed: %w", owed, err)
+		}
+	}
+}
+
+// owed returns how many invalidations all caches owe.
+func (n *Node) owed() (owed int) {
+	for _, c := range *n.caches.Load() {
+		owed += c.owed()
+	}
+	return owed
+}

@@ -1,0 +1,45 @@
+package nearcache_test
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nearbus/nearbus/nearcache"
+)
+
+// TestDrain: a program that ends while the shared tier is away has its invalidations
+// delivered first, or is told that they are not.
+func TestDrain(t *testing.T) {
+	var log strings.Builder
+	journaled(t, func(t *testing.T, f *fleet, a, b *member) {
+		require.NoError(t, a.node.Drain(t.Context()))
+		failWrites(f)
+		require.ErrorIs(t, a.Invalidate(t.Context(), "k"), nearcache.ErrOutcomeUnknown)
+		require.ErrorIs(t, b.Invalidate(t.Context(), "j"), nearcache.ErrOutcomeUnknown)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		began := time.Now()
+		err := a.node.Drain(ctx)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorContains(t, err, "1 invalidations still owed")
+		assert.Equal(t, 3*time.Second, time.Since(began))
+		require.NoError(t, b.node.Close())
+		require.ErrorIs(t, b.node.Drain(t.Context()), nearcache.ErrClosed)
+
+		f.store.onBefore(nil)
+		began = time.Now()
+		require.NoError(t, a.node.Drain(t.Context()))
+		assert.LessOrEqual(t, time.Since(began), 2*time.Second+20*time.Millisecond)
+		assert.Zero(t, a.node.Health().Owed)
+		c := f.join()
+		_, err = c.Get(t.Context(), "k")
+		require.ErrorIs(t, err, nearcache.ErrNotFound)
+	}, func(f *fleet) { f.nodeOpts.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	assert.Equal(t, 1, strings.Count(log.String(), "closed while invalidations could not be delivered\" owed=1"), "%s", &log)
+}
