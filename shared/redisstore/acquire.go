@@ -17,24 +17,20 @@ const (
 
 // Acquire implements [shared.Store].
 func (s *Store) Acquire(ctx context.Context, leases []shared.Lease) []shared.Grant {
-	grants := make([]shared.Grant, len(leases))
-	if err := s.ready(ctx); err != nil {
-		for i := range grants {
-			grants[i].Err = failed(ctx, "acquire", err)
-		}
-		return grants
-	}
 	if len(leases) == 1 {
-		grants[0] = grant(ctx, s.call(ctx, func(whole bool) *redis.Cmd { return s.acquireCmd(ctx, &leases[0], whole) }))
-		return grants
+		return []shared.Grant{s.step(ctx, step{lease: &leases[0]}).grant()}
 	}
-	for i, cmd := range s.callAll(ctx, len(leases), func(i int, whole bool) *redis.Cmd { return s.acquireCmd(ctx, &leases[i], whole) }) {
-		grants[i] = grant(ctx, cmd)
+	steps, grants := make([]step, len(leases)), make([]shared.Grant, len(leases))
+	for i := range leases {
+		steps[i].lease = &leases[i]
+	}
+	for i, a := range s.stepMany(ctx, steps) {
+		grants[i] = a.grant()
 	}
 	return grants
 }
 
-// acquireCmd returns the call of acquire.lua for l; see writeCmd.
+// acquireCmd returns the call of acquire.lua for a lease; see writeCmd.
 func (s *Store) acquireCmd(ctx context.Context, l *shared.Lease, whole bool) *redis.Cmd {
 	args := append(make([]any, 0, 10), "evalsha", acquireScript.Hash(), 1, s.recordKey(l.Key),
 		l.Image, millis(l.TTL), micros(l.NotAfter), l.MinClock, l.Discard, l.Renew)
@@ -46,29 +42,33 @@ func (s *Store) acquireCmd(ctx context.Context, l *shared.Lease, whole bool) *re
 	return cmd
 }
 
-// grant reads the answer of acquire.lua.
-func grant(ctx context.Context, cmd *redis.Cmd) shared.Grant {
-	answer, err := cmd.Slice()
+// acquired reads the answer of acquire.lua.
+func acquired(ctx context.Context, cmd *redis.Cmd) (a answer) {
+	values, err := cmd.Slice()
+	if err == nil && len(values) != 3 {
+		err = errAnswer
+	}
 	if err != nil {
-		return shared.Grant{Err: failed(ctx, "acquire", err)}
+		a.Err = failed(ctx, "acquire", err)
+		return a
 	}
-	if len(answer) != 3 {
-		return shared.Grant{Err: failed(ctx, "acquire", errAnswer)}
-	}
-	status, _ := answer[0].(int64)
-	now, _ := answer[1].(int64)
-	image, _ := answer[2].(string)
-	g := shared.Grant{Status: shared.GrantStatus(status), Now: time.UnixMicro(now)}
-	switch g.Status {
-	case shared.LeaseGranted, shared.LeaseHeld, shared.LeaseUnusable:
+	status, _ := values[0].(int64)
+	now, _ := values[1].(int64)
+	image, _ := values[2].(string)
+	a.Now = time.UnixMicro(now)
+	switch shared.GrantStatus(status) {
 	case shared.LeasePresent:
-		g.Image = []byte(image)
+		a.image = []byte(image)
+		fallthrough
+	case shared.LeaseGranted, shared.LeaseHeld, shared.LeaseUnusable:
+		a.status = shared.GrantStatus(status)
 	case statusTooLate:
-		return shared.Grant{Now: g.Now, Err: shared.ErrTooLate}
+		a.Err = shared.ErrTooLate
 	case statusLost:
-		return shared.Grant{Now: g.Now, Err: shared.ErrLeaseLost}
+		a.Err = shared.ErrLeaseLost
 	default:
-		return shared.Grant{Err: failed(ctx, "acquire", errAnswer)}
+		a = answer{}
+		a.Err = failed(ctx, "acquire", errAnswer)
 	}
-	return g
+	return a
 }

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/nearbus/nearbus/shared"
 )
 
 const (
@@ -19,14 +17,9 @@ const (
 	largeImage = bytesTogether / 4
 )
 
-// write is one on its way to write.lua.
-type write struct {
-	*shared.Write
-	fill bool
-}
-
-// writeCombiner turns writes of single keys that come at the same time into
-// fewer requests. A write that is alone goes out at once and as it is.
+// writeCombiner turns writes, fills and leases of single keys that come at the same
+// time into fewer requests. One that is alone goes out at once and as it is. All are
+// called writes here.
 //
 // It has no goroutine: of the writes that travel together, the one whose
 // context ends last sends them, and goes on to its deadline even if it is
@@ -34,8 +27,8 @@ type write struct {
 // fails because of another one's context, and none is ever sent twice: bytes of
 // the first time could arrive after a later write of the key.
 type writeCombiner struct {
-	one  func(ctx context.Context, w write) shared.Receipt
-	many func(ctx context.Context, writes []write) []shared.Receipt
+	one  func(ctx context.Context, st step) answer
+	many func(ctx context.Context, steps []step) []answer
 
 	patience time.Duration // see there
 
@@ -47,26 +40,28 @@ type writeCombiner struct {
 
 // writer waits for its write.
 type writer struct {
-	write   write
-	end     time.Time      // deadline of its context
-	left    bool           // it waits no more
-	turn    chan []*writer // has whose writes it is to send, its own among them, or nil once it has its receipt
-	receipt shared.Receipt
+	step   step
+	end    time.Time      // deadline of its context
+	left   bool           // it waits no more
+	turn   chan []*writer // has whose writes it is to send, its own among them, or nil once it has its answer
+	answer answer
 }
 
 // never is a deadline that is later than others.
 var never = time.Unix(1<<40, 0)
 
-func newWriter(ctx context.Context, w write) *writer {
+func newWriter(ctx context.Context, st step) *writer {
 	end, ok := ctx.Deadline()
 	if !ok {
 		end = never
 	}
-	return &writer{write: w, end: end, turn: make(chan []*writer, 1), receipt: shared.Receipt{Err: errUnanswered}}
+	w := &writer{step: st, end: end, turn: make(chan []*writer, 1)}
+	w.answer.Err = errUnanswered
+	return w
 }
 
-// do carries w out.
-func (c *writeCombiner) do(ctx context.Context, w write) shared.Receipt {
+// do carries st out.
+func (c *writeCombiner) do(ctx context.Context, st step) answer {
 	c.mu.Lock()
 	free := c.busy < writeLanes
 	if free {
@@ -75,9 +70,9 @@ func (c *writeCombiner) do(ctx context.Context, w write) shared.Receipt {
 	if free && !c.crowded {
 		c.mu.Unlock()
 		defer c.next()
-		return c.one(ctx, w)
+		return c.one(ctx, st)
 	}
-	me := newWriter(ctx, w)
+	me := newWriter(ctx, st)
 	c.queue = append(c.queue, me)
 	c.mu.Unlock()
 	if free {
@@ -93,14 +88,14 @@ func (c *writeCombiner) do(ctx context.Context, w write) shared.Receipt {
 			if all != nil {
 				c.send(ctx, all)
 			}
-			return me.receipt
+			return me.answer
 		case <-timer.C:
 			if c.leaveQueue(me) {
-				return c.one(ctx, w)
+				return c.one(ctx, st)
 			}
 		case <-ctx.Done():
 			c.leave(me)
-			return shared.Receipt{Err: failed(ctx, "write", ctx.Err())}
+			return st.failed(ctx, ctx.Err())
 		}
 	}
 }
@@ -117,12 +112,12 @@ func (c *writeCombiner) send(ctx context.Context, all []*writer) {
 		c.next()
 	}()
 	if len(all) == 1 {
-		all[0].receipt = c.one(ctx, all[0].write)
+		all[0].answer = c.one(ctx, all[0].step)
 		return
 	}
-	writes := make([]write, len(all))
+	steps := make([]step, len(all))
 	for i, w := range all {
-		writes[i] = w.write
+		steps[i] = w.step
 	}
 	steady := context.WithoutCancel(ctx)
 	if end, ok := ctx.Deadline(); ok {
@@ -130,8 +125,8 @@ func (c *writeCombiner) send(ctx context.Context, all []*writer) {
 		steady, cancel = context.WithDeadline(steady, end)
 		defer cancel()
 	}
-	for i, r := range c.many(steady, writes) {
-		all[i].receipt = r
+	for i, a := range c.many(steady, steps) {
+		all[i].answer = a
 	}
 }
 
@@ -145,7 +140,7 @@ func (c *writeCombiner) next() {
 func (c *writeCombiner) nextLocked() {
 	n, bytes := 0, 0
 	for n < min(len(c.queue), maxTogether) && bytes < bytesTogether {
-		bytes += len(c.queue[n].write.Image)
+		bytes += c.queue[n].step.size()
 		n++
 	}
 	all := c.queue[:n:n]

@@ -29,21 +29,21 @@ type slowWrites struct {
 	panics   bool  // at several writes
 }
 
-func (s *slowWrites) one(ctx context.Context, w write) shared.Receipt {
-	return s.answer(ctx, []write{w})[0]
+func (s *slowWrites) one(ctx context.Context, w step) answer {
+	return s.answer(ctx, []step{w})[0]
 }
 
-func (s *slowWrites) many(ctx context.Context, writes []write) []shared.Receipt {
+func (s *slowWrites) many(ctx context.Context, writes []step) []answer {
 	if s.panics {
 		panic("client")
 	}
 	return s.answer(ctx, writes)
 }
 
-func (s *slowWrites) answer(ctx context.Context, writes []write) []shared.Receipt {
+func (s *slowWrites) answer(ctx context.Context, writes []step) []answer {
 	keys := make([]string, len(writes))
 	for i, w := range writes {
-		keys[i] = w.Key
+		keys[i] = keyOf(w)
 	}
 	s.mu.Lock()
 	s.requests = append(s.requests, keys)
@@ -58,12 +58,19 @@ func (s *slowWrites) answer(ctx context.Context, writes []write) []shared.Receip
 		wait, err = time.Until(end), context.DeadlineExceeded
 	}
 	time.Sleep(wait)
-	receipts := make([]shared.Receipt, len(writes))
+	receipts := make([]answer, len(writes))
 	for i, w := range writes {
-		number, _ := strconv.ParseUint(w.Key, 10, 64)
-		receipts[i] = shared.Receipt{Revision: shared.Revision{Number: number}, Err: err}
+		number, _ := strconv.ParseUint(keyOf(w), 10, 64)
+		receipts[i].Revision.Number, receipts[i].Err = number, err
 	}
 	return receipts
+}
+
+func keyOf(st step) string {
+	if st.lease != nil {
+		return st.lease.Key
+	}
+	return st.write.Key
 }
 
 func (s *slowWrites) sizes() (sizes []int) {
@@ -99,33 +106,33 @@ func newWriting(t *testing.T) *writing {
 	s := &slowWrites{takes: time.Second}
 	w := &writing{writeCombiner: &writeCombiner{one: s.one, many: s.many, patience: time.Hour}, t: t, server: s}
 	for range writeLanes {
-		w.starts(t.Context(), "0", func(r shared.Receipt) { assert.NoError(t, r.Err) })
+		w.starts(t.Context(), "0", func(r answer) { assert.NoError(t, r.Err) })
 	}
 	return w
 }
 
-func writeOf(key string, size int) write {
-	return write{Write: &shared.Write{Key: key, Image: make([]byte, size)}}
+func writeOf(key string, size int) step {
+	return step{write: &shared.Write{Key: key, Image: make([]byte, size)}}
 }
 
 // starts begins a write, which waits once it returned.
-func (w *writing) starts(ctx context.Context, key string, then func(shared.Receipt)) {
+func (w *writing) starts(ctx context.Context, key string, then func(answer)) {
 	w.users.Go(func() { then(w.do(ctx, writeOf(key, 100))) })
 	synctest.Wait()
 }
 
 // stored requires success, with the receipt of that key.
-func (w *writing) stored(key string) func(shared.Receipt) {
-	return func(r shared.Receipt) {
+func (w *writing) stored(key string) func(answer) {
+	return func(r answer) {
 		assert.NoError(w.t, r.Err)
 		assert.Equal(w.t, key, strconv.FormatUint(r.Revision.Number, 10))
 	}
 }
 
 // fails requires this error after so long.
-func (w *writing) fails(want error, after time.Duration) func(shared.Receipt) {
+func (w *writing) fails(want error, after time.Duration) func(answer) {
 	began := time.Now()
-	return func(r shared.Receipt) {
+	return func(r answer) {
 		assert.ErrorIs(w.t, r.Err, want)
 		assert.Equal(w.t, after, time.Since(began))
 	}
@@ -145,10 +152,10 @@ func TestWriteCombiner_AloneAtOnceAndAsItIs(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		calls := 0
-		c := &writeCombiner{patience: time.Hour, one: func(given context.Context, _ write) shared.Receipt {
+		c := &writeCombiner{patience: time.Hour, one: func(given context.Context, _ step) answer {
 			calls++
 			assert.Equal(t, ctx, given)
-			return shared.Receipt{}
+			return answer{}
 		}}
 		require.NoError(t, c.do(ctx, writeOf("1", 100)).Err)
 		require.Equal(t, 1, calls)
@@ -214,7 +221,7 @@ func TestWriteCombiner_WhoSendsIsCanceled(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				short, end := context.WithTimeout(t.Context(), time.Minute)
 				defer end()
-				w.starts(ctx, "1", func(shared.Receipt) {}) // has no deadline, so it sends
+				w.starts(ctx, "1", func(answer) {}) // has no deadline, so it sends
 				w.starts(short, "2", w.stored("2"))
 				w.starts(short, "3", w.stored("3"))
 				time.Sleep(when)
@@ -241,7 +248,7 @@ func TestWriteCombiner_SendsForThoseWhoWait(t *testing.T) {
 		w.send(ctx, slices.Clone(all))
 		w.end()
 		require.Equal(t, []int{1, 1, 0}, []int{w.server.sent("1"), w.server.sent("2"), w.server.sent("3")})
-		w.stored("2")(all[1].receipt)
+		w.stored("2")(all[1].answer)
 	})
 }
 
@@ -267,7 +274,7 @@ func TestWriteCombiner_LeavingWhenALaneBecomesFree(t *testing.T) {
 			w := newWriting(t)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			for range 3 {
-				w.starts(ctx, "1", func(shared.Receipt) {})
+				w.starts(ctx, "1", func(answer) {})
 			}
 			w.end()
 			cancel()
@@ -282,7 +289,7 @@ func TestWriteCombiner_GoesAloneInTheEnd(t *testing.T) {
 		w := newWriting(t)
 		w.patience = time.Second / 10
 		began := time.Now()
-		w.starts(t.Context(), "1", func(r shared.Receipt) {
+		w.starts(t.Context(), "1", func(r answer) {
 			w.stored("1")(r)
 			assert.Equal(t, 1100*time.Millisecond, time.Since(began))
 		})
@@ -299,6 +306,29 @@ func TestWriteCombiner_AnErrorIsEverybodys(t *testing.T) {
 			w.starts(t.Context(), "1", w.fails(w.server.err, 2*time.Second))
 		}
 		w.end()
+	})
+}
+
+// TestWriteCombiner_Leases: they travel with writes and fills, each to its own answer.
+func TestWriteCombiner_Leases(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWriting(t)
+		lease, fill := step{lease: &shared.Lease{Key: "2"}}, writeOf("3", 100)
+		fill.fill = true
+		w.starts(t.Context(), "1", w.stored("1"))
+		for key, st := range map[string]step{"2": lease, "3": fill} {
+			w.users.Go(func() { w.stored(key)(w.do(t.Context(), st)) })
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
+		defer cancel()
+		w.users.Go(func() {
+			left := w.do(ctx, lease)
+			assert.ErrorIs(t, left.Err, context.DeadlineExceeded)
+			assert.ErrorContains(t, left.Err, "redisstore: acquire: ")
+			assert.Zero(t, left.grant().Status)
+		})
+		w.users.Wait()
+		assert.Contains(t, w.server.sizes(), 3)
 	})
 }
 
@@ -337,7 +367,7 @@ func TestWriteCombiner_NoLaneIsLost(t *testing.T) {
 		for round := range 200 {
 			s := &slowWrites{takes: time.Second}
 			c := &writeCombiner{one: s.one, patience: time.Duration(1+rand.N(4)) * half}
-			c.many = func(ctx context.Context, writes []write) []shared.Receipt {
+			c.many = func(ctx context.Context, writes []step) []answer {
 				if round%3 == 2 && rand.N(4) == 0 {
 					panic("client")
 				}

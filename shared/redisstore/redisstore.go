@@ -13,9 +13,9 @@
 //
 // Reads are plain GET and MGET. On one server, single reads that come while two
 // are under way travel together, in one MGET on the context of one of them;
-// hooks of the client see that. Every write is one script, called by EVALSHA
-// and sent whole when the server does not have it, and so is every lease; several
-// of them are one pipeline to each server. On one server, single writes and fills that come while four are
+// hooks of the client see that. Every write, fill and lease is one script, called by
+// EVALSHA and sent whole when the server does not have it; several of them are one
+// pipeline to each server. On one server, single ones that come while four are
 // under way travel together, in one pipeline on the context of the one that has
 // the most time, whose cancellation then does not end it. The store keeps no
 // connection and no goroutine of its own, and never closes the client.
@@ -151,7 +151,7 @@ type Store struct {
 	shards int           // of ring, at first
 	opts   Options
 	reads  *combiner      // of single
-	writes *writeCombiner // of single
+	steps  *writeCombiner // of single
 
 	partitions []partition
 	length     any // of the journal of one, as an argument of a command; 0 for none
@@ -196,7 +196,7 @@ func New(client redis.UniversalClient, opts Options) (*Store, error) {
 	}
 	s.length = s.journalLength()
 	s.reads = &combiner{one: s.readOne, many: s.readMany, patience: patience}
-	s.writes = &writeCombiner{one: s.writeOne, many: s.writeMany, patience: patience}
+	s.steps = &writeCombiner{one: s.stepOne, many: s.stepMany, patience: patience}
 	return s, nil
 }
 

@@ -18,70 +18,46 @@ const (
 	modeFill  = "fill"
 )
 
-func (w write) mode() string {
+// Write implements [shared.Store].
+func (s *Store) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
+	return s.write(ctx, writes, false)
+}
+
+// Fill implements [shared.Store].
+func (s *Store) Fill(ctx context.Context, writes []shared.Write) []shared.Receipt {
+	return s.write(ctx, writes, true)
+}
+
+func (s *Store) write(ctx context.Context, writes []shared.Write, fill bool) []shared.Receipt {
+	if len(writes) == 1 {
+		return []shared.Receipt{s.step(ctx, step{write: &writes[0], fill: fill}).Receipt}
+	}
+	steps, receipts := make([]step, len(writes)), make([]shared.Receipt, len(writes))
+	for i := range writes {
+		steps[i] = step{write: &writes[i], fill: fill}
+	}
+	for i, a := range s.stepMany(ctx, steps) {
+		receipts[i] = a.Receipt
+	}
+	return receipts
+}
+
+func (st step) mode() string {
 	switch {
-	case w.fill:
+	case st.fill:
 		return modeFill
-	case w.KeepStale:
+	case st.write.KeepStale:
 		return modeKeep
 	default:
 		return modeWrite
 	}
 }
 
-// Write implements [shared.Store].
-func (s *Store) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
-	return s.writeAll(ctx, writes, false)
-}
-
-// Fill implements [shared.Store].
-func (s *Store) Fill(ctx context.Context, writes []shared.Write) []shared.Receipt {
-	return s.writeAll(ctx, writes, true)
-}
-
-func (s *Store) writeAll(ctx context.Context, writes []shared.Write, fill bool) []shared.Receipt {
-	if len(writes) == 1 {
-		return []shared.Receipt{s.write(ctx, write{Write: &writes[0], fill: fill})}
-	}
-	all := make([]write, len(writes))
-	for i := range writes {
-		all[i] = write{Write: &writes[i], fill: fill}
-	}
-	return s.writeMany(ctx, all)
-}
-
-func (s *Store) write(ctx context.Context, w write) shared.Receipt {
-	if s.single == nil || len(w.Image) >= largeImage {
-		return s.writeOne(ctx, w)
-	}
-	return s.writes.do(ctx, w)
-}
-
-func (s *Store) writeOne(ctx context.Context, w write) shared.Receipt {
-	if err := s.ready(ctx); err != nil {
-		return shared.Receipt{Err: failed(ctx, "write", err)}
-	}
-	return receipt(ctx, s.call(ctx, func(whole bool) *redis.Cmd { return s.writeCmd(ctx, w, whole) }))
-}
-
-func (s *Store) writeMany(ctx context.Context, writes []write) []shared.Receipt {
-	receipts := make([]shared.Receipt, len(writes))
-	if err := s.ready(ctx); err != nil {
-		for i := range receipts {
-			receipts[i].Err = failed(ctx, "write", err)
-		}
-		return receipts
-	}
-	for i, cmd := range s.callAll(ctx, len(writes), func(i int, whole bool) *redis.Cmd { return s.writeCmd(ctx, writes[i], whole) }) {
-		receipts[i] = receipt(ctx, cmd)
-	}
-	return receipts
-}
-
-// writeCmd returns the call of write.lua for w, by the name of the script or
+// writeCmd returns the call of write.lua for a write, by the name of the script or
 // with the whole of it. It is put together here and not by [redis.Script],
 // which copies the arguments twice.
-func (s *Store) writeCmd(ctx context.Context, w write, whole bool) *redis.Cmd {
+func (s *Store) writeCmd(ctx context.Context, st step, whole bool) *redis.Cmd {
+	w := st.write
 	p := &s.partitions[s.Partition(w.Key)]
 	args := append(make([]any, 0, 16), "evalsha", writeScript.Hash(), 3, p.prefix+w.Key, p.metadata, p.journal)
 	if whole {
@@ -93,7 +69,7 @@ func (s *Store) writeCmd(ctx context.Context, w write, whole bool) *redis.Cmd {
 	numbers = binary.BigEndian.AppendUint64(numbers, millis(w.Soft))
 	entry := append(numbers, w.Image[shared.NonceOffset:shared.ClockOffset]...)
 	entry = append(entry, w.Key...)
-	args = append(args, w.Image, millis(w.TTL), numbers, entry[len(numbers):], w.mode())
+	args = append(args, w.Image, millis(w.TTL), numbers, entry[len(numbers):], st.mode())
 	if w.Expect != 0 {
 		args = append(args, word(w.Expect))
 	} else {

@@ -1,0 +1,118 @@
+package redisstore
+
+import (
+	"context"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+// step is one call of a script: a write, a fill or a lease.
+type step struct {
+	write *shared.Write
+	fill  bool
+	lease *shared.Lease // in place of write
+}
+
+// answer is that to a step.
+type answer struct {
+	shared.Receipt
+	status shared.GrantStatus // for a lease
+	image  []byte             // likewise
+}
+
+func (a answer) grant() shared.Grant {
+	return shared.Grant{Status: a.status, Image: a.image, Now: a.Now, Err: a.Err}
+}
+
+// size is how much of a request a step is, about.
+func (st step) size() int {
+	if st.lease != nil {
+		return len(st.lease.Image)
+	}
+	return len(st.write.Image)
+}
+
+// failed is the answer to a step that was not sent, or whose sender left.
+func (st step) failed(ctx context.Context, err error) (a answer) {
+	op := "write"
+	if st.lease != nil {
+		op = "acquire"
+	}
+	a.Err = failed(ctx, op, err)
+	return a
+}
+
+// step carries st out, together with others if there are any.
+func (s *Store) step(ctx context.Context, st step) answer {
+	if s.single == nil || st.size() >= largeImage {
+		return s.stepOne(ctx, st)
+	}
+	return s.steps.do(ctx, st)
+}
+
+func (s *Store) stepOne(ctx context.Context, st step) answer {
+	if err := s.ready(ctx); err != nil {
+		return st.failed(ctx, err)
+	}
+	cmd := s.cmd(ctx, st, false)
+	if err := s.client.Process(ctx, cmd); err != nil && unknownScript(err) {
+		cmd = s.cmd(ctx, st, true)
+		_ = s.client.Process(ctx, cmd) // cmd has the error
+	}
+	return st.answer(ctx, cmd)
+}
+
+func unknownScript(err error) bool { return redis.HasErrorPrefix(err, "NOSCRIPT") }
+
+func (s *Store) stepMany(ctx context.Context, steps []step) []answer {
+	answers := make([]answer, len(steps))
+	if err := s.ready(ctx); err != nil {
+		for i, st := range steps {
+			answers[i] = st.failed(ctx, err)
+		}
+		return answers
+	}
+	for i, cmd := range s.pipeline(ctx, steps) {
+		answers[i] = steps[i].answer(ctx, cmd)
+	}
+	return answers
+}
+
+// pipeline sends all steps at once, in one pipeline to each server, and those whose
+// server did not have the script once more with the script.
+func (s *Store) pipeline(ctx context.Context, steps []step) []*redis.Cmd {
+	cmds := make([]*redis.Cmd, len(steps))
+	send := func(whole bool, missing func(*redis.Cmd) bool) {
+		// An error of the whole is an error of each command.
+		_, _ = s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+			for i, st := range steps {
+				if missing(cmds[i]) {
+					cmds[i] = s.cmd(ctx, st, whole)
+					_ = pipe.Process(ctx, cmds[i]) // queues it
+				}
+			}
+			return nil
+		})
+	}
+	send(false, func(*redis.Cmd) bool { return true })
+	send(true, func(cmd *redis.Cmd) bool { return unknownScript(cmd.Err()) })
+	return cmds
+}
+
+// cmd returns the call of the script, by its name or with the whole of it.
+func (s *Store) cmd(ctx context.Context, st step, whole bool) *redis.Cmd {
+	if st.lease != nil {
+		return s.acquireCmd(ctx, st.lease, whole)
+	}
+	return s.writeCmd(ctx, st, whole)
+}
+
+// answer reads what the script answered.
+func (st step) answer(ctx context.Context, cmd *redis.Cmd) answer {
+	if st.lease != nil {
+		return acquired(ctx, cmd)
+	}
+	return answer{Receipt: receipt(ctx, cmd)}
+}
