@@ -26,7 +26,8 @@ const (
 // by key; that a key has none is no error. Keys may repeat.
 //
 // When some keys fail, the others are returned all the same and the error is a
-// [KeysError]. With an invalid key among them, nothing is read.
+// [KeysError]. With an invalid key among them, nothing is read and the error is
+// [ErrInvalidKey], which names it.
 func (c *Cache[V]) GetMany(ctx context.Context, keys []string) (map[string]V, error) {
 	return c.readMany(ctx, keys, nil)
 }
@@ -37,7 +38,8 @@ func (c *Cache[V]) GetMany(ctx context.Context, keys []string) (map[string]V, er
 // changed in one step.
 //
 // When some keys fail, the others are stored all the same and the error is a
-// [KeysError]. With an invalid key among them, nothing is sent.
+// [KeysError]. With an invalid key or entry among them, nothing is sent and the
+// error, which names it, is none: [ErrInvalidKey], for one.
 func (c *Cache[V]) SetMany(ctx context.Context, values map[string]V) error {
 	entries := make(map[string]Entry[V], len(values))
 	for key, v := range values {
@@ -52,7 +54,6 @@ func (c *Cache[V]) SetEntries(ctx context.Context, entries map[string]Entry[V]) 
 	if err := c.checkMany(keys); err != nil {
 		return err
 	}
-	var failed KeysError
 	for _, key := range keys {
 		e := entries[key]
 		_, _, err := c.opts.lives(&e)
@@ -60,11 +61,11 @@ func (c *Cache[V]) SetEntries(ctx context.Context, entries map[string]Entry[V]) 
 		if err == nil {
 			err = checkTags(e.Tags, maxTags)
 		}
-		failed.put(key, err)
+		if err != nil {
+			return fmt.Errorf("%w: the entry of %q in cache %q; nothing was sent", err, key, c.name)
+		}
 	}
-	if len(failed) > 0 {
-		return failed
-	}
+	var failed KeysError
 	for len(keys) > 0 {
 		part, refused, rest := c.encodePart(keys, entries, &failed)
 		c.setPart(ctx, part, &failed)
@@ -272,16 +273,13 @@ func revisionOf(inv *bus.Invalidation) shared.Revision {
 	return shared.Revision{Epoch: inv.Epoch, Number: inv.Revision}
 }
 
-// checkMany is check for several keys, and tells which of them are invalid.
+// checkMany is check for several keys: one that is invalid refuses all.
 func (c *Cache[V]) checkMany(keys []string) error {
-	if err := c.check(); err != nil {
-		return err
+	err := c.check(keys...)
+	if errors.Is(err, ErrInvalidKey) && len(keys) > 1 {
+		return fmt.Errorf("%w; nothing was done for the others either", err)
 	}
-	var failed KeysError
-	for _, key := range keys {
-		failed.put(key, c.check(key))
-	}
-	return failed.err()
+	return err
 }
 
 // distinct returns keys without repetitions, in their order.

@@ -127,6 +127,9 @@ func (c *Cache[V]) partition(key string) int {
 	return c.node.partition(c.storeKey(key))
 }
 
+// maxKeyNamed is how much of a key that is too long an error has.
+const maxKeyNamed = 64
+
 // check refuses what no tier takes, and everything after Close.
 func (c *Cache[V]) check(keys ...string) error {
 	if c.node.ctx.Err() != nil {
@@ -134,7 +137,8 @@ func (c *Cache[V]) check(keys ...string) error {
 	}
 	for _, key := range keys {
 		if limit := shared.MaxKeySize - len(c.name) - 1; key == "" || len(key) > limit {
-			return fmt.Errorf("%w: %d bytes, want 1 to %d", ErrInvalidKey, len(key), limit)
+			return fmt.Errorf("%w: %q has %d bytes, in cache %q it may have 1 to %d",
+				ErrInvalidKey, key[:min(len(key), maxKeyNamed)], len(key), c.name, limit)
 		}
 	}
 	return nil

@@ -2,17 +2,17 @@ package nearcache
 
 import "fmt"
 
-// give returns v as a caller may have it: its own copy, with Options.Clone.
-func (c *Cache[V]) give(v V) (V, error) {
+// give returns v, the value of key, as a caller may have it: its own copy, with Options.Clone.
+func (c *Cache[V]) give(key string, v V) (V, error) {
 	if c.opts.Clone == nil {
 		return v, nil
 	}
-	return c.clone(v)
+	return c.clone(key, v)
 }
 
 // clone calls Options.Clone.
-func (c *Cache[V]) clone(v V) (own V, err error) {
-	err = guard(func() error {
+func (c *Cache[V]) clone(key string, v V) (own V, err error) {
+	err = guardCallback(callbackClone, key, func() error {
 		own = c.opts.Clone(v)
 		return nil
 	})

@@ -109,9 +109,11 @@ func TestClone_Panics(t *testing.T) {
 			_, err = c.GetMany(t.Context(), []string{"k"})
 			require.ErrorAs(t, err, &panicked)
 		}
-		require.ErrorAs(t, c.Set(t.Context(), "k", set{"new": true}), &panicked)
+		err := c.Set(t.Context(), "k", set{"new": true})
+		require.ErrorAs(t, err, &panicked)
+		require.ErrorContains(t, err, `nearcache: Options.Clone for key "k" panicked: clone`)
 		settle()
-		_, err := good.Get(t.Context(), "k")
+		_, err = good.Get(t.Context(), "k")
 		require.ErrorIs(t, err, nearcache.ErrNotFound, "the key was invalidated")
 	})
 }

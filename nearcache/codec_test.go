@@ -62,7 +62,7 @@ func TestCodec_OptionsRefused(t *testing.T) {
 			"nearcache: Options.AlsoRead[0] has the ID 1, as another codec of the cache has": {AlsoRead: []shared.Codec{shared.JSON}},
 			"nearcache: Options.AlsoRead[1] has the ID 2, as another codec of the cache has": {AlsoRead: []shared.Codec{shared.Gob, shared.Gob}},
 			"nearcache: Options.AlsoRead[0] has the ID 2, as another codec":                  {Codec: shared.Gob, AlsoRead: []shared.Codec{shared.Gob}},
-			"nearcache: Options.Codec: ID: nearcache: a callback panicked":                   {Codec: noID{}},
+			"nearcache: Options.Codec: ID: nearcache: the codec panicked":                    {Codec: noID{}},
 		} {
 			_, err := nearcache.New(node, "refused", opts)
 			require.ErrorContains(t, err, want)

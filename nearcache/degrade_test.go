@@ -351,6 +351,7 @@ func TestLoader(t *testing.T) {
 			var p *nearcache.PanicError
 			require.ErrorAs(t, err, &p)
 			require.ErrorIs(t, err, cause)
+			require.EqualError(t, err, `nearcache: the loader for key "k" panicked: cause`)
 			assert.Contains(t, string(p.Stack), "degrade_test.go")
 			v, err := m.Fetch(t.Context(), "k", is("v"))
 			require.NoError(t, err, "the lease was given back")
@@ -366,6 +367,7 @@ func TestLoader(t *testing.T) {
 			})
 			var p *nearcache.PanicError
 			require.ErrorAs(t, err, &p)
+			require.EqualError(t, err, `nearcache: the loader for key "k" ended its goroutine (runtime.Goexit)`)
 		})
 	})
 	t.Run("returns value and error", func(t *testing.T) {

@@ -75,7 +75,7 @@ func (c *Cache[V]) prepare(ctx context.Context, e *ending[V]) {
 		return
 	}
 	e.ttl, e.nearTTL, _ = c.opts.lives(entry)
-	data, err := c.encode(entry.Value)
+	data, err := c.encode(f.key, entry.Value)
 	if err != nil {
 		c.letGo(e)
 		return

@@ -11,12 +11,11 @@ import (
 var (
 	// ErrNotFound is returned by reads when there is no value. Loaders return
 	// it to say that the source has none; Fetch then returns what the loader
-	// returned. It is the error of package shared, and its text says so: "shared:
-	// not found".
+	// returned. It is [shared.ErrNotFound] as well.
 	ErrNotFound = shared.ErrNotFound
 
 	// ErrInvalidKey is returned by every method for a key that is empty or too
-	// long. Nothing was sent.
+	// long. Nothing was sent, for other keys of the same call neither.
 	ErrInvalidKey = shared.ErrInvalidKey
 
 	// ErrInvalidTag is returned for a tag that is empty or too long, and for too
@@ -42,25 +41,73 @@ var (
 	// answer. The value may be stored or not. This node has dropped its copy,
 	// and goes on trying to invalidate the key until that succeeds or a later
 	// write of the key does. Until then, reads of the key on this node go to
-	// the source; those without a loader return this error.
+	// the source; those without a loader return an error that wraps this one.
+	//
+	// What the source was told stands: do not undo it because of this error.
+	// If the process dies before it succeeds, other nodes serve the old value
+	// until its TTL.
 	ErrOutcomeUnknown = errors.New("nearcache: the shared tier did not confirm the write")
 
 	// ErrClosed is returned by every method after Node.Close.
 	ErrClosed = errors.New("nearcache: closed")
 )
 
-// PanicError is what a panic in a loader, codec or clone function becomes.
+// owedError is why a key is not read from the shared tier: an earlier write of
+// it by this node failed with ErrOutcomeUnknown.
+type owedError struct{}
+
+func (owedError) Error() string {
+	return "nearcache: not read from the shared tier, which may have an old value: " +
+		"an earlier write of the key by this process was not confirmed, and is being made up for"
+}
+
+func (owedError) Unwrap() error { return ErrOutcomeUnknown }
+
+// What PanicError.Callback says.
+const (
+	callbackLoader = "loader"
+	callbackCodec  = "codec"
+	callbackClone  = "Clone"
+)
+
+// PanicError is what a panic in a loader, a codec or Options.Clone becomes.
 type PanicError struct {
+	// Callback is what panicked: "loader", "codec" or "Clone". It is empty for
+	// anything else that was called for a read or a load, such as a store of
+	// somebody else.
+	Callback string
+
+	Key   string // for which it was called; empty if there were several, or none
 	Value any    // what was passed to panic; nil if the goroutine was ended by runtime.Goexit
 	Stack []byte // of the panicking goroutine
 }
 
-// Error returns the value of the panic, without the stack.
+// Error returns what panicked, for which key, and the value of the panic,
+// without the stack.
 func (e *PanicError) Error() string {
-	if e.Value == nil {
-		return "nearcache: a callback called runtime.Goexit"
+	what := "a call"
+	switch e.Callback {
+	case "":
+	case callbackClone:
+		what = "Options.Clone"
+	default:
+		what = "the " + e.Callback
 	}
-	return fmt.Sprintf("nearcache: a callback panicked: %v", e.Value)
+	if e.Key != "" {
+		what += fmt.Sprintf(" for key %q", e.Key)
+	}
+	if e.Value == nil {
+		return "nearcache: " + what + " ended its goroutine (runtime.Goexit)"
+	}
+	return fmt.Sprintf("nearcache: %s panicked: %v", what, e.Value)
+}
+
+// only returns the key if there is one only, to be named.
+func only(keys []string) string {
+	if len(keys) == 1 {
+		return keys[0]
+	}
+	return ""
 }
 
 // Unwrap returns the value of the panic if it is an error.

@@ -105,7 +105,7 @@ func ExampleCache_Fetch() {
 	// Ada <nil>
 	// Ada <nil>
 	// Ada <nil>
-	// shared: not found
+	// nearbus: not found
 }
 
 // With NotFoundTTL, the source is asked once for what it does not have.

@@ -125,7 +125,7 @@ func (c *Cache[V]) believes(f *flight[V], found *shared.Found) bool {
 func (c *Cache[V]) staleAnswer(f *flight[V]) (a answer[V], ok bool) {
 	if e, use := c.space.FindLate(f.key, f.hash); use == near.Stale {
 		e.Tried(c.opts.FailSafeThrottle)
-		return c.oldAnswer((*entry[V])(unsafe.Pointer(e)).value), true // see hit
+		return c.oldAnswer(f.key, (*entry[V])(unsafe.Pointer(e)).value), true // see hit
 	}
 	if c.flights.opens(f, &f.looked) != nil {
 		return a, false // its old value is not known yet
@@ -133,12 +133,12 @@ func (c *Cache[V]) staleAnswer(f *flight[V]) (a answer[V], ok bool) {
 	if f.old == nil || f.deleted.Load() || !c.space.Valid(f.hash, f.stamp) {
 		return a, false
 	}
-	return c.oldAnswer(*f.old), true
+	return c.oldAnswer(f.key, *f.old), true
 }
 
-func (c *Cache[V]) oldAnswer(v V) answer[V] {
+func (c *Cache[V]) oldAnswer(key string, v V) answer[V] {
 	c.stale.Add(1)
-	return c.given(answer[V]{value: v, stale: true})
+	return c.given(key, answer[V]{value: v, stale: true})
 }
 
 // hasOld reports whether the near tier has an old value of the key.

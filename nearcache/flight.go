@@ -275,7 +275,7 @@ func (c *Cache[V]) outcome(f *flight[V], loads, takesOld bool) answer[V] {
 	}
 	switch {
 	case a.err == nil:
-		return c.given(a)
+		return c.given(f.key, a)
 	case takesOld && !errors.Is(a.err, ErrNotFound): // that there is no value is an answer
 		if old, ok := c.staleAnswer(f); ok {
 			return old

@@ -7,9 +7,12 @@ import (
 	"strings"
 )
 
-// KeysError is the error of a call with several keys of which some failed: what
-// became of each of those. The other keys are done. Range over it after
+// KeysError is the error of a call that takes several keys, of which some failed:
+// what became of each of those. The other keys are done. Range over it after
 // [errors.As]; [errors.Is] holds for whatever one of the keys failed with.
+//
+// A call with an invalid key is refused as a whole, by an error that is none of
+// these: see [ErrInvalidKey].
 type KeysError map[string]error
 
 // maxNamed is how many keys the text of a KeysError tells of.
@@ -18,6 +21,12 @@ const maxNamed = 3
 // Error names the first few keys.
 func (e KeysError) Error() string {
 	var b strings.Builder
+	if len(e) == 1 {
+		for key, err := range e {
+			fmt.Fprintf(&b, "nearcache: key %q: %s", key, strings.TrimPrefix(err.Error(), "nearcache: "))
+		}
+		return b.String()
+	}
 	fmt.Fprintf(&b, "nearcache: %d of the keys failed", len(e))
 	for i, key := range slices.Sorted(maps.Keys(e)) {
 		if i == maxNamed {

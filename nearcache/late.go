@@ -16,10 +16,10 @@ type answer[V any] struct {
 	at int64 // the time of the stamp of what was near and lives, on the clock of the near tier
 }
 
-// given is a as one caller gets it.
-func (c *Cache[V]) given(a answer[V]) answer[V] {
+// given is a, of key, as one caller gets it.
+func (c *Cache[V]) given(key string, a answer[V]) answer[V] {
 	if a.err == nil {
-		a.value, a.err = c.give(a.value)
+		a.value, a.err = c.give(key, a.value)
 	}
 	return a
 }
@@ -38,7 +38,7 @@ func (c *Cache[V]) lateAnswer(ctx context.Context, key string, hash uint64, load
 	case use == near.Nothing || use == near.Stale && !found.Resting():
 		return a, false
 	case use == near.Stale:
-		return c.oldAnswer((*entry[V])(unsafe.Pointer(found)).value), true // see hit
+		return c.oldAnswer(key, (*entry[V])(unsafe.Pointer(found)).value), true // see hit
 	}
 	if c.node.near.Notes(c.hits.add()) {
 		c.node.near.Touch(hash, found)
@@ -52,6 +52,6 @@ func (c *Cache[V]) lateAnswer(ctx context.Context, key string, hash uint64, load
 	if load != nil && c.opts.RefreshAhead > 0 && found.Claim(c.refreshPause()) {
 		c.refreshSoon(ctx, key, hash, load)
 	}
-	a.value, a.err = c.give((*entry[V])(unsafe.Pointer(found)).value) // see hit
+	a.value, a.err = c.give(key, (*entry[V])(unsafe.Pointer(found)).value) // see hit
 	return a, true
 }

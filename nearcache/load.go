@@ -17,7 +17,7 @@ const minPause = time.Millisecond
 func (c *Cache[V]) source(ctx context.Context, f *flight[V], load loader[V]) (entry Entry[V], err error) {
 	f.tagClock, _, _ = c.tags.get()
 	ctx = c.withPrevious(ctx, f.previous)
-	entry, err = callSource(ctx, c, 1, func(ctx context.Context) (Entry[V], error) {
+	entry, err = callSource(ctx, c, []string{f.key}, func(ctx context.Context) (Entry[V], error) {
 		return load(ctx, f.key)
 	})
 	if err == nil {
@@ -32,13 +32,13 @@ func (c *Cache[V]) source(ctx context.Context, f *flight[V], load loader[V]) (en
 	return entry, err
 }
 
-// callSource calls load within Options.LoadTimeout, once there is a place for
-// it. A loader that does not
-// heed the end of its context is left behind: its callers are not.
-func callSource[V, R any](ctx context.Context, c *Cache[V], keys int, load func(context.Context) (R, error)) (R, error) {
+// callSource calls load, which loads keys, within Options.LoadTimeout, once there
+// is a place for it. A loader that does not heed the end of its context is left
+// behind: its callers are not.
+func callSource[V, R any](ctx context.Context, c *Cache[V], keys []string, load func(context.Context) (R, error)) (R, error) {
 	leave, err := c.enter(ctx)
 	if err != nil {
-		c.loadErrors.Add(uint64(keys))
+		c.loadErrors.Add(uint64(len(keys)))
 		return *new(R), err
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.opts.LoadTimeout)
@@ -47,14 +47,14 @@ func callSource[V, R any](ctx context.Context, c *Cache[V], keys int, load func(
 		result R
 		err    error
 	}
-	c.loads.Add(uint64(keys))
+	c.loads.Add(uint64(len(keys)))
 	answers := make(chan answer, 1)
 	go func() { // ends when the loader returns
 		defer leave()
-		a := answer{err: &PanicError{}} // stands if the loader ends its goroutine
+		a := answer{err: &PanicError{Callback: callbackLoader, Key: only(keys)}} // stands if the loader ends its goroutine
 		defer func() { answers <- a }()
 		var result R
-		err := guard(func() (err error) {
+		err := guardCallback(callbackLoader, only(keys), func() (err error) {
 			result, err = load(ctx)
 			return err
 		})
@@ -68,7 +68,7 @@ func callSource[V, R any](ctx context.Context, c *Cache[V], keys int, load func(
 	}
 	if a.err != nil {
 		if !errors.Is(a.err, ErrNotFound) {
-			c.loadErrors.Add(uint64(keys))
+			c.loadErrors.Add(uint64(len(keys)))
 		}
 		return *new(R), a.err
 	}
@@ -97,7 +97,7 @@ func (c *Cache[V]) loadAlone(ctx context.Context, f *flight[V], load loader[V], 
 func (c *Cache[V]) installLoaded(f *flight[V], entry *Entry[V], life time.Duration) {
 	size := 0
 	if c.opts.Cost == nil {
-		data, err := c.encode(entry.Value)
+		data, err := c.encode(f.key, entry.Value)
 		if err != nil {
 			return
 		}
@@ -223,7 +223,7 @@ func (c *Cache[V]) loadUnfenced(ctx context.Context, f *flight[V], load loader[V
 		return err
 	}
 	f.value = &entry.Value
-	data, err := c.encode(entry.Value)
+	data, err := c.encode(f.key, entry.Value)
 	if err != nil {
 		return err
 	}

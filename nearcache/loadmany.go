@@ -180,7 +180,7 @@ func (c *Cache[V]) sourceMany(ctx context.Context, permits []permit[V], load man
 		stop := c.renew(ctx, held)
 		defer stop()
 	}
-	return callSource(ctx, c, len(keys), func(ctx context.Context) (map[string]V, error) {
+	return callSource(ctx, c, keys, func(ctx context.Context) (map[string]V, error) {
 		return load(ctx, keys)
 	})
 }

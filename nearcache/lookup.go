@@ -77,7 +77,7 @@ func (c *Cache[V]) Lookup(ctx context.Context, key string, r Read[V]) (Answer[V]
 	bounded := r.FromShared || r.MaxAge > 0 || r.After != Token{}
 	for counted := false; ; counted = true {
 		if a, ok := c.nearAnswer(key, hash, &r); ok {
-			a.Value, err = c.give(a.Value)
+			a.Value, err = c.give(key, a.Value)
 			return a, err
 		}
 		if a, ok, err := c.lateLookup(ctx, key, hash, load); ok && !bounded {

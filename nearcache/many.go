@@ -21,7 +21,8 @@ type manyLoader[V any] func(ctx context.Context, missing []string) (map[string]V
 // not asked for is ignored and counted. Keys may repeat.
 //
 // When some keys fail, the others are returned all the same and the error is a
-// [KeysError]. With an invalid key among them, nothing is read.
+// [KeysError]. With an invalid key among them, nothing is read and the error is
+// [ErrInvalidKey], which names it.
 func (c *Cache[V]) FetchMany(ctx context.Context, keys []string, load func(ctx context.Context, missing []string) (map[string]V, error)) (map[string]V, error) {
 	if load == nil {
 		return nil, errors.New("nearcache: FetchMany: the loader is nil")
@@ -141,7 +142,7 @@ func (c *Cache[V]) boardMany(ctx context.Context, keys []string, load loader[V],
 // enterNear enters the value of a key if it is near.
 func (c *Cache[V]) enterNear(ctx context.Context, s seat, load loader[V], values map[string]V, failed *KeysError) bool {
 	if e := c.hit(s.key, s.hash); e != nil {
-		v, err := c.give(e.value)
+		v, err := c.give(s.key, e.value)
 		enter(values, failed, s.key, v, err)
 		return true
 	}

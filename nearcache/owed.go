@@ -3,7 +3,6 @@ package nearcache
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -21,7 +20,7 @@ const (
 
 // errOwed is why a key is not read from the shared tier: what is there may be
 // older than what a caller of this node was told of.
-var errOwed = fmt.Errorf("%w, and the key has not been invalidated since", ErrOutcomeUnknown)
+var errOwed error = owedError{}
 
 // errOpen is why nothing can be paid yet.
 var errOpen = errors.New("nearcache: what failed to be written may arrive yet")

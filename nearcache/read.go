@@ -12,13 +12,15 @@ import (
 
 // Get returns the value of key from the near tier or the shared tier. The
 // error is [ErrNotFound] if neither has it, [ErrInvalidKey], [ErrClosed], the
-// error of ctx, or that of the shared tier; the latter reads as ErrNotFound
-// with Options.ErrorsAsMisses.
+// error of ctx, or that of the shared tier. It wraps [ErrOutcomeUnknown] while an
+// earlier write of the key by this node is unconfirmed: what the shared tier has
+// may be older than that write, so it is not read; Fetch asks the source. The last
+// two read as ErrNotFound with Options.ErrorsAsMisses.
 func (c *Cache[V]) Get(ctx context.Context, key string) (V, error) {
 	hash := c.space.Hash(key)
 	if e := c.hit(key, hash); e != nil {
 		if c.opts.Clone != nil {
-			return c.clone(e.value)
+			return c.clone(key, e.value)
 		}
 		return e.value, nil
 	}
@@ -33,9 +35,10 @@ func (c *Cache[V]) Get(ctx context.Context, key string) (V, error) {
 // ctx and Options.LoadTimeout: the end of ctx ends only this caller's wait. An
 // error of load is returned as it is, a panic as a [PanicError]; nothing is
 // stored then. When the shared tier cannot be reached, or not be believed (see
-// NodeOptions.MaxStaleness), the value comes from the source and is kept near for NodeOptions.MaxStaleness at most. A value that
-// cannot be encoded, or is too large for the shared tier, is returned and not
-// cached; Stats.Unencodable and Stats.TooLarge count it.
+// NodeOptions.MaxStaleness), the value comes from the source and is kept near for
+// NodeOptions.MaxStaleness at most. A value that cannot be encoded, or is too large
+// for the shared tier, is returned and not cached; Stats.Unencodable and
+// Stats.TooLarge count it.
 //
 // A caller never gets the result of a load that began before a write or an
 // invalidation which this node had applied when the call began.
@@ -43,7 +46,7 @@ func (c *Cache[V]) Fetch(ctx context.Context, key string, load func(ctx context.
 	hash := c.space.Hash(key)
 	if e := c.hit(key, hash); e != nil {
 		if c.opts.Clone != nil {
-			return c.clone(e.value)
+			return c.clone(key, e.value)
 		}
 		return e.value, nil
 	}
@@ -67,7 +70,7 @@ func (c *Cache[V]) FetchEntry(ctx context.Context, key string, load func(ctx con
 	hash := c.space.Hash(key)
 	if e := c.hit(key, hash); e != nil {
 		if c.opts.Clone != nil {
-			return c.clone(e.value)
+			return c.clone(key, e.value)
 		}
 		return e.value, nil
 	}
@@ -94,7 +97,7 @@ func (c *Cache[V]) miss(ctx context.Context, key string, hash uint64, load loade
 		f, run := c.board(key, hash, load)
 		if f == nil {
 			if e := c.hit(key, hash); e != nil {
-				return c.give(e.value)
+				return c.give(key, e.value)
 			}
 			continue
 		}
@@ -120,7 +123,7 @@ func (c *Cache[V]) begin(ctx context.Context, f *flight[V]) {
 // goroutine.
 func (c *Cache[V]) lookHere(ctx context.Context, f *flight[V]) {
 	var l look
-	f.err = &PanicError{} // stands if the codec ends this goroutine
+	f.err = &PanicError{Key: f.key} // stands if the codec ends this goroutine
 	settled := false
 	defer func() {
 		if !settled {
@@ -158,7 +161,7 @@ func ended(ctx context.Context) bool {
 // shared tier's client blocks.
 func (c *Cache[V]) run(ctx context.Context, f *flight[V]) {
 	defer c.land(f)
-	f.err = &PanicError{} // stands if user code ends this goroutine
+	f.err = &PanicError{Key: f.key} // stands if user code ends this goroutine
 	f.err = guard(func() error {
 		l := c.look(ctx, f)
 		if f.found {
@@ -171,7 +174,7 @@ func (c *Cache[V]) run(ctx context.Context, f *flight[V]) {
 // runLoad is a flight from the end of its read.
 func (c *Cache[V]) runLoad(ctx context.Context, f *flight[V], load loader[V], l look) {
 	defer c.land(f)
-	f.err = &PanicError{} // stands if user code ends this goroutine
+	f.err = &PanicError{Key: f.key} // stands if user code ends this goroutine
 	f.err = guard(func() error { return c.load(ctx, f, load, l) })
 }
 
@@ -266,7 +269,7 @@ func (c *Cache[V]) decode(key string, found *shared.Found) (*entry[V], error) {
 		return nil, errUnusable
 	}
 	e := newNamed[V](key)
-	if err := guard(func() error { return codec.Unmarshal(found.Value, &e.value) }); err != nil {
+	if err := guardCallback(callbackCodec, key, func() error { return codec.Unmarshal(found.Value, &e.value) }); err != nil {
 		c.undecodable.Add(1)
 		return nil, err
 	}
@@ -280,13 +283,17 @@ func (c *Cache[V]) sharedFailed(err error) error {
 }
 
 // guard calls f and turns a panic, or an end of the goroutine, into an error.
-func guard(f func() error) (err error) {
+func guard(f func() error) (err error) { return guardCallback("", "", f) }
+
+// guardCallback is guard for a callback that is called for key, which may be
+// empty.
+func guardCallback(callback, key string, f func() error) (err error) {
 	returned := false
 	defer func() {
 		if returned {
 			return
 		}
-		err = &PanicError{Value: recover(), Stack: debug.Stack()}
+		err = &PanicError{Callback: callback, Key: key, Value: recover(), Stack: debug.Stack()}
 	}()
 	err = f()
 	returned = true

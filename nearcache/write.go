@@ -112,9 +112,10 @@ func (c *Cache[V]) setBusOnly(ctx context.Context, inv bus.Invalidation, w *near
 
 // Delete deletes keys everywhere. That a key is not there is no error. What it
 // promises, and what a key may fail with, is what [Cache.Set] says; the error is
-// a [KeysError]. With an invalid key among them, nothing is sent. Several keys
-// are one round trip to the shared tier and one message to the other nodes, or
-// one each for every 1,024.
+// a [KeysError], also of a single key. With an invalid key among them, nothing is
+// sent and the error is [ErrInvalidKey], which names it. Several keys are one round
+// trip to the shared tier and one message to the other nodes, or one each for every
+// 1,024.
 func (c *Cache[V]) Delete(ctx context.Context, keys ...string) error {
 	return c.write(ctx, bus.OpDelete, keys)
 }
@@ -302,10 +303,10 @@ func alsoUntold(err, untold error) error {
 // shared tier does not take. With Options.Clone it makes the value the cache's
 // own.
 func (c *Cache[V]) encodeFitting(key string, e *Entry[V]) (data []byte, err error) {
-	if e.Value, err = c.give(e.Value); err != nil {
+	if e.Value, err = c.give(key, e.Value); err != nil {
 		return nil, err
 	}
-	data, err = c.encode(e.Value)
+	data, err = c.encode(key, e.Value)
 	if err != nil || c.node.tier == nil {
 		return data, err
 	}
@@ -316,9 +317,9 @@ func (c *Cache[V]) encodeFitting(key string, e *Entry[V]) (data []byte, err erro
 	return data, err
 }
 
-// encode encodes a value for the shared tier.
-func (c *Cache[V]) encode(v V) (data []byte, err error) {
-	err = guard(func() (err error) {
+// encode encodes the value of key for the shared tier.
+func (c *Cache[V]) encode(key string, v V) (data []byte, err error) {
+	err = guardCallback(callbackCodec, key, func() (err error) {
 		data, err = c.opts.Codec.Marshal(v)
 		return err
 	})
@@ -327,7 +328,7 @@ func (c *Cache[V]) encode(v V) (data []byte, err error) {
 			c.node.opts.Logger.Warn("nearcache: a value cannot be encoded, and is not cached",
 				"cache", c.name, "type", fmt.Sprintf("%T", v), "codec", c.opts.Codec.ID())
 		}
-		return nil, fmt.Errorf("%w: cache %q: %w", ErrEncode, c.name, err)
+		return nil, fmt.Errorf("%w: cache %q: %q: %w", ErrEncode, c.name, key, err)
 	}
 	return data, nil
 }

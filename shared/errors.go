@@ -2,18 +2,19 @@ package shared
 
 import "errors"
 
-// Errors that a caller decides on. Compare with [errors.Is].
+// Errors that a caller decides on. Compare with [errors.Is]. The first three are
+// errors of package nearcache as well.
 var (
 	// ErrNotFound is returned by reads when there is no live value.
-	ErrNotFound = errors.New("shared: not found")
+	ErrNotFound = errors.New("nearbus: not found")
 
 	// ErrInvalidKey is returned by every method for a key that is empty or
 	// longer than MaxKeySize. Nothing was sent.
-	ErrInvalidKey = errors.New("shared: invalid key")
+	ErrInvalidKey = errors.New("nearbus: invalid key")
 
 	// ErrTooLarge is returned by writes when the record exceeds the limit of
 	// the Tier or the store. Nothing was stored.
-	ErrTooLarge = errors.New("shared: value too large")
+	ErrTooLarge = errors.New("nearbus: value too large")
 
 	// ErrLeaseLost is returned by Fill when the lease is no longer in its
 	// place: another write ended it, or it expired. Nothing was stored.
