@@ -54,12 +54,18 @@ func (c *Cache[V]) SetEntries(ctx context.Context, entries map[string]Entry[V]) 
 	if err := c.checkMany(keys); err != nil {
 		return err
 	}
+	if c.opts.Tags != nil {
+		entries = maps.Clone(entries) // they get more tags
+	}
 	for _, key := range keys {
 		e := entries[key]
 		_, _, err := c.opts.lives(&e)
 		err = errors.Join(err, e.checkWritten())
 		if err == nil {
-			err = checkTags(e.Tags, maxTags)
+			err = c.addTags(key, &e)
+		}
+		if c.opts.Tags != nil {
+			entries[key] = e
 		}
 		if err != nil {
 			return fmt.Errorf("%w: the entry of %q in cache %q; nothing was sent", err, key, c.name)

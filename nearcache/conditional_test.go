@@ -35,6 +35,12 @@ func TestNotModified(t *testing.T) {
 						assert.False(t, ok, "that is of another load")
 						return "", nil
 					})
+					_, manyErr := a.FetchMany(ctx, []string{"more"}, func(ctx context.Context, _ []string) (map[string]string, error) {
+						_, ok := nearcache.Previous[string](ctx)
+						assert.False(t, ok, "so it is of several")
+						return nil, nil
+					})
+					assert.NoError(t, manyErr)
 					return nearcache.Entry[string]{NotModified: true}, err
 				})
 				require.NoError(t, err)

@@ -59,8 +59,8 @@
 //
 // # Tags
 //
-// A value may have tags, given to [Cache.SetEntry] or returned by the loader of
-// [Cache.FetchEntry] in [Entry]. [Cache.InvalidateTags] makes every value with a
+// A value may have tags: from [Options.Tags], or given to [Cache.SetEntry] or returned
+// by the loader of [Cache.FetchEntry] in [Entry]. [Cache.InvalidateTags] makes every value with a
 // tag stale, wherever it is and however many there are. What is promised for
 // [Cache.Invalidate] is promised for it as well, also for loads under way that
 // return the tag later.

@@ -52,10 +52,15 @@ func (c *Cache[V]) conclude(ctx context.Context, all []ending[V]) {
 // is a value, it is the result instead.
 func (c *Cache[V]) concludePart(ctx context.Context, all []ending[V]) (n int) {
 	for bytes := 0; n < min(len(all), maxPart) && bytes < maxPartBytes; n++ {
-		c.prepare(ctx, &all[n])
+		c.prepare(&all[n])
 		bytes += all[n].size
 	}
 	part := all[:n]
+	var slots []uint32
+	for i := range part {
+		slots = append(slots, part[i].slots...)
+	}
+	c.seeSlots(ctx, slots)
 	c.carryOut(ctx, part)
 	c.carryOut(ctx, part) // leases of what turned out to be too large
 	c.takeOthers(ctx, part)
@@ -63,7 +68,7 @@ func (c *Cache[V]) concludePart(ctx context.Context, all []ending[V]) (n int) {
 }
 
 // prepare decides what is to be done in the shared tier.
-func (c *Cache[V]) prepare(ctx context.Context, e *ending[V]) {
+func (c *Cache[V]) prepare(e *ending[V]) {
 	if e.err != nil {
 		c.prepareAbsent(e)
 		return
@@ -81,7 +86,6 @@ func (c *Cache[V]) prepare(ctx context.Context, e *ending[V]) {
 		return
 	}
 	e.slots, e.size = slotsOf(entry.Tags), len(data)
-	c.seeSlots(ctx, e.slots)
 	e.does, e.put = putValue, c.valuePut(f.key, e.ttl, e.clock, data)
 	e.put.Record.Nonce, e.put.Expect = e.nonce(), e.expect
 	putTags(&e.put, e.slots, f.tagClock)

@@ -68,11 +68,12 @@ const (
 	callbackLoader = "loader"
 	callbackCodec  = "codec"
 	callbackClone  = "Clone"
+	callbackTags   = "Tags"
 )
 
-// PanicError is what a panic in a loader, a codec or Options.Clone becomes.
+// PanicError is what a panic in a loader, a codec, Options.Clone or Options.Tags becomes.
 type PanicError struct {
-	// Callback is what panicked: "loader", "codec" or "Clone". It is empty for
+	// Callback is what panicked: "loader", "codec", "Clone" or "Tags". It is empty for
 	// anything else that was called for a read or a load, such as a store of
 	// somebody else.
 	Callback string
@@ -88,8 +89,8 @@ func (e *PanicError) Error() string {
 	what := "a call"
 	switch e.Callback {
 	case "":
-	case callbackClone:
-		what = "Options.Clone"
+	case callbackClone, callbackTags:
+		what = "Options." + e.Callback
 	default:
 		what = "the " + e.Callback
 	}

@@ -214,6 +214,40 @@ func ExampleCache_FetchMany() {
 	// Ada Grace 2 <nil>
 }
 
+// FetchEntries is FetchMany with lifetimes and tags for each value.
+func ExampleCache_FetchEntries() {
+	node := newNode()
+	defer node.Close()
+	users := newUsers(node, "many-entries")
+	found, err := users.FetchEntries(context.Background(), []string{"1", "2"}, func(_ context.Context, missing []string) (map[string]nearcache.Entry[User], error) {
+		return map[string]nearcache.Entry[User]{
+			"1": {Value: User{"1", "Ada"}, Tags: []string{"org:7"}},
+			"2": {Value: User{"2", "Grace"}, TTL: time.Hour, NearTTL: time.Minute},
+		}, nil
+	})
+	fmt.Println(found["1"].Name, found["2"].Name, err)
+	// Output: Ada Grace <nil>
+}
+
+// Tags that follow from the value are best given in one place: then they are there
+// whichever way the value came in.
+func ExampleOptions_tags() {
+	node := newNode()
+	defer node.Close()
+	ctx := context.Background()
+	users, _ := nearcache.New(node, "by-letter", nearcache.Options[User]{
+		Tags: func(_ string, u User) []string { return []string{"letter:" + u.Name[:1]} },
+	})
+	_ = users.Set(ctx, "1", User{"1", "Ada"})
+	_, _ = users.Fetch(ctx, "2", func(_ context.Context, id string) (User, error) { return User{id, "Grace"}, nil })
+
+	_ = users.InvalidateTags(ctx, "letter:A")
+	_, err := users.Get(ctx, "1")
+	grace, _ := users.Get(ctx, "2")
+	fmt.Println(errors.Is(err, nearcache.ErrNotFound), grace.Name)
+	// Output: true Grace
+}
+
 // SetMany and GetMany are one round trip and, for the write, one message. What
 // failed is told key by key.
 func ExampleCache_SetMany() {

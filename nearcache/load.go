@@ -21,15 +21,27 @@ func (c *Cache[V]) source(ctx context.Context, f *flight[V], load loader[V]) (en
 		return load(ctx, f.key)
 	})
 	if err == nil {
-		err = entry.conclude(ctx)
-	}
-	if err == nil {
-		_, _, err = c.opts.lives(&entry)
-	}
-	if err == nil {
-		err = checkTags(entry.Tags, maxTags)
+		err = c.accept(ctx, f.key, &entry)
 	}
 	return entry, err
+}
+
+// accept makes the entry that a loader returned for key whole. One whose tags cannot be
+// used is given to those who wait for it, and stored nowhere.
+func (c *Cache[V]) accept(ctx context.Context, key string, e *Entry[V]) error {
+	if err := e.conclude(ctx); err != nil {
+		return err
+	}
+	if _, _, err := c.opts.lives(e); err != nil {
+		return err
+	}
+	if err := c.addTags(key, e); err != nil {
+		if c.untaggable.Add(1) == 1 {
+			c.node.opts.Logger.Warn("nearcache: a loaded value has no valid tags, and is not cached", "cache", c.name)
+		}
+		e.NoStore = true
+	}
+	return nil
 }
 
 // callSource calls load, which loads keys, within Options.LoadTimeout, once there
@@ -81,13 +93,18 @@ func (c *Cache[V]) loadAlone(ctx context.Context, f *flight[V], load loader[V], 
 	floor := c.raiseFloor(f.key, f.hash)
 	entry, err := c.source(ctx, f, load)
 	c.settleFloor(floor, err)
+	return c.keepLoaded(f, &entry, life, err)
+}
+
+// keepLoaded ends a load for this node only.
+func (c *Cache[V]) keepLoaded(f *flight[V], entry *Entry[V], life time.Duration, err error) error {
 	if err != nil {
 		return c.noValueHere(f, life, err)
 	}
 	f.value, f.fresh = &entry.Value, true
 	if life > 0 && !entry.NoStore {
-		_, near, _ := c.opts.lives(&entry)
-		c.installLoaded(f, &entry, min(near, life))
+		_, near, _ := c.opts.lives(entry)
+		c.installLoaded(f, entry, min(near, life))
 	}
 	return nil
 }

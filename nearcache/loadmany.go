@@ -137,20 +137,26 @@ func (c *Cache[V]) loadMany(ctx context.Context, permits []permit[V], load manyL
 	if len(permits) == 0 {
 		return
 	}
-	values, failure := c.sourceMany(ctx, permits, load)
+	ctx = c.withPrevious(ctx, nil)
+	entries, failure := c.sourceMany(ctx, permits, load)
 	ends := make([]ending[V], 0, len(permits))
 	for i := range permits {
 		p := &permits[i]
-		v, ok := values[p.f.key]
+		entry, ok := entries[p.f.key]
 		err := failure
-		if err == nil && !ok {
+		switch {
+		case err != nil:
+		case ok:
+			err = c.accept(ctx, p.f.key, &entry)
+		default:
 			err = ErrNotFound
 		}
 		if p.lease.Token != 0 {
-			ends = append(ends, ending[V]{f: p.f, hold: p.hold, entry: Entry[V]{Value: v}, err: err})
+			ends = append(ends, ending[V]{f: p.f, hold: p.hold, entry: entry, err: err})
 			continue
 		}
-		p.f.err = c.keepHere(p, v, life, err)
+		c.settleFloor(p.floor, err)
+		p.f.err = c.keepLoaded(p.f, &entry, life, err)
 		c.land(p.f)
 	}
 	for len(ends) > 0 {
@@ -165,11 +171,12 @@ func (c *Cache[V]) loadMany(ctx context.Context, permits []permit[V], load manyL
 }
 
 // sourceMany calls the loader of several keys, while their leases are renewed.
-func (c *Cache[V]) sourceMany(ctx context.Context, permits []permit[V], load manyLoader[V]) (map[string]V, error) {
+func (c *Cache[V]) sourceMany(ctx context.Context, permits []permit[V], load manyLoader[V]) (map[string]Entry[V], error) {
 	keys, held := make([]string, len(permits)), make([]shared.Claim, 0, len(permits))
 	for i := range permits {
 		p := &permits[i]
 		keys[i] = p.f.key
+		p.f.tagClock, _, _ = c.tags.get()
 		if p.lease.Token != 0 {
 			held = append(held, p.lease)
 		} else {
@@ -180,20 +187,9 @@ func (c *Cache[V]) sourceMany(ctx context.Context, permits []permit[V], load man
 		stop := c.renew(ctx, held)
 		defer stop()
 	}
-	return callSource(ctx, c, keys, func(ctx context.Context) (map[string]V, error) {
+	return callSource(ctx, c, keys, func(ctx context.Context) (map[string]Entry[V], error) {
 		return load(ctx, keys)
 	})
-}
-
-// keepHere ends the load of a flight without a lease.
-func (c *Cache[V]) keepHere(p *permit[V], v V, life time.Duration, err error) error {
-	c.settleFloor(p.floor, err)
-	if err != nil {
-		return c.noValueHere(p.f, life, err)
-	}
-	p.f.value, p.f.fresh = &v, true
-	c.installLoaded(p.f, &Entry[V]{Value: v}, share(life, c.opts.jitter()))
-	return nil
 }
 
 // besides returns what gives back the leases of ends that are beside their records.

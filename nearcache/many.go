@@ -10,7 +10,7 @@ import (
 )
 
 // manyLoader loads several keys at once.
-type manyLoader[V any] func(ctx context.Context, missing []string) (map[string]V, error)
+type manyLoader[V any] func(ctx context.Context, missing []string) (map[string]Entry[V], error)
 
 // FetchMany is Fetch for several keys: one round trip to the shared tier for
 // those that are not near, and one call of load for those that nobody has, between
@@ -27,24 +27,33 @@ func (c *Cache[V]) FetchMany(ctx context.Context, keys []string, load func(ctx c
 	if load == nil {
 		return nil, errors.New("nearcache: FetchMany: the loader is nil")
 	}
-	return c.readMany(ctx, keys, c.onlyAsked(load))
+	return c.readMany(ctx, keys, onlyAsked(c, load, func(v V) Entry[V] { return Entry[V]{Value: v} }))
+}
+
+// FetchEntries is FetchMany for loaders that decide how long each value lives, and
+// what its tags are.
+func (c *Cache[V]) FetchEntries(ctx context.Context, keys []string, load func(ctx context.Context, missing []string) (map[string]Entry[V], error)) (map[string]V, error) {
+	if load == nil {
+		return nil, errors.New("nearcache: FetchEntries: the loader is nil")
+	}
+	return c.readMany(ctx, keys, onlyAsked(c, load, func(e Entry[V]) Entry[V] { return e }))
 }
 
 // onlyAsked is load without what it returns for other keys, which is counted.
-func (c *Cache[V]) onlyAsked(load manyLoader[V]) manyLoader[V] {
-	return func(ctx context.Context, missing []string) (map[string]V, error) {
-		values, err := load(ctx, slices.Clone(missing)) // the loader may do with its keys what it likes
+func onlyAsked[V, R any](c *Cache[V], load func(context.Context, []string) (map[string]R, error), entry func(R) Entry[V]) manyLoader[V] {
+	return func(ctx context.Context, missing []string) (map[string]Entry[V], error) {
+		results, err := load(ctx, slices.Clone(missing)) // the loader may do with its keys what it likes
 		if err != nil {
 			return nil, err
 		}
-		asked := 0
+		entries := make(map[string]Entry[V], len(missing))
 		for _, key := range missing {
-			if _, ok := values[key]; ok {
-				asked++
+			if r, ok := results[key]; ok {
+				entries[key] = entry(r)
 			}
 		}
-		c.unasked.Add(uint64(len(values) - asked))
-		return values, nil
+		c.unasked.Add(uint64(len(results) - len(entries)))
+		return entries, nil
 	}
 }
 
@@ -280,14 +289,14 @@ func (c *Cache[V]) goOn(ctx context.Context, left []looked[V], load manyLoader[V
 // single is load for one key.
 func single[V any](load manyLoader[V]) loader[V] {
 	return func(ctx context.Context, key string) (Entry[V], error) {
-		values, err := load(ctx, []string{key})
+		entries, err := load(ctx, []string{key})
 		if err != nil {
 			return Entry[V]{}, err
 		}
-		v, ok := values[key]
+		e, ok := entries[key]
 		if !ok {
 			return Entry[V]{}, ErrNotFound
 		}
-		return Entry[V]{Value: v}, nil
+		return e, nil
 	}
 }

@@ -142,6 +142,14 @@ type Options[V any] struct {
 	// it may wait for itself. Zero means that there is no limit.
 	MaxLoads int
 
+	// Tags returns the tags of a value, beside those of its [Entry], however it
+	// comes into the cache: by Set, by Fetch or with others. Without it, only
+	// what is stored as an Entry has tags. It must not block, may be called from
+	// many goroutines, and must give a value the same tags on all nodes. Where it
+	// panics, a write is refused and a loaded value is not cached. Nil means that
+	// there are no more.
+	Tags func(key string, v V) []string
+
 	// Codec turns values into bytes for the shared tier. Nil means
 	// [shared.JSON].
 	Codec shared.Codec
@@ -226,7 +234,9 @@ type Entry[V any] struct {
 
 	// Tags name groups that the value belongs to, such as "org:7", and that
 	// [Cache.InvalidateTags] ends together. There may be 64 of them, each of 1 to
-	// 256 bytes of any kind; others are refused with [ErrInvalidTag].
+	// 256 bytes of any kind, those of Options.Tags included. A write with others
+	// is refused with [ErrInvalidTag]; a loaded value is given to those who wait
+	// for it, cached nowhere, and counted in Stats.Untaggable.
 	Tags []string
 
 	// NoStore, from a loader, has the value given to those who wait for it and

@@ -33,6 +33,7 @@ type Stats struct {
 	Unconfirmed  uint64 // records that were found and not believed, or only with NodeOptions.ServeStale, because the journal was not read for longer than MaxStaleness
 	Undecodable  uint64 // records of another codec or Options.Schema, or that the codec refused; they read as misses
 	Unencodable  uint64 // values that the codec refused
+	Untaggable   uint64 // loaded values that were not cached because of their tags
 	TooLarge     uint64 // values that the shared tier does not take
 }
 
@@ -57,7 +58,7 @@ func (c *Cache[V]) Stats() Stats {
 		TagDrops: c.tagDrops.Load(), TagMisses: c.tagMisses.Load(),
 		SharedErrors: c.sharedErrors.Load(), Unannounced: c.unannounced.Load(), Owed: c.debts.len(),
 		Unconfirmed: c.unconfirmed.Load(),
-		Undecodable: c.undecodable.Load(), Unencodable: c.unencodable.Load(), TooLarge: c.tooLarge.Load(),
+		Undecodable: c.undecodable.Load(), Unencodable: c.unencodable.Load(), Untaggable: c.untaggable.Load(), TooLarge: c.tooLarge.Load(),
 	}
 }
 
@@ -70,7 +71,7 @@ type counters struct {
 	tagDrops, tagMisses                    atomic.Uint64
 	sharedErrors, unannounced, undecodable atomic.Uint64
 	unencodable, tooLarge, unasked         atomic.Uint64
-	unconfirmed                            atomic.Uint64
+	unconfirmed, untaggable                atomic.Uint64
 }
 
 // NodeStats counts what a node did for all of its caches.

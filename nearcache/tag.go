@@ -43,6 +43,18 @@ func slotsOf(tags []string) []uint32 {
 	return slices.Compact(slots)
 }
 
+// addTags gives e the tags that its cache gives every value, beside its own.
+func (c *Cache[V]) addTags(key string, e *Entry[V]) error {
+	if c.opts.Tags != nil {
+		var more []string
+		if err := guardCallback(callbackTags, key, func() error { more = c.opts.Tags(key, e.Value); return nil }); err != nil {
+			return err
+		}
+		e.Tags = slices.Concat(e.Tags, more)
+	}
+	return checkTags(e.Tags, maxTags)
+}
+
 func checkTags(tags []string, most int) error {
 	if len(tags) > most {
 		return fmt.Errorf("%w: %d tags, more than %d", ErrInvalidTag, len(tags), most)

@@ -751,9 +751,16 @@ func TestTags_Refused(t *testing.T) {
 			require.ErrorIs(t, m.SetEntry(t.Context(), "k", tagged("v", tags...)), nearcache.ErrInvalidTag, name)
 			err := m.SetEntries(t.Context(), map[string]nearcache.Entry[string]{"k": tagged("v", tags...)})
 			require.ErrorIs(t, err, nearcache.ErrInvalidTag, name)
-			_, err = m.FetchEntry(t.Context(), "k", loads("v", tags...))
-			require.ErrorIs(t, err, nearcache.ErrInvalidTag, name)
+			v, err := m.FetchEntry(t.Context(), "k", loads("v", tags...))
+			require.NoError(t, err, "who asked for a value gets it")
+			require.Equal(t, "v", v)
+			values, err := m.FetchEntries(t.Context(), []string{"k"}, func(context.Context, []string) (map[string]nearcache.Entry[string], error) {
+				return map[string]nearcache.Entry[string]{"k": tagged("v", tags...)}, nil
+			})
+			require.NoError(t, err)
+			require.Equal(t, map[string]string{"k": "v"}, values)
 		}
+		require.EqualValues(t, 6, m.Stats().Untaggable)
 		_, err := m.Get(t.Context(), "k")
 		require.ErrorIs(t, err, nearcache.ErrNotFound)
 		for name, tags := range map[string][]string{"empty": {"good", ""}, "long": {strings.Repeat("t", 257)}, "many": many} {

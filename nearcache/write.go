@@ -40,7 +40,7 @@ func (c *Cache[V]) SetEntry(ctx context.Context, key string, e Entry[V]) error {
 	if err != nil {
 		return err
 	}
-	if err := checkTags(e.Tags, maxTags); err != nil {
+	if err := c.addTags(key, &e); err != nil {
 		return err
 	}
 	data, err := c.encodeFitting(key, &e)
