@@ -35,8 +35,9 @@ type Options struct {
 	// is sent. Publish blocks when it is reached. Zero means 16,384.
 	QueueSize int
 
-	// Logger receives what no caller is there to be told: lost continuity,
-	// panics of the handler. Nil means nothing is logged.
+	// Logger receives what no caller is there to be told: panics of the handler,
+	// and at the level Debug what the handler is told as well, such as lost
+	// continuity. Nil means nothing is logged.
 	Logger *slog.Logger
 }
 

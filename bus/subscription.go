@@ -296,6 +296,7 @@ func (s *subscription) settle() {
 func (s *subscription) confirm() {
 	s.state = confirmed
 	s.bus.connected.Store(true)
+	s.bus.opts.Logger.Debug("bus: connected")
 	if s.handler.Ready != nil {
 		defer s.recovered()
 		s.handler.Ready()
@@ -313,7 +314,7 @@ func (s *subscription) lose(reason error) {
 	s.state = lost
 	s.bus.connected.Store(false)
 	s.bus.gaps.Add(1)
-	s.bus.opts.Logger.Warn("bus: messages may have been missed", "reason", reason)
+	s.bus.opts.Logger.Debug("bus: messages may have been missed", "reason", reason)
 	defer s.recovered()
 	s.handler.Gap(reason)
 }

@@ -56,7 +56,7 @@ func (f *fleet) join(opts ...nearcache.Options[string]) *member {
 	m := &member{link: &link{Transport: f.hub.Join(), announces: f.announces, hub: f.hub}}
 	tier, err := shared.New(f.store.forNode(f), f.tierOpts)
 	require.NoError(f.t, err)
-	m.bus, err = bus.New(m.link, bus.Options{})
+	m.bus, err = bus.New(m.link, bus.Options{Logger: f.nodeOpts.Logger})
 	require.NoError(f.t, err)
 	m.node, err = nearcache.NewBrokenNode(tier, m.bus, f.nodeOpts, f.off)
 	require.NoError(f.t, err)

@@ -29,7 +29,8 @@ type Node struct {
 
 	// cut says that the bus cannot be heard. It is set before the near tier is
 	// flushed, so whatever is stamped after the flush sees it.
-	cut atomic.Bool
+	cut    atomic.Bool
+	outage outage // of the bus; of its goroutine
 
 	ctx     context.Context // ends with Close; for loads and background writes
 	cancel  context.CancelFunc
@@ -185,6 +186,7 @@ func (n *Node) apply(m bus.Message) {
 // gap makes everything near suspect: messages may have been missed. The journal
 // has them; without one nothing near may stay.
 func (n *Node) gap(reason error) {
+	n.outage.begin()
 	n.opts.Logger.Warn("nearcache: lost the bus", "reason", reason)
 	n.gaps.Add(1)
 	n.cut.Store(true)
@@ -196,6 +198,9 @@ func (n *Node) gap(reason error) {
 func (n *Node) ready() {
 	n.catchUp()
 	n.cut.Store(false)
+	if took, ended := n.outage.end(); ended {
+		n.opts.Logger.Info("nearcache: the bus is heard again", "after", took)
+	}
 }
 
 func (n *Node) catchUp() {

@@ -1,6 +1,7 @@
 package nearcache
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -29,6 +30,7 @@ type repairer struct {
 	wake      chan struct{}     // a round is wanted at once; never closed
 	failure   atomic.Pointer[error]
 	warned    string // the last warning of the store; of the goroutine that runs rounds
+	outage    outage // of the journal; likewise
 	calls     calls  // of other nodes, to be answered after a round
 	turns     turns
 
@@ -83,9 +85,10 @@ func (r *repairer) run(ctx context.Context) {
 
 // reading is what became of one journal in a round.
 type reading struct {
-	at    int64 // when the last read began, on the clock of the near tier
-	reset bool
-	err   error
+	at     int64 // when the last read began, on the clock of the near tier
+	reset  bool
+	breach string // why, if it is worth telling
+	err    error
 }
 
 // round reads all journals. Where continuity is lost, the end of the journal is
@@ -95,13 +98,16 @@ func (r *repairer) round(ctx context.Context, due int64) {
 	round := r.turns.begin()
 	late := max(0, r.node.near.Now()-due)
 	readings := r.readAll(ctx)
-	flush := false
+	flush, why := false, ""
 	for i := range readings {
-		flush = flush || readings[i].reset
+		flush, why = flush || readings[i].reset, cmp.Or(why, readings[i].breach)
 	}
 	if flush {
 		r.resets.Add(1)
 		r.node.flush()
+	}
+	if why != "" {
+		r.node.opts.Logger.Warn("nearcache: flushed the near tier, because the journal cannot be read on", "reason", why)
 	}
 	var failure error
 	for p, reading := range readings {
@@ -128,10 +134,14 @@ func (r *repairer) fail(ctx context.Context, err error) {
 	}
 	if err == nil {
 		r.failure.Store(nil)
+		if took, ended := r.outage.end(); ended {
+			r.node.opts.Logger.Info("nearcache: the journal is read again", "after", took)
+		}
 		return
 	}
 	r.failures.Add(1)
-	if r.failure.Swap(&err) == nil {
+	r.failure.Store(&err)
+	if r.outage.begin() {
 		r.node.opts.Logger.Warn("nearcache: cannot read the journal", "error", err)
 	}
 }
@@ -154,7 +164,7 @@ func (r *repairer) readAll(ctx context.Context) []reading {
 		more := pending[:0]
 		for i := range tails {
 			p := pending[i].Partition
-			readings[p] = reading{at: at, reset: tails[i].Reset}
+			readings[p] = reading{at: at, reset: tails[i].Reset, breach: breach(tails[i].Reset, r.positions[p], tails[i].Next)}
 			if err := tails[i].Err; err != nil {
 				readings[p].err = fmt.Errorf("nearcache: journal %d: %w", p, err)
 				continue

@@ -1,0 +1,97 @@
+package nearcache_test
+
+import (
+	"log/slog"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nearbus/nearbus/shared/memstore"
+)
+
+// logged runs test with a node that logs, and whose bus logs to the same place.
+// lines returns what was logged since it was called last, without times.
+func logged(t *testing.T, journal bool, test func(t *testing.T, f *fleet, m *member, lines func() []string)) {
+	t.Helper()
+	bubble(t, func(t *testing.T, f *fleet) {
+		t.Helper()
+		var log strings.Builder // the handler has a lock
+		f.journal = journal
+		f.nodeOpts.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		m := f.join()
+		stamp := regexp.MustCompile(`(?m)^time=\S+ `)
+		test(t, f, m, func() []string {
+			text := stamp.ReplaceAllString(log.String(), "")
+			log.Reset()
+			return strings.Split(strings.TrimSpace(text), "\n")
+		})
+	})
+}
+
+// TestNotices_Bus: each loss of the bus is told once, and so is its end.
+func TestNotices_Bus(t *testing.T) {
+	logged(t, false, func(t *testing.T, _ *fleet, m *member, lines func() []string) {
+		assert.Equal(t, []string{""}, lines(), "nothing is worth telling of a start")
+		for range 2 {
+			m.link.deaf.Store(true)
+			wait(10 * time.Second)
+			got := lines()
+			require.Len(t, got, 1, got)
+			assert.Contains(t, got[0], `level=WARN msg="nearcache: lost the bus" reason=`)
+			m.link.deaf.Store(false)
+			wait(10 * time.Second)
+			got = lines()
+			require.Len(t, got, 1, got)
+			assert.Regexp(t, `^level=INFO msg="nearcache: the bus is heard again" after=(7|8|9|10|11)(\.\d+)?s$`, got[0])
+		}
+	})
+}
+
+// TestNotices_Journal: that the journal cannot be read is told once, and so is
+// that it can.
+func TestNotices_Journal(t *testing.T) {
+	logged(t, true, func(t *testing.T, f *fleet, m *member, lines func() []string) {
+		assert.Equal(t, []string{""}, lines(), "the first read of a journal is a reset, but no news")
+		for range 2 {
+			failTails(f)
+			wait(10 * time.Second)
+			got := lines()
+			require.Len(t, got, 1, got)
+			assert.Contains(t, got[0], `level=WARN msg="nearcache: cannot read the journal" error="nearcache: journal 0: connection refused"`)
+			require.Error(t, m.node.Health().Journal)
+			f.store.onBefore(nil)
+			wait(2 * time.Second)
+			got = lines()
+			require.Len(t, got, 1, got)
+			assert.Regexp(t, `^level=INFO msg="nearcache: the journal is read again" after=(8|9|10)(\.\d+)?s$`, got[0])
+			require.NoError(t, m.node.Health().Journal)
+		}
+	})
+}
+
+// TestNotices_Reset: why the near tier was flushed.
+func TestNotices_Reset(t *testing.T) {
+	for _, c := range []struct {
+		why   string
+		reset func(*memstore.Store)
+	}{
+		{"the journal does not go back to what this node had read", (*memstore.Store).TrimJournal},
+		{"the shared tier may have lost writes", (*memstore.Store).BeginEpoch},
+	} {
+		logged(t, true, func(t *testing.T, f *fleet, m *member, lines func() []string) {
+			require.NoError(t, m.Set(t.Context(), "k", "v"))
+			wait(2 * time.Second)
+			assert.Equal(t, []string{""}, lines())
+			c.reset(f.store.Store.(*memstore.Store))
+			wait(2 * time.Second)
+			got := lines()
+			require.Len(t, got, 1, got)
+			assert.Contains(t, got[0],
+				`level=WARN msg="nearcache: flushed the near tier, because the journal cannot be read on" reason="`+c.why)
+		})
+	}
+}
