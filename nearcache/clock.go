@@ -3,6 +3,7 @@ package nearcache
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/nearbus/nearbus/shared"
@@ -116,11 +117,30 @@ func (c *Cache[V]) clockRead() int64 {
 	return max(c.clock.readAt(), c.node.near.HorizonOf(c.clockPartition))
 }
 
+// maxReads is how many times records are read until what decides on them is not lost
+// meanwhile. The second read of the same records is rare, the third unheard of.
+const maxReads = 3
+
 // readRecords reads the records of keys, and the clock in the same round trip
 // if it is not known, or if this node may not have heard of a Clear; the tag
 // clock likewise. What a tag has ended is not usable. Of several keys some may be
 // unread, but not all.
+//
+// It reads them again if they had to be confirmed, or if writes turn out to be lost: the
+// clocks and watermarks that they were judged by may not hold any more.
 func (c *Cache[V]) readRecords(ctx context.Context, keys []string) ([]shared.Found, error) {
+	for range maxReads {
+		found, again, err := c.readOnce(ctx, keys)
+		if err != nil || !again {
+			return found, err
+		}
+	}
+	return nil, fmt.Errorf("%w: %w", shared.ErrUnread, errUnconfirmed)
+}
+
+// readOnce is readRecords, but tells if the records are to be read again.
+func (c *Cache[V]) readOnce(ctx context.Context, keys []string) (found []shared.Found, again bool, err error) {
+	losses := c.node.losses()
 	hears := c.node.hears()
 	clockBefore, everRead, forgot := c.clock.get()
 	known := everRead && hears
@@ -135,43 +155,47 @@ func (c *Cache[V]) readRecords(ctx context.Context, keys []string) ([]shared.Fou
 		names = append(names, c.tagClockKey())
 	}
 	if len(names) == 0 {
-		return nil, nil
+		return nil, false, nil
 	}
 	at := c.node.near.Now()
-	found, err := c.node.tier.Read(ctx, names)
-	if err != nil {
-		return nil, err
+	if found, err = c.node.tier.Read(ctx, names); err != nil {
+		return nil, false, err
 	}
 	if !known {
 		clock := found[len(keys)]
 		if errors.Is(clock.Err, shared.ErrUnread) {
-			return nil, clock.Err // whether the records are live depends on it
+			return nil, false, clock.Err // whether the records are live depends on it
 		}
-		c.learnClock(ctx, clock, clockBefore, at, forgot)
+		if err := c.learnClock(ctx, &clock, clockBefore, at, forgot); err != nil {
+			return nil, false, err
+		}
 	}
 	if readTags {
 		tags := &found[len(found)-1]
 		if errors.Is(tags.Err, shared.ErrUnread) {
-			return nil, tags.Err
+			return nil, false, tags.Err
 		}
 		c.learnTagClock(ctx, tags, tagsBefore, at, tagsForgot)
 	}
 	found = found[:len(keys)]
-	return found, c.judge(ctx, keys, found, readTags)
+	again, err = c.judge(ctx, keys, found, losses, readTags)
+	return found, again, err
 }
 
 // judge makes the records found under keys unusable where a tag has ended them, and
 // unread where nobody can tell, or where they cannot be believed. If that leaves
-// none, it is the error. tagsRead says that the tag clock was read with them.
-func (c *Cache[V]) judge(ctx context.Context, keys []string, found []shared.Found, tagsRead bool) error {
+// none, it is the error. losses were those of the node before the records were read;
+// tagsRead says that the tag clock was read with them. What judged them may not hold any
+// more, and then they are to be read again.
+func (c *Cache[V]) judge(ctx context.Context, keys []string, found []shared.Found, losses uint64, tagsRead bool) (again bool, err error) {
 	if err := c.knowTags(ctx, found, tagsRead); err != nil {
-		return err
+		return false, err
 	}
-	c.confirm(ctx, keys, found)
+	waited := c.confirm(ctx, keys, found)
 	if allUnread(found) {
-		return found[0].Err
+		return false, found[0].Err
 	}
-	return nil
+	return waited || c.node.losses() != losses && !c.node.faults.NoConfirmation, nil
 }
 
 func allUnread(found []shared.Found) bool {
@@ -188,22 +212,57 @@ func allUnread(found []shared.Found) bool {
 // fell behind that, it is set to what this node knows, so that nodes do not take
 // each other's records for dead. What this node learned since says nothing: to
 // raise the clock for it would be a Clear that nobody asked for.
-func (c *Cache[V]) learnClock(ctx context.Context, f shared.Found, before uint64, at int64, forgot uint64) {
-	var value uint64
-	if f.Err == nil && f.Kind == shared.KindWatermark {
-		value = f.Revision.Number
+//
+// After an error nobody knows whether records are live.
+func (c *Cache[V]) learnClock(ctx context.Context, f *shared.Found, before uint64, at int64, forgot uint64) error {
+	f, err := c.wholeClock(ctx, f, before)
+	if err != nil {
+		return err
 	}
+	value := clockOf(f)
 	if before > value {
-		r := c.advanceClock(ctx, before)
-		if r.Err != nil {
-			return
+		if value = c.advanceClock(ctx, before).Revision.Number; value == 0 {
+			return nil // it failed: this node goes by before
 		}
-		value = r.Revision.Number
 	}
 	if c.clock.learn(value, at, forgot) {
 		c.space.Clear() // there was a Clear that nobody told of
 		c.clock.settle(value)
 	}
+	return nil
+}
+
+// clockOf returns the clock that was found, 0 if there is none.
+func clockOf(f *shared.Found) uint64 {
+	if f.Err != nil || f.Kind != shared.KindWatermark {
+		return 0
+	}
+	return f.Revision.Number
+}
+
+// wholeClock is f, unless that is from before the shared tier lost writes. One of them
+// may have been a Clear, and the records that it ended may be on servers that lost
+// nothing. Nobody can tell, so everything counts as cleared just now: the clock is
+// raised, once for the fleet, and what it is then is returned.
+func (c *Cache[V]) wholeClock(ctx context.Context, f *shared.Found, before uint64) (*shared.Found, error) {
+	if clockOf(f) == 0 || !c.node.superseded(c.clockPartition, f.Revision) || c.node.faults.NoConfirmation {
+		return f, nil
+	}
+	r := c.node.tier.Fill(ctx, []shared.Put{{
+		Key: c.clockKey(), Record: shared.Record{Kind: shared.KindWatermark},
+		Expect: f.Nonce, Floor: max(before, f.Revision.Number) + 1,
+	}})[0]
+	if r.Err != nil && !errors.Is(r.Err, shared.ErrLeaseLost) {
+		return nil, fmt.Errorf("%w: the clock: %w", shared.ErrUnread, r.Err)
+	}
+	found, err := c.node.tier.Read(ctx, []string{c.clockKey()}) // another node may have been faster
+	if err != nil {
+		return nil, err
+	}
+	if f = &found[0]; clockOf(f) > 0 && c.node.superseded(c.clockPartition, f.Revision) {
+		return nil, fmt.Errorf("%w: the clock: %w", shared.ErrUnread, errUnconfirmed)
+	}
+	return f, nil
 }
 
 // advanceClock raises the clock in the shared tier, to floor at least.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/nearbus/nearbus/shared"
 )
@@ -18,9 +19,12 @@ var errUnconfirmed = errors.New("the journal of its partition was not read for t
 //
 // It comes after the read. A server that lost writes before it is found out then, and
 // its records are superseded; one that loses them after it is found out in time.
-func (c *Cache[V]) confirm(ctx context.Context, keys []string, found []shared.Found) {
+//
+// It reports whether it waited for that, and some are confirmed. What they were judged
+// by was not read as lately as they were, and what the journal told since may end them.
+func (c *Cache[V]) confirm(ctx context.Context, keys []string, found []shared.Found) (waited bool) {
 	if c.node.repairs == nil || c.node.faults.NoConfirmation {
-		return
+		return false
 	}
 	for i := range found {
 		switch {
@@ -28,32 +32,35 @@ func (c *Cache[V]) confirm(ctx context.Context, keys []string, found []shared.Fo
 		case c.node.opts.ServeStale:
 			c.unconfirmed.Add(1)
 		default:
-			c.confirmFrom(ctx, keys[i:], found[i:])
-			return
+			return c.confirmFrom(ctx, keys[i:], found[i:])
 		}
 	}
+	return false
 }
 
-// confirmFrom is confirm where there is something to doubt.
-func (c *Cache[V]) confirmFrom(ctx context.Context, keys []string, found []shared.Found) {
-	failure := c.node.repairs.until(ctx, func() bool {
-		for i := range found {
-			if c.doubts(keys[i], &found[i]) {
-				return false
-			}
+// confirmFrom is confirm where the first is in doubt.
+func (c *Cache[V]) confirmFrom(ctx context.Context, keys []string, found []shared.Found) (some bool) {
+	var doubted []int
+	for i := range found {
+		if c.doubts(keys[i], &found[i]) {
+			doubted = append(doubted, i)
 		}
-		return true
-	})
+	}
+	still := func(i int) bool { return c.doubts(keys[i], &found[i]) }
+	failure := c.node.repairs.until(ctx, func() bool { return !slices.ContainsFunc(doubted, still) })
 	err := errUnconfirmed
 	if failure != nil {
 		err = fmt.Errorf("%w: %w", errUnconfirmed, failure)
 	}
-	for i := range found {
-		if c.doubts(keys[i], &found[i]) {
+	for _, i := range doubted {
+		if still(i) {
 			c.unconfirmed.Add(1)
 			found[i].Err = fmt.Errorf("%w: %w", shared.ErrUnread, err)
+		} else {
+			some = true
 		}
 	}
+	return some
 }
 
 // doubts reports whether the record found under key is of use, and not confirmed.

@@ -148,6 +148,7 @@ func (c *Cache[V]) loadShared(ctx context.Context, f *flight[V], load loader[V],
 	claim, began := c.claimInPlace(f.key, miss), time.Now()
 	for ctx.Err() == nil && time.Since(began) < c.node.tier.LeaseTTL() {
 		claim.Clock, _, _ = c.clock.get()
+		losses := c.node.losses()
 		switch got := c.acquire(ctx, claim); {
 		case got.Err != nil:
 			c.sharedErrors.Add(1)
@@ -157,15 +158,15 @@ func (c *Cache[V]) loadShared(ctx context.Context, f *flight[V], load loader[V],
 		case got.Status == shared.LeaseUnusable:
 			return c.loadAlone(ctx, f, load, 0)
 		case got.Status == shared.LeasePresent:
-			present := []shared.Found{got.Present}
-			if err := c.judge(ctx, []string{f.key}, present, false); err != nil {
+			present, err := c.present(ctx, f.key, got.Present, losses)
+			if err != nil {
 				c.sharedErrors.Add(1)
 				return c.loadDegraded(ctx, f, load)
 			}
-			if c.use(f, &present[0]) {
+			if c.use(f, present) {
 				return nil
 			}
-			claim.Discard = unusable(&present[0])
+			claim.Discard = unusable(present)
 			continue
 		}
 		if c.await(ctx, f, began) {
@@ -175,6 +176,21 @@ func (c *Cache[V]) loadShared(ctx context.Context, f *flight[V], load loader[V],
 	// Waited for one lease time: whoever holds the lease is slow.
 	c.overdue.Add(1)
 	return c.loadAlone(ctx, f, load, 0)
+}
+
+// present returns what was found under key in the place of a lease, judged; losses is
+// how often the shared tier had lost writes before. If what judges it is not known any
+// more, the record is read again together with that.
+func (c *Cache[V]) present(ctx context.Context, key string, found shared.Found, losses uint64) (*shared.Found, error) {
+	records, keys := []shared.Found{found}, []string{key}
+	again, err := c.judge(ctx, keys, records, losses, false)
+	if _, known, _ := c.clock.get(); err == nil && (again || !known) {
+		records, err = c.readRecords(ctx, keys)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &records[0], nil
 }
 
 // await waits, with pauses that grow, until the holder of the lease has filled

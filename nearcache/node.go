@@ -228,6 +228,7 @@ func (n *Node) forgetClocks() {
 func (n *Node) jumped() {
 	n.forgetClocks()
 	if n.repairs != nil {
+		n.repairs.losses.Add(1) // there may have been some
 		n.repairs.soon()
 	}
 }

@@ -33,8 +33,8 @@ type NodeOptions struct {
 	//
 	// When the journal was not read for that long, what is read from the shared
 	// tier is not believed either: its server may have lost writes, or be no
-	// primary any more. Reads then wait for one attempt to read the journal, and
-	// go to the source if it fails.
+	// primary any more. Reads then wait for one attempt to read the journal, for
+	// two fifths of MaxStaleness at most, and go to the source if it fails.
 	MaxStaleness time.Duration
 
 	// ServeStale serves values for their near TTL, and what the shared tier

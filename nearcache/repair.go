@@ -17,7 +17,7 @@ import (
 const tailPage = 1000
 
 // repairPause keeps a node from asking without a break when its shared tier
-// answers slowly, or not.
+// answers slowly. When it does not answer, the pause grows.
 const repairPause = 10 * time.Millisecond
 
 // repairer keeps the near tier in step with the journal of the shared tier,
@@ -27,6 +27,7 @@ type repairer struct {
 	node      *Node
 	positions []shared.Position // by partition; of the goroutine that runs rounds
 	epochs    []atomic.Uint64   // by partition; 0 until it is known
+	losses    atomic.Uint64     // how often writes turned out to be lost, or may be; raised before the horizon moves
 	wake      chan struct{}     // a round is wanted at once; never closed
 	failure   atomic.Pointer[error]
 	warned    string // the last warning of the store; of the goroutine that runs rounds
@@ -65,11 +66,15 @@ func (r *repairer) soon() {
 // that the nodes of a fleet do not ask in step.
 func (r *repairer) run(ctx context.Context) {
 	interval := r.node.opts.RepairInterval
+	pause := repairPause
 	for due := r.node.near.Now(); ctx.Err() == nil; {
 		next := r.node.near.Now() + int64(interval-rand.N(interval/4+1))
 		r.round(ctx, due)
-		if r.failure.Load() != nil {
-			_ = sleep(ctx, repairPause) // readers may be asking for one after the other
+		if r.failure.Load() == nil {
+			pause = repairPause
+		} else { // readers may be asking for one after the other, of servers that work as well
+			_ = sleep(ctx, pause)
+			pause = max(repairPause, min(2*pause, interval/4))
 		}
 		due = next
 		timer := time.NewTimer(max(time.Duration(due-r.node.near.Now()), repairPause))
@@ -82,6 +87,10 @@ func (r *repairer) run(ctx context.Context) {
 		timer.Stop()
 	}
 }
+
+// roundLimit is how long a round may take. One server that says nothing must not cost
+// the others their trust: two rounds that wait for it in vain are within MaxStaleness.
+func (r *repairer) roundLimit() time.Duration { return r.node.opts.MaxStaleness * 2 / 5 }
 
 // reading is what became of one journal in a round.
 type reading struct {
@@ -149,9 +158,7 @@ func (r *repairer) fail(ctx context.Context, err error) {
 // readAll reads all journals to their ends: one request to each server for the
 // next page of all that have one.
 func (r *repairer) readAll(ctx context.Context) []reading {
-	// One server that says nothing must not cost the others their trust: two rounds
-	// that wait for it in vain are within MaxStaleness.
-	ctx, cancel := context.WithTimeout(ctx, r.node.opts.MaxStaleness*2/5)
+	ctx, cancel := context.WithTimeout(ctx, r.roundLimit())
 	defer cancel()
 	readings := make([]reading, len(r.positions))
 	pending := make([]shared.TailRead, len(r.positions))
@@ -186,7 +193,9 @@ func (r *repairer) take(partition int, tail *shared.Tail) {
 		r.node.opts.Logger.Warn("nearcache: the journal is not safe", "warning", w)
 	}
 	r.positions[partition] = tail.Next
-	r.epochs[partition].Store(tail.Next.Revision.Epoch)
+	if epoch := tail.Next.Revision.Epoch; r.epochs[partition].Swap(epoch) != epoch {
+		r.losses.Add(1)
+	}
 	for i := range tail.Entries {
 		if r.node.repair(&tail.Entries[i]) {
 			r.repaired.Add(1)
@@ -238,6 +247,14 @@ func (n *Node) partition(storeKey string) int {
 		return 0
 	}
 	return n.tier.Partition(storeKey)
+}
+
+// losses returns how often the shared tier turned out to have lost writes, or may have.
+func (n *Node) losses() uint64 {
+	if n.repairs == nil {
+		return 0
+	}
+	return n.repairs.losses.Load()
 }
 
 // superseded reports whether a record of this revision was there before the

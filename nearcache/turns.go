@@ -2,7 +2,9 @@ package nearcache
 
 import (
 	"context"
+	"errors"
 	"sync"
+	"time"
 )
 
 // turns are the rounds of a repairer, for those who wait for one to end.
@@ -44,25 +46,34 @@ func (t *turns) now() (last uint64, ended <-chan struct{}, failure error) {
 	return t.last, t.ended, t.failure
 }
 
+// errSlowJournal is why nobody waits for the journal any longer.
+var errSlowJournal = errors.New("it takes too long")
+
 // until has the journal read, and waits until enough is true after a round, or a
-// whole one has not made it so. The error says why.
+// whole one has not made it so, or for as long as one may take: a client that does not
+// heed the end of its context holds up no reader. The error says why.
 func (r *repairer) until(ctx context.Context, enough func() bool) error {
 	before := r.turns.count()
 	r.soon()
+	timer := time.NewTimer(r.roundLimit())
+	defer timer.Stop()
 	for {
 		last, ended, failure := r.turns.now()
-		if enough() {
+		switch {
+		case enough():
 			return nil
-		}
-		if last > before {
+		case r.node.ctx.Err() != nil:
+			return ErrClosed
+		case last > before:
 			return failure
 		}
 		select {
 		case <-ended:
+		case <-timer.C:
+			return errSlowJournal
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-r.node.ctx.Done():
-			return ErrClosed
 		}
 	}
 }

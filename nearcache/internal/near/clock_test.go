@@ -55,12 +55,15 @@ func TestClock_ThatSleepsIsNeverLate(t *testing.T) {
 }
 
 func TestClock_ThatSleepsNoticesASleepOfTheMachine(t *testing.T) {
-	for name, use := range map[string]func(t *testing.T, s *near.Space){
-		"before a read": func(t *testing.T, s *near.Space) {
+	for name, use := range map[string]func(t *testing.T, tier *near.Tier, s *near.Space){
+		"before a read": func(t *testing.T, _ *near.Tier, s *near.Space) {
 			assert.Equal(t, -1, get(s, "a"))
 		},
-		"before a write": func(_ *testing.T, s *near.Space) {
+		"before a write": func(_ *testing.T, _ *near.Tier, s *near.Space) {
 			s.Begin("b", s.Hash("b")).Abort()
+		},
+		"before a record is believed": func(t *testing.T, tier *near.Tier, _ *near.Space) {
+			assert.False(t, tier.Confirmed(0))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -72,8 +75,9 @@ func TestClock_ThatSleepsNoticesASleepOfTheMachine(t *testing.T) {
 				e := entry(tier.Stamp(), 1)
 				require.True(t, s.Install("a", s.Hash("a"), &e.Entry, time.Hour))
 				time.Sleep(5*time.Second + near.Tick/2)
+				tier.Confirm(0, tier.Now())
 				slept.Store(int64(3 * time.Second))
-				use(t, s)
+				use(t, tier, s)
 				assert.EqualValues(t, 1, jumps.Load())
 			})
 		})

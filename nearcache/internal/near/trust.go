@@ -78,6 +78,7 @@ func (t *Tier) HorizonOf(partition int) int64 {
 // been applied, so that what its server has is not what it had before it lost one of
 // them.
 func (t *Tier) Confirmed(partition int) bool {
+	t.coarse() // who asks is to know of a sleep of the machine, though nothing near was read
 	horizon := t.HorizonOf(partition)
 	return t.trust.limit == 0 || horizon > t.trust.from.Load() && t.Now()-horizon <= t.trust.limit
 }
