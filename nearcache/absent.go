@@ -31,8 +31,7 @@ func (c *Cache[V]) useAbsent(f *flight[V], found *shared.Found) bool {
 func (c *Cache[V]) newAbsent(key string, stamp near.Stamp, rev shared.Revision) *near.Entry {
 	e := newNamed[V](key)
 	c.labelEmpty(e, stamp, rev)
-	e.Extra = &near.Extra{Absent: true}
-	e.Charge(near.ExtraOverhead)
+	e.Extend(&near.Extra{Absent: true})
 	return &e.Entry
 }
 

@@ -2,6 +2,8 @@ package nearcache
 
 import (
 	"math"
+	"strings"
+	"unsafe"
 
 	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/shared"
@@ -65,25 +67,29 @@ func newNamed[V any](key string) *entry[V] {
 			entry[V]
 			room [16]byte
 		})
-		e.Name(append(e.room[:0], key...))
+		e.Name(unsafe.Offsetof(e.room), key)
 		return &e.entry
 	case n <= 32:
 		e := new(struct {
 			entry[V]
 			room [32]byte
 		})
-		e.Name(append(e.room[:0], key...))
+		e.Name(unsafe.Offsetof(e.room), key)
 		return &e.entry
 	case n <= 64:
 		e := new(struct {
 			entry[V]
 			room [64]byte
 		})
-		e.Name(append(e.room[:0], key...))
+		e.Name(unsafe.Offsetof(e.room), key)
 		return &e.entry
 	default:
-		e := new(entry[V])
-		e.Name([]byte(key))
-		return e
+		e := new(struct {
+			entry[V]
+			key string
+		})
+		e.key = strings.Clone(key)
+		e.NameLong(unsafe.Offsetof(e.key))
+		return &e.entry
 	}
 }

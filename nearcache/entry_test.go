@@ -16,3 +16,9 @@ func TestEntry_HasACopyOfItsKey(t *testing.T) {
 		assert.Equal(t, strings.Repeat("k", n), e.Key())
 	}
 }
+
+func TestEntry_FillsCacheLines(t *testing.T) {
+	const line, key = 64, 16
+	assert.EqualValues(t, 2*line, unsafe.Sizeof(entry[[]byte]{})+key)
+	assert.EqualValues(t, 3*line, unsafe.Sizeof(entry[[88]byte]{})+key)
+}

@@ -50,8 +50,7 @@ func (c *Cache[V]) extend(e *entry[V], left time.Duration) {
 	if c.opts.FailSafe == 0 && c.opts.RefreshAhead == 0 {
 		return
 	}
-	e.Extra = &near.Extra{Fresh: left - c.opts.RefreshAhead, Keep: c.opts.FailSafe}
-	e.Charge(near.ExtraOverhead)
+	e.Extend(&near.Extra{Fresh: left - c.opts.RefreshAhead, Keep: c.opts.FailSafe})
 }
 
 // extendFound is extend for a record that a flight read, with what is left of
@@ -61,8 +60,8 @@ func (c *Cache[V]) extendFound(e *entry[V], f *flight[V], left time.Duration) {
 		left = math.MaxInt64
 	}
 	c.extend(e, left)
-	if f.background && e.Extra != nil {
-		e.Extra.Pause = c.refreshPause()
+	if x := e.Extra(); f.background && x != nil {
+		x.Pause = c.refreshPause()
 	}
 }
 
@@ -90,7 +89,8 @@ func (c *Cache[V]) keepOld(f *flight[V], found *shared.Found) {
 	c.labelFound(e, f, found, since)
 	c.extend(e, 0)
 	if found.Left > 0 {
-		e.Extra.Keep = min(e.Extra.Keep, found.Left)
+		x := e.Extra()
+		x.Keep = min(x.Keep, found.Left)
 	}
 	c.space.Install(f.key, f.hash, &e.Entry, 0)
 }
@@ -124,7 +124,7 @@ func (c *Cache[V]) believes(f *flight[V], found *shared.Found) bool {
 // in time. The next attempt to get one is as far off as the options say.
 func (c *Cache[V]) staleAnswer(f *flight[V]) (a answer[V], ok bool) {
 	if e, use := c.space.FindLate(f.key, f.hash); use == near.Stale {
-		e.Tried(c.opts.FailSafeThrottle)
+		c.node.near.Tried(e.Extra(), c.opts.FailSafeThrottle)
 		return c.oldAnswer(f.key, (*entry[V])(unsafe.Pointer(e)).value), true // see hit
 	}
 	if c.flights.opens(f, &f.looked) != nil {

@@ -35,7 +35,7 @@ func (c *Cache[V]) lateAnswer(ctx context.Context, key string, hash uint64, load
 	}
 	found, use := c.space.FindLate(key, hash)
 	switch {
-	case use == near.Nothing || use == near.Stale && !found.Resting():
+	case use == near.Nothing || use == near.Stale && !c.node.near.Resting(found.Extra()):
 		return a, false
 	case use == near.Stale:
 		return c.oldAnswer(key, (*entry[V])(unsafe.Pointer(found)).value), true // see hit
@@ -44,12 +44,12 @@ func (c *Cache[V]) lateAnswer(ctx context.Context, key string, hash uint64, load
 		c.node.near.Touch(hash, found)
 	}
 	a.at = found.Stamp.At()
-	if found.Extra.Absent {
+	if found.Extra().Absent {
 		c.absentHits.Add(1)
 		a.err = ErrNotFound
 		return a, true
 	}
-	if load != nil && c.opts.RefreshAhead > 0 && found.Claim(c.refreshPause()) {
+	if load != nil && c.opts.RefreshAhead > 0 && c.node.near.Claim(found.Extra(), c.refreshPause()) {
 		c.refreshSoon(ctx, key, hash, load)
 	}
 	a.value, a.err = c.give(key, (*entry[V])(unsafe.Pointer(found)).value) // see hit

@@ -167,7 +167,7 @@ func newerThan(rev shared.Revision, found *shared.Found) (newer, comparable bool
 // stale if it is still in its place: otherwise it went in time.
 func (m *meter) judgeLocked(n *Node, p *probe, newer shared.Revision) {
 	m.found.Checked++
-	if !p.entry.InPlace() {
+	if !n.near.InPlace(p.entry) {
 		return
 	}
 	m.found.Stale++
@@ -183,7 +183,7 @@ func (m *meter) judgeLocked(n *Node, p *probe, newer shared.Revision) {
 // nameOf returns the name that the key of e has in the shared tier, if e is an
 // entry of c.
 func (c *Cache[V]) nameOf(e *near.Entry) (name string, own bool) {
-	if !e.Of(c.space) {
+	if !c.space.Has(e) {
 		return "", false
 	}
 	return c.storeKey(e.Key()), true

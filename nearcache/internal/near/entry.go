@@ -9,18 +9,23 @@ import (
 	"github.com/nearbus/nearbus/shared"
 )
 
-// Entry is one value of one key: the beginning of a struct that holds the value.
-// It does not change once it is installed, except for what readers note in it.
-// What a look at it needs comes first, on one cache line.
+// Entry is one value of one key: the beginning of a struct that holds the value,
+// and after it the key. It does not change once it is installed, except for what
+// readers note in it. What a look at it needs comes first, on one cache line.
+//
+// It has 88 bytes, so that it fills two cache lines together with a slice and a key
+// of up to 16 bytes, and three together with a struct of 80. Hence what it does
+// without: pointers to its key and to its space, and room for what is rare.
 type Entry struct {
 	next    atomic.Pointer[Entry] // written under the lock of the stripe
 	hash    uint64
-	space   *Space
-	key     *byte        // see Key
 	expires atomic.Int64 // of being a hit, on the tier's clock
-	slots   *[]uint32    // of its tags; nil if it has none
-	keySize uint16
-	heirs   uint8 // entries in a row, up to this one, that took the place of one that the policy has, at the same cost; set before it is in place
+	rare    *rare        // nil for most
+	space   uint32       // see Space.number
+	keyAt   uint32       // how far from here the key is, see Name
+	keySize uint8        // or longKey
+	tagged  bool         // rare has slots
+	heirs   uint8        // entries in a row, up to this one, that took the place of one that the policy has, at the same cost; set before it is in place
 
 	// FromShared says that the value was read from the shared tier, and did not
 	// come from the source or a writer of this node.
@@ -35,14 +40,28 @@ type Entry struct {
 	// zero if it has none.
 	Revision shared.Revision
 
-	// Extra is nil for an entry that is a hit for all of its life and nothing
-	// else.
-	Extra *Extra
-
 	// Partition is that of the key in the shared tier.
 	Partition int32
 
 	cost uint32 // see Charge
+}
+
+// rare is what few entries have.
+type rare struct {
+	extra *Extra
+	slots []uint32 // of its tags
+}
+
+const rareSize = int64(unsafe.Sizeof(rare{}))
+
+// others returns what few entries have, and makes and charges it if e does not.
+// e is not installed yet.
+func (e *Entry) others() *rare {
+	if e.rare == nil {
+		e.rare = new(rare)
+		e.Charge(rareSize)
+	}
+	return e.rare
 }
 
 // The parts of Entry.state.
@@ -60,26 +79,51 @@ func (e *Entry) Charge(bytes int64) {
 	e.cost = uint32(min(int64(e.cost)+min(bytes, maxCost), maxCost))
 }
 
-// Name gives e the bytes of its key, which it keeps. Without it, Install makes
-// them.
-func (e *Entry) Name(key []byte) { e.key, e.keySize = unsafe.SliceData(key), uint16(len(key)) }
+// longKey stands for the size of a key that is elsewhere.
+const longKey = math.MaxUint8
+
+// Name copies the key of e, of at most 254 bytes, to where there is room for it: in
+// the same piece of memory, at bytes from the beginning of e. A look then finds it
+// without another way through memory. Either Name or NameLong must come before e is
+// installed.
+func (e *Entry) Name(at uintptr, key string) {
+	e.keyAt, e.keySize = uint32(at), uint8(len(key))
+	copy(unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(e), at)), len(key)), key)
+}
+
+// NameLong says that the key of e is the string which is in the same piece of
+// memory, at bytes from the beginning of e.
+func (e *Entry) NameLong(at uintptr) { e.keyAt, e.keySize = uint32(at), longKey }
 
 // Key returns the key of e.
-func (e *Entry) Key() string { return unsafe.String(e.key, int(e.keySize)) }
+func (e *Entry) Key() string {
+	at := unsafe.Add(unsafe.Pointer(e), e.keyAt)
+	if e.keySize == longKey {
+		return *(*string)(at)
+	}
+	return unsafe.String((*byte)(at), int(e.keySize))
+}
 
-// live reports whether the entry is a hit at this time.
-func (e *Entry) live(now int64) bool { return e.expires.Load() > now && e.current() }
+// is reports whether e is the entry of the key with this hash in s.
+func (e *Entry) is(s *Space, key string, hash uint64) bool {
+	return e.hash == hash && e.space == s.number && e.Key() == key
+}
+
+// live reports whether e, an entry of s, is a hit at this time.
+func (s *Space) live(e *Entry, now int64) bool { return e.expires.Load() > now && s.current(e) }
 
 // current reports whether nothing that concerns more than its key was
-// invalidated since the entry came in.
-func (e *Entry) current() bool { return e.Stamp.count >= e.space.mark.Load() && e.passesTags() }
+// invalidated since e, an entry of s, came in.
+func (s *Space) current(e *Entry) bool {
+	return e.Stamp.count >= s.mark.Load() && (!e.tagged || s.passes(e.Stamp.count, e.rare.slots))
+}
 
 // Find returns the live entry of the key with this hash, or nil.
 func (s *Space) Find(key string, hash uint64) *Entry {
 	now := s.tier.coarse() // also of those who find nothing: their flights need to hear of a sleep of the machine
 	for e := s.tier.head(hash).Load(); e != nil; e = e.next.Load() {
-		if e.hash == hash && e.space == s && e.Key() == key {
-			if e.live(now) && (now <= s.tier.trust.all.Load() || s.tier.serves(e, now)) {
+		if e.is(s, key, hash) {
+			if s.live(e, now) && (now <= s.tier.trust.all.Load() || s.serves(e, now)) {
 				return e
 			}
 			return nil
@@ -146,7 +190,7 @@ func (s *Space) Install(key string, hash uint64, e *Entry, life time.Duration) b
 
 func (s *Space) fencedLocked(st *stripe, hash uint64, e *Entry) bool {
 	passes := e.Stamp.count >= st.markLocked(hash) && e.Stamp.count >= s.mark.Load() &&
-		(e.slots == nil || s.passes(e.Stamp.count, *e.slots))
+		(!e.tagged || s.passes(e.Stamp.count, e.rare.slots))
 	if s.tier.conf.Faults.IgnoreMarks || passes {
 		return false
 	}
@@ -184,7 +228,7 @@ func (s *Space) putLocked(key string, hash uint64, e *Entry, life time.Duration)
 	}
 	now := t.coarseLocked()
 	if old := t.lookupLocked(hash, s, key); old != nil {
-		if old.keeps(now) && old.Revision != e.Revision && old.Revision.Covers(e.Revision) || life <= 0 && old.lives(now) {
+		if s.keeps(old, now) && old.Revision != e.Revision && old.Revision.Covers(e.Revision) || life <= 0 && s.lives(old, now) {
 			return false
 		}
 		if old.cost == e.cost && old.state.Load()&young == 0 {
@@ -192,10 +236,7 @@ func (s *Space) putLocked(key string, hash uint64, e *Entry, life time.Duration)
 		}
 		t.removeLocked(old)
 	}
-	e.hash, e.space = hash, s
-	if e.key == nil {
-		e.Name([]byte(key))
-	}
+	e.hash, e.space = hash, s.number
 	e.begin(now, life)
 	head := t.head(hash)
 	e.next.Store(head.Load())
@@ -210,7 +251,7 @@ func (s *Space) putLocked(key string, hash uint64, e *Entry, life time.Duration)
 
 func (t *Tier) lookupLocked(hash uint64, s *Space, key string) *Entry {
 	for e := t.head(hash).Load(); e != nil; e = e.next.Load() {
-		if e.hash == hash && e.space == s && e.Key() == key {
+		if e.is(s, key, hash) {
 			return e
 		}
 	}

@@ -12,7 +12,7 @@ func (t *Tier) Check() error {
 	for i := range t.heads {
 		seen := map[string]bool{}
 		for e := t.heads[i].Load(); e != nil; e = e.next.Load() {
-			if id := fmt.Sprintf("%p%s", e.space, e.Key()); seen[id] {
+			if id := fmt.Sprintf("%d %s", e.space, e.Key()); seen[id] {
 				return fmt.Errorf("two entries of %q", e.Key())
 			} else {
 				seen[id] = true

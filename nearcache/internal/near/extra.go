@@ -3,6 +3,7 @@ package near
 import (
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/nearbus/nearbus/shared"
 )
@@ -36,8 +37,20 @@ type Extra struct {
 	outlived shared.Revision
 }
 
-// ExtraOverhead is what an Extra costs, in bytes.
-const ExtraOverhead = 96
+// Extend makes e more than a hit for all of its life. It must come before e is
+// installed.
+func (e *Entry) Extend(x *Extra) {
+	e.others().extra = x
+	e.Charge(int64(unsafe.Sizeof(*x)))
+}
+
+// Extra returns what e is beside a hit for all of its life, or nil.
+func (e *Entry) Extra() *Extra {
+	if e.rare == nil {
+		return nil
+	}
+	return e.rare.extra
+}
 
 // Use is what an entry that is no hit may be used for.
 type Use uint8
@@ -51,7 +64,7 @@ const (
 
 // begin sets the life of an entry that comes in.
 func (e *Entry) begin(now int64, life time.Duration) {
-	x := e.Extra
+	x := e.Extra()
 	if x == nil {
 		e.expires.Store(now + int64(life))
 		return
@@ -69,25 +82,26 @@ func (e *Entry) begin(now int64, life time.Duration) {
 
 // until returns the end of the life of e.
 func (e *Entry) until() int64 {
-	if e.Extra != nil {
-		return e.Extra.until.Load()
+	if x := e.Extra(); x != nil {
+		return x.until.Load()
 	}
 	return e.expires.Load()
 }
 
-// lives reports whether e may be served, as a hit or otherwise.
-func (e *Entry) lives(now int64) bool { return e.until() > now && e.current() }
+// lives reports whether e, an entry of s, may be served, as a hit or otherwise.
+func (s *Space) lives(e *Entry, now int64) bool { return e.until() > now && s.current(e) }
 
-// keeps reports whether e may still be of use.
-func (e *Entry) keeps(now int64) bool {
-	return e.current() && (e.until() > now || e.Extra != nil && e.Extra.kept > now)
+// keeps reports whether e, an entry of s, may still be of use.
+func (s *Space) keeps(e *Entry, now int64) bool {
+	x := e.Extra()
+	return s.current(e) && (e.until() > now || x != nil && x.kept > now)
 }
 
-// keepLocked makes e, which an invalidation of revision r concerns, a stale
-// value. It reports false if e has to go.
-func (e *Entry) keepLocked(now int64, r shared.Revision) bool {
-	x := e.Extra
-	if x == nil || x.Keep == 0 || x.Absent || !e.keeps(now) {
+// keepLocked makes e, an entry of s which an invalidation of revision r concerns,
+// a stale value. It reports false if e has to go.
+func (s *Space) keepLocked(e *Entry, now int64, r shared.Revision) bool {
+	x := e.Extra()
+	if x == nil || x.Keep == 0 || x.Absent || !s.keeps(e, now) {
 		return false
 	}
 	e.expires.Store(0)
@@ -101,7 +115,8 @@ func (e *Entry) keepLocked(now int64, r shared.Revision) bool {
 // one that it was kept through says nothing of those before it: one of them may
 // have been a delete.
 func (e *Entry) outlivedLocked(r shared.Revision) bool {
-	return e.Extra != nil && r.Number != 0 && e.Extra.outlived == r
+	x := e.Extra()
+	return x != nil && r.Number != 0 && x.outlived == r
 }
 
 // FindLate returns the entry of the key with this hash if it is no hit, or no
@@ -109,16 +124,16 @@ func (e *Entry) outlivedLocked(r shared.Revision) bool {
 func (s *Space) FindLate(key string, hash uint64) (*Entry, Use) {
 	t := s.tier
 	for e := t.head(hash).Load(); e != nil; e = e.next.Load() {
-		if e.hash != hash || e.space != s || e.Key() != key {
+		if !e.is(s, key, hash) {
 			continue
 		}
-		now := t.coarse()
+		now, x := t.coarse(), e.Extra()
 		switch {
-		case e.Extra == nil || !e.keeps(now):
+		case x == nil || !s.keeps(e, now):
 			return nil, Nothing
-		case e.until() > now && (t.trusted(e, now) || t.conf.ServeStale):
+		case e.until() > now && (s.trusted(e, now) || t.conf.ServeStale):
 			return e, Serve
-		case e.Extra.Absent || e.Extra.Keep == 0:
+		case x.Absent || x.Keep == 0:
 			return nil, Nothing
 		default:
 			return e, Stale
@@ -127,22 +142,20 @@ func (s *Space) FindLate(key string, hash uint64) (*Entry, Use) {
 	return nil, Nothing
 }
 
-// Claim reports whether the caller is the one to refresh e now: the first since
-// the pause of the last one ended. It begins another pause.
-func (e *Entry) Claim(pause time.Duration) bool {
-	now, old := e.space.tier.coarse(), e.Extra.retry.Load()
-	return old <= now && e.Extra.retry.CompareAndSwap(old, now+int64(pause))
+// Claim reports whether the caller is the one to refresh x, which FindLate found,
+// now: the first since the pause of the last one ended. It begins another pause.
+func (t *Tier) Claim(x *Extra, pause time.Duration) bool {
+	now, old := t.coarse(), x.retry.Load()
+	return old <= now && x.retry.CompareAndSwap(old, now+int64(pause))
 }
 
 // Tried says that it was in vain tried to get a newer value than the stale one
-// in e, and that it is to be given without another attempt for this long, or
+// with x, and that it is to be given without another attempt for this long, or
 // until it is invalidated again.
-func (e *Entry) Tried(pause time.Duration) {
-	e.Extra.tried.Store(e.space.tier.coarse() + int64(pause))
-}
+func (t *Tier) Tried(x *Extra, pause time.Duration) { x.tried.Store(t.coarse() + int64(pause)) }
 
 // Resting reports whether the time of Tried has not ended.
-func (e *Entry) Resting() bool { return e.Extra.tried.Load() > e.space.tier.coarse() }
+func (t *Tier) Resting(x *Extra) bool { return x.tried.Load() > t.coarse() }
 
 // DropStale takes the entry of the key out if it is nothing but a stale value:
 // something newer was given to a caller.
@@ -150,7 +163,7 @@ func (s *Space) DropStale(key string, hash uint64) {
 	t, st := s.tier, s.tier.stripeOf(hash)
 	st.mu.Lock()
 	e := t.lookupLocked(hash, s, key)
-	dropped := e != nil && e.Extra != nil && !e.lives(t.coarseLocked())
+	dropped := e != nil && e.Extra() != nil && !s.lives(e, t.coarseLocked())
 	if dropped {
 		t.removeLocked(e)
 	}

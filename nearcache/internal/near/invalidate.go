@@ -38,7 +38,7 @@ func (s *Space) Apply(key string, hash uint64, news News) (dropped bool) {
 	if covered {
 		t.skipped.Add(1)
 	} else if e != nil {
-		if kept = news.Keep && e.keepLocked(t.coarseLocked(), news.Revision); !kept {
+		if kept = news.Keep && s.keepLocked(e, t.coarseLocked(), news.Revision); !kept {
 			t.removeLocked(e)
 		}
 		t.invalidated.Add(1)
@@ -157,7 +157,7 @@ func (w *Write) clearLocked() (kept bool) {
 	if e == nil {
 		return false
 	}
-	if w.keep && e.keepLocked(t.coarseLocked(), w.written) {
+	if w.keep && w.space.keepLocked(e, t.coarseLocked(), w.written) {
 		return true
 	}
 	t.removeLocked(e)

@@ -65,7 +65,7 @@ func (t *Tier) sweep(head uint64) {
 	var out []*Entry
 	st.mu.Lock()
 	for e := t.heads[head].Load(); e != nil; e = e.next.Load() {
-		if !e.keeps(now) {
+		if !t.spaceOf(e).keeps(e, now) {
 			t.removeLocked(e)
 			t.expired.Add(1)
 			out = append(out, e)

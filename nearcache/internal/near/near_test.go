@@ -21,7 +21,15 @@ import (
 
 type value struct {
 	near.Entry
-	n int
+	n   int
+	key string
+}
+
+// of returns the entry of v, with this key.
+func (v *value) of(key string) *near.Entry {
+	v.key = key
+	v.NameLong(unsafe.Offsetof(v.key))
+	return &v.Entry
 }
 
 func entry(stamp near.Stamp, n int) *value {
@@ -50,7 +58,7 @@ func get(s *near.Space, key string) int {
 }
 
 func install(s *near.Space, key string, v *value) bool {
-	return s.Install(key, s.Hash(key), &v.Entry, time.Minute)
+	return s.Install(key, s.Hash(key), v.of(key), time.Minute)
 }
 
 func newTier(t *testing.T, conf near.Config) *near.Tier {
@@ -255,7 +263,7 @@ func TestWrite(t *testing.T) {
 		assert.Equal(t, -1, get(s, "a"), "nothing older is served once a write began")
 		return tier, s, w
 	}
-	finish := func(w *near.Write, v *value) bool { return w.Finish(&v.Entry, time.Minute) }
+	finish := func(w *near.Write, v *value) bool { return w.Finish(v.of("a"), time.Minute) }
 
 	t.Run("leaves its value", func(t *testing.T) {
 		_, s, w := begin(t, near.Config{})
@@ -429,7 +437,7 @@ func TestTrust(t *testing.T) {
 			w := s.Begin("a", s.Hash("a"))
 			time.Sleep(4 * time.Second)
 			v := read(7, 1, tier.Stamp(), 1)
-			require.True(t, w.Finish(&v.Entry, time.Minute))
+			require.True(t, w.Finish(v.of("a"), time.Minute))
 			assert.Equal(t, 1, get(s, "a"))
 			time.Sleep(2 * time.Second)
 			assert.Equal(t, -1, get(s, "a"))
@@ -454,6 +462,32 @@ func TestTrust(t *testing.T) {
 	})
 }
 
+func TestSpaces_AreToldApartWhileTheyComeIn(t *testing.T) {
+	const spaces = 100
+	tier := newTier(t, near.Config{})
+	var wg sync.WaitGroup
+	for i := range spaces {
+		wg.Go(func() {
+			s := tier.Space(0)
+			require.True(t, install(s, "a", entry(tier.Stamp(), i)))
+			if i%2 == 0 {
+				s.Clear()
+			}
+			entries, _ := tier.Sample(0, spaces)
+			for _, e := range entries {
+				assert.Equal(t, s.Has(e), (*value)(unsafe.Pointer(e)).n == i)
+			}
+		})
+	}
+	wg.Wait()
+	entries, _ := tier.Sample(0, spaces)
+	assert.Len(t, entries, spaces/2)
+	for _, e := range entries {
+		assert.True(t, tier.InPlace(e))
+		assert.Equal(t, 1, (*value)(unsafe.Pointer(e)).n%2, "its own space was not cleared")
+	}
+}
+
 func TestExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tier, err := near.New(near.Config{Bytes: 1 << 20})
@@ -461,7 +495,7 @@ func TestExpiry(t *testing.T) {
 		defer tier.Close()
 		s := tier.Space(0)
 		e := entry(tier.Stamp(), 1)
-		require.True(t, s.Install("a", s.Hash("a"), &e.Entry, time.Second))
+		require.True(t, s.Install("a", s.Hash("a"), e.of("a"), time.Second))
 		time.Sleep(time.Second - 2*near.Tick)
 		assert.Equal(t, 1, get(s, "a"))
 		time.Sleep(3 * near.Tick)

@@ -13,7 +13,7 @@ func (t *Tier) Sample(from uint64, n int) (entries []*Entry, next uint64) {
 			break
 		}
 		for e := t.heads[from&mask].Load(); e != nil; e = e.next.Load() {
-			if len(entries) < n && e.InPlace() {
+			if len(entries) < n && t.InPlace(e) {
 				entries = append(entries, e)
 			}
 		}
@@ -23,7 +23,7 @@ func (t *Tier) Sample(from uint64, n int) (entries []*Entry, next uint64) {
 }
 
 // InPlace reports whether a reader who comes now is given e.
-func (e *Entry) InPlace() bool { return e.space.Find(e.Key(), e.hash) == e }
+func (t *Tier) InPlace(e *Entry) bool { return t.spaceOf(e).Find(e.Key(), e.hash) == e }
 
-// Of reports whether e is an entry of s.
-func (e *Entry) Of(s *Space) bool { return e.space == s }
+// Has reports whether e is an entry of s.
+func (s *Space) Has(e *Entry) bool { return e.space == s.number }

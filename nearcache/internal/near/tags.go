@@ -36,8 +36,8 @@ func (m *slotMarks) make(slot uint32) *atomic.Uint64 {
 // gives the slice away. It must come before e is installed.
 func (e *Entry) Tag(slots []uint32) {
 	if len(slots) > 0 {
-		e.slots = &slots
-		e.Charge(int64(24 + 4*len(slots)))
+		e.others().slots, e.tagged = slots, true
+		e.Charge(int64(4 * len(slots)))
 	}
 }
 
@@ -80,17 +80,14 @@ func (s *Space) passes(count uint64, slots []uint32) bool {
 	return true
 }
 
-// passesTags is passes for e.
-func (e *Entry) passesTags() bool { return e.slots == nil || e.space.passes(e.Stamp.count, *e.slots) }
-
-// trustsSlots is Trusts for what tells of the slots of e.
-func (e *Entry) trustsSlots(now int64) bool {
-	for _, slot := range *e.slots {
-		partition := e.space.partition
-		if e.space.slotPart != nil {
-			partition = e.space.slotPart(slot)
+// trustsSlots is Trusts for what tells of the slots of e, an entry of s.
+func (s *Space) trustsSlots(e *Entry, now int64) bool {
+	for _, slot := range e.rare.slots {
+		partition := s.partition
+		if s.slotPart != nil {
+			partition = s.slotPart(slot)
 		}
-		if !e.space.Trusts(e.since(), partition, now) {
+		if !s.Trusts(e.since(), partition, now) {
 			return false
 		}
 	}
@@ -98,4 +95,4 @@ func (e *Entry) trustsSlots(now int64) bool {
 }
 
 // Tagged reports whether the value has tags.
-func (e *Entry) Tagged() bool { return e.slots != nil }
+func (e *Entry) Tagged() bool { return e.tagged }

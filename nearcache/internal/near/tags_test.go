@@ -63,10 +63,10 @@ func TestTags(t *testing.T) {
 		s := tier.Space(0)
 		w := s.Begin("a", s.Hash("a"))
 		s.InvalidateSlots([]uint32{5})
-		w.Finish(&withSlots(written(1, 1), 5).Entry, time.Minute)
+		w.Finish(withSlots(written(1, 1), 5).of("a"), time.Minute)
 		assert.Equal(t, -1, get(s, "a"))
 		w = s.Begin("a", s.Hash("a"))
-		require.True(t, w.Finish(&withSlots(written(2, 2), 5).Entry, time.Minute))
+		require.True(t, w.Finish(withSlots(written(2, 2), 5).of("a"), time.Minute))
 		assert.Equal(t, 2, get(s, "a"))
 	})
 	t.Run("make room for an older revision", func(t *testing.T) {
@@ -81,7 +81,7 @@ func TestTags(t *testing.T) {
 		tier := newTier(t, near.Config{})
 		s := tier.Space(0)
 		require.True(t, install(s, "a", withSlots(entry(tier.Stamp(), 1), 1, 2, 3)))
-		assert.EqualValues(t, near.Overhead+24+12, tier.Stats().Bytes)
+		assert.EqualValues(t, near.Overhead+32+12, tier.Stats().Bytes)
 	})
 	t.Run("end nothing without marks", func(t *testing.T) {
 		tier := newTier(t, near.Config{Faults: fault.Set{NoTagMarks: true}})

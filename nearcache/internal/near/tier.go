@@ -93,8 +93,8 @@ type Tier struct {
 	window window
 	tally
 
-	spacesMu sync.Mutex
-	spaces   []*Space // guarded by spacesMu
+	spacesMu sync.Mutex               // protects that spaces changes
+	spaces   atomic.Pointer[[]*Space] // by number
 
 	stop chan struct{} // closed by Close
 	done sync.WaitGroup
@@ -160,6 +160,7 @@ func New(conf Config) (*Tier, error) {
 		stripe: make([]stripe, min(max(heads/16, 16), maxStripes)),
 		stop:   make(chan struct{}),
 	}
+	t.spaces.Store(new([]*Space))
 	t.trust.init(conf.Partitions, conf.MaxStaleness)
 	t.clock.init(conf.Wall())
 	t.notes.set(rarely)
@@ -179,7 +180,7 @@ func ceilPow2(n uint64) uint64 { return 1 << bits.Len64(n-1) }
 // then on, whatever is installed.
 func (t *Tier) Close() {
 	t.spacesMu.Lock()
-	for _, s := range t.spaces {
+	for _, s := range *t.spaces.Load() {
 		s.mark.Store(math.MaxUint64)
 	}
 	t.spacesMu.Unlock()
@@ -214,7 +215,7 @@ func (t *Tier) stripeOf(hash uint64) *stripe {
 func (t *Tier) Flush() {
 	t.spacesMu.Lock()
 	defer t.spacesMu.Unlock()
-	for _, s := range t.spaces {
+	for _, s := range *t.spaces.Load() {
 		s.Clear()
 	}
 }
@@ -244,9 +245,10 @@ func (t *Tier) Stats() Stats {
 
 // Space is the part of a Tier that belongs to one cache.
 type Space struct {
-	tier *Tier
-	seed maphash.Seed
-	mark atomic.Uint64 // entries with a lower stamp are invalid
+	tier   *Tier
+	seed   maphash.Seed
+	mark   atomic.Uint64 // entries with a lower stamp are invalid
+	number uint32        // by which its entries know it
 
 	partition int                   // of the clock of the cache
 	slotPart  func(slot uint32) int // see PlaceSlots
@@ -259,10 +261,16 @@ type Space struct {
 func (t *Tier) Space(partition int) *Space {
 	s := &Space{tier: t, seed: maphash.MakeSeed(), partition: partition}
 	t.spacesMu.Lock()
-	t.spaces = append(t.spaces, s)
-	t.spacesMu.Unlock()
+	defer t.spacesMu.Unlock()
+	all := *t.spaces.Load()
+	s.number = uint32(len(all))
+	all = append(all, s) // where those who have the shorter list do not look
+	t.spaces.Store(&all)
 	return s
 }
+
+// spaceOf returns the space of an entry that was installed.
+func (t *Tier) spaceOf(e *Entry) *Space { return (*t.spaces.Load())[e.space] }
 
 // Clear makes every entry of the space invalid and fences its loads and writes.
 func (s *Space) Clear() uint64 {

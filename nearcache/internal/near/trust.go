@@ -86,23 +86,23 @@ func (t *Tier) Confirmed(partition int) bool {
 // Trusted reports whether every entry may be served as far as trust goes.
 func (t *Tier) Trusted() bool { return t.Now() <= t.trust.all.Load() }
 
-// trusted reports whether e is believed to have heard of every write, although
-// not every entry is.
-func (t *Tier) trusted(e *Entry, now int64) bool {
-	if e.slots != nil && !e.trustsSlots(now) {
+// trusted reports whether e, an entry of s, is believed to have heard of every
+// write, although not every entry is.
+func (s *Space) trusted(e *Entry, now int64) bool {
+	if e.tagged && !s.trustsSlots(e, now) {
 		return false
 	}
-	return e.space.Trusts(e.since(), int(e.Partition), now)
+	return s.Trusts(e.since(), int(e.Partition), now)
 }
 
-// serves reports whether e, which lives, may be served although not every entry
-// may.
-func (t *Tier) serves(e *Entry, now int64) bool {
-	if t.trusted(e, now) {
+// serves reports whether e, an entry of s which lives, may be served although not
+// every entry may.
+func (s *Space) serves(e *Entry, now int64) bool {
+	if s.trusted(e, now) {
 		return true
 	}
-	t.stale.Add(1)
-	return t.conf.ServeStale
+	s.tier.stale.Add(1)
+	return s.tier.conf.ServeStale
 }
 
 // Trusts reports whether every write to a key of this partition that could end
