@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -20,7 +19,20 @@ const (
 	// or the answer may be lost.
 	firstAsk   = 100 * time.Millisecond
 	longestAsk = time.Second
+
+	minWait = time.Millisecond // between two looks without news
+
+	// leeway is how long a process that fell silent is waited for at least once that
+	// was noticed: if it is only cut off it notices so at about the same time, and
+	// then has something to do.
+	leeway = 100 * time.Millisecond
 )
+
+// awaited is a process that is to answer a barrier.
+type awaited struct {
+	node   string
+	silent time.Time // when that was noticed; zero while it is heard of
+}
 
 // Call is the question of another process whether all that was sent before it
 // has been applied. Answer it with [Bus.Arrive].
@@ -98,8 +110,12 @@ func (bs *barriers) init() {
 // [Options.HeartbeatTimeout] is waited for until grace has passed since the
 // call, within which it must have noticed by itself that it hears nothing. Who
 // is heard of for the first time meanwhile is waited for as well. For a
-// HeartbeatTimeout after this process began to listen it does not know who else
-// does, and waits.
+// HeartbeatTimeout after the subscription was made, at first or anew, it is not
+// known who else listens, and Barrier waits.
+//
+// So it takes a round trip if all is well. It takes up to HeartbeatTimeout (3 s) in
+// a fresh process, and for a process that died the longer of grace and
+// HeartbeatTimeout + [Options.HeartbeatInterval] (4 s).
 //
 // When ctx ends first, the error is a [BarrierError] that names who did not
 // answer. It is [ErrClosed] after Close. At most 64 calls are under way at a
@@ -115,20 +131,27 @@ func (b *Bus) Barrier(ctx context.Context, grace time.Duration) error {
 	}
 	w := b.barriers.begin()
 	defer b.barriers.end(w)
-	began, waiting := time.Now(), make(map[uint64]string)
+	began, waiting := time.Now(), make(map[uint64]awaited)
 	ask := time.NewTimer(0)
 	defer ask.Stop()
+	known := time.NewTimer(grace) // something may be known then without anybody saying so
+	defer known.Stop()
 	for pause := firstAsk; ; {
 		sub := b.subscriber()
 		if sub == nil {
 			return b.notListening()
 		}
-		missing, all := b.missing(w, sub, waiting, time.Since(began) >= grace)
+		missing, all, until := b.missing(w, sub, waiting, time.Since(began) >= grace)
 		if all && len(missing) == 0 {
 			return nil
 		}
+		if left := grace - time.Since(began); left > 0 {
+			until = min(until, left)
+		}
+		known.Reset(max(until, minWait))
 		select {
 		case <-w.changed:
+		case <-known.C:
 		case <-ask.C:
 			if !all {
 				missing = nil // there may be others
@@ -152,10 +175,10 @@ func (b *Bus) notListening() error {
 	return errNoSubscriber
 }
 
-func namesOf(incarnations []uint64, names map[uint64]string) []string {
+func namesOf(incarnations []uint64, waiting map[uint64]awaited) []string {
 	missing := make([]string, len(incarnations))
 	for i, id := range incarnations {
-		missing[i] = names[id]
+		missing[i] = waiting[id].node
 	}
 	slices.Sort(missing)
 	return missing
@@ -163,21 +186,40 @@ func namesOf(incarnations []uint64, names map[uint64]string) []string {
 
 // missing adds to waiting who listens, and returns who of waiting has neither
 // answered nor left. It reports whether these are all: this process hears the
-// channel, and for long enough to know who else does.
-func (b *Bus) missing(w *barrier, sub *subscription, waiting map[uint64]string, graceOver bool) (missing []uint64, all bool) {
-	here, complete := sub.peers.roll(b.moment())
-	maps.Copy(waiting, here)
+// channel, and for long enough to know who else does. until is how long it is at
+// most until there is something else to be found.
+func (b *Bus) missing(w *barrier, sub *subscription, waiting map[uint64]awaited, graceOver bool) (missing []uint64, all bool, until time.Duration) {
+	here, until := sub.peers.roll(b.moment())
+	for id, node := range here {
+		waiting[id] = awaited{node: node}
+	}
+	all = until < 0
+	if all {
+		until = longestAsk
+	}
 	b.barriers.mu.Lock()
 	defer b.barriers.mu.Unlock()
-	for id := range waiting {
-		_, done := w.done[id]
-		_, heard := here[id]
-		if !done && (heard || !graceOver) {
-			missing = append(missing, id)
+	for id, who := range waiting {
+		if _, done := w.done[id]; done {
+			continue
 		}
+		if _, heard := here[id]; !heard {
+			if who.silent.IsZero() {
+				who.silent = time.Now()
+				waiting[id] = who
+			}
+			left := leeway - time.Since(who.silent)
+			switch {
+			case left > 0:
+				until = min(until, left)
+			case graceOver:
+				continue
+			}
+		}
+		missing = append(missing, id)
 	}
 	slices.Sort(missing)
-	return missing, complete && w.echoed
+	return missing, all && w.echoed, until
 }
 
 func (bs *barriers) begin() *barrier {
@@ -209,6 +251,15 @@ func (bs *barriers) answered(number, incarnation uint64) {
 	defer bs.mu.Unlock()
 	if w := bs.open[number]; w != nil {
 		w.doneLocked(incarnation)
+	}
+}
+
+// stir has all barriers look again who listens.
+func (bs *barriers) stir() {
+	bs.mu.Lock()
+	defer bs.mu.Unlock()
+	for _, w := range bs.open {
+		signal(w.changed)
 	}
 }
 

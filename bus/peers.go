@@ -4,6 +4,7 @@ import (
 	"math"
 	"strings"
 	"sync"
+	"time"
 )
 
 // maxPeers bounds what is remembered of other processes.
@@ -110,10 +111,10 @@ func (p *peers) forgetSilent(since int64) (silent bool) {
 	return silent
 }
 
-// roll returns the names of the peers that listen, by incarnation, and whether
-// these are all: the subscription stands for long enough to have heard of
-// everybody, and there was room for them.
-func (p *peers) roll(now int64) (here map[uint64]string, complete bool) {
+// roll returns the names of the peers that listen, by incarnation, and how long it
+// is until these are all: until the subscription stands for long enough to have
+// heard of everybody, and there was room for them. It is negative if they are.
+func (p *peers) roll(now int64) (here map[uint64]string, complete time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	here = make(map[uint64]string, len(p.known))
@@ -122,5 +123,8 @@ func (p *peers) roll(now int64) (here map[uint64]string, complete bool) {
 			here[id] = who.node
 		}
 	}
-	return here, p.known != nil && now > p.learned && now > p.crowded
+	if p.known == nil {
+		return here, time.Duration(math.MaxInt64)
+	}
+	return here, time.Duration(max(p.learned, p.crowded) - now)
 }

@@ -271,6 +271,7 @@ func (s *subscription) heartbeat(sent int64) {
 	}
 	if s.peers.forgetSilent(s.bus.moment() - int64(s.bus.opts.HeartbeatTimeout)) {
 		s.bus.silences.Add(1)
+		s.bus.barriers.stir()
 		s.lose(errMute)
 	}
 	if s.state != confirmed && sent > s.since {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/nearbus/nearbus/bus"
 )
@@ -13,6 +14,9 @@ import (
 // ErrNoBus is returned by Node.Barrier of a node without a bus: there is nobody
 // to ask.
 var ErrNoBus = errors.New("nearcache: the node has no bus")
+
+// graceLag is for the ticks of the clock of another node, and its lag.
+const graceLag = 100 * time.Millisecond
 
 // Barrier returns nil when every live node has applied every write that this
 // node had acknowledged when it was called: from then on none of them answers
@@ -29,9 +33,15 @@ var ErrNoBus = errors.New("nearcache: the node has no bus")
 // any longer; nor is one that died, once it has been silent for
 // [bus.Options.HeartbeatTimeout] and, with a journal, NodeOptions.MaxStaleness
 // has passed since the call, within which a node that only cannot be heard has
-// stopped to serve what it cannot confirm. (A node with ServeStale goes on.) For
-// a HeartbeatTimeout (3 s) after it began to listen a node does not know who lives,
-// and waits: so long may Barrier take in a fresh fleet.
+// stopped to serve what it cannot confirm. (A node with ServeStale goes on.)
+//
+// It takes a round trip of the bus and, with a journal, one read of that by each
+// node. It takes longer when it is not known who lives: up to HeartbeatTimeout
+// (3 s) after this node began to listen, at first or again after it lost the bus;
+// and when a node died, the longer of HeartbeatTimeout + HeartbeatInterval (4 s)
+// after it was last heard, and MaxStaleness (5 s) after the call. While a live node
+// cannot read the journal, or this one cannot hear the bus, it waits for ctx to
+// end.
 //
 // If ctx ends first, the error wraps a [bus.BarrierError], which names the nodes
 // that have not answered. It is [ErrNoBus] without a bus, and [ErrClosed].
@@ -45,7 +55,7 @@ func (n *Node) Barrier(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(n.ctx, cancel)()
-	grace := n.opts.MaxStaleness
+	grace := n.opts.MaxStaleness + graceLag
 	if n.repairs == nil {
 		grace = 0
 	}
