@@ -149,6 +149,34 @@ func benchmarkFeature(b *testing.B, opts nearcache.Options[record], entry nearca
 	})
 }
 
+// BenchmarkBatchHit reads batches of 100 of 100,000 keys that are near, in an order in
+// which nothing is where the one before it was.
+func BenchmarkBatchHit(b *testing.B) {
+	tier, err := shared.New(memstore.New(memstore.Options{}), shared.Options{})
+	require.NoError(b, err)
+	node, err := nearcache.NewNode(tier, nil, nearcache.NodeOptions{NearBytes: 256 << 20})
+	require.NoError(b, err)
+	defer func() { require.NoError(b, node.Close()) }()
+	c, err := nearcache.New(node, "users", nearcache.Options[record]{TTL: time.Hour, NearTTL: time.Hour})
+	require.NoError(b, err)
+	const batch = 100
+	keys := make([]string, 100_000)
+	for i, at := range rand.Perm(len(keys)) {
+		keys[at] = "user:" + strconv.Itoa(10_000_000_000+i)
+	}
+	for i := range keys {
+		require.NoError(b, c.Set(b.Context(), "user:"+strconv.Itoa(10_000_000_000+i), record{ID: 42, Name: "Ada"}))
+	}
+	i := 0
+	for b.Loop() {
+		found, err := c.GetMany(b.Context(), keys[i:i+batch])
+		if err != nil || len(found) != batch {
+			b.Fatal(len(found), err)
+		}
+		i = (i + batch) % len(keys)
+	}
+}
+
 // BenchmarkShared reads what is in the shared tier and not near: one key, and a
 // batch of 100. The store is in memory, so what is left is the library's own.
 func BenchmarkShared(b *testing.B) {

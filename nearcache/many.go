@@ -116,16 +116,21 @@ type seat struct {
 // of the others: those that the caller has to run, which are in one piece of
 // memory, and those that others run.
 func (c *Cache[V]) boardMany(ctx context.Context, keys []string, load loader[V], values map[string]V, failed *KeysError) (mine, joined []*flight[V]) {
+	hashes := make([]uint64, len(keys))
+	for i, key := range keys {
+		hashes[i] = c.space.Hash(key)
+	}
+	c.space.Approach(hashes)
 	var seats []seat
 	for i, key := range keys {
-		hash := c.space.Hash(key)
-		if c.enterNear(ctx, seat{key, hash}, load, values, failed) {
+		s := seat{key, hashes[i]}
+		if c.enterNear(ctx, s, load, values, failed) {
 			continue
 		}
 		if seats == nil {
 			seats = make([]seat, 0, len(keys)-i)
 		}
-		seats = append(seats, seat{key, hash})
+		seats = append(seats, s)
 	}
 	room := make([]flight[V], len(seats))
 	mine = make([]*flight[V], 0, len(seats))
