@@ -274,13 +274,20 @@ func (n *Node) superseded(partition int, rev shared.Revision) bool {
 // Health says how far a node can vouch for what it serves.
 type Health struct {
 	// Trusted says that the node has heard of every write up to MaxStaleness
-	// ago at the latest. While it does not, values that it can no longer vouch
-	// for come from the source, or are served with NodeOptions.ServeStale. It is false until the journal was read once;
-	// without a journal, while the bus cannot be heard; and after Close.
+	// ago at the latest. While it has not, values that it can no longer vouch
+	// for come from the source, or are served with NodeOptions.ServeStale.
+	//
+	// With a journal it is false until that was read once, and once it was not
+	// read for MaxStaleness, whatever the bus does. Without a journal it is about
+	// the bus alone, false from when that is lost to when it is heard, and says
+	// nothing of the shared tier; without a bus either it is true. After Close it
+	// is false.
 	Trusted bool
 
 	// Behind is how long ago the node was last known to have heard of every
-	// write. Without a journal it is 0.
+	// write, which is when its last whole read of the journal began. If there
+	// was none yet, it counts from when the node was made. Without a journal it
+	// is 0.
 	Behind time.Duration
 
 	// BusCut says that the bus cannot be heard.
@@ -295,7 +302,9 @@ type Health struct {
 	Journal error
 }
 
-// Health returns the state of the node. A readiness probe may ask for Trusted.
+// Health returns the state of the node. A readiness probe may ask for Trusted, until
+// it is true for the first time: when the shared tier is down, no node is trusted any
+// more, but all go on from the source, and had better stay in service.
 func (n *Node) Health() Health {
 	h := Health{Trusted: !n.cut.Load(), BusCut: n.cut.Load(), Owed: n.owed()}
 	if n.repairs != nil {

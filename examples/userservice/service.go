@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/nearbus/nearbus/nearcache"
@@ -21,7 +22,12 @@ type service struct {
 	node         *nearcache.Node
 	users        *nearcache.Cache[user]
 	writeThrough bool
+	ready        atomic.Bool // stays true
 }
+
+// farewell is how long requests under way may take once the process is to end, and
+// how long invalidations that are owed are tried.
+const farewell = 10 * time.Second
 
 // serve runs one process of the service until ctx ends. It prints the address
 // that it listens on.
@@ -37,11 +43,17 @@ func serve(ctx context.Context, w wiring, listen string, out io.Writer) error {
 	}
 	fmt.Fprintln(out, l.Addr())
 	server := &http.Server{Handler: s.routes(), ReadHeaderTimeout: 5 * time.Second}
-	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }() // ends with Shutdown
+	select {
+	case err := <-served:
 		return err
+	case <-ctx.Done():
 	}
-	return nil
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
+	defer cancel()
+	err = server.Shutdown(ctx) // requests first: they use the cache
+	return errors.Join(err, s.node.Drain(ctx))
 }
 
 func (s *service) routes() http.Handler {
@@ -51,6 +63,7 @@ func (s *service) routes() http.Handler {
 	mux.HandleFunc("DELETE /users/{id}", s.delete)
 	mux.HandleFunc("GET /stats", s.stats)
 	mux.HandleFunc("GET /healthz", s.healthz)
+	mux.HandleFunc("GET /readyz", s.readyz)
 	return mux
 }
 
@@ -68,8 +81,8 @@ func (s *service) load(ctx context.Context, key string) (user, error) {
 	return s.db.get(ctx, id)
 }
 
-// put changes the database first, then the cache. The request succeeds when
-// both have happened.
+// put changes the database first, then the cache. The request succeeds when the
+// database has it.
 func (s *service) put(w http.ResponseWriter, r *http.Request) {
 	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
 	if err != nil {
@@ -83,17 +96,30 @@ func (s *service) put(w http.ResponseWriter, r *http.Request) {
 	}
 	u.ID = id
 	if u, err = s.db.put(r.Context(), u); err == nil {
-		err = s.publish(r.Context(), u)
+		s.publish(r.Context(), u)
 	}
 	answer(w, u, err)
 }
 
-func (s *service) publish(ctx context.Context, u user) error {
+func (s *service) publish(ctx context.Context, u user) {
+	ctx = context.WithoutCancel(ctx) // the client may leave, the row stays changed
 	key := strconv.FormatInt(u.ID, 10)
 	if s.writeThrough {
-		return s.users.Set(ctx, key, u)
+		s.stands(key, s.users.Set(ctx, key, u))
+	} else {
+		s.stands(key, s.users.Invalidate(ctx, key))
 	}
-	return s.users.Invalidate(ctx, key)
+}
+
+// stands takes in what became of the cache after the database was changed. The
+// change stands, whatever the cache says: an error here must not become one of the
+// request, whose client would take the row for unchanged. This process has dropped
+// its copy and goes on telling the others while it lives; if it dies before that,
+// they serve the old row until its TTL.
+func (s *service) stands(key string, err error) {
+	if err != nil {
+		slog.Warn("the database has it, the cache will follow", "user", key, "error", err)
+	}
 }
 
 func (s *service) delete(w http.ResponseWriter, r *http.Request) {
@@ -102,8 +128,9 @@ func (s *service) delete(w http.ResponseWriter, r *http.Request) {
 		answer(w, nil, errBadRequest)
 		return
 	}
+	key := strconv.FormatInt(id, 10)
 	if err = s.db.delete(r.Context(), id); err == nil {
-		err = s.users.Delete(r.Context(), r.PathValue("id"))
+		s.stands(key, s.users.Delete(context.WithoutCancel(r.Context()), key))
 	}
 	answer(w, struct{}{}, err)
 }
@@ -120,9 +147,20 @@ func (s *service) stats(w http.ResponseWriter, _ *http.Request) {
 	}, nil)
 }
 
-// healthz is for a load balancer: a process that does not hear the bus, or
-// cannot read the journal, still answers, from memory that it keeps for a short
-// time.
+// readyz is for a load balancer: whether the process may be sent requests. It is a
+// latch: when Redis is down all processes lose their trust, and go on from the
+// database; taking them out of service would make that an outage.
+func (s *service) readyz(w http.ResponseWriter, _ *http.Request) {
+	if !s.ready.Load() && !s.node.Health().Trusted {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	s.ready.Store(true)
+	answer(w, "ready", nil)
+}
+
+// healthz is for people and alerts. As a liveness probe it says no more than that
+// the process answers.
 func (s *service) healthz(w http.ResponseWriter, _ *http.Request) {
 	h := s.node.Health()
 	answer(w, map[string]bool{"hearsBus": !h.BusCut, "trusted": h.Trusted}, nil)

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +18,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/nearbus/nearbus/integration/servers"
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/memstore"
@@ -81,8 +86,74 @@ func TestService_CacheDown(t *testing.T) {
 	s, store := newService(t)
 	require.NoError(t, store.Close())
 	assert.Equal(t, http.StatusOK, request(s, "GET", "/users/7", "").Code)
-	assert.Equal(t, http.StatusInternalServerError, request(s, "PUT", "/users/7", `{"name":"Ada"}`).Code,
-		"the database has it, but others may not hear of it")
+	require.Equal(t, http.StatusOK, request(s, "PUT", "/users/7", `{"name":"Ada"}`).Code, "the database has it")
+	assert.Contains(t, request(s, "GET", "/users/7", "").Body.String(), `"Ada"`)
+	assert.Equal(t, 1, s.node.Health().Owed, "the cache is told when it is back")
+	assert.Equal(t, http.StatusOK, request(s, "DELETE", "/users/7", "").Code)
+	assert.Equal(t, http.StatusNotFound, request(s, "GET", "/users/7", "").Code)
+}
+
+// TestService_Ready: once ready, a process stays in service.
+func TestService_Ready(t *testing.T) {
+	s, _ := newService(t)
+	require.Equal(t, http.StatusOK, request(s, "GET", "/readyz", "").Code)
+	require.NoError(t, s.node.Close()) // it is trusted no more
+	assert.Equal(t, http.StatusOK, request(s, "GET", "/readyz", "").Code)
+	s.ready.Store(false)
+	assert.Equal(t, http.StatusServiceUnavailable, request(s, "GET", "/readyz", "").Code)
+}
+
+// TestServe_EndsInOrder: requests under way are answered before the cache closes.
+func TestServe_EndsInOrder(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	redis, err := servers.StartRedis(t.Context())
+	require.NoError(t, err)
+	t.Cleanup(redis.Stop)
+	w := wiring{store: "redis", bus: "redis", redisURL: "redis://" + redis.Addr, database: filepath.Join(t.TempDir(), "users.db")}
+	lines, out := io.Pipe()
+	ended := make(chan error, 1)
+	go func() { ended <- serve(ctx, w, "127.0.0.1:0", out) }()
+	addr, err := bufio.NewReader(lines).ReadString('\n')
+	require.NoError(t, err)
+	url := "http://" + strings.TrimSpace(addr)
+	require.Eventually(t, func() bool {
+		resp, err := http.Get(url + "/readyz")
+		if err != nil {
+			return false
+		}
+		return resp.Body.Close() == nil && resp.StatusCode == http.StatusOK
+	}, 20*time.Second, 10*time.Millisecond)
+
+	body, send := io.Pipe()
+	underWay := make(chan struct{})
+	traced := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got100Continue: func() { close(underWay) }})
+	req, err := http.NewRequestWithContext(traced, http.MethodPut, url+"/users/7", body)
+	require.NoError(t, err)
+	req.Header.Set("Expect", "100-continue") // the server says so when the body is read
+	answered := make(chan int, 1)
+	go func() {
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			answered <- 0
+			return
+		}
+		_ = resp.Body.Close()
+		answered <- resp.StatusCode
+	}()
+	<-underWay
+	cancel()
+	require.Eventually(t, func() bool {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err != nil
+	}, 20*time.Second, 10*time.Millisecond, "no new requests are taken")
+	_, err = io.WriteString(send, `{"name":"Ada"}`)
+	require.NoError(t, err)
+	require.NoError(t, send.Close())
+	assert.Equal(t, http.StatusOK, <-answered)
+	assert.NoError(t, <-ended)
 }
 
 func TestFleet(t *testing.T) {

@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
 	"github.com/bradfitz/gomemcache/memcache"
 	"github.com/nats-io/nats.go"
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 
 	"github.com/nearbus/nearbus/bus"
 	"github.com/nearbus/nearbus/bus/natsbus"
@@ -64,12 +66,12 @@ func (w wiring) connect(ctx context.Context, c *closer) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := bus.New(transport, bus.Options{})
+	b, err := bus.New(transport, bus.Options{Logger: slog.Default()})
 	if err != nil {
 		return nil, err
 	}
 	c.add(b.Close)
-	node, err := nearcache.NewNode(tier, b, nearcache.NodeOptions{})
+	node, err := nearcache.NewNode(tier, b, nearcache.NodeOptions{Logger: slog.Default()})
 	if err != nil {
 		return nil, err
 	}
@@ -92,6 +94,7 @@ func (w wiring) redis(c *closer) (*redis.Client, error) {
 		return nil, fmt.Errorf("-redis: want a URL like redis://localhost:6379")
 	}
 	opts.PoolSize, opts.MaxRetries, opts.DialerRetries, opts.ContextTimeoutEnabled = poolSize, -1, 1, true
+	logging.Disable() // go-redis prints each failed dial; the node's Logger says what matters
 	client := redis.NewClient(opts)
 	c.add(client.Close)
 	return client, nil
