@@ -19,4 +19,7 @@
 //   - agreement: once writers rest, every node answers with the last version
 //     written, and goes on to (G3, G5);
 //   - one load: of all nodes that miss a key at once, one loads it (G6).
+//
+// For tests of code that uses caches, [NewMemory] makes a fleet in memory, whose
+// shared tier can be made to fail; docs/testing-your-code.md shows how.
 package nearcachetest
