@@ -159,7 +159,13 @@ func (c *Cache[V]) readOnce(ctx context.Context, keys []string) (found []shared.
 	}
 	at := c.node.near.Now()
 	if found, err = c.node.tier.Read(ctx, names); err != nil {
+		c.node.broke(err, names...)
 		return nil, false, err
+	}
+	for i := range found {
+		if errors.Is(found[i].Err, shared.ErrUnread) {
+			c.node.broke(found[i].Err, names[i])
+		}
 	}
 	if !known {
 		clock := found[len(keys)]

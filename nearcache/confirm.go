@@ -10,11 +10,11 @@ import (
 )
 
 // errUnconfirmed is why a record is not believed.
-var errUnconfirmed = errors.New("the journal of its partition was not read for too long")
+var errUnconfirmed = errors.New("the journal that tells whether it is the latest was not read for too long")
 
 // confirm makes records unread that nobody may be given: for longer than
-// MaxStaleness this node has not heard whether their server lost writes, or is no
-// primary any more, and it does not hear of it now. What is found may be what a write
+// MaxStaleness, or since the server was away, this node has not heard whether it lost
+// writes or is no primary any more, and it does not hear of it now. What is found may be what a write
 // had replaced that was acknowledged before.
 //
 // It comes after the read. A server that lost writes before it is found out then, and
@@ -67,6 +67,17 @@ func (c *Cache[V]) confirmFrom(ctx context.Context, keys []string, found []share
 func (c *Cache[V]) doubts(key string, found *shared.Found) bool {
 	clock, _, _ := c.clock.get()
 	return (found.Err == nil || found.Kept) && found.Clock >= clock && !c.confirmed(key, found.Slots)
+}
+
+// broke takes in that the servers of keys were away, if that is what err says of a call
+// of the shared tier.
+func (n *Node) broke(err error, keys ...string) {
+	if n.repairs == nil || !shared.Unreachable(err) {
+		return
+	}
+	for _, key := range keys {
+		n.near.Broke(n.partition(key))
+	}
 }
 
 // confirmed reports whether this node knows of what happened to the servers that

@@ -3,6 +3,7 @@ package nearcache_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"testing"
 	"time"
 
@@ -279,4 +280,40 @@ func TestServeStale_BelievesRecords(t *testing.T) {
 		assert.EqualValues(t, 4, a.Stats().Unconfirmed)
 		assert.NotZero(t, a.node.Stats().NearStale)
 	}, func(f *fleet) { f.nodeOpts.ServeStale = true })
+}
+
+// TestConfirm_AfterABreak: whoever has seen that the server was away does not wait for
+// MaxStaleness to pass before it asks whether writes were lost.
+func TestConfirm_AfterABreak(t *testing.T) {
+	for name, see := range map[string]func(t *testing.T, a *member){
+		"by a read": func(t *testing.T, a *member) {
+			_, err := a.Get(t.Context(), "other")
+			require.ErrorIs(t, err, io.EOF)
+		},
+		"by a write": func(t *testing.T, a *member) {
+			require.ErrorIs(t, a.Set(t.Context(), "other", "v"), nearcache.ErrOutcomeUnknown)
+		},
+		"by a batch": func(t *testing.T, a *member) {
+			require.Error(t, a.SetMany(t.Context(), map[string]string{"other": "v"}))
+		},
+		"by the journal": func(*testing.T, *member) { wait(time.Second) },
+		"not at all":     func(*testing.T, *member) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			journaled(t, func(t *testing.T, f *fleet, a, b *member) {
+				back := f.restore(t, b)
+				f.store.onBefore(func(context.Context, string, string) error { return io.EOF })
+				see(t, a)
+				back()
+				f.store.onBefore(nil)
+				v, err := a.Get(t.Context(), "k")
+				if name == "not at all" {
+					require.NoError(t, err)
+					require.Equal(t, "old", v, "the test sees what the mechanism is for")
+					return
+				}
+				require.ErrorIs(t, err, nearcache.ErrNotFound)
+			})
+		})
+	}
 }

@@ -31,7 +31,8 @@ type NodeOptions struct {
 	// tier was down is kept no longer. Zero means 5 s. It must be longer than
 	// RepairInterval.
 	//
-	// When the journal was not read for that long, what is read from the shared
+	// When the journal was not read for that long, or not since a call failed
+	// because the server was away, what is read from the shared
 	// tier is not believed either: its server may have lost writes, or be no
 	// primary any more. Reads then wait for one attempt to read the journal, for
 	// two fifths of MaxStaleness at most, and go to the source if it fails.

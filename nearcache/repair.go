@@ -122,6 +122,9 @@ func (r *repairer) round(ctx context.Context, due int64) {
 	for p, reading := range readings {
 		if reading.err != nil {
 			failure = reading.err
+			if shared.Unreachable(failure) {
+				r.node.near.Broke(p)
+			}
 			continue
 		}
 		r.applied[p].Store(&shared.Revision{Epoch: r.positions[p].Revision.Epoch, Number: r.positions[p].Revision.Number})

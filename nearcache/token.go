@@ -133,9 +133,13 @@ func (a *acks) raise(partition int, rev shared.Revision) {
 	}
 }
 
-// acknowledged notes that a write of key was confirmed.
+// acknowledged notes that a write of key was confirmed, or that its server was away.
 func (c *Cache[V]) acknowledged(key string, r *shared.Receipt) {
-	if c.node.repairs != nil && r.Err == nil {
+	switch {
+	case c.node.repairs == nil:
+	case r.Err == nil:
 		c.node.acked.raise(c.node.partition(c.storeKey(key)), r.Revision)
+	default:
+		c.node.broke(r.Err, c.storeKey(key))
 	}
 }

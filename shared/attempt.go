@@ -114,6 +114,11 @@ func transient(err error) bool {
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
 }
 
+// Unreachable reports whether err, of a call of a Tier, says that the server was not
+// there: its connection could not be made or ended, or it is not ready. One that only
+// took too long may have been there.
+func Unreachable(err error) bool { return transient(err) && !overtakes(err) }
+
 // answered reports whether err, or that there is none, shows that a server
 // answered. What is too large was not sent.
 func answered(err error) bool {

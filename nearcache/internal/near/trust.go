@@ -39,13 +39,14 @@ type trust struct {
 	limit    int64          // how far back; set once; 0 if there are no horizons
 	from     atomic.Int64   // horizons of before are older than they seem
 	horizons []atomic.Int64 // by partition, on the tier's clock
+	breaks   []atomic.Int64 // by partition: when its server was last seen to be away
 	all      atomic.Int64   // until then, every entry is trusted
 }
 
 func (tr *trust) init(partitions int, limit time.Duration) {
 	tr.all.Store(math.MaxInt64)
 	if partitions > 0 {
-		tr.horizons, tr.limit = make([]atomic.Int64, partitions), int64(limit)
+		tr.horizons, tr.breaks, tr.limit = make([]atomic.Int64, partitions), make([]atomic.Int64, partitions), int64(limit)
 		tr.all.Store(tr.limit)
 	}
 }
@@ -75,12 +76,25 @@ func (t *Tier) HorizonOf(partition int) int64 {
 }
 
 // Confirmed reports whether every write to the partition up to MaxStaleness ago has
-// been applied, so that what its server has is not what it had before it lost one of
-// them.
+// been applied, and since its server was last seen to be away, so that what that has is
+// not what it had before it lost one of them.
 func (t *Tier) Confirmed(partition int) bool {
 	t.coarse() // who asks is to know of a sleep of the machine, though nothing near was read
+	if t.trust.limit == 0 {
+		return true
+	}
 	horizon := t.HorizonOf(partition)
-	return t.trust.limit == 0 || horizon > t.trust.from.Load() && t.Now()-horizon <= t.trust.limit
+	since := horizon > t.trust.from.Load() && horizon >= t.trust.breaks[partition].Load()
+	return since && t.Now()-horizon <= t.trust.limit
+}
+
+// Broke says that the server of a partition was away a moment ago: it may come back
+// with less than it had, or another in its place. Nothing is confirmed by what was
+// applied before.
+func (t *Tier) Broke(partition int) {
+	if t.trust.limit > 0 {
+		t.trust.breaks[partition].Store(t.Now())
+	}
 }
 
 // Trusted reports whether every entry may be served as far as trust goes.
