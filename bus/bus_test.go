@@ -24,14 +24,14 @@ func TestNew_RefusesNilTransport(t *testing.T) {
 
 func TestNew_RefusesOptions(t *testing.T) {
 	for want, opts := range map[string]bus.Options{
-		"Options.Node has 65 bytes":              {Node: strings.Repeat("n", 65)},
-		"Options.HeartbeatInterval is negative":  {HeartbeatInterval: -1, HeartbeatTimeout: 1},
-		"Options.HeartbeatTimeout is negative":   {HeartbeatTimeout: -1},
-		"Options.PublishTimeout is negative":     {PublishTimeout: -1},
-		"Options.MaxBatch is negative":           {MaxBatch: -1},
-		"Options.QueueSize is negative":          {QueueSize: -1},
-		"is not longer than HeartbeatInterval":   {HeartbeatInterval: time.Minute, HeartbeatTimeout: time.Minute},
-		"HeartbeatTimeout 500ms is not longer t": {HeartbeatTimeout: 500 * time.Millisecond},
+		"Options.Node has 65 bytes":                  {Node: strings.Repeat("n", 65)},
+		"Options.HeartbeatInterval is negative":      {HeartbeatInterval: -1, HeartbeatTimeout: 1},
+		"Options.HeartbeatTimeout is negative: -1ns": {HeartbeatTimeout: -1},
+		"Options.PublishTimeout is negative":         {PublishTimeout: -1},
+		"Options.MaxBatch is negative: -1":           {MaxBatch: -1},
+		"Options.QueueSize is negative":              {QueueSize: -1},
+		"is not longer than HeartbeatInterval":       {HeartbeatInterval: time.Minute, HeartbeatTimeout: time.Minute},
+		"HeartbeatTimeout 500ms is not longer t":     {HeartbeatTimeout: 500 * time.Millisecond},
 	} {
 		_, err := bus.New(membus.NewHub().Join(), opts)
 		assert.ErrorContains(t, err, want)

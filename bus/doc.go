@@ -72,11 +72,12 @@
 //	clear users
 //
 // The first word says what happened, the second names the cache, the others are
-// keys or tags: one or more, or for clear none. Words are separated by spaces or tabs; a
-// line end may follow the last, and nothing after it. A word that is empty, or contains white space, quotes, or bytes
-// that are not printable UTF-8, is written as a Go string in double quotes, with
-// escapes such as \n and \xff. The first word is never quoted. Such messages
-// arrive with [Message.Text] set. For the drivers of this module:
+// keys or tags: one or more, or for clear none. Words are separated by spaces or
+// tabs; a line end may follow the last, and nothing after it. A word that is
+// empty, or contains white space, quotes, or bytes that are not printable UTF-8,
+// is written as a Go string in double quotes, with escapes such as \n and \xff.
+// The first word is never quoted. Such messages arrive with [Message.Text] set.
+// For the drivers of this module:
 //
 //	redis-cli PUBLISH nearbus 'invalidate users 42 43'
 //	redis-cli -c SPUBLISH nearbus 'clear users'     # on a Redis Cluster
@@ -86,9 +87,8 @@
 //
 // The format of messages is versioned and described in docs/design.md. Payloads
 // that are no messages are counted and skipped. A payload that claims to be a
-// message and cannot be read, since it is damaged or of a newer version, may
-// have been news and is a gap; a heartbeat of a newer version is not, nor is any
-// type of message from 128 on. Cache names have 1 to 255 bytes, keys 1 to 1024,
-// tags 1 to 256, of any kind, and messages at most
-// 64 KiB.
+// message and cannot be read, since it is damaged or of a newer version, may have
+// been news and is a gap; a heartbeat of a newer version is not, nor is any type
+// of message from 128 on. Cache names have 1 to 255 bytes, keys 1 to 1024, tags 1
+// to 256, of any kind, and messages at most 64 KiB.
 package bus

@@ -7,10 +7,10 @@ import (
 
 var validNamespace = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`)
 
-// Namespace returns what begins the names of a fleet's messages in a server that
-// it shares with others: "nearbus-" and the namespace, or "nearbus" without one.
-// No two namespaces have names in common. It is for drivers; the error says
-// what a namespace may be.
+// Namespace returns what the channels and subjects of a fleet begin with, in a
+// server that it shares with others: "nearbus-" and the namespace, or "nearbus" if
+// that is empty. Fleets of different namespaces have none in common. It is for
+// drivers; the error says what a namespace may be.
 func Namespace(namespace string) (prefix string, err error) {
 	if namespace == "" {
 		return "nearbus", nil

@@ -63,16 +63,17 @@ func (o Options) validate() error {
 	}
 	for _, f := range []struct {
 		name  string
-		value int64
+		value any
+		bad   bool
 	}{
-		{"HeartbeatInterval", int64(o.HeartbeatInterval)},
-		{"HeartbeatTimeout", int64(o.HeartbeatTimeout)},
-		{"PublishTimeout", int64(o.PublishTimeout)},
-		{"MaxBatch", int64(o.MaxBatch)},
-		{"QueueSize", int64(o.QueueSize)},
+		{"HeartbeatInterval", o.HeartbeatInterval, o.HeartbeatInterval < 0},
+		{"HeartbeatTimeout", o.HeartbeatTimeout, o.HeartbeatTimeout < 0},
+		{"PublishTimeout", o.PublishTimeout, o.PublishTimeout < 0},
+		{"MaxBatch", o.MaxBatch, o.MaxBatch < 0},
+		{"QueueSize", o.QueueSize, o.QueueSize < 0},
 	} {
-		if f.value < 0 {
-			return fmt.Errorf("bus: Options.%s is negative: %d", f.name, f.value)
+		if f.bad {
+			return fmt.Errorf("bus: Options.%s is negative: %v", f.name, f.value)
 		}
 	}
 	if o.HeartbeatTimeout <= o.HeartbeatInterval {

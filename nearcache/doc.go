@@ -8,11 +8,28 @@
 // on the bus ([bus.Bus]: Redis pub/sub, NATS or memory), and every other node
 // drops its copy.
 //
+// # Wiring
+//
+// In each process, with an error to check after every line:
+//
+//	client := redis.NewClient(&redis.Options{Addr: "localhost:6379", MaxRetries: -1, ContextTimeoutEnabled: true})
+//	store, err := redisstore.New(client, redisstore.Options{})
+//	tier, err := shared.New(store, shared.Options{})
+//	transport, err := redisbus.New(client, redisbus.Options{})
+//	b, err := bus.New(transport, bus.Options{})
+//	node, err := nearcache.NewNode(tier, b, nearcache.NodeOptions{Logger: slog.Default()})
+//	users, err := nearcache.New[User](node, "users", nearcache.Options[User]{TTL: 5 * time.Minute})
+//
+//	u, err := users.Fetch(ctx, "42", loadUser) // near, else shared, else the source
+//	err = users.Invalidate(ctx, "42")          // after the source has changed
+//
+// At the end: [Node.Drain], [Node.Close], then Close of the bus and of the client.
+//
 // # What it promises
 //
 // Read your writes: after [Cache.Set], [Cache.Delete], [Cache.Invalidate],
-// [Cache.InvalidateTags] or [Cache.Clear] returned nil, the same node never again returns the older
-// value, from any tier or from a load that began before.
+// [Cache.InvalidateTags] or [Cache.Clear] returned nil, the same node never again
+// returns the older value, from any tier or from a load that began before.
 //
 // Monotonic reads: on one node, a read that starts after another returned never
 // returns an older revision of that key.
@@ -51,19 +68,19 @@
 // # Modes
 //
 // With a shared tier and a bus, write through with [Cache.Set], or change the
-// source and call [Cache.Invalidate] (cache-aside); loads are leased and
-// fenced either way. With a nil bus, nothing is announced: an answer is as old
-// as [Options.NearTTL] at most, and where the shared tier keeps a journal, as
-// RepairInterval. With a nil shared tier, each node loads for
-// itself, Set keeps its value on this node and makes the others drop theirs.
+// source and call [Cache.Invalidate] (cache-aside); loads are leased and fenced
+// either way. With a nil bus, nothing is announced: an answer is as old as
+// [Options.NearTTL] at most, and where the shared tier keeps a journal, as
+// RepairInterval. With a nil shared tier, each node loads for itself, Set keeps
+// its value on this node and makes the others drop theirs.
 //
 // # Tags
 //
-// A value may have tags: from [Options.Tags], or given to [Cache.SetEntry] or returned
-// by the loader of [Cache.FetchEntry] in [Entry]. [Cache.InvalidateTags] makes every value with a
-// tag stale, wherever it is and however many there are. What is promised for
-// [Cache.Invalidate] is promised for it as well, also for loads under way that
-// return the tag later.
+// A value may have tags: from [Options.Tags], or given to [Cache.SetEntry] or
+// returned by the loader of [Cache.FetchEntry] in [Entry]. [Cache.InvalidateTags]
+// makes every value with a tag stale, wherever it is and however many there are.
+// What is promised for [Cache.Invalidate] is promised for it as well, also for
+// loads under way that return the tag later.
 //
 // # Values are shared
 //

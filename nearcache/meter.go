@@ -26,9 +26,10 @@ type Consistency struct {
 	Failures uint64 // samples for which the shared tier could not be read
 
 	// Staleness counts the stale entries by how long ago what the shared tier has
-	// was written, which may not have been the first newer write: element i those below 1 ms << i, the last one all
-	// others. Undated counts those for which that is not known, because their
-	// store does not number its writes by time (Memcached).
+	// was written, which may not have been the first newer write: element i those
+	// below 1 ms << i, the last one all others. Undated counts those for which
+	// that is not known, because their store does not number its writes by time
+	// (Memcached).
 	Staleness [ageBuckets]uint64
 	Undated   uint64
 	Worst     time.Duration // the longest of them

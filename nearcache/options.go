@@ -90,9 +90,9 @@ type Options[V any] struct {
 	TTL time.Duration
 
 	// NearTTL is how long a value may be served from the near tier; a value
-	// never outlives its record in the shared tier. Zero means TTL, or, for a
-	// node without a bus, the smaller of TTL and 5 s: it is then the bound on
-	// how old an answer may be.
+	// never outlives its record in the shared tier, and it is an error if this is
+	// longer than TTL. Zero means TTL, or, for a node without a bus, the smaller of
+	// TTL and 5 s: it is then the bound on how old an answer may be.
 	NearTTL time.Duration
 
 	// LoadTimeout bounds one call of a loader: its context ends then. Zero

@@ -10,12 +10,12 @@ import (
 type Stats struct {
 	Hits       uint64 // reads answered from the near tier
 	Misses     uint64 // reads that were not
-	SharedHits uint64 // of the misses, those answered by one read of the shared tier for all who waited
-	Loads      uint64 // calls of a loader, one for each key
+	SharedHits uint64 // values found in the shared tier; one for all callers who waited for that read
+	Loads      uint64 // keys that a loader was asked for, in calls for one or for several
 	LoadErrors uint64 // of the loads, those that failed; not found is no failure
-	Unasked    uint64 // values that loaders of several keys returned for keys they were not asked for
-	Waits      uint64 // times this node waited for another node's load
-	Overdue    uint64 // waits that were given up after one lease time
+	Unasked    uint64 // values that loaders of FetchMany returned for keys they were not asked for; they are ignored
+	Waits      uint64 // times that this node waited for a key that another one was loading
+	Overdue    uint64 // of the waits, those that took shared.Options.LeaseTTL, after which this node loaded as well
 	Refused    uint64 // loaded values that the shared tier refused because a write came in between
 	Queued     uint64 // calls of a loader that had to wait for another to end, see Options.MaxLoads
 	AbsentHits uint64 // of the hits, those that said that there is no value
@@ -23,14 +23,16 @@ type Stats struct {
 	Refreshed  uint64 // values that were refreshed in the background, see Options.RefreshAhead
 	Degraded   uint64 // loads because the shared tier could not be reached, or owes an invalidation of the key
 
-	Sets, Drops, Clears uint64 // writes; Drops are keys deleted or invalidated
-	TagDrops            uint64 // tags invalidated
-	TagMisses           uint64 // records that were found and had been ended by a tag
+	Sets      uint64 // keys set, by Set and its like on this node
+	Drops     uint64 // keys for which Delete or Invalidate was called on this node, failed ones included
+	Clears    uint64 // calls of Clear, and what stood for one
+	TagDrops  uint64 // tags for which InvalidateTags was called on this node
+	TagMisses uint64 // records that were found and had been ended by a tag
 
 	SharedErrors uint64 // calls of the shared tier that failed
 	Unannounced  uint64 // writes that could not be announced to other nodes
 	Owed         int    // invalidations that could not be delivered yet, and are tried again
-	Unconfirmed  uint64 // records that were found and not believed, or only with NodeOptions.ServeStale, because the journal was not read for longer than MaxStaleness
+	Unconfirmed  uint64 // records found and not believed (given, with ServeStale), for want of the journal: see MaxStaleness
 	Undecodable  uint64 // records of another codec or Options.Schema, or that the codec refused; they read as misses
 	Unencodable  uint64 // values that the codec refused
 	Untaggable   uint64 // loaded values that were not cached because of their tags
@@ -80,7 +82,7 @@ type NodeStats struct {
 	UnknownCaches uint64 // invalidations of caches that this node does not have
 	Gaps          uint64 // times the bus was lost
 	Flushes       uint64 // times the whole near tier was made invalid, twice for each gap
-	FailedChores  uint64 // plain-text messages that could not be carried out in the shared tier
+	FailedChores  uint64 // plain-text messages of which the shared tier could not be told: it may have the old value yet
 	BusCut        bool   // the bus cannot be heard right now
 
 	Repairs        uint64        // rounds of reading the journal

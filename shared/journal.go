@@ -94,8 +94,8 @@ func (t *Tier) Partition(key string) int {
 }
 
 // Tail reads journals; see [Journaler]. It makes one attempt and does not go
-// through the breaker, since what a node may trust depends on it. The error of each is [ErrNoJournal],
-// [ErrClosed], or that of the store.
+// through the breaker, since what a node may trust depends on it. The error of
+// each is [ErrNoJournal], [ErrClosed], or that of the store.
 func (t *Tier) Tail(ctx context.Context, reads []TailRead) []Tail {
 	switch {
 	case t.closed.Load():

@@ -7,10 +7,10 @@ import (
 
 var validNamespace = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`)
 
-// Namespace returns what begins the names of a fleet's keys in a server that
-// it shares with others: "nearbus-" and the namespace, or "nearbus" without one.
-// No two namespaces have names in common. It is for drivers; the error says
-// what a namespace may be.
+// Namespace returns what the keys of a fleet begin with, in a server that it
+// shares with others: "nearbus-" and the namespace, or "nearbus" if that is empty.
+// Fleets of different namespaces have no key in common. It is for drivers; the
+// error says what a namespace may be.
 func Namespace(namespace string) (prefix string, err error) {
 	if namespace == "" {
 		return "nearbus", nil

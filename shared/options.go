@@ -84,19 +84,20 @@ func (o Options) withDefaults() Options {
 func (o Options) validate() error {
 	for _, f := range []struct {
 		name  string
-		value int64
+		value any
+		bad   bool
 	}{
-		{"Timeout", int64(o.Timeout)},
-		{"Attempts", int64(o.Attempts)},
-		{"BreakAfter", int64(o.BreakAfter)},
-		{"BreakFor", int64(o.BreakFor)},
-		{"TTL", int64(o.TTL)},
-		{"MaxValue", int64(o.MaxValue)},
-		{"LeaseTTL", int64(o.LeaseTTL)},
-		{"TombstoneTTL", int64(o.TombstoneTTL)},
+		{"Timeout", o.Timeout, o.Timeout < 0},
+		{"Attempts", o.Attempts, o.Attempts < 0},
+		{"BreakAfter", o.BreakAfter, o.BreakAfter < 0},
+		{"BreakFor", o.BreakFor, o.BreakFor < 0},
+		{"TTL", o.TTL, o.TTL < 0},
+		{"MaxValue", o.MaxValue, o.MaxValue < 0},
+		{"LeaseTTL", o.LeaseTTL, o.LeaseTTL < 0},
+		{"TombstoneTTL", o.TombstoneTTL, o.TombstoneTTL < 0},
 	} {
-		if f.value < 0 {
-			return fmt.Errorf("shared: Options.%s is negative: %d", f.name, f.value)
+		if f.bad {
+			return fmt.Errorf("shared: Options.%s is negative: %v", f.name, f.value)
 		}
 	}
 	if o.Attempts > maxAttempts {

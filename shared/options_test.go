@@ -16,15 +16,15 @@ func TestOptions_Refused(t *testing.T) {
 		opts shared.Options
 		want string
 	}{
-		"timeout":         {shared.Options{Timeout: -1}, "shared: Options.Timeout is negative: -1"},
-		"TTL":             {shared.Options{TTL: -time.Second}, "shared: Options.TTL is negative: -1000000000"},
+		"timeout":         {shared.Options{Timeout: -1}, "shared: Options.Timeout is negative: -1ns"},
+		"TTL":             {shared.Options{TTL: -time.Second}, "shared: Options.TTL is negative: -1s"},
 		"max value":       {shared.Options{MaxValue: -2}, "shared: Options.MaxValue is negative: -2"},
-		"lease TTL":       {shared.Options{LeaseTTL: -3}, "shared: Options.LeaseTTL is negative: -3"},
-		"tombstone TTL":   {shared.Options{TombstoneTTL: -4}, "shared: Options.TombstoneTTL is negative: -4"},
+		"lease TTL":       {shared.Options{LeaseTTL: -3}, "shared: Options.LeaseTTL is negative: -3ns"},
+		"tombstone TTL":   {shared.Options{TombstoneTTL: -4}, "shared: Options.TombstoneTTL is negative: -4ns"},
 		"attempts":        {shared.Options{Attempts: -5}, "shared: Options.Attempts is negative: -5"},
 		"many attempts":   {shared.Options{Attempts: 11}, "shared: Options.Attempts is 11, more than 10"},
 		"break after":     {shared.Options{BreakAfter: -6}, "shared: Options.BreakAfter is negative: -6"},
-		"break for":       {shared.Options{BreakAfter: 1, BreakFor: -7}, "shared: Options.BreakFor is negative: -7"},
+		"break for":       {shared.Options{BreakAfter: 1, BreakFor: -7}, "shared: Options.BreakFor is negative: -7ns"},
 		"no breaker":      {shared.Options{BreakFor: time.Second}, "shared: Options.BreakFor is 1s, but there is no breaker: Options.BreakAfter is 0"},
 		"short lease TTL": {shared.Options{LeaseTTL: 99 * time.Millisecond}, "shared: Options.LeaseTTL is 99ms, shorter than 100ms"},
 	} {

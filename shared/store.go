@@ -32,11 +32,11 @@ type Store interface {
 	// [PartialError], and the others' keys have what is stored.
 	Read(ctx context.Context, keys []string) ([][]byte, error)
 
-	// Write puts each image in its place, whatever is there, and ends the
-	// lease that may be there. A watermark that replaces a live watermark is
-	// stored with the higher of their two clocks. The result has one Receipt for each write, in
-	// order; Receipt.Err tells which failed. Writes are independent of each
-	// other and may run in any order. The store must not keep an image or
+	// Write puts each image in its place, whatever is there, and ends the lease
+	// that may be there. A watermark that replaces a live watermark is stored
+	// with the higher of their two clocks. The result has one Receipt for each
+	// write, in order; Receipt.Err tells which failed. Writes are independent of
+	// each other and may run in any order. The store must not keep an image or
 	// change it after it returned; it may change it while it runs. When ctx has
 	// ended, it may still be reading what it was given: the caller leaves images
 	// and announcements of such a call as they are.

@@ -32,11 +32,11 @@
 //
 // # JetStream
 //
-// [Stream] keeps what is published for a while, 2 minutes by default, and
-// replays what a receiver missed: a connection that is lost and comes back, a
-// server that restarts, are no gap. (A node that published in vain meanwhile
-// makes one for the others, who find a number missing: its caller got an error,
-// and they cannot tell whether anything came of it.) Order: that of the stream, the same for all.
+// [Stream] keeps what is published for a while, 2 minutes by default, and replays
+// what a receiver missed: a connection that is lost and comes back, a server that
+// restarts, are no gap. (A node that published in vain meanwhile makes one for
+// the others, who find a number missing: its caller got an error, and they cannot
+// tell whether anything came of it.) Order: that of the stream, the same for all.
 // Duplication: none. Loss: none as long as the stream has what was missed. When
 // it does not, because it was trimmed, emptied or made anew, the subscription
 // ends, which is a gap. nats.go's own ordered consumer would go on without a

@@ -30,9 +30,8 @@ const (
 // there already it may have any value, and what is set must be set there too.
 type StreamOptions struct {
 	// Namespace keeps fleets apart that share a server: applications, staging and
-	// production. It
-	// has 1 to 64 of A-Z a-z 0-9 _ -. Give the store the same. Empty is a
-	// namespace as well.
+	// production. It has 1 to 64 of A-Z a-z 0-9 _ -. Give the store the same.
+	// Empty is a namespace as well.
 	Namespace string
 
 	// Stream names the JetStream stream, which holds the subject and nothing

@@ -55,9 +55,8 @@ var (
 // Options configure a [Transport]. The zero value is the production default.
 type Options struct {
 	// Namespace keeps fleets apart that share a server: applications, staging and
-	// production. It
-	// has 1 to 64 of A-Z a-z 0-9 _ -. Give the store the same. Empty is a
-	// namespace as well.
+	// production. It has 1 to 64 of A-Z a-z 0-9 _ -. Give the store the same.
+	// Empty is a namespace as well.
 	Namespace string
 
 	// Channel is what all processes of the fleet publish on, in place of what

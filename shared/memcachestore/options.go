@@ -11,13 +11,13 @@ import (
 // application servers of a fleet must have the same.
 type Options struct {
 	// Namespace keeps fleets apart that share a server: applications, staging and
-	// production. It
-	// has 1 to 64 of A-Z a-z 0-9 _ -. Give the bus the same. Empty is a
-	// namespace as well.
+	// production. It has 1 to 64 of A-Z a-z 0-9 _ -. Give the bus the same. Empty
+	// is a namespace as well.
 	Namespace string
 
 	// Prefix begins the name of every item, in place of what follows from
-	// Namespace: "nearbus", or "nearbus-" and the namespace. It is printable ASCII without spaces and colons, of at most 185 bytes.
+	// Namespace: "nearbus", or "nearbus-" and the namespace. It is printable
+	// ASCII without spaces and colons, of at most 185 bytes.
 	Prefix string
 
 	// MaxItem is the size of the largest item, in bytes, that the servers

@@ -88,9 +88,8 @@ var (
 // servers of a fleet must have the same.
 type Options struct {
 	// Namespace keeps fleets apart that share a server: applications, staging and
-	// production. It
-	// has 1 to 64 of A-Z a-z 0-9 _ -. Give the bus the same. Empty is a
-	// namespace as well.
+	// production. It has 1 to 64 of A-Z a-z 0-9 _ -. Give the bus the same. Empty
+	// is a namespace as well.
 	Namespace string
 
 	// Prefix begins every key, in place of what follows from Namespace:

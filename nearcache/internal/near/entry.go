@@ -133,9 +133,9 @@ func (s *Space) Find(key string, hash uint64) *Entry {
 }
 
 // Touch tells the policy of an access to the key with this hash; e is its entry
-// or nil. Callers ask Notes, for hits and misses alike. A key
-// that is accessed all the time is reported once in a tick, which is enough to
-// stand out and keeps the policy out of the way of hot keys.
+// or nil. Callers ask Notes, for hits and misses alike. A key that is accessed
+// all the time is reported once in a tick, which is enough to stand out and keeps
+// the policy out of the way of hot keys.
 func (t *Tier) Touch(hash uint64, e *Entry) {
 	if e != nil && !e.tell(t.coarse()) {
 		return
@@ -164,10 +164,10 @@ func (s *Space) Valid(hash uint64, stamp Stamp) bool {
 	return stamp.count >= st.markLocked(hash)
 }
 
-// Install puts e in its place for life, which is 0 for a stale value, unless an invalidation came after its
-// stamp or a higher revision is there. It reports whether e is in place. The
-// caller may give the value to those who waited for it only after that, and in
-// either case.
+// Install puts e in its place for life, which is 0 for a stale value, unless an
+// invalidation came after its stamp or a higher revision is there. It reports
+// whether e is in place. The caller may give the value to those who waited for it
+// only after that, and in either case.
 func (s *Space) Install(key string, hash uint64, e *Entry, life time.Duration) bool {
 	st := s.tier.stripeOf(hash)
 	st.mu.Lock()
