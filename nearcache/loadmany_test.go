@@ -331,3 +331,37 @@ func TestFailSafe_RefreshedMeanwhile(t *testing.T) {
 		assert.Equal(t, map[string]string{"0": "refreshed", "1": "refreshed", "2": "loaded", "3": "loaded"}, values)
 	})
 }
+
+// TestFetchMany_CloneEndsItsGoroutine: a batch whose goroutine Clone ends, while the batch
+// takes its places, leaves nobody waiting.
+func TestFetchMany_CloneEndsItsGoroutine(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		var m *member
+		armed, exits := false, false
+		m = f.join(nearcache.Options[string]{Clone: func(v string) string {
+			switch {
+			case exits:
+				runtime.Goexit()
+			case armed: // the batch has looked for all keys
+				armed = false
+				assert.NoError(t, m.Set(t.Context(), "middle", "near by now"))
+				exits = true
+			}
+			return v
+		}})
+		require.NoError(t, m.Set(t.Context(), "last", "near"))
+		armed = true
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			_, _ = m.FetchMany(t.Context(), []string{"first", "middle", "last"}, isAll("v"))
+			assert.Fail(t, "it returned")
+		}()
+		<-ended
+		require.True(t, exits)
+		exits = false
+		v, err := m.Fetch(t.Context(), "first", is("v"))
+		require.NoError(t, err)
+		require.Equal(t, "v", v)
+	})
+}

@@ -134,6 +134,14 @@ func (c *Cache[V]) boardMany(ctx context.Context, keys []string, load loader[V],
 	}
 	room := make([]flight[V], len(seats))
 	mine = make([]*flight[V], 0, len(seats))
+	boarded := false
+	defer func() {
+		if !boarded { // Clone ended the goroutine: nobody runs what others may have joined
+			for _, f := range mine {
+				c.landWith(f, &PanicError{Callback: callbackClone})
+			}
+		}
+	}()
 	for len(seats) > 0 {
 		s := seats[0]
 		f, run := c.boardSince(s.key, s.hash, load, 0, &room[len(mine)])
@@ -150,6 +158,7 @@ func (c *Cache[V]) boardMany(ctx context.Context, keys []string, load loader[V],
 		}
 		seats = seats[1:]
 	}
+	boarded = true
 	return mine, joined
 }
 
