@@ -153,11 +153,11 @@ func New(conf Config) (*Tier, error) {
 	if conf.Wall == nil {
 		conf.Wall = time.Now
 	}
-	heads := ceilPow2(uint64(max(conf.Bytes/Overhead, 64)))
+	heads := ceilPow2(uint64(max(conf.Bytes/Overhead/2, 64))) // for two entries at most each, on average
 	t := &Tier{
 		conf:   conf,
 		heads:  make([]atomic.Pointer[Entry], heads),
-		stripe: make([]stripe, min(max(heads/16, 16), maxStripes)),
+		stripe: make([]stripe, min(max(heads/8, 16), maxStripes)),
 		stop:   make(chan struct{}),
 	}
 	t.spaces.Store(new([]*Space))
