@@ -42,7 +42,8 @@ func newNode() *nearcache.Node {
 	if err != nil {
 		log.Fatal(err)
 	}
-	for node.Stats().BusCut { // not needed in a service: until then values are kept for a short time
+	// Not needed in a service: what comes near before then is kept for a short time.
+	for h := node.Health(); h.BusCut || !h.Trusted; h = node.Health() {
 		time.Sleep(time.Millisecond)
 	}
 	return node
