@@ -48,13 +48,13 @@ func (c *Cache[V]) flyMany(ctx context.Context, left []looked[V], load manyLoade
 	failed = append(failed, unasked...)
 	c.degraded.Add(uint64(len(failed)))
 	var wg sync.WaitGroup
+	defer wg.Wait() // also if user code ends this goroutine: these flights are not for loadLeft to land
 	for _, l := range others {
 		// Somebody else loads it, or a lease cannot be had: each such key
 		// goes the way of a single one.
 		wg.Go(func() { c.runLoad(ctx, l.f, single(load), l.look) })
 	}
 	c.loadMany(ctx, append(permits, alone(failed)...), load, c.node.opts.MaxStaleness)
-	wg.Wait()
 }
 
 // alone returns permits to load for this node only.

@@ -104,7 +104,9 @@ func (t *Tier) claim(ctx context.Context, claims []Claim, renew bool) []Grant {
 
 // asking is a batch of requests for leases on their way, as delivery is of writes.
 // Every attempt has the same token and the same deadline, so a lease that was granted
-// and not heard of is granted again.
+// and not heard of is granted again. But a request for a new one that its client gave up
+// may land after that, even over what another node wrote meanwhile, and bring the token
+// back: it is not tried again.
 type asking struct {
 	tier   *Tier
 	leases []Lease
@@ -148,7 +150,7 @@ func (a *asking) attempt(ctx context.Context) (again bool, err error) {
 		at := a.places[i]
 		a.grants[at] = g
 		a.tier.clock.observe(began, heard, g.Now)
-		if transient(g.Err) {
+		if transient(g.Err) && (a.leases[at].Renew || !overtakes(g.Err)) {
 			failed = append(failed, at)
 		}
 		if answered(g.Err) {
