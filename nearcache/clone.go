@@ -12,7 +12,7 @@ func (c *Cache[V]) give(key string, v V) (V, error) {
 
 // clone calls Options.Clone.
 func (c *Cache[V]) clone(key string, v V) (own V, err error) {
-	err = guardCallback(callbackClone, key, func() error {
+	err = c.guard(callbackClone, key, func() error {
 		own = c.opts.Clone(v)
 		return nil
 	})

@@ -32,7 +32,7 @@ func (c *Cache[V]) newEntry(key string, v V, size int, stamp near.Stamp, rev sha
 // label is newEntry for an entry that has its key and its value already.
 func (c *Cache[V]) label(e *entry[V], size int, stamp near.Stamp, rev shared.Revision) {
 	cost := int64(size)
-	if c.opts.Cost != nil && guard(func() error { cost = max(0, c.opts.Cost(e.value)); return nil }) != nil {
+	if c.opts.Cost != nil && c.guard(callbackCost, e.Key(), func() error { cost = max(0, c.opts.Cost(e.value)); return nil }) != nil {
 		cost = unknownCost
 	}
 	e.Charge(cost)

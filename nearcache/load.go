@@ -66,7 +66,7 @@ func callSource[V, R any](ctx context.Context, c *Cache[V], keys []string, load 
 		a := answer{err: &PanicError{Callback: callbackLoader, Key: only(keys)}} // stands if the loader ends its goroutine
 		defer func() { answers <- a }()
 		var result R
-		err := guardCallback(callbackLoader, only(keys), func() (err error) {
+		err := c.guard(callbackLoader, only(keys), func() (err error) {
 			result, err = load(ctx)
 			return err
 		})

@@ -25,7 +25,7 @@ func (c *Cache[V]) loadLeft(ctx context.Context, left []looked[V], load manyLoad
 			c.landWith(l.f, err)
 		}
 	}()
-	err = guard(func() error {
+	err = c.guard("", "", func() error {
 		c.flyMany(ctx, left, load)
 		return nil
 	})

@@ -219,7 +219,7 @@ func (c *Cache[V]) lookMany(ctx context.Context, fs []*flight[V]) (left []looked
 			}
 		}
 	}()
-	err = guard(func() error {
+	err = c.guard("", "", func() error {
 		left = c.readAll(ctx, fs)
 		return nil
 	})

@@ -10,19 +10,20 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/shared/memstore"
 )
 
 // logged runs test with a node that logs, and whose bus logs to the same place.
 // lines returns what was logged since it was called last, without times.
-func logged(t *testing.T, journal bool, test func(t *testing.T, f *fleet, m *member, lines func() []string)) {
+func logged(t *testing.T, journal bool, test func(t *testing.T, f *fleet, m *member, lines func() []string), opts ...nearcache.Options[string]) {
 	t.Helper()
 	bubble(t, func(t *testing.T, f *fleet) {
 		t.Helper()
 		var log strings.Builder // the handler has a lock
 		f.journal = journal
 		f.nodeOpts.Logger = slog.New(slog.NewTextHandler(&log, nil))
-		m := f.join()
+		m := f.join(opts...)
 		stamp := regexp.MustCompile(`(?m)^time=\S+ `)
 		test(t, f, m, func() []string {
 			text := stamp.ReplaceAllString(log.String(), "")

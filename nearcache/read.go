@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"time"
 
 	"github.com/nearbus/nearbus/shared"
@@ -130,7 +129,7 @@ func (c *Cache[V]) lookHere(ctx context.Context, f *flight[V]) {
 			c.land(f)
 		}
 	}()
-	f.err = guard(func() error {
+	f.err = c.guard("", "", func() error {
 		l = c.look(ctx, f)
 		return nil
 	})
@@ -162,7 +161,7 @@ func ended(ctx context.Context) bool {
 func (c *Cache[V]) run(ctx context.Context, f *flight[V]) {
 	defer c.land(f)
 	f.err = &PanicError{Key: f.key} // stands if user code ends this goroutine
-	f.err = guard(func() error {
+	f.err = c.guard("", "", func() error {
 		l := c.look(ctx, f)
 		if f.found {
 			return nil
@@ -175,7 +174,7 @@ func (c *Cache[V]) run(ctx context.Context, f *flight[V]) {
 func (c *Cache[V]) runLoad(ctx context.Context, f *flight[V], load loader[V], l look) {
 	defer c.land(f)
 	f.err = &PanicError{Key: f.key} // stands if user code ends this goroutine
-	f.err = guard(func() error { return c.load(ctx, f, load, l) })
+	f.err = c.guard("", "", func() error { return c.load(ctx, f, load, l) })
 }
 
 // look is the outcome of a read of the shared tier that did not give a flight its
@@ -269,7 +268,7 @@ func (c *Cache[V]) decode(key string, found *shared.Found) (*entry[V], error) {
 		return nil, errUnusable
 	}
 	e := newNamed[V](key)
-	if err := guardCallback(callbackCodec, key, func() error { return codec.Unmarshal(found.Value, &e.value) }); err != nil {
+	if err := c.guard(callbackCodec, key, func() error { return codec.Unmarshal(found.Value, &e.value) }); err != nil {
 		c.undecodable.Add(1)
 		return nil, err
 	}
@@ -280,22 +279,4 @@ func (c *Cache[V]) decode(key string, found *shared.Found) (*entry[V], error) {
 func (c *Cache[V]) sharedFailed(err error) error {
 	c.sharedErrors.Add(1)
 	return fmt.Errorf("nearcache: cache %q: shared tier: %w", c.name, err)
-}
-
-// guard calls f and turns a panic, or an end of the goroutine, into an error.
-func guard(f func() error) (err error) { return guardCallback("", "", f) }
-
-// guardCallback is guard for a callback that is called for key, which may be
-// empty.
-func guardCallback(callback, key string, f func() error) (err error) {
-	returned := false
-	defer func() {
-		if returned {
-			return
-		}
-		err = &PanicError{Callback: callback, Key: key, Value: recover(), Stack: debug.Stack()}
-	}()
-	err = f()
-	returned = true
-	return err
 }

@@ -67,7 +67,7 @@ func (c *Cache[V]) refreshSoon(ctx context.Context, key string, hash uint64, loa
 	f := &flight[V]{key: key, hash: hash, stamp: c.node.near.Stamp(), background: true}
 	go func() { // ends with the load, as a flight does, or with the node
 		defer func() { <-c.refreshes }()
-		err := guard(func() error { return c.refresh(detached{c.node.ctx, ctx}, f, load) })
+		err := c.guard("", "", func() error { return c.refresh(detached{c.node.ctx, ctx}, f, load) })
 		if err == nil {
 			c.refreshed.Add(1)
 		}

@@ -13,6 +13,7 @@ type Stats struct {
 	SharedHits uint64 // values found in the shared tier; one for all callers who waited for that read
 	Loads      uint64 // keys that a loader was asked for, in calls for one or for several
 	LoadErrors uint64 // of the loads, those that failed; not found is no failure
+	Panics     uint64 // of loaders, codecs and functions in Options; each is a PanicError as well, if anybody waited
 	Unasked    uint64 // values that loaders of FetchMany returned for keys they were not asked for; they are ignored
 	Waits      uint64 // times that this node waited for a key that another one was loading
 	Overdue    uint64 // of the waits, those that took shared.Options.LeaseTTL, after which this node loaded as well
@@ -52,7 +53,7 @@ func (s Stats) NearHitRatio() float64 {
 func (c *Cache[V]) Stats() Stats {
 	return Stats{
 		Hits: c.hits.sum(), Misses: c.misses.Load(), SharedHits: c.sharedHits.Load(),
-		Loads: c.loads.Load(), LoadErrors: c.loadErrors.Load(), Unasked: c.unasked.Load(), Waits: c.waits.Load(),
+		Loads: c.loads.Load(), LoadErrors: c.loadErrors.Load(), Panics: c.panics.Load(), Unasked: c.unasked.Load(), Waits: c.waits.Load(),
 		Overdue: c.overdue.Load(), Refused: c.refused.Load(), Degraded: c.degraded.Load(),
 		Queued: c.queued.Load(), AbsentHits: c.absentHits.Load(),
 		Stale: c.stale.Load(), Refreshed: c.refreshed.Load(),
@@ -73,7 +74,7 @@ type counters struct {
 	tagDrops, tagMisses                    atomic.Uint64
 	sharedErrors, unannounced, undecodable atomic.Uint64
 	unencodable, tooLarge, unasked         atomic.Uint64
-	unconfirmed, untaggable                atomic.Uint64
+	unconfirmed, untaggable, panics        atomic.Uint64
 }
 
 // NodeStats counts what a node did for all of its caches.

@@ -47,7 +47,7 @@ func slotsOf(tags []string) []uint32 {
 func (c *Cache[V]) addTags(key string, e *Entry[V]) error {
 	if c.opts.Tags != nil {
 		var more []string
-		if err := guardCallback(callbackTags, key, func() error { more = c.opts.Tags(key, e.Value); return nil }); err != nil {
+		if err := c.guard(callbackTags, key, func() error { more = c.opts.Tags(key, e.Value); return nil }); err != nil {
 			return err
 		}
 		e.Tags = slices.Concat(e.Tags, more)

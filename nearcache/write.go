@@ -319,7 +319,7 @@ func (c *Cache[V]) encodeFitting(key string, e *Entry[V]) (data []byte, err erro
 
 // encode encodes the value of key for the shared tier.
 func (c *Cache[V]) encode(key string, v V) (data []byte, err error) {
-	err = guardCallback(callbackCodec, key, func() (err error) {
+	err = c.guard(callbackCodec, key, func() (err error) {
 		data, err = c.opts.Codec.Marshal(v)
 		return err
 	})

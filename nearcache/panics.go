@@ -1,0 +1,49 @@
+package nearcache
+
+import (
+	"cmp"
+	"runtime/debug"
+)
+
+// guard calls f and turns a panic, or an end of the goroutine, into an error. f calls
+// callback for key; both may be empty.
+func guard(callback, key string, f func() error) (err error) {
+	returned := false
+	defer func() {
+		if !returned {
+			err = &PanicError{Callback: callback, Key: key, Value: recover(), Stack: debug.Stack()}
+		}
+	}()
+	err = f()
+	returned = true
+	return err
+}
+
+// guard is guard that tells the log: the error may reach nobody.
+func (c *Cache[V]) guard(callback, key string, f func() error) (err error) {
+	returned := false
+	defer func() {
+		if !returned {
+			p := &PanicError{Callback: callback, Key: key, Value: recover(), Stack: debug.Stack()}
+			c.panicked(p)
+			err = p
+		}
+	}()
+	err = f()
+	returned = true
+	return err
+}
+
+// panicked counts a panic, and logs the first of the cache. What was passed to panic
+// may carry a value.
+func (c *Cache[V]) panicked(p *PanicError) {
+	if c.panics.Add(1) > 1 {
+		return
+	}
+	how := "panicked"
+	if p.Value == nil {
+		how = "ended its goroutine"
+	}
+	c.node.opts.Logger.Error("nearcache: a function that the cache was given "+how,
+		"callback", cmp.Or(p.Callback, "unknown"), "cache", c.name, "key", p.Key, "stack", string(p.Stack))
+}
