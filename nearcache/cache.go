@@ -22,8 +22,6 @@ type Cache[V any] struct {
 	opts  Options[V]
 	space *near.Space
 
-	clockPartition int // of the clock
-
 	flights   flights[V]
 	clock     cacheClock
 	tags      tagTable
@@ -66,9 +64,8 @@ func New[V any](node *Node, name string, opts Options[V]) (*Cache[V], error) {
 		c.refreshes = make(chan struct{}, maxRefreshes)
 	}
 	err := node.join(name, c, func() {
-		c.clockPartition = node.partition(c.clockKey())
-		c.space = node.near.Space(c.clockPartition)
-		c.space.PlaceSlots(func(slot uint32) int { return node.partition(c.slotKey(slot)) })
+		c.space = node.near.Space(0)
+		c.space.Place(c.clockPartition, func(slot uint32) int { return node.partition(c.slotKey(slot)) })
 	})
 	if err != nil {
 		return nil, err
@@ -125,6 +122,15 @@ func (c *Cache[V]) partition(key string) int {
 		return 0 // no name need be made to tell that
 	}
 	return c.node.partition(c.storeKey(key))
+}
+
+// clockPartition returns the partition of the clock, which may be another one once
+// shards have joined or left.
+func (c *Cache[V]) clockPartition() int {
+	if c.node.tier == nil || c.node.tier.Partitions() <= 1 {
+		return 0
+	}
+	return c.node.partition(c.clockKey())
 }
 
 // maxKeyNamed is how much of a key that is too long an error has.

@@ -114,7 +114,7 @@ func (c *Cache[V]) knownClock(ctx context.Context) (uint64, error) {
 // clockRead returns since when this node would have heard of a Clear, on the
 // clock of the near tier. What a record is worth was decided then.
 func (c *Cache[V]) clockRead() int64 {
-	return max(c.clock.readAt(), c.node.near.HorizonOf(c.clockPartition))
+	return max(c.clock.readAt(), c.node.near.HorizonOf(c.clockPartition()))
 }
 
 // maxReads is how many times records are read until what decides on them is not lost
@@ -251,7 +251,7 @@ func clockOf(f *shared.Found) uint64 {
 // nothing. Nobody can tell, so everything counts as cleared just now: the clock is
 // raised, once for the fleet, and what it is then is returned.
 func (c *Cache[V]) wholeClock(ctx context.Context, f *shared.Found, before uint64) (*shared.Found, error) {
-	if clockOf(f) == 0 || !c.node.superseded(c.clockPartition, f.Revision) || c.node.faults.NoConfirmation {
+	if clockOf(f) == 0 || !c.node.superseded(c.clockPartition(), f.Revision) || c.node.faults.NoConfirmation {
 		return f, nil
 	}
 	r := c.node.tier.Fill(ctx, []shared.Put{{
@@ -265,7 +265,7 @@ func (c *Cache[V]) wholeClock(ctx context.Context, f *shared.Found, before uint6
 	if err != nil {
 		return nil, err
 	}
-	if f = &found[0]; clockOf(f) > 0 && c.node.superseded(c.clockPartition, f.Revision) {
+	if f = &found[0]; clockOf(f) > 0 && c.node.superseded(c.clockPartition(), f.Revision) {
 		return nil, fmt.Errorf("%w: the clock: %w", shared.ErrUnread, errUnconfirmed)
 	}
 	return f, nil

@@ -84,7 +84,7 @@ func (n *Node) broke(err error, keys ...string) {
 // decide on the record of key, up to MaxStaleness ago.
 func (c *Cache[V]) confirmed(key string, slots []uint32) bool {
 	n := c.node
-	if !n.near.Confirmed(c.partition(key)) || !n.near.Confirmed(c.clockPartition) {
+	if !n.near.Confirmed(c.partition(key)) || !n.near.Confirmed(c.clockPartition()) {
 		return false
 	}
 	if len(slots) == 0 {

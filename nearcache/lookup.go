@@ -222,7 +222,7 @@ func (c *Cache[V]) horizon(key string) int64 {
 	if c.tags.inUse.Load() {
 		return c.node.near.Horizon() // any partition may have what its tags are judged by
 	}
-	return min(c.node.near.HorizonOf(c.node.partition(c.storeKey(key))), c.node.near.HorizonOf(c.clockPartition))
+	return min(c.node.near.HorizonOf(c.node.partition(c.storeKey(key))), c.node.near.HorizonOf(c.clockPartition()))
 }
 
 // hasApplied reports whether this node has applied everything that t stands

@@ -41,10 +41,6 @@ func (e *Entry) Tag(slots []uint32) {
 	}
 }
 
-// PlaceSlots says in which partition the watermark of a slot is. It must come
-// before the space is used; without it, slots are where the clock is.
-func (s *Space) PlaceSlots(partition func(slot uint32) int) { s.slotPart = partition }
-
 // InvalidateSlots makes every entry of the space with one of these slots
 // invalid, and fences loads and writes that are under way and turn out to have
 // one. Whoever misses from here on begins a flight of their own: nobody knows
@@ -83,11 +79,7 @@ func (s *Space) passes(count uint64, slots []uint32) bool {
 // trustsSlots is Trusts for what tells of the slots of e, an entry of s.
 func (s *Space) trustsSlots(e *Entry, now int64) bool {
 	for _, slot := range e.rare.slots {
-		partition := s.partition
-		if s.slotPart != nil {
-			partition = s.slotPart(slot)
-		}
-		if !s.Trusts(e.since(), partition, now) {
+		if !s.Trusts(e.since(), s.slotPart(slot), now) {
 			return false
 		}
 	}

@@ -98,7 +98,7 @@ func TestTrust_OfSlots(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tier := newTier(t, near.Config{Partitions: 3, MaxStaleness: 5 * time.Second})
 		s := tier.Space(0)
-		s.PlaceSlots(func(slot uint32) int { return int(slot % 3) })
+		s.Place(func() int { return 0 }, func(slot uint32) int { return int(slot % 3) })
 		require.True(t, install(s, "a", withSlots(entry(tier.Stamp(), 1), 0, 1)))
 		require.True(t, install(s, "b", withSlots(entry(tier.Stamp(), 2), 0, 2)))
 		require.True(t, install(s, "c", entry(tier.Stamp(), 3)))

@@ -250,16 +250,19 @@ type Space struct {
 	mark   atomic.Uint64 // entries with a lower stamp are invalid
 	number uint32        // by which its entries know it
 
-	partition int                   // of the clock of the cache
-	slotPart  func(slot uint32) int // see PlaceSlots
+	// Where the clock of the cache and the watermarks of its slots are now.
+	clockPart func() int
+	slotPart  func(slot uint32) int
 
 	tagged atomic.Uint64 // the highest mark of any slot
 	slots  slotMarks
 }
 
-// Space returns a new space. The clock of its cache is in this partition.
+// Space returns a new space. The clock of its cache is in this partition, and so are
+// the watermarks of its slots, unless Place says otherwise.
 func (t *Tier) Space(partition int) *Space {
-	s := &Space{tier: t, seed: maphash.MakeSeed(), partition: partition}
+	s := &Space{tier: t, seed: maphash.MakeSeed()}
+	s.Place(func() int { return partition }, func(uint32) int { return partition })
 	t.spacesMu.Lock()
 	defer t.spacesMu.Unlock()
 	all := *t.spaces.Load()
@@ -267,6 +270,13 @@ func (t *Tier) Space(partition int) *Space {
 	all = append(all, s) // where those who have the shorter list do not look
 	t.spaces.Store(&all)
 	return s
+}
+
+// Place says in which partitions the clock of the cache and the watermarks of its
+// slots are, which is asked each time: they move when shards join or leave. It must
+// come before the space is used.
+func (s *Space) Place(clock func() int, slot func(slot uint32) int) {
+	s.clockPart, s.slotPart = clock, slot
 }
 
 // spaceOf returns the space of an entry that was installed.

@@ -123,7 +123,7 @@ func (s *Space) serves(e *Entry, now int64) bool {
 // a value with this stamp has been applied, or was made no longer ago than
 // MaxStaleness at this moment.
 func (s *Space) Trusts(stamp Stamp, partition int, now int64) bool {
-	horizon := min(s.tier.HorizonOf(partition), s.tier.HorizonOf(s.partition))
+	horizon := min(s.tier.HorizonOf(partition), s.tier.HorizonOf(s.clockPart()))
 	return now-max(stamp.at, horizon) <= s.tier.trust.limit
 }
 
