@@ -390,6 +390,47 @@ func TestRedisJournal_MemoryFull(t *testing.T) {
 	r.goesOn("c")
 }
 
+// TestRedis_FullServerTakesValuesAway: what makes values absent needs no room that it
+// does not make, with a journal and without.
+func TestRedis_FullServerTakesValuesAway(t *testing.T) {
+	t.Parallel()
+	for name, length := range map[string]int{"journal": 0, "no journal": -1} {
+		t.Run(name, func(t *testing.T) {
+			server := servers.Redis(t, "--maxmemory-policy", "noeviction")
+			client := newRedis(t, server.Addr)
+			store := journalOn(t, client, redisstore.Options{JournalLength: length})
+			for _, key := range []string{"a", "b", "c", "kept"} {
+				require.NoError(t, putRecord(t.Context(), store, key, value(shared.NewNonce(), "v")))
+			}
+			clock := func(number uint64) []byte {
+				r := shared.Record{Kind: shared.KindWatermark, Nonce: shared.NewNonce(), Clock: number}
+				return r.Append(nil)
+			}
+			require.NoError(t, putRecord(t.Context(), store, "clock", clock(7)))
+			require.NoError(t, client.ConfigSet(t.Context(), "maxmemory", "1").Err())
+
+			require.NoError(t, putRecord(t.Context(), store, "a", tombstone(shared.NewNonce())))
+			keep := shared.Write{Key: "kept", Image: tombstone(shared.NewNonce()), TTL: time.Minute, KeepStale: true}
+			require.NoError(t, store.Write(t.Context(), []shared.Write{keep})[0].Err)
+			require.NoError(t, putRecord(t.Context(), store, "never there", tombstone(shared.NewNonce())))
+			receipts := store.Write(t.Context(), []shared.Write{
+				{Key: "b", Image: tombstone(shared.NewNonce()), TTL: time.Minute},
+				{Key: "c", Image: value(shared.NewNonce(), "w"), TTL: time.Minute},
+				{Key: "clock", Image: clock(6)},
+			})
+			require.NoError(t, receipts[0].Err)
+			require.ErrorContains(t, receipts[1].Err, "OOM")
+			require.NoError(t, receipts[2].Err)
+
+			for _, key := range []string{"a", "b", "kept", "never there"} {
+				require.Equal(t, shared.KindTombstone, recordOf(t, store, key).Kind, key)
+			}
+			require.Equal(t, shared.KindValue, recordOf(t, store, "c").Kind)
+			require.EqualValues(t, 7, recordOf(t, store, "clock").Clock, "the higher one stays")
+		})
+	}
+}
+
 // TestHazard4_WarnsOfEviction: a server that may evict the journal is named.
 func TestHazard4_WarnsOfEviction(t *testing.T) {
 	t.Parallel()

@@ -19,11 +19,13 @@ var ErrNoBus = errors.New("nearcache: the node has no bus")
 const graceLag = 100 * time.Millisecond
 
 // Barrier returns nil when every live node has applied every write that this
-// node had acknowledged when it was called: from then on none of them answers
+// node had returned from when it was called: from then on none of them answers
 // with anything older. It follows any write that needs it:
 //
 //	err := users.Set(ctx, "42", u)
 //	err = node.Barrier(ctx)
+//
+// What this node owes, because a write failed, it waits for as [Node.Drain] does.
 //
 // The other nodes are asked, and asked again while they do not answer. Before a
 // node answers, it reads the journal to its end, so a lost message does not
@@ -43,14 +45,17 @@ const graceLag = 100 * time.Millisecond
 // cannot read the journal, or this one cannot hear the bus, it waits for ctx to
 // end.
 //
-// If ctx ends first, the error wraps a [bus.BarrierError], which names the nodes
-// that have not answered. It is [ErrNoBus] without a bus, and [ErrClosed].
+// If ctx ends first, the error wraps its error, or a [bus.BarrierError], which names
+// the nodes that have not answered. It is [ErrNoBus] without a bus, and [ErrClosed].
 func (n *Node) Barrier(ctx context.Context) error {
 	switch {
 	case n.ctx.Err() != nil:
 		return ErrClosed
 	case n.bus == nil:
 		return ErrNoBus
+	}
+	if err := n.Drain(ctx); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -126,6 +126,26 @@ func TestBarrier_JournalOutOfReach(t *testing.T) {
 	})
 }
 
+// TestBarrier_Owed: what could not be delivered is not behind a barrier.
+func TestBarrier_Owed(t *testing.T) {
+	journaled(t, func(t *testing.T, f *fleet, a, b *member) {
+		a.link.deaf.Store(false)
+		_, err := a.Fetch(t.Context(), "k", is("old"))
+		require.NoError(t, err)
+		failWrites(f)
+		require.ErrorIs(t, b.Invalidate(t.Context(), "k"), nearcache.ErrOutcomeUnknown)
+		_, err = b.pass(t, 3*time.Second)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorContains(t, err, "1 invalidations could not be delivered yet")
+		f.store.onBefore(nil)
+		_, err = b.pass(t, 3*time.Second)
+		require.NoError(t, err)
+		v, err := a.Fetch(t.Context(), "k", is("new"))
+		require.NoError(t, err)
+		assert.Equal(t, "new", v)
+	})
+}
+
 // TestBarrier_DeadNode: a node that was killed stops being waited for, but not
 // before it could only be cut off and go on serving.
 func TestBarrier_DeadNode(t *testing.T) {

@@ -14,7 +14,7 @@ const drainPause = 10 * time.Millisecond
 // writes any more: what is owed then ends with the process, and the other nodes keep
 // what they have until it expires or is written again.
 //
-// What is owed is tried again every 2 s at least. The error wraps that of ctx, or is
+// What is owed is tried again every 2 s at least, and when the journal is read again. The error wraps that of ctx, or is
 // [ErrClosed].
 func (n *Node) Drain(ctx context.Context) error {
 	for {
@@ -26,7 +26,7 @@ func (n *Node) Drain(ctx context.Context) error {
 			return nil
 		}
 		if err := sleep(ctx, drainPause); err != nil {
-			return fmt.Errorf("nearcache: drain: %d invalidations still owed: %w", owed, err)
+			return fmt.Errorf("nearcache: %d invalidations could not be delivered yet: %w", owed, err)
 		}
 	}
 }

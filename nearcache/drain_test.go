@@ -27,7 +27,7 @@ func TestDrain(t *testing.T) {
 		began := time.Now()
 		err := a.node.Drain(ctx)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		require.ErrorContains(t, err, "1 invalidations still owed")
+		require.ErrorContains(t, err, "1 invalidations could not be delivered yet")
 		assert.Equal(t, 3*time.Second, time.Since(began))
 		require.NoError(t, b.node.Close())
 		require.ErrorIs(t, b.node.Drain(t.Context()), nearcache.ErrClosed)

@@ -37,6 +37,7 @@ type Node struct {
 	chores  chan chore    // to the worker
 	flood   chan struct{} // there was no room for a chore of some cache; never closed
 	owing   chan struct{} // some cache owes an invalidation; never closed
+	payable chan struct{} // the shared tier is back, and takes what is owed; never closed
 	repairs *repairer     // nil if the shared tier keeps no journal
 	acked   acks          // of own writes, if it does
 	meter   meter
@@ -86,7 +87,8 @@ func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off fault.Set) (*N
 	}
 	opts = opts.withDefaults()
 	n := &Node{tier: tier, bus: b, opts: opts, faults: off}
-	n.chores, n.flood, n.owing = make(chan chore, 1024), make(chan struct{}, 1), make(chan struct{}, 1)
+	n.chores, n.flood = make(chan chore, 1024), make(chan struct{}, 1)
+	n.owing, n.payable = make(chan struct{}, 1), make(chan struct{}, 1)
 	n.caches.Store(&map[string]member{})
 	conf := near.Config{
 		Bytes: opts.NearBytes, MaxStaleness: opts.MaxStaleness, ServeStale: opts.ServeStale,

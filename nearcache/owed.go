@@ -285,7 +285,7 @@ func (c *Cache[V]) pay(ctx context.Context) error {
 }
 
 // payDebts pays what the caches owe, with pauses that grow while nothing can be
-// paid. It ends with the node.
+// paid, and at once when the journal is read again. It ends with the node.
 func (n *Node) payDebts() {
 	pause := firstRetry
 	for {
@@ -308,10 +308,17 @@ func (n *Node) payDebts() {
 			case <-n.owing:
 			}
 		case failed:
-			if sleep(n.ctx, pause-rand.N(pause/4)) != nil {
+			timer := time.NewTimer(pause - rand.N(pause/4))
+			select {
+			case <-n.ctx.Done():
+				timer.Stop()
 				return
+			case <-timer.C:
+				pause = min(2*pause, longestRetry)
+			case <-n.payable:
+				pause = firstRetry
 			}
-			pause = min(2*pause, longestRetry)
+			timer.Stop()
 		default:
 			pause = firstRetry
 		}

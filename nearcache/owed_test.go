@@ -331,6 +331,25 @@ func TestHazard14_BusDown(t *testing.T) {
 	}
 }
 
+// TestHazard14_PaidOnceTheJournalIsBack: others believe the shared tier again from when
+// they can read the journal, so what is owed does not wait for its turn.
+func TestHazard14_PaidOnceTheJournalIsBack(t *testing.T) {
+	journaled(t, func(t *testing.T, f *fleet, a, _ *member) {
+		f.store.onBefore(func(context.Context, string, string) error { return errDown })
+		require.ErrorIs(t, a.Invalidate(t.Context(), "k"), nearcache.ErrOutcomeUnknown)
+		for range 10 { // the tries are at different times each
+			wait(20 * time.Second)
+			f.store.onBefore(nil)
+			for a.node.Health().Journal != nil {
+				wait(time.Millisecond)
+			}
+			assert.Zero(t, a.node.Health().Owed)
+			f.store.onBefore(func(context.Context, string, string) error { return errDown })
+			require.ErrorIs(t, a.Invalidate(t.Context(), "k"), nearcache.ErrOutcomeUnknown)
+		}
+	})
+}
+
 // TestHazard14_Overflow: what is owed is bounded; more than that is a Clear.
 func TestHazard14_Overflow(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {

@@ -148,6 +148,10 @@ func (r *repairer) fail(ctx context.Context, err error) {
 		r.failure.Store(nil)
 		if took, ended := r.outage.end(); ended {
 			r.node.opts.Logger.Info("nearcache: the journal is read again", "after", took)
+			select {
+			case r.node.payable <- struct{}{}:
+			default:
+			}
 		}
 		return
 	}

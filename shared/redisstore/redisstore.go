@@ -25,7 +25,8 @@
 // journal, a stream of what was written. Records expire by themselves, the
 // others do not. Set maxmemory-policy to noeviction or to one of volatile-*: a
 // policy that may evict metadata or a journal makes nodes start from an empty
-// near tier each time. Nodes warn of it in their log.
+// near tier each time. Nodes warn of it in their log. On a full server that may not
+// evict, values are refused; what makes values absent is not.
 //
 // With replicas, set min-replicas-to-write to 1: a primary that was deposed and
 // does not know it then confirms nothing. Without it, a node that reaches only

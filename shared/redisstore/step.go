@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 
@@ -12,6 +13,7 @@ import (
 type step struct {
 	write *shared.Write
 	fill  bool
+	room  bool          // a full server refused the write, which makes values absent: it is to make room first
 	lease *shared.Lease // in place of write
 }
 
@@ -61,7 +63,12 @@ func (s *Store) stepOne(ctx context.Context, st step) answer {
 		cmd = s.cmd(ctx, st, true)
 		_ = s.client.Process(ctx, cmd) // cmd has the error
 	}
-	return st.answer(ctx, cmd)
+	a := st.answer(ctx, cmd)
+	if st.makesRoom(a.Err) {
+		st.room = true
+		return s.stepOne(ctx, st)
+	}
+	return a
 }
 
 func unknownScript(err error) bool { return redis.HasErrorPrefix(err, "NOSCRIPT") }
@@ -75,9 +82,23 @@ func (s *Store) stepMany(ctx context.Context, steps []step) []answer {
 		return answers
 	}
 	for i, cmd := range s.pipeline(ctx, steps) {
-		answers[i] = steps[i].answer(ctx, cmd)
+		st := &steps[i]
+		if answers[i] = st.answer(ctx, cmd); st.makesRoom(answers[i].Err) {
+			st.room = true
+			answers[i] = s.stepOne(ctx, *st)
+		}
 	}
 	return answers
+}
+
+// makesRoom reports whether st, which failed with err, can do what it is to do
+// although the server is full: nothing of it was done yet.
+func (st *step) makesRoom(err error) bool {
+	if err == nil || st.lease != nil || st.fill || st.room || !strings.Contains(err.Error(), "OOM ") {
+		return false
+	}
+	kind := shared.Kind(st.write.Image[shared.KindOffset])
+	return kind == shared.KindTombstone || kind == shared.KindWatermark
 }
 
 // pipeline sends all steps at once, in one pipeline to each server, and those whose

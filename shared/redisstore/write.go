@@ -15,6 +15,7 @@ import (
 const (
 	modeWrite = ""
 	modeKeep  = "keep"
+	modeRoom  = "room"
 	modeFill  = "fill"
 )
 
@@ -46,6 +47,8 @@ func (st step) mode() string {
 	switch {
 	case st.fill:
 		return modeFill
+	case st.room:
+		return modeRoom
 	case st.write.KeepStale:
 		return modeKeep
 	default:

@@ -5,7 +5,7 @@
 --       3 not after, us, or 0; least revision; soft TTL, ms: 8 bytes each
 --       4 nonce of the image, 8 bytes, and the key as the journal has it
 --       5 "" for a write, "keep" for one that keeps a value that is there, as
---         stale, "fill" for a fill
+--         stale, "room" for one that a full server refused, "fill" for a fill
 --       6 nonce of the record that a fill replaces, "" for its lease
 --       7 length of the journal, 0 for none
 --       8 channel, if anything is to be published  9 payload before the revision
@@ -70,6 +70,12 @@ if floor >= late then
 end
 local revision = math.max(now, previous + 1, last + 1, floor)
 
+-- A full server refuses what may take memory, unless the script has begun to
+-- write: what makes values absent begins with the one that is there.
+if mode == 'room' then
+  call('DEL', KEYS[1])
+end
+
 -- The journal comes first: should a later step fail, it has an entry too many
 -- and never one too few. An entry that does not fit behind the last one means
 -- that the metadata was lost: a new journal of a new epoch begins.
@@ -79,7 +85,7 @@ if journaled and mode ~= 'fill' then
   local added = pcall('XADD', KEYS[3], 'MAXLEN', '~', ARGV[7], id, 'k', ARGV[4])
   if type(added) == 'table' then
     if string.find(added['err'], 'OOM', 1, true) then
-      return added -- a script that has begun to delete may use what memory it likes
+      return added -- and do not delete the journal, for which there would be room
     end
     call('DEL', KEYS[3])
     call('XADD', KEYS[3], id, 'k', ARGV[4])
