@@ -31,6 +31,7 @@ type Node struct {
 	// flushed, so whatever is stamped after the flush sees it.
 	cut    atomic.Bool
 	outage outage // of the bus; of its goroutine
+	lapse  lapse  // of the shared tier
 
 	ctx     context.Context // ends with Close; for loads and background writes
 	cancel  context.CancelFunc

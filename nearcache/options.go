@@ -48,10 +48,10 @@ type NodeOptions struct {
 	// see [Node.Consistency]. Zero means none.
 	MeterRate int
 
-	// Logger receives what no caller is there to be told: that the bus or the
-	// journal was lost, and for how long; why the near tier was flushed; a failed
-	// background write. No value and no password is in it. Nil means nothing is
-	// logged.
+	// Logger receives what no caller is there to be told: that the bus, the journal or,
+	// without one, the shared tier was lost, and for how long; why the near tier was
+	// flushed; a failed background write; the first panic of each cache. No value and
+	// no password is in it. Nil means nothing is logged.
 	Logger *slog.Logger
 }
 
