@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -42,4 +43,34 @@ func TestDrain(t *testing.T) {
 		require.ErrorIs(t, err, nearcache.ErrNotFound)
 	}, func(f *fleet) { f.nodeOpts.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 	assert.Equal(t, 1, strings.Count(log.String(), "closed while invalidations could not be delivered\" owed=1"), "%s", &log)
+}
+
+// TestDrain_UntilOthersAreTold: where no journal tells the other nodes, an invalidation
+// is owed until the bus has it, however long that takes to send it.
+func TestDrain_UntilOthersAreTold(t *testing.T) {
+	for name, write := range map[string]func(ctx context.Context, m *member) error{
+		"a key":   func(ctx context.Context, m *member) error { return m.Invalidate(ctx, "k") },
+		"a tag":   func(ctx context.Context, m *member) error { return m.InvalidateTags(ctx, "t") },
+		"a Clear": func(ctx context.Context, m *member) error { return m.Clear(ctx) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fleet) {
+				a, b := f.join(), f.join()
+				require.NoError(t, b.SetEntry(t.Context(), "k", tagged("old", "t")))
+				failWrites(f)
+				require.ErrorIs(t, write(t.Context(), b), nearcache.ErrOutcomeUnknown)
+				settle()
+				v, err := a.Get(t.Context(), "k")
+				require.NoError(t, err)
+				require.Equal(t, "old", v, "it has heard, but the shared tier has not")
+
+				b.link.slow.Store(true)
+				f.store.onBefore(nil)
+				require.NoError(t, b.node.Drain(t.Context()))
+				synctest.Wait()
+				_, err = a.Get(t.Context(), "k")
+				require.ErrorIs(t, err, nearcache.ErrNotFound)
+			})
+		})
+	}
 }

@@ -329,6 +329,7 @@ type link struct {
 	loses atomic.Bool // delivers everything but news
 	lossy bool        // delivers every other message, at random
 	mute  atomic.Bool // fails to publish
+	slow  atomic.Bool // takes a second to publish
 }
 
 func (l *link) Endpoint() any {
@@ -343,6 +344,9 @@ func (l *link) Channel() string { return "" }
 func (l *link) Publish(ctx context.Context, payload []byte) error {
 	if l.mute.Load() {
 		return errDown
+	}
+	if l.slow.Load() {
+		time.Sleep(time.Second)
 	}
 	return l.Transport.Publish(ctx, payload)
 }

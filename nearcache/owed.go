@@ -145,6 +145,30 @@ func (d *debts) settleNames(upTo moment, tags bool, names []string) {
 	d.some.Store(len(d.keys) > 0 || d.all > 0)
 }
 
+// tell says that the shared tier has what was owed of these names up to a moment, or
+// of all. The other nodes have not heard of it yet.
+func (d *debts) tell(upTo moment, all, tags bool, names []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if all {
+		d.allTold = d.allTold || d.all <= upTo.generation
+		for name := range d.keys {
+			d.tellLocked(upTo, name)
+		}
+	}
+	for _, name := range names {
+		d.tellLocked(upTo, owed{tags, name})
+	}
+}
+
+func (d *debts) tellLocked(upTo moment, name owed) {
+	if due, ok := d.keys[name]; ok && due.generation <= upTo.generation {
+		d.dropLocked(name)
+		due.told = true
+		d.putLocked(name, due)
+	}
+}
+
 // settleAll removes all debts up to a moment, also those of values that may
 // arrive yet: they have an old clock. told says that only other nodes were told:
 // what the shared tier does not have stays.
@@ -269,19 +293,22 @@ func (c *Cache[V]) pay(ctx context.Context) error {
 	if all {
 		c.space.Clear() // others may have raised the clock as well
 		c.clock.settle(b.invs[0].Revision)
+	}
+	if !told {
+		c.debts.tell(upTo, all, tags, names)
+	}
+	if !b.told && c.node.bus != nil {
+		err := c.node.bus.Publish(ctx, b.invs...)
+		if err != nil && c.node.repairs == nil {
+			return err // nothing else would tell the others
+		}
+	}
+	if all {
 		c.debts.settleAll(upTo, told)
 	} else {
 		c.debts.settleNames(upTo, tags, names)
 	}
-	if b.told || c.node.bus == nil {
-		return nil
-	}
-	err := c.node.bus.Publish(ctx, b.invs...)
-	if err == nil || c.node.repairs != nil {
-		return nil
-	}
-	c.owe(b.invs, true, time.Time{}) // nothing else would tell the others
-	return err
+	return nil
 }
 
 // payDebts pays what the caches owe, with pauses that grow while nothing can be
