@@ -2,6 +2,7 @@ package shardstore_test
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"testing"
 	"testing/synctest"
@@ -183,6 +184,33 @@ func TestG7_OneShardHangs(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		require.NoError(t, p.epoch(t, 1, "a", "b", "c").Open(ctx), "whoever starts meanwhile")
+	})
+}
+
+// TestG7_ManyShardsHang: however many do, the others are read meanwhile.
+func TestG7_ManyShardsHang(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const shards, hang = 40, 30
+		names, reads := make([]string, shards), make([]shared.TailRead, shards)
+		for i := range names {
+			names[i], reads[i] = fmt.Sprintf("s%02d", i), shared.TailRead{Partition: i, Limit: 10}
+		}
+		p := newPark(names...)
+		s := p.open(t, 1, names...)
+		for _, name := range names[:hang] {
+			p[name].hangs.Store(true)
+		}
+		for range 5 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			for i, tail := range s.Tail(ctx, reads) {
+				require.Equal(t, i < hang, tail.Err != nil, "shard %d: %v", i, tail.Err)
+			}
+			cancel()
+			time.Sleep(time.Second)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.NoError(t, p.epoch(t, 1, names...).Open(ctx), "whoever starts meanwhile")
 	})
 }
 

@@ -13,10 +13,8 @@ import (
 	"github.com/nearbus/nearbus/shared"
 )
 
-const (
-	maxParallel = 16 // shards that one call uses at a time
-	maxReroutes = 8  // how often one call follows a map that changes
-)
+// maxReroutes is how often one call follows a map that changes.
+const maxReroutes = 8
 
 // Store is a [shared.Store] over several.
 type Store struct {
@@ -198,24 +196,17 @@ func (s *Store) confirmed(ctx context.Context, groups func(*view) []*group) (*vi
 	return nil, fmt.Errorf("shardstore: followed the map %d times: %w", maxReroutes, errNews)
 }
 
-// each calls f with 0 to n-1, several at a time, and waits.
+// each calls f with 0 to n-1, all at the same time, and waits: one shard that hangs
+// holds up no other.
 func each(n int, f func(i int)) {
-	if n == 1 {
+	var others sync.WaitGroup
+	for i := 1; i < n; i++ {
+		others.Go(func() { f(i) }) // ends with its call of a shard; waited for below
+	}
+	if n > 0 {
 		f(0)
-		return
 	}
-	var next atomic.Int64
-	work := func() {
-		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-			f(i)
-		}
-	}
-	var helpers sync.WaitGroup
-	for range min(n, maxParallel) - 1 {
-		helpers.Go(work) // ends when nothing is left; waited for below
-	}
-	work()
-	helpers.Wait()
+	others.Wait()
 }
 
 // Read implements [shared.Store]. Each shard is asked once, all at the same
