@@ -16,13 +16,18 @@ var (
 	// bytes than the transport carries. Nothing of the call was sent that
 	// comes after it.
 	ErrInvalid = errors.New("bus: invalid invalidation")
+
+	// ErrPeerSilent is the reason of a gap when another process was not heard for
+	// HeartbeatTimeout: it was killed or stopped, or this process does not hear it. The
+	// Bus itself is fine; what that process sent last may be missing. The reason names
+	// it.
+	ErrPeerSilent = errors.New("bus: another process has fallen silent")
 )
 
 // Reasons for a gap that the Bus itself finds.
 var (
 	errSilent     = errors.New("bus: own heartbeat did not come back")
 	errHole       = errors.New("bus: a message of another process is missing")
-	errMute       = errors.New("bus: another process has fallen silent")
 	errNoReason   = errors.New("bus: transport ended its subscription without a reason")
 	errUnreadable = errors.New("bus: message in a newer format")
 	errDamaged    = errors.New("bus: damaged message")

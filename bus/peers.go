@@ -1,7 +1,10 @@
 package bus
 
 import (
+	"fmt"
 	"math"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -97,18 +100,30 @@ func (p *peers) meetLocked(m *Message, now int64) *peer {
 	return who
 }
 
-// forgetSilent forgets peers that were not heard of since a moment, and reports
-// whether there were any: what they sent may not have come either.
-func (p *peers) forgetSilent(since int64) (silent bool) {
+// maxNamed is how many peers an error names.
+const maxNamed = 4
+
+// forgetSilent forgets peers that were not heard of since a moment. If there were any,
+// it returns an error that names them: what they sent may not have come either.
+func (p *peers) forgetSilent(since int64) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	var silent []string
 	for id, who := range p.known {
 		if who.heard < since {
 			delete(p.known, id)
-			silent = true
+			silent = append(silent, strconv.Quote(who.node))
 		}
 	}
-	return silent
+	if len(silent) == 0 {
+		return nil
+	}
+	slices.Sort(silent)
+	names := strings.Join(silent[:min(len(silent), maxNamed)], ", ")
+	if more := len(silent) - maxNamed; more > 0 {
+		names += fmt.Sprintf(" and %d more", more)
+	}
+	return fmt.Errorf("%w: %s", ErrPeerSilent, names)
 }
 
 // roll returns the names of the peers that listen, by incarnation, and how long it

@@ -1,6 +1,7 @@
 package bus_test
 
 import (
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,7 +45,7 @@ func (s *stranger) goodbye(latest uint64) {
 
 const (
 	hole   = "gap: bus: a message of another process is missing"
-	silent = "gap: bus: another process has fallen silent"
+	silent = `gap: bus: another process has fallen silent: "other"`
 )
 
 // heard runs test with a subscriber that is ready, and a stranger.
@@ -152,6 +153,15 @@ func TestHazard20_Silence(t *testing.T) {
 			s.goodbye(1)
 			time.Sleep(10 * time.Second)
 			assert.Empty(t, noted(n))
+		})
+	})
+	t.Run("names some of many", func(t *testing.T) {
+		heard(t, func(t *testing.T, _ *bus.Bus, n *notes, s *stranger) {
+			for i := range uint64(6) {
+				s.send(bus.EncodeHeartbeat(fmt.Sprint("web-", i), i+1, 0, 1))
+			}
+			time.Sleep(10 * time.Second)
+			assert.Contains(t, n.take(), `gap: bus: another process has fallen silent: "web-0", "web-1", "web-2", "web-3" and 2 more`)
 		})
 	})
 	t.Run("does not begin while a store announces for it", func(t *testing.T) {

@@ -22,7 +22,8 @@ type Handler struct {
 
 	// Gap is called once when continuity is lost: messages may have been
 	// missed, and may be until Ready is called. It is also called when the
-	// first subscription cannot be made, and when the Bus is closed.
+	// first subscription cannot be made, and when the Bus is closed. If the reason was
+	// ErrPeerSilent, it is called once more when something else is lost before Ready.
 	Gap func(reason error)
 
 	// Ready is called when the subscription stands, at first and after every
@@ -69,6 +70,10 @@ type subscription struct {
 	since int64 // moment; only heartbeats sent later confirm anything
 	heard int64 // moment at which the newest heartbeat that came back was sent
 	peers peers
+
+	// minor says that the latest loss, which may be over, was that another process has
+	// fallen silent.
+	minor bool
 
 	// settled says that all servers have had the time to learn of the
 	// subscription, and that the handler was told.
@@ -269,10 +274,10 @@ func (s *subscription) heartbeat(sent int64) {
 	if left := s.bus.opts.HeartbeatTimeout - age; left > 0 {
 		s.watchdog.Reset(left)
 	}
-	if s.peers.forgetSilent(s.bus.moment() - int64(s.bus.opts.HeartbeatTimeout)) {
+	if silent := s.peers.forgetSilent(s.bus.moment() - int64(s.bus.opts.HeartbeatTimeout)); silent != nil {
 		s.bus.silences.Add(1)
 		s.bus.barriers.stir()
-		s.lose(errMute)
+		s.lose(silent)
 	}
 	if s.state != confirmed && sent > s.since {
 		s.confirm()
@@ -308,11 +313,12 @@ func (s *subscription) confirm() {
 // confirmed again, all further losses are the same one to the handler.
 func (s *subscription) lose(reason error) {
 	s.since = max(s.since, s.bus.moment())
-	if s.state == lost {
+	minor := errors.Is(reason, ErrPeerSilent)
+	if s.state == lost && (minor || !s.minor) {
 		s.bus.opts.Logger.Debug("bus: still not connected", "reason", reason)
 		return
 	}
-	s.state = lost
+	s.state, s.minor = lost, minor
 	s.bus.connected.Store(false)
 	s.bus.gaps.Add(1)
 	s.bus.opts.Logger.Debug("bus: messages may have been missed", "reason", reason)

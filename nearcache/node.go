@@ -189,8 +189,7 @@ func (n *Node) apply(m bus.Message) {
 // gap makes everything near suspect: messages may have been missed. The journal
 // has them; without one nothing near may stay.
 func (n *Node) gap(reason error) {
-	n.outage.begin()
-	n.opts.Logger.Warn("nearcache: lost the bus", "reason", reason)
+	n.tellGap(reason)
 	n.gaps.Add(1)
 	n.cut.Store(true)
 	n.catchUp()

@@ -1,8 +1,10 @@
 package nearcache
 
 import (
+	"errors"
 	"time"
 
+	"github.com/nearbus/nearbus/bus"
 	"github.com/nearbus/nearbus/shared"
 )
 
@@ -28,6 +30,20 @@ func (o *outage) end() (took time.Duration, ended bool) {
 	}
 	took, o.began = time.Since(o.began).Round(time.Millisecond), time.Time{}
 	return took, true
+}
+
+// tellGap logs a gap. That another process is gone is no loss of the bus: with a
+// journal, which has what it sent last, it costs nothing.
+func (n *Node) tellGap(reason error) {
+	switch {
+	case !errors.Is(reason, bus.ErrPeerSilent):
+		n.outage.begin()
+		n.opts.Logger.Warn("nearcache: lost the bus", "reason", reason)
+	case n.repairs != nil:
+		n.opts.Logger.Info("nearcache: another server has fallen silent", "reason", reason)
+	default:
+		n.opts.Logger.Warn("nearcache: another server has fallen silent, and the near tier was flushed", "reason", reason)
+	}
 }
 
 // breach says why a journal could not be read on; empty if it could, or was read

@@ -96,3 +96,47 @@ func TestNotices_Reset(t *testing.T) {
 		})
 	}
 }
+
+// TestNotices_Silence: that another process is gone is no loss of the bus. It is worth
+// a warning where it costs what is near.
+func TestNotices_Silence(t *testing.T) {
+	for want, journal := range map[string]bool{
+		`^level=INFO msg="nearcache: another server has fallen silent" reason="bus: another process has fallen silent: \\"\S+\\""$`:                                true,
+		`^level=WARN msg="nearcache: another server has fallen silent, and the near tier was flushed" reason="bus: another process has fallen silent: \\"\S+\\""$`: false,
+	} {
+		logged(t, journal, func(t *testing.T, f *fleet, _ *member, lines func() []string) {
+			f.nodeOpts.Logger = nil
+			killed := f.join()
+			wait(5 * time.Second)
+			killed.link.mute.Store(true)
+			wait(10 * time.Second)
+			got := lines()
+			require.Len(t, got, 1, got)
+			assert.Regexp(t, want, got[0])
+		})
+	}
+}
+
+// TestNotices_SilenceAndLoss: the bus is lost before the node has caught up with the
+// silence of another.
+func TestNotices_SilenceAndLoss(t *testing.T) {
+	logged(t, true, func(t *testing.T, f *fleet, m *member, lines func() []string) {
+		f.nodeOpts.Logger = nil
+		killed := f.join()
+		wait(5 * time.Second)
+		killed.link.mute.Store(true)
+		f.eventually(func() bool { return m.node.Stats().Gaps == 1 })
+		m.link.deaf.Store(true)
+		wait(10 * time.Second)
+		got := lines()
+		require.Len(t, got, 2, got)
+		assert.Contains(t, got[0], `level=INFO msg="nearcache: another server has fallen silent"`)
+		assert.Contains(t, got[1], `level=WARN msg="nearcache: lost the bus" reason="bus: own heartbeat did not come back"`)
+		assert.EqualValues(t, 2, m.node.Stats().Gaps)
+		m.link.deaf.Store(false)
+		wait(10 * time.Second)
+		got = lines()
+		require.Len(t, got, 1, got)
+		assert.Contains(t, got[0], `level=INFO msg="nearcache: the bus is heard again"`)
+	})
+}
