@@ -221,11 +221,13 @@ func TestCredentials_Redis(t *testing.T) {
 		client *redis.Client
 		want   string
 	}{
-		"wrong password":           {as(t, secure, "app", secret+"x", certificates.Client), "WRONGPASS"},
-		"no password":              {as(t, secure, "", "", certificates.Client), "(NOAUTH|unauthenticated)"},
-		"unknown user":             {as(t, secure, "nobody", secret, certificates.Client), "WRONGPASS"},
-		"server of another":        {as(t, secure, "app", secret, foreign.Client), "certificate"},
-		"no certificate":           {as(t, secure, "app", secret, unsigned), "certificate"},
+		"wrong password":    {as(t, secure, "app", secret+"x", certificates.Client), "WRONGPASS"},
+		"no password":       {as(t, secure, "", "", certificates.Client), "(NOAUTH|unauthenticated)"},
+		"unknown user":      {as(t, secure, "nobody", secret, certificates.Client), "WRONGPASS"},
+		"server of another": {as(t, secure, "app", secret, foreign.Client), "certificate"},
+		// With TLS 1.3 a client may write before the server has looked, and be told by a
+		// reset that overtakes what the server says.
+		"no certificate":           {as(t, secure, "app", secret, unsigned), "(certificate|reset by peer|broken pipe)"},
 		"no encryption":            {as(t, secure, "app", secret, nil), ""},
 		"encryption where is none": {as(t, server.Addr, "app", secret, certificates.Client), ""},
 	} {

@@ -45,7 +45,7 @@ func Example() {
 
 // Staging and production on one Redis, each with a namespace of its own.
 func ExampleOptions_namespace() {
-	client := redis.NewClient(&redis.Options{Addr: "localhost:6379"})
+	client := redis.NewClient(&redis.Options{Addr: "localhost:6379", ContextTimeoutEnabled: true})
 	defer client.Close()
 	for _, namespace := range []string{"shop-staging", "shop: production"} {
 		_, err := redisstore.New(client, redisstore.Options{Namespace: namespace})

@@ -169,7 +169,8 @@ var (
 	_ shared.Journaler = (*Store)(nil)
 )
 
-// New returns a Store over client. It does not ask the server.
+// New returns a Store over client. It does not ask the server. A client whose calls
+// outlast their context, which is what go-redis does by default, is refused.
 func New(client redis.UniversalClient, opts Options) (*Store, error) {
 	if isNil(client) {
 		return nil, errors.New("redisstore: New: the client is nil")
@@ -190,6 +191,9 @@ func New(client redis.UniversalClient, opts Options) (*Store, error) {
 		}
 		s.ring, s.shards = ring, len(ring.Options().Addrs)
 	}
+	if !heedsContext(client) {
+		return nil, errors.New("redisstore: New: calls of the client outlast their context: set ContextTimeoutEnabled in its options")
+	}
 	for p := range s.opts.Partitions {
 		m := s.metadata(p)
 		s.partitions = append(s.partitions, partition{prefix: m + ":", metadata: m, journal: journal(m)})
@@ -198,6 +202,20 @@ func New(client redis.UniversalClient, opts Options) (*Store, error) {
 	s.reads = &combiner{one: s.readOne, many: s.readMany, patience: patience}
 	s.steps = &writeCombiner{one: s.stepOne, many: s.stepMany, patience: patience}
 	return s, nil
+}
+
+// heedsContext reports whether calls of the client end with their context, as far as it
+// tells.
+func heedsContext(client redis.UniversalClient) bool {
+	switch c := client.(type) {
+	case *redis.Client:
+		return c.Options().ContextTimeoutEnabled
+	case *redis.ClusterClient:
+		return c.Options().ContextTimeoutEnabled
+	case *redis.Ring:
+		return c.Options().ContextTimeoutEnabled
+	}
+	return true
 }
 
 func isNil(client redis.UniversalClient) bool {

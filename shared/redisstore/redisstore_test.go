@@ -26,9 +26,10 @@ var errDialled = errors.New("a server was asked")
 // unreachable is a client that fails when it asks a server.
 func unreachable(t *testing.T) *redis.Client {
 	return closing(t, redis.NewClient(&redis.Options{
-		MaxRetries:    -1,
-		DialerRetries: 1,
-		Dialer:        func(context.Context, string, string) (net.Conn, error) { return nil, errDialled },
+		MaxRetries:            -1,
+		DialerRetries:         1,
+		ContextTimeoutEnabled: true,
+		Dialer:                func(context.Context, string, string) (net.Conn, error) { return nil, errDialled },
 	}))
 }
 
@@ -54,10 +55,22 @@ func TestNew_RefusesReplicas(t *testing.T) {
 	assert.ErrorContains(t, err, "redisstore: New: the client reads from replicas")
 }
 
+func TestNew_RefusesCallsThatOutlastTheirContext(t *testing.T) {
+	for _, client := range []redis.UniversalClient{
+		closing(t, redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})),
+		closing(t, redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}})),
+		closing(t, redis.NewFailoverClient(&redis.FailoverOptions{MasterName: "m", SentinelAddrs: []string{"127.0.0.1:1"}})),
+		closing(t, redis.NewRing(&redis.RingOptions{HeartbeatFn: redisstore.AlwaysUp, Addrs: map[string]string{"a": "127.0.0.1:1"}})),
+	} {
+		_, err := redisstore.New(client, redisstore.Options{})
+		assert.ErrorContains(t, err, "set ContextTimeoutEnabled in its options", "%T", client)
+	}
+}
+
 func TestNew_AsksNoServer(t *testing.T) {
 	for _, client := range []redis.UniversalClient{
 		unreachable(t),
-		closing(t, redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}})),
+		closing(t, redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}, ContextTimeoutEnabled: true})),
 	} {
 		_, err := redisstore.New(client, redisstore.Options{})
 		require.NoError(t, err)
@@ -151,10 +164,11 @@ func TestStore_Endpoint(t *testing.T) {
 	require.NoError(t, err)
 	assert.Same(t, client, store.Endpoint())
 	for _, client := range []redis.UniversalClient{
-		closing(t, redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}})),
+		closing(t, redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}, ContextTimeoutEnabled: true})),
 		closing(t, redis.NewRing(&redis.RingOptions{
-			Addrs:       map[string]string{"one": "127.0.0.1:1"},
-			HeartbeatFn: redisstore.AlwaysUp,
+			ContextTimeoutEnabled: true,
+			Addrs:                 map[string]string{"one": "127.0.0.1:1"},
+			HeartbeatFn:           redisstore.AlwaysUp,
 		})),
 	} {
 		store, err := redisstore.New(client, redisstore.Options{})

@@ -16,6 +16,7 @@ type heartbeat = func(context.Context, *redis.Client) bool
 func ring(t *testing.T, f heartbeat) *redis.Ring {
 	return closing(t, redis.NewRing(&redis.RingOptions{
 		Addrs: map[string]string{"one": "127.0.0.1:1", "two": "127.0.0.1:2"}, HeartbeatFn: f,
+		ContextTimeoutEnabled: true,
 	}))
 }
 
