@@ -278,7 +278,8 @@ func (n *Node) superseded(partition int, rev shared.Revision) bool {
 	return rev.Epoch < epoch
 }
 
-// Health says how far a node can vouch for what it serves.
+// Health says how far a node can vouch for what it serves. It prints as a line that says
+// why it is not trusted, and as JSON with the same in it.
 type Health struct {
 	// Trusted says that the node has heard of every write up to MaxStaleness
 	// ago at the latest. While it has not, values that it can no longer vouch
@@ -307,6 +308,8 @@ type Health struct {
 	// Journal is the error of the last attempt to read the journal, nil if it
 	// succeeded.
 	Journal error
+
+	why string // it is not trusted; empty if it is
 }
 
 // Health returns the state of the node. A readiness probe may ask for Trusted, until
@@ -323,5 +326,6 @@ func (n *Node) Health() Health {
 		}
 	}
 	h.Trusted = h.Trusted && n.ctx.Err() == nil
+	h.why = n.distrust(&h)
 	return h
 }

@@ -151,8 +151,8 @@ func (s *service) stats(w http.ResponseWriter, _ *http.Request) {
 // latch: when Redis is down all processes lose their trust, and go on from the
 // database; taking them out of service would make that an outage.
 func (s *service) readyz(w http.ResponseWriter, _ *http.Request) {
-	if !s.ready.Load() && !s.node.Health().Trusted {
-		w.WriteHeader(http.StatusServiceUnavailable)
+	if h := s.node.Health(); !s.ready.Load() && !h.Trusted {
+		http.Error(w, h.String(), http.StatusServiceUnavailable)
 		return
 	}
 	s.ready.Store(true)
@@ -162,8 +162,7 @@ func (s *service) readyz(w http.ResponseWriter, _ *http.Request) {
 // healthz is for people and alerts. As a liveness probe it says no more than that
 // the process answers.
 func (s *service) healthz(w http.ResponseWriter, _ *http.Request) {
-	h := s.node.Health()
-	answer(w, map[string]bool{"hearsBus": !h.BusCut, "trusted": h.Trusted}, nil)
+	answer(w, s.node.Health(), nil)
 }
 
 var errBadRequest = errors.New("bad request")

@@ -78,7 +78,9 @@ func TestService(t *testing.T) {
 	assert.Equal(t, http.StatusNotFound, request(s, "GET", "/users/nobody", "").Code)
 	assert.Equal(t, http.StatusBadRequest, request(s, "PUT", "/users/7", `{`).Code)
 	assert.Equal(t, http.StatusBadRequest, request(s, "PUT", "/users/x", `{}`).Code)
-	assert.Equal(t, http.StatusOK, request(s, "GET", "/healthz", "").Code)
+	w := request(s, "GET", "/healthz", "")
+	assert.Equal(t, http.StatusOK, w.Code)
+	assert.Contains(t, w.Body.String(), `"trusted":true,"why":null,"behind":"`)
 }
 
 // TestService_CacheDown: the service goes on from the database.
@@ -100,7 +102,9 @@ func TestService_Ready(t *testing.T) {
 	require.NoError(t, s.node.Close()) // it is trusted no more
 	assert.Equal(t, http.StatusOK, request(s, "GET", "/readyz", "").Code)
 	s.ready.Store(false)
-	assert.Equal(t, http.StatusServiceUnavailable, request(s, "GET", "/readyz", "").Code)
+	w := request(s, "GET", "/readyz", "")
+	assert.Equal(t, http.StatusServiceUnavailable, w.Code)
+	assert.Contains(t, w.Body.String(), "not trusted: the node is closed")
 }
 
 // TestServe_EndsInOrder: requests under way are answered before the cache closes.
