@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+
+	"github.com/nearbus/nearbus/shared/internal/bounded"
 )
 
 // Pauses between the attempts of a call grow from about the first to about the
@@ -26,13 +28,13 @@ type call func(ctx context.Context) (again bool, err error)
 // may help. The error is that of the last attempt; if none was made, that of
 // the context, [ErrOpen], or that of asking for the server's time.
 func (t *Tier) do(ctx context.Context, c call) (err error) {
-	bounded, cancel := context.WithTimeout(ctx, t.opts.Timeout)
-	defer cancel()
-	if err := bounded.Err(); err != nil {
+	limited := bounded.WithTimeout(ctx, t.opts.Timeout)
+	defer limited.Cancel()
+	if err := limited.Err(); err != nil {
 		return err
 	}
 	if t.breaker == nil {
-		return t.attempt(bounded, c)
+		return t.attempt(limited, c)
 	}
 	done, err := t.breaker.enter()
 	if err != nil {
@@ -40,7 +42,7 @@ func (t *Tier) do(ctx context.Context, c call) (err error) {
 	}
 	err = errUnfinished // stands if the store panics
 	defer func() { done(verdict(ctx, err)) }()
-	err = t.attempt(bounded, c)
+	err = t.attempt(limited, c)
 	return err
 }
 
@@ -72,7 +74,7 @@ func (t *Tier) attempt(ctx context.Context, c call) error {
 // once makes a call. The first in the life of a Tier asks the server for its
 // time before, which costs a round trip.
 func (t *Tier) once(ctx context.Context, c call) (again bool, err error) {
-	if _, known := t.clock.now(); !known {
+	if !t.clock.known() {
 		sent := time.Now()
 		now, err := t.store.Time(ctx)
 		if err != nil {

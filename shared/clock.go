@@ -16,3 +16,5 @@ func (c *serverClock) observe(sent, received, now time.Time) { c.Observe(sent, r
 func (c *serverClock) atMost() time.Time { return c.AtMost() }
 
 func (c *serverClock) now() (time.Time, bool) { return c.Now() }
+
+func (c *serverClock) known() bool { return c.Known() }

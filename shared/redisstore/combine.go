@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/nearbus/nearbus/shared/internal/bounded"
 )
 
 const (
@@ -93,7 +95,7 @@ func (c *combiner) read(ctx context.Context, key string) ([]byte, error) {
 			c.gather(b)
 			return c.send(ctx, b, place)
 		}
-	case <-ctx.Done():
+	case <-bounded.Within(ctx, c.patience): // which began when b did
 		c.leave(b)
 		return nil, failed(ctx, "read", ctx.Err())
 	}

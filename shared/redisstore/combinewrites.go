@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/nearbus/nearbus/shared/internal/bounded"
 )
 
 const (
@@ -82,6 +84,7 @@ func (c *writeCombiner) do(ctx context.Context, st step) answer {
 	}
 	timer := time.NewTimer(c.patience)
 	defer timer.Stop()
+	over := bounded.Within(ctx, c.patience)
 	for {
 		select {
 		case all := <-me.turn:
@@ -93,7 +96,8 @@ func (c *writeCombiner) do(ctx context.Context, st step) answer {
 			if c.leaveQueue(me) {
 				return c.one(ctx, st)
 			}
-		case <-ctx.Done():
+			over = ctx.Done()
+		case <-over:
 			c.leave(me)
 			return st.failed(ctx, ctx.Err())
 		}

@@ -56,6 +56,13 @@ func (c *Clock) AtMost() time.Time {
 	return time.Unix(0, int64(c.most+time.Since(c.base)))
 }
 
+// Known reports whether anything was heard yet.
+func (c *Clock) Known() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.known
+}
+
 // Now returns the estimate, and whether anything was heard yet.
 func (c *Clock) Now() (time.Time, bool) {
 	c.mu.Lock()
