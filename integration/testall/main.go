@@ -56,10 +56,12 @@ func testPackages(report *report, dir string, flags []string, packages ...string
 		return err
 	}
 	failed := report.failed
-	if err := errors.Join(readEvents(report, out), cmd.Wait()); err != nil && report.failed == failed && len(report.givenUp) == 0 {
-		return err
+	unread, err := readEvents(report, out), cmd.Wait()
+	accounted := report.failed > failed || len(report.givenUp) > 0
+	if exit := (*exec.ExitError)(nil); unread == nil && accounted && errors.As(err, &exit) && exit.Exited() {
+		return nil
 	}
-	return nil
+	return errors.Join(unread, err)
 }
 
 func readEvents(report *report, out io.Reader) error {

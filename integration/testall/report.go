@@ -29,6 +29,10 @@ type report struct {
 	lastTry bool     // there is no further time
 }
 
+// accusations are how lines begin that report a failure of a test which is still
+// running: if the race detector gives up after that, the test has no result.
+var accusations = []string{"WARNING: DATA RACE", "panic: ", "fatal error: "}
+
 // detectorFailed is what a program prints whose race detector found itself in a
 // state that cannot be. With bubbles of testing/synctest it now and then does,
 // https://go.dev/issue/78156, and says nothing of the tests.
@@ -38,7 +42,15 @@ const detectorFailed = "ThreadSanitizer: CHECK failed"
 type packageRun struct {
 	passed, failed int
 	givenUp        bool                        // by the race detector
+	accused        bool                        // something else was reported before, of a test that may never end
 	output         map[string]*strings.Builder // by test, "" for the package
+}
+
+// read takes in a line that the package printed.
+func (p *packageRun) read(line string) {
+	begins := func(with string) bool { return strings.HasPrefix(line, with) }
+	p.accused = p.accused || !p.givenUp && slices.ContainsFunc(accusations, begins)
+	p.givenUp = p.givenUp || begins(detectorFailed)
 }
 
 func newReport(out io.Writer) *report {
@@ -56,7 +68,7 @@ func (r *report) add(e event) {
 	case e.Action == "build-fail":
 		r.print(r.builds, e.ImportPath)
 	case e.Action == "output":
-		r.run(e.Package).givenUp = r.run(e.Package).givenUp || strings.HasPrefix(e.Output, detectorFailed)
+		r.run(e.Package).read(e.Output)
 		if !chatter(e.Output) {
 			appendTo(r.run(e.Package).output, e.Test, e.Output)
 		}
@@ -85,21 +97,22 @@ func (r *report) endTest(e event) {
 }
 
 // endPackage takes a package that failed although none of its tests did as one
-// failed test, and shows what it and its unfinished tests printed.
+// failed test, and shows what it and its unfinished tests printed: also where the
+// package is tested again, since one of them may have complained before.
 func (r *report) endPackage(e event) {
 	run := r.run(e.Package)
 	switch e.Action {
 	case "pass":
 		fmt.Fprintf(r.out, "ok    %-60s %6.1fs\n", e.Package, e.Elapsed)
 	case "fail":
-		if run.givenUp && run.failed == 0 && !r.lastTry {
+		for _, test := range slices.Sorted(maps.Keys(run.output)) {
+			r.print(run.output, test)
+		}
+		if run.givenUp && !run.accused && run.failed == 0 && !r.lastTry {
 			r.passed -= run.passed
 			r.givenUp = append(r.givenUp, e.Package)
 			fmt.Fprintf(r.out, "again %-60s %6.1fs  %s\n", e.Package, e.Elapsed, detectorFailed)
 			break
-		}
-		for _, test := range slices.Sorted(maps.Keys(run.output)) {
-			r.print(run.output, test)
 		}
 		if run.failed == 0 {
 			r.failed++

@@ -116,6 +116,9 @@ func TestMain(m *testing.M) {
 		"after a test that failed": {
 			"const limit = 1\nfunc TestFail(t *testing.T) { t.Error(\"boom\") }", "1 passed, 1 failed, 0 skipped", false,
 		},
+		"after it found a race": {
+			"const limit = 1\nfunc TestRace(*testing.T) { println(\"WARNING: DATA RACE\") }", "2 passed, 1 failed, 0 skipped", false,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
