@@ -15,7 +15,8 @@ var errUnconfirmed = errors.New("the journal that tells whether it is the latest
 // confirm makes records unread that nobody may be given: for longer than
 // MaxStaleness, or since the server was away, this node has not heard whether it lost
 // writes or is no primary any more, and it does not hear of it now. What is found may be what a write
-// had replaced that was acknowledged before.
+// had replaced that was acknowledged before. With ServeStale they are given all the
+// same, but only where the journal cannot be read: not because nobody has tried yet.
 //
 // It comes after the read. A server that lost writes before it is found out then, and
 // its records are superseded; one that loses them after it is found out in time.
@@ -29,8 +30,8 @@ func (c *Cache[V]) confirm(ctx context.Context, keys []string, found []shared.Fo
 	for i := range found {
 		switch {
 		case !c.doubts(keys[i], &found[i]):
-		case c.node.opts.ServeStale:
-			c.unconfirmed.Add(1)
+		case c.node.opts.ServeStale && c.node.repairs.failure.Load() != nil:
+			c.unconfirmed.Add(1) // nor will waiting confirm it
 		default:
 			return c.confirmFrom(ctx, keys[i:], found[i:])
 		}
@@ -53,11 +54,13 @@ func (c *Cache[V]) confirmFrom(ctx context.Context, keys []string, found []share
 		err = fmt.Errorf("%w: %w", errUnconfirmed, failure)
 	}
 	for _, i := range doubted {
-		if still(i) {
-			c.unconfirmed.Add(1)
-			found[i].Err = fmt.Errorf("%w: %w", shared.ErrUnread, err)
-		} else {
+		if !still(i) {
 			some = true
+			continue
+		}
+		c.unconfirmed.Add(1)
+		if !c.node.opts.ServeStale {
+			found[i].Err = fmt.Errorf("%w: %w", shared.ErrUnread, err)
 		}
 	}
 	return some

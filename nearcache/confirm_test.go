@@ -120,7 +120,7 @@ func TestG4_RestoredBeforeLease(t *testing.T) {
 // TestG4_RestoredBeforeStart: a node that has just started does not know yet what
 // epoch the shared tier is in.
 func TestG4_RestoredBeforeStart(t *testing.T) {
-	get := func(off fault.Set) (v string) {
+	get := func(opts nearcache.NodeOptions, off fault.Set) (v string) {
 		journaled(t, func(t *testing.T, f *fleet, _, b *member) {
 			f.restore(t, b)()
 			f.store.onBefore(func(_ context.Context, op, _ string) error {
@@ -131,7 +131,7 @@ func TestG4_RestoredBeforeStart(t *testing.T) {
 			})
 			tier, err := shared.New(f.store.forNode(f), shared.Options{})
 			require.NoError(t, err)
-			node, err := nearcache.NewBrokenNode(tier, nil, nearcache.NodeOptions{}, off)
+			node, err := nearcache.NewBrokenNode(tier, nil, opts, off)
 			require.NoError(t, err)
 			defer func() { require.NoError(t, node.Close()) }()
 			c, err := nearcache.New(node, "users", nearcache.Options[string]{})
@@ -140,8 +140,9 @@ func TestG4_RestoredBeforeStart(t *testing.T) {
 		})
 		return v
 	}
-	assert.Empty(t, get(fault.Set{}))
-	assert.Equal(t, "old", get(fault.Set{NoConfirmation: true}), "the test sees what the mechanism is for")
+	assert.Empty(t, get(nearcache.NodeOptions{}, fault.Set{}))
+	assert.Empty(t, get(nearcache.NodeOptions{ServeStale: true}, fault.Set{}), "the journal can be read")
+	assert.Equal(t, "old", get(nearcache.NodeOptions{}, fault.Set{NoConfirmation: true}), "the test sees what the mechanism is for")
 }
 
 // TestHazard18_RestoredDuringSleep: the machine slept. That the journal was read a

@@ -40,7 +40,8 @@ type NodeOptions struct {
 
 	// ServeStale serves values for their near TTL, and what the shared tier
 	// has, although the journal cannot be read, and counts that, instead of
-	// keeping to MaxStaleness.
+	// keeping to MaxStaleness. That the journal was not read yet is no reason: what
+	// the shared tier has waits for the first attempt as it does otherwise.
 	ServeStale bool
 
 	// MeterRate is how many entries of the near tier the node compares with the
