@@ -55,3 +55,39 @@ func declaredTests(t *testing.T) (names []string) {
 	require.NoError(t, err)
 	return names
 }
+
+// TestDocs_Options: the page of options has every one of the library.
+func TestDocs_Options(t *testing.T) {
+	page, err := os.ReadFile("../docs/options.md")
+	require.NoError(t, err)
+	declared := optionFields(t, "../nearcache", "../shared", "../bus")
+	require.Greater(t, len(declared), 50)
+	for _, name := range declared {
+		assert.Contains(t, string(page), "`"+name+"`")
+	}
+}
+
+// optionFields returns the exported fields of all option structs in trees of packages,
+// as package.Type.Field.
+func optionFields(t *testing.T, roots ...string) (names []string) {
+	t.Helper()
+	declared := regexp.MustCompile(`(?ms)^type (\w*Options)(?:\[V any\])? struct \{$(.*?)^\}`)
+	field := regexp.MustCompile(`(?m)^\t([A-Z]\w*(?:, [A-Z]\w*)*) `)
+	for _, root := range roots {
+		require.NoError(t, filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || strings.Contains(path, "internal") {
+				return err
+			}
+			source, err := os.ReadFile(path)
+			for _, options := range declared.FindAllStringSubmatch(string(source), -1) {
+				for _, fields := range field.FindAllStringSubmatch(options[2], -1) {
+					for name := range strings.SplitSeq(fields[1], ", ") {
+						names = append(names, filepath.Base(filepath.Dir(path))+"."+options[1]+"."+name)
+					}
+				}
+			}
+			return err
+		}))
+	}
+	return names
+}

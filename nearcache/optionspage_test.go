@@ -18,8 +18,8 @@ func unset[T comparable](value T, off string) string {
 	return fmt.Sprint(value)
 }
 
-// TestReadme_Defaults holds the table of options against the code.
-func TestReadme_Defaults(t *testing.T) {
+// TestOptionsPage_Defaults holds the table of options against the code.
+func TestOptionsPage_Defaults(t *testing.T) {
 	node := NodeOptions{}.withDefaults()
 	cache := Options[int]{}.withDefaults(true)
 	ttlOnly := Options[int]{}.withDefaults(false)
@@ -43,10 +43,10 @@ func TestReadme_Defaults(t *testing.T) {
 		"nearcache.Options.AlsoRead":         "none",
 		"nearcache.Options.ErrorsAsMisses":   "false",
 	}
-	readme, err := os.ReadFile("../README.md")
+	page, err := os.ReadFile("../docs/options.md")
 	require.NoError(t, err)
 	found := 0
-	for line := range strings.Lines(string(readme)) {
+	for line := range strings.Lines(string(page)) {
 		cells := strings.Split(line, "|")
 		if len(cells) < 4 {
 			continue

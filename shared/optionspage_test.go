@@ -13,10 +13,10 @@ import (
 
 type noCompressor struct{ Compressor }
 
-// TestReadme_Defaults holds the table of options against the code.
-func TestReadme_Defaults(t *testing.T) {
+// TestOptionsPage_Defaults holds the table of options against the code.
+func TestOptionsPage_Defaults(t *testing.T) {
 	o := Options{BreakAfter: 1, Compress: noCompressor{}}.withDefaults()
-	readme, err := os.ReadFile("../README.md")
+	page, err := os.ReadFile("../docs/options.md")
 	require.NoError(t, err)
 	for name, value := range map[string]string{
 		"Timeout":      o.Timeout.String(),
@@ -31,6 +31,6 @@ func TestReadme_Defaults(t *testing.T) {
 		"TombstoneTTL": o.TombstoneTTL.String(),
 	} {
 		row := fmt.Sprintf("| `shared.Options.%s` | %s |", name, value)
-		assert.True(t, strings.Contains(string(readme), row), row)
+		assert.True(t, strings.Contains(string(page), row), row)
 	}
 }
