@@ -1,6 +1,7 @@
 package nearcache_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"testing"
@@ -17,7 +18,10 @@ import (
 func TestHealth_Journal(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		f.journal = true
-		failTails(f)
+		f.store.onBefore(func(context.Context, string, string) error {
+			time.Sleep(time.Second)
+			return errDown
+		})
 		tier, err := shared.New(f.store.forNode(f), shared.Options{})
 		require.NoError(t, err)
 		node, err := nearcache.NewNode(tier, nil, nearcache.NodeOptions{})
@@ -27,7 +31,7 @@ func TestHealth_Journal(t *testing.T) {
 		wait(2 * time.Second)
 		assert.Regexp(t, `^not trusted: the journal was not read yet; nearcache: journal 0: connection refused; 2(\.\d+)?s behind$`, node.Health().String())
 		f.store.onBefore(nil)
-		wait(2 * time.Second)
+		wait(5 * time.Second)
 		assert.Regexp(t, `^trusted; [\d.]+m?s behind$`, node.Health().String())
 		failTails(f)
 		wait(3 * time.Second)
