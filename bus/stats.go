@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Stats is what a [Bus] did since it was made.
+// Stats is what a [Bus] did since it was made. Counters only rise; Connected and RoundTrip
+// are how it is now.
 type Stats struct {
 	// Published counts messages that the server took, PublishedKeys the
 	// invalidations in them, and PublishErrors messages that failed. None

@@ -18,7 +18,7 @@ const (
 )
 
 // Consistency is what a node found out about its own near tier by
-// [NodeOptions.MeterRate]. Counters only rise.
+// [NodeOptions.MeterRate]. Counters only rise, and so does Worst.
 type Consistency struct {
 	Checked  uint64 // entries compared with the shared tier
 	Stale    uint64 // of these, those that were served although it had something newer

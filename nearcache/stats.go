@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Stats counts what a cache did. Counters only rise. They are read one by one,
-// so they need not add up while the cache is in use.
+// Stats counts what a cache did. Counters only rise; Owed is how it is now. They are
+// read one by one, so they need not add up while the cache is in use.
 type Stats struct {
 	Hits       uint64 // reads answered from the near tier
 	Misses     uint64 // reads that were not
@@ -77,7 +77,9 @@ type counters struct {
 	unconfirmed, untaggable, panics        atomic.Uint64
 }
 
-// NodeStats counts what a node did for all of its caches.
+// NodeStats counts what a node did for all of its caches. Counters, which are uint64, only
+// rise; so do SlowestRepair and ClockLag, which are of the whole life of the node. BusCut,
+// NearEntries and NearBytes are how it is now.
 type NodeStats struct {
 	Applied       uint64 // invalidations applied
 	UnknownCaches uint64 // invalidations of caches that this node does not have

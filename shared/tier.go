@@ -112,7 +112,7 @@ func (t *Tier) Endpoint() any {
 	return nil
 }
 
-// Stats counts what a Tier met. Counters only rise.
+// Stats counts what a Tier met. Counters only rise; Open is how it is now.
 type Stats struct {
 	Corrupt     uint64 // records read that were not whole records of ours
 	NewerFormat uint64 // records read that a newer version wrote

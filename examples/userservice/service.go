@@ -22,6 +22,7 @@ type service struct {
 	node         *nearcache.Node
 	users        *nearcache.Cache[user]
 	writeThrough bool
+	metrics      http.Handler
 	ready        atomic.Bool // stays true
 }
 
@@ -62,6 +63,7 @@ func (s *service) routes() http.Handler {
 	mux.HandleFunc("PUT /users/{id}", s.put)
 	mux.HandleFunc("DELETE /users/{id}", s.delete)
 	mux.HandleFunc("GET /stats", s.stats)
+	mux.Handle("GET /metrics", s.metrics)
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.HandleFunc("GET /readyz", s.readyz)
 	return mux

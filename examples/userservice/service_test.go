@@ -48,7 +48,10 @@ func newService(t *testing.T) (*service, *memstore.Store) {
 	require.Eventually(t, func() bool { return node.Stats().Repairs > 0 }, 10*time.Second, time.Millisecond)
 	users, err := nearcache.New[user](node, "users", nearcache.Options[user]{})
 	require.NoError(t, err)
-	return &service{db: db, node: node, users: users}, store
+	m := &metrics{node: node, tier: tier, caches: map[string]func() nearcache.Stats{"users": users.Stats}}
+	scrapes, err := m.handler()
+	require.NoError(t, err)
+	return &service{db: db, node: node, users: users, metrics: scrapes}, store
 }
 
 func request(s *service, method, path, body string) *httptest.ResponseRecorder {

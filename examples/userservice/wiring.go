@@ -80,7 +80,12 @@ func (w wiring) connect(ctx context.Context, c *closer) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &service{db: db, node: node, users: users, writeThrough: w.writeThrough}, nil
+	m := &metrics{node: node, tier: tier, bus: b, caches: map[string]func() nearcache.Stats{"users": users.Stats}}
+	scrapes, err := m.handler()
+	if err != nil {
+		return nil, err
+	}
+	return &service{db: db, node: node, users: users, writeThrough: w.writeThrough, metrics: scrapes}, nil
 }
 
 // redis returns the client that store and bus have in common, nil if neither

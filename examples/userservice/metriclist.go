@@ -1,0 +1,101 @@
+package main
+
+import (
+	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/nearcache"
+	"github.com/nearbus/nearbus/shared"
+)
+
+// cacheMetrics have the label "cache".
+var cacheMetrics = []metric[nearcache.Stats]{
+	counter("nearbus_cache_hits_total", "Reads answered from the near tier.", func(s nearcache.Stats) float64 { return float64(s.Hits) }),
+	counter("nearbus_cache_misses_total", "Reads not answered from the near tier.", func(s nearcache.Stats) float64 { return float64(s.Misses) }),
+	counter("nearbus_cache_shared_hits_total", "Values found in the shared tier.", func(s nearcache.Stats) float64 { return float64(s.SharedHits) }),
+	counter("nearbus_cache_loads_total", "Keys that a loader was asked for.", func(s nearcache.Stats) float64 { return float64(s.Loads) }),
+	counter("nearbus_cache_load_errors_total", "Loads that failed.", func(s nearcache.Stats) float64 { return float64(s.LoadErrors) }),
+	counter("nearbus_cache_panics_total", "Panics of loaders, codecs and functions in Options.", func(s nearcache.Stats) float64 { return float64(s.Panics) }),
+	counter("nearbus_cache_unasked_total", "Values that loaders returned for keys they were not asked for.", func(s nearcache.Stats) float64 { return float64(s.Unasked) }),
+	counter("nearbus_cache_waits_total", "Times that this node waited for a load of another.", func(s nearcache.Stats) float64 { return float64(s.Waits) }),
+	counter("nearbus_cache_overdue_total", "Waits that took the whole lease time.", func(s nearcache.Stats) float64 { return float64(s.Overdue) }),
+	counter("nearbus_cache_refused_total", "Loaded values that were not stored because of a write in between.", func(s nearcache.Stats) float64 { return float64(s.Refused) }),
+	counter("nearbus_cache_queued_total", "Calls of a loader that waited for a place.", func(s nearcache.Stats) float64 { return float64(s.Queued) }),
+	counter("nearbus_cache_absent_hits_total", "Hits that said that there is no value.", func(s nearcache.Stats) float64 { return float64(s.AbsentHits) }),
+	counter("nearbus_cache_stale_total", "Answers that were old values.", func(s nearcache.Stats) float64 { return float64(s.Stale) }),
+	counter("nearbus_cache_refreshed_total", "Values refreshed in the background.", func(s nearcache.Stats) float64 { return float64(s.Refreshed) }),
+	counter("nearbus_cache_degraded_total", "Loads past the shared tier, because it did not answer or owes an invalidation.", func(s nearcache.Stats) float64 { return float64(s.Degraded) }),
+	counter("nearbus_cache_sets_total", "Keys set.", func(s nearcache.Stats) float64 { return float64(s.Sets) }),
+	counter("nearbus_cache_drops_total", "Keys deleted or invalidated.", func(s nearcache.Stats) float64 { return float64(s.Drops) }),
+	counter("nearbus_cache_clears_total", "Times that the cache was cleared.", func(s nearcache.Stats) float64 { return float64(s.Clears) }),
+	counter("nearbus_cache_tag_drops_total", "Tags invalidated.", func(s nearcache.Stats) float64 { return float64(s.TagDrops) }),
+	counter("nearbus_cache_tag_misses_total", "Records found that a tag had ended.", func(s nearcache.Stats) float64 { return float64(s.TagMisses) }),
+	counter("nearbus_cache_shared_errors_total", "Calls of the shared tier that failed.", func(s nearcache.Stats) float64 { return float64(s.SharedErrors) }),
+	counter("nearbus_cache_unannounced_total", "Writes that the bus did not take.", func(s nearcache.Stats) float64 { return float64(s.Unannounced) }),
+	gauge("nearbus_cache_owed", "Invalidations that could not be delivered yet.", func(s nearcache.Stats) float64 { return float64(s.Owed) }),
+	counter("nearbus_cache_unconfirmed_total", "Records found that could not be confirmed.", func(s nearcache.Stats) float64 { return float64(s.Unconfirmed) }),
+	counter("nearbus_cache_undecodable_total", "Records found that this cache cannot read.", func(s nearcache.Stats) float64 { return float64(s.Undecodable) }),
+	counter("nearbus_cache_unencodable_total", "Values that the codec refused.", func(s nearcache.Stats) float64 { return float64(s.Unencodable) }),
+	counter("nearbus_cache_untaggable_total", "Loaded values not cached because of their tags.", func(s nearcache.Stats) float64 { return float64(s.Untaggable) }),
+	counter("nearbus_cache_too_large_total", "Values that are too large for the shared tier.", func(s nearcache.Stats) float64 { return float64(s.TooLarge) }),
+}
+
+var nodeMetrics = []metric[nearcache.NodeStats]{
+	counter("nearbus_node_applied_total", "Invalidations applied.", func(s nearcache.NodeStats) float64 { return float64(s.Applied) }),
+	counter("nearbus_node_unknown_caches_total", "Invalidations of caches that this node does not have.", func(s nearcache.NodeStats) float64 { return float64(s.UnknownCaches) }),
+	counter("nearbus_node_gaps_total", "Times that messages of the bus may have been missed.", func(s nearcache.NodeStats) float64 { return float64(s.Gaps) }),
+	counter("nearbus_node_flushes_total", "Times that the near tier was made invalid.", func(s nearcache.NodeStats) float64 { return float64(s.Flushes) }),
+	counter("nearbus_node_failed_chores_total", "Plain-text messages not carried out in the shared tier.", func(s nearcache.NodeStats) float64 { return float64(s.FailedChores) }),
+	gauge("nearbus_node_bus_cut", "Whether the bus cannot be heard.", func(s nearcache.NodeStats) float64 { return truth(s.BusCut) }),
+	counter("nearbus_node_repairs_total", "Rounds of reading the journal.", func(s nearcache.NodeStats) float64 { return float64(s.Repairs) }),
+	counter("nearbus_node_repair_failures_total", "Rounds in which a journal could not be read.", func(s nearcache.NodeStats) float64 { return float64(s.RepairFailures) }),
+	counter("nearbus_node_repaired_total", "Entries dropped of which the bus had not told.", func(s nearcache.NodeStats) float64 { return float64(s.Repaired) }),
+	gauge("nearbus_node_slowest_repair_seconds", "Longest time from when the journal was due to when it was applied.", func(s nearcache.NodeStats) float64 { return s.SlowestRepair.Seconds() }),
+	counter("nearbus_node_resets_total", "Times that the journal could not be read on.", func(s nearcache.NodeStats) float64 { return float64(s.Resets) }),
+	gauge("nearbus_node_near_entries", "Entries in the near tier.", func(s nearcache.NodeStats) float64 { return float64(s.NearEntries) }),
+	gauge("nearbus_node_near_bytes", "Size of the near tier.", func(s nearcache.NodeStats) float64 { return float64(s.NearBytes) }),
+	counter("nearbus_node_near_evicted_total", "Entries given up for others.", func(s nearcache.NodeStats) float64 { return float64(s.NearEvicted) }),
+	counter("nearbus_node_near_expired_total", "Entries swept out past their lifetime.", func(s nearcache.NodeStats) float64 { return float64(s.NearExpired) }),
+	counter("nearbus_node_near_fenced_total", "Values not kept because of an invalidation while they were loaded.", func(s nearcache.NodeStats) float64 { return float64(s.NearFenced) }),
+	counter("nearbus_node_near_too_large_total", "Values not kept because they are too large for the near tier.", func(s nearcache.NodeStats) float64 { return float64(s.NearTooLarge) }),
+	counter("nearbus_node_near_invalidated_total", "Entries dropped by an invalidation.", func(s nearcache.NodeStats) float64 { return float64(s.NearInvalidated) }),
+	counter("nearbus_node_near_skipped_total", "Invalidations that found the new value.", func(s nearcache.NodeStats) float64 { return float64(s.NearSkipped) }),
+	counter("nearbus_node_near_stale_total", "Hits that were unconfirmed for too long.", func(s nearcache.NodeStats) float64 { return float64(s.NearStale) }),
+	gauge("nearbus_node_clock_lag_seconds", "Longest time in which this process did not run.", func(s nearcache.NodeStats) float64 { return s.ClockLag.Seconds() }),
+}
+
+// healthMetrics are what nodeMetrics have not.
+var healthMetrics = []metric[nearcache.Health]{
+	gauge("nearbus_node_trusted", "Whether the node can vouch for what it serves.", func(h nearcache.Health) float64 { return truth(h.Trusted) }),
+	gauge("nearbus_node_behind_seconds", "How long ago the node was last known to have heard of every write.", func(h nearcache.Health) float64 { return h.Behind.Seconds() }),
+	gauge("nearbus_node_journal_failing", "Whether the latest attempt to read the journal failed.", func(h nearcache.Health) float64 { return truth(h.Journal != nil) }),
+	gauge("nearbus_node_owed", "Invalidations of all caches that could not be delivered yet.", func(h nearcache.Health) float64 { return float64(h.Owed) }),
+}
+
+var tierMetrics = []metric[shared.Stats]{
+	counter("nearbus_shared_corrupt_total", "Records read that are not records.", func(s shared.Stats) float64 { return float64(s.Corrupt) }),
+	counter("nearbus_shared_newer_format_total", "Records read that a newer version wrote.", func(s shared.Stats) float64 { return float64(s.NewerFormat) }),
+	counter("nearbus_shared_too_late_total", "Writes refused because they came after their deadline.", func(s shared.Stats) float64 { return float64(s.TooLate) }),
+	counter("nearbus_shared_undecodable_total", "Records read whose compression is not known, or that are too large.", func(s shared.Stats) float64 { return float64(s.Undecodable) }),
+	counter("nearbus_shared_retries_total", "Attempts beyond the first of a call.", func(s shared.Stats) float64 { return float64(s.Retries) }),
+	counter("nearbus_shared_breaker_opened_total", "Times that the breaker opened.", func(s shared.Stats) float64 { return float64(s.Opened) }),
+	counter("nearbus_shared_breaker_refused_total", "Calls that the breaker refused.", func(s shared.Stats) float64 { return float64(s.Refused) }),
+	gauge("nearbus_shared_breaker_open", "Whether the breaker is open.", func(s shared.Stats) float64 { return truth(s.Open) }),
+}
+
+var busMetrics = []metric[bus.Stats]{
+	counter("nearbus_bus_published_total", "Messages sent.", func(s bus.Stats) float64 { return float64(s.Published) }),
+	counter("nearbus_bus_published_keys_total", "Invalidations sent.", func(s bus.Stats) float64 { return float64(s.PublishedKeys) }),
+	counter("nearbus_bus_publish_errors_total", "Messages that could not be sent.", func(s bus.Stats) float64 { return float64(s.PublishErrors) }),
+	counter("nearbus_bus_received_total", "Messages received.", func(s bus.Stats) float64 { return float64(s.Received) }),
+	counter("nearbus_bus_received_keys_total", "Invalidations received.", func(s bus.Stats) float64 { return float64(s.ReceivedKeys) }),
+	counter("nearbus_bus_own_total", "Messages received from this process.", func(s bus.Stats) float64 { return float64(s.Own) }),
+	counter("nearbus_bus_text_total", "Messages received in plain text.", func(s bus.Stats) float64 { return float64(s.Text) }),
+	counter("nearbus_bus_heartbeats_total", "Heartbeats received.", func(s bus.Stats) float64 { return float64(s.Heartbeats) }),
+	counter("nearbus_bus_malformed_total", "Payloads that are not messages.", func(s bus.Stats) float64 { return float64(s.Malformed) }),
+	counter("nearbus_bus_newer_total", "Messages of a newer version.", func(s bus.Stats) float64 { return float64(s.Newer) }),
+	counter("nearbus_bus_gaps_total", "Times that continuity was lost.", func(s bus.Stats) float64 { return float64(s.Gaps) }),
+	counter("nearbus_bus_panics_total", "Panics of the handler.", func(s bus.Stats) float64 { return float64(s.Panics) }),
+	counter("nearbus_bus_holes_total", "Times that a message of another process was missing.", func(s bus.Stats) float64 { return float64(s.Holes) }),
+	counter("nearbus_bus_silences_total", "Times that other processes fell silent.", func(s bus.Stats) float64 { return float64(s.Silences) }),
+	gauge("nearbus_bus_connected", "Whether the subscription is confirmed.", func(s bus.Stats) float64 { return truth(s.Connected) }),
+	gauge("nearbus_bus_round_trip_seconds", "Time that the latest heartbeat took.", func(s bus.Stats) float64 { return s.RoundTrip.Seconds() }),
+}
