@@ -174,7 +174,7 @@ func (c *Cache[V]) done(e *ending[V], r *shared.Receipt) {
 	case lost:
 		e.refused = true
 	case did == putValue && errors.Is(r.Err, shared.ErrTooLarge):
-		c.tooLarge.Add(1)
+		c.loadedTooLarge(e.f.key, e.size, r.Err)
 		c.letGo(e)
 	default: // nobody knows whether it is stored
 		c.sharedErrors.Add(1)

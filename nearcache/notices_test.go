@@ -15,22 +15,27 @@ import (
 )
 
 // logged runs test with a node that logs, and whose bus logs to the same place.
-// lines returns what was logged since it was called last, without times.
 func logged(t *testing.T, journal bool, test func(t *testing.T, f *fleet, m *member, lines func() []string), opts ...nearcache.Options[string]) {
 	t.Helper()
 	bubble(t, func(t *testing.T, f *fleet) {
 		t.Helper()
-		var log strings.Builder // the handler has a lock
 		f.journal = journal
-		f.nodeOpts.Logger = slog.New(slog.NewTextHandler(&log, nil))
-		m := f.join(opts...)
-		stamp := regexp.MustCompile(`(?m)^time=\S+ `)
-		test(t, f, m, func() []string {
-			text := stamp.ReplaceAllString(log.String(), "")
-			log.Reset()
-			return strings.Split(strings.TrimSpace(text), "\n")
-		})
+		lines := f.log()
+		test(t, f, f.join(opts...), lines)
 	})
+}
+
+// log has the nodes that join from now on log. lines returns what was logged since it
+// was called last, without times.
+func (f *fleet) log() (lines func() []string) {
+	var log strings.Builder // the handler has a lock
+	f.nodeOpts.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	stamp := regexp.MustCompile(`(?m)^time=\S+ `)
+	return func() []string {
+		text := stamp.ReplaceAllString(log.String(), "")
+		log.Reset()
+		return strings.Split(strings.TrimSpace(text), "\n")
+	}
 }
 
 // TestNotices_Bus: each loss of the bus is told once, and so is its end.

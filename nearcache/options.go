@@ -51,7 +51,8 @@ type NodeOptions struct {
 
 	// Logger receives what no caller is there to be told: that the bus, the journal or,
 	// without one, the shared tier was lost, and for how long; why the near tier was
-	// flushed; a failed background write; the first panic of each cache. No value and
+	// flushed; a failed background write; the first of each cache of what
+	// goes on unseen otherwise: a panic, a value too large, a record that cannot be read. No value and
 	// no password is in it. Nil means nothing is logged.
 	Logger *slog.Logger
 }

@@ -264,12 +264,12 @@ func (c *Cache[V]) decode(key string, found *shared.Found) (*entry[V], error) {
 	}
 	codec := c.opts.reader(&found.Record)
 	if codec == nil {
-		c.undecodable.Add(1)
+		c.foreign(key, foreignFormat, found)
 		return nil, errUnusable
 	}
 	e := newNamed[V](key)
 	if err := c.guard(callbackCodec, key, func() error { return codec.Unmarshal(found.Value, &e.value) }); err != nil {
-		c.undecodable.Add(1)
+		c.foreign(key, foreignType, found)
 		return nil, err
 	}
 	return e, nil

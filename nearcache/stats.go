@@ -75,6 +75,7 @@ type counters struct {
 	sharedErrors, unannounced, undecodable atomic.Uint64
 	unencodable, tooLarge, unasked         atomic.Uint64
 	unconfirmed, untaggable, panics        atomic.Uint64
+	toldTooLarge                           atomic.Bool // of a loaded value
 }
 
 // NodeStats counts what a node did for all of its caches. Counters, which are uint64, only

@@ -1,0 +1,33 @@
+package nearcache
+
+import "github.com/nearbus/nearbus/shared"
+
+// loadedTooLarge counts a loaded value that the shared tier does not take, of size bytes, and
+// logs the first of the cache: every node loads such a value for every request, and
+// nobody gets an error.
+func (c *Cache[V]) loadedTooLarge(key string, size int, err error) {
+	c.tooLarge.Add(1)
+	if c.toldTooLarge.Swap(true) {
+		return
+	}
+	c.node.opts.Logger.Warn("nearcache: a loaded value is too large for the shared tier, and is not cached",
+		"cache", c.name, "key", key, "size", size, "limit", c.node.tier.MaxValue(), "error", err)
+}
+
+// Why a record cannot be read.
+const (
+	foreignFormat = "it has another codec or schema"
+	foreignType   = "the codec refuses it: it may be of another type"
+)
+
+// foreign counts a record that this cache cannot read, and logs the first. What the codec
+// said of it may carry the value.
+func (c *Cache[V]) foreign(key, reason string, found *shared.Found) {
+	if c.undecodable.Add(1) > 1 {
+		return
+	}
+	c.node.opts.Logger.Warn("nearcache: a record of another version of this program, or of another program "+
+		"with a cache of this name in the namespace, reads as a miss",
+		"cache", c.name, "key", key, "reason", reason,
+		"codec", found.Codec, "schema", found.Schema, "own_codec", c.opts.Codec.ID(), "own_schema", c.opts.Schema)
+}
