@@ -195,7 +195,7 @@ func TestTTLJitter(t *testing.T) {
 		assert.Greater(t, len(seen), 2, "they are not all the same")
 
 		near := 0
-		time.Sleep(37 * time.Second)
+		time.Sleep(49 * time.Second)
 		reads := f.store.reads.Load()
 		for _, key := range keys {
 			before := f.store.reads.Load()
