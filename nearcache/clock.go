@@ -159,14 +159,12 @@ func (c *Cache[V]) readOnce(ctx context.Context, keys []string) (found []shared.
 	}
 	at := c.node.near.Now()
 	if found, err = c.node.tier.Read(ctx, names); err != nil {
-		c.node.broke(err, names...)
 		c.node.heard(ctx, err)
 		return nil, false, err
 	}
 	c.node.heard(ctx, nil)
 	for i := range found {
 		if errors.Is(found[i].Err, shared.ErrUnread) {
-			c.node.broke(found[i].Err, names[i])
 			c.node.heard(ctx, found[i].Err)
 		}
 	}

@@ -72,17 +72,6 @@ func (c *Cache[V]) doubts(key string, found *shared.Found) bool {
 	return (found.Err == nil || found.Kept) && found.Clock >= clock && !c.confirmed(key, found.Slots)
 }
 
-// broke takes in that the servers of keys were away, if that is what err says of a call
-// of the shared tier.
-func (n *Node) broke(err error, keys ...string) {
-	if n.repairs == nil || !shared.Unreachable(err) {
-		return
-	}
-	for _, key := range keys {
-		n.near.Broke(n.partition(key))
-	}
-}
-
 // confirmed reports whether this node knows of what happened to the servers that
 // decide on the record of key, up to MaxStaleness ago.
 func (c *Cache[V]) confirmed(key string, slots []uint32) bool {

@@ -297,13 +297,26 @@ func TestConfirm_AfterABreak(t *testing.T) {
 		"by a batch": func(t *testing.T, a *member) {
 			require.Error(t, a.SetMany(t.Context(), map[string]string{"other": "v"}))
 		},
+		"by a tag": func(t *testing.T, a *member) {
+			require.ErrorIs(t, a.InvalidateTags(t.Context(), "t"), nearcache.ErrOutcomeUnknown)
+		},
+		"by a lease": func(t *testing.T, a *member) {
+			v, err := a.Fetch(t.Context(), "other", is("loaded"))
+			require.NoError(t, err)
+			require.Equal(t, "loaded", v)
+		},
 		"by the journal": func(*testing.T, *member) { wait(time.Second) },
 		"not at all":     func(*testing.T, *member) {},
 	} {
 		t.Run(name, func(t *testing.T) {
 			journaled(t, func(t *testing.T, f *fleet, a, b *member) {
 				back := f.restore(t, b)
-				f.store.onBefore(func(context.Context, string, string) error { return io.EOF })
+				f.store.onBefore(func(_ context.Context, op, _ string) error {
+					if name == "by a lease" && op == "read" {
+						return nil // it is away after that
+					}
+					return io.EOF
+				})
 				see(t, a)
 				back()
 				f.store.onBefore(nil)

@@ -18,8 +18,8 @@ import (
 // listens to the bus for all of its caches. It is safe for use by many
 // goroutines.
 type Node struct {
-	tier *shared.Tier // nil in bus-only mode
-	bus  *bus.Bus     // nil in TTL-only mode
+	tier *reach   // nil in bus-only mode
+	bus  *bus.Bus // nil in TTL-only mode
 	opts NodeOptions
 	near *near.Tier
 
@@ -87,7 +87,10 @@ func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off fault.Set) (*N
 		return nil, err
 	}
 	opts = opts.withDefaults()
-	n := &Node{tier: tier, bus: b, opts: opts, faults: off}
+	n := &Node{bus: b, opts: opts, faults: off}
+	if tier != nil {
+		n.tier = &reach{tier, n}
+	}
 	n.chores, n.flood = make(chan chore, 1024), make(chan struct{}, 1)
 	n.owing, n.payable = make(chan struct{}, 1), make(chan struct{}, 1)
 	n.caches.Store(&map[string]member{})

@@ -133,13 +133,9 @@ func (a *acks) raise(partition int, rev shared.Revision) {
 	}
 }
 
-// acknowledged notes that a write of key was confirmed, or that its server was away.
+// acknowledged notes that a write of key was confirmed, if it was.
 func (c *Cache[V]) acknowledged(key string, r *shared.Receipt) {
-	switch {
-	case c.node.repairs == nil:
-	case r.Err == nil:
+	if c.node.repairs != nil && r.Err == nil {
 		c.node.acked.raise(c.node.partition(c.storeKey(key)), r.Revision)
-	default:
-		c.node.broke(r.Err, c.storeKey(key))
 	}
 }

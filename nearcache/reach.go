@@ -1,0 +1,66 @@
+package nearcache
+
+import (
+	"context"
+	"errors"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+// reach is the shared tier as its node uses it: whichever call finds that a server is
+// away, the node takes note of it.
+type reach struct {
+	*shared.Tier
+	node *Node
+}
+
+// Read is that of the tier.
+func (r *reach) Read(ctx context.Context, keys []string) ([]shared.Found, error) {
+	found, err := r.Tier.Read(ctx, keys)
+	if err != nil {
+		r.node.broke(err, keys...)
+	}
+	for i := range found {
+		if errors.Is(found[i].Err, shared.ErrUnread) {
+			r.node.broke(found[i].Err, keys[i])
+		}
+	}
+	return found, err
+}
+
+// Write is that of the tier.
+func (r *reach) Write(ctx context.Context, puts []shared.Put) []shared.Receipt {
+	return r.received(puts, r.Tier.Write(ctx, puts))
+}
+
+// Fill is that of the tier.
+func (r *reach) Fill(ctx context.Context, puts []shared.Put) []shared.Receipt {
+	return r.received(puts, r.Tier.Fill(ctx, puts))
+}
+
+func (r *reach) received(puts []shared.Put, receipts []shared.Receipt) []shared.Receipt {
+	for i := range receipts {
+		r.node.broke(receipts[i].Err, puts[i].Key)
+	}
+	return receipts
+}
+
+// Acquire is that of the tier.
+func (r *reach) Acquire(ctx context.Context, claims []shared.Claim) []shared.Claimed {
+	answers := r.Tier.Acquire(ctx, claims)
+	for i := range answers {
+		r.node.broke(answers[i].Err, claims[i].Key)
+	}
+	return answers
+}
+
+// broke takes in that the servers of keys were away, if that is what err says of a call
+// of the shared tier.
+func (n *Node) broke(err error, keys ...string) {
+	if err == nil || n.repairs == nil || !shared.Unreachable(err) {
+		return
+	}
+	for _, key := range keys {
+		n.near.Broke(n.partition(key))
+	}
+}
