@@ -12,7 +12,9 @@
 //
 // In each process, with an error to check after every line:
 //
-//	client := redis.NewClient(&redis.Options{Addr: "localhost:6379", MaxRetries: -1, ContextTimeoutEnabled: true})
+//	client := redis.NewClient(&redis.Options{
+//		Addr: "localhost:6379", PoolSize: 50, ContextTimeoutEnabled: true, MaxRetries: -1, DialerRetries: 1,
+//	})
 //	store, err := redisstore.New(client, redisstore.Options{})
 //	tier, err := shared.New(store, shared.Options{})
 //	transport, err := redisbus.New(client, redisbus.Options{})

@@ -1,7 +1,8 @@
 // Package natsbus is a bus over NATS: core NATS, or JetStream.
 //
 //	nc, err := nats.Connect("nats://localhost:4222",
-//		nats.MaxReconnects(-1),            // or the connection is given up after 60 attempts
+//		nats.MaxReconnects(-1),           // or the connection is given up after 60 attempts
+//		nats.ReconnectWait(100*time.Millisecond),
 //		nats.PingInterval(2*time.Second), // or a dead connection is noticed after minutes
 //		nats.RetryOnFailedConnect(true),
 //	)

@@ -23,12 +23,18 @@ type service struct {
 	users        *nearcache.Cache[user]
 	writeThrough bool
 	metrics      http.Handler
+	began        time.Time
 	ready        atomic.Bool // stays true
 }
 
-// farewell is how long requests under way may take once the process is to end, and
-// how long invalidations that are owed are tried.
-const farewell = 10 * time.Second
+const (
+	// farewell is how long requests under way may take once the process is to end,
+	// and how long invalidations that are owed are tried then.
+	farewell = 10 * time.Second
+
+	// settling is how long a process that starts is given to meet the shared tier.
+	settling = 10 * time.Second
+)
 
 // serve runs one process of the service until ctx ends. It prints the address
 // that it listens on.
@@ -51,10 +57,13 @@ func serve(ctx context.Context, w wiring, listen string, out io.Writer) error {
 		return err
 	case <-ctx.Done():
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
-	defer cancel()
-	err = server.Shutdown(ctx) // requests first: they use the cache
-	return errors.Join(err, s.node.Drain(ctx))
+	within := func(end func(context.Context) error) error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
+		defer cancel()
+		return end(ctx)
+	}
+	err = within(server.Shutdown) // requests first: they use the cache
+	return errors.Join(err, within(s.node.Drain))
 }
 
 func (s *service) routes() http.Handler {
@@ -151,9 +160,10 @@ func (s *service) stats(w http.ResponseWriter, _ *http.Request) {
 
 // readyz is for a load balancer: whether the process may be sent requests. It is a
 // latch: when Redis is down all processes lose their trust, and go on from the
-// database; taking them out of service would make that an outage.
+// database; taking them out of service would make that an outage. A process that
+// starts then does as they do, after a while.
 func (s *service) readyz(w http.ResponseWriter, _ *http.Request) {
-	if h := s.node.Health(); !s.ready.Load() && !h.Trusted {
+	if h := s.node.Health(); !s.ready.Load() && !h.Trusted && time.Since(s.began) < settling {
 		http.Error(w, h.String(), http.StatusServiceUnavailable)
 		return
 	}

@@ -51,7 +51,7 @@ func newService(t *testing.T) (*service, *memstore.Store) {
 	m := &metrics{node: node, tier: tier, caches: map[string]func() nearcache.Stats{"users": users.Stats}}
 	scrapes, err := m.handler()
 	require.NoError(t, err)
-	return &service{db: db, node: node, users: users, metrics: scrapes}, store
+	return &service{db: db, node: node, users: users, metrics: scrapes, began: time.Now()}, store
 }
 
 func request(s *service, method, path, body string) *httptest.ResponseRecorder {
@@ -108,6 +108,8 @@ func TestService_Ready(t *testing.T) {
 	w := request(s, "GET", "/readyz", "")
 	assert.Equal(t, http.StatusServiceUnavailable, w.Code)
 	assert.Contains(t, w.Body.String(), "not trusted: the node is closed")
+	s.began = s.began.Add(-settling)
+	assert.Equal(t, http.StatusOK, request(s, "GET", "/readyz", "").Code)
 }
 
 // TestServe_EndsInOrder: requests under way are answered before the cache closes.

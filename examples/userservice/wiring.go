@@ -85,7 +85,7 @@ func (w wiring) connect(ctx context.Context, c *closer) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &service{db: db, node: node, users: users, writeThrough: w.writeThrough, metrics: scrapes}, nil
+	return &service{db: db, node: node, users: users, writeThrough: w.writeThrough, metrics: scrapes, began: time.Now()}, nil
 }
 
 // redis returns the client that store and bus have in common, nil if neither
@@ -127,7 +127,7 @@ func (w wiring) openTransport(client *redis.Client, c *closer) (bus.Transport, e
 		return redisbus.New(client, redisbus.Options{Namespace: "userservice"})
 	case "nats":
 		conn, err := nats.Connect(w.natsURL, nats.MaxReconnects(-1),
-			nats.ReconnectWait(100*time.Millisecond), nats.PingInterval(2*time.Second))
+			nats.ReconnectWait(100*time.Millisecond), nats.PingInterval(2*time.Second), nats.RetryOnFailedConnect(true))
 		if err != nil {
 			return nil, fmt.Errorf("-nats: %w", err)
 		}
