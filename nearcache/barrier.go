@@ -35,7 +35,10 @@ const graceLag = 100 * time.Millisecond
 // any longer; nor is one that died, once it has been silent for
 // [bus.Options.HeartbeatTimeout] and, with a journal, NodeOptions.MaxStaleness
 // has passed since the call, within which a node that only cannot be heard has
-// stopped to serve what it cannot confirm. (A node with ServeStale goes on.)
+// stopped to serve what it cannot confirm. (A node with ServeStale goes on.) One that
+// was silent for that long before the call is not known any more, and not waited
+// for: if only the bus does not reach it, it applies the writes by the journal,
+// within RepairInterval.
 //
 // It takes a round trip of the bus and, with a journal, one read of that by each
 // node. It takes longer when it is not known who lives: up to HeartbeatTimeout
