@@ -27,9 +27,10 @@ func (c *Cache[V]) confirm(ctx context.Context, keys []string, found []shared.Fo
 	if c.node.repairs == nil || c.node.faults.NoConfirmation {
 		return false
 	}
+	now := c.node.near.Now()
 	for i := range found {
 		switch {
-		case !c.doubts(keys[i], &found[i]):
+		case !c.doubts(keys[i], &found[i], now):
 		case c.node.opts.ServeStale && c.node.repairs.failure.Load() != nil:
 			c.unconfirmed.Add(1) // nor will waiting confirm it
 		default:
@@ -42,12 +43,13 @@ func (c *Cache[V]) confirm(ctx context.Context, keys []string, found []shared.Fo
 // confirmFrom is confirm where the first is in doubt.
 func (c *Cache[V]) confirmFrom(ctx context.Context, keys []string, found []shared.Found) (some bool) {
 	var doubted []int
+	now := c.node.near.Now()
 	for i := range found {
-		if c.doubts(keys[i], &found[i]) {
+		if c.doubts(keys[i], &found[i], now) {
 			doubted = append(doubted, i)
 		}
 	}
-	still := func(i int) bool { return c.doubts(keys[i], &found[i]) }
+	still := func(i int) bool { return c.doubts(keys[i], &found[i], c.node.near.Now()) }
 	failure := c.node.repairs.until(ctx, func() bool { return !slices.ContainsFunc(doubted, still) })
 	err := errUnconfirmed
 	if failure != nil {
@@ -66,27 +68,28 @@ func (c *Cache[V]) confirmFrom(ctx context.Context, keys []string, found []share
 	return some
 }
 
-// doubts reports whether the record found under key is of use, and not confirmed.
-func (c *Cache[V]) doubts(key string, found *shared.Found) bool {
+// doubts reports whether the record found under key is of use, and not confirmed at
+// this time of the near tier's clock.
+func (c *Cache[V]) doubts(key string, found *shared.Found, now int64) bool {
 	clock, _, _ := c.clock.get()
-	return (found.Err == nil || found.Kept) && found.Clock >= clock && !c.confirmed(key, found.Slots)
+	return (found.Err == nil || found.Kept) && found.Clock >= clock && !c.confirmed(key, found.Slots, now)
 }
 
 // confirmed reports whether this node knows of what happened to the servers that
-// decide on the record of key, up to MaxStaleness ago.
-func (c *Cache[V]) confirmed(key string, slots []uint32) bool {
+// decide on the record of key, up to MaxStaleness before now.
+func (c *Cache[V]) confirmed(key string, slots []uint32, now int64) bool {
 	n := c.node
-	if !n.near.Confirmed(c.partition(key)) || !n.near.Confirmed(c.clockPartition()) {
+	if !n.near.Confirmed(c.partition(key), now) || !n.near.Confirmed(c.clockPartition(), now) {
 		return false
 	}
 	if len(slots) == 0 {
 		return true
 	}
-	if !n.near.Confirmed(n.partition(c.tagClockKey())) {
+	if !n.near.Confirmed(n.partition(c.tagClockKey()), now) {
 		return false
 	}
 	for _, slot := range slots {
-		if !n.near.Confirmed(n.partition(c.slotKey(slot))) {
+		if !n.near.Confirmed(n.partition(c.slotKey(slot)), now) {
 			return false
 		}
 	}

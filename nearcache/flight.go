@@ -143,11 +143,12 @@ func (c *Cache[V]) board(key string, hash uint64, load loader[V]) (f *flight[V],
 // boardSince is board for a caller whom a flight is of use only if it began at
 // this time, on the clock of the near tier, at the earliest, and who has looked
 // what is near; 0 means that any will do. A flight that it begins is in room, if
-// that is not nil.
+// that is not nil, which has a stamp then.
 func (c *Cache[V]) boardSince(key string, hash uint64, load loader[V], since int64, room *flight[V]) (f *flight[V], run bool) {
 	shard := c.flights.shard(hash)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
+	stamped := room != nil
 	if f = shard.m[key]; f != nil && (c.node.faults.JoinAny || c.space.Valid(hash, f.stamp)) {
 		// One without bounds does not read whether there was a Clear.
 		if (since == 0 || f.bounded && f.stamp.At() >= since) && c.trusted(f) {
@@ -157,15 +158,18 @@ func (c *Cache[V]) boardSince(key string, hash uint64, load loader[V], since int
 			return f, false
 		}
 		c.space.Invalidate(key, hash) // what f brings must not replace what comes now
+		stamped = false
 	}
-	stamp := c.node.near.Stamp()
 	if since == 0 && c.space.Find(key, hash) != nil {
 		return nil, false
 	}
 	if f = room; f == nil {
 		f = new(flight[V])
 	}
-	f.key, f.hash, f.stamp, f.bounded, f.load = key, hash, stamp, since > 0, load
+	if !stamped {
+		f.stamp = c.node.near.Stamp()
+	}
+	f.key, f.hash, f.bounded, f.load = key, hash, since > 0, load
 	shard.m[key] = f
 	return f, true
 }

@@ -106,34 +106,24 @@ func enter[V any](values map[string]V, failed *KeysError, key string, v V, err e
 	}
 }
 
-// seat is what a key that is not near needs to board a flight.
-type seat struct {
-	key  string
-	hash uint64
-}
-
 // boardMany enters the values of the keys that are near, and returns the flights
 // of the others: those that the caller has to run, which are in one piece of
-// memory, and those that others run.
+// memory, and those that others run. It moves what is in keys.
 func (c *Cache[V]) boardMany(ctx context.Context, keys []string, load loader[V], values map[string]V, failed *KeysError) (mine, joined []*flight[V]) {
 	hashes := make([]uint64, len(keys))
 	for i, key := range keys {
 		hashes[i] = c.space.Hash(key)
 	}
 	c.space.Approach(hashes)
-	var seats []seat
+	left := 0
 	for i, key := range keys {
-		s := seat{key, hashes[i]}
-		if c.enterNear(ctx, s, load, values, failed) {
-			continue
+		if !c.enterNear(ctx, key, hashes[i], load, values, failed) {
+			keys[left], hashes[left] = key, hashes[i]
+			left++
 		}
-		if seats == nil {
-			seats = make([]seat, 0, len(keys)-i)
-		}
-		seats = append(seats, s)
 	}
-	room := make([]flight[V], len(seats))
-	mine = make([]*flight[V], 0, len(seats))
+	room := make([]flight[V], left)
+	mine = make([]*flight[V], 0, left)
 	boarded := false
 	defer func() {
 		if !boarded { // Clone ended the goroutine: nobody runs what others may have joined
@@ -142,36 +132,38 @@ func (c *Cache[V]) boardMany(ctx context.Context, keys []string, load loader[V],
 			}
 		}
 	}()
-	for len(seats) > 0 {
-		s := seats[0]
-		f, run := c.boardSince(s.key, s.hash, load, 0, &room[len(mine)])
+	stamp := c.node.near.Stamp()
+	for i := 0; i < left; {
+		key, hash := keys[i], hashes[i]
+		room[len(mine)].stamp = stamp
+		f, run := c.boardSince(key, hash, load, 0, &room[len(mine)])
 		switch {
 		case run:
 			mine = append(mine, f)
 		case f != nil:
 			joined = append(joined, f)
-		case !c.enterNear(ctx, s, load, values, failed):
+		case !c.enterNear(ctx, key, hash, load, values, failed):
 			continue // it came near, and is gone again
 		}
 		if f != nil {
-			c.missed(s.hash)
+			c.missed(hash)
 		}
-		seats = seats[1:]
+		i++
 	}
 	boarded = true
 	return mine, joined
 }
 
 // enterNear enters the value of a key if it is near.
-func (c *Cache[V]) enterNear(ctx context.Context, s seat, load loader[V], values map[string]V, failed *KeysError) bool {
-	if e := c.hit(s.key, s.hash); e != nil {
-		v, err := c.give(s.key, e.value)
-		enter(values, failed, s.key, v, err)
+func (c *Cache[V]) enterNear(ctx context.Context, key string, hash uint64, load loader[V], values map[string]V, failed *KeysError) bool {
+	if e := c.hit(key, hash); e != nil {
+		v, err := c.give(key, e.value)
+		enter(values, failed, key, v, err)
 		return true
 	}
-	a, ok := c.lateAnswer(ctx, s.key, s.hash, load)
+	a, ok := c.lateAnswer(ctx, key, hash, load)
 	if ok {
-		enter(values, failed, s.key, a.value, a.err)
+		enter(values, failed, key, a.value, a.err)
 	}
 	return ok
 }

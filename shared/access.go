@@ -72,6 +72,7 @@ func (t *Tier) Read(ctx context.Context, keys []string) ([]Found, error) {
 		}
 		some = true
 		var failed []int
+		now, _ := t.clock.now()
 		for i, image := range images {
 			at := i
 			if places != nil {
@@ -85,7 +86,7 @@ func (t *Tier) Read(ctx context.Context, keys []string) ([]Found, error) {
 				continue
 			}
 			found[at] = Found{}
-			t.find(image, &found[at])
+			t.find(image, &found[at], now)
 		}
 		left, places = pick(keys, failed), failed
 		return len(failed) > 0, nil
@@ -105,8 +106,9 @@ func pick[E any](all []E, places []int) []E {
 	return some
 }
 
-// find enters into f, which is zero, what is stored under a key.
-func (t *Tier) find(image []byte, f *Found) {
+// find enters into f, which is zero, what is stored under a key, now on the server's
+// clock.
+func (t *Tier) find(image []byte, f *Found, now time.Time) {
 	if image == nil {
 		f.Err = ErrNotFound
 		return
@@ -129,12 +131,11 @@ func (t *Tier) find(image []byte, f *Found) {
 		return
 	}
 	f.Value, f.Compression = value, CompressionNone
-	t.judge(f)
+	f.judge(now)
 }
 
 // judge says whether the record found is live.
-func (t *Tier) judge(f *Found) {
-	now, _ := t.clock.now()
+func (f *Found) judge(now time.Time) {
 	left := func(expiry int64) time.Duration { return time.UnixMilli(expiry).Sub(now) }
 	gone := f.Hard != 0 && left(f.Hard) <= 0
 	overdue := f.Soft != 0 && left(f.Soft) <= 0

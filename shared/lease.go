@@ -35,7 +35,8 @@ func (t *Tier) Acquire(ctx context.Context, claims []Claim) []Claimed {
 	for i, grant := range t.claim(ctx, claims, false) {
 		answers[i].Status, answers[i].Err = grant.Status, grant.Err
 		if grant.Err == nil && grant.Status == LeasePresent {
-			t.find(grant.Image, &answers[i].Present)
+			now, _ := t.clock.now()
+			t.find(grant.Image, &answers[i].Present, now)
 		}
 	}
 	return answers

@@ -63,7 +63,7 @@ func TestClock_ThatSleepsNoticesASleepOfTheMachine(t *testing.T) {
 			s.Begin("b", s.Hash("b")).Abort()
 		},
 		"before a record is believed": func(t *testing.T, tier *near.Tier, _ *near.Space) {
-			assert.False(t, tier.Confirmed(0))
+			assert.False(t, tier.Confirmed(0, tier.Now()))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -411,8 +411,8 @@ func TestTrust(t *testing.T) {
 			time.Sleep(2 * time.Second)
 			assert.Equal(t, -1, get(s, "0"), "it is there for 2 s; its partition is 6 s behind")
 			assert.Equal(t, 2, get(s, "1"))
-			assert.False(t, tier.Confirmed(0))
-			assert.True(t, tier.Confirmed(1))
+			assert.False(t, tier.Confirmed(0, tier.Now()))
+			assert.True(t, tier.Confirmed(1, tier.Now()))
 		})
 	})
 	t.Run("begins when the clock of the cache was read", func(t *testing.T) {

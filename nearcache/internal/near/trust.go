@@ -75,17 +75,17 @@ func (t *Tier) HorizonOf(partition int) int64 {
 	return t.trust.horizons[partition].Load()
 }
 
-// Confirmed reports whether every write to the partition up to MaxStaleness ago has
-// been applied, and since its server was last seen to be away, so that what that has is
+// Confirmed reports whether every write to the partition up to MaxStaleness before now
+// has been applied, and since its server was last seen to be away, so that what that has is
 // not what it had before it lost one of them.
-func (t *Tier) Confirmed(partition int) bool {
+func (t *Tier) Confirmed(partition int, now int64) bool {
 	t.coarse() // who asks is to know of a sleep of the machine, though nothing near was read
 	if t.trust.limit == 0 {
 		return true
 	}
 	horizon := t.HorizonOf(partition)
 	since := horizon > t.trust.from.Load() && horizon >= t.trust.breaks[partition].Load()
-	return since && t.Now()-horizon <= t.trust.limit
+	return since && now-horizon <= t.trust.limit
 }
 
 // Broke says that the server of a partition was away a moment ago: it may come back
