@@ -55,23 +55,28 @@ func (c *Cache[V]) acquire(ctx context.Context, claim shared.Claim) shared.Claim
 	return c.node.tier.Acquire(ctx, []shared.Claim{claim})[0]
 }
 
-// renew renews leases for as long as their load takes, each until it is lost. It
-// keeps held. The stop function waits for a renewal under way.
-func (c *Cache[V]) renew(ctx context.Context, held []shared.Claim) (stop func()) {
+// renew renews leases, which were asked for at a moment, until it is stopped, each
+// until it is lost: it is, too, once its load is stored. Rounds begin a third of their
+// lifetime apart, or two thirds if one server does not answer, so that the leases on
+// others stand. It keeps held. The stop function waits for a renewal under way.
+func (c *Cache[V]) renew(ctx context.Context, held []shared.Claim, asked time.Time) (stop func()) {
+	if len(held) == 0 {
+		return func() {}
+	}
 	every := c.node.tier.LeaseTTL() / 3
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
-	timer := time.AfterFunc(every, func() {
+	timer := time.AfterFunc(every-time.Since(asked), func() {
 		defer close(ended)
 		for {
-			left := held[:0]
+			began, left := time.Now(), held[:0]
 			for i, err := range c.node.tier.Renew(ctx, held) {
 				if !errors.Is(err, shared.ErrLeaseLost) {
 					left = append(left, held[i])
 				}
 			}
 			held = left
-			if len(held) == 0 || sleep(ctx, every) != nil {
+			if len(held) == 0 || sleep(ctx, every-time.Since(began)) != nil {
 				return
 			}
 		}

@@ -233,20 +233,16 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// loadUnder loads under h, and stores the value if nothing came in between.
+// loadUnder loads under h, whose lease is renewed, and stores the value if nothing came
+// in between.
 func (c *Cache[V]) loadUnder(ctx context.Context, f *flight[V], load loader[V], h hold) error {
+	stop := c.renew(ctx, []shared.Claim{h.lease}, time.Now())
+	defer stop()
 	all := []ending[V]{{f: f, hold: h}}
 	e := &all[0]
-	e.entry, e.err = c.sourceUnder(ctx, f, load, h)
+	e.entry, e.err = c.source(ctx, f, load)
 	c.conclude(ctx, all)
 	return e.err
-}
-
-// sourceUnder is source while the lease of h is renewed.
-func (c *Cache[V]) sourceUnder(ctx context.Context, f *flight[V], load loader[V], h hold) (Entry[V], error) {
-	stop := c.renew(ctx, []shared.Claim{h.lease})
-	defer stop()
-	return c.source(ctx, f, load)
 }
 
 // loadUnfenced is what a cache without leases does; only tests come here.

@@ -44,11 +44,12 @@ func (c *Cache[V]) flyMany(ctx context.Context, left []looked[V], load manyLoade
 			missing = append(missing, l)
 		}
 	}
-	permits, others, unasked := c.acquireMany(ctx, missing)
+	permits, others, unasked, stop := c.acquireMany(ctx, missing)
 	failed = append(failed, unasked...)
 	c.degraded.Add(uint64(len(failed)))
 	var wg sync.WaitGroup
 	defer wg.Wait() // also if user code ends this goroutine: these flights are not for loadLeft to land
+	defer stop()
 	for _, l := range others {
 		// Somebody else loads it, or a lease cannot be had: each such key
 		// goes the way of a single one.
@@ -68,8 +69,9 @@ func alone[V any](left []looked[V]) []permit[V] {
 
 // acquireMany asks for the leases of keys that are missing, in one round trip. It
 // returns the flights that got one, those that cannot have one now, and those for
-// which the shared tier failed.
-func (c *Cache[V]) acquireMany(ctx context.Context, missing []looked[V]) (granted []permit[V], others, failed []looked[V]) {
+// which the shared tier failed. The leases are renewed until stop is called: while
+// the values are loaded, and stored part by part.
+func (c *Cache[V]) acquireMany(ctx context.Context, missing []looked[V]) (granted []permit[V], others, failed []looked[V], stop func()) {
 	claims, asking := make([]shared.Claim, 0, len(missing)), make([]looked[V], 0, len(missing))
 	for _, l := range missing {
 		switch {
@@ -85,21 +87,27 @@ func (c *Cache[V]) acquireMany(ctx context.Context, missing []looked[V]) (grante
 	}
 	var besides []looked[V]
 	var leases []shared.Claim // of besides
+	var held []shared.Claim   // all that were granted
+	asked := time.Now()
 	for i, got := range c.node.tier.Acquire(ctx, claims) {
 		switch l := asking[i]; {
 		case got.Err != nil:
 			c.sharedErrors.Add(1)
 			failed = append(failed, l)
+			continue
 		case got.Status != shared.LeaseGranted:
 			others = append(others, l)
+			continue
 		case l.beside():
 			besides, leases = append(besides, l), append(leases, claims[i])
 		default:
 			granted = append(granted, permit[V]{f: l.f, hold: hold{lease: claims[i], clock: claims[i].Clock}})
 		}
+		held = append(held, claims[i])
 	}
+	stop = c.renew(ctx, held, asked)
 	kept, changed := c.stillKept(ctx, besides, leases)
-	return append(granted, kept...), append(others, changed...), failed
+	return append(granted, kept...), append(others, changed...), failed, stop
 }
 
 // beside reports whether the record found has an old value that is of use until it
@@ -170,22 +178,16 @@ func (c *Cache[V]) loadMany(ctx context.Context, permits []permit[V], load manyL
 	}
 }
 
-// sourceMany calls the loader of several keys, while their leases are renewed.
+// sourceMany calls the loader of several keys.
 func (c *Cache[V]) sourceMany(ctx context.Context, permits []permit[V], load manyLoader[V]) (map[string]Entry[V], error) {
-	keys, held := make([]string, len(permits)), make([]shared.Claim, 0, len(permits))
+	keys := make([]string, len(permits))
 	for i := range permits {
 		p := &permits[i]
 		keys[i] = p.f.key
 		p.f.tagClock, _, _ = c.tags.get()
-		if p.lease.Token != 0 {
-			held = append(held, p.lease)
-		} else {
+		if p.lease.Token == 0 {
 			p.floor = c.raiseFloor(p.f.key, p.f.hash)
 		}
-	}
-	if len(held) > 0 {
-		stop := c.renew(ctx, held)
-		defer stop()
 	}
 	return callSource(ctx, c, keys, func(ctx context.Context) (map[string]Entry[V], error) {
 		return load(ctx, keys)

@@ -64,7 +64,7 @@ func (t *Tier) Read(ctx context.Context, keys []string) ([]Found, error) {
 	found := make([]Found, len(keys))
 	left, some := keys, false
 	var places []int // of those that are still to be read; nil: of all
-	err := t.do(ctx, func(ctx context.Context) (again bool, err error) {
+	err := t.do(ctx, t.opts.Timeout, func(ctx context.Context) (again bool, err error) {
 		images, err := t.store.Read(ctx, left)
 		unread, partial := partOf(err, len(images))
 		if err != nil && !partial {

@@ -24,11 +24,11 @@ const (
 // another attempt may do better. The error is nil if a server answered.
 type call func(ctx context.Context) (again bool, err error)
 
-// do makes a call within Options.Timeout, past the breaker, and again where that
-// may help. The error is that of the last attempt; if none was made, that of
+// do makes a call within limit, which is Options.Timeout or shorter, past the breaker,
+// and again where that may help. The error is that of the last attempt; if none was made, that of
 // the context, [ErrOpen], or that of asking for the server's time.
-func (t *Tier) do(ctx context.Context, c call) (err error) {
-	limited := bounded.WithTimeout(ctx, t.opts.Timeout)
+func (t *Tier) do(ctx context.Context, limit time.Duration, c call) (err error) {
+	limited := bounded.WithTimeout(ctx, limit)
 	defer limited.Cancel()
 	if err := limited.Err(); err != nil {
 		return err

@@ -29,7 +29,7 @@ func (t *Tier) deliver(ctx context.Context, writes []Write, store func(context.C
 	for i := range d.places {
 		d.places[i] = i
 	}
-	err := t.do(ctx, d.attempt)
+	err := t.do(ctx, t.opts.Timeout, d.attempt)
 	for _, at := range d.places {
 		if d.sent {
 			d.receipts[at].Err = because(ctx.Err(), d.receipts[at].Err)

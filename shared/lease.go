@@ -122,7 +122,9 @@ func (t *Tier) acquire(ctx context.Context, leases []Lease) []Grant {
 	for i := range a.places {
 		a.places[i] = i
 	}
-	err := t.do(ctx, a.attempt)
+	// A server that does not answer must not hold up what others granted until
+	// that has ended.
+	err := t.do(ctx, min(t.opts.Timeout, t.opts.LeaseTTL*2/3), a.attempt)
 	for _, at := range a.places {
 		if a.sent {
 			a.grants[at].Err = because(ctx.Err(), a.grants[at].Err)
