@@ -33,7 +33,7 @@ func (e KeysError) Error() string {
 			fmt.Fprintf(&b, "; and %d more", len(e)-maxNamed)
 			break
 		}
-		fmt.Fprintf(&b, "%c %q: %v", ":;"[min(i, 1)], key, e[key])
+		fmt.Fprintf(&b, "%c %q: %s", ":;"[min(i, 1)], key, strings.TrimPrefix(e[key].Error(), "nearcache: "))
 	}
 	return b.String()
 }

@@ -53,7 +53,7 @@ func breach(reset bool, from, next shared.Position) string {
 	case !reset || from == shared.Position{}:
 		return ""
 	case from.Revision.Epoch != next.Revision.Epoch:
-		return "the shared tier may have lost writes: it was restarted, or another server took over"
+		return "the shared tier may have lost writes: it was restarted or emptied, or another server took over"
 	}
 	return "the journal does not go back to what this node had read: it was away for too long, or entries were evicted"
 }

@@ -313,7 +313,7 @@ func (c *Cache[V]) encodeFitting(key string, e *Entry[V]) (data []byte, err erro
 	}
 	if err = c.node.tier.Fits(data, len(slotsOf(e.Tags))); err != nil {
 		c.tooLarge.Add(1)
-		err = fmt.Errorf("cache %q: %q: %w", c.name, key, err)
+		err = fmt.Errorf("nearcache: cache %q: %w", c.name, err)
 	}
 	return data, err
 }
@@ -329,7 +329,7 @@ func (c *Cache[V]) encode(key string, v V) (data []byte, err error) {
 			c.node.opts.Logger.Warn("nearcache: a value cannot be encoded, and is not cached",
 				"cache", c.name, "type", fmt.Sprintf("%T", v), "codec", c.opts.Codec.ID())
 		}
-		return nil, fmt.Errorf("%w: cache %q: %q: %w", ErrEncode, c.name, key, err)
+		return nil, fmt.Errorf("%w: cache %q: %w", ErrEncode, c.name, err)
 	}
 	return data, nil
 }

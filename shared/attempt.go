@@ -78,7 +78,7 @@ func (t *Tier) once(ctx context.Context, c call) (again bool, err error) {
 		sent := time.Now()
 		now, err := t.store.Time(ctx)
 		if err != nil {
-			return transient(err), err
+			return transient(err), fmt.Errorf("shared: the server was to tell its time first: %w", err)
 		}
 		t.clock.observe(sent, time.Now(), now)
 	}

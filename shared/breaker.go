@@ -55,7 +55,10 @@ func (b *breaker) enter() (done func(error), err error) {
 	done, err = b.steps.Allow()
 	if err != nil {
 		b.refused.Add(1)
-		return nil, fmt.Errorf("%w (%w)", ErrOpen, err)
+		if errors.Is(err, gobreaker.ErrTooManyRequests) {
+			return nil, fmt.Errorf("%w, and a call that tries the server is under way", ErrOpen)
+		}
+		return nil, ErrOpen
 	}
 	return done, nil
 }
