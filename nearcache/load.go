@@ -240,6 +240,7 @@ func (c *Cache[V]) loadUnder(ctx context.Context, f *flight[V], load loader[V], 
 	defer stop()
 	all := []ending[V]{{f: f, hold: h}}
 	e := &all[0]
+	c.readyTagClock(ctx)
 	e.entry, e.err = c.source(ctx, f, load)
 	c.conclude(ctx, all)
 	return e.err

@@ -55,6 +55,9 @@ func (c *Cache[V]) flyMany(ctx context.Context, left []looked[V], load manyLoade
 		// goes the way of a single one.
 		wg.Go(func() { c.runLoad(ctx, l.f, single(load), l.look) })
 	}
+	if len(permits) > 0 {
+		c.readyTagClock(ctx)
+	}
 	c.loadMany(ctx, append(permits, alone(failed)...), load, c.node.opts.MaxStaleness)
 }
 

@@ -73,6 +73,9 @@ func (c *Cache[V]) Lookup(ctx context.Context, key string, r Read[V]) (Answer[V]
 	if err := c.check(key); err != nil {
 		return Answer[V]{}, err
 	}
+	if r.LoadEntry != nil {
+		c.tags.expect()
+	}
 	hash := c.space.Hash(key)
 	bounded := r.FromShared || r.MaxAge > 0 || r.After != Token{}
 	for counted := false; ; counted = true {

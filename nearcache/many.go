@@ -36,6 +36,7 @@ func (c *Cache[V]) FetchEntries(ctx context.Context, keys []string, load func(ct
 	if load == nil {
 		return nil, errors.New("nearcache: FetchEntries: the loader is nil")
 	}
+	c.tags.expect()
 	return c.readMany(ctx, keys, onlyAsked(c, load, func(e Entry[V]) Entry[V] { return e }))
 }
 

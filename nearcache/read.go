@@ -76,6 +76,7 @@ func (c *Cache[V]) FetchEntry(ctx context.Context, key string, load func(ctx con
 	if load == nil {
 		return *new(V), fmt.Errorf("nearcache: fetch %q: the loader is nil", key)
 	}
+	c.tags.expect()
 	return c.miss(ctx, key, hash, load)
 }
 

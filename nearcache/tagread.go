@@ -321,6 +321,22 @@ func (c *Cache[V]) readyTags(ctx context.Context, slots []uint32) (clock uint64,
 	return clock, nil
 }
 
+// readyTagClock makes sure, before a load under a lease that may bring tags, that
+// there is a tag clock: the value carries what was known before its load, and without
+// one it would be dead on arrival. If that fails, the value is a miss to others. It
+// reads once for each node, and makes the clock once for the fleet.
+func (c *Cache[V]) readyTagClock(ctx context.Context) {
+	if c.opts.Tags == nil && !c.tags.expected.Load() {
+		return
+	}
+	if clock, _, _ := c.tags.get(); clock > 0 {
+		return
+	}
+	if _, err := c.readSlots(ctx, nil); err != nil {
+		c.sharedErrors.Add(1)
+	}
+}
+
 // seeSlots makes sure that the watermarks of a loaded value's slots are there. If
 // that fails, the value is a miss to others.
 func (c *Cache[V]) seeSlots(ctx context.Context, slots []uint32) {

@@ -21,7 +21,8 @@ const slotPage = 256
 // watermark is above the tag clock, a record whose tag clock is the newest one
 // needs no look at watermarks.
 type tagTable struct {
-	inUse atomic.Bool // values with tags were seen: the tag clock is read along
+	inUse    atomic.Bool // values with tags were seen: the tag clock is read along
+	expected atomic.Bool // a loader was given that may return tags
 
 	mu     sync.Mutex // protects the fields below
 	clock  uint64     // highest heard; it only rises
@@ -49,6 +50,14 @@ type slotState struct {
 	// near says that an entry with this slot may have come near since the mark of
 	// the slot was raised.
 	near bool
+}
+
+// expect says that loaders may return tags. Most calls find that said already, and
+// write nothing that others read.
+func (t *tagTable) expect() {
+	if !t.expected.Load() {
+		t.expected.Store(true)
+	}
 }
 
 func (s *slotState) covers(r shared.Revision) bool {
