@@ -31,4 +31,5 @@ var (
 	errNoReason   = errors.New("bus: transport ended its subscription without a reason")
 	errUnreadable = errors.New("bus: message in a newer format")
 	errDamaged    = errors.New("bus: damaged message")
+	errPanicked   = errors.New("bus: handler panicked")
 )

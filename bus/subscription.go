@@ -334,6 +334,7 @@ func (s *subscription) recovered() {
 		return
 	}
 	s.bus.panics.Add(1)
-	s.bus.opts.Logger.Error("bus: handler panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-	s.lose(fmt.Errorf("bus: handler panicked: %v", p))
+	// What it panicked with may carry data: its type has to do.
+	s.bus.opts.Logger.Error("bus: handler panicked", "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+	s.lose(errPanicked)
 }
