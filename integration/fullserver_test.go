@@ -32,7 +32,12 @@ func TestFullServer(t *testing.T) {
 	here, node := fleet.join(t, "full")
 	there, _ := fleet.join(t, "full")
 	var version atomic.Value
-	load := func(context.Context, string) (string, error) { return version.Load().(string), nil }
+	load := func(context.Context, string) (string, error) {
+		if v, ok := version.Load().(string); ok {
+			return v, nil
+		}
+		return "", nearcache.ErrNotFound
+	}
 	eventually := func(want string) {
 		require.Eventually(t, func() bool {
 			v, err := there.Fetch(t.Context(), "k", load)
