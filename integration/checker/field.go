@@ -104,7 +104,7 @@ func (f *field) startServers(ctx context.Context) (busAddr string, err error) {
 			err = f.cluster.Replicate(ctx)
 		}
 		if err == nil {
-			f.layout, err = redisstore.New(redis.NewClusterClient(&redis.ClusterOptions{}), redisstore.Options{})
+			f.layout, err = redisstore.New(redis.NewClusterClient(&redis.ClusterOptions{ContextTimeoutEnabled: true}), redisstore.Options{})
 		}
 	case "shards":
 		err = f.startShards(ctx)
@@ -139,7 +139,7 @@ func (f *field) startShards(ctx context.Context) error {
 			return err
 		}
 		f.shards = append(f.shards, server)
-		clients = append(clients, redis.NewClient(&redis.Options{Addr: server.Addr}))
+		clients = append(clients, redis.NewClient(&redis.Options{Addr: server.Addr, ContextTimeoutEnabled: true}))
 	}
 	f.toShards = make([][]*servers.Relay, shards)
 	store, err := overShards(clients)
