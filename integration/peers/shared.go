@@ -49,6 +49,7 @@ func sharedHits(e *env) []row {
 	many := e.compare(1, manyContenders(e, users, client, prefix)...)
 	rows := []row{
 		{work: "one caller", unit: nanoseconds, cells: one, targets: []target{{"go-redis", 1.1}}},
+		onProcessors("one caller", one),
 		{work: "64 callers", unit: perSecond, cells: rates(crowd), targets: []target{{"go-redis", 2.5}}},
 		onProcessors("64 callers", crowd),
 		{work: "100 keys at once", unit: nanoseconds, cells: many, targets: []target{{"go-redis", 1.15}}},
