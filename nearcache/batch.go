@@ -181,7 +181,7 @@ func (c *Cache[V]) storePart(ctx context.Context, part []item[V], b *batch) {
 		puts[i] = c.valuePut(part[i].key, part[i].ttl, clock, part[i].data)
 		putTags(&puts[i], slotsOf(part[i].entry.Tags), tagClock)
 	}
-	c.take(ctx, b, c.node.tier.Write(ctx, puts))
+	c.take(b, c.node.tier.Write(ctx, puts))
 }
 
 // batch is what several keys are told to the shared tier and the other nodes,
@@ -193,8 +193,7 @@ type batch struct {
 }
 
 // take enters what the shared tier answered.
-func (c *Cache[V]) take(ctx context.Context, b *batch, receipts []shared.Receipt) {
-	c.node.heard(ctx, receipts[0].Err)
+func (c *Cache[V]) take(b *batch, receipts []shared.Receipt) {
 	for i := range receipts {
 		c.acknowledged(b.invs[i].Key, &receipts[i])
 		b.errs[i] = receipts[i].Err

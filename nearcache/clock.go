@@ -161,7 +161,7 @@ func (c *Cache[V]) readOnce(ctx context.Context, keys []string) (found []shared.
 	if !known || readTags {
 		at = c.node.near.Now()
 	}
-	if found, err = c.readNames(ctx, names); err != nil {
+	if found, err = c.node.tier.Read(ctx, names); err != nil {
 		return nil, false, err
 	}
 	if !known {
@@ -183,22 +183,6 @@ func (c *Cache[V]) readOnce(ctx context.Context, keys []string) (found []shared.
 	found = found[:len(keys)]
 	again, err = c.judge(ctx, keys, found, losses, readTags)
 	return found, again, err
-}
-
-// readNames reads records by their names, and takes in how the call ended.
-func (c *Cache[V]) readNames(ctx context.Context, names []string) ([]shared.Found, error) {
-	found, err := c.node.tier.Read(ctx, names)
-	if err != nil {
-		c.node.heard(ctx, err)
-		return nil, err
-	}
-	c.node.heard(ctx, nil)
-	for i := range found {
-		if errors.Is(found[i].Err, shared.ErrUnread) {
-			c.node.heard(ctx, found[i].Err)
-		}
-	}
-	return found, nil
 }
 
 // judge makes the records found under keys unusable where a tag has ended them, and

@@ -25,7 +25,7 @@ func (o Options[V]) validateCodecs() error {
 		if isNil(codec) {
 			return fmt.Errorf("nearcache: Options.%s is a nil %T", name, codec)
 		}
-		err := guard(callbackCodec, "", func() error {
+		err := guard(callbackCodec, "", func(*PanicError) {}, func() error {
 			ids[i] = codec.ID()
 			return nil
 		})

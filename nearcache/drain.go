@@ -14,8 +14,8 @@ const drainPause = 10 * time.Millisecond
 // writes any more: what is owed then ends with the process, and the other nodes keep
 // what they have until it expires or is written again.
 //
-// What is owed is tried again every 2 s at least, and when the journal is read again. The error wraps that of ctx, or is
-// [ErrClosed].
+// What is owed is tried again every 2 s at least, and when the journal is read again.
+// The error wraps that of ctx, or is [ErrClosed].
 func (n *Node) Drain(ctx context.Context) error {
 	for {
 		owed := n.owed()

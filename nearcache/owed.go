@@ -338,14 +338,15 @@ func (n *Node) payDebts() {
 			timer := time.NewTimer(pause - rand.N(pause/4))
 			select {
 			case <-n.ctx.Done():
-				timer.Stop()
-				return
 			case <-timer.C:
 				pause = min(2*pause, longestRetry)
 			case <-n.payable:
 				pause = firstRetry
 			}
 			timer.Stop()
+			if n.ctx.Err() != nil {
+				return
+			}
 		default:
 			pause = firstRetry
 		}

@@ -5,13 +5,15 @@ import (
 	"runtime/debug"
 )
 
-// guard calls f and turns a panic, or an end of the goroutine, into an error. f calls
-// callback for key; both may be empty.
-func guard(callback, key string, f func() error) (err error) {
+// guard calls f and turns a panic, or an end of the goroutine, into an error, of which
+// it tells. f calls callback for key; both may be empty.
+func guard(callback, key string, tell func(*PanicError), f func() error) (err error) {
 	returned := false
 	defer func() {
 		if !returned {
-			err = &PanicError{Callback: callback, Key: key, Value: recover(), Stack: debug.Stack()}
+			p := &PanicError{Callback: callback, Key: key, Value: recover(), Stack: debug.Stack()}
+			tell(p)
+			err = p
 		}
 	}()
 	err = f()
@@ -20,18 +22,8 @@ func guard(callback, key string, f func() error) (err error) {
 }
 
 // guard is guard that tells the log: the error may reach nobody.
-func (c *Cache[V]) guard(callback, key string, f func() error) (err error) {
-	returned := false
-	defer func() {
-		if !returned {
-			p := &PanicError{Callback: callback, Key: key, Value: recover(), Stack: debug.Stack()}
-			c.panicked(p)
-			err = p
-		}
-	}()
-	err = f()
-	returned = true
-	return err
+func (c *Cache[V]) guard(callback, key string, f func() error) error {
+	return guard(callback, key, c.panicked, f)
 }
 
 // panicked counts a panic, and logs the first of the cache. What was passed to panic

@@ -17,11 +17,13 @@ type reach struct {
 // Read is that of the tier.
 func (r *reach) Read(ctx context.Context, keys []string) ([]shared.Found, error) {
 	found, err := r.Tier.Read(ctx, keys)
+	r.node.heard(ctx, err)
 	if err != nil {
 		r.node.broke(err, keys...)
 	}
 	for i := range found {
 		if errors.Is(found[i].Err, shared.ErrUnread) {
+			r.node.heard(ctx, found[i].Err)
 			r.node.broke(found[i].Err, keys[i])
 		}
 	}
@@ -30,7 +32,9 @@ func (r *reach) Read(ctx context.Context, keys []string) ([]shared.Found, error)
 
 // Write is that of the tier.
 func (r *reach) Write(ctx context.Context, puts []shared.Put) []shared.Receipt {
-	return r.received(puts, r.Tier.Write(ctx, puts))
+	receipts := r.Tier.Write(ctx, puts)
+	r.node.heard(ctx, receipts[0].Err)
+	return r.received(puts, receipts)
 }
 
 // Fill is that of the tier.

@@ -90,7 +90,6 @@ func (c *Cache[V]) setShared(ctx context.Context, inv *bus.Invalidation, ttl tim
 	put.Announce = c.announcement(inv)
 	r := c.node.tier.Write(ctx, []shared.Put{put})[0]
 	c.acknowledged(inv.Key, &r)
-	c.node.heard(ctx, r.Err)
 	return r.Revision, put.Announce != nil, r.Err
 }
 
@@ -204,7 +203,7 @@ func (c *Cache[V]) bury(ctx context.Context, b *batch, announce bool) {
 		puts[0].Announce = c.announcement(&b.invs[0])
 		b.told = puts[0].Announce != nil
 	}
-	c.take(ctx, b, c.node.tier.Write(ctx, puts))
+	c.take(b, c.node.tier.Write(ctx, puts))
 }
 
 // Clear makes every value of the cache absent in every tier, in one step

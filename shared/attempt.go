@@ -25,8 +25,8 @@ const (
 type call func(ctx context.Context) (again bool, err error)
 
 // do makes a call within limit, which is Options.Timeout or shorter, past the breaker,
-// and again where that may help. The error is that of the last attempt; if none was made, that of
-// the context, [ErrOpen], or that of asking for the server's time.
+// and again where that may help. The error is that of the last attempt; if none was
+// made, that of the context, [ErrOpen], or that of asking for the server's time.
 func (t *Tier) do(ctx context.Context, limit time.Duration, c call) (err error) {
 	limited := bounded.WithTimeout(ctx, limit)
 	defer limited.Cancel()
