@@ -50,6 +50,7 @@ type Put struct {
 	Expect    uint64        // as in [Write]
 	KeepStale bool          // as in [Write]
 	Floor     uint64        // as in [Write]
+	Born      Revision      // as in [Write]; of Claimed.Revision
 	Announce  *Announcement // as in [Write]
 }
 
@@ -225,7 +226,7 @@ func (t *Tier) write(p *Put) (Write, error) {
 	image := r.Append(make([]byte, 0, r.Size()))
 	w := Write{
 		Key: p.Key, Image: image, TTL: p.TTL,
-		Expect: p.Expect, KeepStale: p.KeepStale, Floor: p.Floor, Announce: p.Announce,
+		Expect: p.Expect, KeepStale: p.KeepStale, Floor: p.Floor, Born: p.Born, Announce: p.Announce,
 	}
 	if p.Keep > 0 && p.TTL > 0 {
 		w.Soft, w.TTL = p.TTL, p.TTL+p.Keep

@@ -26,6 +26,9 @@ type Claimed struct {
 	Status  GrantStatus
 	Present Found // the value that is there, if Status is LeasePresent
 	Err     error // then there is no status
+
+	// Revision, of a lease that was granted, is for Put.Born.
+	Revision Revision
 }
 
 // Acquire asks for leases in one round trip where the store can. Each answer tells
@@ -33,7 +36,7 @@ type Claimed struct {
 func (t *Tier) Acquire(ctx context.Context, claims []Claim) []Claimed {
 	answers := make([]Claimed, len(claims))
 	for i, grant := range t.claim(ctx, claims, false) {
-		answers[i].Status, answers[i].Err = grant.Status, grant.Err
+		answers[i].Status, answers[i].Err, answers[i].Revision = grant.Status, grant.Err, grant.Revision
 		if grant.Err == nil && grant.Status == LeasePresent {
 			now, _ := t.clock.now()
 			t.find(grant.Image, &answers[i].Present, now)

@@ -99,6 +99,14 @@ type Write struct {
 	// Floor is the least revision number that the write may be given.
 	Floor uint64
 
+	// Born, for Fill, is Grant.Revision of the lease that the image was loaded
+	// under; zero if that is not known. The store gives the fill that revision, or
+	// the least one that is above the record replaced: a record then says how old its
+	// load is, and not when the load was stored. A store whose clock was set back
+	// since may give a higher one. If an epoch began since, the store may have lost
+	// what ended the lease, and refuses the fill with ErrLeaseLost.
+	Born Revision
+
 	// Announce, if set, is to be published by the same atomic step. Only
 	// stores that implement [Announcer] are given one.
 	Announce *Announcement
@@ -117,7 +125,8 @@ func (w *Write) isValue() bool {
 // than that of every earlier record of the key that the store can still know
 // of. A repeated write, recognized by the nonce of the record that is in its
 // place, is answered with the revision it has already. A store that does not
-// learn the revision leaves it zero.
+// learn the revision leaves it zero. The revision of a fill may be lower than that of
+// a write of another key that came before it, see Write.Born.
 type Receipt struct {
 	Revision Revision
 	Now      time.Time // the server's clock at the write; zero if unknown
@@ -173,6 +182,10 @@ type Grant struct {
 	Image  []byte    // the record found, when Status is LeasePresent
 	Now    time.Time // the server's clock; zero if unknown
 	Err    error     // then there is no status
+
+	// Revision is the one that a write would have been given at least, when Status is
+	// LeaseGranted. A store without revisions leaves it zero.
+	Revision Revision
 }
 
 // GrantStatus says what became of a request for a [Lease].

@@ -161,13 +161,14 @@ func (s *Store) step(ctx context.Context, w *shared.Write, fill bool) shared.Rec
 		r.Err = shared.ErrTooLate
 	case header.Kind != 0 && header.Kind != shared.KindLease && header.Nonce == nonce(w.Image):
 		r.Revision = header.Revision // repeated
-	case fill && !replaces(&header, w):
+	case fill && (!replaces(&header, w) || w.Born.Epoch != 0 && w.Born.Epoch != s.epoch):
 		r.Err = shared.ErrLeaseLost
+	case fill:
+		r.Revision = s.fillLocked(w, &header, now)
+		s.storeLocked(w, old, r.Revision, now)
 	default:
 		r.Revision = s.nextLocked(w.Floor, now)
-		if !fill {
-			s.log.add(entry{key: w.Key, revision: r.Revision, nonce: nonce(w.Image)})
-		}
+		s.log.add(entry{key: w.Key, revision: r.Revision, nonce: nonce(w.Image)})
 		s.storeLocked(w, old, r.Revision, now)
 	}
 	return r
@@ -207,6 +208,19 @@ func (s *Store) nextLocked(floor uint64, now time.Time) shared.Revision {
 	return shared.Revision{Epoch: s.epoch, Number: s.last}
 }
 
+// fillLocked returns the revision of a fill that replaces the record of old. It
+// is not below what was given to the key before: that is in old, or so old that
+// the clock has passed it, unless the clock was set back.
+func (s *Store) fillLocked(w *shared.Write, old *shared.Record, now time.Time) shared.Revision {
+	at := uint64(now.UnixMicro())
+	if w.Born.Number == 0 || s.last > at {
+		return s.nextLocked(w.Floor, now)
+	}
+	number := max(old.Revision.Number+1, min(w.Born.Number, at), w.Floor)
+	s.last = max(s.last, number)
+	return shared.Revision{Epoch: s.epoch, Number: number}
+}
+
 // Acquire implements [shared.Store].
 func (s *Store) Acquire(ctx context.Context, leases []shared.Lease) []shared.Grant {
 	grants := make([]shared.Grant, len(leases))
@@ -239,6 +253,7 @@ func (s *Store) grant(ctx context.Context, l *shared.Lease) shared.Grant {
 	case shared.LeasePresent:
 		grant.Image = bytes.Clone(old)
 	case shared.LeaseGranted:
+		grant.Revision = shared.Revision{Epoch: s.epoch, Number: max(uint64(now.UnixMicro()), s.last+1)}
 		image := bytes.Clone(l.Image)
 		shared.Stamp(image, revision, now, 0, l.TTL)
 		s.putLocked(l.Key, image, l.TTL, now)

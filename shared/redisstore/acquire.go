@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"encoding/binary"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -32,7 +33,8 @@ func (s *Store) Acquire(ctx context.Context, leases []shared.Lease) []shared.Gra
 
 // acquireCmd returns the call of acquire.lua for a lease; see writeCmd.
 func (s *Store) acquireCmd(ctx context.Context, l *shared.Lease, whole bool) *redis.Cmd {
-	args := append(make([]any, 0, 10), "evalsha", acquireScript.Hash(), 1, s.recordKey(l.Key),
+	p := &s.partitions[s.Partition(l.Key)]
+	args := append(make([]any, 0, 11), "evalsha", acquireScript.Hash(), 2, p.prefix+l.Key, p.metadata,
 		l.Image, millis(l.TTL), micros(l.NotAfter), l.MinClock, l.Discard, l.Renew)
 	if whole {
 		args[0], args[1] = "eval", acquireSource
@@ -45,7 +47,7 @@ func (s *Store) acquireCmd(ctx context.Context, l *shared.Lease, whole bool) *re
 // acquired reads the answer of acquire.lua.
 func acquired(ctx context.Context, cmd *redis.Cmd) (a answer) {
 	values, err := cmd.Slice()
-	if err == nil && len(values) != 3 {
+	if err == nil && len(values) != 3 && len(values) != 4 {
 		err = errAnswer
 	}
 	if err != nil {
@@ -56,6 +58,12 @@ func acquired(ctx context.Context, cmd *redis.Cmd) (a answer) {
 	now, _ := values[1].(int64)
 	image, _ := values[2].(string)
 	a.Now = time.UnixMicro(now)
+	if len(values) == 4 {
+		if born, _ := values[3].(string); len(born) == revisionSize {
+			a.born.Epoch = binary.BigEndian.Uint64([]byte(born))
+			a.born.Number = binary.BigEndian.Uint64([]byte(born)[8:])
+		}
+	}
 	switch shared.GrantStatus(status) {
 	case shared.LeasePresent:
 		a.image = []byte(image)

@@ -1,10 +1,11 @@
 -- Gives or renews the lease of a missing key: one atomic step.
 --
--- KEYS  1 the record
+-- KEYS  1 the record  2 metadata of its partition
 -- ARGV  1 image of the lease  2 TTL, ms  3 not after, us, or 0
 --       4 least clock of what is live  5 beginning of a record to be replaced
 --       6 "1" to renew
--- Returns status, server time in us, record. Status: 1 granted, 2 held by
+-- Returns status, server time in us, record, and if the lease was granted the least
+-- revision that a write would have been given, as 16 bytes. Status: 1 granted, 2 held by
 -- another, 3 there is a value: the record, 4 not ours to replace, 5 too late,
 -- 6 the lease to be renewed is not there.
 
@@ -56,4 +57,14 @@ local revision = ours and sub(old, 9, 24) or string.rep('\0', 16)
 local expiry = math.floor(now / 1000) + tonumber(ARGV[2])
 call('SET', KEYS[1], sub(image, 1, 8) .. revision .. pack('>I8', 0) .. pack('>I8', expiry) .. sub(image, 41),
   'PX', ARGV[2])
-return {1, now, ''}
+
+-- See write.lua for the metadata, and for numbers that are not ours.
+local meta = call('GETRANGE', KEYS[2], '0', '15')
+local epoch, last = pack('>I8', 0), 0
+if #meta == 16 then
+  epoch, last = sub(meta, 1, 8), struct.unpack('>I8', meta, 9)
+end
+if last >= now + 86400000000 then
+  last = 0
+end
+return {1, now, '', epoch .. pack('>I8', math.max(now, last + 1))}

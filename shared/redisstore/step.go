@@ -22,10 +22,11 @@ type answer struct {
 	shared.Receipt
 	status shared.GrantStatus // for a lease
 	image  []byte             // likewise
+	born   shared.Revision    // likewise
 }
 
 func (a answer) grant() shared.Grant {
-	return shared.Grant{Status: a.status, Image: a.image, Now: a.Now, Err: a.Err}
+	return shared.Grant{Status: a.status, Image: a.image, Now: a.Now, Err: a.Err, Revision: a.born}
 }
 
 // size is how much of a request a step is, about.

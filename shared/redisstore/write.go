@@ -66,10 +66,12 @@ func (s *Store) writeCmd(ctx context.Context, st step, whole bool) *redis.Cmd {
 	if whole {
 		args[0], args[1] = "eval", writeSource
 	}
-	numbers := make([]byte, 0, 32+len(w.Key))
+	numbers := make([]byte, 0, 48+len(w.Key))
 	numbers = binary.BigEndian.AppendUint64(numbers, micros(w.NotAfter))
 	numbers = binary.BigEndian.AppendUint64(numbers, w.Floor)
 	numbers = binary.BigEndian.AppendUint64(numbers, millis(w.Soft))
+	numbers = binary.BigEndian.AppendUint64(numbers, w.Born.Number)
+	numbers = binary.BigEndian.AppendUint64(numbers, w.Born.Epoch)
 	entry := append(numbers, w.Image[shared.NonceOffset:shared.ClockOffset]...)
 	entry = append(entry, w.Key...)
 	args = append(args, w.Image, millis(w.TTL), numbers, entry[len(numbers):], st.mode())

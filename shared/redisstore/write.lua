@@ -2,7 +2,8 @@
 --
 -- KEYS  1 the record  2 metadata of its partition  3 journal of its partition
 -- ARGV  1 image  2 TTL, ms
---       3 not after, us, or 0; least revision; soft TTL, ms: 8 bytes each
+--       3 not after, us, or 0; least revision; soft TTL, ms; of a fill, number
+--         and epoch that acquire.lua returned, or 0: 8 bytes each
 --       4 nonce of the image, 8 bytes, and the key as the journal has it
 --       5 "" for a write, "keep" for one that keeps a value that is there, as
 --         stale, "room" for one that a full server refused, "fill" for a fill
@@ -28,7 +29,7 @@ local call, pcall, sub, pack, unpack = redis.call, redis.pcall, string.sub, stru
 local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
 local late = now + 86400000000
-local notAfter, floor, soft = unpack('>I8I8I8', ARGV[3])
+local notAfter, floor, soft, born = unpack('>I8I8I8I8', ARGV[3])
 if notAfter > 0 and now > notAfter then
   return pack('>I8', now) .. '1'
 end
@@ -65,10 +66,20 @@ if meta and #meta == 96 then
     last = 0
   end
 end
+-- What ended the lease may be among what was lost when an epoch began.
+local bornIn = sub(ARGV[3], 33, 40)
+if mode == 'fill' and bornIn ~= (epoch or '') and bornIn ~= pack('>I8', 0) then
+  return pack('>I8', now) .. '2'
+end
 if floor >= late then
   floor = 0
 end
 local revision = math.max(now, previous + 1, last + 1, floor)
+if born > 0 and last <= now then
+  -- A fill is as old as its load. Numbers that this key had before are lower,
+  -- unless the clock was set back.
+  revision = math.max(previous + 1, math.min(born, now), floor)
+end
 
 -- A full server refuses what may take memory, unless the script has begun to
 -- write: what makes values absent begins with the one that is there.
@@ -98,7 +109,7 @@ end
 -- restart, and end what was just written.
 local number = pack('>I8', revision)
 if epoch then
-  call('SETRANGE', KEYS[2], '8', number)
+  call('SETRANGE', KEYS[2], '8', pack('>I8', math.max(last, revision)))
 else
   local none = string.rep('0', 40)
   local function name(section, field) -- of 40 characters, whatever the server says

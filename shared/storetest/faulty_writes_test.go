@@ -159,6 +159,24 @@ func keepsEveryClock(f *faulty) {
 	f.clocking(func(old, wanted shared.Record) uint64 { return max(old.Clock, wanted.Clock) })
 }
 
+// agesAnew gives a fill the revision of when it is stored.
+func agesAnew(f *faulty) { f.changing(func(w *shared.Write) { w.Born.Number = 0 }) }
+
+// fillsAnyEpoch takes a lease for one of now.
+func fillsAnyEpoch(f *faulty) { f.changing(func(w *shared.Write) { w.Born.Epoch = 0 }) }
+
+// agesBlindly believes whatever number it is told.
+func agesBlindly(f *faulty) {
+	fill := f.fill
+	f.fill = func(ctx context.Context, w shared.Write) shared.Receipt {
+		r := fill(ctx, w)
+		if w.Born.Number > 0 {
+			r.Revision.Number = w.Born.Number
+		}
+		return r
+	}
+}
+
 func noFloor(f *faulty) { f.changing(func(w *shared.Write) { w.Floor = 0 }) }
 
 // carriesOn trusts the revision of whatever record is there.

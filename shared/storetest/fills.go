@@ -20,6 +20,9 @@ func fillCases() []testCase {
 		{"a lease is filled once", anything, filledOnce},
 		{"a lease may be given back", anything, givenBack},
 		{"batch fill equals single fills", anything, batchFill},
+		{"a fill is as old as its load", revisions, fillAsOldAsItsLoad},
+		{"a fill is newer than what it replaced", revisions, fillAfterReplaced},
+		{"a fill of an earlier epoch is refused", revisions, fillOfEarlierEpoch},
 	}
 }
 
@@ -156,4 +159,46 @@ func batchFill(s *scene) {
 	s.holds("refreshed", "new")
 	s.require(s.record("late").Nonce == overdue, "the lease of a late fill is not there any more")
 	s.require(s.record("back").Kind == shared.KindTombstone, "a lease that was given back is there still")
+}
+
+// fillAsOldAsItsLoad requires that the revision of a fill tells when its load was
+// permitted: below that of a write which came while it was loaded.
+func fillAsOldAsItsLoad(s *scene) {
+	token := shared.NewNonce()
+	grant := s.asks(lease("key", token), shared.LeaseGranted)
+	s.require(grant.Revision.Number > 0, "a lease was granted without a revision")
+	before := s.set("before", "value").Revision
+	s.until(func() bool { return uint64(s.now().UnixMicro()) > before.Number+1 }, "the clock of the server to go on")
+	w := filling("key", value("loaded"), token)
+	w.Born = grant.Revision
+	r := s.fill(w).Revision
+	s.require(r == grant.Revision, "the fill has revision %v, its lease had %v", r, grant.Revision)
+	s.require(s.record("key").Revision == r, "the revision of the record is not that of the receipt")
+	s.later(r, s.set("key", "newer").Revision, "a write after the fill")
+	s.later(before, s.set("before", "newer").Revision, "a write of another key after the fill")
+}
+
+// fillAfterReplaced requires that a fill is above the record that it replaced,
+// whatever its lease was told.
+func fillAfterReplaced(s *scene) {
+	old := s.set("key", "value")
+	w := live("key", time.Minute)
+	w.Image, w.Expect, w.Born = image(value("refreshed")), s.record("key").Nonce, shared.Revision{Epoch: old.Revision.Epoch, Number: 1}
+	refreshed := s.later(old.Revision, s.fill(w).Revision, "a refresh")
+	s.later(refreshed, s.set("key", "newer").Revision, "a write after a refresh")
+}
+
+// fillOfEarlierEpoch requires that a lease which was granted before the store may have
+// lost writes is of no use.
+func fillOfEarlierEpoch(s *scene) {
+	s.set("before", "value") // there is an epoch
+	token := shared.NewNonce()
+	grant := s.asks(lease("key", token), shared.LeaseGranted)
+	w := filling("key", value("loaded"), token)
+	w.Born = grant.Revision
+	w.Born.Epoch--
+	s.fails(s.tryFill(w).Err, shared.ErrLeaseLost, "a fill of an earlier epoch")
+	s.require(s.record("key").Nonce == token, "the lease is not there any more")
+	w.Born = grant.Revision
+	s.fill(w)
 }
