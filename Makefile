@@ -7,6 +7,9 @@ SHELL       := bash
 # Every directory with a go.mod, the library first.
 MODULES := $(sort $(patsubst %/,%,$(dir $(shell find . -name go.mod -not -path './.*/*'))))
 
+# Takes mechanisms out of programs that are built with it, see nearcache/internal/fault.
+FAULTS := nearbus_faults
+
 # The packages of the library, without examples.
 LIBRARY = $(shell go list ./nearcache/... ./bus/... ./shared/... | paste -sd, -)
 
@@ -32,8 +35,9 @@ fleet: deps ## Run the user service as several processes on real servers.
 
 .PHONY: test
 test: deps ## Run every test of every module on real servers.
-	@for module in $(MODULES); do go -C $$module vet -race ./...; done
-	@go -C integration run ./testall -flags '$(TESTFLAGS)' $(abspath $(MODULES))
+	@for module in $(MODULES); do go -C $$module vet -race ./...; go -C $$module vet -tags $(FAULTS) ./...; done
+	@go -C integration run ./testall -flags '$(TESTFLAGS)' $(abspath $(MODULES)) \
+		$(CURDIR),$(FAULTS),./nearcache/... $(CURDIR)/integration,$(FAULTS),./checker
 
 .PHONY: check
 check: ## Do what a change must pass: tidy, fixed, formatted, linted, tested.
@@ -77,7 +81,7 @@ endif
 
 .PHONY: checker
 checker: deps ## Break servers and processes (FAULT=name,... LONG=1 STRICT=1 AGAINST=naive,rueidis,go-redis OFF=journal,... FEATURES=1 SEED=n).
-	@go -C integration run ./checker -fault '$(FAULT)' -against '$(AGAINST)' -off '$(OFF)' \
+	@go -C integration run $(if $(OFF),-tags $(FAULTS)) ./checker -fault '$(FAULT)' -against '$(AGAINST)' -off '$(OFF)' \
 		-long=$(if $(LONG),true,false) -strict=$(if $(STRICT),true,false) -features=$(if $(FEATURES),true,false) $(if $(SEED),-seed $(SEED))
 
 .PHONY: cost

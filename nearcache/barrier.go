@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/nearcache/internal/fault"
 )
 
 // ErrNoBus is returned by Node.Barrier of a node without a bus: there is nobody
@@ -82,7 +83,7 @@ func (n *Node) Barrier(ctx context.Context) error {
 // never blocks.
 func (n *Node) called(call bus.Call) {
 	switch {
-	case n.faults.NoBarriers:
+	case n.faults.Off(fault.Barriers):
 		n.bus.Arrive(call)
 	case n.repairs != nil:
 		n.repairs.call(call)

@@ -149,10 +149,10 @@ func (c *Cache[V]) setPart(ctx context.Context, part []item[V], failed *KeysErro
 			continue
 		}
 		it := &part[i]
-		entry := c.newEntry(it.key, it.entry.Value, len(it.data), near.Stamp{}, revisionOf(&b.invs[i]))
-		c.tagEntry(&entry.Entry, slotsOf(it.entry.Tags))
+		rests := basis{revision: revisionOf(&b.invs[i]), clock: b.clock, tagClock: b.tagClock, slots: slotsOf(it.entry.Tags)}
+		entry := c.newEntry(it.key, it.entry.Value, len(it.data), near.Stamp{}, rests.revision)
 		c.extend(entry, it.ttl)
-		w.Finish(&entry.Entry, c.nearLife(it.nearTTL))
+		c.written(w, entry, it.nearTTL, rests)
 	}
 	if c.node.tier != nil {
 		c.tell(ctx, &b, failed)
@@ -162,8 +162,8 @@ func (c *Cache[V]) setPart(ctx context.Context, part []item[V], failed *KeysErro
 // storePart writes a part into the shared tier and enters what became of each
 // key into b.
 func (c *Cache[V]) storePart(ctx context.Context, part []item[V], b *batch) {
-	clock, err := c.knownClock(ctx)
-	if err != nil {
+	var err error
+	if b.clock, err = c.knownClock(ctx); err != nil {
 		b.fail(err)
 		return
 	}
@@ -171,15 +171,14 @@ func (c *Cache[V]) storePart(ctx context.Context, part []item[V], b *batch) {
 	for i := range part {
 		slots = append(slots, slotsOf(part[i].entry.Tags)...)
 	}
-	tagClock, err := c.readyTags(ctx, slots)
-	if err != nil {
+	if b.tagClock, err = c.readyTags(ctx, slots); err != nil {
 		b.fail(err)
 		return
 	}
 	puts := make([]shared.Put, len(part))
 	for i := range part {
-		puts[i] = c.valuePut(part[i].key, part[i].ttl, clock, part[i].data)
-		putTags(&puts[i], slotsOf(part[i].entry.Tags), tagClock)
+		puts[i] = c.valuePut(part[i].key, part[i].ttl, b.clock, part[i].data)
+		putTags(&puts[i], slotsOf(part[i].entry.Tags), b.tagClock)
 	}
 	c.take(b, c.node.tier.Write(ctx, puts))
 }
@@ -190,6 +189,8 @@ type batch struct {
 	invs []bus.Invalidation
 	errs []error // in the order of invs; those of the shared tier
 	told bool    // the shared tier announced what it confirmed
+
+	clock, tagClock uint64 // of the cache, as known before values were written
 }
 
 // take enters what the shared tier answered.

@@ -66,6 +66,7 @@ func New[V any](node *Node, name string, opts Options[V]) (*Cache[V], error) {
 	err := node.join(name, c, func() {
 		c.space = node.near.Space(0)
 		c.space.Place(c.clockPartition, func(slot uint32) int { return node.partition(c.slotKey(slot)) })
+		c.space.Guard(c.floors.admits)
 	})
 	if err != nil {
 		return nil, err
@@ -171,7 +172,7 @@ func (c *Cache[V]) apply(m *bus.Message, inv *bus.Invalidation) {
 	case bus.OpClear:
 		// The new clock is read from the shared tier: a number on the bus could
 		// be anybody's.
-		c.clock.forget()
+		c.clock.cleared()
 		c.space.Clear()
 		return
 	}
@@ -187,9 +188,9 @@ func (c *Cache[V]) repair(key string, rev shared.Revision) bool {
 	return c.space.Apply(key, c.space.Hash(key), near.News{Revision: rev})
 }
 
-// advance applies what the journal tells of the clock. There may have been
-// another Clear since the journal was read, so whether the clock is known stays
-// as it was.
+// advance applies what the journal tells of the clock, and reports whether that ended
+// what was near. There may have been another Clear since the journal was read, so
+// whether the clock is known stays as it was.
 func (c *Cache[V]) advance(clock uint64) bool {
 	if !c.clock.raise(clock) {
 		return false

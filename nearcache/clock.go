@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/shared"
 )
 
@@ -20,6 +21,9 @@ type cacheClock struct {
 	known  bool       // value was read since the last gap
 	forgot uint64     // number of gaps
 
+	// near says that something may have come near since what was near was ended last.
+	near bool
+
 	applied uint64 // what is near is not from before the clock was raised to this
 }
 
@@ -32,29 +36,46 @@ func (k *cacheClock) get() (value uint64, known bool, forgot uint64) {
 }
 
 // learn takes in the clock read from the shared tier, by a read that began at
-// this time, when it had been forgotten this often. It reports whether the
-// clock had been read before and was lower.
-func (k *cacheClock) learn(value uint64, at int64, forgot uint64) (rose bool) {
+// this time, when it had been forgotten this often. It reports whether that ends
+// what may be near: the caller raises the mark of the cache, and settles.
+func (k *cacheClock) learn(value uint64, at int64, forgot uint64) (ends bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	rose = k.read > 0 && value > k.value
-	if k.read == 0 {
-		k.applied = max(k.applied, value) // nothing is near yet that was read without a clock
-	}
-	k.value = max(k.value, value)
 	k.read = max(k.read, at)
 	k.known = k.known || forgot == k.forgot
-	return rose
+	return k.raiseLocked(value)
 }
 
-// raise takes in a clock that was the right one at some time, and reports
-// whether it is higher than what was known.
-func (k *cacheClock) raise(value uint64) (rose bool) {
+// raise takes in a clock that was the right one at some time. It reports what learn
+// does.
+func (k *cacheClock) raise(value uint64) (ends bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	rose = value > k.value
-	k.value = max(k.value, value)
-	return rose
+	return k.raiseLocked(value)
+}
+
+func (k *cacheClock) raiseLocked(value uint64) (ends bool) {
+	if value <= k.value {
+		return false
+	}
+	k.value = value
+	if !k.near {
+		k.applied = max(k.applied, value)
+		return false
+	}
+	k.near = false
+	return true
+}
+
+// admits is asked before a value comes near, whose write or load began, or whose
+// record was written, when its writer knew the clock as value. It reports whether the
+// value was not cleared since, as far as this node knows. If this node learns
+// otherwise from here on, it raises the mark of the cache.
+func (k *cacheClock) admits(value uint64) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.near = true
+	return value >= k.value
 }
 
 // settle says that what was near when the clock was raised to value is gone.
@@ -76,12 +97,20 @@ func (k *cacheClock) readAt() int64 {
 	return k.read
 }
 
-// forget makes the next read read the clock: there was a Clear, or a gap in
-// which there may have been one.
+// forget makes the next read read the clock: there was a gap, in which there may
+// have been a Clear.
 func (k *cacheClock) forget() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.known = false
+	k.forgot++
+}
+
+// cleared is forget after a Clear. The caller raises the mark of the cache next.
+func (k *cacheClock) cleared() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.known, k.near = false, false
 	k.forgot++
 }
 
@@ -198,7 +227,7 @@ func (c *Cache[V]) judge(ctx context.Context, keys []string, found []shared.Foun
 	if allUnread(found) {
 		return false, found[0].Err
 	}
-	return waited || c.node.losses() != losses && !c.node.faults.NoConfirmation, nil
+	return waited || c.node.losses() != losses && !c.node.faults.Off(fault.Confirmation), nil
 }
 
 func allUnread(found []shared.Found) bool {
@@ -248,7 +277,7 @@ func clockOf(f *shared.Found) uint64 {
 // nothing. Nobody can tell, so everything counts as cleared just now: the clock is
 // raised, once for the fleet, and what it is then is returned.
 func (c *Cache[V]) wholeClock(ctx context.Context, f *shared.Found, before uint64) (*shared.Found, error) {
-	if clockOf(f) == 0 || !c.node.superseded(c.clockPartition(), f.Revision) || c.node.faults.NoConfirmation {
+	if clockOf(f) == 0 || !c.node.superseded(c.clockPartition(), f.Revision) || c.node.faults.Off(fault.Confirmation) {
 		return f, nil
 	}
 	r := c.node.tier.Fill(ctx, []shared.Put{{

@@ -25,13 +25,15 @@ func Previous[V any](ctx context.Context) (v V, ok bool) {
 }
 
 // withPrevious is the context of a loader. It always says something, since the
-// context of a caller may be that of another loader.
+// context of a caller may be that of another loader. What was invalidated with its
+// cache or by a tag is no previous value.
 func (c *Cache[V]) withPrevious(ctx context.Context, found *shared.Found) context.Context {
 	var previous *V
 	if found != nil {
 		record := *found
 		record.Kind, record.Err = shared.KindValue, nil
-		if e, err := c.decode("", &record); err == nil {
+		e, err := c.decode("", &record)
+		if _, live := c.tagsLive(&record); err == nil && live {
 			previous = &e.value
 		}
 	}

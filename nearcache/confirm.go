@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/shared"
 )
 
@@ -24,7 +25,7 @@ var errUnconfirmed = errors.New("the journal that tells whether it is the latest
 // It reports whether it waited for that, and some are confirmed. What they were judged
 // by was not read as lately as they were, and what the journal told since may end them.
 func (c *Cache[V]) confirm(ctx context.Context, keys []string, found []shared.Found) (waited bool) {
-	if c.node.repairs == nil || c.node.faults.NoConfirmation {
+	if c.node.repairs == nil || c.node.faults.Off(fault.Confirmation) {
 		return false
 	}
 	now := c.node.near.Now()

@@ -41,7 +41,7 @@ func TestG4_RestoredMarks(t *testing.T) {
 	} {
 		for how, first := range ways {
 			t.Run(name+" "+how, func(t *testing.T) {
-				get := func(off fault.Set) (v string) {
+				get := func(off fault.Switches) (v string) {
 					synctest.Test(t, func(t *testing.T) {
 						s := newServers()
 						b := s.join(t, off)
@@ -58,14 +58,16 @@ func TestG4_RestoredMarks(t *testing.T) {
 						v = first(t.Context(), a)
 						wait(10 * time.Second)
 						require.True(t, a.node.Health().Trusted)
-						if off == (fault.Set{}) {
+						if off == fault.Without() {
 							require.NotEqual(t, "old", first(t.Context(), a))
 						}
 					})
 					return v
 				}
-				assert.NotEqual(t, "old", get(fault.Set{}))
-				assert.Equal(t, "old", get(fault.Set{NoConfirmation: true}), "the test sees what the mechanism is for")
+				assert.NotEqual(t, "old", get(fault.Without()))
+				if fault.Compiled {
+					assert.Equal(t, "old", get(fault.Without(fault.Confirmation)), "the test sees what the mechanism is for")
+				}
 			})
 		}
 	}
@@ -76,7 +78,7 @@ func TestG4_RestoredMarks(t *testing.T) {
 func TestG4_RestoredClockFoundOutMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServers()
-		b := s.join(t, fault.Set{})
+		b := s.join(t, fault.Without())
 		require.NoError(t, b.Clear(t.Context()))
 		require.NoError(t, b.SetEntry(t.Context(), "k", tagged("old", "t")))
 		require.NoError(t, b.InvalidateTags(t.Context(), "u")) // or nobody would read watermarks
@@ -91,7 +93,7 @@ func TestG4_RestoredClockFoundOutMeanwhile(t *testing.T) {
 			}
 		}
 		s.afterRead.Store(&slow)
-		_, err := s.join(t, fault.Set{}).Get(t.Context(), "k")
+		_, err := s.join(t, fault.Without()).Get(t.Context(), "k")
 		require.ErrorIs(t, err, nearcache.ErrNotFound)
 	})
 }
@@ -103,7 +105,7 @@ func TestG4_RestoredClockIsRaisedOnce(t *testing.T) {
 		s := newServers()
 		nodes := make([]*member, 10)
 		for i := range nodes {
-			nodes[i] = s.join(t, fault.Set{})
+			nodes[i] = s.join(t, fault.Without())
 		}
 		require.NoError(t, nodes[0].Clear(t.Context()))
 		restore := s.snapshot(t, "users!clock")
@@ -137,7 +139,7 @@ func TestG4_RestoredClockIsRaisedOnce(t *testing.T) {
 func TestG4_RestoredClockFoundOutBeforeLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServers()
-		b := s.join(t, fault.Set{})
+		b := s.join(t, fault.Without())
 		require.NoError(t, b.Clear(t.Context()))
 		require.NoError(t, b.Set(t.Context(), "k", "old"))
 		images, err := s.Read(t.Context(), []string{"users:k"})
@@ -154,7 +156,7 @@ func TestG4_RestoredClockFoundOutBeforeLease(t *testing.T) {
 			s.of("users:k").Plant("users:k", images[0])
 		})
 		s.beforeAcquire.Store(&appears)
-		values, err := s.join(t, fault.Set{}).FetchMany(t.Context(), []string{"k"}, func(context.Context, []string) (map[string]string, error) {
+		values, err := s.join(t, fault.Without()).FetchMany(t.Context(), []string{"k"}, func(context.Context, []string) (map[string]string, error) {
 			return map[string]string{"k": "loaded"}, nil
 		})
 		require.NoError(t, err)
@@ -166,7 +168,7 @@ func TestG4_RestoredClockFoundOutBeforeLease(t *testing.T) {
 func TestG4_RestoredClockCannotBeRaised(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServers()
-		b := s.join(t, fault.Set{})
+		b := s.join(t, fault.Without())
 		require.NoError(t, b.Clear(t.Context()))
 		require.NoError(t, b.Set(t.Context(), "k", "v"))
 		restore := s.snapshot(t, "users!clock")
@@ -200,7 +202,7 @@ func TestG4_TagEndsWhatWaits(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newServers()
-				a, b := s.join(t, fault.Set{}), s.join(t, fault.Set{})
+				a, b := s.join(t, fault.Without()), s.join(t, fault.Without())
 				wait(time.Second)
 				for key, tag := range map[string]string{"k": "t", "known": "t", "unknown": "w"} {
 					require.NoError(t, b.SetEntry(t.Context(), key, tagged("old", tag)))
@@ -235,12 +237,12 @@ func TestG4_TagEndsWhatWaits(t *testing.T) {
 func TestConfirm_WaitIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServers()
-		b := s.join(t, fault.Set{})
+		b := s.join(t, fault.Without())
 		require.NoError(t, b.Set(t.Context(), "k", "v"))
 		over := make(chan struct{})
 		hangs := func(context.Context, int) error { <-over; return errNoReplicas }
 		s.beforeTail.Store(&hangs)
-		a := s.join(t, fault.Set{})
+		a := s.join(t, fault.Without())
 		defer close(over)
 		began := time.Now()
 		v, err := a.Fetch(t.Context(), "k", is("loaded"))
@@ -256,11 +258,11 @@ func TestConfirm_WaitIsBounded(t *testing.T) {
 func TestConfirm_ClosedMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServers()
-		b := s.join(t, fault.Set{})
+		b := s.join(t, fault.Without())
 		require.NoError(t, b.Set(t.Context(), "k", "v"))
 		hangs := func(ctx context.Context, _ int) error { <-ctx.Done(); return ctx.Err() }
 		s.beforeTail.Store(&hangs)
-		a := s.join(t, fault.Set{})
+		a := s.join(t, fault.Without())
 		wait(1900 * time.Millisecond)
 		left := make(chan error)
 		go func() {
@@ -278,7 +280,7 @@ func TestConfirm_ClosedMeanwhile(t *testing.T) {
 func TestConfirm_FailuresAreSpaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServers()
-		a := s.join(t, fault.Set{})
+		a := s.join(t, fault.Without())
 		for i := range 10_000 {
 			require.NoError(t, a.Set(t.Context(), fmt.Sprint(i), "v"))
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/shared"
 )
 
@@ -87,7 +88,7 @@ func (c *Cache[V]) prepare(e *ending[V]) {
 	}
 	e.slots, e.size = slotsOf(entry.Tags), len(data)
 	e.does, e.put = putValue, c.valuePut(f.key, e.ttl, e.clock, data)
-	e.put.Record.Nonce, e.put.Expect = e.nonce(), e.expect
+	e.put.Record.Nonce, e.put.Expect, e.put.Born = e.nonce(), e.expect, e.born
 	putTags(&e.put, e.slots, f.tagClock)
 }
 
@@ -100,7 +101,7 @@ func (c *Cache[V]) prepareAbsent(e *ending[V]) {
 		return
 	}
 	e.does, e.put = putAbsent, shared.Put{
-		Key: c.storeKey(e.f.key), TTL: share(c.opts.NotFoundTTL, c.opts.jitter()), Expect: e.expect,
+		Key: c.storeKey(e.f.key), TTL: share(c.opts.NotFoundTTL, c.opts.jitter()), Expect: e.expect, Born: e.born,
 		Record: shared.Record{Kind: shared.KindNotFound, Nonce: e.nonce(), Clock: e.clock},
 	}
 	if !stores { // what there was must not be of use any more
@@ -144,7 +145,7 @@ func (c *Cache[V]) carryOut(ctx context.Context, part []ending[V]) {
 
 // store stores what was loaded, where nothing came in between.
 func (c *Cache[V]) store(ctx context.Context, puts []shared.Put) []shared.Receipt {
-	if !c.node.faults.NoExpectation {
+	if !c.node.faults.Off(fault.Expectation) {
 		return c.node.tier.Fill(ctx, puts)
 	}
 	receipts := make([]shared.Receipt, len(puts))
@@ -165,48 +166,54 @@ func (c *Cache[V]) done(e *ending[V], r *shared.Receipt) {
 	switch {
 	case r.Err == nil:
 		c.stored(e, did, r.Revision)
-	case did == giveBack:
-		if !lost {
-			c.sharedErrors.Add(1) // the lease ends by itself
-		}
-	case did == endReplaced && lost:
-		c.unstored(e)
+	case lost && (did == giveBack || did == endReplaced):
+		c.unstored(e, true)
 	case lost:
 		e.refused = true
 	case did == putValue && errors.Is(r.Err, shared.ErrTooLarge):
 		c.loadedTooLarge(e.f.key, e.size, r.Err)
 		c.letGo(e)
-	default: // nobody knows whether it is stored
+	default: // nobody knows whether it is stored; a lease ends by itself
 		c.sharedErrors.Add(1)
-		c.unstored(e)
+		c.unstored(e, true)
 	}
 }
 
 // stored has the near tier know what the shared tier has.
 func (c *Cache[V]) stored(e *ending[V], did deed, rev shared.Revision) {
 	f := e.f
+	a := arrival{
+		way: wayLoaded, key: f.key, hash: f.hash, write: f.refresh,
+		basis: basis{revision: rev, clock: e.clock, tagClock: f.tagClock, slots: e.slots},
+	}
 	switch did {
 	case putValue:
 		near := c.newEntry(f.key, e.entry.Value, e.size, f.stamp, rev)
-		c.tagEntry(&near.Entry, e.slots)
+		near.Tag(e.slots)
 		c.extend(near, e.ttl)
-		c.space.Install(f.key, f.hash, &near.Entry, c.nearLife(e.nearTTL))
+		a.entry, a.life = &near.Entry, e.nearTTL
 	case putAbsent:
-		c.loadedAbsent(f, rev, min(e.put.TTL, c.opts.NearTTL))
+		a.way, a.entry, a.life = wayLoadedAbsent, c.newAbsent(f.key, f.stamp, rev), min(e.put.TTL, c.opts.NearTTL)
 	case putGone:
 		c.space.Invalidate(f.key, f.hash)
+		return
+	default:
+		c.unstored(e, false)
+		return
 	}
+	if f.background {
+		a.way = wayRefreshed
+	}
+	a.life = c.nearLife(a.life)
+	c.arrive(&a)
 }
 
-// unstored is called when what was loaded may not be stored. If a caller is given
-// it, the value of the record that it was to replace must not come back.
-func (c *Cache[V]) unstored(e *ending[V]) {
-	switch {
-	case e.expect == 0 || e.f.background:
-	case c.node.repairs != nil:
-		c.floors.raise(e.f.hash, e.newest)
-	default:
-		c.floors.raise(e.f.hash, 0)
+// unstored gives what was loaded to those who wait for it, and it is not stored, or may
+// not be. keeps says that the shared tier may have something older: the lease did
+// not stand to the end.
+func (c *Cache[V]) unstored(e *ending[V], keeps bool) {
+	if e.err == nil || errors.Is(e.err, ErrNotFound) {
+		c.giveLoaded(e.f, &arrival{way: wayUnstored, keeps: keeps})
 	}
 }
 
@@ -232,7 +239,7 @@ func (c *Cache[V]) takeOthers(ctx context.Context, part []ending[V]) {
 		if err == nil && c.use(e.f, &found[0]) {
 			e.err = nil
 		} else {
-			c.unstored(e)
+			c.unstored(e, true)
 		}
 		if err == nil {
 			found = found[1:]

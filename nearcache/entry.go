@@ -39,15 +39,15 @@ func (c *Cache[V]) label(e *entry[V], size int, stamp near.Stamp, rev shared.Rev
 	c.labelEmpty(e, stamp, rev)
 }
 
-// labelFound is label for an entry whose value f found in the shared tier. What its
-// tags are judged by is known up to since. It returns up to when everything is that
-// decides on the value.
-func (c *Cache[V]) labelFound(e *entry[V], f *flight[V], found *shared.Found, since int64) (asOf int64) {
-	stamp := f.stamp.Limit(c.clockRead()).Limit(since)
-	c.label(e, len(found.Value), stamp, found.Revision)
-	c.tagEntry(&e.Entry, found.Slots)
+// found is the arrival of what f found in the shared tier: e, which has its key, and its
+// value if there is one.
+func (c *Cache[V]) found(w way, f *flight[V], e *near.Entry, found *shared.Found) arrival {
 	e.FromShared = true
-	return stamp.At()
+	e.Tag(found.Slots)
+	return arrival{
+		way: w, key: f.key, hash: f.hash, entry: e, found: found, write: f.refresh,
+		basis: basis{revision: found.Revision, clock: found.Clock, tagClock: found.TagClock, slots: found.Slots, floor: f.floor},
+	}
 }
 
 // labelEmpty is label for an entry without a value.

@@ -9,6 +9,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/shared"
 )
@@ -75,24 +76,24 @@ func (c *Cache[V]) keepOld(f *flight[V], found *shared.Found) {
 		return
 	}
 	foreign := len(found.Slots) > 0 && slices.Max(found.Slots) >= near.Slots // not by this library
-	if !found.Kept || foreign || !c.believes(f, found) {
+	if !found.Kept || foreign {
 		return
 	}
 	record := *found
 	record.Kind, record.Err = shared.KindValue, nil
-	since, live := c.tagsLive(&record)
 	e, err := c.decode(f.key, &record)
-	if err != nil || !live {
+	if err != nil {
 		return
 	}
-	f.old = &e.value
-	c.labelFound(e, f, found, since)
+	c.label(e, len(found.Value), f.stamp, found.Revision)
 	c.extend(e, 0)
 	if found.Left > 0 {
 		x := e.Extra()
 		x.Keep = min(x.Keep, found.Left)
 	}
-	c.space.Install(f.key, f.hash, &e.Entry, 0)
+	if a := c.found(wayKept, f, &e.Entry, found); c.arrive(&a) {
+		f.old = &e.value
+	}
 }
 
 // meetDeleted reports whether the key was deleted, as far as the record found
@@ -106,18 +107,6 @@ func (c *Cache[V]) meetDeleted(f *flight[V], found *shared.Found) bool {
 	f.deleted.Store(true)
 	c.space.DropStale(f.key, f.hash)
 	return true
-}
-
-// believes reports whether the record found may be given to readers of f, as
-// far as its revision goes.
-func (c *Cache[V]) believes(f *flight[V], found *shared.Found) bool {
-	if c.node.superseded(c.partition(f.key), found.Revision) {
-		return false
-	}
-	if found.Kind == shared.KindStale || found.Kept && c.node.repairs == nil {
-		return !c.floors.has(f.hash) // the revision is that of the invalidation, or has no order in time
-	}
-	return c.floors.above(f.hash, found.Revision.Number)
 }
 
 // staleAnswer returns an old value for a caller who cannot get another, or not
@@ -151,7 +140,7 @@ func (c *Cache[V]) hasOld(key string, hash uint64) bool {
 // old value, which must not be given to later ones. A value that came near has
 // taken its place already.
 func (c *Cache[V]) forgetOld(f *flight[V]) {
-	if c.opts.FailSafe > 0 && (f.fresh || errors.Is(f.err, ErrNotFound)) {
+	if c.opts.FailSafe > 0 && (f.fresh || errors.Is(f.err, ErrNotFound)) && !c.node.faults.Off(fault.PassedNews) {
 		c.space.DropStale(f.key, f.hash)
 	}
 }
@@ -170,7 +159,7 @@ func (c *Cache[V]) loadKept(ctx context.Context, f *flight[V], load loader[V], o
 			c.sharedErrors.Add(1)
 			return c.loadDegraded(ctx, f, load)
 		case got.Status == shared.LeaseGranted:
-			return c.reload(ctx, f, load, claim)
+			return c.reload(ctx, f, load, claim, got.Revision)
 		case got.Status != shared.LeaseHeld:
 			return c.loadAlone(ctx, f, load, 0)
 		}
@@ -215,7 +204,7 @@ func (c *Cache[V]) awaitRefresh(ctx context.Context, f *flight[V], old *shared.F
 }
 
 // reload loads under a lease that is beside the record, and replaces the record.
-func (c *Cache[V]) reload(ctx context.Context, f *flight[V], load loader[V], lease shared.Claim) error {
+func (c *Cache[V]) reload(ctx context.Context, f *flight[V], load loader[V], lease shared.Claim, born shared.Revision) error {
 	var failure error // of the load
 	defer func() { c.giveBack(ctx, c.released(lease, failure)) }()
 	// Whoever held the lease before may have refreshed the record.
@@ -231,21 +220,21 @@ func (c *Cache[V]) reload(ctx context.Context, f *flight[V], load loader[V], lea
 		return c.loadShared(ctx, f, load, &found[0])
 	}
 	failure = &PanicError{} // stands if user code ends this goroutine
-	failure = c.replace(ctx, f, load, lease, &found[0])
+	failure = c.replace(ctx, f, load, c.holdBeside(lease, born, &found[0]), &found[0])
 	return failure
 }
 
-// replace loads, and replaces the record found unless it was written meanwhile.
-// The caller holds the lease beside it.
-func (c *Cache[V]) replace(ctx context.Context, f *flight[V], load loader[V], lease shared.Claim, found *shared.Found) error {
+// replace loads, and replaces the record found, which h is for, unless it was written
+// meanwhile.
+func (c *Cache[V]) replace(ctx context.Context, f *flight[V], load loader[V], h hold, found *shared.Found) error {
 	f.previous = found
 	defer func() { f.previous = nil }()
-	return c.loadUnder(ctx, f, load, c.holdBeside(f.key, lease, found))
+	return c.loadUnder(ctx, f, load, h)
 }
 
 // holdBeside is the right to replace the record found, for a load that begins
 // now.
-func (c *Cache[V]) holdBeside(key string, lease shared.Claim, found *shared.Found) hold {
+func (c *Cache[V]) holdBeside(lease shared.Claim, born shared.Revision, found *shared.Found) hold {
 	clock, _, _ := c.clock.get()
-	return hold{lease: lease, clock: clock, expect: found.Nonce, newest: c.node.tier.Newest(c.storeKey(key))}
+	return hold{lease: lease, clock: clock, born: born, expect: found.Nonce}
 }

@@ -4,10 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/nearbus/nearbus/nearcache"
-	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/nearcache/nearcachetest"
 )
 
@@ -43,19 +40,4 @@ func TestCoherence_Features(t *testing.T) {
 		suite.Options.TTL, suite.Options.RefreshAhead = 40*time.Millisecond, 20*time.Millisecond
 		nearcachetest.Run(t, suite)
 	})
-}
-
-// TestCoherence_FeaturesOff shows that the suite bites.
-func TestCoherence_FeaturesOff(t *testing.T) {
-	f := newFleet(t)
-	f.store.onAfter(slow)
-	f.off = fault.Set{NoExpectation: true}
-	suite := f.suite()
-	suite.Options = features
-	var err error
-	for round := 0; err == nil && round < 10; round++ {
-		err = nearcachetest.Check(t.Context(), suite)
-	}
-	require.Error(t, err)
-	t.Logf("without a look at what a refresh replaces the suite reports:\n%v", err)
 }

@@ -30,7 +30,7 @@ type fleet struct {
 
 	announces bool // the store publishes what it writes, in one step
 	journal   bool // the store shows its journal
-	off       fault.Set
+	off       fault.Switches
 	tierOpts  shared.Options
 	nodeOpts  nearcache.NodeOptions
 	lossy     bool // nodes hear every other message
@@ -67,7 +67,7 @@ func (f *fleet) join(opts ...nearcache.Options[string]) *member {
 	m.Cache, err = nearcache.New(m.node, "users", append(opts, nearcache.Options[string]{})[0])
 	require.NoError(f.t, err)
 	f.eventually(func() bool {
-		return !m.node.Stats().BusCut && (!f.journal || f.off.NoJournal || m.node.Stats().Repairs > 0)
+		return !m.node.Stats().BusCut && (!f.journal || f.off.Off(fault.Journal) || m.node.Stats().Repairs > 0)
 	})
 	return m
 }

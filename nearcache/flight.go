@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/shared"
 )
@@ -18,8 +19,12 @@ type flight[V any] struct {
 	hash  uint64
 	stamp near.Stamp // taken before its first byte was requested
 
-	tagClock uint64 // as it was known when its load began
-	asOf     int64  // when what decides on the record that was used was read, on the clock of the near tier; 0: it was loaded
+	floor   floor       // as it was when the flight began
+	refresh *near.Write // that the flight is, if it is one: nobody waits
+
+	loading         bool   // its load has begun; guarded by the shard's lock, like the next two, which its runner reads without
+	clock, tagClock uint64 // as they were known when its load began
+	asOf            int64  // when what decides on the record that was used was read, on the clock of the near tier; 0: it was loaded
 
 	// load is nil for a flight that only reads. A caller with a loader may
 	// add it while the read is under way. Guarded by the shard's lock until
@@ -149,16 +154,20 @@ func (c *Cache[V]) boardSince(key string, hash uint64, load loader[V], since int
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
 	stamped := room != nil
-	if f = shard.m[key]; f != nil && (c.node.faults.JoinAny || c.space.Valid(hash, f.stamp)) {
+	if f = shard.m[key]; f != nil {
 		// One without bounds does not read whether there was a Clear.
-		if (since == 0 || f.bounded && f.stamp.At() >= since) && c.trusted(f) {
+		serves := (since == 0 || f.bounded && f.stamp.At() >= since) && c.joinable(f) && c.trusted(f)
+		switch fenced := !c.space.Valid(hash, f.stamp) && !c.node.faults.Off(fault.Joins); {
+		case fenced: // what f brings does not come near
+		case serves:
 			if f.load == nil {
 				f.load = load
 			}
 			return f, false
+		default:
+			c.space.Invalidate(key, hash) // what f brings must not replace what comes now
+			stamped = false
 		}
-		c.space.Invalidate(key, hash) // what f brings must not replace what comes now
-		stamped = false
 	}
 	if since == 0 && c.space.Find(key, hash) != nil {
 		return nil, false
@@ -169,7 +178,7 @@ func (c *Cache[V]) boardSince(key string, hash uint64, load loader[V], since int
 	if !stamped {
 		f.stamp = c.node.near.Stamp()
 	}
-	f.key, f.hash, f.bounded, f.load = key, hash, since > 0, load
+	f.key, f.hash, f.bounded, f.load, f.floor = key, hash, since > 0, load, c.floors.of(hash)
 	shard.m[key] = f
 	return f, true
 }
@@ -189,6 +198,15 @@ func (c *Cache[V]) trusted(f *flight[V]) bool {
 		return n.near.Age(f.stamp) <= n.opts.MaxStaleness
 	}
 	return c.space.Trusts(f.stamp, c.partition(f.key), n.near.Now())
+}
+
+// beginLoad says that the load of f begins now, when this node knows the clock.
+func (c *Cache[V]) beginLoad(f *flight[V], clock uint64) {
+	tagClock, _, _ := c.tags.get()
+	shard := c.flights.shard(f.hash)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	f.loading, f.clock, f.tagClock = true, clock, tagClock
 }
 
 // endLook ends the read of f, which did not give the value, and returns the loader

@@ -1,127 +1,107 @@
 package nearcache
 
 import (
-	"errors"
 	"sync"
 	"sync/atomic"
+
+	"github.com/nearbus/nearbus/nearcache/internal/fault"
+	"github.com/nearbus/nearbus/nearcache/internal/near"
 )
 
 // maxFloors is how many keys of a cache have a floor of their own.
 const maxFloors = 1 << 16
 
-// floors keep reads from going back behind values that were loaded and not
-// stored: while the shared tier is down, or does not take them. Such a value
-// has no revision, but it is as new as every record that was written before its
-// load began. A record that may be older is no hit on this node; whoever loads
-// the key next replaces it.
+// floor is what a value without a revision leaves behind once callers were given it:
+// one that was loaded and not stored. Every record of the key that was written, or
+// whose load began, before that moment may be older. Such a record is no hit on this
+// node; whoever loads the key next replaces it.
+type floor struct {
+	number uint64 // no revision was above it then; 0 if revisions have no order in time
+	at     int64  // when that was, on the clock of the near tier; 0: there is no floor
+}
+
+// holds reports whether there is a floor.
+func (p floor) holds() bool { return p.at != 0 }
+
+// above reports whether a record of this number is newer than what was given.
+func (p floor) above(number uint64) bool { return !p.holds() || number > p.number }
+
+// floors are the floors of a cache, by the hash of the key.
 type floors struct {
 	some atomic.Bool // there are any; for readers
 
-	mu   sync.Mutex        // protects the fields below
-	keys map[uint64]uint64 // by hash: records up to this revision number may be older
-	all  uint64            // the same for every key
-	full bool              // there were more keys than there is room for
+	mu   sync.Mutex // protects the fields below
+	keys map[uint64]floor
+	all  floor // of every key: there were more than there is room for
 }
 
-// raise says that the key of this hash is loaded from the source, when every
-// record that there was had at most this number; 0 if that is not known.
-func (f *floors) raise(hash, number uint64) footing {
+// raise raises the floor of a key.
+func (f *floors) raise(hash uint64, to floor) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.some.Store(true)
 	if f.keys == nil {
-		f.keys = make(map[uint64]uint64)
+		f.keys = make(map[uint64]floor)
 	}
 	if _, known := f.keys[hash]; !known && len(f.keys) >= maxFloors {
-		for _, n := range f.keys {
-			f.all = max(f.all, n)
+		for _, p := range f.keys {
+			f.all = f.all.max(p)
 		}
 		clear(f.keys)
-		f.full = true
 	}
-	before, known := f.keys[hash]
-	f.keys[hash] = max(before, number)
-	return footing{hash: hash, number: number, before: before, known: known, raised: true}
+	f.keys[hash] = f.keys[hash].max(to)
 }
 
-// above reports whether a record of this number is newer than everything that
-// was loaded.
-func (f *floors) above(hash, number uint64) bool {
+func (p floor) max(o floor) floor { return floor{max(p.number, o.number), max(p.at, o.at)} }
+
+// of returns the floor of a key.
+func (f *floors) of(hash uint64) floor {
 	if !f.some.Load() {
+		return floor{}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.keys[hash].max(f.all)
+}
+
+// passed says that a record of the key is newer than its floor, which is of no use
+// any more: who reads the shared tier from here on finds nothing older.
+func (f *floors) passed(hash uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.keys, hash)
+	f.some.Store(len(f.keys) > 0 || f.all.holds())
+}
+
+// admits is asked last before an entry comes near. A value that this node loaded or
+// wrote is newer than the floor if its load or write began later, whatever the clock
+// of the server was then.
+func (f *floors) admits(e *near.Entry, hash uint64, stale bool) bool {
+	p := f.of(hash)
+	switch {
+	case !p.holds() || e.Revision.Number == 0: // values that are not stored have no order among themselves
+		return true
+	case stale:
+		return false
+	case e.Revision.Number > p.number || !e.FromShared && e.Stamp.At() > p.at:
+		f.passed(hash)
 		return true
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if floor := max(f.keys[hash], f.all); floor > 0 && number <= floor {
-		return false
-	}
-	f.removeLocked(hash)
-	return true
+	return false
 }
 
-// has reports whether the key of this hash was loaded, and nothing newer was
-// read since.
-func (f *floors) has(hash uint64) bool {
-	if !f.some.Load() {
-		return false
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	_, known := f.keys[hash]
-	return known || f.full
-}
-
-func (f *floors) removeLocked(hash uint64) {
-	delete(f.keys, hash)
-	f.some.Store(len(f.keys) > 0 || f.full)
-}
-
-// footing is what a load knows of the floor that it raised.
-type footing struct {
-	hash, number uint64
-	before       uint64 // what the floor was
-	known        bool   // there was one
-	raised       bool
-}
-
-// lower undoes p, unless the floor is another one by now.
-func (f *floors) lower(p footing) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	switch now, there := f.keys[p.hash]; {
-	case !there || now != max(p.number, p.before):
-	case p.known:
-		f.keys[p.hash] = p.before
-	default:
-		f.removeLocked(p.hash)
-	}
-}
-
-// raiseFloor is called before a load whose value will not be stored. What it
-// returns is for settleFloor.
+// giveUnstored is called before callers are given what was loaded for a key and is not
+// stored: no record that may be older is read from here on, and nobody joins a read
+// that may bring one.
 //
-// Without a journal, revisions have no order in time: the floor is then one for
-// old values alone, which are older than what was loaded in any case.
-func (c *Cache[V]) raiseFloor(key string, hash uint64) footing {
+// Without a journal, revisions have no order in time: the floor is then one for old
+// values alone, which are older than what was loaded in any case.
+func (c *Cache[V]) giveUnstored(key string, hash uint64) {
 	switch {
-	case c.node.tier == nil || c.node.faults.NoFloors:
+	case c.node.tier == nil || c.node.faults.Off(fault.Floors):
 	case c.node.repairs != nil:
-		return c.floors.raise(hash, c.node.tier.Newest(c.storeKey(key)))
+		c.floors.raise(hash, floor{c.node.tier.Newest(c.storeKey(key)), c.node.near.Now()})
 	case c.opts.FailSafe > 0:
-		return c.floors.raise(hash, 0)
-	}
-	return footing{}
-}
-
-// settleFloor is called when that load has ended with err, before anybody is
-// given its value. A load that failed has given nothing that a record could be
-// behind.
-func (c *Cache[V]) settleFloor(p footing, err error) {
-	switch {
-	case !p.raised:
-	case err == nil || errors.Is(err, ErrNotFound):
-		c.floors.raise(p.hash, p.number) // another load that failed may have lowered it
-	default:
-		c.floors.lower(p)
+		c.floors.raise(hash, floor{at: c.node.near.Now()})
 	}
 }

@@ -17,8 +17,8 @@ type hold struct {
 	// it; 0 if it is in its place.
 	expect uint64
 
-	// newest is a number that no record of before the load has passed.
-	newest uint64
+	// born is the revision of then, see shared.Write.Born.
+	born shared.Revision
 }
 
 // nonce is that of the record to be stored; 0 means a new one.

@@ -7,15 +7,16 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/nearbus/nearbus/nearcache/internal/fault"
+	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/shared"
 )
 
 // minPause is the first pause of a node that waits for another's load.
 const minPause = time.Millisecond
 
-// source calls the loader of one key.
+// source calls the loader of one key. That its load begins has been said.
 func (c *Cache[V]) source(ctx context.Context, f *flight[V], load loader[V]) (entry Entry[V], err error) {
-	f.tagClock, _, _ = c.tags.get()
 	ctx = c.withPrevious(ctx, f.previous)
 	entry, err = callSource(ctx, c, []string{f.key}, func(ctx context.Context) (Entry[V], error) {
 		return load(ctx, f.key)
@@ -90,40 +91,61 @@ func callSource[V, R any](ctx context.Context, c *Cache[V], keys []string, load 
 // loadAlone loads for this node only and keeps the value near for life at most,
 // not at all if life is zero.
 func (c *Cache[V]) loadAlone(ctx context.Context, f *flight[V], load loader[V], life time.Duration) error {
-	floor := c.raiseFloor(f.key, f.hash)
+	clock, _, _ := c.clock.get()
+	c.beginLoad(f, clock)
 	entry, err := c.source(ctx, f, load)
-	c.settleFloor(floor, err)
 	return c.keepLoaded(f, &entry, life, err)
 }
 
-// keepLoaded ends a load for this node only.
+// keepLoaded ends a load for this node only, which brought entry or err. That there is
+// no value is kept near, if the options say so.
 func (c *Cache[V]) keepLoaded(f *flight[V], entry *Entry[V], life time.Duration, err error) error {
-	if err != nil {
-		return c.noValueHere(f, life, err)
+	a := arrival{way: wayUnstored, keeps: true, basis: basis{clock: f.clock, tagClock: f.tagClock}}
+	switch {
+	case errors.Is(err, ErrNotFound):
+		a.entry, a.life = c.absentHere(f, life)
+	case err != nil:
+		return err
+	default:
+		f.value, f.fresh = &entry.Value, true
+		if life > 0 && !entry.NoStore {
+			_, near, _ := c.opts.lives(entry)
+			a.slots = slotsOf(entry.Tags)
+			a.entry, a.life = c.entryHere(f, entry, a.slots, min(near, life)), min(near, life)
+		}
 	}
-	f.value, f.fresh = &entry.Value, true
-	if life > 0 && !entry.NoStore {
-		_, near, _ := c.opts.lives(entry)
-		c.installLoaded(f, entry, min(near, life))
-	}
-	return nil
+	c.giveLoaded(f, &a)
+	return err
 }
 
-// installLoaded keeps a value near that has no record. The fence of its stamp
-// holds for it as for any other.
-func (c *Cache[V]) installLoaded(f *flight[V], entry *Entry[V], life time.Duration) {
+// giveLoaded ends the load of f, which is not stored. A refresh gives nothing to
+// anybody.
+func (c *Cache[V]) giveLoaded(f *flight[V], a *arrival) {
+	a.key, a.hash, a.life, a.since = f.key, f.hash, c.nearLife(a.life), f.stamp.At()
+	if f.background && a.entry == nil {
+		return
+	}
+	if f.background {
+		a.way, a.write = wayRefreshed, f.refresh
+	}
+	c.arrive(a)
+}
+
+// entryHere makes the near entry of a value that has no record, nil if it cannot be
+// kept.
+func (c *Cache[V]) entryHere(f *flight[V], entry *Entry[V], slots []uint32, life time.Duration) *near.Entry {
 	size := 0
 	if c.opts.Cost == nil {
 		data, err := c.encode(f.key, entry.Value)
 		if err != nil {
-			return
+			return nil
 		}
 		size = len(data)
 	}
 	e := c.newEntry(f.key, entry.Value, size, f.stamp, shared.Revision{})
-	c.tagEntry(&e.Entry, slotsOf(entry.Tags))
+	e.Tag(slots)
 	c.extend(e, life)
-	c.space.Install(f.key, f.hash, &e.Entry, c.nearLife(life))
+	return &e.Entry
 }
 
 // loadDegraded loads while the shared tier is down.
@@ -135,7 +157,7 @@ func (c *Cache[V]) loadDegraded(ctx context.Context, f *flight[V], load loader[V
 // loadShared loads under a lease, so that one node of the fleet loads for all.
 // miss is what the read found.
 func (c *Cache[V]) loadShared(ctx context.Context, f *flight[V], load loader[V], miss *shared.Found) error {
-	if c.node.faults.NoLeases {
+	if c.node.faults.Off(fault.Leases) {
 		return c.loadUnfenced(ctx, f, load)
 	}
 	if errors.Is(miss.Err, shared.ErrNewerFormat) {
@@ -154,7 +176,7 @@ func (c *Cache[V]) loadShared(ctx context.Context, f *flight[V], load loader[V],
 			c.sharedErrors.Add(1)
 			return c.loadDegraded(ctx, f, load)
 		case got.Status == shared.LeaseGranted:
-			return c.loadUnder(ctx, f, load, hold{lease: claim, clock: claim.Clock})
+			return c.loadUnder(ctx, f, load, hold{lease: claim, clock: claim.Clock, born: got.Revision})
 		case got.Status == shared.LeaseUnusable:
 			return c.loadAlone(ctx, f, load, 0)
 		case got.Status == shared.LeasePresent:
@@ -241,6 +263,7 @@ func (c *Cache[V]) loadUnder(ctx context.Context, f *flight[V], load loader[V], 
 	all := []ending[V]{{f: f, hold: h}}
 	e := &all[0]
 	c.readyTagClock(ctx)
+	c.beginLoad(f, h.clock)
 	e.entry, e.err = c.source(ctx, f, load)
 	c.conclude(ctx, all)
 	return e.err
@@ -248,6 +271,8 @@ func (c *Cache[V]) loadUnder(ctx context.Context, f *flight[V], load loader[V], 
 
 // loadUnfenced is what a cache without leases does; only tests come here.
 func (c *Cache[V]) loadUnfenced(ctx context.Context, f *flight[V], load loader[V]) error {
+	clock, _, _ := c.clock.get()
+	c.beginLoad(f, clock)
 	entry, err := c.source(ctx, f, load)
 	if err != nil {
 		return err
@@ -257,13 +282,12 @@ func (c *Cache[V]) loadUnfenced(ctx context.Context, f *flight[V], load loader[V
 	if err != nil {
 		return err
 	}
-	clock, _, _ := c.clock.get()
 	put, slots := c.valuePut(f.key, c.opts.TTL, clock, data), slotsOf(entry.Tags)
 	putTags(&put, slots, f.tagClock)
 	r := c.node.tier.Write(ctx, []shared.Put{put})[0]
 	if r.Err == nil {
 		e := c.newEntry(f.key, entry.Value, len(data), f.stamp, r.Revision)
-		c.tagEntry(&e.Entry, slots)
+		e.Tag(slots)
 		c.space.Install(f.key, f.hash, &e.Entry, c.nearLife(c.opts.NearTTL))
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/shared"
 )
 
@@ -13,8 +14,6 @@ import (
 type permit[V any] struct {
 	f    *flight[V]
 	hold // without a lease, it stores nothing
-
-	floor footing // of a load without a lease
 }
 
 // loadLeft loads for flights whose read is over, each of which has a loader.
@@ -78,7 +77,7 @@ func (c *Cache[V]) acquireMany(ctx context.Context, missing []looked[V]) (grante
 	claims, asking := make([]shared.Claim, 0, len(missing)), make([]looked[V], 0, len(missing))
 	for _, l := range missing {
 		switch {
-		case c.node.faults.NoLeases || errors.Is(l.found.Err, shared.ErrNewerFormat):
+		case c.node.faults.Off(fault.Leases) || errors.Is(l.found.Err, shared.ErrNewerFormat):
 			others = append(others, l)
 			continue
 		case l.beside():
@@ -89,8 +88,9 @@ func (c *Cache[V]) acquireMany(ctx context.Context, missing []looked[V]) (grante
 		asking = append(asking, l)
 	}
 	var besides []looked[V]
-	var leases []shared.Claim // of besides
-	var held []shared.Claim   // all that were granted
+	var leases []shared.Claim  // of besides
+	var born []shared.Revision // likewise
+	var held []shared.Claim    // all that were granted
 	asked := time.Now()
 	for i, got := range c.node.tier.Acquire(ctx, claims) {
 		switch l := asking[i]; {
@@ -102,14 +102,14 @@ func (c *Cache[V]) acquireMany(ctx context.Context, missing []looked[V]) (grante
 			others = append(others, l)
 			continue
 		case l.beside():
-			besides, leases = append(besides, l), append(leases, claims[i])
+			besides, leases, born = append(besides, l), append(leases, claims[i]), append(born, got.Revision)
 		default:
-			granted = append(granted, permit[V]{f: l.f, hold: hold{lease: claims[i], clock: claims[i].Clock}})
+			granted = append(granted, permit[V]{f: l.f, hold: hold{lease: claims[i], clock: claims[i].Clock, born: got.Revision}})
 		}
 		held = append(held, claims[i])
 	}
 	stop = c.renew(ctx, held, asked)
-	kept, changed := c.stillKept(ctx, besides, leases)
+	kept, changed := c.stillKept(ctx, besides, leases, born)
 	return append(granted, kept...), append(others, changed...), failed, stop
 }
 
@@ -120,7 +120,7 @@ func (l *looked[V]) beside() bool { return l.found.Kept && l.f.old != nil }
 // stillKept returns the flights whose records, which they have leases beside, are
 // still those that they found, and gives the leases of the others back: whoever held
 // such a lease before may have refreshed the record.
-func (c *Cache[V]) stillKept(ctx context.Context, besides []looked[V], leases []shared.Claim) (kept []permit[V], changed []looked[V]) {
+func (c *Cache[V]) stillKept(ctx context.Context, besides []looked[V], leases []shared.Claim, born []shared.Revision) (kept []permit[V], changed []looked[V]) {
 	if len(besides) == 0 {
 		return nil, nil
 	}
@@ -136,7 +136,7 @@ func (c *Cache[V]) stillKept(ctx context.Context, besides []looked[V], leases []
 			changed = append(changed, l)
 			continue
 		}
-		kept = append(kept, permit[V]{f: l.f, hold: c.holdBeside(l.f.key, leases[i], l.found)})
+		kept = append(kept, permit[V]{f: l.f, hold: c.holdBeside(leases[i], born[i], l.found)})
 	}
 	c.giveBack(ctx, back...)
 	return kept, changed
@@ -166,7 +166,6 @@ func (c *Cache[V]) loadMany(ctx context.Context, permits []permit[V], load manyL
 			ends = append(ends, ending[V]{f: p.f, hold: p.hold, entry: entry, err: err})
 			continue
 		}
-		c.settleFloor(p.floor, err)
 		p.f.err = c.keepLoaded(p.f, &entry, life, err)
 		c.land(p.f)
 	}
@@ -187,10 +186,11 @@ func (c *Cache[V]) sourceMany(ctx context.Context, permits []permit[V], load man
 	for i := range permits {
 		p := &permits[i]
 		keys[i] = p.f.key
-		p.f.tagClock, _, _ = c.tags.get()
+		clock := p.clock
 		if p.lease.Token == 0 {
-			p.floor = c.raiseFloor(p.f.key, p.f.hash)
+			clock, _, _ = c.clock.get()
 		}
+		c.beginLoad(p.f, clock)
 	}
 	return callSource(ctx, c, keys, func(ctx context.Context) (map[string]Entry[V], error) {
 		return load(ctx, keys)

@@ -297,7 +297,7 @@ func TestToken(t *testing.T) {
 		"clear":      func(ctx context.Context, m *member) error { return m.Clear(ctx) },
 	}
 	for name, write := range writes {
-		for _, off := range []fault.Set{{}, {NoJournal: true}} {
+		for _, off := range variants(fault.Journal) {
 			t.Run(name, func(t *testing.T) {
 				journaled(t, func(t *testing.T, f *fleet, a, b *member) {
 					wait(1100 * time.Millisecond) // the journal was read up to here
@@ -305,7 +305,7 @@ func TestToken(t *testing.T) {
 					require.NoError(t, write(t.Context(), b))
 					token := b.Token("k")
 					require.NotEqual(t, nearcache.Token{}, token)
-					if !off.NoJournal {
+					if !off.Off(fault.Journal) {
 						require.NotEqual(t, before, token)
 					}
 					requireNear(t, a, "k", "old") // it has not heard of it

@@ -17,8 +17,8 @@ func metered(f *fleet) { f.nodeOpts.MeterRate, f.nodeOpts.NearBytes = 200, 1<<20
 // TestMeter_Agrees: with the journal switched off and a bus that loses the news,
 // the meter finds what is stale; with it, nothing older than the bound.
 func TestMeter_Agrees(t *testing.T) {
-	for _, off := range []fault.Set{{}, {NoJournal: true}} {
-		t.Run(fmt.Sprint(off.NoJournal), func(t *testing.T) {
+	for _, off := range variants(fault.Journal) {
+		t.Run(fmt.Sprint(off.Off(fault.Journal)), func(t *testing.T) {
 			journaled(t, func(t *testing.T, f *fleet, a, b *member) {
 				a.link.deaf.Store(false)
 				a.loseNews() // announced with the write, so that nobody misses a number
@@ -48,7 +48,7 @@ func TestMeter_Agrees(t *testing.T) {
 					sum += n
 				}
 				assert.Equal(t, c.Stale, sum)
-				if off.NoJournal {
+				if off.Off(fault.Journal) {
 					assert.NotZero(t, c.Stale)
 					assert.Greater(t, c.Worst, 5*time.Second, "nobody ever told of the write")
 					assert.Less(t, c.Nines(), 1.0)

@@ -49,7 +49,7 @@ type Node struct {
 	caches atomic.Pointer[map[string]member] // copied on write
 
 	nodeCounters
-	faults fault.Set
+	faults fault.Switches
 }
 
 // member is what a node asks of its caches, whatever they hold.
@@ -79,7 +79,7 @@ func NewNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions) (*Node, error) {
 	return newNode(tier, b, opts, fault.InProcess())
 }
 
-func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off fault.Set) (*Node, error) {
+func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off fault.Switches) (*Node, error) {
 	if tier == nil && b == nil {
 		return nil, errors.New("nearcache: NewNode: both the shared tier and the bus are nil")
 	}
@@ -98,7 +98,7 @@ func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off fault.Set) (*N
 		Bytes: opts.NearBytes, MaxStaleness: opts.MaxStaleness, ServeStale: opts.ServeStale,
 		Jumped: n.jumped, Faults: off,
 	}
-	if tier != nil && tier.Partitions() > 0 && !off.NoJournal {
+	if tier != nil && tier.Partitions() > 0 && !off.Off(fault.Journal) {
 		conf.Partitions = tier.Partitions()
 		n.repairs = newRepairer(n)
 		n.acked.revisions = make([]shared.Revision, conf.Partitions)

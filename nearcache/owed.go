@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/nearcache/internal/fault"
 )
 
 const (
@@ -250,7 +251,7 @@ func (d *debts) len() int {
 // owe keeps what could not be delivered, for the node to try again, but not
 // before open.
 func (c *Cache[V]) owe(invs []bus.Invalidation, told bool, open time.Time) {
-	if c.node.faults.NoDebts {
+	if c.node.faults.Off(fault.Debts) {
 		return
 	}
 	c.debts.owe(invs, told, open)

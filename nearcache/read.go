@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nearbus/nearbus/nearcache/internal/fault"
+	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/shared"
 )
 
@@ -222,32 +224,40 @@ func (c *Cache[V]) load(ctx context.Context, f *flight[V], load loader[V], l loo
 	}
 }
 
-// use takes the record found as the result of f and installs it, if it is a
+// use takes the record found as the result of f and puts it near, if it is a
 // live value that this cache can read, or says that there is none.
 func (c *Cache[V]) use(f *flight[V], found *shared.Found) bool {
-	if found.Err == nil && !c.believes(f, found) {
+	w, absent := wayRecord, found.Kind == shared.KindNotFound
+	var e *near.Entry
+	var value *V
+	switch {
+	case found.Err != nil, absent && c.opts.NotFoundTTL == 0:
 		return false
+	case absent:
+		w, e = wayAbsentRecord, c.newAbsent(f.key, f.stamp, found.Revision)
+	default:
+		decoded, err := c.decode(f.key, found)
+		if err != nil {
+			return false
+		}
+		c.label(decoded, len(found.Value), f.stamp, found.Revision)
+		c.extendFound(decoded, f, found.Left)
+		e, value = &decoded.Entry, &decoded.value
 	}
-	if found.Err == nil && found.Kind == shared.KindNotFound {
-		return c.useAbsent(f, found)
+	if f.background {
+		w = wayRefreshRecord
 	}
-	e, err := c.decode(f.key, found)
-	if err != nil {
-		return false
-	}
-	since, live := c.tagsLive(found) // again: it may have been ended since it was read
-	if !live {
-		return false
-	}
-	c.sharedHits.Add(1)
 	life := share(c.opts.NearTTL, c.opts.jitter())
 	if found.Left > 0 {
 		life = min(life, found.Left)
 	}
-	f.value, f.fresh = &e.value, true
-	f.asOf = c.labelFound(e, f, found, since)
-	c.extendFound(e, f, found.Left)
-	c.space.Install(f.key, f.hash, &e.Entry, c.nearLife(life))
+	a := c.found(w, f, e, found)
+	a.life = c.nearLife(life)
+	if !c.arrive(&a) {
+		return false
+	}
+	c.sharedHits.Add(1)
+	f.value, f.absent, f.fresh, f.asOf = value, absent, true, e.Stamp.At()
 	return true
 }
 
@@ -259,8 +269,7 @@ func (c *Cache[V]) decode(key string, found *shared.Found) (*entry[V], error) {
 	if found.Err != nil {
 		return nil, found.Err
 	}
-	clock, _, _ := c.clock.get()
-	if found.Kind != shared.KindValue || found.Clock < clock {
+	if found.Kind != shared.KindValue || c.cleared(found) {
 		return nil, errUnusable
 	}
 	codec := c.opts.reader(&found.Record)
@@ -274,6 +283,13 @@ func (c *Cache[V]) decode(key string, found *shared.Found) (*entry[V], error) {
 		return nil, err
 	}
 	return e, nil
+}
+
+// cleared reports whether the record found was there before a Clear that this node
+// knows of.
+func (c *Cache[V]) cleared(found *shared.Found) bool {
+	clock, _, _ := c.clock.get()
+	return found.Clock < clock && !c.node.faults.Off(fault.Clock)
 }
 
 // sharedFailed counts a failure of the shared tier and names it.

@@ -64,9 +64,10 @@ func (c *Cache[V]) refreshSoon(ctx context.Context, key string, hash uint64, loa
 	default:
 		return
 	}
-	f := &flight[V]{key: key, hash: hash, stamp: c.node.near.Stamp(), background: true}
+	f := &flight[V]{key: key, hash: hash, stamp: c.node.near.Stamp(), floor: c.floors.of(hash), background: true}
+	f.refresh = c.space.BeginRefresh(key, hash)
 	go func() { // ends with the load, as a flight does, or with the node
-		defer func() { <-c.refreshes }()
+		defer func() { f.refresh.EndRefresh(); <-c.refreshes }()
 		err := c.guard("", "", func() error { return c.refresh(detached{c.node.ctx, ctx}, f, load) })
 		if err == nil {
 			c.refreshed.Add(1)
@@ -116,6 +117,6 @@ func (c *Cache[V]) refresh(ctx context.Context, f *flight[V], load loader[V]) er
 	}
 	f.stamp = c.node.near.Stamp()
 	failure = &PanicError{} // stands if user code ends this goroutine
-	failure = c.replace(ctx, f, load, lease, found)
+	failure = c.replace(ctx, f, load, c.holdBeside(lease, got.Revision, found), found)
 	return failure
 }

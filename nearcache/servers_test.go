@@ -127,7 +127,7 @@ func (s *servers) Tail(ctx context.Context, reads []shared.TailRead) []shared.Ta
 }
 
 // join returns the cache of a node of its own, which has no bus.
-func (s *servers) join(t *testing.T, off fault.Set) *member {
+func (s *servers) join(t *testing.T, off fault.Switches) *member {
 	t.Helper()
 	tier, err := shared.New(s, shared.Options{})
 	require.NoError(t, err)

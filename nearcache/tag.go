@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/nearbus/nearbus/bus"
-	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/shared"
 )
 
@@ -227,13 +226,5 @@ func (c *Cache[V]) advanceTags(clock uint64) { c.tags.advance(clock) }
 func putTags(put *shared.Put, slots []uint32, clock uint64) {
 	if len(slots) > 0 {
 		put.Record.Slots, put.Record.TagClock = slots, clock
-	}
-}
-
-// tagEntry gives an entry that is about to come near its slots.
-func (c *Cache[V]) tagEntry(e *near.Entry, slots []uint32) {
-	if len(slots) > 0 {
-		c.tags.place(slots)
-		e.Tag(slots)
 	}
 }

@@ -225,20 +225,24 @@ func TestHazard1_LoadInFlight(t *testing.T) {
 		assert.Equal(t, "new", other)
 		assert.Equal(t, "new", stranger)
 	})
-	t.Run("without the tag clock", func(t *testing.T) {
-		bubble(t, func(t *testing.T, f *fleet) {
-			f.off.NoTagClock = true
-			_, other, _ := run(t, f)
-			assert.Equal(t, "old", other, "the test sees what it is for")
+	if fault.Compiled {
+		t.Run("without the tag clock", func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fleet) {
+				f.off = fault.Without(fault.Watermarks)
+				_, other, _ := run(t, f)
+				assert.Equal(t, "old", other, "the test sees what it is for")
+			})
 		})
-	})
-	t.Run("without marks of tags", func(t *testing.T) {
-		bubble(t, func(t *testing.T, f *fleet) {
-			f.off.NoTagMarks = true
-			own, _, _ := run(t, f)
-			assert.Equal(t, "old", own, "the test sees what they are for")
+	}
+	if fault.Compiled {
+		t.Run("without marks of tags", func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fleet) {
+				f.off = fault.Without(fault.TagMarks)
+				own, _, _ := run(t, f)
+				assert.Equal(t, "old", own, "the test sees what they are for")
+			})
 		})
-	})
+	}
 }
 
 // TestHazard1_WriterDies: a writer dies between raising the tag clock and the
@@ -590,7 +594,7 @@ func (f *fleet) withoutBus(t *testing.T) *nearcache.Cache[string] {
 // TestHazard15_JoinAfterTag: a flight runs, an invalidation of a tag returns,
 // and a later reader must not get what the flight brings.
 func TestHazard15_JoinAfterTag(t *testing.T) {
-	run := func(t *testing.T, off fault.Set) (second string) {
+	run := func(t *testing.T, off fault.Switches) (second string) {
 		bubble(t, func(t *testing.T, f *fleet) {
 			f.off = off
 			m := f.join()
@@ -609,14 +613,16 @@ func TestHazard15_JoinAfterTag(t *testing.T) {
 			time.Sleep(time.Second)
 			v, err := m.FetchEntry(t.Context(), "k", loads("new", "T"))
 			require.NoError(t, err)
-			if !off.JoinAny {
+			if !off.Off(fault.Joins) {
 				assert.Equal(t, "new", v)
 			}
 		})
 		return second
 	}
-	assert.Equal(t, "new", run(t, fault.Set{}))
-	assert.Equal(t, "old", run(t, fault.Set{JoinAny: true}), "the test sees what the check is for")
+	assert.Equal(t, "new", run(t, fault.Without()))
+	if fault.Compiled {
+		assert.Equal(t, "old", run(t, fault.Without(fault.Joins)), "the test sees what the check is for")
+	}
 }
 
 // TestHazard14_TagNotDelivered: the source changed and InvalidateTags failed.

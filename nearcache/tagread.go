@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/shared"
 )
@@ -15,7 +16,7 @@ import (
 // tags, in one more round trip for all of them if any is, and makes those that a
 // tag has ended unusable. clockRead says that the tag clock was read with them.
 func (c *Cache[V]) knowTags(ctx context.Context, found []shared.Found, clockRead bool) error {
-	if c.node.faults.NoTagClock {
+	if c.node.faults.Off(fault.Watermarks) {
 		return nil
 	}
 	var missing []uint32
@@ -71,7 +72,7 @@ func (c *Cache[V]) judgeTags(f *shared.Found, unread map[uint32]error) {
 // tagsLive reports whether a record is live as far as its tags go, and since
 // when this node would have heard that it is not, on the clock of the near tier.
 func (c *Cache[V]) tagsLive(f *shared.Found) (since int64, live bool) {
-	if len(f.Slots) == 0 || c.node.faults.NoTagClock {
+	if len(f.Slots) == 0 || c.node.faults.Off(fault.Watermarks) {
 		return 1<<63 - 1, true
 	}
 	if c.debts.owesSlots(f.Slots) {

@@ -30,6 +30,7 @@ type tagTable struct {
 	known  bool       // clock was read since it was last forgotten
 	forgot uint64     // how often anything was forgotten
 
+	highest uint64 // watermark of any slot that was heard of
 	flushed uint64 // how often all slots were forgotten
 	pages   [near.Slots / slotPage]*[slotPage]slotState
 }
@@ -149,6 +150,7 @@ func (t *tagTable) learnSlots(reads []slotRead, at int64, forgot uint64) (risen 
 			s.near = false
 		}
 		s.watermark = max(s.watermark, r.watermark)
+		t.highest = max(t.highest, r.watermark)
 		s.read = max(s.read, at)
 		if forgot == t.forgot {
 			s.known, s.flushed = true, t.flushed
@@ -172,6 +174,7 @@ func (t *tagTable) wrote(writes []slotRead) (risen []uint32) {
 			risen = append(risen, r.slot)
 		}
 		s.watermark = max(s.watermark, r.watermark)
+		t.highest = max(t.highest, r.watermark)
 		s.revision, s.own = r.revision, true
 		s.known, s.near = false, false
 	}
@@ -257,11 +260,26 @@ type tagHorizons struct {
 	slots []int64
 }
 
-// place notes that an entry with these slots is about to come near.
-func (t *tagTable) place(slots []uint32) {
+// admits is asked before a value with these slots comes near, whose write or load
+// began when this node knew the tag clock as clock. It reports whether no watermark
+// that this node knows has ended it. If one turns out to be higher from here on, its
+// mark is raised.
+func (t *tagTable) admits(slots []uint32, clock uint64) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	live := true
 	for _, slot := range slots {
-		t.slotLocked(slot).near = true
+		s := t.slotLocked(slot)
+		s.near = true
+		live = live && s.watermark <= clock
 	}
+	return live
+}
+
+// ended returns the highest watermark that this node knows: a value whose load began
+// when the tag clock was lower may have been ended, whatever its tags turn out to be.
+func (t *tagTable) ended() uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.highest
 }

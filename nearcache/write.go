@@ -51,46 +51,52 @@ func (c *Cache[V]) SetEntry(ctx context.Context, key string, e Entry[V]) error {
 	c.sets.Add(1)
 	hash, settles, slots := c.space.Hash(key), c.debts.now(), slotsOf(e.Tags)
 	w := c.space.Begin(key, hash)
-	finish := func(rev shared.Revision) {
-		entry := c.newEntry(key, e.Value, len(data), near.Stamp{}, rev)
-		c.tagEntry(&entry.Entry, slots)
+	finish := func(b basis) {
+		entry := c.newEntry(key, e.Value, len(data), near.Stamp{}, b.revision)
 		c.extend(entry, ttl)
-		w.Finish(&entry.Entry, c.nearLife(nearTTL))
+		c.written(w, entry, nearTTL, b)
 	}
 	inv := bus.Invalidation{Op: bus.OpSet, Cache: c.name, Key: key}
 	if c.node.tier == nil {
-		return c.setBusOnly(ctx, inv, w, finish)
+		return c.setBusOnly(ctx, inv, w, func() { finish(basis{slots: slots}) })
 	}
-	rev, announced, err := c.setShared(ctx, &inv, ttl, data, slots)
+	b, announced, err := c.setShared(ctx, &inv, ttl, data, slots)
 	if err != nil {
 		c.owe([]bus.Invalidation{inv}, false, openUntil(err)) // before readers may read again
 		w.Abort()
 		return c.abandon(ctx, []bus.Invalidation{inv}, err)
 	}
 	c.debts.settle(settles, key)
-	finish(rev)
+	finish(b)
 	if announced || c.node.bus == nil {
 		return nil
 	}
-	inv.Epoch, inv.Revision = rev.Epoch, rev.Number
+	inv.Epoch, inv.Revision = b.revision.Epoch, b.revision.Number
 	return c.broadcast(ctx, []bus.Invalidation{inv})
 }
 
-func (c *Cache[V]) setShared(ctx context.Context, inv *bus.Invalidation, ttl time.Duration, data []byte, slots []uint32) (rev shared.Revision, announced bool, err error) {
-	clock, err := c.knownClock(ctx)
-	if err != nil {
-		return rev, false, err
+// written puts what w has written near, which rests on b.
+func (c *Cache[V]) written(w *near.Write, e *entry[V], life time.Duration, b basis) {
+	e.Tag(b.slots)
+	c.arrive(&arrival{way: wayWritten, key: e.Key(), hash: w.Hash(), entry: &e.Entry, life: c.nearLife(life), basis: b, write: w})
+}
+
+// setShared stores what was encoded, and returns what that rests on.
+func (c *Cache[V]) setShared(ctx context.Context, inv *bus.Invalidation, ttl time.Duration, data []byte, slots []uint32) (b basis, announced bool, err error) {
+	b.slots = slots
+	if b.clock, err = c.knownClock(ctx); err != nil {
+		return b, false, err
 	}
-	tagClock, err := c.readyTags(ctx, slots)
-	if err != nil {
-		return rev, false, err
+	if b.tagClock, err = c.readyTags(ctx, slots); err != nil {
+		return b, false, err
 	}
-	put := c.valuePut(inv.Key, ttl, clock, data)
-	putTags(&put, slots, tagClock)
+	put := c.valuePut(inv.Key, ttl, b.clock, data)
+	putTags(&put, slots, b.tagClock)
 	put.Announce = c.announcement(inv)
 	r := c.node.tier.Write(ctx, []shared.Put{put})[0]
 	c.acknowledged(inv.Key, &r)
-	return r.Revision, put.Announce != nil, r.Err
+	b.revision = r.Revision
+	return b, put.Announce != nil, r.Err
 }
 
 // valuePut returns what stores a value that was encoded, by a write that knew
@@ -101,12 +107,12 @@ func (c *Cache[V]) valuePut(key string, ttl time.Duration, clock uint64, data []
 	}}
 }
 
-func (c *Cache[V]) setBusOnly(ctx context.Context, inv bus.Invalidation, w *near.Write, finish func(shared.Revision)) error {
+func (c *Cache[V]) setBusOnly(ctx context.Context, inv bus.Invalidation, w *near.Write, finish func()) error {
 	if err := c.broadcast(ctx, []bus.Invalidation{inv}); err != nil {
 		w.Abort()
 		return err
 	}
-	finish(shared.Revision{})
+	finish()
 	return nil
 }
 

@@ -10,9 +10,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"github.com/nearbus/nearbus/integration/servers"
-	"github.com/nearbus/nearbus/nearcache/nearcachetest"
 )
 
 // TestMain lets the test program be the processes of a run, too.
@@ -30,7 +27,7 @@ func shortPlan(t *testing.T, name string) plan {
 	q := request{fault: name, strict: true}
 	chosen, err := q.scenarios()
 	require.NoError(t, err)
-	p := q.plan(chosen[0], "nearbus", nearcachetest.Faults{})
+	p := q.plan(chosen[0], "nearbus", nil)
 	p.nodes, p.keys, p.reads, p.writes, p.atLeast = 2, 100, 2000, 100, 2*time.Second
 	return p
 }
@@ -72,31 +69,6 @@ func TestScenarios_WithFeatures(t *testing.T) {
 				v.late, v.back, v.ownMisses, v.staleRest, r.bound, v.quantile(1), v.broken)
 		})
 	}
-}
-
-// TestScenarios_WithoutJournal: the checker sees what the journal is for.
-func TestScenarios_WithoutJournal(t *testing.T) {
-	t.Parallel()
-	p := shortPlan(t, "bus-half-open")
-	p.off.NoJournal = true
-	r, err := carryOut(t.Context(), p)
-	require.NoError(t, err)
-	assert.Positive(t, r.verdict.late)
-}
-
-// TestScenarios_WithoutMarks: the checker sees what marks are for. Values take
-// long enough on their way that writes overtake them.
-func TestScenarios_WithoutMarks(t *testing.T) {
-	t.Parallel()
-	p := shortPlan(t, "chunks-held")
-	p.keys, p.writes = 16, 400
-	p.scenario.strike = onRelays(toTier, everyone, time.Second, func(r *servers.Relay) {
-		r.Hold(0.2, 5*time.Millisecond, 20*time.Millisecond)
-	})
-	p.off.IgnoreMarks = true
-	r, err := carryOut(t.Context(), p)
-	require.NoError(t, err)
-	assert.Positive(t, r.verdict.violations())
 }
 
 // TestScenarios_Naive: the checker sees what is wrong with the cache that one

@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/nearbus/nearbus/integration/servers"
-	"github.com/nearbus/nearbus/nearcache/nearcachetest"
 	"github.com/nearbus/nearbus/shared/redisstore"
 )
 
@@ -59,7 +58,7 @@ type plan struct {
 	enoughWrites      int
 	enoughFaults      int
 	repair, staleness time.Duration
-	off               nearcachetest.Faults
+	off               []string
 	features          bool // see featureOptions
 }
 

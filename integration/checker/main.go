@@ -13,8 +13,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/nearbus/nearbus/nearcache/nearcachetest"
 )
 
 func main() {
@@ -68,9 +66,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	off, err := switchedOff(q.off)
-	if err != nil {
-		return err
+	off := strings.FieldsFunc(q.off, func(r rune) bool { return r == ',' })
+	if err := takeOut(off); err != nil {
+		return err // before servers are started
 	}
 	fmt.Fprintf(out, "seed %d\n", q.seed)
 	var results []*result
@@ -169,7 +167,7 @@ func (q *request) subjects(s scenario) []string {
 	return subjects
 }
 
-func (q *request) plan(s scenario, subject string, off nearcachetest.Faults) plan {
+func (q *request) plan(s scenario, subject string, off []string) plan {
 	p := plan{
 		scenario: s, subject: subject, seed: q.seed, nodes: 3, keys: 400, reads: 12000, writes: 120,
 		enoughFaults: 1, atLeast: 4 * time.Second, repair: time.Second, staleness: 5 * time.Second, off: off,

@@ -13,7 +13,6 @@ import (
 	"github.com/nearbus/nearbus/bus/redisbus"
 	"github.com/nearbus/nearbus/integration/servers"
 	"github.com/nearbus/nearbus/nearcache"
-	"github.com/nearbus/nearbus/nearcache/nearcachetest"
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/redisstore"
 	"github.com/nearbus/nearbus/shared/shardstore"
@@ -35,7 +34,9 @@ func openNearbus(s settings, d *death) (_ subject, err error) {
 	client := redisClient(s)
 	client.AddHook(d.hook())
 	o.closers = append(o.closers, func() { _ = client.Close() })
-	nearcachetest.Break(s.Off)
+	if err := takeOut(s.Off); err != nil {
+		return nil, err
+	}
 	store, err := o.store(s, d, client)
 	if err != nil {
 		return nil, err

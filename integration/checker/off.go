@@ -1,3 +1,5 @@
+//go:build nearbus_faults
+
 package main
 
 import (
@@ -9,32 +11,32 @@ import (
 	"github.com/nearbus/nearbus/nearcache/nearcachetest"
 )
 
-// switches are what can be switched off, by name.
-var switches = map[string]func(*nearcachetest.Faults){
-	"marks":        func(f *nearcachetest.Faults) { f.IgnoreMarks = true },
-	"own":          func(f *nearcachetest.Faults) { f.TrustOwnWrites = true },
-	"news":         func(f *nearcachetest.Faults) { f.PassUnseen = true },
-	"flights":      func(f *nearcachetest.Faults) { f.JoinAny = true },
-	"tags":         func(f *nearcachetest.Faults) { f.NoTagMarks, f.NoTagClock = true, true },
-	"journal":      func(f *nearcachetest.Faults) { f.NoJournal = true },
-	"confirmation": func(f *nearcachetest.Faults) { f.NoConfirmation = true },
-	"leases":       func(f *nearcachetest.Faults) { f.NoLeases = true },
-	"floors":       func(f *nearcachetest.Faults) { f.NoFloors = true },
-	"debts":        func(f *nearcachetest.Faults) { f.NoDebts = true },
+// switches are what can be taken out, by name.
+var switches = map[string][]nearcachetest.Mechanism{
+	"marks":        {nearcachetest.Marks, nearcachetest.CacheMark, nearcachetest.TagMarks},
+	"own":          {nearcachetest.OwnWrites},
+	"news":         {nearcachetest.PassedNews},
+	"joins":        {nearcachetest.Joins},
+	"tags":         {nearcachetest.TagMarks, nearcachetest.Watermarks},
+	"journal":      {nearcachetest.Journal},
+	"confirmation": {nearcachetest.Confirmation},
+	"leases":       {nearcachetest.Leases},
+	"floors":       {nearcachetest.Floors},
+	"debts":        {nearcachetest.Debts},
 }
 
 func mechanisms() []string { return slices.Sorted(maps.Keys(switches)) }
 
-func switchedOff(names string) (off nearcachetest.Faults, err error) {
-	for name := range strings.SplitSeq(names, ",") {
-		if name == "" {
-			continue
-		}
-		set, ok := switches[name]
+// takeOut takes mechanisms out of the nodes of this process.
+func takeOut(names []string) error {
+	var out []nearcachetest.Mechanism
+	for _, name := range names {
+		m, ok := switches[name]
 		if !ok {
-			return off, fmt.Errorf("checker: there is no mechanism %q; there are: %s", name, strings.Join(mechanisms(), ", "))
+			return fmt.Errorf("checker: there is no mechanism %q; there are: %s", name, strings.Join(mechanisms(), ", "))
 		}
-		set(&off)
+		out = append(out, m...)
 	}
-	return off, nil
+	nearcachetest.Break(nearcachetest.Without(out...))
+	return nil
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"github.com/nearbus/nearbus/nearcache/nearcachetest"
 )
 
 // operation is what a write tells the cache.
@@ -66,7 +64,7 @@ type settings struct {
 	Watcher string   // address of a Redis Sentinel, in place of Redis
 
 	RepairInterval, MaxStaleness    time.Duration
-	Off                             nearcachetest.Faults
+	Off                             []string // mechanisms that are out
 	SlowLoads                       bool
 	Features                        bool // see featureOptions
 	ReadsPerSecond, WritesPerSecond int

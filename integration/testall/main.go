@@ -2,7 +2,10 @@
 // line how many passed, failed and were skipped. It prints what failing tests
 // printed, and nothing of the others. A skipped test is a failure.
 //
-//	testall [-flags 'flags of go test'] module-directory...
+//	testall [-flags 'flags of go test'] directory[,tag,packages]...
+//
+// A directory is that of a module. With a build tag, only these packages of it are
+// tested, in programs that are built with it.
 package main
 
 import (
@@ -22,9 +25,9 @@ func main() {
 	flags := flag.String("flags", "", "flags of go test, separated by spaces")
 	flag.Parse()
 	report := newReport(os.Stdout)
-	for _, dir := range flag.Args() {
-		if err := testModule(report, dir, strings.Fields(*flags)); err != nil {
-			report.fail(fmt.Sprintf("%s: %v", dir, err))
+	for _, what := range flag.Args() {
+		if err := testModule(report, what, strings.Fields(*flags)); err != nil {
+			report.fail(fmt.Sprintf("%s: %v", what, err))
 		}
 	}
 	if !report.close() {
@@ -35,8 +38,15 @@ func main() {
 // testModule runs the tests of one module, and once more those of packages that
 // the race detector gave up. An error of go test that no test accounts for is
 // returned.
-func testModule(report *report, dir string, flags []string) error {
-	if err := testPackages(report, dir, flags, "./..."); err != nil || len(report.givenUp) == 0 {
+func testModule(report *report, what string, flags []string) error {
+	dir, rest, tagged := strings.Cut(what, ",")
+	packages := "./..."
+	if tagged {
+		var tag string
+		tag, packages, _ = strings.Cut(rest, ",")
+		flags = append(slices.Clone(flags), "-tags", tag)
+	}
+	if err := testPackages(report, dir, flags, packages); err != nil || len(report.givenUp) == 0 {
 		return err
 	}
 	again := report.givenUp

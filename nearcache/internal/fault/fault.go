@@ -1,36 +1,30 @@
-// Package fault switches mechanisms of nearcache off, so that tests can show
-// what each is for.
+// Package fault takes mechanisms of nearcache out, so that tests can show what
+// each is for. It does so only in programs that are built with the tag
+// nearbus_faults: in all others [Switches] are empty, [Switches.Off] is a constant,
+// and nothing of it is left in the compiled code.
 package fault
 
-import "sync/atomic"
+// Mechanism is what can be taken out.
+type Mechanism uint8
 
-// Set says what is switched off. The zero Set is what users get.
-type Set struct {
-	IgnoreMarks    bool // install values whatever was invalidated while they were loaded
-	TrustOwnWrites bool // install own writes whatever came between send and answer
-	PassUnseen     bool // give fenced values away and keep older ones
-	JoinAny        bool // join loads that began before an invalidation
-	NoTagMarks     bool // keep values near whatever tag was invalidated
-	NoTagClock     bool // take records for live whatever tag was invalidated
-	NoJournal      bool // do as if the shared tier kept none
-	NoConfirmation bool // believe the shared tier before its journal was read
-	NoLeases       bool // load and store without a lease
-	NoFloors       bool // forget what was loaded and not stored
-	NoBarriers     bool // answer at once whether everything has been applied
-	NoExpectation  bool // replace whatever is there when a value is refreshed
-	NoDebts        bool // forget what could not be delivered
-}
-
-var process atomic.Pointer[Set]
-
-// InProcess returns what is switched off for new nodes of this process.
-func InProcess() Set {
-	if s := process.Load(); s != nil {
-		return *s
-	}
-	return Set{}
-}
-
-// SetInProcess switches mechanisms off for the nodes of this process that are
-// opened from now on.
-func SetInProcess(s Set) { process.Store(&s) }
+// The mechanisms.
+const (
+	Marks        Mechanism = iota // no value comes near that began before its key was invalidated
+	CacheMark                     // nor before its cache was cleared
+	TagMarks                      // nor before one of its tags was invalidated
+	Clock                         // a value is compared with the clock of its cache
+	Watermarks                    // and with the watermarks of its tags
+	Losses                        // and with what the shared tier is known to have lost
+	Floors                        // and with what was given and not stored
+	Overlaps                      // a refresh is compared with what was read and written meanwhile
+	OwnWrites                     // an own write comes near only if nothing came between send and answer
+	PassedNews                    // a value that is given and not kept ends older ones
+	Removals                      // news takes the entry of its key out
+	Joins                         // nobody joins a load that began before news
+	Journal                       // the journal of the shared tier is read
+	Confirmation                  // the shared tier is believed only once its journal was read
+	Leases                        // one load for a key
+	Barriers                      // a question is answered once everything before was applied
+	Expectation                   // a refresh replaces only what it read
+	Debts                         // what could not be delivered is kept
+)

@@ -6,6 +6,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/shared"
 )
 
@@ -115,7 +116,12 @@ func (s *Space) live(e *Entry, now int64) bool { return e.expires.Load() > now &
 // current reports whether nothing that concerns more than its key was
 // invalidated since e, an entry of s, came in.
 func (s *Space) current(e *Entry) bool {
-	return e.Stamp.count >= s.mark.Load() && (!e.tagged || s.passes(e.Stamp.count, e.rare.slots))
+	return s.passesMark(e) && (!e.tagged || s.passes(e.Stamp.count, e.rare.slots))
+}
+
+// passesMark reports whether e was not cleared with its space.
+func (s *Space) passesMark(e *Entry) bool {
+	return e.Stamp.count >= s.mark.Load() || s.tier.conf.Faults.Off(fault.CacheMark)
 }
 
 // Find returns the live entry of the key with this hash, or nil.
@@ -188,10 +194,51 @@ func (s *Space) Install(key string, hash uint64, e *Entry, life time.Duration) b
 	return placed
 }
 
+// Pass says that a value of revision r is given to those who wait for it, and may
+// not come near. Older ones go, as for a fenced value of Install.
+func (s *Space) Pass(key string, hash uint64, r shared.Revision) {
+	st := s.tier.stripeOf(hash)
+	st.mu.Lock()
+	st.noteLocked(s, key, r)
+	dropped := s.passLocked(st, key, hash, r)
+	st.mu.Unlock()
+	s.tier.fenced.Add(1)
+	if dropped {
+		s.tier.policy.drop(hash)
+	}
+}
+
+// Supersede says that a value without a revision is given to those who wait for it:
+// what is in place may be older, and goes, unless it has no revision either and its read
+// or load began after since, when that of the value did. e, which has that value, takes the place
+// for life if nothing came after its stamp; it is nil if the value may not come near.
+// No mark is raised: loads under way that bring a revision meet Guard, and among
+// themselves those that bring none have no order.
+func (s *Space) Supersede(key string, hash uint64, e *Entry, life time.Duration, since int64) (placed bool) {
+	st := s.tier.stripeOf(hash)
+	st.mu.Lock()
+	st.noteLocked(s, key, shared.Revision{})
+	old := s.tier.lookupLocked(hash, s, key)
+	if e != nil && !s.fencedLocked(st, hash, e) {
+		placed = s.putLocked(key, hash, e, life)
+	}
+	older := old != nil && (old.Revision.Number != 0 || old.Stamp.at <= since)
+	dropped := !placed && older && !s.tier.conf.Faults.Off(fault.PassedNews)
+	if dropped {
+		s.tier.unlinkLocked(hash, s, key)
+	}
+	st.mu.Unlock()
+	if placed {
+		s.tier.admit(e)
+	} else if dropped {
+		s.tier.policy.drop(hash)
+	}
+	return placed
+}
+
 func (s *Space) fencedLocked(st *stripe, hash uint64, e *Entry) bool {
-	passes := e.Stamp.count >= st.markLocked(hash) && e.Stamp.count >= s.mark.Load() &&
-		(!e.tagged || s.passes(e.Stamp.count, e.rare.slots))
-	if s.tier.conf.Faults.IgnoreMarks || passes {
+	passes := (e.Stamp.count >= st.markLocked(hash) || s.tier.conf.Faults.Off(fault.Marks)) && s.current(e)
+	if passes {
 		return false
 	}
 	s.tier.fenced.Add(1)
@@ -207,7 +254,7 @@ func (s *Space) fencedLocked(st *stripe, hash uint64, e *Entry) bool {
 func (s *Space) passLocked(st *stripe, key string, hash uint64, r shared.Revision) (dropped bool) {
 	old := s.tier.lookupLocked(hash, s, key)
 	covered := st.knowsLocked(hash, r) || old != nil && old.Revision.Covers(r)
-	if r.Number == 0 || covered || s.tier.conf.Faults.PassUnseen {
+	if r.Number == 0 || covered || s.tier.conf.Faults.Off(fault.PassedNews) {
 		return false
 	}
 	st.raiseLocked(hash, s.tier.count.Add(1), r)
@@ -218,12 +265,17 @@ func (s *Space) passLocked(st *stripe, key string, hash uint64, r shared.Revisio
 }
 
 // putLocked links e in front or in the place of the entry of the same key. It
-// refuses to replace a higher revision, and what is larger than the window.
+// refuses to replace a higher revision, what is larger than the window, and what the
+// guard of the space does not admit.
 func (s *Space) putLocked(key string, hash uint64, e *Entry, life time.Duration) bool {
 	t := s.tier
 	if int64(e.cost) > t.window.limit {
 		t.tooLarge.Add(1)
 		t.unlinkLocked(hash, s, key)
+		return false
+	}
+	if s.admits != nil && !s.admits(e, hash, life <= 0) {
+		t.fenced.Add(1)
 		return false
 	}
 	now := t.coarseLocked()

@@ -3,6 +3,7 @@ package near
 import (
 	"time"
 
+	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/shared"
 )
 
@@ -37,7 +38,7 @@ func (s *Space) Apply(key string, hash uint64, news News) (dropped bool) {
 	kept := false
 	if covered {
 		t.skipped.Add(1)
-	} else if e != nil {
+	} else if e != nil && !t.conf.Faults.Off(fault.Removals) {
 		if kept = news.Keep && s.keepLocked(e, t.coarseLocked(), news.Revision); !kept {
 			t.removeLocked(e)
 		}
@@ -51,13 +52,13 @@ func (s *Space) Apply(key string, hash uint64, news News) (dropped bool) {
 	return dropped
 }
 
-// noteLocked notes in the unanswered own writes of the key that r was heard of
-// or read, and reports whether there are any.
+// noteLocked notes in the unanswered own writes and the refreshes of the key that r
+// was heard of or read, and reports whether there are any writes.
 func (st *stripe) noteLocked(s *Space, key string, r shared.Revision) (found bool) {
 	for w := st.writes; w != nil; w = w.next {
 		if w.space == s && w.key == key {
 			w.noteLocked(r)
-			found = true
+			found = found || !w.refresh
 		}
 	}
 	return found
@@ -66,8 +67,8 @@ func (st *stripe) noteLocked(s *Space, key string, r shared.Revision) (found boo
 // Invalidate raises the mark of the key and takes its entry out.
 func (s *Space) Invalidate(key string, hash uint64) { s.Apply(key, hash, News{}) }
 
-// Write is an own write under way. It begins with Begin and must be ended with
-// Finish or Abort.
+// Write is an own write under way, which begins with Begin and must be ended with
+// Finish or Abort; or a refresh, see BeginRefresh.
 type Write struct {
 	next  *Write // guarded by the lock of the stripe
 	space *Space
@@ -76,6 +77,8 @@ type Write struct {
 	mark  uint64 // the mark that Begin raised
 	stamp Stamp  // taken before that, for the mark of the space
 	keep  bool   // it may leave a stale value
+
+	refresh bool // it is no write
 
 	written shared.Revision // of an invalidation, once it is known
 
@@ -95,6 +98,9 @@ func (w *Write) noteLocked(r shared.Revision) {
 		w.mixed = true
 	}
 }
+
+// Hash returns the hash of the key that is written.
+func (w *Write) Hash() uint64 { return w.hash }
 
 // Begin raises the mark of the key before a write is sent, so that nothing
 // older is served from here on.
@@ -175,7 +181,7 @@ func (w *Write) unlinkLocked(st *stripe) {
 
 // aloneLocked reports whether nothing else touched the key since Begin.
 func (w *Write) aloneLocked(st *stripe, e *Entry) bool {
-	if e == nil || w.space.tier.conf.Faults.TrustOwnWrites {
+	if e == nil || w.space.tier.conf.Faults.Off(fault.OwnWrites) {
 		return true
 	}
 	overtaken := w.mixed || w.seen.Number != 0 && !e.Revision.Covers(w.seen)

@@ -1,6 +1,10 @@
 package near
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/nearbus/nearbus/nearcache/internal/fault"
+)
 
 // Slots is the number of slots that tags are folded into.
 const Slots = 1 << 16
@@ -65,7 +69,7 @@ func raise(mark *atomic.Uint64, to uint64) {
 // was not invalidated since. It is asked at every look: that an entry passed
 // before means nothing.
 func (s *Space) passes(count uint64, slots []uint32) bool {
-	if s.tier.conf.Faults.NoTagMarks {
+	if s.tier.conf.Faults.Off(fault.TagMarks) {
 		return true
 	}
 	for _, slot := range slots {

@@ -75,8 +75,8 @@ type Config struct {
 	// Wall is the clock outside; nil means time.Now.
 	Wall func() time.Time
 
-	// Faults switches mechanisms off.
-	Faults fault.Set
+	// Faults says which mechanisms are out, in tests.
+	Faults fault.Switches
 }
 
 // Tier is the near tier of one node.
@@ -114,7 +114,7 @@ type stripe struct {
 	last     uint64          // hash of the key that was invalidated last
 	lastMark uint64          // its mark
 	known    shared.Revision // of last: what reads that began since lastMark find at least
-	writes   *Write          // own writes that have not been answered, the latest first
+	writes   *Write          // own writes that have not been answered, and refreshes under way; the latest first
 
 	_ [64 - (8+8+8+8+16+8)%64]byte // a cache line of its own
 }
@@ -254,6 +254,8 @@ type Space struct {
 	clockPart func() int
 	slotPart  func(slot uint32) int
 
+	admits func(e *Entry, hash uint64, stale bool) bool // see Guard
+
 	tagged atomic.Uint64 // the highest mark of any slot
 	slots  slotMarks
 }
@@ -278,6 +280,11 @@ func (t *Tier) Space(partition int) *Space {
 func (s *Space) Place(clock func() int, slot func(slot uint32) int) {
 	s.clockPart, s.slotPart = clock, slot
 }
+
+// Guard has admits asked, under the lock that guards the place of e, before e comes
+// in as a value or as a stale one: the last of all comparisons. It must come before
+// the space is used.
+func (s *Space) Guard(admits func(e *Entry, hash uint64, stale bool) bool) { s.admits = admits }
 
 // spaceOf returns the space of an entry that was installed.
 func (t *Tier) spaceOf(e *Entry) *Space { return (*t.spaces.Load())[e.space] }
