@@ -7,7 +7,11 @@ import (
 	"time"
 )
 
-// Options configure a [Bus]. The zero value is the production default.
+// maxDuration is the longest time that an option may say.
+const maxDuration = 365 * 24 * time.Hour
+
+// Options configure a [Bus]. The zero value is the production default. No duration is
+// longer than a year.
 type Options struct {
 	// Node names this process to people; it needs not be unique. Empty means
 	// the host name and the process id. At most 64 bytes.
@@ -46,7 +50,7 @@ func (o Options) withDefaults() Options {
 		o.Node = defaultNode()
 	}
 	setDefault(&o.HeartbeatInterval, time.Second)
-	setDefault(&o.HeartbeatTimeout, 3*o.HeartbeatInterval)
+	setDefault(&o.HeartbeatTimeout, 3*min(o.HeartbeatInterval, maxDuration))
 	setDefault(&o.PublishTimeout, time.Second)
 	setDefault(&o.MaxBatch, 1024)
 	setDefault(&o.QueueSize, 16<<10)
@@ -74,6 +78,16 @@ func (o Options) validate() error {
 	} {
 		if f.bad {
 			return fmt.Errorf("bus: Options.%s is negative: %v", f.name, f.value)
+		}
+	}
+	for _, f := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"HeartbeatInterval", o.HeartbeatInterval}, {"HeartbeatTimeout", o.HeartbeatTimeout}, {"PublishTimeout", o.PublishTimeout},
+	} {
+		if f.value > maxDuration {
+			return fmt.Errorf("bus: Options.%s is %v, longer than %v", f.name, f.value, maxDuration)
 		}
 	}
 	if o.HeartbeatTimeout <= o.HeartbeatInterval {

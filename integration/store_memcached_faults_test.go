@@ -47,17 +47,6 @@ func TestMemcachedStore_RestartEndsLeases(t *testing.T) {
 	require.Equal(t, "written", string(recordOf(t, node(), "k").Value))
 }
 
-// TestMemcachedStore_ConnectionsFailOnceAfterARestart: what was kept in the
-// pool is dead, and nothing else.
-func TestMemcachedStore_ConnectionsFailOnceAfterARestart(t *testing.T) {
-	server := servers.Memcached(t)
-	store := newMemcacheStore(t, newMemcache(t, server.Addr), memcachestore.Options{})
-	require.NoError(t, putRecord(t.Context(), store, "k", value(1, "v")))
-	require.NoError(t, server.Restart(t.Context()))
-	require.Error(t, putRecord(t.Context(), store, "k", value(2, "v")))
-	require.NoError(t, putRecord(t.Context(), store, "k", value(3, "v")))
-}
-
 // TestMemcachedStore_ConcurrentWriters lets several nodes fight for one key.
 func TestMemcachedStore_ConcurrentWriters(t *testing.T) {
 	const nodes, rounds = 8, 50
@@ -111,11 +100,19 @@ func (c *tap) Write(p []byte) (int, error) {
 // tapped returns a client with taps for connections.
 func tapped(t testing.TB, addr, verb string, send func(net.Conn, []byte) (int, error)) *memcache.Client {
 	client := newMemcache(t, addr)
-	client.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
-		return &tap{conn, verb, send}, err
-	}
+	client.DialContext = dialing(func(conn net.Conn) net.Conn { return &tap{conn, verb, send} })
 	return client
+}
+
+// dialing returns a DialContext whose connections are wrapped.
+func dialing(wrap func(net.Conn) net.Conn) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return wrap(conn), nil
+	}
 }
 
 // TestMemcachedStore_AbandonedWrites holds a request back until a later write

@@ -40,6 +40,9 @@ type Cache[V any] struct {
 // options. A node has one cache of a name, which has 1 to 64 of A-Z a-z 0-9 . _ -
 // and begins with a letter or a digit. A key has 1 to 1024 - len(name) - 1 bytes
 // of any kind.
+//
+// A type of which the codec can keep no value is an error, and fields of it that the
+// codec does not store are logged: see [shared.Inspector].
 func New[V any](node *Node, name string, opts Options[V]) (*Cache[V], error) {
 	if node == nil {
 		return nil, fmt.Errorf("nearcache: New %q: the node is nil", name)
@@ -55,6 +58,10 @@ func New[V any](node *Node, name string, opts Options[V]) (*Cache[V], error) {
 		return nil, err
 	}
 	c := &Cache[V]{node: node, name: name, opts: opts}
+	dropped, err := c.inspect()
+	if err != nil {
+		return nil, err
+	}
 	c.flights.init()
 	if opts.MaxLoads > 0 {
 		c.places = make(chan struct{}, opts.MaxLoads)
@@ -63,7 +70,7 @@ func New[V any](node *Node, name string, opts Options[V]) (*Cache[V], error) {
 	if opts.RefreshAhead > 0 {
 		c.refreshes = make(chan struct{}, maxRefreshes)
 	}
-	err := node.join(name, c, func() {
+	err = node.join(name, c, func() {
 		c.space = node.near.Space(0)
 		c.space.Place(c.clockPartition, func(slot uint32) int { return node.partition(c.slotKey(slot)) })
 		c.space.Guard(c.floors.admits)
@@ -71,6 +78,7 @@ func New[V any](node *Node, name string, opts Options[V]) (*Cache[V], error) {
 	if err != nil {
 		return nil, err
 	}
+	c.warnDropped(dropped)
 	return c, nil
 }
 

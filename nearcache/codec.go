@@ -39,6 +39,23 @@ func (o Options[V]) validateCodecs() error {
 	return nil
 }
 
+// inspect returns the fields that the codec does not store, as far as it knows types.
+// The error says that it stores no value of type V that can be read back.
+func (c *Cache[V]) inspect() (dropped []string, err error) {
+	inspector, ok := c.opts.Codec.(shared.Inspector)
+	if !ok || c.node.tier == nil {
+		return nil, nil
+	}
+	err = guard(callbackCodec, "", func(*PanicError) {}, func() (err error) {
+		dropped, err = inspector.Inspect(reflect.TypeFor[V]())
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("nearcache: Options.Codec: %w", err)
+	}
+	return dropped, nil
+}
+
 func isNil(codec shared.Codec) bool {
 	v := reflect.ValueOf(codec)
 	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()

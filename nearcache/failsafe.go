@@ -19,10 +19,7 @@ const shortThrottle = time.Second
 // validateStale checks the options of values that outlive their TTL, or are
 // refreshed before its end. Defaults have been set.
 func (o *Options[V]) validateStale() error {
-	for _, f := range []struct {
-		name  string
-		value time.Duration
-	}{
+	for _, f := range []duration{
 		{"FailSafe", o.FailSafe},
 		{"FailSafeThrottle", o.FailSafeThrottle},
 		{"SoftTimeout", o.SoftTimeout},
@@ -30,6 +27,9 @@ func (o *Options[V]) validateStale() error {
 	} {
 		if f.value < 0 {
 			return fmt.Errorf("nearcache: Options.%s is negative: %v", f.name, f.value)
+		}
+		if err := f.tooLong("Options"); err != nil {
+			return err
 		}
 	}
 	switch {

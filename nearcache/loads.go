@@ -15,6 +15,9 @@ func (o *Options[V]) validateLoads() error {
 	if o.NotFoundTTL < 0 {
 		return fmt.Errorf("nearcache: Options.NotFoundTTL is negative: %v", o.NotFoundTTL)
 	}
+	if err := (duration{"NotFoundTTL", o.NotFoundTTL}).tooLong("Options"); err != nil {
+		return err
+	}
 	if !(o.TTLJitter >= 0 && o.TTLJitter <= maxJitter) { // not a number is out of range, too
 		return fmt.Errorf("nearcache: Options.TTLJitter is %v, not in 0 to %v", o.TTLJitter, maxJitter)
 	}

@@ -11,7 +11,8 @@ import (
 	"github.com/nearbus/nearbus/shared"
 )
 
-// NodeOptions configure a [Node]. The zero value is the production default.
+// NodeOptions configure a [Node]. The zero value is the production default. No duration
+// is longer than [shared.MaxDuration], 100 years.
 type NodeOptions struct {
 	// NearBytes bounds the near tier of this node, all caches together. Zero
 	// means 64 MiB; the least is 64 KiB. A value larger than a 32nd of it, or
@@ -77,6 +78,11 @@ func (o NodeOptions) validate() error {
 	if o.MaxStaleness < 0 {
 		return fmt.Errorf("nearcache: NodeOptions.MaxStaleness is negative: %v", o.MaxStaleness)
 	}
+	for _, f := range []duration{{"RepairInterval", o.RepairInterval}, {"MaxStaleness", o.MaxStaleness}} {
+		if err := f.tooLong("NodeOptions"); err != nil {
+			return err
+		}
+	}
 	if o.RepairInterval < 0 || o.RepairInterval > 0 && o.RepairInterval < repairPause {
 		return fmt.Errorf("nearcache: NodeOptions.RepairInterval is %v, less than %v", o.RepairInterval, repairPause)
 	}
@@ -86,7 +92,8 @@ func (o NodeOptions) validate() error {
 	return nil
 }
 
-// Options configure a [Cache]. The zero value is the production default.
+// Options configure a [Cache]. The zero value is the production default. No duration is
+// longer than [shared.MaxDuration], 100 years.
 type Options[V any] struct {
 	// TTL is how long a value lives in the shared tier. Zero means 5 min.
 	TTL time.Duration
@@ -213,12 +220,12 @@ func (o Options[V]) withDefaults(hasBus bool) Options[V] {
 }
 
 func (o Options[V]) validate() error {
-	for _, f := range []struct {
-		name  string
-		value time.Duration
-	}{{"TTL", o.TTL}, {"NearTTL", o.NearTTL}, {"LoadTimeout", o.LoadTimeout}} {
+	for _, f := range []duration{{"TTL", o.TTL}, {"NearTTL", o.NearTTL}, {"LoadTimeout", o.LoadTimeout}} {
 		if f.value < 0 {
 			return fmt.Errorf("nearcache: Options.%s is negative: %v", f.name, f.value)
+		}
+		if err := f.tooLong("Options"); err != nil {
+			return err
 		}
 	}
 	if o.TTL > 0 && o.NearTTL > o.TTL {
@@ -230,11 +237,26 @@ func (o Options[V]) validate() error {
 	return o.validateCodecs()
 }
 
+// duration is an option that says a time.
+type duration struct {
+	name  string
+	value time.Duration
+}
+
+// tooLong refuses what cannot be added to a time, or to another one.
+func (d duration) tooLong(of string) error {
+	if d.value > shared.MaxDuration {
+		return fmt.Errorf("nearcache: %s.%s is %v, longer than %v", of, d.name, d.value, shared.MaxDuration)
+	}
+	return nil
+}
+
 // Entry is a value with what differs from the options of its cache.
 type Entry[V any] struct {
 	Value V
 
-	// TTL and NearTTL are as in [Options]; zero means as the cache has it.
+	// TTL and NearTTL are as in [Options]; zero means as the cache has it. What is
+	// negative or longer than [shared.MaxDuration] is an error of the write or the load.
 	TTL, NearTTL time.Duration
 
 	// Tags name groups that the value belongs to, such as "org:7", and that
@@ -259,6 +281,11 @@ type Entry[V any] struct {
 func (o *Options[V]) lives(e *Entry[V]) (ttl, near time.Duration, err error) {
 	if e.TTL < 0 || e.NearTTL < 0 {
 		return 0, 0, fmt.Errorf("nearcache: Entry: a TTL is negative: %v, %v", e.TTL, e.NearTTL)
+	}
+	for _, f := range []duration{{"TTL", e.TTL}, {"NearTTL", e.NearTTL}} {
+		if err := f.tooLong("Entry"); err != nil {
+			return 0, 0, err
+		}
 	}
 	ttl, near = o.TTL, o.NearTTL
 	if e.TTL > 0 {

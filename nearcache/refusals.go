@@ -1,6 +1,11 @@
 package nearcache
 
-import "github.com/nearbus/nearbus/shared"
+import (
+	"reflect"
+	"strings"
+
+	"github.com/nearbus/nearbus/shared"
+)
 
 // loadedTooLarge counts a loaded value that the shared tier does not take, of size bytes, and
 // logs the first of the cache: every node loads such a value for every request, and
@@ -16,8 +21,9 @@ func (c *Cache[V]) loadedTooLarge(key string, size int, err error) {
 
 // Why a record cannot be read.
 const (
-	foreignFormat = "it has another codec or schema"
-	foreignType   = "the codec refuses it: it may be of another type"
+	foreignFormat = "it has another codec or schema: another version of this program wrote it, or another program " +
+		"with a cache of this name in the namespace"
+	foreignType = "the codec refuses it: it may be of another type, or be a value that its codec writes and does not read"
 )
 
 // foreign counts a record that this cache cannot read, and logs the first. What the codec
@@ -26,8 +32,17 @@ func (c *Cache[V]) foreign(key, reason string, found *shared.Found) {
 	if c.undecodable.Add(1) > 1 {
 		return
 	}
-	c.node.opts.Logger.Warn("nearcache: a record of another version of this program, or of another program "+
-		"with a cache of this name in the namespace, reads as a miss",
+	c.node.opts.Logger.Warn("nearcache: a record that this cache cannot read is a miss",
 		"cache", c.name, "key", key, "reason", reason,
 		"codec", found.Codec, "schema", found.Schema, "own_codec", c.opts.Codec.ID(), "own_schema", c.opts.Schema)
+}
+
+// warnDropped logs the fields of the type that the codec does not store: the node that
+// loads a value has them, all others have none.
+func (c *Cache[V]) warnDropped(dropped []string) {
+	if len(dropped) == 0 {
+		return
+	}
+	c.node.opts.Logger.Warn("nearcache: the codec does not store all fields of the type: other nodes get values without them",
+		"cache", c.name, "type", reflect.TypeFor[V]().String(), "codec", c.opts.Codec.ID(), "fields", strings.Join(dropped, ", "))
 }

@@ -42,9 +42,9 @@ func TestRefusals_TooLarge(t *testing.T) {
 // are.
 func TestRefusals_Foreign(t *testing.T) {
 	for want, foreign := range map[string]nearcache.Options[string]{
-		`cache=users key=k reason="it has another codec or schema" codec=2 schema=0 own_codec=1 own_schema=0`: {Codec: shared.Gob},
-		`cache=users key=k reason="it has another codec or schema" codec=1 schema=7 own_codec=1 own_schema=0`: {Schema: 7},
-		`cache=users key=k reason="the codec refuses it: it may be of another type" codec=1`:                  {Codec: jsonOfSomethingElse{shared.JSON}},
+		`cache=users key=k reason="it has another codec or schema: another version of this program wrote it, or another program with a cache of this name in the namespace" codec=2 schema=0 own_codec=1 own_schema=0`: {Codec: shared.Gob},
+		`cache=users key=k reason="it has another codec or schema: another version of this program wrote it, or another program with a cache of this name in the namespace" codec=1 schema=7 own_codec=1 own_schema=0`: {Schema: 7},
+		`cache=users key=k reason="the codec refuses it: it may be of another type, or be a value that its codec writes and does not read" codec=1`:                                                                    {Codec: jsonOfSomethingElse{shared.JSON}},
 	} {
 		bubble(t, func(t *testing.T, f *fleet) {
 			other := f.join(foreign)
@@ -58,7 +58,7 @@ func TestRefusals_Foreign(t *testing.T) {
 			}
 			got := lines()
 			require.Len(t, got, 1, got)
-			assert.Contains(t, got[0], `level=WARN msg="nearcache: a record of another version of this program, or of another program with a cache of this name in the namespace, reads as a miss" `+want)
+			assert.Contains(t, got[0], `level=WARN msg="nearcache: a record that this cache cannot read is a miss" `+want)
 			assert.NotContains(t, got[0], "secret")
 			assert.EqualValues(t, 3, m.Stats().Undecodable)
 		})

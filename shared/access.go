@@ -40,11 +40,12 @@ type Put struct {
 	Record Record
 
 	// TTL is the lifetime; zero means none, or Options.TombstoneTTL for a
-	// tombstone.
+	// tombstone. It is not negative, and no longer than MaxDuration.
 	TTL time.Duration
 
 	// Keep is how much longer than TTL the record is kept for those who have no
-	// other value. It reads as absent then: see Found.Kept.
+	// other value. It reads as absent then: see Found.Kept. It is not negative, and no
+	// longer than MaxDuration.
 	Keep time.Duration
 
 	Expect    uint64        // as in [Write]
@@ -210,6 +211,9 @@ func (t *Tier) write(p *Put) (Write, error) {
 	}
 	if n := len(p.Record.Slots); n > MaxSlots {
 		return Write{}, fmt.Errorf("%w: %q: %d tag slots, more than %d", ErrTooLarge, p.Key, n, MaxSlots)
+	}
+	if p.TTL < 0 || p.TTL > MaxDuration || p.Keep < 0 || p.Keep > MaxDuration {
+		return Write{}, fmt.Errorf("shared: %q: Put.TTL is %v and Put.Keep %v, not in 0 to %v", p.Key, p.TTL, p.Keep, MaxDuration)
 	}
 	setDefault(&p.Record.Nonce, NewNonce())
 	if p.Record.Kind == KindTombstone {

@@ -3,8 +3,11 @@ package shared_test
 import (
 	"encoding/hex"
 	"encoding/json"
+	"math/big"
 	"reflect"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -94,6 +97,62 @@ func TestCodecs_Refuse(t *testing.T) {
 	require.Error(t, shared.Gob.Unmarshal(nil, new(person)))
 	_, err = shared.Gob.Marshal(func() {})
 	require.Error(t, err)
+	_, err = shared.Gob.Marshal((*person)(nil))
+	require.EqualError(t, err, "shared: Gob: *shared_test.person is nil")
+}
+
+type hidesNothing struct{ Deep *hidesNothing }
+
+type embedded struct{ A int }
+
+type hides struct {
+	embedded
+	*sync.Mutex
+	D     chan int
+	e     any
+	_     int
+	empty struct{}
+}
+
+type hidesMore struct {
+	M map[string][2]hides
+	P *hidesMore
+	a [3]int
+}
+
+// TestCodecs_Inspect: the fields that a codec does not store, by their paths.
+func TestCodecs_Inspect(t *testing.T) {
+	_ = hidesMore{a: [3]int{}, M: map[string][2]hides{"": {{e: 1, empty: struct{}{}}}}}
+	for _, c := range []struct {
+		codec shared.Codec
+		of    any
+		want  []string
+	}{
+		{shared.JSON, 1, nil},
+		{shared.JSON, ada, nil},
+		{shared.JSON, &hidesNothing{}, nil},
+		{shared.JSON, time.Time{}, nil},
+		{shared.JSON, []*big.Int{}, nil},
+		{shared.JSON, hides{}, []string{"e"}},
+		{shared.JSON, []*hidesMore{}, []string{"[].M[][].e", "[].a"}},
+		{shared.Gob, hides{}, []string{"embedded", "D", "e"}},
+		{shared.Gob, map[string]hidesMore{}, []string{"[].M[][].embedded", "[].M[][].D", "[].M[][].e", "[].P.a"}},
+		{shared.Raw, []byte{}, nil},
+	} {
+		dropped, err := c.codec.(shared.Inspector).Inspect(reflect.TypeOf(c.of))
+		require.NoError(t, err)
+		assert.Equal(t, c.want, dropped, "%T", c.of)
+	}
+	two := reflect.StructOf([]reflect.StructField{
+		{Name: "A", Type: reflect.TypeFor[int](), Tag: `json:"same"`}, {Name: "B", Type: reflect.TypeFor[int](), Tag: `json:"same"`},
+	})
+	dropped, err := shared.JSON.(shared.Inspector).Inspect(two)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"A", "B"}, dropped)
+	for _, codec := range []shared.Codec{shared.Raw, shared.Gob} {
+		_, err := codec.(shared.Inspector).Inspect(reflect.TypeFor[any]())
+		require.Error(t, err)
+	}
 }
 
 // TestRaw_Copies: records are shared by the callers of a batch, and values by

@@ -8,10 +8,15 @@ import (
 // MaxKeySize is the length of the longest key, in bytes.
 const MaxKeySize = 1024
 
+// MaxDuration is the longest time that an option or a lifetime may say: 100 years. Two
+// of them can be added, and to any time.
+const MaxDuration = 100 * 365 * 24 * time.Hour
+
 // maxAttempts is the largest number of attempts of a call.
 const maxAttempts = 10
 
-// Options configure a [Tier]. The zero value is the production default.
+// Options configure a [Tier]. The zero value is the production default. No duration is
+// longer than [MaxDuration].
 type Options struct {
 	// Timeout bounds every call that its context does not bound more tightly.
 	// Zero means 1 s. A driver can only keep to it if its client does; see the
@@ -98,6 +103,16 @@ func (o Options) validate() error {
 	} {
 		if f.bad {
 			return fmt.Errorf("shared: Options.%s is negative: %v", f.name, f.value)
+		}
+	}
+	for _, f := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"Timeout", o.Timeout}, {"BreakFor", o.BreakFor}, {"TTL", o.TTL}, {"LeaseTTL", o.LeaseTTL}, {"TombstoneTTL", o.TombstoneTTL},
+	} {
+		if f.value > MaxDuration {
+			return fmt.Errorf("shared: Options.%s is %v, longer than %v", f.name, f.value, MaxDuration)
 		}
 	}
 	if o.Attempts > maxAttempts {

@@ -54,6 +54,14 @@ func (rawCodec) Unmarshal(data []byte, v any) error {
 	return fmt.Errorf("shared: Raw: %T is no pointer to bytes or a string", v)
 }
 
+// Inspect implements [Inspector].
+func (rawCodec) Inspect(t reflect.Type) (dropped []string, err error) {
+	if t.Kind() == reflect.String || t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8 {
+		return nil, nil
+	}
+	return nil, fmt.Errorf("shared: Raw: %v is neither bytes nor a string", t)
+}
+
 func isBytes(r reflect.Value) bool {
 	return r.Kind() == reflect.Slice && r.Type().Elem().Kind() == reflect.Uint8
 }

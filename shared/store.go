@@ -8,7 +8,9 @@ import (
 // Store is the contract that a driver fills. Callers use it through a [Tier].
 //
 // Every method may be called from many goroutines at once, blocks until the
-// server answered or ctx ended, makes one attempt and never retries. When ctx
+// server answered or ctx ended, makes one attempt and never retries. (Where a
+// client finds out only by a request that a connection which it kept had died, the
+// store may make that request again.) When ctx
 // ended, the error satisfies errors.Is(err, ctx.Err()); a driver whose client
 // cannot be interrupted may answer as late as that client's own timeout. Other
 // failures are returned as they are, wrapped once with the driver's name and

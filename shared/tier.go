@@ -69,12 +69,16 @@ func (t *Tier) Get(ctx context.Context, key string) ([]byte, error) {
 	return found[0].Value, nil
 }
 
-// Set stores value under key for ttl; zero means Options.TTL. It keeps no
+// Set stores value under key for ttl; zero means Options.TTL, and [MaxDuration] is the
+// longest. It keeps no
 // reference to value. The error is [ErrInvalidKey], [ErrTooLarge], [ErrClosed],
 // or that of the store; after one of the latter the outcome is unknown.
 func (t *Tier) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
 	if ttl < 0 {
 		return fmt.Errorf("shared: set %q: ttl is negative: %v", key, ttl)
+	}
+	if ttl > MaxDuration {
+		return fmt.Errorf("shared: set %q: ttl is %v, longer than %v", key, ttl, MaxDuration)
 	}
 	setDefault(&ttl, t.opts.TTL)
 	put := Put{Key: key, Record: Record{Kind: KindValue, Codec: CodecRaw, Value: value}, TTL: ttl}

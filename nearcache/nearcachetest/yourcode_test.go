@@ -15,6 +15,7 @@ import (
 
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/nearcache/nearcachetest"
+	"github.com/nearbus/nearbus/shared/cborcodec"
 )
 
 // TestYourCode_Page: the code of docs/testing-your-code.md is that of this file.
@@ -24,7 +25,7 @@ func TestYourCode_Page(t *testing.T) {
 	source, err := os.ReadFile("yourcode_test.go")
 	require.NoError(t, err)
 	blocks := strings.Split(string(page), "```go\n")[1:]
-	require.Len(t, blocks, 5)
+	require.Len(t, blocks, 6)
 	for _, block := range blocks {
 		code, _, ok := strings.Cut(block, "```")
 		require.True(t, ok)
@@ -142,4 +143,15 @@ func TestRename_RealTime(t *testing.T) {
 	a, err := there.names.Lookup(t.Context(), "42", nearcache.Read[string]{After: here.names.Token("42"), Load: db.load})
 	require.NoError(t, err)
 	require.Equal(t, "Grace", a.Value)
+}
+
+type user struct {
+	Name string
+	Born time.Time
+	Tags []string
+}
+
+func TestUser_ComesBack(t *testing.T) {
+	born := time.Date(1815, 12, 10, 0, 0, 0, 0, time.UTC)
+	nearcachetest.RoundTrip(t, cborcodec.New(), user{Name: "Ada", Born: born, Tags: []string{"math"}})
 }

@@ -9,12 +9,13 @@
 //
 // Every write is a gets, and then an add or a cas of what the gets showed. When
 // another writer came in between, the pair is sent again: that is what makes
-// the write one atomic step, not a retry after a failure. A writer that was
+// the write one atomic step, not a retry after a failure (there is one kind of those,
+// see below). A writer that was
 // overtaken 1000 times in a row gives up with an error that says so, and has
 // stored nothing. A write whose nonce is in its place already is answered
 // without being stored again. Several writes or leases of one call run 16 at a time;
 // several reads are one request to each server. The store keeps no connection
-// and no goroutine of its own, and never closes the client.
+// and no goroutine of its own.
 //
 // # What is weaker than on Redis
 //
@@ -72,8 +73,17 @@
 // The store uses at most MaxIdleConns connections at a time, as read by New; the
 // next call waits in line, or until its context ends. So it never opens more
 // connections to a server than the client keeps. The default of gomemcache is
-// 2, which is slow. After a server restarted, each connection that was kept
-// fails one call.
+// 2, which is slow.
+//
+// A connection that the client kept may have died meanwhile: by the server's idle
+// timeout, by a proxy, by a restart. Such a one is found out by its use, and costs
+// nobody a call: the store drops all that are kept, by Close of the client, after which
+// a client goes on, and makes the request again at once, up to 3 times. Requests that
+// other users of the client have under way are not disturbed. A read may be made
+// again in any case. A write that got no answer begins again at its gets: if it was
+// stored, its nonce is found in its place; if it is still on its way, what is said
+// of abandoned requests above holds. A request that ran into client.Timeout is not made
+// again, nor one whose connection died right after it was made.
 //
 // gomemcache cannot be interrupted: the context is looked at before each
 // request, and a request under way takes up to client.Timeout for connecting

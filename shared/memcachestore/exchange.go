@@ -34,7 +34,7 @@ func (s *Store) swap(ctx context.Context, op, key string, notAfter time.Time, de
 		return failed(ctx, op, err)
 	}
 	defer s.leave()
-	name := s.name(key)
+	name, deaths := s.name(key), 0
 	for range maxTries {
 		old, err := s.gets(ctx, name, notAfter)
 		if err != nil {
@@ -44,8 +44,13 @@ func (s *Store) swap(ctx context.Context, op, key string, notAfter time.Time, de
 		if err != nil || c.image == nil {
 			return err
 		}
+		drained := s.kept.drained.Load()
 		err = s.put(ctx, name, notAfter, old.item, c)
-		if !overtaken(err) {
+		switch {
+		case overtaken(err):
+		case s.stale(err, drained) && deaths < maxDeaths: // the next gets shows whether it was stored
+			deaths++
+		default:
 			return failed(ctx, op, err)
 		}
 	}
@@ -71,7 +76,11 @@ func (s *Store) gets(ctx context.Context, name string, notAfter time.Time) (stor
 	if err := ready(ctx, notAfter); err != nil {
 		return stored{}, err
 	}
-	item, err := s.client.Get(name)
+	var item *memcache.Item
+	err := s.read(ctx, func() (err error) {
+		item, err = s.client.Get(name)
+		return err
+	})
 	if err != nil && !errors.Is(err, memcache.ErrCacheMiss) {
 		return stored{}, err
 	}

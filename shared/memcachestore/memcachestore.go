@@ -28,6 +28,7 @@ type Store struct {
 	client *memcache.Client
 	opts   Options
 	places chan struct{} // holds one element for each call that may use a connection
+	kept   kept
 }
 
 var _ shared.Store = (*Store)(nil)
@@ -59,14 +60,14 @@ func (s *Store) Time(ctx context.Context) (time.Time, error) {
 
 // Read implements [shared.Store].
 func (s *Store) Read(ctx context.Context, keys []string) ([][]byte, error) {
-	images, err := s.read(ctx, keys)
+	images, err := s.images(ctx, keys)
 	if err != nil {
 		return nil, failed(ctx, "read", err)
 	}
 	return images, nil
 }
 
-func (s *Store) read(ctx context.Context, keys []string) ([][]byte, error) {
+func (s *Store) images(ctx context.Context, keys []string) ([][]byte, error) {
 	if err := s.enter(ctx); err != nil {
 		return nil, err
 	}
@@ -82,7 +83,11 @@ func (s *Store) read(ctx context.Context, keys []string) ([][]byte, error) {
 	if err := ready(ctx, time.Time{}); err != nil {
 		return nil, err
 	}
-	items, err := s.client.GetMulti(names)
+	var items map[string]*memcache.Item
+	err := s.read(ctx, func() (err error) {
+		items, err = s.client.GetMulti(names)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

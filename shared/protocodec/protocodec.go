@@ -10,7 +10,9 @@ package protocodec
 import (
 	"fmt"
 	"reflect"
+	"sync"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/nearbus/nearbus/shared"
@@ -18,9 +20,12 @@ import (
 
 // Codec is a [shared.Codec] for Protocol Buffers. It is safe for use by many
 // goroutines.
-type Codec struct{}
+type Codec struct{ kinds sync.Map } // whether messages of a name are recursive
 
-var _ shared.Codec = (*Codec)(nil)
+var (
+	_ shared.Codec     = (*Codec)(nil)
+	_ shared.Inspector = (*Codec)(nil)
+)
 
 // New returns the codec. All that it returns are alike.
 func New() *Codec { return &Codec{} }
@@ -29,8 +34,9 @@ func New() *Codec { return &Codec{} }
 func (*Codec) ID() uint8 { return shared.CodecProto }
 
 // Marshal returns the message v in wire format. A nil message is an error: it
-// would come back as an empty one.
-func (*Codec) Marshal(v any) ([]byte, error) {
+// would come back as an empty one. So is one that is nested deeper than Unmarshal goes,
+// 10,000 levels.
+func (c *Codec) Marshal(v any) ([]byte, error) {
 	m, ok := v.(proto.Message)
 	if !ok {
 		return nil, fmt.Errorf("protocodec: %T is not a proto.Message", v)
@@ -38,7 +44,30 @@ func (*Codec) Marshal(v any) ([]byte, error) {
 	if !m.ProtoReflect().IsValid() {
 		return nil, fmt.Errorf("protocodec: %T is nil", v)
 	}
-	return proto.Marshal(m)
+	data, err := proto.Marshal(m)
+	if err != nil || len(data) < protowire.DefaultRecursionLimit || !c.recursive(m.ProtoReflect().Descriptor()) {
+		return data, err // each level takes a byte, and more
+	}
+	if err := proto.Unmarshal(data, m.ProtoReflect().New().Interface()); err != nil {
+		return nil, fmt.Errorf("protocodec: what is written of a %T cannot be read back: %w", v, err)
+	}
+	return data, nil
+}
+
+// Equal reports whether a and b are equal messages. Tests that compare what came back
+// use it.
+func (*Codec) Equal(a, b any) bool {
+	x, ok := a.(proto.Message)
+	y, also := b.(proto.Message)
+	return ok && also && proto.Equal(x, y)
+}
+
+// Inspect implements [shared.Inspector].
+func (*Codec) Inspect(t reflect.Type) (dropped []string, err error) {
+	if t.Kind() != reflect.Pointer || !t.Implements(reflect.TypeFor[proto.Message]()) {
+		return nil, fmt.Errorf("protocodec: %v is no pointer to a generated message", t)
+	}
+	return nil, nil
 }
 
 // Unmarshal decodes data into v, a pointer to a pointer to a message, where it

@@ -52,6 +52,24 @@ func TestCodec_Refuses(t *testing.T) {
 	assert.Nil(t, message, "what was read of it is not left")
 }
 
+// TestCodec_ReadsWhatItWrites: what is nested too deep to be read is not written.
+func TestCodec_ReadsWhatItWrites(t *testing.T) {
+	codec := protocodec.New()
+	nested := func(levels int) *structpb.Value {
+		v := structpb.NewNullValue()
+		for range levels {
+			v = structpb.NewListValue(&structpb.ListValue{Values: []*structpb.Value{v}})
+		}
+		return v
+	}
+	data, err := codec.Marshal(nested(4000)) // two messages each
+	require.NoError(t, err)
+	var got *structpb.Value
+	require.NoError(t, codec.Unmarshal(data, &got))
+	_, err = codec.Marshal(nested(6000))
+	require.ErrorContains(t, err, "protocodec: what is written of a *structpb.Value cannot be read back")
+}
+
 func FuzzUnmarshal(f *testing.F) {
 	f.Add([]byte{8, 3, 16, 4})
 	f.Add([]byte("\n\x0b\n\x04name\x12\x03\x1a\x01A"))
