@@ -91,15 +91,26 @@ var (
 	_ bus.Announcing = (*Transport)(nil)
 )
 
-// New returns a Transport over client. It does not ask the server. A Ring is
-// refused: which of its servers carries a channel depends on which of them a
-// process can reach, so two processes may not hear each other and not know it.
+// New returns a Transport over client, which is a *redis.Client or a
+// *redis.ClusterClient; one of another type is refused. It does not ask the server. A
+// Ring is refused as well: which of its servers carries a channel depends on which of
+// them a process can reach, so two processes may not hear each other and not know it.
+// So is the client of a Cluster that reads from replicas: it subscribes at one, where
+// nobody hears of what the replica missed.
 func New(client redis.UniversalClient, opts Options) (*Transport, error) {
-	if client == nil || reflect.ValueOf(client).IsNil() {
+	if v := reflect.ValueOf(client); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return nil, errors.New("redisbus: New: the client is nil")
 	}
-	if _, ok := client.(*redis.Ring); ok {
+	switch c := client.(type) {
+	case *redis.Client:
+	case *redis.ClusterClient:
+		if o := c.Options(); o.ReadOnly || o.RouteByLatency || o.RouteRandomly {
+			return nil, errors.New("redisbus: New: the client subscribes at replicas: unset ReadOnly, RouteByLatency and RouteRandomly")
+		}
+	case *redis.Ring:
 		return nil, errors.New("redisbus: New: the client is a Ring; give the client of one of its servers")
+	default:
+		return nil, fmt.Errorf("redisbus: New: the client is a %T: want a *redis.Client or *redis.ClusterClient", client)
 	}
 	channel, err := opts.channel()
 	if err != nil {

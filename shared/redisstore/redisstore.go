@@ -38,9 +38,12 @@
 // a fraction of [shared.Options.Timeout] of each other, or writes are refused
 // as late.
 //
-// Reads must see the writes before them: clients that read from replicas are
-// refused, as far as that can be seen. A client of Sentinel does not tell its
-// ReplicaOnly; with it, every write fails. A value that a primary acknowledged
+// Reads must see the writes before them: clients that read from replicas, or from
+// go-redis's client-side cache, are refused, as far as that can be seen. A client of
+// Sentinel does not tell its ReplicaOnly; with it, every write fails. What hooks of
+// the client do cannot be seen. A Limiter of the client is told redis.Nil for each key
+// that is absent; one that takes this for a failure refuses calls to a healthy server.
+// A value that a primary acknowledged
 // and lost, by a failover or a restart, is lost here as well.
 //
 // A Ring is refused unless its HeartbeatFn is [AlwaysUp] or does the same: by
@@ -61,7 +64,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -169,8 +171,10 @@ var (
 	_ shared.Journaler = (*Store)(nil)
 )
 
-// New returns a Store over client. It does not ask the server. A client whose calls
-// outlast their context, which is what go-redis does by default, is refused.
+// New returns a Store over client, which is a *redis.Client, a *redis.ClusterClient or
+// a *redis.Ring; one of another type is refused. New does not ask the server. A client
+// whose calls outlast their context, which is what go-redis does by default, is
+// refused, and so is one that reads from replicas or from a cache of its own.
 func New(client redis.UniversalClient, opts Options) (*Store, error) {
 	if isNil(client) {
 		return nil, errors.New("redisstore: New: the client is nil")
@@ -178,21 +182,13 @@ func New(client redis.UniversalClient, opts Options) (*Store, error) {
 	if err := opts.validate(); err != nil {
 		return nil, err
 	}
-	if c, ok := client.(*redis.ClusterClient); ok {
-		if o := c.Options(); o.ReadOnly || o.RouteByLatency || o.RouteRandomly {
-			return nil, errors.New("redisstore: New: the client reads from replicas: unset ReadOnly, RouteByLatency and RouteRandomly")
-		}
+	if err := refuse(client); err != nil {
+		return nil, fmt.Errorf("redisstore: New: %w", err)
 	}
 	s := &Store{client: client, opts: opts.withDefaults(client)}
 	s.single, _ = client.(*redis.Client)
 	if ring, ok := client.(*redis.Ring); ok {
-		if err := refuseRing(ring); err != nil {
-			return nil, err
-		}
 		s.ring, s.shards = ring, len(ring.Options().Addrs)
-	}
-	if !heedsContext(client) {
-		return nil, errors.New("redisstore: New: calls of the client outlast their context: set ContextTimeoutEnabled in its options")
 	}
 	for p := range s.opts.Partitions {
 		m := s.metadata(p)
@@ -202,25 +198,6 @@ func New(client redis.UniversalClient, opts Options) (*Store, error) {
 	s.reads = &combiner{one: s.readOne, many: s.readMany, patience: patience}
 	s.steps = &writeCombiner{one: s.stepOne, many: s.stepMany, patience: patience}
 	return s, nil
-}
-
-// heedsContext reports whether calls of the client end with their context, as far as it
-// tells.
-func heedsContext(client redis.UniversalClient) bool {
-	switch c := client.(type) {
-	case *redis.Client:
-		return c.Options().ContextTimeoutEnabled
-	case *redis.ClusterClient:
-		return c.Options().ContextTimeoutEnabled
-	case *redis.Ring:
-		return c.Options().ContextTimeoutEnabled
-	}
-	return true
-}
-
-func isNil(client redis.UniversalClient) bool {
-	v := reflect.ValueOf(client)
-	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
 // Endpoint returns the client if it is a *redis.Client, which can publish in
