@@ -99,7 +99,7 @@ func readPosition(cmd *redis.Cmd) (tail shared.Tail, err error) {
 	if err != nil {
 		return tail, err
 	}
-	if len(answer) != 6 {
+	if len(answer) != 7 {
 		return tail, errAnswer
 	}
 	epoch, e1 := readWord(answer[0])
@@ -112,10 +112,24 @@ func readPosition(cmd *redis.Cmd) (tail shared.Tail, err error) {
 	tail.Reset = answer[1] == "1"
 	tail.Next = shared.Position{Revision: shared.Revision{Epoch: epoch, Number: number}, Nonce: nonce}
 	tail.Now = time.UnixMicro(now)
-	if policy, _ := answer[5].(string); strings.HasPrefix(policy, "allkeys-") {
-		tail.Warning = fmt.Errorf("redisstore: maxmemory-policy is %s, which may evict the journal: set noeviction or volatile-*", policy)
-	}
+	tail.Warning = warning(answer[5], answer[6])
 	return tail, nil
+}
+
+// warning says what may take the journal away, and what nodes may not notice.
+func warning(policy, unknown any) error {
+	var warnings []string
+	if p, _ := policy.(string); strings.HasPrefix(p, "allkeys-") {
+		warnings = append(warnings, fmt.Sprintf("maxmemory-policy is %s, which may evict the journal: set noeviction or volatile-*", p))
+	}
+	if reason, _ := unknown.(string); reason != "" {
+		warnings = append(warnings, fmt.Sprintf("the server does not say in scripts which run of it this is (%s): "+
+			"a restart or a failover that loses writes may not be noticed", reason))
+	}
+	if warnings == nil {
+		return nil
+	}
+	return errors.New("redisstore: " + strings.Join(warnings, "; "))
 }
 
 // readEntries reads the entries after the position of tail, and moves it to the

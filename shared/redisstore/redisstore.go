@@ -53,6 +53,10 @@
 // is not noticed. Better than a Ring is package shardstore, with one redisstore
 // for each server: there a list that changes brings nothing old back.
 //
+// A restart and a failover are noticed by what INFO says of the server, asked in the
+// scripts that read and begin a journal. Where the server refuses that (Redis Software
+// and Redis Cloud do), or says nothing, neither is noticed, and Tail.Warning says so.
+//
 // Rights needed: get, mget, set, setrange, getrange, time, evalsha, eval;
 // publish for a store that announces on a bus; xadd, xrange, xrevrange, del and
 // info for a journal.

@@ -114,7 +114,8 @@ if epoch then
 else
   local none = string.rep('0', 40)
   local function name(section, field) -- of 40 characters, whatever the server says
-    return sub((string.match(call('INFO', section), field .. ':(%x+)') or '') .. none, 1, 40)
+    local text = pcall('INFO', section)
+    return sub((type(text) == 'string' and string.match(text, field .. ':(%x+)') or '') .. none, 1, 40)
   end
   local run, second = none, none
   if journaled then
