@@ -65,8 +65,7 @@ type runner func(ctx context.Context, c redis.Scripter, keys []string, args ...a
 // that the first saw, and what it lacks then was written, or trimmed, since.
 func (s *Store) tail(ctx context.Context, run runner, reads []shared.TailRead, tails []shared.Tail, which []int) (unknown []int) {
 	positions, entries := make([]*redis.Cmd, len(which)), make([]*redis.Cmd, len(which))
-	// An error of the whole is an error of each command.
-	_, _ = s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+	s.pipelined(ctx, func(pipe redis.Pipeliner) {
 		for n, i := range which {
 			from := reads[i].From
 			m := s.metadata(reads[i].Partition)
@@ -74,7 +73,6 @@ func (s *Store) tail(ctx context.Context, run runner, reads []shared.TailRead, t
 			positions[n] = run(ctx, pipe, []string{m, journal(m)}, word(from.Revision.Epoch), number, word(from.Nonce))
 			entries[n] = pipe.Do(ctx, "XRANGE", journal(m), number+"-0", "+", "COUNT", max(reads[i].Limit, 1)+1)
 		}
-		return nil
 	})
 	for n, i := range which {
 		if redis.HasErrorPrefix(positions[n].Err(), "NOSCRIPT") {

@@ -264,31 +264,6 @@ func (s *Store) recordKeys(keys []string) []string {
 	return names
 }
 
-// notReady are the answers of a server that may give another soon: it loads its
-// data, its replicas are away, or another server is, or becomes, the primary.
-var notReady = []string{"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS"}
-
-// failed names err, and makes it the error of ctx if that has ended. The
-// deadline of a socket can pass a moment before that of its context.
-func failed(ctx context.Context, op string, err error) error {
-	if err == nil {
-		return nil
-	}
-	end := ctx.Err()
-	if deadline, ok := ctx.Deadline(); end == nil && ok && !time.Now().Before(deadline) {
-		end = context.DeadlineExceeded
-	}
-	if end != nil && !errors.Is(err, end) {
-		return fmt.Errorf("redisstore: %s: %w (%w)", op, end, err)
-	}
-	for _, prefix := range notReady {
-		if redis.HasErrorPrefix(err, prefix) {
-			return fmt.Errorf("redisstore: %s: %w (%w)", op, err, shared.ErrUnavailable)
-		}
-	}
-	return fmt.Errorf("redisstore: %s: %w", op, err)
-}
-
 // Read implements [shared.Store].
 func (s *Store) Read(ctx context.Context, keys []string) ([][]byte, error) {
 	if err := s.ready(ctx); err != nil {
@@ -308,38 +283,46 @@ func (s *Store) Read(ctx context.Context, keys []string) ([][]byte, error) {
 	if s.single != nil && len(keys) > 0 {
 		return s.readMany(ctx, keys)
 	}
-	cmds := make([]*redis.StringCmd, len(keys))
-	// An error of the whole is an error of each command.
-	_, _ = s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+	cmds := make([]*redis.Cmd, len(keys))
+	s.pipelined(ctx, func(pipe redis.Pipeliner) {
 		for i, key := range keys {
-			cmds[i] = pipe.Get(ctx, s.recordKey(key))
+			cmds[i] = pipe.Do(ctx, "get", s.recordKey(key))
 		}
-		return nil
 	})
 	images, errs := make([][]byte, len(keys)), make([]error, len(keys))
 	for i, cmd := range cmds {
-		images[i], errs[i] = imageOf(ctx, cmd)
+		text, err := cmd.Text()
+		images[i], errs[i] = imageOf(ctx, text, err)
 	}
 	return images, shared.Partial(errs)
 }
 
 func (s *Store) readOne(ctx context.Context, key string) ([]byte, error) {
-	return imageOf(ctx, s.client.Get(ctx, s.recordKey(key)))
+	text, err := s.client.Get(ctx, s.recordKey(key)).Result()
+	return imageOf(ctx, text, err)
 }
 
 // imageOf returns what a GET found.
-func imageOf(ctx context.Context, cmd *redis.StringCmd) ([]byte, error) {
-	image, err := cmd.Bytes()
+func imageOf(ctx context.Context, text string, err error) ([]byte, error) {
 	switch {
 	case err == nil:
-		return image, nil
+		return bytesOf(text), nil
 	case errors.Is(err, redis.Nil):
 		return nil, nil
-	case strings.HasPrefix(err.Error(), "WRONGTYPE"):
+	case code(err) == "WRONGTYPE":
 		return []byte{}, nil
 	default:
 		return nil, failed(ctx, "read", err)
 	}
+}
+
+// bytesOf returns the bytes of what was read for us, and nobody else has; see
+// StringCmd.Bytes. It is not nil: there is something, if no record.
+func bytesOf(text string) []byte {
+	if text == "" {
+		return []byte{}
+	}
+	return unsafe.Slice(unsafe.StringData(text), len(text))
 }
 
 // readMany reads with one MGET. What is no string reads as missing there; a
@@ -351,12 +334,8 @@ func (s *Store) readMany(ctx context.Context, keys []string) ([][]byte, error) {
 	}
 	images := make([][]byte, len(keys))
 	for i, value := range values {
-		switch text, ok := value.(string); {
-		case ok && text == "":
-			images[i] = []byte{} // there is something, if no record
-		case ok:
-			// It was read for us, and nobody else has it; see StringCmd.Bytes.
-			images[i] = unsafe.Slice(unsafe.StringData(text), len(text))
+		if text, ok := value.(string); ok {
+			images[i] = bytesOf(text)
 		}
 	}
 	return images, nil
