@@ -78,5 +78,6 @@ func (s *Store) pipelined(ctx context.Context, queue func(redis.Pipeliner)) {
 		if c, ok := cmd.(*redis.Cmd); ok && c.Err() == nil && c.Val() == nil {
 			c.SetErr(err)
 		}
+		s.notice(cmd.Err())
 	}
 }

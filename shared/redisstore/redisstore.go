@@ -33,6 +33,10 @@
 // that primary goes on serving what it has, however old, for as long as the
 // primary answers (on Cluster: until cluster-node-timeout has passed).
 //
+// When a server of a Cluster cannot be reached, the store has the client ask the others
+// which of them has its keys, at most once a second: go-redis by itself does so after
+// ClusterStateReloadInterval, a minute.
+//
 // Deadlines and expiries are judged by the clock of the server that holds the
 // key. On Cluster and Ring each server has a clock of its own; keep them within
 // a fraction of [shared.Options.Timeout] of each other, or writes are refused
@@ -70,6 +74,7 @@ import (
 	"hash/fnv"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -161,6 +166,9 @@ type Store struct {
 
 	partitions []partition
 	length     any // of the journal of one, as an argument of a command; 0 for none
+
+	reload   func(context.Context)     // has a Cluster looked at anew; nil for other clients
+	reloaded atomic.Pointer[time.Time] // when that was last asked for
 }
 
 // partition names the keys of one.
@@ -191,6 +199,9 @@ func New(client redis.UniversalClient, opts Options) (*Store, error) {
 	}
 	s := &Store{client: client, opts: opts.withDefaults(client)}
 	s.single, _ = client.(*redis.Client)
+	if cluster, ok := client.(*redis.ClusterClient); ok {
+		s.reload = cluster.ReloadState
+	}
 	if ring, ok := client.(*redis.Ring); ok {
 		s.ring, s.shards = ring, len(ring.Options().Addrs)
 	}
@@ -219,6 +230,7 @@ func (s *Store) MaxImage() int { return 512 << 20 }
 // Time returns the clock of the server; of one of them if there are several.
 func (s *Store) Time(ctx context.Context) (time.Time, error) {
 	now, err := s.client.Time(ctx).Result()
+	s.notice(err)
 	return now, failed(ctx, "time", err)
 }
 
@@ -299,6 +311,7 @@ func (s *Store) Read(ctx context.Context, keys []string) ([][]byte, error) {
 
 func (s *Store) readOne(ctx context.Context, key string) ([]byte, error) {
 	text, err := s.client.Get(ctx, s.recordKey(key)).Result()
+	s.notice(err)
 	return imageOf(ctx, text, err)
 }
 

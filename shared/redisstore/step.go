@@ -62,6 +62,7 @@ func (s *Store) stepOne(ctx context.Context, st step) answer {
 		cmd = s.cmd(ctx, st, true)
 		_ = s.client.Process(ctx, cmd) // cmd has the error
 	}
+	s.notice(cmd.Err())
 	a := st.answer(ctx, cmd)
 	if st.makesRoom(a.Err) {
 		st.room = true
