@@ -17,8 +17,8 @@ type otherServer string
 
 // asOnAnother returns a client whose scripts run as on a server of another kind. What
 // answer says, in Lua, is the answer to a command of a script; nil stands for that of
-// the true server, which ask returns.
-func asOnAnother(t testing.TB, server *servers.Process, answer string) *redis.Client {
+// the true server, which ask returns. Fields of redis that it lacks are hidden.
+func asOnAnother(t testing.TB, server *servers.Process, answer string, hidden ...string) *redis.Client {
 	client := newRedis(t, server.Addr)
 	client.AddHook(otherServer(`local redis = (function()
   local true_redis = redis
@@ -37,7 +37,11 @@ func asOnAnother(t testing.TB, server *servers.Process, answer string) *redis.Cl
   return setmetatable({
     call = function(...) return do_as(true, ...) end,
     pcall = function(...) return do_as(false, ...) end,
-  }, {__index = true_redis})
+  }, {__index = function(_, field)
+    if not string.find(' ` + strings.Join(hidden, " ") + ` ', ' ' .. field .. ' ', 1, true) then
+      return true_redis[field]
+    end
+  end})
 end)()
 `))
 	return client

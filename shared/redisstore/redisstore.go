@@ -167,6 +167,8 @@ type Store struct {
 	partitions []partition
 	length     any // of the journal of one, as an argument of a command; 0 for none
 
+	writesOutside atomic.Bool // of scripts: a server was found to be Redis before 7
+
 	reload   func(context.Context)     // has a Cluster looked at anew; nil for other clients
 	reloaded atomic.Pointer[time.Time] // when that was last asked for
 }
@@ -252,6 +254,9 @@ func (s *Store) metadata(partition int) string {
 // journal returns the key of the journal of the partition with this metadata.
 // Keys of records have a colon where it has none.
 func journal(metadata string) string { return metadata + "!journal" }
+
+// absent returns the key of what is never there, beside this metadata.
+func absent(metadata string) string { return metadata + "!none" }
 
 // recordKey returns the key that the record of key is under.
 func (s *Store) recordKey(key string) string {

@@ -2,15 +2,17 @@
 -- XRANGE follows in the same pipeline: Lua reads one entry only, because it
 -- takes several times as long for each as XRANGE does by itself.
 --
--- KEYS  1 metadata of the partition  2 its journal
+-- KEYS  1 metadata of the partition  2 its journal  3 what is never there
 -- ARGV  1 epoch of the position, 8 bytes  2 its number  3 its nonce, 8 bytes
 -- Returns epoch, "1" for a reset, number and nonce of the position, or for a
 -- reset of the last entry there is, server time in us, and for a reset what the
 -- server does when its memory is full, if it is bounded, and why it is not known
--- which run of which server this is, if so.
+-- which run of which server this is, if so; and "1" if the caller is to write as well.
 --
 -- It always writes, so that a primary that was deposed, and may not write
--- without its replicas (min-replicas-to-write), does not answer.
+-- without its replicas (min-replicas-to-write), does not answer. Redis before 7,
+-- whose scripts do not know its version, heeds that setting outside of scripts only:
+-- there the caller writes too.
 --
 -- The epoch ends when this server may have lost writes: it was started since
 -- (its run id is another) or became a primary since (its second replication id
@@ -58,19 +60,23 @@ if not epoch or (run and run ~= oldRun) or (second and second ~= none and second
   epoch = pack('>I8', math.max(now, previous + 1))
   begin()
 end
--- A full server refuses this after it has found that it may write, and refuses
--- nothing once something was deleted: what is not stored then is there already.
+-- A full server may refuse this before it looks whether it may write, as Valkey 9
+-- does, and refuses nothing once something was deleted: what is not stored then is
+-- there already. Whether it may write, a deletion tells.
 run, second = run or oldRun or none, second or oldSecond or none
 local written = pcall('SET', KEYS[1], epoch .. pack('>I8', last) .. run .. second)
 if written['err'] and not string.find(written['err'], 'OOM', 1, true) then
   return written
+elseif written['err'] then
+  call('DEL', KEYS[3])
 end
+local outside = redis.REDIS_VERSION_NUM and '' or '1'
 
 if ARGV[1] == epoch then
   local id = ARGV[2] .. '-0'
   local first = call('XRANGE', KEYS[2], id, id)[1]
   if first and sub(first[2][2], 1, 8) == ARGV[3] then
-    return {epoch, '0', ARGV[2], ARGV[3], now, '', ''}
+    return {epoch, '0', ARGV[2], ARGV[3], now, '', '', outside}
   end
 end
 
@@ -84,4 +90,4 @@ local memory, policy = pcall('INFO', 'memory'), ''
 if type(memory) == 'string' and string.match(memory, 'maxmemory:(%d+)') ~= '0' then
   policy = string.match(memory, 'maxmemory_policy:([%w-]+)') or ''
 end
-return {epoch, '1', string.match(at[1], '^%d+'), sub(at[2][2], 1, 8), now, policy, unknown}
+return {epoch, '1', string.match(at[1], '^%d+'), sub(at[2][2], 1, 8), now, policy, unknown, outside}
