@@ -206,6 +206,19 @@ func TestRights_RedisCluster(t *testing.T) {
 	}
 }
 
+// TestRedisBus_ClusterWithoutShardedPubSub: as Redis before 7 is.
+func TestRedisBus_ClusterWithoutShardedPubSub(t *testing.T) {
+	t.Parallel()
+	cluster := servers.RedisCluster(t, 1, "--rename-command", "SSUBSCRIBE", "", "--rename-command", "SPUBLISH", "")
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: cluster.Addrs(), ContextTimeoutEnabled: true})
+	defer client.Close()
+	transport, err := redisbus.New(client, redisbus.Options{})
+	require.NoError(t, err)
+	const want = "the Cluster has no sharded pub/sub: it needs Redis 7.0 or later"
+	require.ErrorContains(t, transport.Publish(t.Context(), []byte("x")), want)
+	require.ErrorContains(t, listenOnce(t, client, "elsewhere"), want)
+}
+
 // TestCredentials_Redis: what is wrong is said, and not with the password.
 func TestCredentials_Redis(t *testing.T) {
 	t.Parallel()

@@ -39,6 +39,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -231,5 +232,14 @@ func failed(ctx context.Context, op string, err error) error {
 	if end != nil && !errors.Is(err, end) {
 		return fmt.Errorf("redisbus: %s: %w (%w)", op, end, err)
 	}
+	if unsharded(err) {
+		return fmt.Errorf("redisbus: %s: the Cluster has no sharded pub/sub: it needs Redis 7.0 or later, or Valkey: %w", op, err)
+	}
 	return fmt.Errorf("redisbus: %s: %w", op, err)
+}
+
+// unsharded reports whether a server does not know a command of sharded pub/sub.
+func unsharded(err error) bool {
+	text := strings.ToLower(err.Error())
+	return strings.Contains(text, "unknown command") && (strings.Contains(text, "ssubscribe") || strings.Contains(text, "spublish"))
 }
