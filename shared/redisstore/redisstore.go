@@ -22,7 +22,7 @@
 //
 // Keys: "prefix:{p}:key" holds the record of key, "prefix:{p}" the metadata of
 // partition p, a number that depends on the key, and "prefix:{p}!journal" its
-// journal, a stream of what was written. Records expire by themselves, the
+// journal, a stream of what was written; "prefix:{p}!none" is never there. Records expire by themselves, the
 // others do not. Set maxmemory-policy to noeviction or to one of volatile-*: a
 // policy that may evict metadata or a journal makes nodes start from an empty
 // near tier each time. Nodes warn of it in their log. On a full server that may not
