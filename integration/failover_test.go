@@ -118,6 +118,32 @@ func TestCluster_FailsOver(t *testing.T) {
 	whileUsed(t, nodes, &sourceOfKeys{}, true, func() error { return cluster.Failover(t.Context(), 1, nil) })
 }
 
+// TestCluster_MasterStaysDead: nobody answers MOVED, by which go-redis learns of another
+// master. The bus is elsewhere, and asks for nothing either.
+func TestCluster_MasterStaysDead(t *testing.T) {
+	t.Parallel()
+	cluster := servers.RedisCluster(t, 3)
+	require.NoError(t, cluster.Replicate(t.Context()))
+	v := versionsOn(t, backend{onClusterOf(cluster), overNATS}, uniqueName())
+	source := &sourceOfKeys{}
+	stored := func() error {
+		for key := range source.versions {
+			if err := v.write(t, source, key); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	require.NoError(t, stored())
+	require.NoError(t, cluster.Lose(t.Context(), 1))
+	promoted := time.Now()
+	require.Eventually(t, func() bool {
+		h := v.node.Health()
+		return h.Trusted && h.Journal == nil && stored() == nil
+	}, 20*time.Second, 10*time.Millisecond, "go-redis by itself looks after 60 s")
+	t.Log("all is well after", time.Since(promoted))
+}
+
 // TestSentinel_FailsOver: the primary is killed and Sentinel promotes a replica.
 func TestSentinel_FailsOver(t *testing.T) {
 	t.Parallel()

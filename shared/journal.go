@@ -62,7 +62,8 @@ type Tail struct {
 	// Now is the server's clock at the read; zero if unknown.
 	Now time.Time
 
-	// Warning says, with a reset, what may take the journal away again.
+	// Warning says, with a reset, what may take the journal away again, and what the
+	// store cannot notice of what is lost.
 	Warning error
 
 	Err error // if not nil, nothing was read

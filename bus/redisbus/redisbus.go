@@ -39,6 +39,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -91,15 +92,26 @@ var (
 	_ bus.Announcing = (*Transport)(nil)
 )
 
-// New returns a Transport over client. It does not ask the server. A Ring is
-// refused: which of its servers carries a channel depends on which of them a
-// process can reach, so two processes may not hear each other and not know it.
+// New returns a Transport over client, which is a *redis.Client or a
+// *redis.ClusterClient; one of another type is refused. It does not ask the server. A
+// Ring is refused as well: which of its servers carries a channel depends on which of
+// them a process can reach, so two processes may not hear each other and not know it.
+// So is the client of a Cluster that reads from replicas: it subscribes at one, where
+// nobody hears of what the replica missed.
 func New(client redis.UniversalClient, opts Options) (*Transport, error) {
-	if client == nil || reflect.ValueOf(client).IsNil() {
+	if v := reflect.ValueOf(client); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return nil, errors.New("redisbus: New: the client is nil")
 	}
-	if _, ok := client.(*redis.Ring); ok {
+	switch c := client.(type) {
+	case *redis.Client:
+	case *redis.ClusterClient:
+		if o := c.Options(); o.ReadOnly || o.RouteByLatency || o.RouteRandomly {
+			return nil, errors.New("redisbus: New: the client subscribes at replicas: unset ReadOnly, RouteByLatency and RouteRandomly")
+		}
+	case *redis.Ring:
 		return nil, errors.New("redisbus: New: the client is a Ring; give the client of one of its servers")
+	default:
+		return nil, fmt.Errorf("redisbus: New: the client is a %T: want a *redis.Client or *redis.ClusterClient", client)
 	}
 	channel, err := opts.channel()
 	if err != nil {
@@ -220,5 +232,14 @@ func failed(ctx context.Context, op string, err error) error {
 	if end != nil && !errors.Is(err, end) {
 		return fmt.Errorf("redisbus: %s: %w (%w)", op, end, err)
 	}
+	if unsharded(err) {
+		return fmt.Errorf("redisbus: %s: the Cluster has no sharded pub/sub: it needs Redis 7.0 or later, or Valkey: %w", op, err)
+	}
 	return fmt.Errorf("redisbus: %s: %w", op, err)
+}
+
+// unsharded reports whether a server does not know a command of sharded pub/sub.
+func unsharded(err error) bool {
+	text := strings.ToLower(err.Error())
+	return strings.Contains(text, "unknown command") && (strings.Contains(text, "ssubscribe") || strings.Contains(text, "spublish"))
 }

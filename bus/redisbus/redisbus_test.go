@@ -34,6 +34,34 @@ func TestNew_RefusesRing(t *testing.T) {
 	assert.ErrorContains(t, err, "Ring")
 }
 
+// TestNew_RefusesOtherClients: what other types do is not known. Calls of an
+// AutoPipeliner outlast their context.
+func TestNew_RefusesOtherClients(t *testing.T) {
+	pipeliner, err := nobody(t).AutoPipeline()
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = pipeliner.Close() })
+	for name, client := range map[string]redis.UniversalClient{
+		"*redis.AutoPipeliner": pipeliner,
+		"redisbus_test.loaned": loaned{nobody(t)},
+	} {
+		_, err := redisbus.New(client, redisbus.Options{})
+		assert.EqualError(t, err, "redisbus: New: the client is a "+name+": want a *redis.Client or *redis.ClusterClient")
+	}
+}
+
+// loaned is a client of a type of somebody's own.
+type loaned struct{ redis.UniversalClient }
+
+func TestNew_RefusesReplicas(t *testing.T) {
+	for _, opts := range []redis.ClusterOptions{{ReadOnly: true}, {RouteByLatency: true}, {RouteRandomly: true}} {
+		opts.Addrs = []string{"127.0.0.1:1"}
+		client := redis.NewClusterClient(&opts)
+		_, err := redisbus.New(client, redisbus.Options{})
+		require.ErrorContains(t, err, "redisbus: New: the client subscribes at replicas")
+		require.NoError(t, client.Close())
+	}
+}
+
 func TestNew_Channel(t *testing.T) {
 	transport, err := redisbus.New(nobody(t), redisbus.Options{})
 	require.NoError(t, err)

@@ -75,6 +75,24 @@ func (c *Cluster) follow(ctx context.Context, replica, master *Process) error {
 func (c *Cluster) Failover(ctx context.Context, i int, killed func(replica []*Process) error) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
+	if err := c.takeOver(ctx, i, killed); err != nil {
+		return err
+	}
+	if err := c.Replicas[i].Restart(ctx); err != nil {
+		return err
+	}
+	return c.ready(ctx)
+}
+
+// Lose kills a master, which stays dead, and returns when its replica has taken over:
+// the two change places.
+func (c *Cluster) Lose(ctx context.Context, i int) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	return c.takeOver(ctx, i, nil)
+}
+
+func (c *Cluster) takeOver(ctx context.Context, i int, killed func(replica []*Process) error) error {
 	old, heir := c.Nodes[i], c.Replicas[i]
 	old.Kill()
 	if killed != nil {
@@ -89,10 +107,7 @@ func (c *Cluster) Failover(ctx context.Context, i int, killed func(replica []*Pr
 		return fmt.Errorf("servers: cluster: %w", err)
 	}
 	c.Nodes[i], c.Replicas[i] = heir, old
-	if err := old.Restart(ctx); err != nil {
-		return err
-	}
-	return c.ready(ctx)
+	return nil
 }
 
 // MoveSlot moves a slot with its keys to the next master, while clients use it,

@@ -50,8 +50,14 @@ func (s *Store) Tail(ctx context.Context, reads []shared.TailRead) []shared.Tail
 	for i := range all {
 		all[i] = i
 	}
-	if unknown := s.tail(ctx, tailScript.EvalSha, reads, tails, all); len(unknown) > 0 {
-		s.tail(ctx, tailScript.Eval, reads, tails, unknown)
+	again := s.tail(ctx, tailScript.EvalSha, reads, tails, all)
+	for range 2 { // with the script, and then with a write, if need be
+		if len(again) > 0 {
+			again = s.tail(ctx, tailScript.Eval, reads, tails, again)
+		}
+	}
+	for _, i := range again {
+		tails[i] = shared.Tail{Err: failed(ctx, "tail", errAnswer)}
 	}
 	return tails
 }
@@ -59,29 +65,40 @@ func (s *Store) Tail(ctx context.Context, reads []shared.TailRead) []shared.Tail
 type runner func(ctx context.Context, c redis.Scripter, keys []string, args ...any) *redis.Cmd
 
 // tail asks for each of some journals whether it can be read on, and reads on,
-// in one pipeline. It returns those whose server did not know the script.
+// in one pipeline. It returns those that it has to be asked for again: their server did
+// not know the script, or is to be written to outside of it as well. See tail.lua.
 //
 // Between the two steps others may write: the second begins with the entry
 // that the first saw, and what it lacks then was written, or trimmed, since.
-func (s *Store) tail(ctx context.Context, run runner, reads []shared.TailRead, tails []shared.Tail, which []int) (unknown []int) {
-	positions, entries := make([]*redis.Cmd, len(which)), make([]*redis.Cmd, len(which))
-	// An error of the whole is an error of each command.
-	_, _ = s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+func (s *Store) tail(ctx context.Context, run runner, reads []shared.TailRead, tails []shared.Tail, which []int) (again []int) {
+	positions, entries, proofs := make([]*redis.Cmd, len(which)), make([]*redis.Cmd, len(which)), make([]*redis.Cmd, len(which))
+	outside := s.writesOutside.Load()
+	s.pipelined(ctx, func(pipe redis.Pipeliner) {
 		for n, i := range which {
 			from := reads[i].From
 			m := s.metadata(reads[i].Partition)
 			number := strconv.FormatUint(from.Revision.Number, 10)
-			positions[n] = run(ctx, pipe, []string{m, journal(m)}, word(from.Revision.Epoch), number, word(from.Nonce))
+			positions[n] = run(ctx, pipe, []string{m, journal(m), absent(m)}, word(from.Revision.Epoch), number, word(from.Nonce))
 			entries[n] = pipe.Do(ctx, "XRANGE", journal(m), number+"-0", "+", "COUNT", max(reads[i].Limit, 1)+1)
+			if outside {
+				proofs[n] = pipe.Do(ctx, "DEL", absent(m))
+			}
 		}
-		return nil
 	})
 	for n, i := range which {
 		if redis.HasErrorPrefix(positions[n].Err(), "NOSCRIPT") {
-			unknown = append(unknown, i)
+			again = append(again, i)
 			continue
 		}
-		tail, err := readPosition(positions[n])
+		tail, prove, err := readPosition(positions[n])
+		if prove && !outside {
+			s.writesOutside.Store(true)
+			again = append(again, i)
+			continue
+		}
+		if outside && err == nil {
+			err = proofs[n].Err()
+		}
 		if err == nil && !tail.Reset {
 			err = readEntries(&tail, entries[n], max(reads[i].Limit, 1))
 		}
@@ -90,32 +107,47 @@ func (s *Store) tail(ctx context.Context, run runner, reads []shared.TailRead, t
 		}
 		tails[i] = tail
 	}
-	return unknown
+	return again
 }
 
-// readPosition reads the answer of the tail script.
-func readPosition(cmd *redis.Cmd) (tail shared.Tail, err error) {
+// readPosition reads the answer of the tail script, and whether its server is to be
+// written to outside of it.
+func readPosition(cmd *redis.Cmd) (tail shared.Tail, outside bool, err error) {
 	answer, err := cmd.Slice()
 	if err != nil {
-		return tail, err
+		return tail, false, err
 	}
-	if len(answer) != 6 {
-		return tail, errAnswer
+	if len(answer) != 8 {
+		return tail, false, errAnswer
 	}
 	epoch, e1 := readWord(answer[0])
 	number, e2 := readNumber(answer[2])
 	nonce, e3 := readWord(answer[3])
 	now, ok := answer[4].(int64)
 	if err = errors.Join(e1, e2, e3); err != nil || !ok {
-		return tail, errAnswer
+		return tail, false, errAnswer
 	}
 	tail.Reset = answer[1] == "1"
 	tail.Next = shared.Position{Revision: shared.Revision{Epoch: epoch, Number: number}, Nonce: nonce}
 	tail.Now = time.UnixMicro(now)
-	if policy, _ := answer[5].(string); strings.HasPrefix(policy, "allkeys-") {
-		tail.Warning = fmt.Errorf("redisstore: maxmemory-policy is %s, which may evict the journal: set noeviction or volatile-*", policy)
+	tail.Warning = warning(answer[5], answer[6])
+	return tail, answer[7] == "1", nil
+}
+
+// warning says what may take the journal away, and what nodes may not notice.
+func warning(policy, unknown any) error {
+	var warnings []string
+	if p, _ := policy.(string); strings.HasPrefix(p, "allkeys-") {
+		warnings = append(warnings, fmt.Sprintf("maxmemory-policy is %s, which may evict the journal: set noeviction or volatile-*", p))
 	}
-	return tail, nil
+	if reason, _ := unknown.(string); reason != "" {
+		warnings = append(warnings, fmt.Sprintf("the server does not say in scripts which run of it this is (%s): "+
+			"a restart or a failover that loses writes may not be noticed", reason))
+	}
+	if warnings == nil {
+		return nil
+	}
+	return errors.New("redisstore: " + strings.Join(warnings, "; "))
 }
 
 // readEntries reads the entries after the position of tail, and moves it to the

@@ -22,7 +22,7 @@
 //
 // Keys: "prefix:{p}:key" holds the record of key, "prefix:{p}" the metadata of
 // partition p, a number that depends on the key, and "prefix:{p}!journal" its
-// journal, a stream of what was written. Records expire by themselves, the
+// journal, a stream of what was written; "prefix:{p}!none" is never there. Records expire by themselves, the
 // others do not. Set maxmemory-policy to noeviction or to one of volatile-*: a
 // policy that may evict metadata or a journal makes nodes start from an empty
 // near tier each time. Nodes warn of it in their log. On a full server that may not
@@ -33,14 +33,21 @@
 // that primary goes on serving what it has, however old, for as long as the
 // primary answers (on Cluster: until cluster-node-timeout has passed).
 //
+// When a server of a Cluster cannot be reached, the store has the client ask the others
+// which of them has its keys, at most once a second: go-redis by itself does so after
+// ClusterStateReloadInterval, a minute.
+//
 // Deadlines and expiries are judged by the clock of the server that holds the
 // key. On Cluster and Ring each server has a clock of its own; keep them within
 // a fraction of [shared.Options.Timeout] of each other, or writes are refused
 // as late.
 //
-// Reads must see the writes before them: clients that read from replicas are
-// refused, as far as that can be seen. A client of Sentinel does not tell its
-// ReplicaOnly; with it, every write fails. A value that a primary acknowledged
+// Reads must see the writes before them: clients that read from replicas, or from
+// go-redis's client-side cache, are refused, as far as that can be seen. A client of
+// Sentinel does not tell its ReplicaOnly; with it, every write fails. What hooks of
+// the client do cannot be seen. A Limiter of the client is told redis.Nil for each key
+// that is absent; one that takes this for a failure refuses calls to a healthy server.
+// A value that a primary acknowledged
 // and lost, by a failover or a restart, is lost here as well.
 //
 // A Ring is refused unless its HeartbeatFn is [AlwaysUp] or does the same: by
@@ -49,6 +56,10 @@
 // shards is another, every call fails. An address that is replaced by another one
 // is not noticed. Better than a Ring is package shardstore, with one redisstore
 // for each server: there a list that changes brings nothing old back.
+//
+// A restart and a failover are noticed by what INFO says of the server, asked in the
+// scripts that read and begin a journal. Where the server refuses that (Redis Software
+// and Redis Cloud do), or says nothing, neither is noticed, and Tail.Warning says so.
 //
 // Rights needed: get, mget, set, setrange, getrange, time, evalsha, eval;
 // publish for a store that announces on a bus; xadd, xrange, xrevrange, del and
@@ -61,9 +72,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"reflect"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -155,6 +166,11 @@ type Store struct {
 
 	partitions []partition
 	length     any // of the journal of one, as an argument of a command; 0 for none
+
+	writesOutside atomic.Bool // of scripts: a server was found to be Redis before 7
+
+	reload   func(context.Context)     // has a Cluster looked at anew; nil for other clients
+	reloaded atomic.Pointer[time.Time] // when that was last asked for
 }
 
 // partition names the keys of one.
@@ -169,8 +185,10 @@ var (
 	_ shared.Journaler = (*Store)(nil)
 )
 
-// New returns a Store over client. It does not ask the server. A client whose calls
-// outlast their context, which is what go-redis does by default, is refused.
+// New returns a Store over client, which is a *redis.Client, a *redis.ClusterClient or
+// a *redis.Ring; one of another type is refused. New does not ask the server. A client
+// whose calls outlast their context, which is what go-redis does by default, is
+// refused, and so is one that reads from replicas or from a cache of its own.
 func New(client redis.UniversalClient, opts Options) (*Store, error) {
 	if isNil(client) {
 		return nil, errors.New("redisstore: New: the client is nil")
@@ -178,21 +196,16 @@ func New(client redis.UniversalClient, opts Options) (*Store, error) {
 	if err := opts.validate(); err != nil {
 		return nil, err
 	}
-	if c, ok := client.(*redis.ClusterClient); ok {
-		if o := c.Options(); o.ReadOnly || o.RouteByLatency || o.RouteRandomly {
-			return nil, errors.New("redisstore: New: the client reads from replicas: unset ReadOnly, RouteByLatency and RouteRandomly")
-		}
+	if err := refuse(client); err != nil {
+		return nil, fmt.Errorf("redisstore: New: %w", err)
 	}
 	s := &Store{client: client, opts: opts.withDefaults(client)}
 	s.single, _ = client.(*redis.Client)
-	if ring, ok := client.(*redis.Ring); ok {
-		if err := refuseRing(ring); err != nil {
-			return nil, err
-		}
-		s.ring, s.shards = ring, len(ring.Options().Addrs)
+	if cluster, ok := client.(*redis.ClusterClient); ok {
+		s.reload = cluster.ReloadState
 	}
-	if !heedsContext(client) {
-		return nil, errors.New("redisstore: New: calls of the client outlast their context: set ContextTimeoutEnabled in its options")
+	if ring, ok := client.(*redis.Ring); ok {
+		s.ring, s.shards = ring, len(ring.Options().Addrs)
 	}
 	for p := range s.opts.Partitions {
 		m := s.metadata(p)
@@ -202,25 +215,6 @@ func New(client redis.UniversalClient, opts Options) (*Store, error) {
 	s.reads = &combiner{one: s.readOne, many: s.readMany, patience: patience}
 	s.steps = &writeCombiner{one: s.stepOne, many: s.stepMany, patience: patience}
 	return s, nil
-}
-
-// heedsContext reports whether calls of the client end with their context, as far as it
-// tells.
-func heedsContext(client redis.UniversalClient) bool {
-	switch c := client.(type) {
-	case *redis.Client:
-		return c.Options().ContextTimeoutEnabled
-	case *redis.ClusterClient:
-		return c.Options().ContextTimeoutEnabled
-	case *redis.Ring:
-		return c.Options().ContextTimeoutEnabled
-	}
-	return true
-}
-
-func isNil(client redis.UniversalClient) bool {
-	v := reflect.ValueOf(client)
-	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
 // Endpoint returns the client if it is a *redis.Client, which can publish in
@@ -238,6 +232,7 @@ func (s *Store) MaxImage() int { return 512 << 20 }
 // Time returns the clock of the server; of one of them if there are several.
 func (s *Store) Time(ctx context.Context) (time.Time, error) {
 	now, err := s.client.Time(ctx).Result()
+	s.notice(err)
 	return now, failed(ctx, "time", err)
 }
 
@@ -259,6 +254,9 @@ func (s *Store) metadata(partition int) string {
 // journal returns the key of the journal of the partition with this metadata.
 // Keys of records have a colon where it has none.
 func journal(metadata string) string { return metadata + "!journal" }
+
+// absent returns the key of what is never there, beside this metadata.
+func absent(metadata string) string { return metadata + "!none" }
 
 // recordKey returns the key that the record of key is under.
 func (s *Store) recordKey(key string) string {
@@ -283,31 +281,6 @@ func (s *Store) recordKeys(keys []string) []string {
 	return names
 }
 
-// notReady are the answers of a server that may give another soon: it loads its
-// data, its replicas are away, or another server is, or becomes, the primary.
-var notReady = []string{"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS"}
-
-// failed names err, and makes it the error of ctx if that has ended. The
-// deadline of a socket can pass a moment before that of its context.
-func failed(ctx context.Context, op string, err error) error {
-	if err == nil {
-		return nil
-	}
-	end := ctx.Err()
-	if deadline, ok := ctx.Deadline(); end == nil && ok && !time.Now().Before(deadline) {
-		end = context.DeadlineExceeded
-	}
-	if end != nil && !errors.Is(err, end) {
-		return fmt.Errorf("redisstore: %s: %w (%w)", op, end, err)
-	}
-	for _, prefix := range notReady {
-		if redis.HasErrorPrefix(err, prefix) {
-			return fmt.Errorf("redisstore: %s: %w (%w)", op, err, shared.ErrUnavailable)
-		}
-	}
-	return fmt.Errorf("redisstore: %s: %w", op, err)
-}
-
 // Read implements [shared.Store].
 func (s *Store) Read(ctx context.Context, keys []string) ([][]byte, error) {
 	if err := s.ready(ctx); err != nil {
@@ -327,38 +300,47 @@ func (s *Store) Read(ctx context.Context, keys []string) ([][]byte, error) {
 	if s.single != nil && len(keys) > 0 {
 		return s.readMany(ctx, keys)
 	}
-	cmds := make([]*redis.StringCmd, len(keys))
-	// An error of the whole is an error of each command.
-	_, _ = s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+	cmds := make([]*redis.Cmd, len(keys))
+	s.pipelined(ctx, func(pipe redis.Pipeliner) {
 		for i, key := range keys {
-			cmds[i] = pipe.Get(ctx, s.recordKey(key))
+			cmds[i] = pipe.Do(ctx, "get", s.recordKey(key))
 		}
-		return nil
 	})
 	images, errs := make([][]byte, len(keys)), make([]error, len(keys))
 	for i, cmd := range cmds {
-		images[i], errs[i] = imageOf(ctx, cmd)
+		text, err := cmd.Text()
+		images[i], errs[i] = imageOf(ctx, text, err)
 	}
 	return images, shared.Partial(errs)
 }
 
 func (s *Store) readOne(ctx context.Context, key string) ([]byte, error) {
-	return imageOf(ctx, s.client.Get(ctx, s.recordKey(key)))
+	text, err := s.client.Get(ctx, s.recordKey(key)).Result()
+	s.notice(err)
+	return imageOf(ctx, text, err)
 }
 
 // imageOf returns what a GET found.
-func imageOf(ctx context.Context, cmd *redis.StringCmd) ([]byte, error) {
-	image, err := cmd.Bytes()
+func imageOf(ctx context.Context, text string, err error) ([]byte, error) {
 	switch {
 	case err == nil:
-		return image, nil
+		return bytesOf(text), nil
 	case errors.Is(err, redis.Nil):
 		return nil, nil
-	case strings.HasPrefix(err.Error(), "WRONGTYPE"):
+	case code(err) == "WRONGTYPE":
 		return []byte{}, nil
 	default:
 		return nil, failed(ctx, "read", err)
 	}
+}
+
+// bytesOf returns the bytes of what was read for us, and nobody else has; see
+// StringCmd.Bytes. It is not nil: there is something, if no record.
+func bytesOf(text string) []byte {
+	if text == "" {
+		return []byte{}
+	}
+	return unsafe.Slice(unsafe.StringData(text), len(text))
 }
 
 // readMany reads with one MGET. What is no string reads as missing there; a
@@ -370,12 +352,8 @@ func (s *Store) readMany(ctx context.Context, keys []string) ([][]byte, error) {
 	}
 	images := make([][]byte, len(keys))
 	for i, value := range values {
-		switch text, ok := value.(string); {
-		case ok && text == "":
-			images[i] = []byte{} // there is something, if no record
-		case ok:
-			// It was read for us, and nobody else has it; see StringCmd.Bytes.
-			images[i] = unsafe.Slice(unsafe.StringData(text), len(text))
+		if text, ok := value.(string); ok {
+			images[i] = bytesOf(text)
 		}
 	}
 	return images, nil

@@ -40,33 +40,6 @@ func TestNew_RefusesNil(t *testing.T) {
 	}
 }
 
-func TestNew_RefusesReplicas(t *testing.T) {
-	for name, opts := range map[string]redis.ClusterOptions{
-		"ReadOnly":       {ReadOnly: true},
-		"RouteByLatency": {RouteByLatency: true},
-		"RouteRandomly":  {RouteRandomly: true},
-	} {
-		opts.Addrs = []string{"127.0.0.1:1"}
-		_, err := redisstore.New(closing(t, redis.NewClusterClient(&opts)), redisstore.Options{})
-		assert.ErrorContains(t, err, "redisstore: New: the client reads from replicas", name)
-	}
-	sentinel := redis.FailoverOptions{MasterName: "m", SentinelAddrs: []string{"127.0.0.1:1"}, RouteRandomly: true}
-	_, err := redisstore.New(closing(t, redis.NewFailoverClusterClient(&sentinel)), redisstore.Options{})
-	assert.ErrorContains(t, err, "redisstore: New: the client reads from replicas")
-}
-
-func TestNew_RefusesCallsThatOutlastTheirContext(t *testing.T) {
-	for _, client := range []redis.UniversalClient{
-		closing(t, redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})),
-		closing(t, redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}})),
-		closing(t, redis.NewFailoverClient(&redis.FailoverOptions{MasterName: "m", SentinelAddrs: []string{"127.0.0.1:1"}})),
-		closing(t, redis.NewRing(&redis.RingOptions{HeartbeatFn: redisstore.AlwaysUp, Addrs: map[string]string{"a": "127.0.0.1:1"}})),
-	} {
-		_, err := redisstore.New(client, redisstore.Options{})
-		assert.ErrorContains(t, err, "set ContextTimeoutEnabled in its options", "%T", client)
-	}
-}
-
 func TestNew_AsksNoServer(t *testing.T) {
 	for _, client := range []redis.UniversalClient{
 		unreachable(t),

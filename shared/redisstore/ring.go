@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -21,26 +20,21 @@ func AlwaysUp(context.Context, *redis.Client) bool { return true }
 // probeTimeout bounds the question how a Ring takes a shard that is down.
 const probeTimeout = time.Second
 
-var errProbe = errors.New("redisstore: nothing is there")
-
 // refuseRing refuses a Ring that moves keys. Its HeartbeatFn is shown a client
 // of a server that cannot be reached: if that counts as down, so may a shard.
 func refuseRing(ring *redis.Ring) (err error) {
-	nowhere := redis.NewClient(&redis.Options{
-		MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true,
-		Dialer: func(context.Context, string, string) (net.Conn, error) { return nil, errProbe },
-	})
-	defer nowhere.Close()
+	down := redis.NewClient(&redis.Options{MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true, Dialer: nowhere})
+	defer down.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
 	defer cancel()
 	up := false
 	defer func() {
 		if p := recover(); p != nil || !up {
-			err = errors.New("redisstore: New: the Ring moves the keys of a shard that is down: set HeartbeatFn to redisstore.AlwaysUp")
+			err = errors.New("the Ring moves the keys of a shard that is down: set HeartbeatFn to redisstore.AlwaysUp")
 		}
 	}()
 	for range 3 {
-		if up = ring.Options().HeartbeatFn(ctx, nowhere); !up {
+		if up = ring.Options().HeartbeatFn(ctx, down); !up {
 			break
 		}
 	}

@@ -2,7 +2,6 @@ package redisstore
 
 import (
 	"context"
-	"strings"
 
 	"github.com/redis/go-redis/v9"
 
@@ -64,6 +63,7 @@ func (s *Store) stepOne(ctx context.Context, st step) answer {
 		cmd = s.cmd(ctx, st, true)
 		_ = s.client.Process(ctx, cmd) // cmd has the error
 	}
+	s.notice(cmd.Err())
 	a := st.answer(ctx, cmd)
 	if st.makesRoom(a.Err) {
 		st.room = true
@@ -95,7 +95,7 @@ func (s *Store) stepMany(ctx context.Context, steps []step) []answer {
 // makesRoom reports whether st, which failed with err, can do what it is to do
 // although the server is full: nothing of it was done yet.
 func (st *step) makesRoom(err error) bool {
-	if err == nil || st.lease != nil || st.fill || st.room || !strings.Contains(err.Error(), "OOM ") {
+	if err == nil || st.lease != nil || st.fill || st.room || code(err) != "OOM" {
 		return false
 	}
 	kind := shared.Kind(st.write.Image[shared.KindOffset])
@@ -107,15 +107,13 @@ func (st *step) makesRoom(err error) bool {
 func (s *Store) pipeline(ctx context.Context, steps []step) []*redis.Cmd {
 	cmds := make([]*redis.Cmd, len(steps))
 	send := func(whole bool, missing func(*redis.Cmd) bool) {
-		// An error of the whole is an error of each command.
-		_, _ = s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		s.pipelined(ctx, func(pipe redis.Pipeliner) {
 			for i, st := range steps {
 				if missing(cmds[i]) {
 					cmds[i] = s.cmd(ctx, st, whole)
 					_ = pipe.Process(ctx, cmds[i]) // queues it
 				}
 			}
-			return nil
 		})
 	}
 	send(false, func(*redis.Cmd) bool { return true })

@@ -36,6 +36,12 @@ end
 
 local nonce, mode, journaled = sub(ARGV[4], 1, 8), ARGV[5], ARGV[7] ~= '0'
 local old = pcall('GETRANGE', KEYS[1], '0', '63')
+if type(old) == 'table' then
+  if not string.find(old['err'], 'WRONGTYPE', 1, true) then
+    return old
+  end
+  old = ''
+end
 local kind, previous = 0, 0
 if #old == 64 and sub(old, 1, 3) == 'nb\1' then
   kind, previous = string.byte(old, 4), unpack('>I8', old, 17)
@@ -89,14 +95,20 @@ end
 
 -- The journal comes first: should a later step fail, it has an entry too many
 -- and never one too few. An entry that does not fit behind the last one means
--- that the metadata was lost: a new journal of a new epoch begins.
+-- that the metadata was lost: a new journal of a new epoch begins, as it does in
+-- place of what is no journal. Whatever else the server says, a right that is
+-- missing for one, says nothing of the journal, which stays.
 if journaled and mode ~= 'fill' then
   local id = revision == now and time[1] .. sub('00000', #time[2]) .. time[2] or string.format('%.0f', revision)
   id = id .. '-0'
   local added = pcall('XADD', KEYS[3], 'MAXLEN', '~', ARGV[7], id, 'k', ARGV[4])
   if type(added) == 'table' then
-    if string.find(added['err'], 'OOM', 1, true) then
-      return added -- and do not delete the journal, for which there would be room
+    local broken = false
+    for _, sign in ipairs({'WRONGTYPE', 'equal or smaller', 'exhausted'}) do
+      broken = broken or string.find(added['err'], sign, 1, true)
+    end
+    if not broken then
+      return added
     end
     call('DEL', KEYS[3])
     call('XADD', KEYS[3], id, 'k', ARGV[4])
@@ -113,7 +125,8 @@ if epoch then
 else
   local none = string.rep('0', 40)
   local function name(section, field) -- of 40 characters, whatever the server says
-    return sub((string.match(call('INFO', section), field .. ':(%x+)') or '') .. none, 1, 40)
+    local text = pcall('INFO', section)
+    return sub((type(text) == 'string' and string.match(text, field .. ':(%x+)') or '') .. none, 1, 40)
   end
   local run, second = none, none
   if journaled then
