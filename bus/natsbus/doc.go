@@ -18,9 +18,11 @@
 // receiver that lags by more than 1024 payloads, from which nats.go drops those
 // that come then. The subscription is made anew by the bus.
 //
-// In a cluster of servers, a subscription is known to the server of the
-// connection when Ready is called, and to the others a moment later; the bus
-// makes up for what is published there meanwhile, see [bus.Handler.Ready].
+// A subscription is known to the server of the connection when Ready is called, and
+// a moment later to the others: those of a cluster or a super-cluster, and leaf
+// nodes. What is published there meanwhile is not heard. The bus makes up for it
+// when [bus.Options.HeartbeatTimeout] has passed, see [bus.Handler.Ready]. A client
+// cannot tell what servers there are, so the bus does this on every connection.
 //
 // Publish returns when the server has answered a ping sent after the payload.
 //

@@ -91,9 +91,10 @@ func New(nc *nats.Conn, opts Options) (*Transport, error) {
 // MaxPayload returns the limit of the server, 0 before the first connection.
 func (t *Transport) MaxPayload() int { return int(t.nc.MaxPayload()) }
 
-// Spreads reports whether the server belongs to a cluster. Its servers tell each
-// other of subscriptions and do not wait for each other.
-func (t *Transport) Spreads() bool { return t.nc.ConnectedClusterName() != "" }
+// Spreads returns true. Servers of a cluster, of a super-cluster and leaf nodes tell
+// each other of subscriptions and do not wait for each other, and a client cannot
+// know which of them there are.
+func (t *Transport) Spreads() bool { return true }
 
 // Publish returns when the server has payload.
 func (t *Transport) Publish(ctx context.Context, payload []byte) error {
