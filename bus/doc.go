@@ -19,8 +19,8 @@
 // Nothing is said about the order of messages of different publishers, nor of
 // those that a store announces.
 //
-// Duplication: a message may arrive more than once. Invalidations are to be
-// applied so that this does not matter.
+// Duplication: a message may arrive more than once, since one that failed may have
+// arrived. Invalidations are to be applied so that this does not matter.
 //
 // Loss: messages may be lost, and a subscriber may miss all of them for a
 // while. [Handler.Gap] says when that may have begun and [Handler.Ready] when it
@@ -58,8 +58,13 @@
 // A message goes out at once when nothing is being sent. What is published
 // meanwhile gathers in the next message. So nothing is added at low rates, and
 // a message carries many keys under load. [Bus.Publish] returns when the server
-// has the message. There is one attempt and no retry: the caller knows what an
-// error means for it.
+// has the message.
+//
+// A message that fails is sent again, the same bytes with the same number, and
+// what comes later waits behind it. Callers wait for [Options.PublishTimeout]
+// while this process hears the channel, and are told of an error at once while it
+// does not. After HeartbeatTimeout the message is given up, which the other
+// processes see by its number and report as a gap.
 //
 // # Plain text
 //

@@ -23,7 +23,8 @@ type Options struct {
 	// be longer than HeartbeatInterval. Zero means 3 times that.
 	HeartbeatTimeout time.Duration
 
-	// PublishTimeout bounds the sending of one message. Zero means 1 s.
+	// PublishTimeout bounds the sending of one message, and is for how long one
+	// that fails is tried again before Publish returns the error. Zero means 1 s.
 	PublishTimeout time.Duration
 
 	// MaxBatch is the largest number of invalidations in one message. Zero

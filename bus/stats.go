@@ -9,9 +9,10 @@ import (
 // are how it is now.
 type Stats struct {
 	// Published counts messages that the server took, PublishedKeys the
-	// invalidations in them, and PublishErrors messages that failed. None
-	// counts heartbeats.
-	Published, PublishedKeys, PublishErrors uint64
+	// invalidations in them, and Resent those messages that took more than one
+	// attempt. PublishErrors counts messages whose publishers were told of an
+	// error; they may be among Published, too. None counts heartbeats.
+	Published, PublishedKeys, Resent, PublishErrors uint64
 
 	// Received counts messages, ReceivedKeys the invalidations in them. Own
 	// and Text are those of Received that this Bus published and that came in
@@ -40,12 +41,12 @@ type Stats struct {
 
 // counters are the living form of Stats.
 type counters struct {
-	published, publishedKeys, publishErrors       atomic.Uint64
-	received, receivedKeys, own, text, heartbeats atomic.Uint64
-	malformed, newer, gaps, panics                atomic.Uint64
-	holes, silences                               atomic.Uint64
-	connected                                     atomic.Bool
-	roundTrip                                     atomic.Int64
+	published, publishedKeys, resent, publishErrors atomic.Uint64
+	received, receivedKeys, own, text, heartbeats   atomic.Uint64
+	malformed, newer, gaps, panics                  atomic.Uint64
+	holes, silences                                 atomic.Uint64
+	connected                                       atomic.Bool
+	roundTrip                                       atomic.Int64
 }
 
 // Stats returns a snapshot. Its numbers are read one after the other.
@@ -55,6 +56,7 @@ func (b *Bus) Stats() Stats {
 		Holes:         b.holes.Load(),
 		Silences:      b.silences.Load(),
 		PublishedKeys: b.publishedKeys.Load(),
+		Resent:        b.resent.Load(),
 		PublishErrors: b.publishErrors.Load(),
 		Received:      b.received.Load(),
 		ReceivedKeys:  b.receivedKeys.Load(),

@@ -302,6 +302,7 @@ func (s *subscription) settle() {
 func (s *subscription) confirm() {
 	s.state = confirmed
 	s.bus.connected.Store(true)
+	signal(s.bus.wake) // What failed is worth another attempt.
 	s.bus.opts.Logger.Debug("bus: connected")
 	if s.handler.Ready != nil {
 		defer s.recovered()

@@ -9,7 +9,7 @@ import "context"
 // Methods may be called from many goroutines at once, except that at most one
 // Receive runs at a time. A transport makes one attempt and never retries,
 // buffers or reconnects on its own where its client lets it choose: the Bus
-// does that, the same for all. It never closes a client that it was given.
+// does that, the same for all. It gives the same payload again after a failure. It never closes a client that it was given.
 //
 // The package bustest holds the suite that every driver must pass.
 type Transport interface {

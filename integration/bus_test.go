@@ -121,7 +121,13 @@ func (n *busNode) has(key string) bool {
 // startBus returns a Bus that is ready and notices a dead connection soon.
 func startBus(t *testing.T, transport bus.Transport) *busNode {
 	t.Helper()
-	b, err := bus.New(transport, bus.Options{HeartbeatInterval: 100 * time.Millisecond, HeartbeatTimeout: 2 * time.Second})
+	return startBusWith(t, transport, bus.Options{HeartbeatInterval: 100 * time.Millisecond, HeartbeatTimeout: 2 * time.Second})
+}
+
+// startBusWith returns a Bus that is ready.
+func startBusWith(t *testing.T, transport bus.Transport, opts bus.Options) *busNode {
+	t.Helper()
+	b, err := bus.New(transport, opts)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, b.Close()) })
 	n := &busNode{Bus: b}

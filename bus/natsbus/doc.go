@@ -37,10 +37,10 @@
 //
 // [Stream] keeps what is published for a while, 2 minutes by default, and replays
 // what a receiver missed: a connection that is lost and comes back, a server that
-// restarts, are no gap. (A node that published in vain meanwhile makes one for
-// the others, who find a number missing: its caller got an error, and they cannot
-// tell whether anything came of it.) Order: that of the stream, the same for all.
-// Duplication: none. Loss: none as long as the stream has what was missed. When
+// restarts, are no gap. What a node publishes in vain meanwhile is sent again by the
+// bus. Order: that of the stream, the same for all. Duplication: a payload whose
+// answer was lost is in the stream twice. (Message ids would have the server keep
+// one for each payload of two minutes, for what does no harm.) Loss: none as long as the stream has what was missed. When
 // it does not, because it was trimmed, emptied or made anew, the subscription
 // ends, which is a gap. nats.go's own ordered consumer would go on without a
 // word.
@@ -52,6 +52,10 @@
 // unnoticed keeps values near, and it is also for how long they may be old.
 // nats.go waits for [nats.ReconnectWait] before it connects again, 2 s by
 // default; 100 ms and a timeout of 10 s let a restart of the server pass.
+//
+// With replicas, a leader that is stopped hands over within a moment. One that dies,
+// or is cut off, is replaced after 4 to 9 s, more if the first election fails: until
+// then the stream takes nothing, which only a longer timeout, of 15 s, outlasts.
 //
 // Publish returns when the stream has stored the payload. The stream is created
 // if there is none; see [StreamOptions] for what one that is there must be like.
