@@ -45,7 +45,7 @@ func clusterTransport(t *testing.T, cluster *servers.Cluster, channel string) *r
 
 func natsTransport(t *testing.T, url, subject string) *natsbus.Transport {
 	t.Helper()
-	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(), nats.ReconnectWait(50*time.Millisecond))
 	require.NoError(t, err)
 	t.Cleanup(nc.Close)
 	transport, err := natsbus.New(nc, natsbus.Options{Subject: subject})

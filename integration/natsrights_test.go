@@ -44,7 +44,7 @@ func natsApp(t *testing.T, addr string, opts ...nats.Option) *nats.Conn {
 func natsClient(t *testing.T, addr string, opts ...nats.Option) *nats.Conn {
 	t.Helper()
 	opts = append([]nats.Option{
-		nats.MaxReconnects(-1), nats.ReconnectWait(20 * time.Millisecond),
+		nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(), nats.ReconnectWait(20 * time.Millisecond),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // or it prints them
 	}, opts...)
 	nc, err := nats.Connect("nats://"+addr, opts...)

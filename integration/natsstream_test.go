@@ -26,9 +26,9 @@ import (
 var sharedJetStream = share(func() (*servers.NATSServer, error) { return servers.StartNATS(servers.JetStream) })
 
 // natsConnection returns a connection that comes back soon.
-func natsConnection(t *testing.T, url string) *nats.Conn {
+func natsConnection(t testing.TB, url string) *nats.Conn {
 	t.Helper()
-	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
+	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(), nats.ReconnectWait(20*time.Millisecond))
 	require.NoError(t, err)
 	t.Cleanup(nc.Close)
 	return nc

@@ -1,7 +1,8 @@
 // Package natsbus is a bus over NATS: core NATS, or JetStream.
 //
 //	nc, err := nats.Connect("nats://localhost:4222",
-//		nats.MaxReconnects(-1),           // or the connection is given up after 60 attempts
+//		nats.MaxReconnects(-1),           // or the connection ends after 60 attempts
+//		nats.IgnoreAuthErrorAbort(),      // or it ends when its login is refused twice
 //		nats.ReconnectWait(100*time.Millisecond),
 //		nats.PingInterval(2*time.Second), // or a dead connection is noticed after minutes
 //		nats.RetryOnFailedConnect(true),
@@ -78,5 +79,6 @@
 // The connection is the user's: it is shared with whatever else uses it, this
 // package sets no handler on it, does not reconnect it and never closes it. When
 // it is dead without saying so, only nats.go can notice, by its pings: until
-// then the bus reports a gap and nothing is heard.
+// then the bus reports a gap and nothing is heard. One that nats.go would give up for
+// good is refused, see [New].
 package natsbus

@@ -72,14 +72,14 @@ var (
 	_ bus.Spreading = (*Transport)(nil)
 )
 
-// New returns a Transport over nc, which may be disconnected. A connection with
-// NoEcho is refused: a bus must hear its own heartbeat.
+// New returns a Transport over nc, which may be disconnected. A connection that can
+// end for good is refused: it needs [nats.MaxReconnects] of -1 and
+// [nats.IgnoreAuthErrorAbort], for two refused logins end it otherwise. So is one
+// with [nats.NoReconnect], without pings or a flusher timeout, and with
+// [nats.NoEcho]: a bus must hear its own heartbeat. The error names each.
 func New(nc *nats.Conn, opts Options) (*Transport, error) {
-	if nc == nil {
-		return nil, errors.New("natsbus: New: the connection is nil")
-	}
-	if nc.Opts.NoEcho {
-		return nil, errors.New("natsbus: New: the connection has NoEcho set, so the bus could not hear its own heartbeat")
+	if err := checkConnection(nc, true); err != nil {
+		return nil, fmt.Errorf("natsbus: New: %w", err)
 	}
 	subject, err := opts.subject()
 	if err != nil {
