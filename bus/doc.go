@@ -63,7 +63,7 @@
 // A message that fails is sent again, the same bytes with the same number, and
 // what comes later waits behind it. Callers wait for [Options.PublishTimeout]
 // while this process hears the channel, and are told of an error at once while it
-// does not. After HeartbeatTimeout the message is given up, which the other
+// does not. Each new call of Publish makes another attempt. After HeartbeatTimeout the message is given up, which the other
 // processes see by its number and report as a gap.
 //
 // # Plain text

@@ -27,7 +27,7 @@ type parcel struct {
 	items int
 	cache string // of the last invalidation
 
-	told bool          // done is closed: the publishers know, also who comes later
+	told bool          // done is closed: the publishers know, and nobody joins them
 	done chan struct{} // closed after err is set
 	err  error
 }
@@ -79,6 +79,18 @@ func (p *parcel) fill(invs []Invalidation, maxBatch, limit int) int {
 	return len(invs)
 }
 
+// join adds what is in next, if there is room for all of it. The first invalidation
+// of a parcel names its cache, so the bytes may follow others.
+func (p *parcel) join(next *parcel, maxBatch, limit int) bool {
+	if p.items+next.items > maxBatch || len(p.body)+len(next.body)-frameSize > limit {
+		return false
+	}
+	p.body = append(p.body, next.body[frameSize:]...)
+	p.items += next.items
+	p.cache = next.cache
+	return true
+}
+
 // payload puts the frame in front of the invalidations.
 func (p *parcel) payload(node string, incarnation, sequence uint64) []byte {
 	frame := appendHeader(make([]byte, 0, frameSize), typeInvalidations, node, incarnation, sequence)
@@ -127,7 +139,7 @@ func (o *outbox) tryAdd(invs []Invalidation, limit int) (p *parcel, n int, room 
 }
 
 func (o *outbox) fillLocked(invs []Invalidation, limit int) (*parcel, int) {
-	if last := len(o.queue) - 1; last >= 0 {
+	if last := len(o.queue) - 1; last >= 0 && !o.queue[last].told {
 		if n := o.queue[last].fill(invs, o.maxBatch, limit); n > 0 {
 			return o.queue[last], n
 		}
@@ -156,17 +168,25 @@ func (o *outbox) take() (p *parcel, more bool) {
 	return p, len(o.queue) > 0
 }
 
-// refuse tells the publishers of all that waits of an error. It stays, and goes out
-// when it can. It returns how many parcels were told of their first error, and
-// whether there is no room for more.
-func (o *outbox) refuse(err error) (told int, full bool) {
+// refuse tells the publishers of all that waits of an error. It stays, in as few
+// parcels as can be, and goes out when it can. It returns how many parcels were told
+// of their first error, and whether there is no room for more.
+func (o *outbox) refuse(err error, limit int) (told int, full bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	kept := o.queue[:0]
 	for _, p := range o.queue {
 		if p.tell(err) {
 			told++
 		}
+		if last := len(kept) - 1; last >= 0 && kept[last].join(p, o.maxBatch, limit) {
+			p.finish(nil) // Its publishers know.
+			continue
+		}
+		kept = append(kept, p)
 	}
+	clear(o.queue[len(kept):])
+	o.queue = kept
 	o.refused = len(o.queue) > 0
 	return told, o.items == o.size
 }

@@ -117,24 +117,27 @@ func TestResend_AfterThePublishersGaveUp(t *testing.T) {
 	})
 }
 
-// TestResend_AtOnceWhenTheBusIsHeardAgain: no publisher is told of a trouble that
-// is over.
-func TestResend_AtOnceWhenTheBusIsHeardAgain(t *testing.T) {
+// TestResend_EachIsTried: no publisher is told of a trouble that is over, also while
+// the bus is not heard yet. What gathered goes out in few messages, before.
+func TestResend_EachIsTried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		link := newShaky(membus.NewHub())
-		b, n := newBus(t, link, bus.Options{}), &notes{}
+		b := newBus(t, link, bus.Options{})
 		link.has(refuses)
-		handler := n.handler()
-		ready := make(chan struct{})
-		handler.Ready = func() { close(ready) }
-		require.NoError(t, b.Subscribe(handler))
-		for range 10 {
-			require.ErrorIs(t, b.Publish(t.Context(), deletion("0")), errRefused)
+		want := deletions(10)
+		for i := range want {
+			want[i].Cache = fmt.Sprint("cache ", i/3)
+			require.ErrorIs(t, b.Publish(t.Context(), want[i]), errRefused)
 		}
 		link.has(none)
-		<-ready
-		synctest.Wait()
-		require.NoError(t, b.Publish(t.Context(), deletion("1")))
+		start := time.Now()
+		require.NoError(t, b.Publish(t.Context(), deletion("after")))
+		assert.Zero(t, time.Since(start))
+		sent := link.messages(t)
+		sent = sent[len(sent)-3:]
+		assert.Equal(t, []int{1, 9, 1}, sizes(sent))
+		assert.Equal(t, []uint64{1, 2, 3}, sequences(sent))
+		assert.Equal(t, want[1:], sent[1].Invalidations)
 	})
 }
 

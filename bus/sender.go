@@ -141,7 +141,7 @@ func (s *sender) failed(err error) {
 	if l.parcel.tell(err) {
 		b.publishErrors.Add(1)
 	}
-	told, full := b.outbox.refuse(err)
+	told, full := b.outbox.refuse(err, b.bodyLimit())
 	b.publishErrors.Add(uint64(told))
 	if full || age >= b.opts.HeartbeatTimeout || len(l.payload) > b.bodyLimit() {
 		s.giveUp()
