@@ -82,7 +82,7 @@
 // empty, or contains white space, quotes, or bytes that are not printable UTF-8,
 // is written as a Go string in double quotes, with escapes such as \n and \xff.
 // The first word is never quoted. Such messages arrive with [Message.Text] set.
-// For the drivers of this module:
+// [Options.IgnoreText] has them skipped. For the drivers of this module:
 //
 //	redis-cli PUBLISH nearbus 'invalidate users 42 43'
 //	redis-cli -c SPUBLISH nearbus 'clear users'     # on a Redis Cluster
@@ -91,7 +91,7 @@
 // # What comes from outside
 //
 // The format of messages is versioned and described in docs/design.md. Payloads
-// that are no messages are counted and skipped. A payload that claims to be a
+// that are no messages are counted, logged when they begin to come, and skipped. A payload that claims to be a
 // message and cannot be read, since it is damaged or of a newer version, may have
 // been news and is a gap; a heartbeat of a newer version is not, nor is any type
 // of message from 128 on. Cache names have 1 to 255 bytes, keys 1 to 1024, tags 1

@@ -21,7 +21,9 @@ type Stats struct {
 
 	// Malformed counts payloads that are not messages, or damaged ones. Newer
 	// counts messages that a newer version of this package must have sent.
-	Malformed, Newer uint64
+	// IgnoredText counts payloads in the plain-text form, sound or not, that
+	// Options.IgnoreText had skipped.
+	Malformed, Newer, IgnoredText uint64
 
 	// Gaps counts how often continuity was lost, Panics those of the handler.
 	Gaps, Panics uint64
@@ -43,7 +45,7 @@ type Stats struct {
 type counters struct {
 	published, publishedKeys, resent, publishErrors atomic.Uint64
 	received, receivedKeys, own, text, heartbeats   atomic.Uint64
-	malformed, newer, gaps, panics                  atomic.Uint64
+	malformed, newer, ignoredText, gaps, panics     atomic.Uint64
 	holes, silences                                 atomic.Uint64
 	connected                                       atomic.Bool
 	roundTrip                                       atomic.Int64
@@ -65,6 +67,7 @@ func (b *Bus) Stats() Stats {
 		Heartbeats:    b.heartbeats.Load(),
 		Malformed:     b.malformed.Load(),
 		Newer:         b.newer.Load(),
+		IgnoredText:   b.ignoredText.Load(),
 		Gaps:          b.gaps.Load(),
 		Panics:        b.panics.Load(),
 		Connected:     b.connected.Load(),
