@@ -24,6 +24,7 @@ type sender struct {
 	bus      *Bus
 	sequence uint64  // of the latest message that has a number
 	letter   *letter // that message, if the server has not confirmed it; or nil
+	room     letter  // for it
 
 	pause time.Duration // before it is sent again
 	again *time.Timer   // runs while there is a letter
@@ -93,7 +94,8 @@ func (s *sender) next() {
 			signal(b.wake)
 		}
 		s.sequence++
-		s.letter = &letter{parcel: p, payload: p.payload(b.opts.Node, b.incarnation, s.sequence), began: time.Now()}
+		s.room = letter{parcel: p, payload: p.payload(b.opts.Node, b.incarnation, s.sequence), began: time.Now()}
+		s.letter = &s.room
 		s.pause = firstResend
 	}
 	l := s.letter
@@ -117,8 +119,11 @@ func (s *sender) next() {
 // not answer, and the next one answers at once.
 func (s *sender) limit() time.Duration {
 	most := s.bus.opts.PublishTimeout
-	if s.letter.parcel.told || !s.bus.connected.Load() {
+	switch {
+	case s.letter.parcel.told || !s.bus.connected.Load():
 		return most
+	case !s.letter.repeats:
+		return most / 2
 	}
 	return max(min(most/2, most-time.Since(s.letter.began)), minWait)
 }
