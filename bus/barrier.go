@@ -328,10 +328,10 @@ func (b *Bus) sendCalls(sequence uint64) {
 		if len(payload) > b.bodyLimit() {
 			payload = encodeBarrier(b.opts.Node, b.incarnation, sequence, q.number, nil)
 		}
-		_ = b.transmit(payload)
+		_ = b.transmit(payload, b.opts.PublishTimeout)
 	}
 	for some := range slices.Chunk(arrivals, maxArrivalsSent) {
-		_ = b.transmit(encodeArrivals(b.opts.Node, b.incarnation, sequence, some))
+		_ = b.transmit(encodeArrivals(b.opts.Node, b.incarnation, sequence, some), b.opts.PublishTimeout)
 	}
 }
 

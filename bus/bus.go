@@ -86,7 +86,8 @@ func newIncarnation() uint64 {
 
 // Publish tells every subscriber, this process included, what changed. It
 // returns nil when the server has all of it. When Publish returns an error, any
-// part of invs may have been sent or may still be; the Bus does not try again.
+// part of invs may have been sent or may still be, for HeartbeatTimeout; or the
+// others will have a gap.
 //
 // Publish sends at once when nothing is being sent. Otherwise the invalidations
 // go with the next message, together with those of other callers, or when the
@@ -95,7 +96,7 @@ func newIncarnation() uint64 {
 //
 // The error is [ErrInvalid] for something that cannot be sent, [ErrClosed], or
 // that of ctx when it ended first; otherwise it wraps the error of the
-// transport.
+// transport. It may be that of an earlier message, behind which this one waits.
 func (b *Bus) Publish(ctx context.Context, invs ...Invalidation) error {
 	for i := range invs {
 		if err := invs[i].check(); err != nil {

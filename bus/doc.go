@@ -19,8 +19,8 @@
 // Nothing is said about the order of messages of different publishers, nor of
 // those that a store announces.
 //
-// Duplication: a message may arrive more than once. Invalidations are to be
-// applied so that this does not matter.
+// Duplication: a message may arrive more than once, since one that failed may have
+// arrived. Invalidations are to be applied so that this does not matter.
 //
 // Loss: messages may be lost, and a subscriber may miss all of them for a
 // while. [Handler.Gap] says when that may have begun and [Handler.Ready] when it
@@ -58,8 +58,13 @@
 // A message goes out at once when nothing is being sent. What is published
 // meanwhile gathers in the next message. So nothing is added at low rates, and
 // a message carries many keys under load. [Bus.Publish] returns when the server
-// has the message. There is one attempt and no retry: the caller knows what an
-// error means for it.
+// has the message.
+//
+// A message that fails is sent again, the same bytes with the same number, and
+// what comes later waits behind it. Callers wait for [Options.PublishTimeout]
+// while this process hears the channel, and are told of an error at once while it
+// does not. Each new call of Publish makes another attempt. After HeartbeatTimeout the message is given up, which the other
+// processes see by its number and report as a gap.
 //
 // # Plain text
 //
@@ -77,7 +82,7 @@
 // empty, or contains white space, quotes, or bytes that are not printable UTF-8,
 // is written as a Go string in double quotes, with escapes such as \n and \xff.
 // The first word is never quoted. Such messages arrive with [Message.Text] set.
-// For the drivers of this module:
+// [Options.IgnoreText] has them skipped. For the drivers of this module:
 //
 //	redis-cli PUBLISH nearbus 'invalidate users 42 43'
 //	redis-cli -c SPUBLISH nearbus 'clear users'     # on a Redis Cluster
@@ -86,7 +91,7 @@
 // # What comes from outside
 //
 // The format of messages is versioned and described in docs/design.md. Payloads
-// that are no messages are counted and skipped. A payload that claims to be a
+// that are no messages are counted, logged when they begin to come, and skipped. A payload that claims to be a
 // message and cannot be read, since it is damaged or of a newer version, may have
 // been news and is a gap; a heartbeat of a newer version is not, nor is any type
 // of message from 128 on. Cache names have 1 to 255 bytes, keys 1 to 1024, tags 1

@@ -1,6 +1,9 @@
 package bus
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // Errors that a caller decides on. Compare with [errors.Is].
 var (
@@ -31,5 +34,6 @@ var (
 	errNoReason   = errors.New("bus: transport ended its subscription without a reason")
 	errUnreadable = errors.New("bus: message in a newer format")
 	errDamaged    = errors.New("bus: damaged message")
+	errForeign    = fmt.Errorf("%w: it is none of this package, and no text", errDamaged)
 	errPanicked   = errors.New("bus: handler panicked")
 )

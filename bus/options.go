@@ -27,7 +27,8 @@ type Options struct {
 	// be longer than HeartbeatInterval. Zero means 3 times that.
 	HeartbeatTimeout time.Duration
 
-	// PublishTimeout bounds the sending of one message. Zero means 1 s.
+	// PublishTimeout bounds the sending of one message, and is for how long one
+	// that fails is tried again before Publish returns the error. Zero means 1 s.
 	PublishTimeout time.Duration
 
 	// MaxBatch is the largest number of invalidations in one message. Zero
@@ -39,8 +40,13 @@ type Options struct {
 	// is sent. Publish blocks when it is reached. Zero means 16,384.
 	QueueSize int
 
+	// IgnoreText has messages in the plain-text form skipped, and counted by
+	// Stats.IgnoredText. By default whoever may publish on the channel can clear
+	// caches with them, by hand or from another program; see the package comment.
+	IgnoreText bool
+
 	// Logger receives what no caller is there to be told: panics of the handler,
-	// and at the level Debug what the handler is told as well, such as lost
+	// payloads on the channel that are no messages, and at the level Debug what the handler is told as well, such as lost
 	// continuity. Nil means nothing is logged.
 	Logger *slog.Logger
 }

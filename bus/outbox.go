@@ -12,20 +12,23 @@ import (
 type outbox struct {
 	maxBatch, size int // set once
 
-	mu     sync.Mutex // protects the following fields
-	closed bool
-	queue  []*parcel     // all are full but the last
-	items  int           // in queue
-	room   chan struct{} // nil, or closed when items leave the queue
+	mu      sync.Mutex // protects the following fields, and the parcels in queue
+	closed  bool
+	queue   []*parcel     // all are full but the last; those that are told come first
+	items   int           // in queue
+	refused bool          // the first parcel of queue is told, or was when the outbox was closed
+	room    chan struct{} // nil, or closed when items leave the queue
 }
 
-// parcel is a message that is being gathered or sent.
+// parcel is a message that is being gathered or sent. It belongs to the outbox, and
+// to who takes it from there.
 type parcel struct {
 	body  []byte // room for the frame, then the invalidations
 	items int
 	cache string // of the last invalidation
 
-	done chan struct{} // closed by who took it from the queue, after err is set
+	told bool          // done is closed: the publishers know, and nobody joins them
+	done chan struct{} // closed after err is set
 	err  error
 }
 
@@ -37,13 +40,24 @@ func newParcel() *parcel {
 	return &parcel{body: body, done: make(chan struct{})}
 }
 
-// finish tells the waiting publishers what became of the parcel. Nobody uses
-// its body after that.
+// tell tells the publishers what became of the parcel, and reports whether they did
+// not know yet. After an error it may still be sent.
+func (p *parcel) tell(err error) (news bool) {
+	if p.told {
+		return false
+	}
+	p.told, p.err = true, err
+	close(p.done)
+	return true
+}
+
+// finish tells the publishers what became of the parcel. Nobody uses its body
+// after that.
 func (p *parcel) finish(err error) {
 	body := p.body
 	bodies.Put(&body)
-	p.body, p.err = nil, err
-	close(p.done)
+	p.body = nil
+	p.tell(err)
 }
 
 // fill adds invalidations while the message has at most maxBatch of them and
@@ -63,6 +77,18 @@ func (p *parcel) fill(invs []Invalidation, maxBatch, limit int) int {
 		p.cache = invs[n].Cache
 	}
 	return len(invs)
+}
+
+// join adds what is in next, if there is room for all of it. The first invalidation
+// of a parcel names its cache, so the bytes may follow others.
+func (p *parcel) join(next *parcel, maxBatch, limit int) bool {
+	if p.items+next.items > maxBatch || len(p.body)+len(next.body)-frameSize > limit {
+		return false
+	}
+	p.body = append(p.body, next.body[frameSize:]...)
+	p.items += next.items
+	p.cache = next.cache
+	return true
 }
 
 // payload puts the frame in front of the invalidations.
@@ -113,7 +139,7 @@ func (o *outbox) tryAdd(invs []Invalidation, limit int) (p *parcel, n int, room 
 }
 
 func (o *outbox) fillLocked(invs []Invalidation, limit int) (*parcel, int) {
-	if last := len(o.queue) - 1; last >= 0 {
+	if last := len(o.queue) - 1; last >= 0 && !o.queue[last].told {
 		if n := o.queue[last].fill(invs, o.maxBatch, limit); n > 0 {
 			return o.queue[last], n
 		}
@@ -137,8 +163,58 @@ func (o *outbox) take() (p *parcel, more bool) {
 	p = o.queue[0]
 	o.queue = slices.Delete(o.queue, 0, 1)
 	o.items -= p.items
+	o.refused = len(o.queue) > 0 && o.queue[0].told
 	o.makeRoomLocked()
 	return p, len(o.queue) > 0
+}
+
+// refuse tells the publishers of all that waits of an error. It stays, in as few
+// parcels as can be, and goes out when it can. It returns how many parcels were told
+// of their first error, and whether there is no room for more.
+func (o *outbox) refuse(err error, limit int) (told int, full bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	kept := o.queue[:0]
+	for _, p := range o.queue {
+		if p.tell(err) {
+			told++
+		}
+		if last := len(kept) - 1; last >= 0 && kept[last].join(p, o.maxBatch, limit) {
+			p.finish(nil) // Its publishers know.
+			continue
+		}
+		kept = append(kept, p)
+	}
+	clear(o.queue[len(kept):])
+	o.queue = kept
+	o.refused = len(o.queue) > 0
+	return told, o.items == o.size
+}
+
+// drop removes all that waits and has been refused, and reports whether there was
+// anything.
+func (o *outbox) drop() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	keep := slices.IndexFunc(o.queue, func(p *parcel) bool { return !p.told })
+	if keep < 0 {
+		keep = len(o.queue)
+	}
+	for _, p := range o.queue[:keep] {
+		o.items -= p.items
+		p.finish(nil) // Its publishers know.
+	}
+	o.queue = slices.Delete(o.queue, 0, keep)
+	o.refused = false
+	o.makeRoomLocked()
+	return keep > 0
+}
+
+// owes reports whether something waits that was refused.
+func (o *outbox) owes() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.refused
 }
 
 func (o *outbox) makeRoomLocked() {

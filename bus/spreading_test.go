@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/bus/bustest"
 )
 
 // several is a transport whose server is one of several, or is not.
@@ -25,16 +26,21 @@ func (s *several) Spreads() bool { return s.spreads }
 // subscription is missed by nobody, so the handler catches up once when all
 // servers must know.
 func TestSpreading_ReadyOnceMore(t *testing.T) {
+	bare := func(s *several) bus.Transport { return s }
+	wrapped := func(s *several) bus.Transport { return bustest.NewFaulty(s) }
 	for name, c := range map[string]struct {
 		spreads bool
+		wrap    func(*several) bus.Transport
 		want    []string
 	}{
-		"one server":      {false, nil},
-		"several servers": {true, []string{"ready"}},
+		"one server":               {false, bare, nil},
+		"several servers":          {true, bare, []string{"ready"}},
+		"one server, wrapped":      {false, wrapped, nil},
+		"several servers, wrapped": {true, wrapped, []string{"ready"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				_, n := subscribed(t, &several{newScript(), c.spreads})
+				_, n := subscribed(t, c.wrap(&several{newScript(), c.spreads}))
 				time.Sleep(10 * time.Millisecond)
 				require.Equal(t, []string{"ready"}, n.take())
 				time.Sleep(2900 * time.Millisecond)

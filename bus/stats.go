@@ -9,9 +9,10 @@ import (
 // are how it is now.
 type Stats struct {
 	// Published counts messages that the server took, PublishedKeys the
-	// invalidations in them, and PublishErrors messages that failed. None
-	// counts heartbeats.
-	Published, PublishedKeys, PublishErrors uint64
+	// invalidations in them, and Resent those messages that took more than one
+	// attempt. PublishErrors counts messages whose publishers were told of an
+	// error; they may be among Published, too. None counts heartbeats.
+	Published, PublishedKeys, Resent, PublishErrors uint64
 
 	// Received counts messages, ReceivedKeys the invalidations in them. Own
 	// and Text are those of Received that this Bus published and that came in
@@ -20,7 +21,9 @@ type Stats struct {
 
 	// Malformed counts payloads that are not messages, or damaged ones. Newer
 	// counts messages that a newer version of this package must have sent.
-	Malformed, Newer uint64
+	// IgnoredText counts payloads in the plain-text form, sound or not, that
+	// Options.IgnoreText had skipped.
+	Malformed, Newer, IgnoredText uint64
 
 	// Gaps counts how often continuity was lost, Panics those of the handler.
 	Gaps, Panics uint64
@@ -40,12 +43,12 @@ type Stats struct {
 
 // counters are the living form of Stats.
 type counters struct {
-	published, publishedKeys, publishErrors       atomic.Uint64
-	received, receivedKeys, own, text, heartbeats atomic.Uint64
-	malformed, newer, gaps, panics                atomic.Uint64
-	holes, silences                               atomic.Uint64
-	connected                                     atomic.Bool
-	roundTrip                                     atomic.Int64
+	published, publishedKeys, resent, publishErrors atomic.Uint64
+	received, receivedKeys, own, text, heartbeats   atomic.Uint64
+	malformed, newer, ignoredText, gaps, panics     atomic.Uint64
+	holes, silences                                 atomic.Uint64
+	connected                                       atomic.Bool
+	roundTrip                                       atomic.Int64
 }
 
 // Stats returns a snapshot. Its numbers are read one after the other.
@@ -55,6 +58,7 @@ func (b *Bus) Stats() Stats {
 		Holes:         b.holes.Load(),
 		Silences:      b.silences.Load(),
 		PublishedKeys: b.publishedKeys.Load(),
+		Resent:        b.resent.Load(),
 		PublishErrors: b.publishErrors.Load(),
 		Received:      b.received.Load(),
 		ReceivedKeys:  b.receivedKeys.Load(),
@@ -63,6 +67,7 @@ func (b *Bus) Stats() Stats {
 		Heartbeats:    b.heartbeats.Load(),
 		Malformed:     b.malformed.Load(),
 		Newer:         b.newer.Load(),
+		IgnoredText:   b.ignoredText.Load(),
 		Gaps:          b.gaps.Load(),
 		Panics:        b.panics.Load(),
 		Connected:     b.connected.Load(),

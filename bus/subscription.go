@@ -79,6 +79,8 @@ type subscription struct {
 	// subscription, and that the handler was told.
 	settled bool
 
+	garbled time.Time // when the latest malformed payload came
+
 	// watchdog cancels the receiving when heartbeats do not come back.
 	watchdog *time.Timer
 }
@@ -165,14 +167,32 @@ func (s *subscription) deliver(payload []byte) {
 	if errors.Is(err, errUnreadable) {
 		s.bus.newer.Add(1)
 	} else {
-		s.bus.malformed.Add(1)
+		s.malformed(err)
 	}
 	s.acceptPart(payload, err)
 }
 
+// quiet is for how long no malformed payload came before another one is news.
+const quiet = time.Minute
+
+// malformed counts a payload that is not a message, and logs that such come. The
+// reason has nothing of what is in it.
+func (s *subscription) malformed(reason error) {
+	s.bus.malformed.Add(1)
+	now := time.Now()
+	if now.Sub(s.garbled) >= quiet {
+		s.bus.opts.Logger.Warn("bus: what came on the channel is no message, and was skipped", "reason", reason)
+	}
+	s.garbled = now
+}
+
 func (s *subscription) deliverText(payload []byte) {
-	if s.frame.decodeText(payload) != nil {
-		s.bus.malformed.Add(1)
+	if s.bus.opts.IgnoreText {
+		s.bus.ignoredText.Add(1)
+		return
+	}
+	if err := s.frame.decodeText(payload); err != nil {
+		s.malformed(err)
 		return
 	}
 	s.bus.text.Add(1)
@@ -302,6 +322,7 @@ func (s *subscription) settle() {
 func (s *subscription) confirm() {
 	s.state = confirmed
 	s.bus.connected.Store(true)
+	signal(s.bus.wake) // What failed is worth another attempt.
 	s.bus.opts.Logger.Debug("bus: connected")
 	if s.handler.Ready != nil {
 		defer s.recovered()

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"unicode"
@@ -28,11 +29,16 @@ func (f *frame) decodeText(payload []byte) error {
 	f.reset()
 	f.message.Text = true
 	if len(payload) > maxPayload {
-		return errText
+		return fmt.Errorf("%w: %d bytes, more than %d", errText, len(payload), maxPayload)
 	}
 	words, ok := splitText(string(payload))
-	if !ok || len(words) < 2 {
-		return errText
+	switch {
+	case !ok:
+		return fmt.Errorf("%w: a word is not quoted as it must be", errText)
+	case len(words) == 0 || textOps[words[0]] == 0:
+		return fmt.Errorf("%w: the first word is none of invalidate, invalidate-tags, delete, clear", errText)
+	case len(words) < 2:
+		return fmt.Errorf("%w: no cache is named", errText)
 	}
 	inv := Invalidation{Op: textOps[words[0]], Cache: words[1]}
 	keys := words[2:]
@@ -41,9 +47,9 @@ func (f *frame) decodeText(payload []byte) error {
 	}
 	for _, key := range keys {
 		inv.Key = key
-		if inv.check() != nil {
+		if err := inv.check(); err != nil {
 			f.reset()
-			return errText
+			return fmt.Errorf("%w: %w", errText, err)
 		}
 		f.message.Invalidations = append(f.message.Invalidations, inv)
 	}

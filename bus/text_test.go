@@ -1,9 +1,13 @@
 package bus_test
 
 import (
+	"bytes"
+	"log/slog"
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -82,4 +86,60 @@ func FuzzText(f *testing.F) {
 		require.NoError(t, err)
 		require.Equal(t, got, again)
 	})
+}
+
+// TestText_Ignored: with IgnoreText nothing that is written by hand is carried out.
+func TestText_Ignored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		link := newScript()
+		b, n := newBus(t, link, bus.Options{IgnoreText: true}), &notes{}
+		require.NoError(t, b.Subscribe(n.handler()))
+		synctest.Wait()
+		require.Equal(t, []string{"ready"}, n.take())
+		for _, text := range []string{"clear users", "delete users 42", "nonsense"} {
+			require.NoError(t, link.Transport.Publish(t.Context(), []byte(text)))
+		}
+		require.NoError(t, b.Publish(t.Context(), deletion("heard")))
+		synctest.Wait()
+		assert.Equal(t, []string{"heard"}, n.take())
+		stats := b.Stats()
+		assert.EqualValues(t, 3, stats.IgnoredText)
+		assert.Zero(t, stats.Text)
+		assert.Zero(t, stats.Malformed)
+		assert.Zero(t, stats.Gaps)
+	})
+}
+
+// TestLogger_HearsOfMalformedPayloadsOnce: a line when such begin to come, with the
+// cause and without what they say, and another one when none came for a minute.
+func TestLogger_HearsOfMalformedPayloadsOnce(t *testing.T) {
+	for payload, reason := range map[string]string{
+		"secret users 42":       "the first word is none of invalidate",
+		"delete":                "no cache is named",
+		"delete secret":         "key of 0 bytes",
+		"delete users \"secret": "a word is not quoted",
+		"\x00secret":            "it is none of this package, and no text",
+		"invalidate-tags users " + strings.Repeat("secret", 50): "tag of 300 bytes",
+		"\xf8\x01": "damaged message",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var log bytes.Buffer
+			link := newScript()
+			b := newBus(t, link, bus.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			require.NoError(t, b.Subscribe((&notes{}).handler()))
+			lines := func() int { synctest.Wait(); return strings.Count(log.String(), "level=WARN") }
+			synctest.Wait()
+			for range 50 {
+				require.NoError(t, link.Transport.Publish(t.Context(), []byte(payload)))
+				time.Sleep(10 * time.Second)
+			}
+			assert.Equal(t, 1, lines(), payload)
+			assert.Contains(t, log.String(), reason)
+			assert.NotContains(t, log.String(), "secret")
+			time.Sleep(time.Minute)
+			require.NoError(t, link.Transport.Publish(t.Context(), []byte(payload)))
+			assert.Equal(t, 2, lines(), payload)
+			assert.EqualValues(t, 51, b.Stats().Malformed)
+		})
+	}
 }

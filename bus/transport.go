@@ -9,7 +9,7 @@ import "context"
 // Methods may be called from many goroutines at once, except that at most one
 // Receive runs at a time. A transport makes one attempt and never retries,
 // buffers or reconnects on its own where its client lets it choose: the Bus
-// does that, the same for all. It never closes a client that it was given.
+// does that, the same for all. It gives the same payload again after a failure. It never closes a client that it was given.
 //
 // The package bustest holds the suite that every driver must pass.
 type Transport interface {
@@ -64,9 +64,10 @@ type Announcing interface {
 
 // Spreading is implemented by a [Transport] whose server may be one of several
 // that pass messages on to each other, and learn of a subscription a little later
-// than Ready says it stands.
+// than Ready says it stands. For such a transport the Bus calls Handler.Ready once
+// more. A transport that wraps another one passes on what that one says.
 type Spreading interface {
-	// Spreads reports whether the server that is connected now is one of
-	// several. It does not block.
+	// Spreads reports whether there may be such servers, connected now or
+	// behind the one that is. It does not block, and never changes its answer.
 	Spreads() bool
 }

@@ -178,7 +178,10 @@ func (f *frame) reset() {
 
 func (f *frame) read(payload []byte) error {
 	f.reset()
-	if len(payload) > maxPayload || len(payload) < 3 || payload[0] != magic {
+	if len(payload) == 0 || payload[0] != magic {
+		return errForeign
+	}
+	if len(payload) > maxPayload || len(payload) < 3 {
 		return errDamaged
 	}
 	f.kind = payload[2]

@@ -102,7 +102,7 @@ func TestBus_NATSLossWhileBusy(t *testing.T) {
 	server := sharedNATS(t)
 	for range 8 {
 		relay := servers.RelayTo(t, hostOf(t, server.URL))
-		nc, err := nats.Connect("nats://"+relay.Addr, nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond))
+		nc, err := nats.Connect("nats://"+relay.Addr, nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(), nats.ReconnectWait(10*time.Millisecond))
 		require.NoError(t, err)
 		t.Cleanup(nc.Close)
 		subject := uniqueName()
@@ -134,9 +134,7 @@ func publish(t *testing.T, transport bus.Transport, payload string) {
 
 func TestBus_NATSLeavesNoSubscription(t *testing.T) {
 	t.Parallel()
-	nc, err := nats.Connect(sharedNATS(t).URL)
-	require.NoError(t, err)
-	defer nc.Close()
+	nc := natsConnection(t, sharedNATS(t).URL)
 	transport, err := natsbus.New(nc, natsbus.Options{Subject: uniqueName()})
 	require.NoError(t, err)
 	node := startBus(t, transport)

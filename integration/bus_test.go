@@ -45,7 +45,7 @@ func clusterTransport(t *testing.T, cluster *servers.Cluster, channel string) *r
 
 func natsTransport(t *testing.T, url, subject string) *natsbus.Transport {
 	t.Helper()
-	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(), nats.ReconnectWait(50*time.Millisecond))
 	require.NoError(t, err)
 	t.Cleanup(nc.Close)
 	transport, err := natsbus.New(nc, natsbus.Options{Subject: subject})
@@ -121,7 +121,13 @@ func (n *busNode) has(key string) bool {
 // startBus returns a Bus that is ready and notices a dead connection soon.
 func startBus(t *testing.T, transport bus.Transport) *busNode {
 	t.Helper()
-	b, err := bus.New(transport, bus.Options{HeartbeatInterval: 100 * time.Millisecond, HeartbeatTimeout: 2 * time.Second})
+	return startBusWith(t, transport, bus.Options{HeartbeatInterval: 100 * time.Millisecond, HeartbeatTimeout: 2 * time.Second})
+}
+
+// startBusWith returns a Bus that is ready.
+func startBusWith(t *testing.T, transport bus.Transport, opts bus.Options) *busNode {
+	t.Helper()
+	b, err := bus.New(transport, opts)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, b.Close()) })
 	n := &busNode{Bus: b}

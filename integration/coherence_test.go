@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
@@ -106,18 +105,14 @@ func overCluster(t testing.TB, name string) bus.Transport {
 }
 
 func overNATS(t testing.TB, name string) bus.Transport {
-	conn, err := nats.Connect(sharedNATS(t).URL)
-	require.NoError(t, err)
-	t.Cleanup(conn.Close)
+	conn := natsConnection(t, sharedNATS(t).URL)
 	transport, err := natsbus.New(conn, natsbus.Options{Subject: name})
 	require.NoError(t, err)
 	return transport
 }
 
 func overJetStream(t testing.TB, name string) bus.Transport {
-	conn, err := nats.Connect(sharedJetStream(t).URL)
-	require.NoError(t, err)
-	t.Cleanup(conn.Close)
+	conn := natsConnection(t, sharedJetStream(t).URL)
 	transport, err := natsbus.NewStream(t.Context(), conn, streamOptions(name))
 	require.NoError(t, err)
 	return transport

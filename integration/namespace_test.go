@@ -128,9 +128,7 @@ func TestNamespaces_Redis(t *testing.T) {
 // natsNeighbours share Memcached, and a NATS server of their own.
 func natsNeighbours(t *testing.T) (neighbours, *nats.Conn) {
 	memcached, server := servers.Memcached(t), servers.NATS(t, servers.JetStream)
-	conn, err := nats.Connect(server.URL)
-	require.NoError(t, err)
-	t.Cleanup(conn.Close)
+	conn := natsConnection(t, server.URL)
 	return neighbours{
 		store: func(t *testing.T, ns string) (shared.Store, error) {
 			return memcachestore.New(newMemcache(t, memcached.Addr), memcachestore.Options{Namespace: ns})

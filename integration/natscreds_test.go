@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -126,4 +127,39 @@ func TestCredentials_NATSFileRefused(t *testing.T) {
 			}, busPatience, 10*time.Millisecond)
 		})
 	}
+}
+
+// TestCredentials_NATSRefusedForAWhile: a user who is refused again and again, since
+// the servers do not know it for a while, is back when they know it. nats.go would
+// close the connection at the second refusal.
+func TestCredentials_NATSRefusedForAWhile(t *testing.T) {
+	t.Parallel()
+	logins := &logins{}
+	srv := servers.NATS(t, func(o *server.Options) { o.CustomClientAuthentication = logins })
+	node := func() *busNode {
+		transport, err := natsbus.New(natsClient(t, srv.Addr), natsbus.Options{})
+		require.NoError(t, err)
+		return startBus(t, transport)
+	}
+	one, two := node(), node()
+	logins.refuse.Store(true)
+	require.NoError(t, srv.Restart())
+	// Of two connections: one of them at least has been refused more than twice.
+	require.Eventually(t, func() bool { return logins.refused.Load() >= 6 }, busPatience, 5*time.Millisecond)
+	logins.refuse.Store(false)
+	requireComeback(t, one, two)
+}
+
+// logins lets everybody in until it is told to refuse.
+type logins struct {
+	refuse  atomic.Bool
+	refused atomic.Int64
+}
+
+func (l *logins) Check(server.ClientAuthentication) bool {
+	if l.refuse.Load() {
+		l.refused.Add(1)
+		return false
+	}
+	return true
 }

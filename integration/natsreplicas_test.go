@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -162,4 +163,71 @@ func TestStream_ServerWithoutMajority(t *testing.T) {
 	assert.False(t, apart.has("meanwhile"))
 	require.NoError(t, cluster.Rejoin(0))
 	requireHearing(t, apart, one, two)
+}
+
+// telling publishes at a node without a pause, until stop is closed.
+func telling(n *busNode, stop <-chan struct{}, told *atomic.Int64) {
+	for i := 0; ; i++ {
+		select {
+		case <-stop:
+			return
+		default:
+		}
+		if n.Publish(context.Background(), bus.Invalidation{Op: bus.OpDelete, Cache: "users", Key: strconv.Itoa(i)}) == nil {
+			told.Add(1)
+		}
+	}
+}
+
+// TestStream_NoGapWhenTheLeaderEnds: nodes that stay connected have no gap when the
+// leader of the stream hands over, nor when it dies and an election takes 4 to 9 s,
+// if HeartbeatTimeout is longer.
+func TestStream_NoGapWhenTheLeaderEnds(t *testing.T) {
+	t.Parallel()
+	for name, dies := range map[string]bool{"hands over": false, "dies": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cluster := servers.NATSCluster(t, natsServers, servers.JetStream)
+			opts := replicated(uniqueName())
+			natsStream(t, cluster.URL(), opts) // makes it
+			leader := awaitLeader(t, cluster, opts.Stream)
+			stop := make(chan struct{})
+			var told atomic.Int64
+			var nodes []*busNode
+			var all sync.WaitGroup
+			for i, s := range cluster.Servers {
+				if i == leader {
+					continue
+				}
+				n := startBusWith(t, natsStream(t, s.URL, opts), bus.Options{HeartbeatTimeout: busPatience})
+				nodes = append(nodes, n)
+				all.Go(func() { telling(n, stop, &told) })
+			}
+			awaitTold := func(n int64) {
+				from := told.Load()
+				require.Eventually(t, func() bool { return told.Load() >= from+n }, 2*busPatience, 5*time.Millisecond)
+			}
+			awaitTold(50)
+			if dies {
+				cluster.Isolate(leader)
+			}
+			cluster.Servers[leader].Kill()
+			awaitLeader(t, cluster, opts.Stream)
+			awaitTold(50)
+			close(stop)
+			all.Wait()
+			for i, from := range nodes {
+				last := strconv.Itoa(i) + " says no more"
+				from.tell(t, last)
+				for _, n := range nodes {
+					n.awaitKey(t, last)
+				}
+			}
+			for _, n := range nodes {
+				n.mu.Lock()
+				assert.Empty(t, n.gaps)
+				n.mu.Unlock()
+			}
+		})
+	}
 }

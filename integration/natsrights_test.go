@@ -44,7 +44,7 @@ func natsApp(t *testing.T, addr string, opts ...nats.Option) *nats.Conn {
 func natsClient(t *testing.T, addr string, opts ...nats.Option) *nats.Conn {
 	t.Helper()
 	opts = append([]nats.Option{
-		nats.MaxReconnects(-1), nats.ReconnectWait(20 * time.Millisecond),
+		nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(), nats.ReconnectWait(20 * time.Millisecond),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // or it prints them
 	}, opts...)
 	nc, err := nats.Connect("nats://"+addr, opts...)
@@ -231,6 +231,57 @@ func TestCredentials_NATS(t *testing.T) {
 				return strings.Contains(err.Error(), c.want)
 			}, busPatience, 10*time.Millisecond)
 			assert.ErrorContains(t, hearsItself(t, transport), c.want)
+		})
+	}
+}
+
+// TestRights_NATSInvalidateOnly: a user who may publish on the subject and no more
+// can invalidate by plain text, and neither hear nor do anything else.
+func TestRights_NATSInvalidateOnly(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		subject string
+		app     *server.Permissions
+		join    func(*nats.Conn) (bus.Transport, error)
+	}{
+		"NATS": {"nearbus-shop", &server.Permissions{
+			Publish:   &server.SubjectPermission{Allow: []string{"nearbus-shop"}},
+			Subscribe: &server.SubjectPermission{Allow: []string{"nearbus-shop"}},
+		}, func(nc *nats.Conn) (bus.Transport, error) {
+			return natsbus.New(nc, natsbus.Options{Namespace: "shop"})
+		}},
+		"JetStream": {"nearbus-shop.stream", nil, func(nc *nats.Conn) (bus.Transport, error) {
+			return natsbus.NewStream(t.Context(), nc, natsbus.StreamOptions{Namespace: "shop"})
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv := servers.NATS(t, servers.JetStream, func(o *server.Options) {
+				o.Users = []*server.User{
+					{Username: "app", Password: secret, Permissions: c.app},
+					{Username: "tool", Password: secret, Permissions: &server.Permissions{
+						Publish:   &server.SubjectPermission{Allow: []string{c.subject}},
+						Subscribe: &server.SubjectPermission{Deny: []string{">"}},
+					}},
+				}
+			})
+			transport, err := c.join(natsApp(t, srv.Addr))
+			require.NoError(t, err)
+			node := startBus(t, transport)
+			tool := natsApp(t, srv.Addr, nats.UserInfo("tool", secret))
+			require.NoError(t, tool.Publish(c.subject, []byte("invalidate users 42")))
+			node.awaitKey(t, "42")
+			require.NoError(t, tool.LastError())
+			for what, try := range map[string]func() error{
+				`Publish to "nearbus-other"`:                      func() error { return tool.Publish("nearbus-other", nil) },
+				`Publish to "$JS.API.STREAM.DELETE.NEARBUS-shop"`: func() error { return tool.Publish("$JS.API.STREAM.DELETE.NEARBUS-shop", nil) },
+				`Subscription to "` + c.subject + `"`:             func() error { _, err := tool.SubscribeSync(c.subject); return err },
+			} {
+				require.NoError(t, try())
+				require.NoError(t, tool.Flush())
+				require.ErrorIs(t, tool.LastError(), nats.ErrPermissionViolation)
+				require.ErrorContains(t, tool.LastError(), what)
+			}
 		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,9 +27,9 @@ import (
 var sharedJetStream = share(func() (*servers.NATSServer, error) { return servers.StartNATS(servers.JetStream) })
 
 // natsConnection returns a connection that comes back soon.
-func natsConnection(t *testing.T, url string) *nats.Conn {
+func natsConnection(t testing.TB, url string) *nats.Conn {
 	t.Helper()
-	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
+	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(), nats.ReconnectWait(20*time.Millisecond))
 	require.NoError(t, err)
 	t.Cleanup(nc.Close)
 	return nc
@@ -436,4 +437,123 @@ func TestStream_LeastRights(t *testing.T) {
 	l.requireAll(t, want)
 	relay.Cut()
 	l.requireAfter(t, s, want)
+}
+
+// streamSettings has a stream for each setting of JetStream that is not as it is in
+// a stream that natsbus makes, and why natsbus refuses it. Without a reason, a bus
+// over it hears itself.
+var streamSettings = map[string]struct {
+	change func(*jetstream.StreamConfig)
+	reason string
+}{
+	"Name":        {func(*jetstream.StreamConfig) {}, ""}, // any
+	"Description": {func(c *jetstream.StreamConfig) { c.Description = "ours" }, ""},
+	"Subjects":    {func(c *jetstream.StreamConfig) { c.Subjects = append(c.Subjects, c.Name+".more") }, "has subjects"},
+	"Retention":   {func(c *jetstream.StreamConfig) { c.Retention = jetstream.InterestPolicy }, "has retention Interest, must be Limits"},
+	"MaxConsumers": {
+		func(c *jetstream.StreamConfig) { c.MaxConsumers = 1 },
+		"has max consumers 1, must be unlimited, since each process has one",
+	},
+	"MaxMsgs":  {func(c *jetstream.StreamConfig) { c.MaxMsgs = 1 }, "has max messages 1, must be unlimited or at least 1024"},
+	"MaxBytes": {func(c *jetstream.StreamConfig) { c.MaxBytes = 1000 }, "has max bytes 1000, must be unlimited or at least 1048576"},
+	"Discard":  {func(c *jetstream.StreamConfig) { c.Discard = jetstream.DiscardNew }, "has discard DiscardNew, must be DiscardOld"},
+	"DiscardNewPerSubject": {func(c *jetstream.StreamConfig) {
+		c.Discard, c.DiscardNewPerSubject, c.MaxMsgsPerSubject = jetstream.DiscardNew, true, 5000
+	}, "has discard DiscardNew, must be DiscardOld"},
+	"MaxAge": {
+		func(c *jetstream.StreamConfig) { c.MaxAge, c.Duplicates = 500*time.Millisecond, 500*time.Millisecond },
+		"has max age 500ms, must be unlimited or at least 1s",
+	},
+	"MaxMsgsPerSubject": {
+		func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 1 },
+		"has max messages per subject 1, must be unlimited or at least 1024",
+	},
+	"MaxMsgSize": {func(c *jetstream.StreamConfig) { c.MaxMsgSize = 10 }, "has max message size 10, must be unlimited"},
+	"Storage":    {func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage }, ""},
+	"Replicas":   {func(c *jetstream.StreamConfig) { c.Replicas = 1 }, ""},
+	"NoAck":      {func(c *jetstream.StreamConfig) { c.NoAck = true }, "has no ack true, must be false"},
+	"Duplicates": {func(c *jetstream.StreamConfig) { c.Duplicates = time.Second }, ""},
+	"Placement":  {func(*jetstream.StreamConfig) {}, ""}, // where it is, if it can be there
+	"Mirror": {
+		func(c *jetstream.StreamConfig) { c.Subjects, c.Mirror = nil, &jetstream.StreamSource{Name: "other"} },
+		"has mirror set, must be none",
+	},
+	"Sources":     {func(c *jetstream.StreamConfig) { c.Sources = []*jetstream.StreamSource{{Name: "other"}} }, "has sources set, must be none"},
+	"Sealed":      {func(c *jetstream.StreamConfig) { c.Sealed = true }, "has sealed true, must be false"},
+	"DenyDelete":  {func(c *jetstream.StreamConfig) { c.DenyDelete = true }, ""},
+	"DenyPurge":   {func(c *jetstream.StreamConfig) { c.DenyPurge = true }, ""},
+	"AllowRollup": {func(c *jetstream.StreamConfig) { c.AllowRollup = true }, ""},
+	"Compression": {func(c *jetstream.StreamConfig) { c.Compression = jetstream.S2Compression }, ""},
+	"FirstSeq":    {func(c *jetstream.StreamConfig) { c.FirstSeq = 1000 }, ""},
+	"SubjectTransform": {func(c *jetstream.StreamConfig) {
+		c.SubjectTransform = &jetstream.SubjectTransformConfig{Source: ">", Destination: "elsewhere.>"}
+	}, ""},
+	"RePublish": {func(c *jetstream.StreamConfig) {
+		c.RePublish = &jetstream.RePublish{Source: ">", Destination: "again.>"}
+	}, ""},
+	"AllowDirect":  {func(c *jetstream.StreamConfig) { c.AllowDirect = true }, ""},
+	"MirrorDirect": {func(*jetstream.StreamConfig) {}, ""}, // of mirrors only
+	"ConsumerLimits": {func(c *jetstream.StreamConfig) {
+		c.ConsumerLimits = jetstream.StreamConsumerLimits{InactiveThreshold: time.Second, MaxAckPending: 1}
+	}, "has consumer limit of the inactive threshold 1s, must be none or at least 30s"},
+	"Metadata":    {func(c *jetstream.StreamConfig) { c.Metadata = map[string]string{"team": "ours"} }, ""},
+	"Template":    {func(*jetstream.StreamConfig) {}, ""}, // no server has it any more
+	"AllowMsgTTL": {func(c *jetstream.StreamConfig) { c.AllowMsgTTL = true }, ""},
+	"SubjectDeleteMarkerTTL": {func(c *jetstream.StreamConfig) {
+		c.AllowMsgTTL, c.AllowRollup, c.SubjectDeleteMarkerTTL = true, true, time.Second
+	}, ""},
+	"AllowMsgCounter":    {func(c *jetstream.StreamConfig) { c.AllowMsgCounter = true }, "has message counters allowed, must be not allowed"},
+	"AllowAtomicPublish": {func(c *jetstream.StreamConfig) { c.AllowAtomicPublish = true }, ""},
+	"AllowMsgSchedules":  {func(c *jetstream.StreamConfig) { c.AllowMsgSchedules = true }, ""},
+	"PersistMode":        {func(c *jetstream.StreamConfig) { c.PersistMode = jetstream.AsyncPersistMode }, ""},
+	"AllowBatchPublish":  {func(c *jetstream.StreamConfig) { c.AllowBatchPublish = true }, ""},
+}
+
+// TestNewStream_KnowsEverySetting: a stream is refused by the name of the setting, or
+// can be used. It fails when JetStream has another one: find out what it does.
+func TestNewStream_KnowsEverySetting(t *testing.T) {
+	t.Parallel()
+	url := sharedJetStream(t).URL
+	js := manager(t, url)
+	for field := range reflect.TypeFor[jetstream.StreamConfig]().Fields() {
+		t.Run(field.Name, func(t *testing.T) {
+			t.Parallel()
+			c, known := streamSettings[field.Name]
+			require.True(t, known)
+			opts := streamOptions(uniqueName())
+			config := jetstream.StreamConfig{Name: opts.Stream, Subjects: []string{opts.Subject}}
+			c.change(&config)
+			sealed := config.Sealed // which a new stream cannot be
+			config.Sealed = false
+			_, err := js.CreateStream(t.Context(), config)
+			require.NoError(t, err)
+			if config.Sealed = sealed; sealed {
+				_, err = js.UpdateStream(t.Context(), config)
+				require.NoError(t, err)
+			}
+			s, err := natsbus.NewStream(t.Context(), natsConnection(t, url), opts)
+			if c.reason != "" {
+				require.ErrorContains(t, err, fmt.Sprintf("stream %q %s", opts.Stream, c.reason))
+				return
+			}
+			require.NoError(t, err)
+			n := startBus(t, s)
+			n.tell(t, "k")
+			n.awaitKey(t, "k")
+		})
+	}
+}
+
+// TestNewStream_ConsumerLimits: limits that leave room are none.
+func TestNewStream_ConsumerLimits(t *testing.T) {
+	t.Parallel()
+	url, opts := sharedJetStream(t).URL, streamOptions(uniqueName())
+	_, err := manager(t, url).CreateStream(t.Context(), jetstream.StreamConfig{
+		Name: opts.Stream, Subjects: []string{opts.Subject},
+		ConsumerLimits: jetstream.StreamConsumerLimits{InactiveThreshold: 30 * time.Second, MaxAckPending: 1},
+	})
+	require.NoError(t, err)
+	n := startBus(t, natsStream(t, url, opts))
+	n.tell(t, "k")
+	n.awaitKey(t, "k")
 }

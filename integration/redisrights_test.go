@@ -299,3 +299,21 @@ func TestCredentials_RedisRing(t *testing.T) {
 		requireCause(t, err, "WRONGPASS")
 	}
 }
+
+// TestRights_RedisInvalidateOnly: a user who may publish on the channel and no more
+// can invalidate by plain text, and neither hear nor do anything else.
+func TestRights_RedisInvalidateOnly(t *testing.T) {
+	t.Parallel()
+	server, channel := servers.Redis(t), "nearbus-shop"
+	admin := newRedis(t, server.Addr)
+	require.NoError(t, admin.Do(t.Context(), "ACL", "SETUSER", "tool", "reset", "on", ">"+secret, "&"+channel, "+publish").Err())
+	node := startBus(t, redisTransport(t, server.Addr, channel))
+	tool := as(t, server.Addr, "tool", secret, nil)
+	require.NoError(t, tool.Publish(t.Context(), channel, "invalidate users 42").Err())
+	node.awaitKey(t, "42")
+	for _, command := range [][]any{
+		{"GET", "nearbus-shop:k"}, {"DEL", "nearbus-shop:k"}, {"SUBSCRIBE", channel}, {"PUBLISH", "nearbus", "clear users"}, {"FLUSHALL"},
+	} {
+		assert.ErrorContains(t, tool.Do(t.Context(), command...).Err(), "NOPERM", command)
+	}
+}

@@ -60,6 +60,12 @@ func (f *Faulty) Publish(ctx context.Context, payload []byte) error {
 // MaxPayload returns that of the inner transport.
 func (f *Faulty) MaxPayload() int { return f.inner.MaxPayload() }
 
+// Spreads returns what the inner transport says, false if it says nothing.
+func (f *Faulty) Spreads() bool {
+	s, ok := f.inner.(bus.Spreading)
+	return ok && s.Spreads()
+}
+
 // Endpoint returns that of the inner transport, nil if it has none.
 func (f *Faulty) Endpoint() any {
 	if a, ok := f.inner.(bus.Announcing); ok {

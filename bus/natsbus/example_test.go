@@ -14,6 +14,7 @@ import (
 func Example() {
 	nc, err := nats.Connect("nats://localhost:4222",
 		nats.MaxReconnects(-1),
+		nats.IgnoreAuthErrorAbort(),
 		nats.ReconnectWait(100*time.Millisecond),
 		nats.PingInterval(2*time.Second),
 		nats.RetryOnFailedConnect(true),
@@ -42,6 +43,7 @@ func Example() {
 func ExampleNewStream() {
 	nc, err := nats.Connect("nats://localhost:4222",
 		nats.MaxReconnects(-1),
+		nats.IgnoreAuthErrorAbort(),
 		nats.ReconnectWait(100*time.Millisecond),
 		nats.PingInterval(2*time.Second),
 		nats.RetryOnFailedConnect(true),

@@ -72,14 +72,14 @@ var (
 	_ bus.Spreading = (*Transport)(nil)
 )
 
-// New returns a Transport over nc, which may be disconnected. A connection with
-// NoEcho is refused: a bus must hear its own heartbeat.
+// New returns a Transport over nc, which may be disconnected. A connection that can
+// end for good is refused: it needs [nats.MaxReconnects] of -1 and
+// [nats.IgnoreAuthErrorAbort], for two refused logins end it otherwise. So is one
+// with [nats.NoReconnect], without pings or a flusher timeout, and with
+// [nats.NoEcho]: a bus must hear its own heartbeat. The error names each.
 func New(nc *nats.Conn, opts Options) (*Transport, error) {
-	if nc == nil {
-		return nil, errors.New("natsbus: New: the connection is nil")
-	}
-	if nc.Opts.NoEcho {
-		return nil, errors.New("natsbus: New: the connection has NoEcho set, so the bus could not hear its own heartbeat")
+	if err := checkConnection(nc, true); err != nil {
+		return nil, fmt.Errorf("natsbus: New: %w", err)
 	}
 	subject, err := opts.subject()
 	if err != nil {
@@ -91,9 +91,10 @@ func New(nc *nats.Conn, opts Options) (*Transport, error) {
 // MaxPayload returns the limit of the server, 0 before the first connection.
 func (t *Transport) MaxPayload() int { return int(t.nc.MaxPayload()) }
 
-// Spreads reports whether the server belongs to a cluster. Its servers tell each
-// other of subscriptions and do not wait for each other.
-func (t *Transport) Spreads() bool { return t.nc.ConnectedClusterName() != "" }
+// Spreads returns true. Servers of a cluster, of a super-cluster and leaf nodes tell
+// each other of subscriptions and do not wait for each other, and a client cannot
+// know which of them there are.
+func (t *Transport) Spreads() bool { return true }
 
 // Publish returns when the server has payload.
 func (t *Transport) Publish(ctx context.Context, payload []byte) error {

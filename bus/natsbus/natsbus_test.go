@@ -16,7 +16,9 @@ import (
 // nobody is a connection to a server that does not exist.
 func nobody(t *testing.T, options ...nats.Option) *nats.Conn {
 	t.Helper()
-	nc, err := nats.Connect("nats://127.0.0.1:1", append(options, nats.RetryOnFailedConnect(true))...)
+	nc, err := nats.Connect("nats://127.0.0.1:1", append([]nats.Option{
+		nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(), nats.RetryOnFailedConnect(true),
+	}, options...)...)
 	require.NoError(t, err)
 	t.Cleanup(nc.Close)
 	return nc
@@ -30,6 +32,47 @@ func TestNew_RefusesNil(t *testing.T) {
 func TestNew_RefusesNoEcho(t *testing.T) {
 	_, err := natsbus.New(nobody(t, nats.NoEcho()), natsbus.Options{})
 	assert.ErrorContains(t, err, "NoEcho")
+}
+
+// TestNew_RefusesWhatMayEnd: a connection that may be gone for good is no use.
+func TestNew_RefusesWhatMayEnd(t *testing.T) {
+	for want, option := range map[string]nats.Option{
+		"NoReconnect is set":                            nats.NoReconnect(),
+		"it ends after 60 attempts to connect":          nats.MaxReconnects(60),
+		"it ends after 0 attempts to connect":           nats.MaxReconnects(0),
+		"it ends when its login is refused twice":       func(o *nats.Options) error { o.IgnoreAuthErrorAbort = false; return nil },
+		"PingInterval is 0s, so it may be dead":         nats.PingInterval(0),
+		"FlusherTimeout is 0s, so a write that hangs":   nats.FlusherTimeout(0),
+		"FlusherTimeout is -1ns, so a write that hangs": nats.FlusherTimeout(-1),
+	} {
+		nc, err := nats.Connect("nats://127.0.0.1:1", nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(), nats.RetryOnFailedConnect(true))
+		require.NoError(t, err)
+		t.Cleanup(nc.Close)
+		require.NoError(t, option(&nc.Opts)) // Without reconnecting there would be no connection to a server that is not there.
+		_, err = natsbus.New(nc, natsbus.Options{})
+		assert.ErrorContains(t, err, "natsbus: New: the connection cannot be used: "+want)
+		_, err = natsbus.NewStream(t.Context(), nc, natsbus.StreamOptions{})
+		assert.ErrorContains(t, err, "natsbus: NewStream: the connection cannot be used: "+want)
+	}
+}
+
+// TestNew_NamesAllThatIsWrong: what nats.go does by default is not enough.
+func TestNew_NamesAllThatIsWrong(t *testing.T) {
+	nc := nobody(t)
+	nc.Opts.MaxReconnect, nc.Opts.IgnoreAuthErrorAbort = nats.DefaultMaxReconnect, false
+	_, err := natsbus.New(nc, natsbus.Options{})
+	assert.EqualError(t, err, "natsbus: New: the connection cannot be used: it ends after 60 attempts to connect: "+
+		"set nats.MaxReconnects(-1); it ends when its login is refused twice: set nats.IgnoreAuthErrorAbort()")
+}
+
+func TestNew_RefusesClosed(t *testing.T) {
+	nc := nobody(t)
+	transport, err := natsbus.New(nc, natsbus.Options{})
+	require.NoError(t, err)
+	nc.Close()
+	require.EqualError(t, transport.Publish(t.Context(), nil), "natsbus: publish: not connected: nats: connection closed")
+	_, err = natsbus.New(nc, natsbus.Options{})
+	assert.EqualError(t, err, "natsbus: New: the connection is closed")
 }
 
 func TestNew_RefusesSubjects(t *testing.T) {

@@ -2,6 +2,7 @@ package natsbus
 
 import (
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -36,8 +37,12 @@ func (r refusals) join(err error, subject string) error {
 	return nil
 }
 
-// notConnected returns errNotConnected, and why if the user is to blame.
+// notConnected returns errNotConnected, and why if the user is to blame or the
+// connection is closed.
 func notConnected(nc *nats.Conn) error {
+	if nc.IsClosed() {
+		return fmt.Errorf("%w: %w", errNotConnected, nats.ErrConnectionClosed)
+	}
 	if said := nc.LastError(); errors.Is(said, nats.ErrAuthorization) || errors.Is(said, nats.ErrAuthExpired) || errors.Is(said, nats.ErrAuthRevoked) {
 		return errors.Join(errNotConnected, said)
 	}

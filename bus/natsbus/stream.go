@@ -30,10 +30,11 @@ var _ bus.Transport = (*Stream)(nil)
 // NewStream returns a Stream over nc. If nc is connected, it makes sure that
 // the stream is there: it creates it if there is none, and returns an error if
 // there is one that is configured differently. If nc is disconnected, that is
-// left to Receive, which does the same each time it begins.
+// left to Receive, which does the same each time it begins. A connection that can end
+// for good is refused, as by [New]; it may have NoEcho.
 func NewStream(ctx context.Context, nc *nats.Conn, opts StreamOptions) (*Stream, error) {
-	if nc == nil {
-		return nil, errors.New("natsbus: NewStream: the connection is nil")
+	if err := checkConnection(nc, false); err != nil {
+		return nil, fmt.Errorf("natsbus: NewStream: %w", err)
 	}
 	opts, err := opts.withNames()
 	if err != nil {

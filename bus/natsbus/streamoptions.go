@@ -27,7 +27,11 @@ const (
 // StreamOptions configure a [Stream]. The zero value is the production default.
 //
 // What is zero has its default in a stream that is created. In one that is
-// there already it may have any value, and what is set must be set there too.
+// there already it may have any value that is large enough, and what is set must be
+// set there too. Other settings of a stream that is there must not be in the way: one
+// subject, limits as retention, discard old, no mirror, no sources, answers to
+// publishers, no counters, consumers without limits, and messages of any size. The
+// error of [NewStream] names those that are.
 type StreamOptions struct {
 	// Namespace keeps fleets apart that share a server: applications, staging and
 	// production. It has 1 to 64 of A-Z a-z 0-9 _ -. Give the store the same.
@@ -68,6 +72,7 @@ const (
 	defaultMaxBytes = 32 << 20
 	minMaxAge       = time.Second
 	minMaxBytes     = 1 << 20
+	minMaxMsgs      = 1024
 	maxReplicas     = 5
 )
 
@@ -136,7 +141,7 @@ func (o StreamOptions) config() jetstream.StreamConfig {
 // check returns an error for each setting with which a stream cannot do, or
 // does not do what the options say.
 func (o StreamOptions) check(is jetstream.StreamConfig) error {
-	want := o.config()
+	want, idle := o.config(), is.ConsumerLimits.InactiveThreshold
 	var failures []error
 	for _, s := range []struct {
 		setting  string
@@ -151,6 +156,13 @@ func (o StreamOptions) check(is jetstream.StreamConfig) error {
 		{"sealed", !is.Sealed, is.Sealed, false},
 		{"no ack", !is.NoAck, is.NoAck, false},
 		{"max message size", is.MaxMsgSize <= 0, is.MaxMsgSize, "unlimited"},
+		{"message counters", !is.AllowMsgCounter, "allowed", "not allowed"},
+		{"max consumers", is.MaxConsumers <= 0, is.MaxConsumers, "unlimited, since each process has one"},
+		{"consumer limit of the inactive threshold", idle <= 0 || idle >= idleTimeout, idle, fmt.Sprintf("none or at least %v", idleTimeout)},
+		{"max messages", is.MaxMsgs <= 0 || is.MaxMsgs >= minMaxMsgs, is.MaxMsgs, atLeast(minMaxMsgs)},
+		{"max messages per subject", is.MaxMsgsPerSubject <= 0 || is.MaxMsgsPerSubject >= minMaxMsgs, is.MaxMsgsPerSubject, atLeast(minMaxMsgs)},
+		{"max bytes", o.MaxBytes != 0 || is.MaxBytes <= 0 || is.MaxBytes >= minMaxBytes, is.MaxBytes, atLeast(minMaxBytes)},
+		{"max age", o.MaxAge != 0 || is.MaxAge <= 0 || is.MaxAge >= minMaxAge, is.MaxAge, atLeast(minMaxAge)},
 		{"max age", o.MaxAge == 0 || is.MaxAge == want.MaxAge, is.MaxAge, want.MaxAge},
 		{"max bytes", o.MaxBytes == 0 || is.MaxBytes == want.MaxBytes, is.MaxBytes, want.MaxBytes},
 		{"storage", o.Storage == 0 || is.Storage == want.Storage, is.Storage, want.Storage},
@@ -162,3 +174,7 @@ func (o StreamOptions) check(is jetstream.StreamConfig) error {
 	}
 	return errors.Join(failures...)
 }
+
+// atLeast says what a limit must be below which receivers would miss messages all
+// the time.
+func atLeast(smallest any) string { return fmt.Sprintf("unlimited or at least %v", smallest) }

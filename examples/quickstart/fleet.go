@@ -115,7 +115,7 @@ func (f *fleet) drivers(ctx context.Context, cfg config) (store shared.Store, tr
 		}
 	}
 	if cfg.natsURL != "" {
-		conn, err := nats.Connect(cfg.natsURL)
+		conn, err := nats.Connect(cfg.natsURL, nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort())
 		if err != nil {
 			return nil, nil, fmt.Errorf("NATS_URL: %w", err)
 		}

@@ -126,7 +126,7 @@ func (w wiring) openTransport(client *redis.Client, c *closer) (bus.Transport, e
 	case "redis":
 		return redisbus.New(client, redisbus.Options{Namespace: "userservice"})
 	case "nats":
-		conn, err := nats.Connect(w.natsURL, nats.MaxReconnects(-1),
+		conn, err := nats.Connect(w.natsURL, nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(),
 			nats.ReconnectWait(100*time.Millisecond), nats.PingInterval(2*time.Second), nats.RetryOnFailedConnect(true))
 		if err != nil {
 			return nil, fmt.Errorf("-nats: %w", err)

@@ -124,7 +124,7 @@ func (o *ours) transport(s settings, d *death, client redis.UniversalClient) (bu
 		o.faults = newFaultyTransport(transport, d)
 		return o.faults, err
 	case "nats", "jetstream":
-		nc, err := nats.Connect("nats://"+s.Bus, nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond),
+		nc, err := nats.Connect("nats://"+s.Bus, nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(), nats.ReconnectWait(100*time.Millisecond),
 			nats.PingInterval(2*time.Second), nats.RetryOnFailedConnect(true))
 		if err != nil {
 			return nil, err

@@ -33,6 +33,11 @@ func newFaultyTransport(t bus.Transport, d *death) *faultyTransport {
 	return &faultyTransport{Transport: t, death: d}
 }
 
+func (f *faultyTransport) Spreads() bool {
+	s, ok := f.Transport.(bus.Spreading)
+	return ok && s.Spreads()
+}
+
 func (f *faultyTransport) Publish(ctx context.Context, payload []byte) error {
 	f.death.at("announcing")
 	err := f.Transport.Publish(ctx, payload)

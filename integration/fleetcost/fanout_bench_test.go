@@ -81,7 +81,7 @@ func BenchmarkFanOut(b *testing.B) {
 			report(b, func() time.Duration {
 				url, end := natsProcess(b)
 				fan(b, func() bus.Transport {
-					conn, err := nats.Connect(url)
+					conn, err := nats.Connect(url, nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort())
 					require.NoError(b, err)
 					b.Cleanup(conn.Close)
 					t, err := join(conn)

@@ -204,7 +204,7 @@ func overRedis(e *env) (ours, raw *courier) {
 }
 
 func (e *env) conn(url string) *nats.Conn {
-	c := value(nats.Connect(url))
+	c := value(nats.Connect(url, nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort()))
 	e.atEnd(c.Close)
 	return c
 }

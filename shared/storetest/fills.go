@@ -164,6 +164,7 @@ func batchFill(s *scene) {
 // fillAsOldAsItsLoad requires that the revision of a fill tells when its load was
 // permitted: below that of a write which came while it was loaded.
 func fillAsOldAsItsLoad(s *scene) {
+	s.put(write("key", tombstone())) // there is an epoch
 	token := shared.NewNonce()
 	grant := s.asks(lease("key", token), shared.LeaseGranted)
 	s.require(grant.Revision.Number > 0, "a lease was granted without a revision")
@@ -191,7 +192,7 @@ func fillAfterReplaced(s *scene) {
 // fillOfEarlierEpoch requires that a lease which was granted before the store may have
 // lost writes is of no use.
 func fillOfEarlierEpoch(s *scene) {
-	s.set("before", "value") // there is an epoch
+	s.put(write("key", tombstone())) // there is an epoch
 	token := shared.NewNonce()
 	grant := s.asks(lease("key", token), shared.LeaseGranted)
 	w := filling("key", value("loaded"), token)
