@@ -184,8 +184,10 @@ func (c *Cache[V]) apply(m *bus.Message, inv *bus.Invalidation) {
 		c.space.Clear()
 		return
 	}
+	rev := shared.Revision{Epoch: inv.Epoch, Number: inv.Revision}
+	c.node.heardOf(func() int { return c.partition(inv.Key) }, rev)
 	news := near.News{
-		Revision: shared.Revision{Epoch: inv.Epoch, Number: inv.Revision}, Own: m.Own,
+		Revision: rev, Own: m.Own,
 		Keep: inv.Op == bus.OpInvalidate || inv.Op == bus.OpSet,
 	}
 	c.space.Apply(inv.Key, c.space.Hash(inv.Key), news)

@@ -32,9 +32,10 @@ type flight[V any] struct {
 	load     loader[V]
 	previous *shared.Found // the record that the load is to replace, if it is of use
 
-	looked  gate  // open when the read is over
-	lookErr error // set before looked opens
-	old     *V    // an old value that the shared tier has; likewise
+	looked  gate            // open when the read is over
+	lookErr error           // set before looked opens
+	head    shared.Revision // of the server that answered the read; likewise
+	old     *V              // an old value that the shared tier has; likewise
 
 	done  gate  // open when the flight is over
 	value *V    // nil: none; set before done opens, and before looked if found

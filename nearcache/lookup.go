@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/nearbus/nearbus/nearcache/internal/near"
+	"github.com/nearbus/nearbus/shared"
 )
 
 // ErrUnproven is returned by Lookup when the shared tier cannot be read, so
@@ -153,10 +154,16 @@ func (c *Cache[V]) flown(ctx context.Context, f *flight[V], loads, bounded bool,
 // unproven returns why the result of f, whose read is over, may be older than
 // after, nil if it is not.
 func (c *Cache[V]) unproven(f *flight[V], after Token) error {
-	if after == (Token{}) || c.node.tier == nil || f.lookErr == nil {
+	switch {
+	case after == (Token{}) || c.node.tier == nil:
 		return nil
+	case f.lookErr != nil:
+		return fmt.Errorf("%w: %w", ErrUnproven, f.lookErr)
+	case c.node.proves() && after.number > 0 && after.partition == uint32(c.partition(f.key)) &&
+		behind(f.head, shared.Revision{Epoch: after.epoch, Number: after.number}):
+		return fmt.Errorf("%w: %w", ErrUnproven, errBehind)
 	}
-	return fmt.Errorf("%w: %w", ErrUnproven, f.lookErr)
+	return nil
 }
 
 // loader returns the loader of r in the form of all loaders inside, nil if it

@@ -41,6 +41,7 @@ type Node struct {
 	payable chan struct{} // the shared tier is back, and takes what is owed; never closed
 	repairs *repairer     // nil if the shared tier keeps no journal
 	acked   acks          // of own writes, if it does
+	heads   heads         // that were heard of, if it does
 	meter   meter
 	done    sync.WaitGroup
 
@@ -102,6 +103,7 @@ func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off fault.Switches
 		conf.Partitions = tier.Partitions()
 		n.repairs = newRepairer(n)
 		n.acked.revisions = make([]shared.Revision, conf.Partitions)
+		n.heads = make(heads, conf.Partitions)
 	}
 	var err error
 	if n.near, err = near.New(conf); err != nil {

@@ -16,7 +16,11 @@ type reach struct {
 
 // Read is that of the tier.
 func (r *reach) Read(ctx context.Context, keys []string) ([]shared.Found, error) {
-	found, err := r.Tier.Read(ctx, keys)
+	read := r.Tier.Read
+	if r.node.proves() {
+		read = r.proven
+	}
+	found, err := read(ctx, keys)
 	r.node.heard(ctx, err)
 	if err != nil {
 		r.node.broke(err, keys...)
@@ -45,6 +49,9 @@ func (r *reach) Fill(ctx context.Context, puts []shared.Put) []shared.Receipt {
 func (r *reach) received(puts []shared.Put, receipts []shared.Receipt) []shared.Receipt {
 	for i := range receipts {
 		r.node.broke(receipts[i].Err, puts[i].Key)
+		if receipts[i].Err == nil {
+			r.node.heads.raise(r.node.partition(puts[i].Key), receipts[i].Revision)
+		}
 	}
 	return receipts
 }

@@ -202,6 +202,7 @@ func (c *Cache[V]) look(ctx context.Context, f *flight[V]) (l look) {
 	if err != nil {
 		return look{err: c.sharedFailed(err)}
 	}
+	f.head = found[0].Head
 	if f.found = c.use(f, &found[0]); f.found {
 		return l
 	}

@@ -105,6 +105,10 @@ type reading struct {
 // moves: so a write between two of these is either flushed or read next time.
 func (r *repairer) round(ctx context.Context, due int64) {
 	round := r.turns.begin()
+	before := make([]*shared.Revision, len(r.positions))
+	for p := range before {
+		before[p] = r.node.heads.of(p)
+	}
 	late := max(0, r.node.near.Now()-due)
 	readings := r.readAll(ctx)
 	flush, why := false, ""
@@ -127,6 +131,7 @@ func (r *repairer) round(ctx context.Context, due int64) {
 			}
 			continue
 		}
+		r.node.heads.learn(p, r.positions[p].Revision, before[p])
 		r.applied[p].Store(&shared.Revision{Epoch: r.positions[p].Revision.Epoch, Number: r.positions[p].Revision.Number})
 		r.node.near.Confirm(p, reading.at)
 		r.slowest.Store(max(r.slowest.Load(), late+r.node.near.Now()-reading.at))
@@ -200,6 +205,7 @@ func (r *repairer) take(partition int, tail *shared.Tail) {
 		r.node.opts.Logger.Warn("nearcache: the journal is not safe", "warning", w)
 	}
 	r.positions[partition] = tail.Next
+	r.node.heads.raise(partition, tail.Next.Revision) // before anything is applied, as all numbers are
 	if epoch := tail.Next.Revision.Epoch; r.epochs[partition].Swap(epoch) != epoch {
 		r.losses.Add(1)
 	}

@@ -87,6 +87,7 @@ type NodeStats struct {
 	Gaps          uint64 // times the bus was lost
 	Flushes       uint64 // times the whole near tier was made invalid, twice for each gap
 	FailedChores  uint64 // plain-text messages of which the shared tier could not be told: it may have the old value yet
+	Unproven      uint64 // records that were not believed: the server that answered was behind what the node had heard of
 	BusCut        bool   // the bus cannot be heard right now
 
 	Repairs        uint64        // rounds of reading the journal
@@ -115,7 +116,7 @@ func (n *Node) Stats() NodeStats {
 	m := n.near.Stats()
 	s := NodeStats{
 		Applied: n.applied.Load(), UnknownCaches: n.unknown.Load(), Gaps: n.gaps.Load(),
-		Flushes: n.flushes.Load(), FailedChores: n.failedChores.Load(), BusCut: n.cut.Load(),
+		Flushes: n.flushes.Load(), FailedChores: n.failedChores.Load(), Unproven: n.unproven.Load(), BusCut: n.cut.Load(),
 		NearEntries: m.Entries, NearBytes: m.Bytes, NearEvicted: m.Evicted, NearExpired: m.Expired,
 		NearFenced: m.Fenced, NearTooLarge: m.TooLarge, NearInvalidated: m.Invalidated, NearSkipped: m.Skipped,
 		NearStale: m.Stale, ClockLag: m.ClockLag,
@@ -129,5 +130,6 @@ func (n *Node) Stats() NodeStats {
 }
 
 type nodeCounters struct {
+	unproven                                      atomic.Uint64
 	applied, unknown, gaps, flushes, failedChores atomic.Uint64
 }

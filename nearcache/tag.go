@@ -198,6 +198,7 @@ func (c *Cache[V]) advanceTagClock(ctx context.Context, floor uint64) shared.Rec
 // applyTag applies news of a tag that came by bus.
 func (c *Cache[V]) applyTag(inv *bus.Invalidation, own bool) {
 	slot := slotOf(inv.Key)
+	c.node.heardOf(func() int { return c.node.partition(c.slotKey(slot)) }, shared.Revision{Epoch: inv.Epoch, Number: inv.Revision})
 	if own && c.tags.covers(slot, shared.Revision{Epoch: inv.Epoch, Number: inv.Revision}) {
 		return // the echo of a write that was answered
 	}

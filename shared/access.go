@@ -28,6 +28,10 @@ type Found struct {
 	// Header is the beginning of what is stored; pass it to Acquire as the
 	// record to be replaced when the value proved unusable.
 	Header []byte
+
+	// Head tells how new the server is that answered, whatever it found, if
+	// [Tier.Proves]: see [Prover].
+	Head Revision
 }
 
 // Put is one record for [Tier.Write] or [Tier.Fill] to store.
@@ -67,7 +71,7 @@ func (t *Tier) Read(ctx context.Context, keys []string) ([]Found, error) {
 	left, some := keys, false
 	var places []int // of those that are still to be read; nil: of all
 	err := t.do(ctx, t.opts.Timeout, func(ctx context.Context) (again bool, err error) {
-		images, err := t.store.Read(ctx, left)
+		images, heads, err := t.read(ctx, left)
 		unread, partial := partOf(err, len(images))
 		if err != nil && !partial {
 			return transient(err), err
@@ -88,6 +92,9 @@ func (t *Tier) Read(ctx context.Context, keys []string) ([]Found, error) {
 				continue
 			}
 			found[at] = Found{}
+			if heads != nil {
+				found[at].Head = heads[i]
+			}
 			t.find(image, &found[at], now)
 		}
 		left, places = pick(keys, failed), failed
@@ -97,6 +104,15 @@ func (t *Tier) Read(ctx context.Context, keys []string) ([]Found, error) {
 		return nil, err
 	}
 	return found, nil
+}
+
+// read is that of the store. There are heads if the store proves its reads.
+func (t *Tier) read(ctx context.Context, keys []string) (images [][]byte, heads []Revision, err error) {
+	if t.prover != nil {
+		return t.prover.ReadProven(ctx, keys)
+	}
+	images, err = t.store.Read(ctx, keys)
+	return images, nil, err
 }
 
 // pick returns the elements of all at these places.

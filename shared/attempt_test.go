@@ -57,6 +57,8 @@ func (s *flaky) attempt() error {
 	return next(&s.lost)
 }
 
+func (s *flaky) Proves() bool { return false } // its reads are those of Read
+
 func (s *flaky) Read(ctx context.Context, keys []string) ([][]byte, error) {
 	if err := s.attempt(); err != nil {
 		return nil, err

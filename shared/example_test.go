@@ -86,7 +86,7 @@ func ExampleDecodeRecord() {
 }
 
 // away is a store whose server cannot be reached.
-type away struct{ *memstore.Store }
+type away struct{ shared.Store }
 
 func (away) Read(context.Context, []string) ([][]byte, error) {
 	fmt.Println("asked the server")

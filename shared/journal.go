@@ -38,6 +38,24 @@ type Journaler interface {
 	Tail(ctx context.Context, reads []TailRead) []Tail
 }
 
+// Prover is implemented by a [Journaler] whose reads tell how new the server is that
+// answered them. A client that holds connections to several servers, of which one was
+// the primary before, may read from one and write to another; so a read is believed for
+// what it proves itself, and not because another call was answered by the primary.
+//
+// A store that embeds another one and has a Read of its own needs a ReadProven of its
+// own as well: a [Tier] calls that.
+type Prover interface {
+	// Proves reports whether reads tell so.
+	Proves() bool
+
+	// ReadProven is Store.Read. For each key it also returns the head of the key's
+	// partition, as the server that answered had it, read in the same request: the
+	// epoch, and the highest revision number that a write of the partition was given.
+	// It is zero where the server has none, and where the key was not read.
+	ReadProven(ctx context.Context, keys []string) (images [][]byte, heads []Revision, err error)
+}
+
 // Position is a place in the journal of one partition: that of an entry. The
 // zero Position is nowhere; a Tail from there is a reset.
 type Position struct {
@@ -85,6 +103,10 @@ func (t *Tier) Partitions() int {
 	}
 	return t.journal.Partitions()
 }
+
+// Proves reports whether Read tells how new the server is that answered: see
+// [Found].Head and [Prover].
+func (t *Tier) Proves() bool { return t.prover != nil }
 
 // Partition returns the partition of key, 0 if the store keeps no journal.
 func (t *Tier) Partition(key string) int {

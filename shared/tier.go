@@ -19,6 +19,7 @@ type Tier struct {
 	maxStored int // of a record without its header
 	clock     *serverClock
 	journal   Journaler // nil if the store keeps none
+	prover    Prover    // nil if its reads prove nothing
 	breaker   *breaker  // nil if there is none
 
 	closed  atomic.Bool
@@ -42,6 +43,9 @@ func New(store Store, opts Options) (*Tier, error) {
 	t := &Tier{store: store, opts: opts, clock: newServerClock(), breaker: newBreaker(opts)}
 	if j, ok := store.(Journaler); ok && j.Partitions() > 0 {
 		t.journal = j
+	}
+	if p, ok := store.(Prover); ok && t.journal != nil && p.Proves() {
+		t.prover = p
 	}
 	t.limit()
 	return t, nil

@@ -85,6 +85,11 @@ func (s tier) Read(ctx context.Context, keys []string) ([][]byte, error) {
 	return s.Store.Read(ctx, keys)
 }
 
+func (s tier) ReadProven(ctx context.Context, keys []string) ([][]byte, []shared.Revision, error) {
+	s.m.Load().reads.Add(int64(len(keys)))
+	return s.Store.ReadProven(ctx, keys)
+}
+
 func (s tier) Tail(ctx context.Context, reads []shared.TailRead) []shared.Tail {
 	tails := s.Store.Tail(ctx, reads)
 	m := s.m.Load()

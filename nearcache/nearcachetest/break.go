@@ -27,6 +27,7 @@ const (
 	Joins        = fault.Joins
 	Journal      = fault.Journal
 	Confirmation = fault.Confirmation
+	Proofs       = fault.Proofs
 	Leases       = fault.Leases
 	Barriers     = fault.Barriers
 	Expectation  = fault.Expectation

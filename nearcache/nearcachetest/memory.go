@@ -93,6 +93,13 @@ func (s *failingStore) Read(ctx context.Context, keys []string) ([][]byte, error
 	return s.Store.Read(ctx, keys)
 }
 
+func (s *failingStore) ReadProven(ctx context.Context, keys []string) ([][]byte, []shared.Revision, error) {
+	if err := s.failure.Load(); err != nil {
+		return nil, nil, *err
+	}
+	return s.Store.ReadProven(ctx, keys)
+}
+
 func (s *failingStore) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
 	if err := s.failure.Load(); err != nil {
 		return slices.Repeat([]shared.Receipt{{Err: *err}}, len(writes))

@@ -14,6 +14,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -53,6 +54,7 @@ type item struct {
 var (
 	_ shared.Store     = (*Store)(nil)
 	_ shared.Journaler = (*Store)(nil)
+	_ shared.Prover    = (*Store)(nil)
 )
 
 // New returns an empty Store. There is nothing to stop.
@@ -106,20 +108,37 @@ func (s *Store) Time(ctx context.Context) (time.Time, error) {
 
 // Read implements [shared.Store].
 func (s *Store) Read(ctx context.Context, keys []string) ([][]byte, error) {
+	images, _, err := s.read(ctx, keys)
+	return images, err
+}
+
+// Proves implements [shared.Prover]. Reads prove something if there is a journal.
+func (s *Store) Proves() bool { return s.opts.JournalLength >= 0 }
+
+// ReadProven implements [shared.Prover].
+func (s *Store) ReadProven(ctx context.Context, keys []string) ([][]byte, []shared.Revision, error) {
+	images, head, err := s.read(ctx, keys)
+	if err != nil {
+		return nil, nil, err
+	}
+	return images, slices.Repeat([]shared.Revision{head}, len(keys)), nil
+}
+
+func (s *Store) read(ctx context.Context, keys []string) (images [][]byte, head shared.Revision, err error) {
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return nil, head, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return nil, shared.ErrClosed
+		return nil, head, shared.ErrClosed
 	}
-	images := make([][]byte, len(keys))
+	images = make([][]byte, len(keys))
 	now := time.Now()
 	for i, key := range keys {
 		images[i] = bytes.Clone(s.getLocked(key, now))
 	}
-	return images, nil
+	return images, shared.Revision{Epoch: s.epoch, Number: s.last}, nil
 }
 
 // Write implements [shared.Store].

@@ -41,8 +41,8 @@ const (
 // It has no goroutine: of the reads that wait for the next request, one is
 // told to send it, on its own context.
 type combiner struct {
-	one  func(ctx context.Context, key string) ([]byte, error)
-	many func(ctx context.Context, keys []string) ([][]byte, error)
+	one  func(ctx context.Context, key string) (proven, error)
+	many func(ctx context.Context, keys []string) ([]proven, error)
 
 	patience time.Duration // see there
 
@@ -65,13 +65,13 @@ type together struct {
 	// when the fields below are set, which do not change any more.
 	turn   chan struct{}
 	over   bool
-	images [][]byte
+	images []proven
 	err    error
 	alone  bool // instead: each asks for itself
 }
 
 // read reads one key.
-func (c *combiner) read(ctx context.Context, key string) ([]byte, error) {
+func (c *combiner) read(ctx context.Context, key string) (proven, error) {
 	c.mu.Lock()
 	free := c.busy < readLanes
 	if free {
@@ -81,7 +81,7 @@ func (c *combiner) read(ctx context.Context, key string) ([]byte, error) {
 		c.mu.Unlock()
 		defer c.next()
 		image, err := c.one(ctx, key)
-		c.learn(len(image), 1)
+		c.learn(len(image.image), 1)
 		return image, err
 	}
 	b, place := c.joinLocked(key)
@@ -97,13 +97,13 @@ func (c *combiner) read(ctx context.Context, key string) ([]byte, error) {
 		}
 	case <-bounded.Within(ctx, c.patience): // which began when b did
 		c.leave(b)
-		return nil, failed(ctx, "read", ctx.Err())
+		return proven{}, failed(ctx, "read", ctx.Err())
 	}
 	switch {
 	case b.alone:
 		return c.one(ctx, key)
 	case b.err != nil:
-		return nil, b.err
+		return proven{}, b.err
 	}
 	return b.images[place], nil
 }
@@ -139,8 +139,8 @@ func (c *combiner) dropLocked(b *together) {
 }
 
 // send sends b, which has left the queue, for all who wait for it.
-func (c *combiner) send(ctx context.Context, b *together, place int) (image []byte, err error) {
-	var images [][]byte
+func (c *combiner) send(ctx context.Context, b *together, place int) (image proven, err error) {
+	var images []proven
 	alone := true // stands if the client panics
 	defer func() {
 		c.end(b, images, err, alone)
@@ -148,24 +148,24 @@ func (c *combiner) send(ctx context.Context, b *together, place int) (image []by
 	}()
 	if len(b.keys) == 1 {
 		image, err = c.one(ctx, b.keys[0])
-		images = [][]byte{image}
+		images = []proven{image}
 	} else {
 		images, err = c.many(ctx, b.keys)
 	}
 	alone = err != nil && (ctx.Err() != nil || ended(err)) // the sender's time is not the others'
 	if err != nil {
-		return nil, err
+		return proven{}, err
 	}
 	bytes := 0
 	for _, image := range images {
-		bytes += len(image)
+		bytes += len(image.image)
 	}
 	c.learn(bytes, len(images))
 	return images[place], nil
 }
 
 // end tells those who wait for b what became of it, unless they have been told.
-func (c *combiner) end(b *together, images [][]byte, err error, alone bool) {
+func (c *combiner) end(b *together, images []proven, err error, alone bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if b.over {

@@ -72,7 +72,21 @@ func (s *slowServer) sizes() (sizes []int) {
 }
 
 func newCombiner(s *slowServer) *combiner {
-	return &combiner{one: s.one, many: s.many, patience: time.Hour}
+	return &combiner{
+		one: func(ctx context.Context, key string) (proven, error) {
+			image, err := s.one(ctx, key)
+			return proven{image: image}, err
+		},
+		many: func(ctx context.Context, keys []string) ([]proven, error) {
+			images, err := s.many(ctx, keys)
+			all := make([]proven, len(images))
+			for i := range images {
+				all[i].image = images[i]
+			}
+			return all, err
+		},
+		patience: time.Hour,
+	}
 }
 
 // busy has all lanes taken by reads of a second.
@@ -102,7 +116,7 @@ func TestCombiner_ALoneReadGoesAtOnceAndAlone(t *testing.T) {
 			began := time.Now()
 			image, err := c.read(t.Context(), "k")
 			require.NoError(t, err)
-			require.Equal(t, "k", string(image))
+			require.Equal(t, "k", string(image.image))
 			require.Equal(t, time.Second, time.Since(began))
 		}
 		require.Equal(t, []int{1, 1, 1}, s.sizes())
@@ -122,7 +136,7 @@ func TestCombiner_ReadsThatWaitTravelTogether(t *testing.T) {
 				key := strconv.Itoa(i)
 				image, err := c.read(t.Context(), key)
 				assert.NoError(t, err)
-				assert.Equal(t, key, string(image))
+				assert.Equal(t, key, string(image.image))
 			})
 		}
 		wg.Wait()
@@ -178,7 +192,7 @@ func senderGivesUp(t *testing.T, s *slowServer) {
 			wg.Go(func() {
 				image, err := c.read(t.Context(), key)
 				assert.NoError(t, err)
-				assert.Equal(t, key, string(image))
+				assert.Equal(t, key, string(image.image))
 			})
 		}
 		wg.Wait()
@@ -213,7 +227,7 @@ func TestCombiner_WhoWaitsGoesAloneInTheEnd(t *testing.T) {
 		began := time.Now()
 		image, err := c.read(t.Context(), "k")
 		require.NoError(t, err)
-		require.Equal(t, "k", string(image))
+		require.Equal(t, "k", string(image.image))
 		require.Equal(t, 1100*time.Millisecond, time.Since(began), "it did not wait for a lane")
 		wait()
 		free(t, c)
@@ -235,7 +249,7 @@ func TestCombiner_WhoWaitsForASenderGoesAloneInTheEnd(t *testing.T) {
 			wg.Go(func() {
 				image, err := c.read(t.Context(), strconv.Itoa(i))
 				assert.NoError(t, err)
-				assert.Equal(t, strconv.Itoa(i), string(image))
+				assert.Equal(t, strconv.Itoa(i), string(image.image))
 				took[i] = time.Since(began)
 			})
 		}
@@ -283,7 +297,7 @@ func TestCombiner_NoLaneIsLost(t *testing.T) {
 					defer cancel()
 					image, err := c.read(ctx, strconv.Itoa(i))
 					if err == nil {
-						assert.Equal(t, strconv.Itoa(i), string(image))
+						assert.Equal(t, strconv.Itoa(i), string(image.image))
 					} else {
 						assert.ErrorIs(t, err, context.DeadlineExceeded)
 					}
@@ -327,7 +341,7 @@ func TestCombiner_APanicIsItsSenders(t *testing.T) {
 				defer func() { panicked <- recover() }()
 				image, err := c.read(t.Context(), "k")
 				assert.NoError(t, err)
-				assert.Equal(t, "k", string(image))
+				assert.Equal(t, "k", string(image.image))
 			})
 		}
 		wg.Wait()

@@ -183,6 +183,7 @@ var (
 	_ shared.Store     = (*Store)(nil)
 	_ shared.Announcer = (*Store)(nil)
 	_ shared.Journaler = (*Store)(nil)
+	_ shared.Prover    = (*Store)(nil)
 )
 
 // New returns a Store over client, which is a *redis.Client, a *redis.ClusterClient or
@@ -263,61 +264,21 @@ func (s *Store) recordKey(key string) string {
 	return s.partitions[s.Partition(key)].prefix + key
 }
 
-// recordKeys is recordKey for several keys. They are in one piece of memory.
-func (s *Store) recordKeys(keys []string) []string {
-	names, size := make([]string, len(keys)), 0
-	for i, key := range keys {
-		names[i] = s.partitions[s.Partition(key)].prefix
-		size += len(names[i]) + len(key)
+// recordKeys appends the names of keys to names. Theirs are in one piece of memory.
+func (s *Store) recordKeys(names, keys []string) []string {
+	size := 0
+	for _, key := range keys {
+		size += len(s.partitions[s.Partition(key)].prefix) + len(key)
 	}
 	var all strings.Builder
 	all.Grow(size)
-	for i, key := range keys {
+	for _, key := range keys {
 		at := all.Len()
-		all.WriteString(names[i])
+		all.WriteString(s.partitions[s.Partition(key)].prefix)
 		all.WriteString(key)
-		names[i] = all.String()[at:]
+		names = append(names, all.String()[at:])
 	}
 	return names
-}
-
-// Read implements [shared.Store].
-func (s *Store) Read(ctx context.Context, keys []string) ([][]byte, error) {
-	if err := s.ready(ctx); err != nil {
-		return nil, failed(ctx, "read", err)
-	}
-	if len(keys) == 1 {
-		one := s.readOne
-		if s.single != nil {
-			one = s.reads.read
-		}
-		image, err := one(ctx, keys[0])
-		if err != nil {
-			return nil, err
-		}
-		return [][]byte{image}, nil
-	}
-	if s.single != nil && len(keys) > 0 {
-		return s.readMany(ctx, keys)
-	}
-	cmds := make([]*redis.Cmd, len(keys))
-	s.pipelined(ctx, func(pipe redis.Pipeliner) {
-		for i, key := range keys {
-			cmds[i] = pipe.Do(ctx, "get", s.recordKey(key))
-		}
-	})
-	images, errs := make([][]byte, len(keys)), make([]error, len(keys))
-	for i, cmd := range cmds {
-		text, err := cmd.Text()
-		images[i], errs[i] = imageOf(ctx, text, err)
-	}
-	return images, shared.Partial(errs)
-}
-
-func (s *Store) readOne(ctx context.Context, key string) ([]byte, error) {
-	text, err := s.client.Get(ctx, s.recordKey(key)).Result()
-	s.notice(err)
-	return imageOf(ctx, text, err)
 }
 
 // imageOf returns what a GET found.
@@ -341,20 +302,4 @@ func bytesOf(text string) []byte {
 		return []byte{}
 	}
 	return unsafe.Slice(unsafe.StringData(text), len(text))
-}
-
-// readMany reads with one MGET. What is no string reads as missing there; a
-// lease for it will not be granted.
-func (s *Store) readMany(ctx context.Context, keys []string) ([][]byte, error) {
-	values, err := s.client.MGet(ctx, s.recordKeys(keys)...).Result()
-	if err != nil {
-		return nil, failed(ctx, "read", err)
-	}
-	images := make([][]byte, len(keys))
-	for i, value := range values {
-		if text, ok := value.(string); ok {
-			images[i] = bytesOf(text)
-		}
-	}
-	return images, nil
 }

@@ -97,6 +97,15 @@ func (s *server) Read(ctx context.Context, keys []string) ([][]byte, error) {
 	return images, err
 }
 
+func (s *server) ReadProven(ctx context.Context, keys []string) ([][]byte, []shared.Revision, error) {
+	images, err := s.Read(ctx, keys)
+	if err != nil {
+		return nil, nil, err
+	}
+	_, heads, err := s.Store.ReadProven(ctx, keys)
+	return images, heads, err
+}
+
 func (s *server) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
 	return s.carryOut(ctx, writes, s.Store.Write)
 }

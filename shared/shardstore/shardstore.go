@@ -43,6 +43,7 @@ type Store struct {
 var (
 	_ shared.Store     = (*Store)(nil)
 	_ shared.Journaler = (*Store)(nil)
+	_ shared.Prover    = (*Store)(nil)
 	_ shared.Clocked   = (*Store)(nil)
 )
 
@@ -212,19 +213,38 @@ func each(n int, f func(i int)) {
 // Read implements [shared.Store]. Each shard is asked once, all at the same
 // time.
 func (s *Store) Read(ctx context.Context, keys []string) ([][]byte, error) {
-	v, groups, err := s.prepare(ctx, func(i int) string { return keys[i] }, len(keys))
-	if err != nil {
-		return nil, err
-	}
-	images, errs := make([][]byte, len(keys)), make([]error, len(keys))
-	each(len(groups), func(i int) { s.read(ctx, v, groups[i], images, errs) })
-	return images, shared.Partial(errs)
+	images, _, err := s.ReadProven(ctx, keys)
+	return images, err
 }
 
-func (s *Store) read(ctx context.Context, v *view, g *group, images [][]byte, errs []error) {
+// Proves implements [shared.Prover]: it reports whether all shards do.
+func (s *Store) Proves() bool {
+	for _, sh := range s.shards {
+		if p, ok := sh.store.(shared.Prover); !ok || !p.Proves() {
+			return false
+		}
+	}
+	return s.partitions > 0
+}
+
+// ReadProven implements [shared.Prover].
+func (s *Store) ReadProven(ctx context.Context, keys []string) ([][]byte, []shared.Revision, error) {
+	v, groups, err := s.prepare(ctx, func(i int) string { return keys[i] }, len(keys))
+	if err != nil {
+		return nil, nil, err
+	}
+	images, heads, errs := make([][]byte, len(keys)), make([]shared.Revision, len(keys)), make([]error, len(keys))
+	each(len(groups), func(i int) { s.read(ctx, v, groups[i], images, heads, errs) })
+	return images, heads, shared.Partial(errs)
+}
+
+func (s *Store) read(ctx context.Context, v *view, g *group, images [][]byte, heads []shared.Revision, errs []error) {
 	var got [][]byte
+	var proof []shared.Revision // nil if the shard gives none
 	err := g.err
-	if err == nil {
+	if p, ok := g.shard.store.(shared.Prover); err == nil && ok {
+		got, proof, err = p.ReadProven(ctx, g.names)
+	} else if err == nil {
 		got, err = g.shard.store.Read(ctx, g.names)
 	}
 	unread := make([]error, len(g.places))
@@ -252,6 +272,9 @@ func (s *Store) read(ctx context.Context, v *view, g *group, images [][]byte, er
 			continue
 		}
 		images[at] = got[n]
+		if proof != nil {
+			heads[at] = proof[n]
+		}
 		g.shard.translate(s, images[at])
 	}
 }

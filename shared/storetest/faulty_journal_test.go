@@ -138,3 +138,13 @@ func ignoresLimit(f *faulty) {
 		return tail(ctx, r)
 	}
 }
+
+// provesNothing tells the head of before every write.
+func provesNothing(f *faulty) {
+	f.heads = func(_ []string, heads []shared.Revision) []shared.Revision {
+		for i := range heads {
+			heads[i].Number = 1
+		}
+		return heads
+	}
+}

@@ -16,6 +16,7 @@ import (
 type faulty struct {
 	*memstore.Store
 	read    func(ctx context.Context, keys []string) ([][]byte, error)
+	heads   func(keys []string, heads []shared.Revision) []shared.Revision
 	write   func(ctx context.Context, w shared.Write) shared.Receipt
 	fill    func(ctx context.Context, w shared.Write) shared.Receipt
 	acquire func(ctx context.Context, l shared.Lease) shared.Grant
@@ -35,6 +36,7 @@ func newFaulty(fault func(*faulty)) *faulty {
 	const limit = 64 << 10
 	inner := memstore.New(memstore.Options{MaxImage: limit})
 	f := &faulty{Store: inner, read: inner.Read, now: inner.Time, limit: limit}
+	f.heads = func(_ []string, heads []shared.Revision) []shared.Revision { return heads }
 	f.partitions, f.partition = inner.Partitions(), inner.Partition
 	f.tail = func(ctx context.Context, r shared.TailRead) shared.Tail {
 		return inner.Tail(ctx, []shared.TailRead{r})[0]
@@ -54,6 +56,15 @@ func newFaulty(fault func(*faulty)) *faulty {
 }
 
 func (f *faulty) Read(ctx context.Context, keys []string) ([][]byte, error) { return f.read(ctx, keys) }
+
+func (f *faulty) ReadProven(ctx context.Context, keys []string) ([][]byte, []shared.Revision, error) {
+	images, err := f.read(ctx, keys)
+	if err != nil {
+		return nil, nil, err
+	}
+	_, heads, err := f.Store.ReadProven(ctx, keys)
+	return images, f.heads(keys, heads), err
+}
 
 func (f *faulty) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
 	return f.batch(ctx, writes)

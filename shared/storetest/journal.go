@@ -21,6 +21,7 @@ func journalCases() []testCase {
 		{"journals are tailed together in order", journal, tailTogether},
 		{"partition of a key does not change", journal, partitions},
 		{"journal misses no concurrent write", journal, journalConcurrent},
+		{"reads tell how new the server is", journal | revisions, readsProve},
 	}
 }
 
@@ -260,4 +261,31 @@ func journalConcurrent(s *scene) {
 			s.require(seen[key] == 1, "the journal tells %d times of %q", seen[key], key)
 		}
 	}
+}
+
+// readsProve requires of a store whose reads prove something that each tells the epoch
+// of its partition, and a number that no write has passed which was answered before.
+func readsProve(s *scene) {
+	p, ok := s.store.(shared.Prover)
+	s.require(ok && p.Proves(), "a store with a journal does not prove its reads")
+	prove := func(keys ...string) []shared.Revision {
+		images, heads, err := p.ReadProven(s.ctx, keys)
+		s.noError(err, "read")
+		s.require(len(images) == len(keys) && len(heads) == len(keys), "%d images and %d heads of %d keys", len(images), len(heads), len(keys))
+		return heads
+	}
+	for _, keys := range [][]string{{"key"}, {"key", "absent"}, {"absent"}} {
+		written := s.set("key", "value").Revision
+		for i, head := range prove(keys...) {
+			if s.journaler().Partition(keys[i]) == s.journaler().Partition("key") {
+				s.require(head.Epoch == written.Epoch && head.Number >= written.Number, "a read of %q proves %v, after a write of %v", keys[i], head, written)
+			}
+		}
+	}
+	before := prove("key")[0]
+	token := s.acquire("other")
+	s.fill(filling("other", value("loaded"), token))
+	s.put(write("key", tombstone()))
+	after := prove("key")[0]
+	s.require(after.Number > before.Number, "a write did not move the head from %v", before)
 }

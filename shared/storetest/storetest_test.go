@@ -182,6 +182,7 @@ var faults = map[string]struct {
 	"tails without the time":        {noTimeOfTail, []string{"tail at the end is empty"}},
 	"enters what nobody wrote":      {endsMove, []string{"tail from nowhere is a reset", "tail at the end is empty"}},
 	"moves partitions":              {movesPartitions, []string{"partition of a key does not change"}},
+	"proves nothing":                {provesNothing, []string{"reads tell how new the server is"}},
 	"loses entries in a race":       {losesRaced, []string{"journal misses no concurrent write"}},
 
 	"grants twice":                    {grantsTwice, []string{"one holder of a lease", "concurrent requests for one lease"}},

@@ -23,6 +23,7 @@ const (
 	Joins                         // nobody joins a load that began before news
 	Journal                       // the journal of the shared tier is read
 	Confirmation                  // the shared tier is believed only once its journal was read
+	Proofs                        // a read is believed only for what it proves
 	Leases                        // one load for a key
 	Barriers                      // a question is answered once everything before was applied
 	Expectation                   // a refresh replaces only what it read

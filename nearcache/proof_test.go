@@ -1,0 +1,172 @@
+package nearcache_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/nearcache"
+	"github.com/nearbus/nearbus/nearcache/internal/fault"
+	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/memstore"
+)
+
+// pooled is a store whose client holds connections to a server that is the primary no
+// more, and answers reads as it last was. All else goes to the primary.
+type pooled struct {
+	*memstore.Store
+	stale atomic.Pointer[map[string][]byte] // what the server has that was the primary; nil: reads go to the primary
+	head  shared.Revision                   // of that server
+}
+
+// depose makes reads of these keys go to a server that has what there is now.
+func (p *pooled) depose(t *testing.T, keys ...string) {
+	images, heads, err := p.Store.ReadProven(t.Context(), keys)
+	require.NoError(t, err)
+	was := make(map[string][]byte)
+	for i, key := range keys {
+		was[key] = images[i]
+	}
+	p.head = heads[0]
+	p.stale.Store(&was)
+}
+
+func (p *pooled) Read(ctx context.Context, keys []string) ([][]byte, error) {
+	images, _, err := p.ReadProven(ctx, keys)
+	return images, err
+}
+
+func (p *pooled) ReadProven(ctx context.Context, keys []string) ([][]byte, []shared.Revision, error) {
+	images, heads, err := p.Store.ReadProven(ctx, keys)
+	if was := p.stale.Load(); was != nil && err == nil {
+		for i, key := range keys {
+			images[i], heads[i] = (*was)[key], p.head
+		}
+	}
+	return images, heads, err
+}
+
+// onPooled runs test with two nodes, the first of which reads over old connections once
+// that is asked for. k has been written, and a second has passed.
+func onPooled(t *testing.T, off fault.Switches, test func(t *testing.T, f *fleet, p *pooled, a, b *member)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t)
+		memory := f.store.Store.(*memstore.Store)
+		p := &pooled{Store: memory}
+		join := func(store shared.Store) *member {
+			m := &member{link: &link{Transport: f.hub.Join(), hub: f.hub}}
+			var err error
+			m.bus, err = bus.New(m.link, bus.Options{})
+			require.NoError(t, err)
+			tier, err := shared.New(store, shared.Options{})
+			require.NoError(t, err)
+			m.node, err = nearcache.NewBrokenNode(tier, m.bus, nearcache.NodeOptions{}, off)
+			require.NoError(t, err)
+			t.Cleanup(func() { require.NoError(t, m.node.Close()); require.NoError(t, m.bus.Close()) })
+			m.Cache, err = nearcache.New(m.node, "users", nearcache.Options[string]{})
+			require.NoError(t, err)
+			f.eventually(func() bool { return !m.node.Stats().BusCut && m.node.Stats().Repairs > 0 })
+			return m
+		}
+		a, b := join(p), join(memory)
+		require.NoError(t, b.Set(t.Context(), "k", "old"))
+		wait(time.Second)
+		test(t, f, p, a, b)
+	})
+}
+
+// TestG4_ConnectionsToADeposedServer: a read over a pooled connection is answered by a
+// server that is the primary no more. The journal was read over another connection, which
+// says nothing of that one.
+func TestG4_ConnectionsToADeposedServer(t *testing.T) {
+	get := func(t *testing.T, off fault.Switches) (v string) {
+		onPooled(t, off, func(t *testing.T, _ *fleet, p *pooled, a, b *member) {
+			p.depose(t, "users:k", "users!clock", "users!tags")
+			require.NoError(t, b.Set(t.Context(), "k", "new"))
+			settle() // a heard of it
+			v, _ = a.Fetch(t.Context(), "k", is("new"))
+			got, err := a.Lookup(t.Context(), "k", nearcache.Read[string]{FromShared: true})
+			if err == nil {
+				v = got.Value
+			}
+		})
+		return v
+	}
+	requireBoth(t, get, fault.Proofs)
+}
+
+// TestG1_ConnectionsToADeposedServer: nor does a node miss its own write.
+func TestG1_ConnectionsToADeposedServer(t *testing.T) {
+	get := func(t *testing.T, off fault.Switches) (v string) {
+		onPooled(t, off, func(t *testing.T, _ *fleet, p *pooled, a, b *member) {
+			p.depose(t, "users:k", "users!clock", "users!tags")
+			require.NoError(t, a.Set(t.Context(), "k", "new"))
+			got, err := a.Lookup(t.Context(), "k", nearcache.Read[string]{FromShared: true, Load: is("new")})
+			require.NoError(t, err)
+			v = got.Value
+		})
+		return v
+	}
+	requireBoth(t, get, fault.Proofs)
+}
+
+// TestToken_ProvenByTheReadItself: a node that never heard of a write is given a token of
+// it, and can read only a server that does not have it.
+func TestToken_ProvenByTheReadItself(t *testing.T) {
+	get := func(t *testing.T, off fault.Switches) (v string) {
+		onPooled(t, off, func(t *testing.T, _ *fleet, p *pooled, a, b *member) {
+			a.link.deaf.Store(true)
+			p.depose(t, "users:k", "users!clock", "users!tags")
+			require.NoError(t, b.Set(t.Context(), "k", "new"))
+			got, err := a.Lookup(t.Context(), "k", nearcache.Read[string]{After: b.Token("k")})
+			if err != nil {
+				require.ErrorIs(t, err, nearcache.ErrUnproven)
+				return
+			}
+			v = got.Value
+		})
+		return v
+	}
+	requireBoth(t, get, fault.Proofs)
+}
+
+// TestProof_ConnectionsAreReplaced: once the connections are those to the primary, reads
+// are answered as ever.
+func TestProof_ConnectionsAreReplaced(t *testing.T) {
+	onPooled(t, fault.Without(), func(t *testing.T, _ *fleet, p *pooled, a, b *member) {
+		p.depose(t, "users:k", "users!clock", "users!tags")
+		require.NoError(t, b.Set(t.Context(), "k", "new"))
+		settle()
+		_, err := a.Get(t.Context(), "k")
+		require.ErrorIs(t, err, shared.ErrUnread)
+		assert.Positive(t, a.node.Stats().Unproven)
+		p.stale.Store(nil)
+		v, err := a.Get(t.Context(), "k")
+		require.NoError(t, err)
+		assert.Equal(t, "new", v)
+	})
+}
+
+// TestProof_AnInventedRevision: a message names a revision that no write has. Reads are
+// believed again once the journal was read.
+func TestProof_AnInventedRevision(t *testing.T) {
+	onPooled(t, fault.Without(), func(t *testing.T, _ *fleet, p *pooled, a, b *member) {
+		_, heads, err := p.Store.ReadProven(t.Context(), []string{"users:k"})
+		require.NoError(t, err)
+		require.NoError(t, b.bus.Publish(t.Context(), bus.Invalidation{
+			Op: bus.OpInvalidate, Cache: "users", Key: "k", Epoch: heads[0].Epoch, Revision: heads[0].Number + uint64(time.Hour.Microseconds()),
+		}))
+		settle()
+		v, err := a.Get(t.Context(), "k")
+		require.NoError(t, err)
+		assert.Equal(t, "old", v)
+		assert.Zero(t, a.node.Stats().Unproven)
+	})
+}

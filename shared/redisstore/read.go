@@ -1,0 +1,139 @@
+package redisstore
+
+import (
+	"context"
+	"encoding/binary"
+	"slices"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+// proven is what was read under a key, and how new the server is that it was read
+// from: the head of its partition's metadata.
+type proven struct {
+	image []byte
+	head  shared.Revision
+}
+
+// Read implements [shared.Store].
+func (s *Store) Read(ctx context.Context, keys []string) ([][]byte, error) {
+	images, _, err := s.ReadProven(ctx, keys)
+	return images, err
+}
+
+// Proves implements [shared.Prover]: it reports whether there is a journal.
+func (s *Store) Proves() bool { return s.Partitions() > 0 }
+
+// ReadProven implements [shared.Prover]. The metadata of each partition is read in the
+// same request as its keys, and so over the same connection.
+func (s *Store) ReadProven(ctx context.Context, keys []string) ([][]byte, []shared.Revision, error) {
+	if err := s.ready(ctx); err != nil {
+		return nil, nil, failed(ctx, "read", err)
+	}
+	images, heads := make([][]byte, len(keys)), make([]shared.Revision, len(keys))
+	enter := func(all []proven) {
+		for i := range all {
+			images[i], heads[i] = all[i].image, all[i].head
+		}
+	}
+	switch {
+	case s.single == nil:
+		all, err := s.readApart(ctx, keys)
+		enter(all)
+		return images, heads, err
+	case len(keys) == 1:
+		one, err := s.reads.read(ctx, keys[0])
+		images[0], heads[0] = one.image, one.head
+		return images, heads, err
+	case len(keys) == 0:
+		return images, heads, nil
+	}
+	all, err := s.readMany(ctx, keys)
+	enter(all)
+	return images, heads, err
+}
+
+// readApart reads keys that may be on several servers.
+func (s *Store) readApart(ctx context.Context, keys []string) ([]proven, error) {
+	cmds, heads := make([]*redis.Cmd, len(keys)), make(map[int]*redis.Cmd)
+	s.pipelined(ctx, func(pipe redis.Pipeliner) {
+		for i, key := range keys {
+			if p := s.Partition(key); s.Proves() && heads[p] == nil {
+				heads[p] = pipe.Do(ctx, "getrange", s.partitions[p].metadata, 0, headSize-1)
+			}
+			cmds[i] = pipe.Do(ctx, "get", s.recordKey(key))
+		}
+	})
+	all, errs := make([]proven, len(keys)), make([]error, len(keys))
+	for i, cmd := range cmds {
+		text, err := cmd.Text()
+		all[i].image, errs[i] = imageOf(ctx, text, err)
+		if head := heads[s.Partition(keys[i])]; head != nil && errs[i] == nil {
+			text, err := head.Text()
+			if err != nil {
+				all[i].image, errs[i] = nil, failed(ctx, "read", err)
+			}
+			all[i].head = headOf(text)
+		}
+	}
+	return all, shared.Partial(errs)
+}
+
+// headSize is how much of the metadata of a partition is its head: epoch and last
+// revision number.
+const headSize = 16
+
+func headOf(metadata string) shared.Revision {
+	if len(metadata) < headSize {
+		return shared.Revision{}
+	}
+	head := []byte(metadata[:headSize])
+	return shared.Revision{Epoch: binary.BigEndian.Uint64(head), Number: binary.BigEndian.Uint64(head[8:])}
+}
+
+// readOne reads one key of a single server.
+func (s *Store) readOne(ctx context.Context, key string) (one proven, err error) {
+	if !s.Proves() {
+		text, err := s.client.Get(ctx, s.recordKey(key)).Result()
+		s.notice(err)
+		one.image, err = imageOf(ctx, text, err)
+		return one, err
+	}
+	all, err := s.readMany(ctx, []string{key})
+	if err != nil {
+		return one, err
+	}
+	return all[0], nil
+}
+
+// readMany reads with one MGET from a single server, the metadata of the partitions
+// first. What is no string reads as missing there; a lease for it will not be granted.
+func (s *Store) readMany(ctx context.Context, keys []string) ([]proven, error) {
+	names := make([]string, 0, 1+len(keys))
+	var partitions []int // in the order of their metadata; of most stores there is one
+	if s.Proves() {
+		for _, key := range keys {
+			if p := s.Partition(key); !slices.Contains(partitions, p) {
+				partitions, names = append(partitions, p), append(names, s.partitions[p].metadata.(string))
+			}
+		}
+	}
+	values, err := s.client.MGet(ctx, s.recordKeys(names, keys)...).Result()
+	s.notice(err)
+	if err != nil {
+		return nil, failed(ctx, "read", err)
+	}
+	all := make([]proven, len(keys))
+	for i, value := range values[len(partitions):] {
+		if text, ok := value.(string); ok {
+			all[i].image = bytesOf(text)
+		}
+		if len(partitions) > 0 {
+			head, _ := values[slices.Index(partitions, s.Partition(keys[i]))].(string)
+			all[i].head = headOf(head)
+		}
+	}
+	return all, nil
+}
