@@ -47,6 +47,7 @@ var nodeMetrics = []metric[nearcache.NodeStats]{
 	gauge("nearbus_node_bus_cut", "Whether the bus cannot be heard.", func(s nearcache.NodeStats) float64 { return truth(s.BusCut) }),
 	counter("nearbus_node_repairs_total", "Rounds of reading the journal.", func(s nearcache.NodeStats) float64 { return float64(s.Repairs) }),
 	counter("nearbus_node_repair_failures_total", "Rounds in which a journal could not be read.", func(s nearcache.NodeStats) float64 { return float64(s.RepairFailures) }),
+	counter("nearbus_node_unproven_total", "Records that came from a server which is behind.", func(s nearcache.NodeStats) float64 { return float64(s.Unproven) }),
 	counter("nearbus_node_repaired_total", "Entries dropped of which the bus had not told.", func(s nearcache.NodeStats) float64 { return float64(s.Repaired) }),
 	gauge("nearbus_node_slowest_repair_seconds", "Longest time from when the journal was due to when it was applied.", func(s nearcache.NodeStats) float64 { return s.SlowestRepair.Seconds() }),
 	counter("nearbus_node_resets_total", "Times that the journal could not be read on.", func(s nearcache.NodeStats) float64 { return float64(s.Resets) }),
