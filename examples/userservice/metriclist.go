@@ -85,6 +85,7 @@ var tierMetrics = []metric[shared.Stats]{
 var busMetrics = []metric[bus.Stats]{
 	counter("nearbus_bus_published_total", "Messages sent.", func(s bus.Stats) float64 { return float64(s.Published) }),
 	counter("nearbus_bus_published_keys_total", "Invalidations sent.", func(s bus.Stats) float64 { return float64(s.PublishedKeys) }),
+	counter("nearbus_bus_resent_total", "Messages sent more than once.", func(s bus.Stats) float64 { return float64(s.Resent) }),
 	counter("nearbus_bus_publish_errors_total", "Messages that could not be sent.", func(s bus.Stats) float64 { return float64(s.PublishErrors) }),
 	counter("nearbus_bus_received_total", "Messages received.", func(s bus.Stats) float64 { return float64(s.Received) }),
 	counter("nearbus_bus_received_keys_total", "Invalidations received.", func(s bus.Stats) float64 { return float64(s.ReceivedKeys) }),
@@ -92,6 +93,7 @@ var busMetrics = []metric[bus.Stats]{
 	counter("nearbus_bus_text_total", "Messages received in plain text.", func(s bus.Stats) float64 { return float64(s.Text) }),
 	counter("nearbus_bus_heartbeats_total", "Heartbeats received.", func(s bus.Stats) float64 { return float64(s.Heartbeats) }),
 	counter("nearbus_bus_malformed_total", "Payloads that are not messages.", func(s bus.Stats) float64 { return float64(s.Malformed) }),
+	counter("nearbus_bus_ignored_text_total", "Messages in plain text that were skipped.", func(s bus.Stats) float64 { return float64(s.IgnoredText) }),
 	counter("nearbus_bus_newer_total", "Messages of a newer version.", func(s bus.Stats) float64 { return float64(s.Newer) }),
 	counter("nearbus_bus_gaps_total", "Times that continuity was lost.", func(s bus.Stats) float64 { return float64(s.Gaps) }),
 	counter("nearbus_bus_panics_total", "Panics of the handler.", func(s bus.Stats) float64 { return float64(s.Panics) }),
