@@ -67,7 +67,7 @@ func (p plantable) planted(ctx context.Context, key string, data []byte) error {
 // journaled is a plantable store that keeps a journal.
 type journaled struct {
 	plantable
-	shared.Journaler
+	*redisstore.Store
 }
 
 func plant(ctx context.Context, store shared.Store, key string, data []byte) error {

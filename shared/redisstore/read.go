@@ -38,21 +38,24 @@ func (s *Store) ReadProven(ctx context.Context, keys []string) ([][]byte, []shar
 			images[i], heads[i] = all[i].image, all[i].head
 		}
 	}
+	read := s.readMany
 	switch {
-	case s.single == nil:
-		all, err := s.readApart(ctx, keys)
-		enter(all)
-		return images, heads, err
-	case len(keys) == 1:
-		one, err := s.reads.read(ctx, keys[0])
-		images[0], heads[0] = one.image, one.head
-		return images, heads, err
 	case len(keys) == 0:
 		return images, heads, nil
+	case len(keys) == 1 && s.single != nil:
+		read = s.readTogether
+	case len(keys) > 1 && s.single == nil:
+		read = s.readApart
 	}
-	all, err := s.readMany(ctx, keys)
+	all, err := read(ctx, keys)
 	enter(all)
 	return images, heads, err
+}
+
+// readTogether reads one key, together with others if there are any.
+func (s *Store) readTogether(ctx context.Context, keys []string) ([]proven, error) {
+	one, err := s.reads.read(ctx, keys[0])
+	return []proven{one}, err
 }
 
 // readApart reads keys that may be on several servers.
@@ -93,14 +96,8 @@ func headOf(metadata string) shared.Revision {
 	return shared.Revision{Epoch: binary.BigEndian.Uint64(head), Number: binary.BigEndian.Uint64(head[8:])}
 }
 
-// readOne reads one key of a single server.
+// readOne reads one key.
 func (s *Store) readOne(ctx context.Context, key string) (one proven, err error) {
-	if !s.Proves() {
-		text, err := s.client.Get(ctx, s.recordKey(key)).Result()
-		s.notice(err)
-		one.image, err = imageOf(ctx, text, err)
-		return one, err
-	}
 	all, err := s.readMany(ctx, []string{key})
 	if err != nil {
 		return one, err
@@ -108,8 +105,8 @@ func (s *Store) readOne(ctx context.Context, key string) (one proven, err error)
 	return all[0], nil
 }
 
-// readMany reads with one MGET from a single server, the metadata of the partitions
-// first. What is no string reads as missing there; a lease for it will not be granted.
+// readMany reads keys of a single server, or one key, with one MGET, the metadata of the
+// partitions first. What is no string reads as missing there; a lease for it will not be granted.
 func (s *Store) readMany(ctx context.Context, keys []string) ([]proven, error) {
 	names := make([]string, 0, 1+len(keys))
 	var partitions []int // in the order of their metadata; of most stores there is one
