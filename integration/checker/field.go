@@ -60,6 +60,9 @@ type plan struct {
 	repair, staleness time.Duration
 	off               []string
 	features          bool // see featureOptions
+
+	// programs run the nodes, the first ones of these; the others are run by this one.
+	programs []string
 }
 
 func open(ctx context.Context, p plan) (_ *field, err error) {
@@ -192,6 +195,9 @@ func (f *field) addNode(i int, busAddr string) error {
 		f.toBus, set.Bus = append(f.toBus, r), r.Addr
 	}
 	p := &process{settings: set}
+	if i < len(f.plan.programs) {
+		p.program = f.plan.programs[i]
+	}
 	if err := p.start(f.dir); err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 // process is a node of a run, as the run sees it.
 type process struct {
 	settings settings
+	program  string   // that runs it; empty: this one
 	journals []string // of its lives
 
 	mu      sync.Mutex // serializes commands
@@ -34,9 +35,11 @@ func (p *process) start(dir string) error {
 	if err != nil {
 		return err
 	}
-	program, err := os.Executable()
-	if err != nil {
-		return err
+	program := p.program
+	if program == "" {
+		if program, err = os.Executable(); err != nil {
+			return err
+		}
 	}
 	p.command = exec.Command(program)
 	p.command.Env = append(os.Environ(), nodeVariable+"="+string(encoded))
