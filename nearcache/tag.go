@@ -190,9 +190,7 @@ func (c *Cache[V]) slotPut(slot uint32, clock uint64) shared.Put {
 
 // advanceTagClock raises the tag clock in the shared tier, to floor at least.
 func (c *Cache[V]) advanceTagClock(ctx context.Context, floor uint64) shared.Receipt {
-	return c.node.tier.Write(ctx, []shared.Put{{
-		Key: c.tagClockKey(), Record: shared.Record{Kind: shared.KindWatermark}, Floor: floor,
-	}})[0]
+	return c.advanceTo(ctx, c.tagClockKey(), floor)
 }
 
 // applyTag applies news of a tag that came by bus.

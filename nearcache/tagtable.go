@@ -123,11 +123,18 @@ func (t *tagTable) learn(clock uint64, at int64, forgot uint64) {
 	t.known = t.known || forgot == t.forgot
 }
 
-// advance takes in what the journal tells of the tag clock.
+// advance takes in what the journal tells of the tag clock. If the clock is ahead of the
+// journal, what it is now has to be read: see cacheClock.raise.
 func (t *tagTable) advance(clock uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.clock = max(t.clock, clock)
+	switch {
+	case clock >= shared.MaxRevision:
+	case clock < t.clock && t.clock-clock >= clockAhead:
+		t.known, t.forgot = false, t.forgot+1
+	default:
+		t.clock = max(t.clock, clock)
+	}
 }
 
 // slotRead is a watermark as it was read from the shared tier.
