@@ -26,6 +26,7 @@ type cacheClock struct {
 	near bool
 
 	applied uint64 // what is near is not from before the clock was raised to this
+	heard   heard  // Clears, by what they raised the clock to
 }
 
 // clockAhead is how far, in microseconds, a clock is ahead of the number that the journal
@@ -58,7 +59,14 @@ func (k *cacheClock) learn(value uint64, at int64, forgot uint64) (ends bool) {
 func (k *cacheClock) raise(value uint64) (ends bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.value < value || k.value-value < clockAhead {
+	told := k.heard.take(shared.Revision{Number: value})
+	switch {
+	case told && k.value < value && value < shared.MaxRevision: // what was near was ended by then
+		k.value, k.applied = value, max(k.applied, value)
+		return false
+	case told:
+		return false
+	case k.value < value || k.value-value < clockAhead:
 		return k.raiseLocked(value)
 	}
 	k.known, k.forgot = false, k.forgot+1
@@ -118,10 +126,12 @@ func (k *cacheClock) forget() {
 	k.forgot++
 }
 
-// cleared is forget after a Clear. The caller raises the mark of the cache next.
-func (k *cacheClock) cleared() {
+// cleared is forget after a Clear, of which the bus says that it raised the clock to value.
+// The caller raises the mark of the cache next.
+func (k *cacheClock) cleared(value uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.heard.add(shared.Revision{Number: value})
 	k.known, k.near = false, false
 	k.forgot++
 }

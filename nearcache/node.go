@@ -183,6 +183,9 @@ func (n *Node) apply(m bus.Message) {
 		if c := caches[inv.Cache]; c != nil {
 			c.apply(&m, inv)
 			n.applied.Add(1)
+			if n.repairs != nil {
+				n.repairs.untold.drop(write{inv.Cache, inv.Revision})
+			}
 		} else {
 			n.unknown.Add(1)
 		}

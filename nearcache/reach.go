@@ -34,6 +34,11 @@ func (r *reach) Read(ctx context.Context, keys []string) ([]shared.Found, error)
 func (r *reach) Write(ctx context.Context, puts []shared.Put) []shared.Receipt {
 	receipts := r.Tier.Write(ctx, puts)
 	r.node.heard(ctx, receipts[0].Err)
+	if repairs := r.node.repairs; repairs != nil { // which may have read of them already
+		for i := range receipts {
+			repairs.untold.drop(writeOf(puts[i].Key, receipts[i].Revision))
+		}
+	}
 	return r.received(puts, receipts)
 }
 
