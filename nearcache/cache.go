@@ -25,6 +25,7 @@ type Cache[V any] struct {
 	flights   flights[V]
 	clock     cacheClock
 	tags      tagTable
+	kept      keptThrough
 	owes      atomic.Bool // a Clear in the shared tier, see repeat
 	debts     debts
 	floors    floors
@@ -180,7 +181,7 @@ func (c *Cache[V]) apply(m *bus.Message, inv *bus.Invalidation) {
 	case bus.OpClear:
 		// The new clock is read from the shared tier: a number on the bus could
 		// be anybody's.
-		c.clock.cleared()
+		c.clock.cleared(inv.Revision)
 		c.space.Clear()
 		return
 	}
@@ -190,11 +191,18 @@ func (c *Cache[V]) apply(m *bus.Message, inv *bus.Invalidation) {
 		Revision: rev, Own: m.Own,
 		Keep: inv.Op == bus.OpInvalidate || inv.Op == bus.OpSet,
 	}
+	if news.Keep && c.opts.FailSafe > 0 && c.node.repairs != nil {
+		c.kept.add(news.Revision)
+	}
 	c.space.Apply(inv.Key, c.space.Hash(inv.Key), news)
 }
 
-// repair applies what the journal tells of a key.
+// repair applies what the journal tells of a key, and reports whether that took anything
+// out.
 func (c *Cache[V]) repair(key string, rev shared.Revision) bool {
+	if c.opts.FailSafe > 0 && c.kept.take(rev) {
+		return false // it is applied, and took out what it was to take out
+	}
 	return c.space.Apply(key, c.space.Hash(key), near.News{Revision: rev})
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/shared"
@@ -25,7 +26,13 @@ type cacheClock struct {
 	near bool
 
 	applied uint64 // what is near is not from before the clock was raised to this
+	heard   heard  // Clears, by what they raised the clock to
 }
+
+// clockAhead is how far, in microseconds, a clock is ahead of the number that the journal
+// has it under where the server was in the wrong day when it was raised: see
+// shared.Write.Floor. It is half of the least that this can be.
+const clockAhead = uint64(12 * time.Hour / time.Microsecond)
 
 // get returns the clock and whether it can be relied on. How often it was
 // forgotten is for learn.
@@ -46,16 +53,29 @@ func (k *cacheClock) learn(value uint64, at int64, forgot uint64) (ends bool) {
 	return k.raiseLocked(value)
 }
 
-// raise takes in a clock that was the right one at some time. It reports what learn
-// does.
+// raise takes in what the journal says that the clock was raised to, and reports what
+// learn does. If the clock is ahead of the journal, that says no more than that there
+// was a Clear: what the clock is now has to be read.
 func (k *cacheClock) raise(value uint64) (ends bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.raiseLocked(value)
+	told := k.heard.take(shared.Revision{Number: value})
+	switch {
+	case told && k.value < value && value < shared.MaxRevision: // what was near was ended by then
+		k.value, k.applied = value, max(k.applied, value)
+		return false
+	case told:
+		return false
+	case k.value < value || k.value-value < clockAhead:
+		return k.raiseLocked(value)
+	}
+	k.known, k.forgot = false, k.forgot+1
+	ends, k.near = k.near, false
+	return ends
 }
 
 func (k *cacheClock) raiseLocked(value uint64) (ends bool) {
-	if value <= k.value {
+	if value <= k.value || value >= shared.MaxRevision {
 		return false
 	}
 	k.value = value
@@ -106,10 +126,12 @@ func (k *cacheClock) forget() {
 	k.forgot++
 }
 
-// cleared is forget after a Clear. The caller raises the mark of the cache next.
-func (k *cacheClock) cleared() {
+// cleared is forget after a Clear, of which the bus says that it raised the clock to value.
+// The caller raises the mark of the cache next.
+func (k *cacheClock) cleared(value uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.heard.add(shared.Revision{Number: value})
 	k.known, k.near = false, false
 	k.forgot++
 }
@@ -253,9 +275,11 @@ func (c *Cache[V]) learnClock(ctx context.Context, f *shared.Found, before uint6
 	}
 	value := clockOf(f)
 	if before > value {
-		if value = c.advanceClock(ctx, before).Revision.Number; value == 0 {
-			return nil // it failed: this node goes by before
+		r := c.advanceClock(ctx, before)
+		if r.Err != nil {
+			return nil // this node goes by before
 		}
+		value = r.Revision.Number
 	}
 	if c.clock.learn(value, at, forgot) {
 		c.space.Clear() // there was a Clear that nobody told of
@@ -266,7 +290,7 @@ func (c *Cache[V]) learnClock(ctx context.Context, f *shared.Found, before uint6
 
 // clockOf returns the clock that was found, 0 if there is none.
 func clockOf(f *shared.Found) uint64 {
-	if f.Err != nil || f.Kind != shared.KindWatermark {
+	if f.Err != nil || f.Kind != shared.KindWatermark || f.Revision.Number >= shared.MaxRevision {
 		return 0
 	}
 	return f.Revision.Number
@@ -280,10 +304,10 @@ func (c *Cache[V]) wholeClock(ctx context.Context, f *shared.Found, before uint6
 	if clockOf(f) == 0 || !c.node.superseded(c.clockPartition(), f.Revision) || c.node.faults.Off(fault.Confirmation) {
 		return f, nil
 	}
-	r := c.node.tier.Fill(ctx, []shared.Put{{
-		Key: c.clockKey(), Record: shared.Record{Kind: shared.KindWatermark},
-		Expect: f.Nonce, Floor: max(before, f.Revision.Number) + 1,
-	}})[0]
+	floor := max(before, f.Revision.Number) + 1
+	r := raised(c.node.tier.Fill(ctx, []shared.Put{{
+		Key: c.clockKey(), Record: shared.Record{Kind: shared.KindWatermark}, Expect: f.Nonce, Floor: floor,
+	}})[0], floor)
 	if r.Err != nil && !errors.Is(r.Err, shared.ErrLeaseLost) {
 		return nil, fmt.Errorf("%w: the clock: %w", shared.ErrUnread, r.Err)
 	}
@@ -299,7 +323,26 @@ func (c *Cache[V]) wholeClock(ctx context.Context, f *shared.Found, before uint6
 
 // advanceClock raises the clock in the shared tier, to floor at least.
 func (c *Cache[V]) advanceClock(ctx context.Context, floor uint64) shared.Receipt {
-	return c.node.tier.Write(ctx, []shared.Put{{
-		Key: c.clockKey(), Record: shared.Record{Kind: shared.KindWatermark}, Floor: floor,
-	}})[0]
+	return c.advanceTo(ctx, c.clockKey(), floor)
+}
+
+// advanceTo raises a clock in the shared tier, to floor at least. One that is lower ends
+// nothing on nodes that knew a higher one, so it is an error.
+func (c *Cache[V]) advanceTo(ctx context.Context, key string, floor uint64) shared.Receipt {
+	return raised(c.node.tier.Write(ctx, []shared.Put{{
+		Key: key, Record: shared.Record{Kind: shared.KindWatermark}, Floor: floor,
+	}})[0], floor)
+}
+
+// errNotRaised says that the shared tier does not keep its contract, or that this node
+// was made to believe in a clock that nothing can be above.
+var errNotRaised = errors.New("nearcache: the shared tier raised a clock to less than this node knew")
+
+// raised is the answer of the shared tier to a write of a clock, with an error if that did
+// not come to floor.
+func raised(r shared.Receipt, floor uint64) shared.Receipt {
+	if r.Err == nil && r.Revision.Number < max(floor, 1) {
+		r.Err = errNotRaised
+	}
+	return r
 }

@@ -34,6 +34,8 @@ type fleet struct {
 	tierOpts  shared.Options
 	nodeOpts  nearcache.NodeOptions
 	lossy     bool // nodes hear every other message
+
+	tiers []*shared.Tier // of the nodes that joined, in their order
 }
 
 func newFleet(t *testing.T) *fleet {
@@ -56,6 +58,7 @@ func (f *fleet) join(opts ...nearcache.Options[string]) *member {
 	m := &member{link: &link{Transport: f.hub.Join(), announces: f.announces, hub: f.hub}}
 	tier, err := shared.New(f.store.forNode(f), f.tierOpts)
 	require.NoError(f.t, err)
+	f.tiers = append(f.tiers, tier)
 	m.bus, err = bus.New(m.link, bus.Options{Logger: f.nodeOpts.Logger})
 	require.NoError(f.t, err)
 	m.node, err = nearcache.NewBrokenNode(tier, m.bus, f.nodeOpts, f.off)
@@ -328,6 +331,7 @@ type link struct {
 	deaf  atomic.Bool // delivers nothing
 	loses atomic.Bool // delivers everything but news
 	lossy bool        // delivers every other message, at random
+	late  atomic.Bool // delivers news 600 ms later
 	mute  atomic.Bool // fails to publish
 	slow  atomic.Bool // takes a second to publish
 }
@@ -356,6 +360,9 @@ func (l *link) Receive(ctx context.Context, sink bus.Sink) error {
 	sink.Deliver = func(payload []byte) {
 		heartbeat := len(payload) > 2 && payload[2] == 2
 		news := len(payload) > 2 && payload[2] == 1
+		if news && l.late.Load() {
+			time.Sleep(600 * time.Millisecond)
+		}
 		if lost := l.deaf.Load() || news && l.loses.Load() || l.lossy && !heartbeat && rand.IntN(2) == 0; !lost {
 			deliver(payload)
 		}

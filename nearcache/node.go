@@ -90,7 +90,7 @@ func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off fault.Switches
 	opts = opts.withDefaults()
 	n := &Node{bus: b, opts: opts, faults: off}
 	if tier != nil {
-		n.tier = &reach{tier, n}
+		n.tier = &reach{Tier: tier, node: n}
 	}
 	n.chores, n.flood = make(chan chore, 1024), make(chan struct{}, 1)
 	n.owing, n.payable = make(chan struct{}, 1), make(chan struct{}, 1)
@@ -134,7 +134,8 @@ func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off fault.Switches
 // from here on, callers who wait for a load too. It waits for the node's own
 // goroutines, but not for loaders that go on after their context ended. It may
 // be called at any time, also twice. It closes neither the shared tier nor the
-// bus. Invalidations that could not be delivered end with the node, which logs how
+// bus. The leases of loads under way are given back, so that no other node waits for
+// them; for that it takes up to 500 ms when the shared tier does not answer. Invalidations that could not be delivered end with the node, which logs how
 // many there are; Drain waits for them.
 func (n *Node) Close() error {
 	n.mu.Lock()
@@ -148,6 +149,9 @@ func (n *Node) Close() error {
 		n.cancel()
 		if n.bus != nil {
 			n.bus.Unsubscribe()
+		}
+		if n.tier != nil {
+			n.tier.part()
 		}
 		n.near.Close()
 	}
@@ -185,6 +189,9 @@ func (n *Node) apply(m bus.Message) {
 		if c := caches[inv.Cache]; c != nil {
 			c.apply(&m, inv)
 			n.applied.Add(1)
+			if n.repairs != nil {
+				n.repairs.untold.drop(write{inv.Cache, inv.Revision})
+			}
 		} else {
 			n.unknown.Add(1)
 		}

@@ -11,7 +11,8 @@ import (
 // away, the node takes note of it.
 type reach struct {
 	*shared.Tier
-	node *Node
+	node   *Node
+	leases leases
 }
 
 // Read is that of the tier.
@@ -38,12 +39,23 @@ func (r *reach) Read(ctx context.Context, keys []string) ([]shared.Found, error)
 func (r *reach) Write(ctx context.Context, puts []shared.Put) []shared.Receipt {
 	receipts := r.Tier.Write(ctx, puts)
 	r.node.heard(ctx, receipts[0].Err)
+	if repairs := r.node.repairs; repairs != nil { // which may have read of them already
+		for i := range receipts {
+			repairs.untold.drop(writeOf(puts[i].Key, receipts[i].Revision))
+		}
+	}
 	return r.received(puts, receipts)
 }
 
 // Fill is that of the tier.
 func (r *reach) Fill(ctx context.Context, puts []shared.Put) []shared.Receipt {
-	return r.received(puts, r.Tier.Fill(ctx, puts))
+	receipts := r.received(puts, r.Tier.Fill(ctx, puts))
+	for i := range receipts {
+		if over(receipts[i].Err) || r.node.ctx.Err() == nil {
+			r.leases.ended(puts[i].Record.Nonce)
+		}
+	}
+	return receipts
 }
 
 func (r *reach) received(puts []shared.Put, receipts []shared.Receipt) []shared.Receipt {
@@ -56,9 +68,20 @@ func (r *reach) received(puts []shared.Put, receipts []shared.Receipt) []shared.
 	return receipts
 }
 
-// Acquire is that of the tier.
+// Acquire is that of the tier. If the node was closed meanwhile, it gives back what was
+// granted, or may have been.
 func (r *reach) Acquire(ctx context.Context, claims []shared.Claim) []shared.Claimed {
+	r.leases.ask()
+	var ours []shared.Claim
+	defer func() { r.leases.answered(ours) }()
 	answers := r.Tier.Acquire(ctx, claims)
+	if r.node.ctx.Err() != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), partingTimeout)
+		defer cancel()
+		r.giveBack(ctx, granted(claims, answers, true))
+	} else {
+		ours = granted(claims, answers, false)
+	}
 	for i := range answers {
 		r.node.broke(answers[i].Err, claims[i].Key)
 	}

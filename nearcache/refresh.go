@@ -14,15 +14,17 @@ import (
 const (
 	maxRefreshes   = 64 // that run at a time, for each cache
 	longestRefresh = time.Second
+
+	refreshInfix = "!refresh"
 )
 
 // refreshKey is where the lease for refreshing a key is. Names of caches have no
 // exclamation mark in them, and keys have a colon after the name.
 func (c *Cache[V]) refreshKey(key string) string {
-	name := c.name + "!refresh:"
+	name := c.name + refreshInfix + ":"
 	if len(name)+len(key) > shared.MaxKeySize {
 		sum := sha256.Sum256([]byte(key))
-		return c.name + "!refresh!" + hex.EncodeToString(sum[:])
+		return c.name + refreshInfix + "!" + hex.EncodeToString(sum[:])
 	}
 	return name + key
 }

@@ -35,6 +35,7 @@ type repairer struct {
 	calls     calls  // of other nodes, to be answered after a round
 	turns     turns
 
+	untold  untold
 	applied []atomic.Pointer[shared.Revision] // by partition: the journal has been applied up to there
 
 	rounds, failures, repaired, resets atomic.Uint64
@@ -136,6 +137,7 @@ func (r *repairer) round(ctx context.Context, due int64) {
 		r.node.near.Confirm(p, reading.at)
 		r.slowest.Store(max(r.slowest.Load(), late+r.node.near.Now()-reading.at))
 	}
+	r.countUntold()
 	r.rounds.Add(1)
 	r.fail(ctx, failure)
 	r.turns.end(failure)
@@ -210,10 +212,26 @@ func (r *repairer) take(partition int, tail *shared.Tail) {
 		r.losses.Add(1)
 	}
 	for i := range tail.Entries {
-		if r.node.repair(&tail.Entries[i]) {
-			r.repaired.Add(1)
-		}
+		r.apply(&tail.Entries[i])
 	}
+}
+
+// apply applies one entry of the journal. What it takes out is counted if the bus does not
+// take it out as well.
+func (r *repairer) apply(e *shared.JournalEntry) {
+	w := writeOf(e.Key, e.Revision)
+	waits := r.node.bus != nil && r.untold.add(w, r.node.near.Now())
+	switch dropped := r.node.repair(e); {
+	case !dropped && waits:
+		r.untold.drop(w)
+	case dropped && !waits:
+		r.repaired.Add(1)
+	}
+}
+
+// countUntold counts what the bus should have told by now.
+func (r *repairer) countUntold() uint64 {
+	return r.repaired.Add(r.untold.overdue(r.node.near.Now()))
 }
 
 // repair applies one entry of the journal, and reports whether it took

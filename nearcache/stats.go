@@ -92,7 +92,7 @@ type NodeStats struct {
 
 	Repairs        uint64        // rounds of reading the journal
 	RepairFailures uint64        // of these, those in which a journal could not be read
-	Repaired       uint64        // entries dropped because of the journal: the bus had not told of them
+	Repaired       uint64        // writes that dropped something and of which the journal told, and the bus did not within two seconds more
 	SlowestRepair  time.Duration // longest time from when a journal was due to be read to when all of it was applied
 	Resets         uint64        // times the journal could not be read on, and the near tier was flushed
 
@@ -124,7 +124,7 @@ func (n *Node) Stats() NodeStats {
 	if r := n.repairs; r != nil {
 		s.Repairs, s.RepairFailures = r.rounds.Load(), r.failures.Load()
 		s.SlowestRepair = time.Duration(r.slowest.Load())
-		s.Repaired, s.Resets = r.repaired.Load(), r.resets.Load()
+		s.Repaired, s.Resets = r.countUntold(), r.resets.Load()
 	}
 	return s
 }

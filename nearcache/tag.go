@@ -190,33 +190,32 @@ func (c *Cache[V]) slotPut(slot uint32, clock uint64) shared.Put {
 
 // advanceTagClock raises the tag clock in the shared tier, to floor at least.
 func (c *Cache[V]) advanceTagClock(ctx context.Context, floor uint64) shared.Receipt {
-	return c.node.tier.Write(ctx, []shared.Put{{
-		Key: c.tagClockKey(), Record: shared.Record{Kind: shared.KindWatermark}, Floor: floor,
-	}})[0]
+	return c.advanceTo(ctx, c.tagClockKey(), floor)
 }
 
 // applyTag applies news of a tag that came by bus.
 func (c *Cache[V]) applyTag(inv *bus.Invalidation, own bool) {
 	slot := slotOf(inv.Key)
-	c.node.heardOf(func() int { return c.node.partition(c.slotKey(slot)) }, shared.Revision{Epoch: inv.Epoch, Number: inv.Revision})
-	if own && c.tags.covers(slot, shared.Revision{Epoch: inv.Epoch, Number: inv.Revision}) {
+	rev := shared.Revision{Epoch: inv.Epoch, Number: inv.Revision}
+	c.node.heardOf(func() int { return c.node.partition(c.slotKey(slot)) }, rev)
+	if own && c.tags.covers(slot, rev) {
 		return // the echo of a write that was answered
 	}
 	// First what is known, then the mark: a read with a stamp of after the mark
 	// knows that it does not know. The watermark is read from the shared tier: a
 	// number on the bus could be anybody's.
-	c.tags.forget(slot)
+	c.tags.hear(slot, rev)
 	c.space.InvalidateSlots([]uint32{slot})
 }
 
-// repairSlot applies what the journal tells of the watermark of a slot.
+// repairSlot applies what the journal tells of the watermark of a slot, and reports whether
+// something may have been near that it ended, and of which nobody had told.
 func (c *Cache[V]) repairSlot(slot uint32, rev shared.Revision) bool {
-	if c.tags.covers(slot, rev) {
-		return false
+	ended, news := c.tags.repair(slot, rev)
+	if news { // also for what is on its way
+		c.space.InvalidateSlots([]uint32{slot})
 	}
-	c.tags.forget(slot)
-	c.space.InvalidateSlots([]uint32{slot})
-	return true
+	return ended
 }
 
 // advanceTags applies what the journal tells of the tag clock. The watermarks

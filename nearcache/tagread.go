@@ -264,6 +264,7 @@ func (c *Cache[V]) makeWatermarks(ctx context.Context, all []making) {
 		return
 	}
 	for i, r := range c.node.tier.Fill(ctx, puts) {
+		r = raised(r, granted[i].floor)
 		granted[i].revision = r.Revision
 		if !errors.Is(r.Err, shared.ErrLeaseLost) { // an invalidation came in between
 			granted[i].err = r.Err
@@ -283,6 +284,9 @@ func (c *Cache[V]) raiseMarks(slots []uint32) {
 func (c *Cache[V]) watermark(key string, f *shared.Found) shared.Revision {
 	if f.Err != nil || f.Kind != shared.KindWatermark || c.node.superseded(c.node.partition(key), f.Revision) {
 		return shared.Revision{}
+	}
+	if max(f.Revision.Number, f.Clock) >= shared.MaxRevision {
+		return shared.Revision{} // not by this library, and nothing could be above it
 	}
 	return f.Revision
 }

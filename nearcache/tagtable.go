@@ -31,6 +31,7 @@ type tagTable struct {
 	forgot uint64     // how often anything was forgotten
 
 	highest uint64 // watermark of any slot that was heard of
+	heard   heard  // InvalidateTags, by the revisions of watermarks
 	flushed uint64 // how often all slots were forgotten
 	pages   [near.Slots / slotPage]*[slotPage]slotState
 }
@@ -105,6 +106,31 @@ func (t *tagTable) forget(slots ...uint32) {
 	}
 }
 
+// hear is forget for a slot whose watermark was raised, as the bus says, by the write of
+// this revision.
+func (t *tagTable) hear(slot uint32, r shared.Revision) {
+	t.mu.Lock()
+	t.heard.add(r)
+	t.mu.Unlock()
+	t.forget(slot)
+}
+
+// repair takes in that the watermark of a slot was raised by the write of this revision, as
+// the journal says. It reports whether that is news, and then whether something may be near
+// that it ends: the caller raises the mark of the slot next.
+func (t *tagTable) repair(slot uint32, r shared.Revision) (ended, news bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.slotLocked(slot)
+	if t.heard.take(r) || s.covers(r) {
+		return false, false
+	}
+	ended = s.near
+	t.known, s.known, s.near = false, false, false
+	t.forgot++
+	return ended, true
+}
+
 // covers reports whether what this node knows of the slot contains the write of
 // this revision.
 func (t *tagTable) covers(slot uint32, r shared.Revision) bool {
@@ -123,11 +149,18 @@ func (t *tagTable) learn(clock uint64, at int64, forgot uint64) {
 	t.known = t.known || forgot == t.forgot
 }
 
-// advance takes in what the journal tells of the tag clock.
+// advance takes in what the journal tells of the tag clock. If the clock is ahead of the
+// journal, what it is now has to be read: see cacheClock.raise.
 func (t *tagTable) advance(clock uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.clock = max(t.clock, clock)
+	switch {
+	case clock >= shared.MaxRevision:
+	case clock < t.clock && t.clock-clock >= clockAhead:
+		t.known, t.forgot = false, t.forgot+1
+	default:
+		t.clock = max(t.clock, clock)
+	}
 }
 
 // slotRead is a watermark as it was read from the shared tier.
@@ -165,6 +198,8 @@ func (t *tagTable) learnSlots(reads []slotRead, at int64, forgot uint64) (risen 
 
 // wrote takes in watermarks that this node wrote, and that were confirmed. What
 // is there may be higher: it is not known. It returns what learnSlots does.
+//
+// All but the latest own one of a slot are no news either, when the journal tells of them.
 func (t *tagTable) wrote(writes []slotRead) (risen []uint32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -175,6 +210,9 @@ func (t *tagTable) wrote(writes []slotRead) (risen []uint32) {
 		}
 		s.watermark = max(s.watermark, r.watermark)
 		t.highest = max(t.highest, r.watermark)
+		if s.own {
+			t.heard.add(s.revision)
+		}
 		s.revision, s.own = r.revision, true
 		s.known, s.near = false, false
 	}

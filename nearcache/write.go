@@ -172,7 +172,11 @@ func (c *Cache[V]) dropPart(ctx context.Context, op bus.Op, keys []string, annou
 	c.bury(ctx, &b, announce)
 	c.settleOrOwe(settles, &b) // before readers may read again
 	for i, w := range writes {
-		w.Invalidated(revisionOf(&b.invs[i]))
+		rev := revisionOf(&b.invs[i])
+		if op == bus.OpInvalidate && c.opts.FailSafe > 0 && c.node.repairs != nil {
+			c.kept.add(rev)
+		}
+		w.Invalidated(rev)
 	}
 	if announce {
 		c.tell(ctx, &b, failed)

@@ -88,6 +88,10 @@ type Revision struct {
 	Number uint64
 }
 
+// MaxRevision is what the numbers of revisions are below: as times in microseconds they
+// reach the year 2255. A store and its readers take a number from here on for none.
+const MaxRevision = 9_000_000_000_000_000
+
 // Covers reports whether a value of revision r already contains the write o:
 // it is that write, or a later one of the same epoch.
 func (r Revision) Covers(o Revision) bool {

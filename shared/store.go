@@ -98,7 +98,12 @@ type Write struct {
 	// tombstone, is written as always.
 	KeepStale bool
 
-	// Floor is the least revision number that the write may be given.
+	// Floor is the least revision number that the write may be given. A store may pass
+	// over one that is a day or more ahead of its clock, but not for a watermark: that
+	// is given a number of at least Floor, and above the one of the watermark in its
+	// place, as far as these are below [MaxRevision]. Its number is then far ahead of
+	// the clock, too, and no other write goes on from there: the journal may have such
+	// a watermark under a lower number.
 	Floor uint64
 
 	// Born, for Fill, is Grant.Revision of the lease that the image was loaded

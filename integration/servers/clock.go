@@ -2,6 +2,8 @@ package servers
 
 import (
 	_ "embed" // for the C source
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,12 +21,37 @@ func clockAhead(dir string, d time.Duration) ([]string, error) {
 	if d == 0 {
 		return nil, nil
 	}
-	source, library := filepath.Join(dir, "clock.c"), filepath.Join(dir, "clock.so")
+	source, library, ahead := filepath.Join(dir, "clock.c"), filepath.Join(dir, "clock.so"), filepath.Join(dir, clockFile)
+	if err := writeClock(ahead, d); err != nil {
+		return nil, err
+	}
 	if err := os.WriteFile(source, clockSource, 0o600); err != nil {
 		return nil, err
 	}
 	if out, err := exec.Command("cc", "-shared", "-fPIC", "-o", library, source).CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("cc: %w: %s", err, out)
 	}
-	return []string{"LD_PRELOAD=" + library, fmt.Sprintf("NEARBUS_CLOCK_AHEAD=%d", d.Microseconds())}, nil
+	return []string{"LD_PRELOAD=" + library, "NEARBUS_CLOCK_FILE=" + ahead}, nil
+}
+
+// clockFile is where a process with another time of day is told how far ahead it is.
+const clockFile = "clock.ahead"
+
+// writeClock changes the file in its place: the process has it mapped.
+func writeClock(name string, d time.Duration) error {
+	file, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("servers: %w", err)
+	}
+	_, err = file.WriteAt(binary.NativeEndian.AppendUint64(nil, uint64(d.Microseconds())), 0)
+	return errors.Join(err, file.Close())
+}
+
+// SetClock makes the clock of a server ahead by so much while it runs. The server must
+// have been started with a clock that is not right.
+func (p *Process) SetClock(ahead time.Duration) error {
+	if _, err := os.Stat(filepath.Join(p.dir, clockFile)); err != nil {
+		return fmt.Errorf("servers: %w", err)
+	}
+	return writeClock(filepath.Join(p.dir, clockFile), ahead)
 }

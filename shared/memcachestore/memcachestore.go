@@ -14,14 +14,8 @@ import (
 	"github.com/nearbus/nearbus/shared"
 )
 
-const (
-	// maxParallel is how many writes, or leases, of one call run at a time.
-	maxParallel = 16
-
-	// maxAhead is how far ahead of the clock the number of a watermark may be.
-	// Others are not ours: later ones would go on from there and overflow.
-	maxAhead = 24 * time.Hour
-)
+// maxParallel is how many writes, or leases, of one call run at a time.
+const maxParallel = 16
 
 // Store is a [shared.Store] in Memcached.
 type Store struct {
@@ -191,15 +185,14 @@ func keep(old *stored, w *shared.Write, now time.Time) (change, bool) {
 func nonce(image []byte) uint64 { return binary.BigEndian.Uint64(image[shared.NonceOffset:]) }
 
 // next returns the revision that w is stored with: none, unless it is a
-// watermark.
+// watermark. That is above the one that is there, whatever clock that was raised by.
 func next(old *stored, w *shared.Write, now time.Time) shared.Revision {
 	if shared.Kind(w.Image[shared.KindOffset]) != shared.KindWatermark {
 		return shared.Revision{}
 	}
-	limit := uint64(now.Add(maxAhead).UnixMicro())
 	number := uint64(now.UnixMicro())
 	for _, least := range []uint64{old.watermark().Number + 1, w.Floor} {
-		if least < limit {
+		if least <= shared.MaxRevision {
 			number = max(number, least)
 		}
 	}

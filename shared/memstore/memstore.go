@@ -183,11 +183,12 @@ func (s *Store) step(ctx context.Context, w *shared.Write, fill bool) shared.Rec
 	case fill && (!replaces(&header, w) || w.Born.Epoch != 0 && w.Born.Epoch != s.epoch):
 		r.Err = shared.ErrLeaseLost
 	case fill:
-		r.Revision = s.fillLocked(w, &header, now)
+		r.Revision = raised(w, &header, s.fillLocked(w, &header, now))
 		s.storeLocked(w, old, r.Revision, now)
 	default:
 		r.Revision = s.nextLocked(w.Floor, now)
 		s.log.add(entry{key: w.Key, revision: r.Revision, nonce: nonce(w.Image)})
+		r.Revision = raised(w, &header, r.Revision)
 		s.storeLocked(w, old, r.Revision, now)
 	}
 	return r
@@ -220,10 +221,39 @@ func late(notAfter, now time.Time) bool { return !notAfter.IsZero() && now.After
 
 func nonce(image []byte) uint64 { return binary.BigEndian.Uint64(image[shared.NonceOffset:]) }
 
+// tooFar is how far ahead of the clock a floor is that other revisions do not go on from.
+const tooFar = 24 * time.Hour
+
+// raised returns the revision of w, which is rev unless w is a watermark that has to be
+// further ahead: see shared.Write.Floor.
+func raised(w *shared.Write, old *shared.Record, rev shared.Revision) shared.Revision {
+	if w.Floor == 0 || shared.Kind(w.Image[shared.KindOffset]) != shared.KindWatermark {
+		return rev
+	}
+	least := []uint64{w.Floor, 0}
+	if old.Kind == shared.KindWatermark || old.Kind == shared.KindLease {
+		least[1] = old.Revision.Number + 1
+	}
+	for _, number := range least {
+		if number <= shared.MaxRevision {
+			rev.Number = max(rev.Number, number)
+		}
+	}
+	return rev
+}
+
+// near returns floor, or 0 if it is too far ahead.
+func near(floor uint64, now time.Time) uint64 {
+	if floor >= uint64(now.Add(tooFar).UnixMicro()) {
+		return 0
+	}
+	return floor
+}
+
 // nextLocked returns a revision above all that were given before, and not
-// below floor.
+// below floor unless that is too far ahead.
 func (s *Store) nextLocked(floor uint64, now time.Time) shared.Revision {
-	s.last = max(uint64(now.UnixMicro()), s.last+1, floor)
+	s.last = max(uint64(now.UnixMicro()), s.last+1, near(floor, now))
 	return shared.Revision{Epoch: s.epoch, Number: s.last}
 }
 
@@ -235,7 +265,7 @@ func (s *Store) fillLocked(w *shared.Write, old *shared.Record, now time.Time) s
 	if w.Born.Number == 0 || s.last > at {
 		return s.nextLocked(w.Floor, now)
 	}
-	number := max(old.Revision.Number+1, min(w.Born.Number, at), w.Floor)
+	number := max(old.Revision.Number+1, min(w.Born.Number, at), near(w.Floor, now))
 	s.last = max(s.last, number)
 	return shared.Revision{Epoch: s.epoch, Number: number}
 }

@@ -46,7 +46,7 @@ end
 if last >= now + 86400000000 then
   last = 0
 end
-if previous >= now + 86400000000 then
+if previous >= 9e15 then
   previous = 0
 end
 

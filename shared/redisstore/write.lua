@@ -16,8 +16,11 @@
 -- there. What is stored already is answered as if it was stored now.
 --
 -- Numbers that are a day or more ahead of the clock are not ours and count as
--- 0: they would carry every later revision with them, and past 2^53 they would
--- lose digits.
+-- 0: they would carry every later revision with them. A watermark that is written
+-- with a floor says something by its number, so that goes on from the floor and from
+-- the one that is there, whatever the clock was when those were given. It takes no
+-- other number along: the journal has such a watermark under one of its own, which is
+-- lower. Past 2^53 numbers would lose digits, so none of 9e15 or more is ours.
 --
 -- Redis prints a number by way of 17 digits, and takes a string as it is: hence
 -- numbers in quotes, and the time put together from its digits. Lua copies and
@@ -28,7 +31,7 @@ local call, pcall, sub, pack, unpack = redis.call, redis.pcall, string.sub, stru
 
 local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
-local late = now + 86400000000
+local late, most = now + 86400000000, 9e15
 local notAfter, floor, soft, born = unpack('>I8I8I8I8', ARGV[3])
 if notAfter > 0 and now > notAfter then
   return pack('>I8', now) .. '1'
@@ -42,14 +45,17 @@ if type(old) == 'table' then
   end
   old = ''
 end
-local kind, previous = 0, 0
+local kind, previous, watermark = 0, 0, 0
 if #old == 64 and sub(old, 1, 3) == 'nb\1' then
   kind, previous = string.byte(old, 4), unpack('>I8', old, 17)
+  if kind ~= 3 and sub(old, 41, 48) == nonce then
+    return sub(old, 9, 24) .. pack('>I8', now)
+  end
+  if (kind == 3 or kind == 4) and previous < most then
+    watermark = previous + 1
+  end
   if previous >= late then
     previous = 0
-  end
-  if kind ~= 3 and sub(old, 41, 48) == nonce then
-    return sub(old, 9, 16) .. pack('>I8I8', previous, now)
   end
 end
 if mode == 'fill' then
@@ -73,9 +79,14 @@ if meta and #meta == 96 then
   end
 end
 -- What ended the lease may be among what was lost when an epoch began.
-local bornIn = sub(ARGV[3], 33, 40)
+local bornIn, before = sub(ARGV[3], 33, 40), epoch
 if mode == 'fill' and bornIn ~= (epoch or '') and bornIn ~= pack('>I8', 0) then
   return pack('>I8', now) .. '2'
+end
+if floor > 0 and floor < most and string.byte(ARGV[1], 4) == 4 then
+  watermark = math.max(watermark, floor)
+else
+  watermark = 0
 end
 if floor >= late then
   floor = 0
@@ -132,10 +143,14 @@ else
   if journaled then
     run, second = name('server', 'run_id'), name('replication', 'master_replid2')
   end
-  epoch = pack('>I8', now)
+  local least = before and unpack('>I8', before) + 1 or 0
+  epoch = pack('>I8', math.max(now, least <= most and least or 0))
   call('SET', KEYS[2], epoch .. number .. run .. second)
 end
 
+if watermark > revision then
+  number = pack('>I8', watermark)
+end
 local stamp, hard = epoch .. number, tonumber(ARGV[2])
 if mode == 'keep' and (kind == 1 or kind == 6) then
   -- The header alone changes; value and expiry of the key stay.

@@ -164,8 +164,11 @@ func revisionAhead(s *scene) {
 			r.Revision = shared.Revision{Epoch: 1, Number: number}
 			s.plant("key", image(r))
 			w := write("key", watermark())
+			w.Floor = 1
 			got := s.put(w).Revision.Number
-			s.require(got != 0 && got < limit, "revision %d after one of %d", got, number)
+			goesOn := r.Kind == shared.KindWatermark && number < shared.MaxRevision
+			s.require(got != 0 && (got < limit || goesOn), "revision %d after one of %d", got, number)
+			s.require(got > number || !goesOn, "watermark %d over one of %d", got, number)
 			w = write("key", value("value"))
 			w.TTL = time.Minute
 			s.require(s.put(w).Revision.Number < limit, "revision after one of %d", number)

@@ -17,6 +17,7 @@ func writeCases() []testCase {
 		{"revisions differ", anything, revisionsDiffer},
 		{"floor is the least revision", revisions, floor},
 		{"watermarks rise", anything, watermarksRise},
+		{"watermarks rise from far ahead", anything, riseFromAhead},
 		{"watermarks rise when they are lost", anything, riseWhenLost},
 		{"a watermark keeps the higher clock", anything, keepsHigherClock},
 		{"concurrent watermarks keep the highest clock", anything, keepHighestClock},
@@ -143,6 +144,24 @@ func watermarksRise(s *scene) {
 		got := s.record("clock")
 		s.require(got.Kind == shared.KindWatermark, "kind %d", got.Kind)
 		s.require(got.Revision == r, "the watermark that is read is %d, that of the receipt %d", got.Revision.Number, r.Number)
+	}
+}
+
+// riseFromAhead requires that a watermark which was raised by a clock that was days ahead
+// goes on from there, and that nothing else does.
+func riseFromAhead(s *scene) {
+	ahead := uint64(s.now().Add(3 * day).UnixMicro())
+	var last uint64
+	for _, floor := range []uint64{ahead, 1, ahead + 2, 1} {
+		w := write("clock", watermark())
+		w.TTL, w.Floor = 0, floor
+		r := s.put(w).Revision
+		s.require(r.Number > last && r.Number >= floor, "watermark %d after %d, floor %d", r.Number, last, floor)
+		got := s.record("clock").Revision
+		s.require(got == r, "the watermark that is read is %d, that of the receipt %d", got.Number, r.Number)
+		last = r.Number
+		other := s.set("key", "value").Revision.Number
+		s.require(other < ahead-uint64(day/time.Microsecond), "revision %d after a watermark of %d", other, r.Number)
 	}
 }
 

@@ -1,0 +1,124 @@
+package nearcache
+
+import (
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+const (
+	// maxHeard bounds what is remembered of news that came by one of bus and journal and
+	// not yet by the other.
+	maxHeard = 1 << 14
+
+	// busGrace is how much later than by the journal news may come by the bus.
+	busGrace = 2 * time.Second
+)
+
+// heard are the revisions of what the bus told, until the journal tells the same: that is
+// no news then. Only the very same revision counts. A number on the bus could be anybody's,
+// and one that is too high must not keep out what the journal has to tell.
+type heard map[shared.Revision]struct{}
+
+// add takes in a revision, zero if it is not known.
+func (h *heard) add(r shared.Revision) {
+	if r.Number == 0 {
+		return
+	}
+	if *h == nil || len(*h) >= maxHeard {
+		*h = make(heard)
+	}
+	(*h)[r] = struct{}{}
+}
+
+// take reports whether r was heard, and forgets it.
+func (h heard) take(r shared.Revision) bool {
+	_, found := h[r]
+	delete(h, r)
+	return found
+}
+
+// keptThrough are the writes that old values of a cache were kept through, or would have
+// been. The journal does not tell what a write was, and would take them out.
+type keptThrough struct {
+	mu    sync.Mutex // protects heard
+	heard heard
+}
+
+func (k *keptThrough) add(r shared.Revision) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.heard.add(r)
+}
+
+func (k *keptThrough) take(r shared.Revision) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.heard.take(r)
+}
+
+// untold are the writes that the journal told of before the bus did. That is no failure of
+// the bus, which needs a moment, unless it has not told of them after busGrace.
+type untold struct {
+	mu     sync.Mutex // protects writes
+	writes map[write]int64
+}
+
+// write is one that the journal told of, by its cache and its number.
+type write struct {
+	cache  string
+	number uint64
+}
+
+// add takes in a write, before it is applied, at this time. It reports whether there is
+// room.
+func (u *untold) add(w write, at int64) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if len(u.writes) >= maxHeard {
+		return false
+	}
+	if u.writes == nil {
+		u.writes = make(map[write]int64)
+	}
+	u.writes[w] = at
+	return true
+}
+
+// drop takes w out: the bus told of it, this node made it, or it took nothing out.
+func (u *untold) drop(w write) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.writes, w)
+}
+
+// writeOf returns the write that put this revision under a key of the shared tier.
+func writeOf(storeKey string, r shared.Revision) write {
+	name, _ := splitKey(storeKey)
+	return write{name, r.Number}
+}
+
+// splitKey returns the name of the cache that a key of the shared tier is of, which has
+// neither of these marks in it, and what follows.
+func splitKey(storeKey string) (name, rest string) {
+	if at := strings.IndexAny(storeKey, ":!"); at >= 0 {
+		return storeKey[:at], storeKey[at:]
+	}
+	return "", storeKey
+}
+
+// overdue takes out the writes that the bus should have told of by now, and returns how
+// many there were.
+func (u *untold) overdue(now int64) (n uint64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for w, at := range u.writes {
+		if now-at >= int64(busGrace) {
+			delete(u.writes, w)
+			n++
+		}
+	}
+	return n
+}
