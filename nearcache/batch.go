@@ -59,7 +59,7 @@ func (c *Cache[V]) SetEntries(ctx context.Context, entries map[string]Entry[V]) 
 	}
 	for _, key := range keys {
 		e := entries[key]
-		_, _, err := c.opts.lives(&e)
+		_, err := c.opts.lives(&e)
 		err = errors.Join(err, e.checkWritten())
 		if err == nil {
 			err = c.addTags(key, &e)
@@ -87,7 +87,7 @@ type item[V any] struct {
 	entry Entry[V]
 	data  []byte // the encoded value
 
-	ttl, nearTTL time.Duration
+	lives lifetimes
 }
 
 // encodePart encodes the values of the first keys, as many as one round trip
@@ -100,15 +100,15 @@ func (c *Cache[V]) encodePart(keys []string, entries map[string]Entry[V], failed
 			return part, refused, keys[i:]
 		}
 		e := entries[key]
-		data, err := c.encodeFitting(key, &e)
+		lives, _ := c.opts.lives(&e)
+		data, err := c.encodeFitting(key, &e, lives)
 		if err != nil {
 			failed.put(key, err)
 			refused = append(refused, key)
 			continue
 		}
 		bytes += len(data)
-		ttl, nearTTL, _ := c.opts.lives(&e)
-		part = append(part, item[V]{key: key, entry: e, data: data, ttl: ttl, nearTTL: nearTTL})
+		part = append(part, item[V]{key: key, entry: e, data: data, lives: lives})
 	}
 	return part, refused, nil
 }
@@ -151,8 +151,8 @@ func (c *Cache[V]) setPart(ctx context.Context, part []item[V], failed *KeysErro
 		it := &part[i]
 		rests := basis{revision: revisionOf(&b.invs[i]), clock: b.clock, tagClock: b.tagClock, slots: slotsOf(it.entry.Tags)}
 		entry := c.newEntry(it.key, it.entry.Value, len(it.data), near.Stamp{}, rests.revision)
-		c.extend(entry, it.ttl)
-		c.written(w, entry, it.nearTTL, rests)
+		c.extend(entry, it.lives.ttl)
+		c.written(w, entry, it.lives.near, rests)
 	}
 	if c.node.tier != nil {
 		c.tell(ctx, &b, failed)
@@ -177,7 +177,7 @@ func (c *Cache[V]) storePart(ctx context.Context, part []item[V], b *batch) {
 	}
 	puts := make([]shared.Put, len(part))
 	for i := range part {
-		puts[i] = c.valuePut(part[i].key, part[i].ttl, b.clock, part[i].data)
+		puts[i] = c.valuePut(part[i].key, part[i].lives, b.clock, part[i].data)
 		putTags(&puts[i], slotsOf(part[i].entry.Tags), b.tagClock)
 	}
 	c.take(b, c.node.tier.Write(ctx, puts))

@@ -255,7 +255,10 @@ func (d duration) tooLong(of string) error {
 type Entry[V any] struct {
 	Value V
 
-	// TTL and NearTTL are as in [Options]; zero means as the cache has it. What is
+	// TTL and NearTTL are as in [Options]; zero means as the cache has it. Both hold on
+	// all nodes: the record of a value has a NearTTL that is not zero, in milliseconds,
+	// rounded up. A node that does not know of that, of a version before, reads such a
+	// record as a miss and leaves it. What is
 	// negative or longer than [shared.MaxDuration] is an error of the write or the load.
 	TTL, NearTTL time.Duration
 
@@ -274,29 +277,6 @@ type Entry[V any] struct {
 	// [Previous] gives; Value is ignored. Lifetimes and tags are what this entry
 	// says.
 	NotModified bool
-}
-
-// lives returns the lifetimes of the entry in the shared and the near tier, cut
-// at random where the options say so.
-func (o *Options[V]) lives(e *Entry[V]) (ttl, near time.Duration, err error) {
-	if e.TTL < 0 || e.NearTTL < 0 {
-		return 0, 0, fmt.Errorf("nearcache: Entry: a TTL is negative: %v, %v", e.TTL, e.NearTTL)
-	}
-	for _, f := range []duration{{"TTL", e.TTL}, {"NearTTL", e.NearTTL}} {
-		if err := f.tooLong("Entry"); err != nil {
-			return 0, 0, err
-		}
-	}
-	ttl, near = o.TTL, o.NearTTL
-	if e.TTL > 0 {
-		ttl = e.TTL
-	}
-	if e.NearTTL > 0 {
-		near = e.NearTTL
-	}
-	keep := o.jitter()
-	ttl, near = share(ttl, keep), share(near, keep)
-	return ttl, min(near, ttl), nil
 }
 
 var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)

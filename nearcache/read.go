@@ -247,12 +247,8 @@ func (c *Cache[V]) use(f *flight[V], found *shared.Found) bool {
 	if f.background {
 		w = wayRefreshRecord
 	}
-	life := share(c.opts.NearTTL, c.opts.jitter())
-	if found.Left > 0 {
-		life = min(life, found.Left)
-	}
 	a := c.found(w, f, e, found)
-	a.life = c.nearLife(life)
+	a.life = c.nearLife(c.opts.nearLifeOf(found))
 	if !c.arrive(&a) {
 		return false
 	}

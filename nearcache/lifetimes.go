@@ -1,0 +1,55 @@
+package nearcache
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+// lifetimes are how long a value lives.
+type lifetimes struct {
+	ttl  time.Duration // in the shared tier
+	near time.Duration // in the near tier of this node
+
+	// told is the near TTL that the entry decided, which its record tells the other
+	// nodes; 0: they go by their options.
+	told time.Duration
+}
+
+// lives returns the lifetimes of the entry, cut at random where the options say so.
+func (o *Options[V]) lives(e *Entry[V]) (l lifetimes, err error) {
+	if e.TTL < 0 || e.NearTTL < 0 {
+		return l, fmt.Errorf("nearcache: Entry: a TTL is negative: %v, %v", e.TTL, e.NearTTL)
+	}
+	for _, f := range []duration{{"TTL", e.TTL}, {"NearTTL", e.NearTTL}} {
+		if err := f.tooLong("Entry"); err != nil {
+			return l, err
+		}
+	}
+	l = lifetimes{ttl: o.TTL, near: o.NearTTL, told: e.NearTTL}
+	if e.TTL > 0 {
+		l.ttl = e.TTL
+	}
+	if e.NearTTL > 0 {
+		l.near = e.NearTTL
+	}
+	keep := o.jitter()
+	l.ttl, l.near = share(l.ttl, keep), share(l.near, keep)
+	l.near = min(l.near, l.ttl)
+	return l, nil
+}
+
+// nearLifeOf returns how long the value of the record found may be near, cut at random
+// where the options say so.
+func (o *Options[V]) nearLifeOf(found *shared.Found) time.Duration {
+	life := o.NearTTL
+	if found.NearTTL > 0 {
+		life = found.NearTTL
+	}
+	life = share(life, o.jitter())
+	if found.Left > 0 {
+		life = min(life, found.Left)
+	}
+	return life
+}
