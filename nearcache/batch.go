@@ -151,7 +151,7 @@ func (c *Cache[V]) setPart(ctx context.Context, part []item[V], failed *KeysErro
 		it := &part[i]
 		rests := basis{revision: revisionOf(&b.invs[i]), clock: b.clock, tagClock: b.tagClock, slots: slotsOf(it.entry.Tags)}
 		entry := c.newEntry(it.key, it.entry.Value, len(it.data), near.Stamp{}, rests.revision)
-		c.extend(entry, it.lives.ttl)
+		c.extend(entry, it.lives.ttl, it.lives.ahead)
 		c.written(w, entry, it.lives.near, rests)
 	}
 	if c.node.tier != nil {

@@ -189,7 +189,7 @@ func (c *Cache[V]) stored(e *ending[V], did deed, rev shared.Revision) {
 	case putValue:
 		near := c.newEntry(f.key, e.entry.Value, e.size, f.stamp, rev)
 		near.Tag(e.slots)
-		c.extend(near, e.lives.ttl)
+		c.extend(near, e.lives.ttl, e.lives.ahead)
 		a.entry, a.life = &near.Entry, e.lives.near
 	case putAbsent:
 		a.way, a.entry, a.life = wayLoadedAbsent, c.newAbsent(f.key, f.stamp, rev), min(e.put.TTL, c.opts.NearTTL)

@@ -21,8 +21,10 @@ func TestNearTTL_Travels(t *testing.T) {
 	const near = 300 * time.Millisecond
 	entry := nearcache.Entry[string]{Value: "v", NearTTL: near}
 	for name, store := range map[string]func(context.Context, *member) error{
-		"SetEntry":   func(ctx context.Context, m *member) error { return m.SetEntry(ctx, "k", entry) },
-		"SetEntries": func(ctx context.Context, m *member) error { return m.SetEntries(ctx, map[string]nearcache.Entry[string]{"k": entry}) },
+		"SetEntry": func(ctx context.Context, m *member) error { return m.SetEntry(ctx, "k", entry) },
+		"SetEntries": func(ctx context.Context, m *member) error {
+			return m.SetEntries(ctx, map[string]nearcache.Entry[string]{"k": entry})
+		},
 		"FetchEntry": func(ctx context.Context, m *member) error {
 			_, err := m.FetchEntry(ctx, "k", func(context.Context, string) (nearcache.Entry[string], error) { return entry, nil })
 			return err

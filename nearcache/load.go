@@ -144,7 +144,7 @@ func (c *Cache[V]) entryHere(f *flight[V], entry *Entry[V], slots []uint32, life
 	}
 	e := c.newEntry(f.key, entry.Value, size, f.stamp, shared.Revision{})
 	e.Tag(slots)
-	c.extend(e, life)
+	c.extend(e, life, c.opts.ahead(life))
 	return &e.Entry
 }
 

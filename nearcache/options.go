@@ -144,7 +144,10 @@ type Options[V any] struct {
 	// RefreshAhead is how long before the end of its TTL a value is refreshed
 	// when it is read, in the background: one node of the fleet loads, and the
 	// old value is served until the new one is there. Zero means that the first
-	// reader after the end waits. It is shorter than TTL.
+	// reader after the end waits. It is shorter than TTL. A value that lives shorter
+	// than TTL, by its Entry or by TTLJitter, is refreshed in the second half of its
+	// life at the earliest, or later than the share of its life that this leaves of TTL.
+	// Its record tells the other nodes, as Entry.NearTTL does.
 	RefreshAhead time.Duration
 
 	// MaxLoads is how many calls of loaders of this cache run at a time on this

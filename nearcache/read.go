@@ -241,7 +241,7 @@ func (c *Cache[V]) use(f *flight[V], found *shared.Found) bool {
 			return false
 		}
 		c.label(decoded, len(found.Value), f.stamp, found.Revision)
-		c.extendFound(decoded, f, found.Left)
+		c.extendFound(decoded, found)
 		e, value = &decoded.Entry, &decoded.value
 	}
 	if f.background {

@@ -53,7 +53,7 @@ func (c *Cache[V]) SetEntry(ctx context.Context, key string, e Entry[V]) error {
 	w := c.space.Begin(key, hash)
 	finish := func(b basis) {
 		entry := c.newEntry(key, e.Value, len(data), near.Stamp{}, b.revision)
-		c.extend(entry, lives.ttl)
+		c.extend(entry, lives.ttl, lives.ahead)
 		c.written(w, entry, lives.near, b)
 	}
 	inv := bus.Invalidation{Op: bus.OpSet, Cache: c.name, Key: key}
@@ -110,7 +110,8 @@ func (c *Cache[V]) valuePut(key string, l lifetimes, clock uint64, data []byte) 
 // valueRecord returns the record of a value that was encoded, as its entry alone has it.
 func (c *Cache[V]) valueRecord(l lifetimes, data []byte) shared.Record {
 	return shared.Record{
-		Kind: shared.KindValue, Codec: c.opts.Codec.ID(), Schema: c.opts.Schema, NearTTL: l.told, Value: data,
+		Kind: shared.KindValue, Codec: c.opts.Codec.ID(), Schema: c.opts.Schema,
+		NearTTL: l.told, Ahead: c.opts.toldAhead(l), Value: data,
 	}
 }
 

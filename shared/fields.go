@@ -34,16 +34,23 @@ const (
 // The fields.
 const (
 	nearTTLField = 1 // Record.NearTTL, in milliseconds: 8 bytes
+	aheadField   = 2 // Record.Ahead, likewise
 )
 
 const durationSize = 8
 
 // fieldsSize returns the length of the fields of r, 0 if it has none.
 func (r *Record) fieldsSize() int {
-	if r.NearTTL <= 0 {
-		return 0
+	size := 0
+	for _, d := range [...]time.Duration{r.NearTTL, r.Ahead} {
+		if d > 0 {
+			size += fieldSize + durationSize
+		}
 	}
-	return fieldsSize + fieldSize + durationSize
+	if size > 0 {
+		size += fieldsSize
+	}
+	return size
 }
 
 // appendFields appends the fields of r to dst.
@@ -53,7 +60,8 @@ func (r *Record) appendFields(dst []byte) []byte {
 		return dst
 	}
 	dst = binary.BigEndian.AppendUint16(dst, uint16(size-fieldsSize))
-	return appendDuration(dst, nearTTLField, r.NearTTL)
+	dst = appendDuration(dst, nearTTLField, r.NearTTL)
+	return appendDuration(dst, aheadField, r.Ahead)
 }
 
 func appendDuration(dst []byte, id uint8, d time.Duration) []byte {
@@ -96,6 +104,8 @@ func (r *Record) decodeField(id int, content []byte) (err error) {
 	switch {
 	case id == nearTTLField:
 		r.NearTTL, err = decodeDuration(content)
+	case id == aheadField:
+		r.Ahead, err = decodeDuration(content)
 	case id >= vitalField:
 		err = ErrNewerFormat
 	}

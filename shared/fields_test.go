@@ -110,18 +110,22 @@ func TestDecodeRecord_CorruptFields(t *testing.T) {
 	}
 }
 
-// TestTier_NearTTL: the tier stores it, and refuses what no record can have.
-func TestTier_NearTTL(t *testing.T) {
+// TestTier_Fields: the tier stores them, and refuses what no record can have.
+func TestTier_Fields(t *testing.T) {
 	tier := newTier(t, newServer(), shared.Options{})
-	puts := []shared.Put{put("a"), put("b"), put("c")}
+	puts := []shared.Put{put("a"), put("b"), put("c"), put("d"), put("e")}
 	puts[0].Record.NearTTL, puts[1].Record.NearTTL, puts[2].Record.NearTTL = time.Second, -1, shared.MaxDuration+1
+	puts[0].Record.Ahead, puts[3].Record.Ahead, puts[4].Record.Ahead = time.Minute, -1, shared.MaxDuration+1
 	receipts := tier.Write(t.Context(), puts)
 	require.NoError(t, receipts[0].Err)
 	require.ErrorContains(t, receipts[1].Err, "NearTTL")
 	require.ErrorContains(t, receipts[2].Err, "NearTTL")
+	require.ErrorContains(t, receipts[3].Err, "Ahead")
+	require.ErrorContains(t, receipts[4].Err, "Ahead")
 	found, err := tier.Read(t.Context(), []string{"a"})
 	require.NoError(t, err)
 	assert.Equal(t, time.Second, found[0].NearTTL)
+	assert.Equal(t, time.Minute, found[0].Ahead)
 }
 
 // TestFits_WhatTheRecordHas beside its value counts.
@@ -132,6 +136,7 @@ func TestFits_WhatTheRecordHas(t *testing.T) {
 		"a schema": {Schema: 1},
 		"slots":    {Slots: make([]uint32, 3)},
 		"near TTL": {NearTTL: time.Second},
+		"both":     {NearTTL: time.Second, Ahead: time.Second},
 	} {
 		r.Kind = shared.KindValue
 		extra := r.Size() - shared.HeaderSize

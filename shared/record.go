@@ -121,6 +121,11 @@ type Record struct {
 	// decided that; 0 leaves it to them. It is stored in milliseconds, rounded up,
 	// and is no longer than MaxDuration.
 	NearTTL time.Duration
+
+	// Ahead is how long before its end the value is to be refreshed at the earliest, if
+	// it lives too short for what readers do otherwise; 0 leaves it to them. It is
+	// stored as NearTTL is.
+	Ahead time.Duration
 }
 
 // extension returns the length of the extension of r.

@@ -59,17 +59,17 @@ const goldenExtended = "6e62" + "01" + "01" + "07" + "00" + "0014" + // extensio
 // fielded is extended with fields.
 var fielded = func() shared.Record {
 	r := extended
-	r.NearTTL = 300 * time.Millisecond
+	r.NearTTL, r.Ahead = 300*time.Millisecond, time.Second
 	return r
 }()
 
 // goldenFielded is fielded as it is stored.
-const goldenFielded = "6e62" + "01" + "01" + "07" + "04" + "0021" + // flag of fields, extension of 33 bytes
+const goldenFielded = "6e62" + "01" + "01" + "07" + "04" + "002c" + // flag of fields, extension of 44 bytes
 	"1112131415161718" + "2122232425262728" +
 	"3132333435363738" + "4142434445464748" +
 	"5152535455565758" + "6162636465666768" +
-	"00000005" + "f711d599" +
-	"000b" + "01" + "0008" + "000000000000012c" + // length of the fields, near TTL
+	"00000005" + "8f96d63f" +
+	"0016" + "01" + "0008" + "000000000000012c" + "02" + "0008" + "00000000000003e8" + // length of the fields, near TTL, ahead
 	"81828384" + "9192939495969798" +
 	"a1a2a3a4" + "b1b2b3b4" +
 	"76616c7565"
@@ -97,7 +97,8 @@ func TestRecord_ComesBack(t *testing.T) {
 		"slot zero":     {Kind: shared.KindValue, Slots: []uint32{0}, Value: []byte{1}},
 		"most slots":    {Kind: shared.KindValue, Slots: slices.Repeat([]uint32{math.MaxUint32}, shared.MaxSlots), Value: []byte{1}},
 		"near TTL":      {Kind: shared.KindValue, NearTTL: time.Millisecond, Value: []byte{1}},
-		"all there is":  {Kind: shared.KindStale, NearTTL: shared.MaxDuration, Schema: 1, TagClock: 2, Slots: []uint32{3}, Compression: 3, Value: []byte{1}},
+		"ahead":         {Kind: shared.KindValue, Ahead: time.Hour, Value: []byte{1}},
+		"all there is":  {Kind: shared.KindStale, Ahead: time.Second, NearTTL: shared.MaxDuration, Schema: 1, TagClock: 2, Slots: []uint32{3}, Compression: 3, Value: []byte{1}},
 		"large value":   {Kind: shared.KindValue, Soft: -1, Hard: math.MinInt64, Value: bytes.Repeat([]byte{0xff}, 1<<20)},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -324,7 +325,7 @@ func FuzzDecodeRecord(f *testing.F) {
 		} else {
 			require.Equal(t, data, again)
 		}
-		r.Schema, r.TagClock, r.Slots, r.Value, r.NearTTL = 0, 0, nil, nil, 0
+		r.Schema, r.TagClock, r.Slots, r.Value, r.NearTTL, r.Ahead = 0, 0, nil, nil, 0, 0
 		require.Equal(t, header, r)
 	})
 }
