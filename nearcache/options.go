@@ -14,7 +14,8 @@ import (
 // NodeOptions configure a [Node]. The zero value is the production default. No duration
 // is longer than [shared.MaxDuration], 100 years.
 type NodeOptions struct {
-	// NearBytes bounds the near tier of this node, all caches together. Zero
+	// NearBytes bounds the near tier of this node, all caches together, as
+	// Options.Cost counts: by the encoded length of values, unless it is set. Zero
 	// means 64 MiB; the least is 64 KiB. A value larger than a 32nd of it, or
 	// than 4 GiB, is not kept near.
 	NearBytes int64
@@ -183,7 +184,9 @@ type Options[V any] struct {
 
 	// Cost returns what a value takes in the near tier, in bytes. Nil means
 	// the length of the encoded value. A fixed overhead and the key are added
-	// to it. It must not block and may be called from many goroutines. A value for
+	// to it. NodeOptions.NearBytes bounds the sum, and not what decoded values take of
+	// the heap, which may be several times their encoded length: values that were
+	// 64 MiB as JSON took 364 MiB as map[string]any. It must not block and may be called from many goroutines. A value for
 	// which it panics is not kept near.
 	Cost func(V) int64
 

@@ -21,7 +21,8 @@ const abandonTimeout = 250 * time.Millisecond
 //
 // When Set returns nil, this node never again returns an older value, and
 // neither does another node once it has heard of it. After any error but
-// [ErrInvalidKey] and [ErrClosed], this node has dropped its copy: see
+// [ErrInvalidKey], [ErrInvalidTag], [ErrClosed] and that of an [Entry] which cannot be
+// written, this node has dropped its copy: see
 // [ErrOutcomeUnknown], [ErrNotBroadcast], [ErrTooLarge] and [ErrEncode].
 func (c *Cache[V]) Set(ctx context.Context, key string, v V) error {
 	return c.SetEntry(ctx, key, Entry[V]{Value: v})
@@ -126,8 +127,8 @@ func (c *Cache[V]) setBusOnly(ctx context.Context, inv bus.Invalidation, w *near
 
 // Delete deletes keys everywhere. That a key is not there is no error. What it
 // promises, and what a key may fail with, is what [Cache.Set] says; the error is
-// a [KeysError], also of a single key. With an invalid key among them, nothing is
-// sent and the error is [ErrInvalidKey], which names it. Several keys are one round
+// a [KeysError], also of a single key: of an invalid key it has [ErrInvalidKey], and the
+// others are deleted all the same. Several keys are one round
 // trip to the shared tier and one message to the other nodes, or one each for every
 // 1,024.
 func (c *Cache[V]) Delete(ctx context.Context, keys ...string) error {
@@ -143,12 +144,15 @@ func (c *Cache[V]) Invalidate(ctx context.Context, keys ...string) error {
 }
 
 func (c *Cache[V]) write(ctx context.Context, op bus.Op, keys []string) error {
-	if err := c.checkMany(keys); err != nil {
+	var failed KeysError
+	keys, err := c.checkEach(keys, &failed)
+	if err != nil {
 		return err
 	}
 	keys = distinct(keys)
 	c.drops.Add(uint64(len(keys)))
-	return c.drop(ctx, op, keys, true)
+	c.dropMany(ctx, op, keys, true, &failed)
+	return failed.err()
 }
 
 // drop makes keys absent in every tier, and announces it if asked to.
