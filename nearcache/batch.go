@@ -25,9 +25,8 @@ const (
 // that are not near, or one for each 1,024 of them. It returns the values found,
 // by key; that a key has none is no error. Keys may repeat.
 //
-// When some keys fail, the others are returned all the same and the error is a
-// [KeysError]. With an invalid key among them, nothing is read and the error is
-// [ErrInvalidKey], which names it.
+// When some keys fail, an invalid one with [ErrInvalidKey], the others are returned all
+// the same and the error is a [KeysError].
 func (c *Cache[V]) GetMany(ctx context.Context, keys []string) (map[string]V, error) {
 	return c.readMany(ctx, keys, nil)
 }
@@ -38,8 +37,8 @@ func (c *Cache[V]) GetMany(ctx context.Context, keys []string) (map[string]V, er
 // changed in one step.
 //
 // When some keys fail, the others are stored all the same and the error is a
-// [KeysError]. With an invalid key or entry among them, nothing is sent and the
-// error, which names it, is none: [ErrInvalidKey], for one.
+// [KeysError]: the source has most likely changed for all of them. For an invalid key or
+// entry nothing is done.
 func (c *Cache[V]) SetMany(ctx context.Context, values map[string]V) error {
 	entries := make(map[string]Entry[V], len(values))
 	for key, v := range values {
@@ -50,28 +49,24 @@ func (c *Cache[V]) SetMany(ctx context.Context, values map[string]V) error {
 
 // SetEntries is SetMany for values that differ from the cache's options.
 func (c *Cache[V]) SetEntries(ctx context.Context, entries map[string]Entry[V]) error {
+	var failed KeysError
 	keys := slices.Sorted(maps.Keys(entries)) // so that no two batches take turns in each other's way
-	if err := c.checkMany(keys); err != nil {
+	keys, err := c.checkEach(keys, &failed)
+	if err != nil {
 		return err
 	}
 	if c.opts.Tags != nil {
 		entries = maps.Clone(entries) // they get more tags
 	}
-	for _, key := range keys {
+	keys = slices.DeleteFunc(keys, func(key string) bool {
 		e := entries[key]
-		_, _, err := c.opts.lives(&e)
-		err = errors.Join(err, e.checkWritten())
-		if err == nil {
-			err = c.addTags(key, &e)
-		}
+		err := c.readyToWrite(key, &e)
 		if c.opts.Tags != nil {
 			entries[key] = e
 		}
-		if err != nil {
-			return fmt.Errorf("%w: the entry of %q in cache %q; nothing was sent", err, key, c.name)
-		}
-	}
-	var failed KeysError
+		failed.put(key, err)
+		return err != nil
+	})
 	for len(keys) > 0 {
 		part, refused, rest := c.encodePart(keys, entries, &failed)
 		c.setPart(ctx, part, &failed)
@@ -81,13 +76,22 @@ func (c *Cache[V]) SetEntries(ctx context.Context, entries map[string]Entry[V]) 
 	return failed.err()
 }
 
+// readyToWrite refuses an entry that cannot be written, and gives it all of its tags.
+func (c *Cache[V]) readyToWrite(key string, e *Entry[V]) error {
+	_, err := c.opts.lives(e)
+	if err = errors.Join(err, e.checkWritten()); err != nil {
+		return err
+	}
+	return c.addTags(key, e)
+}
+
 // item is one key of a SetMany.
 type item[V any] struct {
 	key   string
 	entry Entry[V]
 	data  []byte // the encoded value
 
-	ttl, nearTTL time.Duration
+	lives lifetimes
 }
 
 // encodePart encodes the values of the first keys, as many as one round trip
@@ -100,15 +104,15 @@ func (c *Cache[V]) encodePart(keys []string, entries map[string]Entry[V], failed
 			return part, refused, keys[i:]
 		}
 		e := entries[key]
-		data, err := c.encodeFitting(key, &e)
+		lives, _ := c.opts.lives(&e)
+		data, err := c.encodeFitting(key, &e, lives)
 		if err != nil {
 			failed.put(key, err)
 			refused = append(refused, key)
 			continue
 		}
 		bytes += len(data)
-		ttl, nearTTL, _ := c.opts.lives(&e)
-		part = append(part, item[V]{key: key, entry: e, data: data, ttl: ttl, nearTTL: nearTTL})
+		part = append(part, item[V]{key: key, entry: e, data: data, lives: lives})
 	}
 	return part, refused, nil
 }
@@ -151,8 +155,8 @@ func (c *Cache[V]) setPart(ctx context.Context, part []item[V], failed *KeysErro
 		it := &part[i]
 		rests := basis{revision: revisionOf(&b.invs[i]), clock: b.clock, tagClock: b.tagClock, slots: slotsOf(it.entry.Tags)}
 		entry := c.newEntry(it.key, it.entry.Value, len(it.data), near.Stamp{}, rests.revision)
-		c.extend(entry, it.ttl)
-		c.written(w, entry, it.nearTTL, rests)
+		c.extend(entry, it.lives.ttl, it.lives.ahead)
+		c.written(w, entry, it.lives.near, rests)
 	}
 	if c.node.tier != nil {
 		c.tell(ctx, &b, failed)
@@ -177,7 +181,7 @@ func (c *Cache[V]) storePart(ctx context.Context, part []item[V], b *batch) {
 	}
 	puts := make([]shared.Put, len(part))
 	for i := range part {
-		puts[i] = c.valuePut(part[i].key, part[i].ttl, b.clock, part[i].data)
+		puts[i] = c.valuePut(part[i].key, part[i].lives, b.clock, part[i].data)
 		putTags(&puts[i], slotsOf(part[i].entry.Tags), b.tagClock)
 	}
 	c.take(b, c.node.tier.Write(ctx, puts))
@@ -280,13 +284,21 @@ func revisionOf(inv *bus.Invalidation) shared.Revision {
 	return shared.Revision{Epoch: inv.Epoch, Number: inv.Revision}
 }
 
-// checkMany is check for several keys: one that is invalid refuses all.
-func (c *Cache[V]) checkMany(keys []string) error {
-	err := c.check(keys...)
-	if errors.Is(err, ErrInvalidKey) && len(keys) > 1 {
-		return fmt.Errorf("%w; nothing was done for the others either", err)
+// checkEach is check for several keys, each by itself: it returns those that are valid,
+// and notes in failed what is wrong with the others.
+func (c *Cache[V]) checkEach(keys []string, failed *KeysError) (valid []string, err error) {
+	if err := c.check(); err != nil {
+		return nil, err
 	}
-	return err
+	valid = make([]string, 0, len(keys))
+	for _, key := range keys {
+		if err := c.check(key); err != nil {
+			failed.put(key, err)
+			continue
+		}
+		valid = append(valid, key)
+	}
+	return valid, nil
 }
 
 // distinct returns keys without repetitions, in their order.

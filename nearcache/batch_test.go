@@ -251,40 +251,68 @@ func TestSetMany_Refused(t *testing.T) {
 		require.ErrorIs(t, err, nearcache.ErrNotFound)
 
 		err = m.SetEntries(t.Context(), map[string]nearcache.Entry[string]{"small": {Value: "newer"}, "b": {TTL: -1}})
-		require.ErrorContains(t, err, `Entry: a TTL is negative: -1ns, 0s: the entry of "b" in cache "users"; nothing was sent`)
-		require.NotErrorAs(t, err, &failed)
-		requireNear(t, m, "small", "new")
+		require.ErrorAs(t, err, &failed)
+		assert.Len(t, failed, 1)
+		require.EqualError(t, err, `nearcache: key "b": Entry: a TTL is negative: -1ns, 0s`)
+		requireNear(t, m, "small", "newer")
 	})
 }
 
-// TestBatch_InvalidKey: nothing is sent, and the error says which key it is.
+// TestBatch_InvalidKey: an invalid key fails by itself, and the others are done.
 func TestBatch_InvalidKey(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		m := f.join()
 		long := strings.Repeat("k", 2000)
-		keys := []string{"a", "", long, "b"}
-		calls := map[string]func() error{
-			"get":        func() error { _, err := m.GetMany(t.Context(), keys); return err },
-			"fetch":      func() error { _, err := m.FetchMany(t.Context(), keys, isAll("v")); return err },
-			"set":        func() error { return m.SetMany(t.Context(), map[string]string{"a": "1", "": "2", long: "3"}) },
-			"delete":     func() error { return m.Delete(t.Context(), keys...) },
-			"invalidate": func() error { return m.Invalidate(t.Context(), keys...) },
+		keys := []string{"a", "", long, "b", "a"}
+		both := map[string]string{"a": "1", "b": "1"}
+		holds := func(want map[string]string) {
+			t.Helper()
+			got, err := m.GetMany(t.Context(), []string{"a", "b"})
+			require.NoError(t, err)
+			require.Equal(t, want, got)
 		}
-		reads, writes := f.store.reads.Load(), f.store.writes.Load()
-		for name, call := range calls {
-			err := call()
-			require.ErrorIs(t, err, nearcache.ErrInvalidKey, name)
-			require.ErrorContains(t, err, `"" has 0 bytes, in cache "users" it may have 1 to 1018`, name)
-			require.ErrorContains(t, err, "; nothing was done for the others either", name)
+		get := func() error {
+			values, err := m.GetMany(t.Context(), keys)
+			assert.Equal(t, both, values)
+			return err
+		}
+		fetch := func() error {
+			values, err := m.FetchMany(t.Context(), keys, isAll("1"))
+			assert.Equal(t, both, values)
+			return err
+		}
+		set := func() error {
+			return m.SetMany(t.Context(), map[string]string{"a": "1", "": "2", long: "3", "b": "1"})
+		}
+		for _, c := range []struct {
+			name string
+			call func() error
+			then map[string]string
+		}{
+			{"set", set, both},
+			{"get", get, both},
+			{"delete", func() error { return m.Delete(t.Context(), keys...) }, map[string]string{}},
+			{"fetch", fetch, both},
+			{"invalidate", func() error { return m.Invalidate(t.Context(), keys...) }, map[string]string{}},
+		} {
+			err := c.call()
 			var failed nearcache.KeysError
-			require.NotErrorAs(t, err, &failed, name)
+			require.ErrorAs(t, err, &failed, c.name)
+			assert.Len(t, failed, 2, c.name)
+			require.ErrorIs(t, failed[""], nearcache.ErrInvalidKey, c.name)
+			require.ErrorIs(t, failed[long], nearcache.ErrInvalidKey, c.name)
+			require.ErrorContains(t, err, `"" has 0 bytes, in cache "users" it may have 1 to 1018`, c.name)
+			assert.Less(t, len(err.Error()), 500, "long keys are cut")
+			holds(c.then)
 		}
-		assert.Equal(t, reads, f.store.reads.Load())
-		assert.Equal(t, writes, f.store.writes.Load())
+		_, err := m.GetMany(t.Context(), []string{""})
+		require.ErrorIs(t, err, nearcache.ErrInvalidKey, "alone")
 		require.NoError(t, m.node.Close())
-		for name, call := range calls {
-			require.ErrorIs(t, call(), nearcache.ErrClosed, name)
+		for _, call := range []func() error{set, func() error { return m.Delete(t.Context(), keys...) }} {
+			require.ErrorIs(t, call(), nearcache.ErrClosed)
 		}
+		_, err = m.GetMany(t.Context(), keys)
+		require.ErrorIs(t, err, nearcache.ErrClosed)
 	})
 }
 

@@ -154,7 +154,7 @@ func (c *Cache[V]) check(keys ...string) error {
 	for _, key := range keys {
 		if limit := shared.MaxKeySize - len(c.name) - 1; key == "" || len(key) > limit {
 			return fmt.Errorf("%w: %q has %d bytes, in cache %q it may have 1 to %d",
-				ErrInvalidKey, key[:min(len(key), maxKeyNamed)], len(key), c.name, limit)
+				ErrInvalidKey, named(key), len(key), c.name, limit)
 		}
 	}
 	return nil

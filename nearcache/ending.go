@@ -3,7 +3,6 @@ package nearcache
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/shared"
@@ -22,9 +21,9 @@ type ending[V any] struct {
 	refused bool       // something else was in its place
 
 	// Of a value to be stored.
-	ttl, nearTTL time.Duration
-	size         int
-	slots        []uint32
+	lives lifetimes
+	size  int
+	slots []uint32
 }
 
 // deed is what is still to be done in the shared tier.
@@ -80,14 +79,14 @@ func (c *Cache[V]) prepare(e *ending[V]) {
 		c.letGo(e)
 		return
 	}
-	e.ttl, e.nearTTL, _ = c.opts.lives(entry)
+	e.lives, _ = c.opts.lives(entry)
 	data, err := c.encode(f.key, entry.Value)
 	if err != nil {
 		c.letGo(e)
 		return
 	}
 	e.slots, e.size = slotsOf(entry.Tags), len(data)
-	e.does, e.put = putValue, c.valuePut(f.key, e.ttl, e.clock, data)
+	e.does, e.put = putValue, c.valuePut(f.key, e.lives, e.clock, data)
 	e.put.Record.Nonce, e.put.Expect, e.put.Born = e.nonce(), e.expect, e.born
 	putTags(&e.put, e.slots, f.tagClock)
 }
@@ -190,8 +189,8 @@ func (c *Cache[V]) stored(e *ending[V], did deed, rev shared.Revision) {
 	case putValue:
 		near := c.newEntry(f.key, e.entry.Value, e.size, f.stamp, rev)
 		near.Tag(e.slots)
-		c.extend(near, e.ttl)
-		a.entry, a.life = &near.Entry, e.nearTTL
+		c.extend(near, e.lives.ttl, e.lives.ahead)
+		a.entry, a.life = &near.Entry, e.lives.near
 	case putAbsent:
 		a.way, a.entry, a.life = wayLoadedAbsent, c.newAbsent(f.key, f.stamp, rev), min(e.put.TTL, c.opts.NearTTL)
 	case putGone:

@@ -15,12 +15,12 @@ var (
 	ErrNotFound = shared.ErrNotFound
 
 	// ErrInvalidKey is returned by every method for a key that is empty or too
-	// long. Nothing was sent, for other keys of the same call neither.
+	// long. Nothing was sent for it; other keys of the same call are done.
 	ErrInvalidKey = shared.ErrInvalidKey
 
 	// ErrInvalidTag is returned for a tag that is empty or too long, and for too
-	// many of them. Nothing was sent; what a loader returned with it was not
-	// stored.
+	// many of them. Nothing was sent of the value, or, by InvalidateTags, whose error is
+	// not one by tag, of the call; what a loader returned with it was not stored.
 	ErrInvalidTag = errors.New("nearcache: invalid tag")
 
 	// ErrTooLarge is returned by Set for a value that the shared tier does not

@@ -46,24 +46,26 @@ func (o *Options[V]) validateStale() error {
 }
 
 // extend makes e more than a hit for its life, if the options say so. left is
-// the lifetime that its value has in the shared tier.
-func (c *Cache[V]) extend(e *entry[V], left time.Duration) {
+// the lifetime that its value has in the shared tier, and ahead how long before the end
+// of that it is to be refreshed.
+func (c *Cache[V]) extend(e *entry[V], left, ahead time.Duration) {
 	if c.opts.FailSafe == 0 && c.opts.RefreshAhead == 0 {
 		return
 	}
-	e.Extend(&near.Extra{Fresh: left - c.opts.RefreshAhead, Keep: c.opts.FailSafe})
+	x := &near.Extra{Fresh: left - ahead, Keep: c.opts.FailSafe, Pause: refreshPause(left, ahead)}
+	if c.node.faults.Off(fault.Pauses) {
+		x.Pause = 0
+	}
+	e.Extend(x)
 }
 
-// extendFound is extend for a record that a flight read, with what is left of
-// its lifetime, 0 for no end.
-func (c *Cache[V]) extendFound(e *entry[V], f *flight[V], left time.Duration) {
+// extendFound is extend for a record with what is left of its lifetime, 0 for no end.
+func (c *Cache[V]) extendFound(e *entry[V], found *shared.Found) {
+	left := found.Left
 	if left == 0 {
 		left = math.MaxInt64
 	}
-	c.extend(e, left)
-	if x := e.Extra(); f.background && x != nil {
-		x.Pause = c.refreshPause()
-	}
+	c.extend(e, left, c.opts.aheadOf(found))
 }
 
 // keepOld notes the value that the record found holds for those who get no
@@ -86,7 +88,7 @@ func (c *Cache[V]) keepOld(f *flight[V], found *shared.Found) {
 		return
 	}
 	c.label(e, len(found.Value), f.stamp, found.Revision)
-	c.extend(e, 0)
+	c.extend(e, 0, 0)
 	if found.Left > 0 {
 		x := e.Extra()
 		x.Keep = min(x.Keep, found.Left)

@@ -5,11 +5,12 @@ import (
 	"time"
 
 	"github.com/nearbus/nearbus/nearcache"
+	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/nearcache/nearcachetest"
 )
 
 // features switches everything on that must not cost a guarantee. Values are
-// refreshed all the time.
+// refreshed all the time where the pauses before that are taken out.
 var features = nearcache.Options[int64]{
 	TTL: time.Minute, RefreshAhead: time.Minute - time.Millisecond, TTLJitter: 0.2,
 	FailSafe: time.Hour, NotFoundTTL: time.Second, MaxLoads: 4,
@@ -28,6 +29,7 @@ func TestCoherence_Features(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFleet(t)
+			f.off = fault.Without(fault.Pauses)
 			setUp(f)
 			suite := f.suite()
 			suite.Options = features

@@ -11,8 +11,7 @@ import (
 // what became of each of those. The other keys are done. Range over it after
 // [errors.As]; [errors.Is] holds for whatever one of the keys failed with.
 //
-// A call with an invalid key is refused as a whole, by an error that is none of
-// these: see [ErrInvalidKey].
+// An invalid key is one of those that failed, with [ErrInvalidKey].
 type KeysError map[string]error
 
 // maxNamed is how many keys the text of a KeysError tells of.
@@ -23,7 +22,7 @@ func (e KeysError) Error() string {
 	var b strings.Builder
 	if len(e) == 1 {
 		for key, err := range e {
-			fmt.Fprintf(&b, "nearcache: key %q: %s", key, strings.TrimPrefix(err.Error(), "nearcache: "))
+			fmt.Fprintf(&b, "nearcache: key %q: %s", named(key), strings.TrimPrefix(err.Error(), "nearcache: "))
 		}
 		return b.String()
 	}
@@ -33,10 +32,13 @@ func (e KeysError) Error() string {
 			fmt.Fprintf(&b, "; and %d more", len(e)-maxNamed)
 			break
 		}
-		fmt.Fprintf(&b, "%c %q: %s", ":;"[min(i, 1)], key, strings.TrimPrefix(e[key].Error(), "nearcache: "))
+		fmt.Fprintf(&b, "%c %q: %s", ":;"[min(i, 1)], named(key), strings.TrimPrefix(e[key].Error(), "nearcache: "))
 	}
 	return b.String()
 }
+
+// named returns as much of key as an error has.
+func named(key string) string { return key[:min(len(key), maxKeyNamed)] }
 
 // Unwrap returns the errors in the order of their keys.
 func (e KeysError) Unwrap() []error {

@@ -49,7 +49,7 @@ func (c *Cache[V]) lateAnswer(ctx context.Context, key string, hash uint64, load
 		a.err = ErrNotFound
 		return a, true
 	}
-	if load != nil && c.opts.RefreshAhead > 0 && c.node.near.Claim(found.Extra(), c.refreshPause()) {
+	if load != nil && c.opts.RefreshAhead > 0 && c.node.near.Claim(found.Extra()) {
 		c.refreshSoon(ctx, key, hash, load)
 	}
 	a.value, a.err = c.give(key, (*entry[V])(unsafe.Pointer(found)).value) // see hit

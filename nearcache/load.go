@@ -33,7 +33,7 @@ func (c *Cache[V]) accept(ctx context.Context, key string, e *Entry[V]) error {
 	if err := e.conclude(ctx); err != nil {
 		return err
 	}
-	if _, _, err := c.opts.lives(e); err != nil {
+	if _, err := c.opts.lives(e); err != nil {
 		return err
 	}
 	if err := c.addTags(key, e); err != nil {
@@ -109,9 +109,9 @@ func (c *Cache[V]) keepLoaded(f *flight[V], entry *Entry[V], life time.Duration,
 	default:
 		f.value, f.fresh = &entry.Value, true
 		if life > 0 && !entry.NoStore {
-			_, near, _ := c.opts.lives(entry)
-			a.slots = slotsOf(entry.Tags)
-			a.entry, a.life = c.entryHere(f, entry, a.slots, min(near, life)), min(near, life)
+			l, _ := c.opts.lives(entry)
+			a.slots, a.life = slotsOf(entry.Tags), min(l.near, life)
+			a.entry = c.entryHere(f, entry, a.slots, a.life)
 		}
 	}
 	c.giveLoaded(f, &a)
@@ -144,7 +144,7 @@ func (c *Cache[V]) entryHere(f *flight[V], entry *Entry[V], slots []uint32, life
 	}
 	e := c.newEntry(f.key, entry.Value, size, f.stamp, shared.Revision{})
 	e.Tag(slots)
-	c.extend(e, life)
+	c.extend(e, life, c.opts.ahead(life))
 	return &e.Entry
 }
 
@@ -187,6 +187,9 @@ func (c *Cache[V]) loadShared(ctx context.Context, f *flight[V], load loader[V],
 			}
 			if c.use(f, present) {
 				return nil
+			}
+			if errors.Is(present.Err, shared.ErrNewerFormat) {
+				return c.loadAlone(ctx, f, load, 0)
 			}
 			claim.Discard = unusable(present)
 			continue
@@ -282,7 +285,7 @@ func (c *Cache[V]) loadUnfenced(ctx context.Context, f *flight[V], load loader[V
 	if err != nil {
 		return err
 	}
-	put, slots := c.valuePut(f.key, c.opts.TTL, clock, data), slotsOf(entry.Tags)
+	put, slots := c.valuePut(f.key, lifetimes{ttl: c.opts.TTL}, clock, data), slotsOf(entry.Tags)
 	putTags(&put, slots, f.tagClock)
 	r := c.node.tier.Write(ctx, []shared.Put{put})[0]
 	if r.Err == nil {

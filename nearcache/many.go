@@ -20,9 +20,8 @@ type manyLoader[V any] func(ctx context.Context, missing []string) (map[string]E
 // leaves out has no value; that is no error. What load returns for keys that it was
 // not asked for is ignored and counted. Keys may repeat.
 //
-// When some keys fail, the others are returned all the same and the error is a
-// [KeysError]. With an invalid key among them, nothing is read and the error is
-// [ErrInvalidKey], which names it.
+// When some keys fail, an invalid one with [ErrInvalidKey], the others are returned all
+// the same and the error is a [KeysError].
 func (c *Cache[V]) FetchMany(ctx context.Context, keys []string, load func(ctx context.Context, missing []string) (map[string]V, error)) (map[string]V, error) {
 	if load == nil {
 		return nil, errors.New("nearcache: FetchMany: the loader is nil")
@@ -60,10 +59,12 @@ func onlyAsked[V, R any](c *Cache[V], load func(context.Context, []string) (map[
 
 // readMany reads keys, and loads those that nobody has if there is a loader.
 func (c *Cache[V]) readMany(ctx context.Context, keys []string, load manyLoader[V]) (map[string]V, error) {
-	if err := c.checkMany(keys); err != nil {
+	var failed KeysError
+	keys, err := c.checkEach(keys, &failed)
+	if err != nil {
 		return nil, err
 	}
-	values, failed := make(map[string]V, len(keys)), KeysError(nil)
+	values := make(map[string]V, len(keys))
 	for part := range slices.Chunk(distinct(keys), maxPart) {
 		c.readPart(ctx, part, load, values, &failed)
 	}

@@ -48,7 +48,7 @@ func TestCoherence_MechanismOff(t *testing.T) {
 func TestCoherence_FeaturesOff(t *testing.T) {
 	f := newFleet(t)
 	f.store.onAfter(slow)
-	f.off = fault.Without(fault.Expectation)
+	f.off = fault.Without(fault.Expectation, fault.Pauses)
 	suite := f.suite()
 	suite.Options = features
 	var err error

@@ -14,7 +14,8 @@ import (
 // NodeOptions configure a [Node]. The zero value is the production default. No duration
 // is longer than [shared.MaxDuration], 100 years.
 type NodeOptions struct {
-	// NearBytes bounds the near tier of this node, all caches together. Zero
+	// NearBytes bounds the near tier of this node, all caches together, as
+	// Options.Cost counts: by the encoded length of values, unless it is set. Zero
 	// means 64 MiB; the least is 64 KiB. A value larger than a 32nd of it, or
 	// than 4 GiB, is not kept near.
 	NearBytes int64
@@ -144,7 +145,10 @@ type Options[V any] struct {
 	// RefreshAhead is how long before the end of its TTL a value is refreshed
 	// when it is read, in the background: one node of the fleet loads, and the
 	// old value is served until the new one is there. Zero means that the first
-	// reader after the end waits. It is shorter than TTL.
+	// reader after the end waits. It is shorter than TTL. A value that lives shorter
+	// than TTL, by its Entry or by TTLJitter, is refreshed in the second half of its
+	// life at the earliest, or later than the share of its life that this leaves of TTL.
+	// Its record tells the other nodes, as Entry.NearTTL does.
 	RefreshAhead time.Duration
 
 	// MaxLoads is how many calls of loaders of this cache run at a time on this
@@ -180,7 +184,9 @@ type Options[V any] struct {
 
 	// Cost returns what a value takes in the near tier, in bytes. Nil means
 	// the length of the encoded value. A fixed overhead and the key are added
-	// to it. It must not block and may be called from many goroutines. A value for
+	// to it. NodeOptions.NearBytes bounds the sum, and not what decoded values take of
+	// the heap, which may be several times their encoded length: values that were
+	// 64 MiB as JSON took 364 MiB as map[string]any. It must not block and may be called from many goroutines. A value for
 	// which it panics is not kept near.
 	Cost func(V) int64
 
@@ -255,7 +261,10 @@ func (d duration) tooLong(of string) error {
 type Entry[V any] struct {
 	Value V
 
-	// TTL and NearTTL are as in [Options]; zero means as the cache has it. What is
+	// TTL and NearTTL are as in [Options]; zero means as the cache has it. Both hold on
+	// all nodes: the record of a value has a NearTTL that is not zero, in milliseconds,
+	// rounded up. A node that does not know of that, of a version before, reads such a
+	// record as a miss and leaves it. What is
 	// negative or longer than [shared.MaxDuration] is an error of the write or the load.
 	TTL, NearTTL time.Duration
 
@@ -274,29 +283,6 @@ type Entry[V any] struct {
 	// [Previous] gives; Value is ignored. Lifetimes and tags are what this entry
 	// says.
 	NotModified bool
-}
-
-// lives returns the lifetimes of the entry in the shared and the near tier, cut
-// at random where the options say so.
-func (o *Options[V]) lives(e *Entry[V]) (ttl, near time.Duration, err error) {
-	if e.TTL < 0 || e.NearTTL < 0 {
-		return 0, 0, fmt.Errorf("nearcache: Entry: a TTL is negative: %v, %v", e.TTL, e.NearTTL)
-	}
-	for _, f := range []duration{{"TTL", e.TTL}, {"NearTTL", e.NearTTL}} {
-		if err := f.tooLong("Entry"); err != nil {
-			return 0, 0, err
-		}
-	}
-	ttl, near = o.TTL, o.NearTTL
-	if e.TTL > 0 {
-		ttl = e.TTL
-	}
-	if e.NearTTL > 0 {
-		near = e.NearTTL
-	}
-	keep := o.jitter()
-	ttl, near = share(ttl, keep), share(near, keep)
-	return ttl, min(near, ttl), nil
 }
 
 var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)

@@ -242,18 +242,14 @@ func (c *Cache[V]) use(f *flight[V], found *shared.Found) bool {
 			return false
 		}
 		c.label(decoded, len(found.Value), f.stamp, found.Revision)
-		c.extendFound(decoded, f, found.Left)
+		c.extendFound(decoded, found)
 		e, value = &decoded.Entry, &decoded.value
 	}
 	if f.background {
 		w = wayRefreshRecord
 	}
-	life := share(c.opts.NearTTL, c.opts.jitter())
-	if found.Left > 0 {
-		life = min(life, found.Left)
-	}
 	a := c.found(w, f, e, found)
-	a.life = c.nearLife(life)
+	a.life = c.nearLife(c.opts.nearLifeOf(found))
 	if !c.arrive(&a) {
 		return false
 	}

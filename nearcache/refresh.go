@@ -52,10 +52,11 @@ func (c *Cache[V]) giveBack(ctx context.Context, released ...shared.Put) {
 	}
 }
 
-// refreshPause is how long after an attempt to refresh a key the next one may
-// begin.
-func (c *Cache[V]) refreshPause() time.Duration {
-	return max(near.Tick, min(c.opts.RefreshAhead/8, longestRefresh))
+// refreshPause is how long after a value came near, or after an attempt to refresh it,
+// the next attempt may begin: of a value that has so long left, and is to be refreshed so
+// long before its end.
+func refreshPause(left, ahead time.Duration) time.Duration {
+	return max(near.Tick, min(ahead/8, left/2, longestRefresh))
 }
 
 // refreshSoon refreshes a key in the background, unless too many are being
@@ -95,7 +96,7 @@ func (c *Cache[V]) refresh(ctx context.Context, f *flight[V], load loader[V]) er
 		if !c.use(f, &found[0]) {
 			return nil, errUnusable // it was deleted, or is gone: the next reader's business
 		}
-		if f.absent || found[0].Left == 0 || found[0].Left > c.opts.RefreshAhead {
+		if f.absent || found[0].Left == 0 || found[0].Left > c.opts.aheadOf(&found[0]) {
 			return nil, nil
 		}
 		return &found[0], nil

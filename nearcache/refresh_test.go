@@ -209,3 +209,93 @@ func TestRefreshAhead_LongKeys(t *testing.T) {
 		assert.Equal(t, "new", v)
 	})
 }
+
+// TestRefreshAhead_ShortLives: what lives shorter than RefreshAhead is refreshed once in
+// each life, and not at each read, whoever stored it and whoever reads it.
+func TestRefreshAhead_ShortLives(t *testing.T) {
+	const life, lives = 30 * time.Second, 6
+	opts := nearcache.Options[string]{TTL: 5 * time.Minute, RefreshAhead: time.Minute}
+	jittered := nearcache.Options[string]{TTL: time.Minute, RefreshAhead: 50 * time.Second, TTLJitter: 0.9}
+	entry := func() nearcache.Entry[string] { return nearcache.Entry[string]{Value: "v", TTL: life} }
+	for name, c := range map[string]struct {
+		opts  nearcache.Options[string]
+		entry nearcache.Entry[string] // loaded
+		begin func(context.Context, *member) error
+		most  int64 // loads
+	}{
+		"loaded":        {opts, entry(), nil, 2*lives + 1},
+		"set before":    {opts, entry(), func(ctx context.Context, m *member) error { return m.SetEntry(ctx, "k", entry()) }, 2*lives + 1},
+		"kept":          {keepingToo(opts), entry(), nil, 2*lives + 1},
+		"not found":     {opts, entry(), func(ctx context.Context, m *member) error { return m.Delete(ctx, "k") }, 2*lives + 1},
+		"cut by jitter": {jittered, nearcache.Entry[string]{Value: "v"}, nil, 70},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fleet) {
+				nodes := []*member{f.join(c.opts), f.join(c.opts), f.join(c.opts)}
+				if c.begin != nil {
+					require.NoError(t, c.begin(t.Context(), nodes[0]))
+				}
+				var loads atomic.Int64
+				load := func(context.Context, string) (nearcache.Entry[string], error) {
+					loads.Add(1)
+					return c.entry, nil
+				}
+				for range int(lives * life / (50 * time.Millisecond)) {
+					for _, m := range nodes {
+						_, err := m.FetchEntry(t.Context(), "k", load)
+						require.NoError(t, err)
+					}
+					time.Sleep(50 * time.Millisecond)
+				}
+				t.Logf("%d loads, %d calls of the shared tier", loads.Load(),
+					f.store.reads.Load()+f.store.acquires.Load()+f.store.fills.Load())
+				assert.LessOrEqual(t, loads.Load(), c.most)
+				assert.GreaterOrEqual(t, loads.Load(), int64(lives))
+			})
+		})
+	}
+}
+
+func keepingToo(opts nearcache.Options[string]) nearcache.Options[string] {
+	opts.FailSafe = time.Hour
+	return opts
+}
+
+// TestRefreshAhead_FoundNearItsEnd: a node that finds a record with little life left
+// refreshes it, once there was a pause, and once for the fleet.
+func TestRefreshAhead_FoundNearItsEnd(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		a, nodes := f.join(ahead), []*member{f.join(ahead), f.join(ahead), f.join(ahead)}
+		require.NoError(t, a.Set(t.Context(), "k", "old"))
+		time.Sleep(57 * time.Second)
+		load, loads := counting("new", 10*time.Millisecond)
+		for range 250 {
+			for _, m := range nodes {
+				_, err := m.Fetch(t.Context(), "k", load)
+				require.NoError(t, err)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		for _, m := range nodes {
+			fetches(t, m, "new", none)
+		}
+		assert.EqualValues(t, 1, loads.Load())
+	})
+}
+
+// TestRefreshAhead_OnlyShortLivesSaySo: the record of a value that lives as the options
+// say is what it always was.
+func TestRefreshAhead_OnlyShortLivesSaySo(t *testing.T) {
+	for _, d := range []time.Duration{10 * time.Second, 30 * time.Second, 59*time.Second + 1, time.Minute - 1} {
+		bubble(t, func(t *testing.T, f *fleet) {
+			m := f.join(nearcache.Options[string]{TTL: time.Minute, RefreshAhead: d})
+			require.NoError(t, m.Set(t.Context(), "k", "v"))
+			assert.Zero(t, f.recordOf(t, "k").Ahead, "%v", d)
+			require.NoError(t, m.SetEntry(t.Context(), "k", nearcache.Entry[string]{Value: "v", TTL: time.Hour}))
+			assert.Zero(t, f.recordOf(t, "k").Ahead, "%v", d)
+			require.NoError(t, m.SetEntry(t.Context(), "k", nearcache.Entry[string]{Value: "v", TTL: 2 * time.Second}))
+			assert.Positive(t, f.recordOf(t, "k").Ahead, "%v", d)
+			assert.LessOrEqual(t, f.recordOf(t, "k").Ahead, 2*time.Second, "%v", d)
+		})
+	}
+}

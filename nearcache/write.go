@@ -21,7 +21,8 @@ const abandonTimeout = 250 * time.Millisecond
 //
 // When Set returns nil, this node never again returns an older value, and
 // neither does another node once it has heard of it. After any error but
-// [ErrInvalidKey] and [ErrClosed], this node has dropped its copy: see
+// [ErrInvalidKey], [ErrInvalidTag], [ErrClosed] and that of an [Entry] which cannot be
+// written, this node has dropped its copy: see
 // [ErrOutcomeUnknown], [ErrNotBroadcast], [ErrTooLarge] and [ErrEncode].
 func (c *Cache[V]) Set(ctx context.Context, key string, v V) error {
 	return c.SetEntry(ctx, key, Entry[V]{Value: v})
@@ -36,14 +37,14 @@ func (c *Cache[V]) SetEntry(ctx context.Context, key string, e Entry[V]) error {
 	if err := e.checkWritten(); err != nil {
 		return err
 	}
-	ttl, nearTTL, err := c.opts.lives(&e)
+	lives, err := c.opts.lives(&e)
 	if err != nil {
 		return err
 	}
 	if err := c.addTags(key, &e); err != nil {
 		return err
 	}
-	data, err := c.encodeFitting(key, &e)
+	data, err := c.encodeFitting(key, &e, lives)
 	if err != nil {
 		// The source has most likely changed already.
 		return errors.Join(err, c.drop(ctx, bus.OpDelete, []string{key}, true))
@@ -53,14 +54,14 @@ func (c *Cache[V]) SetEntry(ctx context.Context, key string, e Entry[V]) error {
 	w := c.space.Begin(key, hash)
 	finish := func(b basis) {
 		entry := c.newEntry(key, e.Value, len(data), near.Stamp{}, b.revision)
-		c.extend(entry, ttl)
-		c.written(w, entry, nearTTL, b)
+		c.extend(entry, lives.ttl, lives.ahead)
+		c.written(w, entry, lives.near, b)
 	}
 	inv := bus.Invalidation{Op: bus.OpSet, Cache: c.name, Key: key}
 	if c.node.tier == nil {
 		return c.setBusOnly(ctx, inv, w, func() { finish(basis{slots: slots}) })
 	}
-	b, announced, err := c.setShared(ctx, &inv, ttl, data, slots)
+	b, announced, err := c.setShared(ctx, &inv, lives, data, slots)
 	if err != nil {
 		c.owe([]bus.Invalidation{inv}, false, openUntil(err)) // before readers may read again
 		w.Abort()
@@ -82,7 +83,7 @@ func (c *Cache[V]) written(w *near.Write, e *entry[V], life time.Duration, b bas
 }
 
 // setShared stores what was encoded, and returns what that rests on.
-func (c *Cache[V]) setShared(ctx context.Context, inv *bus.Invalidation, ttl time.Duration, data []byte, slots []uint32) (b basis, announced bool, err error) {
+func (c *Cache[V]) setShared(ctx context.Context, inv *bus.Invalidation, lives lifetimes, data []byte, slots []uint32) (b basis, announced bool, err error) {
 	b.slots = slots
 	if b.clock, err = c.knownClock(ctx); err != nil {
 		return b, false, err
@@ -90,7 +91,7 @@ func (c *Cache[V]) setShared(ctx context.Context, inv *bus.Invalidation, ttl tim
 	if b.tagClock, err = c.readyTags(ctx, slots); err != nil {
 		return b, false, err
 	}
-	put := c.valuePut(inv.Key, ttl, b.clock, data)
+	put := c.valuePut(inv.Key, lives, b.clock, data)
 	putTags(&put, slots, b.tagClock)
 	put.Announce = c.announcement(inv)
 	r := c.node.tier.Write(ctx, []shared.Put{put})[0]
@@ -101,10 +102,18 @@ func (c *Cache[V]) setShared(ctx context.Context, inv *bus.Invalidation, ttl tim
 
 // valuePut returns what stores a value that was encoded, by a write that knew
 // the clock.
-func (c *Cache[V]) valuePut(key string, ttl time.Duration, clock uint64, data []byte) shared.Put {
-	return shared.Put{Key: c.storeKey(key), TTL: ttl, Keep: c.opts.FailSafe, Record: shared.Record{
-		Kind: shared.KindValue, Codec: c.opts.Codec.ID(), Schema: c.opts.Schema, Clock: clock, Value: data,
-	}}
+func (c *Cache[V]) valuePut(key string, l lifetimes, clock uint64, data []byte) shared.Put {
+	put := shared.Put{Key: c.storeKey(key), TTL: l.ttl, Keep: c.opts.FailSafe, Record: c.valueRecord(l, data)}
+	put.Record.Clock = clock
+	return put
+}
+
+// valueRecord returns the record of a value that was encoded, as its entry alone has it.
+func (c *Cache[V]) valueRecord(l lifetimes, data []byte) shared.Record {
+	return shared.Record{
+		Kind: shared.KindValue, Codec: c.opts.Codec.ID(), Schema: c.opts.Schema,
+		NearTTL: l.told, Ahead: c.opts.toldAhead(l), Value: data,
+	}
 }
 
 func (c *Cache[V]) setBusOnly(ctx context.Context, inv bus.Invalidation, w *near.Write, finish func()) error {
@@ -118,8 +127,8 @@ func (c *Cache[V]) setBusOnly(ctx context.Context, inv bus.Invalidation, w *near
 
 // Delete deletes keys everywhere. That a key is not there is no error. What it
 // promises, and what a key may fail with, is what [Cache.Set] says; the error is
-// a [KeysError], also of a single key. With an invalid key among them, nothing is
-// sent and the error is [ErrInvalidKey], which names it. Several keys are one round
+// a [KeysError], also of a single key: of an invalid key it has [ErrInvalidKey], and the
+// others are deleted all the same. Several keys are one round
 // trip to the shared tier and one message to the other nodes, or one each for every
 // 1,024.
 func (c *Cache[V]) Delete(ctx context.Context, keys ...string) error {
@@ -135,12 +144,15 @@ func (c *Cache[V]) Invalidate(ctx context.Context, keys ...string) error {
 }
 
 func (c *Cache[V]) write(ctx context.Context, op bus.Op, keys []string) error {
-	if err := c.checkMany(keys); err != nil {
+	var failed KeysError
+	keys, err := c.checkEach(keys, &failed)
+	if err != nil {
 		return err
 	}
 	keys = distinct(keys)
 	c.drops.Add(uint64(len(keys)))
-	return c.drop(ctx, op, keys, true)
+	c.dropMany(ctx, op, keys, true, &failed)
+	return failed.err()
 }
 
 // drop makes keys absent in every tier, and announces it if asked to.
@@ -312,7 +324,7 @@ func alsoUntold(err, untold error) error {
 // encodeFitting encodes a value that is to be written, and refuses what the
 // shared tier does not take. With Options.Clone it makes the value the cache's
 // own.
-func (c *Cache[V]) encodeFitting(key string, e *Entry[V]) (data []byte, err error) {
+func (c *Cache[V]) encodeFitting(key string, e *Entry[V], l lifetimes) (data []byte, err error) {
 	if e.Value, err = c.give(key, e.Value); err != nil {
 		return nil, err
 	}
@@ -320,7 +332,9 @@ func (c *Cache[V]) encodeFitting(key string, e *Entry[V]) (data []byte, err erro
 	if err != nil || c.node.tier == nil {
 		return data, err
 	}
-	if err = c.node.tier.Fits(data, len(slotsOf(e.Tags))); err != nil {
+	record := c.valueRecord(l, data)
+	record.Slots = slotsOf(e.Tags)
+	if err = c.node.tier.Fits(&record); err != nil {
 		c.tooLarge.Add(1)
 		err = fmt.Errorf("nearcache: cache %q: %w", c.name, err)
 	}

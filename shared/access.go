@@ -231,6 +231,9 @@ func (t *Tier) write(p *Put) (Write, error) {
 	if p.TTL < 0 || p.TTL > MaxDuration || p.Keep < 0 || p.Keep > MaxDuration {
 		return Write{}, fmt.Errorf("shared: %q: Put.TTL is %v and Put.Keep %v, not in 0 to %v", p.Key, p.TTL, p.Keep, MaxDuration)
 	}
+	if r := &p.Record; r.NearTTL < 0 || r.NearTTL > MaxDuration || r.Ahead < 0 || r.Ahead > MaxDuration {
+		return Write{}, fmt.Errorf("shared: %q: Record.NearTTL is %v and Record.Ahead %v, not in 0 to %v", p.Key, r.NearTTL, r.Ahead, MaxDuration)
+	}
 	setDefault(&p.Record.Nonce, NewNonce())
 	if p.Record.Kind == KindTombstone {
 		setDefault(&p.TTL, t.opts.TombstoneTTL)

@@ -77,13 +77,10 @@ func (t *Tier) limit() {
 	}
 }
 
-// Fits returns nil for an encoded value that can be stored with so many tag
-// slots. Otherwise the error wraps [ErrTooLarge], or is that of the compressor.
-func (t *Tier) Fits(value []byte, slots int) error {
-	extra := 0
-	if slots > 0 {
-		extra = extensionSize + slotSize*slots
-	}
+// Fits returns nil for a record, with its encoded value, that can be stored. Otherwise
+// the error wraps [ErrTooLarge], or is that of the compressor.
+func (t *Tier) Fits(r *Record) error {
+	value, extra := r.Value, r.extension()
 	if n := len(value) + extra; n > t.maxValue {
 		return fmt.Errorf("%w: %d bytes, more than %d", ErrTooLarge, n, t.maxValue)
 	}

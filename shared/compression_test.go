@@ -142,7 +142,7 @@ func TestCompress_Limits(t *testing.T) {
 		"small enough without anything": {noise[:1000], ""},
 	} {
 		err := tier.Set(t.Context(), "key", c.value, 0)
-		fits := tier.Fits(c.value, 0)
+		fits := tier.Fits(&shared.Record{Kind: shared.KindValue, Value: c.value})
 		if c.want == "" {
 			require.NoError(t, err, name)
 			require.NoError(t, fits, name)

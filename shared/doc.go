@@ -18,8 +18,8 @@
 // # Records
 //
 // Every value is stored as a [Record]: a header of [HeaderSize] bytes with
-// revision, expiries, codec and kind, an extension with schema and tags if there
-// are any, then the value. Bytes that are not a record, are cut short or fail
+// revision, expiries, codec and kind, an extension with schema, tags and other fields
+// if there are any, then the value. Bytes that are not a record, are cut short or fail
 // their checksum are never returned as a value: they read as a miss and are
 // counted. A record of a newer format is left alone, so that a fleet can be
 // upgraded server by server.

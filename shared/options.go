@@ -46,7 +46,8 @@ type Options struct {
 	TTL time.Duration
 
 	// MaxValue is the largest value in bytes, as encoded and not compressed, with the 12
-	// bytes that a schema or tags take and 4 for each tag. Zero means 8 MiB.
+	// bytes that a schema or tags take and 4 for each tag, and the 13 of a near TTL of
+	// its own, or 24 with how long before its end it is to be refreshed. Zero means 8 MiB.
 	// The store may allow less. A record that is larger reads as a miss.
 	MaxValue int
 

@@ -15,8 +15,9 @@ import (
 //	 2  1  format version, 1
 //	 3  1  kind
 //	 4  1  codec
-//	 5  1  flags: bits 0 and 1 say how the value is compressed, others are 0
-//	 6  2  length of the extension: 0, or 12 + 4 for each tag slot
+//	 5  1  flags: bits 0 and 1 say how the value is compressed, bit 2 that the
+//	       extension begins with fields; others are 0
+//	 6  2  length of the extension: 0, or that of the fields + 12 + 4 for each tag slot
 //	 8  8  revision: epoch                  stamped by the store
 //	16  8  revision: number                 stamped by the store
 //	24  8  soft expiry, Unix milliseconds   stamped by the store; 0: none
@@ -32,6 +33,8 @@ import (
 //	 0  4  schema of the value's type
 //	 4  8  tag clock of the cache that wrote it
 //	12  4  tag slot; as many as there are
+//
+// With bit 2 of the flags, fields come before that, see fields.go.
 const (
 	// HeaderSize is the length of a record without its extension and value.
 	HeaderSize = 64
@@ -117,10 +120,23 @@ type Record struct {
 	TagClock    uint64   // tag clock of the cache when the write or load began
 	Slots       []uint32 // of the value's tags; at most MaxSlots
 	Value       []byte
+
+	// NearTTL is how long readers may serve the value from memory, if its writer
+	// decided that; 0 leaves it to them. It is stored in milliseconds, rounded up,
+	// and is no longer than MaxDuration.
+	NearTTL time.Duration
+
+	// Ahead is how long before its end the value is to be refreshed at the earliest, if
+	// it lives too short for what readers do otherwise; 0 leaves it to them. It is
+	// stored as NearTTL is.
+	Ahead time.Duration
 }
 
 // extension returns the length of the extension of r.
-func (r *Record) extension() int {
+func (r *Record) extension() int { return r.fieldsSize() + r.tagsSize() }
+
+// tagsSize returns the length of the part of the extension that has a fixed layout.
+func (r *Record) tagsSize() int {
 	if r.Schema == 0 && r.TagClock == 0 && len(r.Slots) == 0 {
 		return 0
 	}
@@ -134,10 +150,13 @@ func (r *Record) Size() int { return HeaderSize + r.extension() + len(r.Value) }
 // store stamps are encoded as they are in r. Slots beyond MaxSlots are the
 // caller's error: the record cannot be decoded.
 func (r *Record) Append(dst []byte) []byte {
-	extension := r.extension()
+	flags := r.Compression & compressionMask
+	if r.fieldsSize() > 0 {
+		flags |= fieldsFlag
+	}
 	dst = append(dst, recordMagic...)
-	dst = append(dst, RecordVersion, byte(r.Kind), r.Codec, r.Compression&compressionMask)
-	dst = binary.BigEndian.AppendUint16(dst, uint16(extension))
+	dst = append(dst, RecordVersion, byte(r.Kind), r.Codec, flags)
+	dst = binary.BigEndian.AppendUint16(dst, uint16(r.extension()))
 	dst = binary.BigEndian.AppendUint64(dst, r.Revision.Epoch)
 	dst = binary.BigEndian.AppendUint64(dst, r.Revision.Number)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(r.Soft))
@@ -147,7 +166,8 @@ func (r *Record) Append(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(r.Value)))
 	dst = append(dst, 0, 0, 0, 0) // checksum, below
 	body := len(dst)
-	if extension > 0 {
+	dst = r.appendFields(dst)
+	if r.tagsSize() > 0 {
 		dst = binary.BigEndian.AppendUint32(dst, r.Schema)
 		dst = binary.BigEndian.AppendUint64(dst, r.TagClock)
 		for _, slot := range r.Slots {
@@ -166,7 +186,7 @@ func DecodeRecord(data []byte) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	if data[flagsOffset]&^compressionMask != 0 {
+	if data[flagsOffset]&^(compressionMask|fieldsFlag) != 0 {
 		return Record{}, ErrNewerFormat
 	}
 	body := data[HeaderSize:]
@@ -177,8 +197,14 @@ func DecodeRecord(data []byte) (Record, error) {
 	if binary.BigEndian.Uint32(data[60:]) != crc32.Checksum(body, castagnoli) {
 		return Record{}, fmt.Errorf("%w: checksum", ErrCorrupt)
 	}
-	if extension > 0 {
-		if err := r.decodeExtension(body[:extension]); err != nil {
+	tags := body[:extension]
+	if data[flagsOffset]&fieldsFlag != 0 {
+		if tags, err = r.decodeFields(tags); err != nil {
+			return Record{}, err
+		}
+	}
+	if len(tags) > 0 {
+		if err := r.decodeTags(tags); err != nil {
 			return Record{}, err
 		}
 	}
@@ -186,9 +212,9 @@ func DecodeRecord(data []byte) (Record, error) {
 	return r, nil
 }
 
-// decodeExtension decodes data, which is whole. That it is not as this version
-// writes it means that another did.
-func (r *Record) decodeExtension(data []byte) error {
+// decodeTags decodes data, the part of the extension that has a fixed layout. That it
+// is not as this version writes it means that another did.
+func (r *Record) decodeTags(data []byte) error {
 	slots := (len(data) - extensionSize) / slotSize
 	if len(data) < extensionSize || len(data)%slotSize != 0 || slots > MaxSlots {
 		return ErrNewerFormat
@@ -201,7 +227,7 @@ func (r *Record) decodeExtension(data []byte) error {
 			r.Slots[i] = binary.BigEndian.Uint32(data[extensionSize+slotSize*i:])
 		}
 	}
-	if r.extension() == 0 {
+	if r.tagsSize() == 0 {
 		return fmt.Errorf("%w: empty extension", ErrCorrupt)
 	}
 	return nil

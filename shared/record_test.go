@@ -56,8 +56,26 @@ const goldenExtended = "6e62" + "01" + "01" + "07" + "00" + "0014" + // extensio
 	"a1a2a3a4" + "b1b2b3b4" + // tag slots
 	"76616c7565"
 
+// fielded is extended with fields.
+var fielded = func() shared.Record {
+	r := extended
+	r.NearTTL, r.Ahead = 300*time.Millisecond, time.Second
+	return r
+}()
+
+// goldenFielded is fielded as it is stored.
+const goldenFielded = "6e62" + "01" + "01" + "07" + "04" + "002c" + // flag of fields, extension of 44 bytes
+	"1112131415161718" + "2122232425262728" +
+	"3132333435363738" + "4142434445464748" +
+	"5152535455565758" + "6162636465666768" +
+	"00000005" + "8f96d63f" +
+	"0016" + "01" + "0008" + "000000000000012c" + "02" + "0008" + "00000000000003e8" + // length of the fields, near TTL, ahead
+	"81828384" + "9192939495969798" +
+	"a1a2a3a4" + "b1b2b3b4" +
+	"76616c7565"
+
 func TestRecord_Golden(t *testing.T) {
-	for stored, want := range map[string]shared.Record{golden: full, goldenExtended: extended} {
+	for stored, want := range map[string]shared.Record{golden: full, goldenExtended: extended, goldenFielded: fielded} {
 		assert.Equal(t, stored, hex.EncodeToString(want.Append(nil)))
 		assert.Equal(t, len(stored)/2, want.Size())
 		data, err := hex.DecodeString(stored)
@@ -78,6 +96,9 @@ func TestRecord_ComesBack(t *testing.T) {
 		"tag clock":     {Kind: shared.KindValue, TagClock: math.MaxUint64, Value: []byte{1}},
 		"slot zero":     {Kind: shared.KindValue, Slots: []uint32{0}, Value: []byte{1}},
 		"most slots":    {Kind: shared.KindValue, Slots: slices.Repeat([]uint32{math.MaxUint32}, shared.MaxSlots), Value: []byte{1}},
+		"near TTL":      {Kind: shared.KindValue, NearTTL: time.Millisecond, Value: []byte{1}},
+		"ahead":         {Kind: shared.KindValue, Ahead: time.Hour, Value: []byte{1}},
+		"all there is":  {Kind: shared.KindStale, Ahead: time.Second, NearTTL: shared.MaxDuration, Schema: 1, TagClock: 2, Slots: []uint32{3}, Compression: 3, Value: []byte{1}},
 		"large value":   {Kind: shared.KindValue, Soft: -1, Hard: math.MinInt64, Value: bytes.Repeat([]byte{0xff}, 1<<20)},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -127,7 +148,8 @@ func TestDecodeRecord_NewerFormat(t *testing.T) {
 		"highest version": with(2, 255),
 		"version alone":   append([]byte("nb\x02"), make([]byte, shared.HeaderSize-3)...),
 		"of another kind": with(2, 2, 99),
-		"flags":           with(5, 4),
+		"flags":           with(5, 8),
+		"all flags":       with(5, 0xff),
 		"short extension": rewritten(func(data []byte) []byte { return insert(data, 4) }),
 		"odd extension":   rewritten(func(data []byte) []byte { return insert(data, 13) }),
 		"too many slots":  rewritten(func(data []byte) []byte { return insert(data, 12+4*(shared.MaxSlots+1)) }),
@@ -159,7 +181,7 @@ func TestDecodeRecord_Corrupt(t *testing.T) {
 		"extension beyond": with(6, 0, 20),
 		"empty extension":  rewritten(func(data []byte) []byte { return insert(data, 12) }),
 	}
-	whole = extended.Append(whole[:0:0])
+	whole = fielded.Append(whole[:0:0])
 	for n := range whole {
 		cases[fmt.Sprintf("cut to %d bytes", n)] = whole[:n]
 	}
@@ -177,7 +199,7 @@ func TestDecodeRecord_Corrupt(t *testing.T) {
 // TestDecodeRecord_FlippedBits flips each bit of extension and value and of
 // what guards them.
 func TestDecodeRecord_FlippedBits(t *testing.T) {
-	whole := extended.Append(nil)
+	whole := fielded.Append(nil)
 	for bit := 56 * 8; bit < len(whole)*8; bit++ {
 		data := bytes.Clone(whole)
 		data[bit/8] ^= 1 << (bit % 8)
@@ -276,7 +298,8 @@ func TestRevision_Covers(t *testing.T) {
 func FuzzDecodeRecord(f *testing.F) {
 	whole := full.Append(nil)
 	for _, data := range [][]byte{
-		nil, extended.Append(nil), rewritten(func(data []byte) []byte { return insert(data, 12) }), whole, whole[:shared.HeaderSize], whole[:shared.HeaderSize-1], append(bytes.Clone(whole), 0),
+		nil, extended.Append(nil), withFields(nearTTLOf(1)), withFields([]byte{9, 0, 1, 7}), withFields([]byte{128, 0, 0}),
+		(&shared.Record{Kind: shared.KindValue, NearTTL: time.Second, Slots: []uint32{1}}).Append(nil), rewritten(func(data []byte) []byte { return insert(data, 12) }), whole, whole[:shared.HeaderSize], whole[:shared.HeaderSize-1], append(bytes.Clone(whole), 0),
 		with(2, 2), with(2, 0), with(shared.KindOffset, 4), with(shared.KindOffset, 7), with(5, 1), with(6, 1), with(56, 0xff),
 		(&shared.Record{Kind: shared.KindTombstone}).Append(nil),
 	} {
@@ -294,8 +317,15 @@ func FuzzDecodeRecord(f *testing.F) {
 			return
 		}
 		require.NoError(t, headerErr)
-		require.Equal(t, data, r.Append(nil))
-		r.Schema, r.TagClock, r.Slots, r.Value = 0, 0, nil, nil
+		again := r.Append(nil)
+		if len(again) < len(data) && data[5]&4 != 0 { // it has fields that only another version knows
+			got, err := shared.DecodeRecord(again)
+			require.NoError(t, err)
+			require.Equal(t, r, got)
+		} else {
+			require.Equal(t, data, again)
+		}
+		r.Schema, r.TagClock, r.Slots, r.Value, r.NearTTL, r.Ahead = 0, 0, nil, nil, 0, 0
 		require.Equal(t, header, r)
 	})
 }
@@ -303,7 +333,7 @@ func FuzzDecodeRecord(f *testing.F) {
 func TestStampStale(t *testing.T) {
 	old := shared.Record{
 		Kind: shared.KindValue, Codec: 3, Revision: shared.Revision{Epoch: 1, Number: 2}, Soft: 4, Hard: 5,
-		Nonce: 6, Clock: 7, TagClock: 8, Slots: []uint32{9}, Value: []byte("value"),
+		Nonce: 6, Clock: 7, TagClock: 8, Slots: []uint32{9}, NearTTL: time.Second, Value: []byte("value"),
 	}
 	write := shared.Record{Kind: shared.KindTombstone, Nonce: 10}
 	rev := shared.Revision{Epoch: 1, Number: 11}

@@ -80,7 +80,7 @@ func allowsTooMuch(f *faulty) { f.limit /= 2 }
 func losesExtension(f *faulty) {
 	f.changing(func(w *shared.Write) {
 		if r, err := shared.DecodeRecord(w.Image); err == nil {
-			r.Schema, r.TagClock, r.Slots = 0, 0, nil
+			r.Schema, r.TagClock, r.Slots, r.NearTTL, r.Ahead = 0, 0, nil, 0, 0
 			w.Image = r.Append(nil)
 		}
 	})

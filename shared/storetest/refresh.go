@@ -138,6 +138,7 @@ func refreshRacesWrite(s *scene) {
 func staleKept(s *scene) {
 	old := value("value")
 	old.Clock, old.Schema, old.TagClock, old.Slots = 12, 3, 4, []uint32{5, 6}
+	old.NearTTL, old.Ahead = time.Second, time.Minute
 	s.put(write("key", old))
 	before := s.record("key")
 	w := keeping("key")
@@ -149,7 +150,7 @@ func staleKept(s *scene) {
 	s.require(got.Revision != before.Revision, "the revision is still that of the value")
 	s.require(receipt.Revision.Number == 0 || receipt.Revision == got.Revision, "the receipt tells another revision")
 	s.require(string(got.Value) == "value" && got.Codec == 7 && got.Clock == 12 && got.Schema == 3 &&
-		got.TagClock == 4 && len(got.Slots) == 2, "the value is not what it was")
+		got.TagClock == 4 && len(got.Slots) == 2 && got.NearTTL == time.Second && got.Ahead == time.Minute, "the value is not what it was")
 	s.require(got.Hard == before.Hard && got.Soft == before.Soft, "the expiries are not what they were")
 }
 

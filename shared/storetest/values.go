@@ -56,6 +56,7 @@ func comesBack(s *scene) {
 	s.is(want, s.record("key"))
 
 	want.Schema, want.TagClock, want.Slots = 1<<32-1, 1<<64-3, []uint32{0, 1<<32 - 1}
+	want.NearTTL, want.Ahead = shared.MaxDuration, time.Millisecond
 	s.put(write("extended", want))
 	s.is(want, s.record("extended"))
 	grant := s.asks(lease("extended", 1), shared.LeasePresent)

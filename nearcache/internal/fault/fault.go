@@ -28,4 +28,5 @@ const (
 	Barriers                      // a question is answered once everything before was applied
 	Expectation                   // a refresh replaces only what it read
 	Debts                         // what could not be delivered is kept
+	Pauses                        // a refresh begins a pause after its value came near
 )

@@ -24,7 +24,7 @@ type Extra struct {
 	// early.
 	Keep time.Duration
 
-	// Pause is how long the first Claim has to wait.
+	// Pause is how long a Claim has to wait after the entry came in, or after another.
 	Pause time.Duration
 
 	until atomic.Int64 // end of its life; 0 once it was invalidated
@@ -144,9 +144,9 @@ func (s *Space) FindLate(key string, hash uint64) (*Entry, Use) {
 
 // Claim reports whether the caller is the one to refresh x, which FindLate found,
 // now: the first since the pause of the last one ended. It begins another pause.
-func (t *Tier) Claim(x *Extra, pause time.Duration) bool {
+func (t *Tier) Claim(x *Extra) bool {
 	now, old := t.coarse(), x.retry.Load()
-	return old <= now && x.retry.CompareAndSwap(old, now+int64(pause))
+	return old <= now && x.retry.CompareAndSwap(old, now+int64(x.Pause))
 }
 
 // Tried says that it was in vain tried to get a newer value than the stale one
