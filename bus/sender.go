@@ -23,6 +23,8 @@ func (b *Bus) send() {
 			b.sendHeartbeat(sequence)
 		case <-b.barriers.wake:
 			b.sendCalls(sequence)
+		case <-b.asking.wake:
+			b.sendSettings(sequence)
 		case <-b.wake:
 			sequence = b.sendNext(sequence)
 		}
@@ -51,12 +53,16 @@ func (b *Bus) sendNext(sequence uint64) uint64 {
 	return sequence
 }
 
+// heartbeatSize is the most that a heartbeat has beside its frame: an extension and when
+// it was sent.
+const heartbeatSize = 2 + 3 + 3*10 + 8
+
 // sendHeartbeat ignores the error: a heartbeat that was not sent does not come
 // back, and that is noticed.
 func (b *Bus) sendHeartbeat(sequence uint64) {
-	payload := make([]byte, 0, frameSize+2+8)
-	deaf := b.subscriber() == nil
-	_ = b.transmit(appendHeartbeat(payload, b.opts.Node, b.incarnation, sequence, b.moment(), deaf))
+	payload := make([]byte, 0, frameSize+heartbeatSize)
+	e := extension{deaf: b.subscriber() == nil, version: protocolVersion, about: b.described()}
+	_ = b.transmit(appendHeartbeat(payload, b.opts.Node, b.incarnation, sequence, b.moment(), &e))
 }
 
 // goodbyeTimeout bounds how long Close takes for a server that does not answer.
