@@ -39,6 +39,31 @@ type awaited struct {
 type Call struct {
 	incarnation uint64 // of the process that asks
 	number      uint64 // which it gave the question
+	positions   Positions
+}
+
+// Positions returns how far the process that asks knows the journals of its shared tier:
+// see [BarrierOptions]. Who knows less has not applied all yet.
+func (c Call) Positions() Positions { return c.positions }
+
+// Same reports whether c and o are one question, which may have been asked twice.
+func (c Call) Same(o Call) bool { return c.incarnation == o.incarnation && c.number == o.number }
+
+// BarrierOptions say what [Bus.Barrier] waits for. The zero value waits for those who are
+// known to listen.
+type BarrierOptions struct {
+	// AtLeast is how many other processes must have answered. Zero means that nobody
+	// has to be there.
+	AtLeast int
+
+	// Grace is how long after the call a process that fell silent is waited for at
+	// least: it must have noticed by itself by then that it hears nothing.
+	Grace time.Duration
+
+	// Positions returns how far this process knows the journals of its shared tier. It
+	// is called each time before the question is sent, from one goroutine at a time, and
+	// must not block. Nil means that the question says nothing of it.
+	Positions func() Positions
 }
 
 // BarrierError is returned by [Bus.Barrier] when it was given up.
@@ -46,8 +71,11 @@ type BarrierError struct {
 	// Missing are the names of the processes that have not said that they have
 	// applied everything, in their order. It is empty when this process cannot
 	// tell who is there, because it cannot hear the channel or began to listen a
-	// moment ago.
+	// moment ago, and when only AtLeast is not reached.
 	Missing []string
+
+	// Answered is how many other processes have said it, and AtLeast how many had to.
+	Answered, AtLeast int
 
 	// Err is why it was given up, usually that of the context.
 	Err error
@@ -57,6 +85,8 @@ type BarrierError struct {
 func (e *BarrierError) Error() string {
 	const most = 8
 	switch {
+	case len(e.Missing) == 0 && e.Answered < e.AtLeast:
+		return fmt.Sprintf("bus: barrier: %d answered, not the %d that were demanded: %v", e.Answered, e.AtLeast, e.Err)
 	case len(e.Missing) == 0:
 		return fmt.Sprintf("bus: barrier: it is not known who listens: %v", e.Err)
 	case len(e.Missing) > most:
@@ -86,12 +116,15 @@ type barriers struct {
 // barrier is one call of Barrier.
 type barrier struct {
 	number  uint64
-	changed chan struct{} // a signal that done or echoed changed; never closed
+	changed chan struct{} // a signal that done or echoes changed; never closed
 
-	done   map[uint64]struct{} // incarnations that answered or left
-	echoed bool                // the own question came back: this process hears the channel
-	asks   bool                // the question is to be sent
-	asked  []uint64            // to these; none means everybody
+	done     map[uint64]struct{} // incarnations that answered or left
+	answered int                 // of these, those that answered
+	echoes   int                 // how often the own question came back: this process hears the channel
+	asks     bool                // the question is to be sent
+	asked    []uint64            // to these; none means everybody
+
+	extension extension // of the question
 }
 
 func (bs *barriers) init() {
@@ -103,49 +136,53 @@ func (bs *barriers) init() {
 // Barrier returns nil when every process that listens on the channel has
 // applied all that this one published, or had announced by a store, before the
 // call. Each must have said so: those that have not are asked again, since
-// questions and answers may be lost.
+// questions and answers may be lost. Barrier returns how many have.
 //
-// Who listens is known from heartbeats. A process that says goodbye, or stops
-// listening, is not waited for any longer. One that falls silent for
-// [Options.HeartbeatTimeout] is waited for until grace has passed since the
-// call, within which it must have noticed by itself that it hears nothing. Who
-// is heard of for the first time meanwhile is waited for as well. For a
-// HeartbeatTimeout after the subscription was made, at first or anew, it is not
-// known who else listens, and Barrier waits.
+// Who listens is known from heartbeats, and from who answers a question to everybody. A
+// process that says goodbye, or stops listening, is not waited for any longer. One that
+// falls silent for [Options.HeartbeatTimeout] is waited for until opts.Grace has passed
+// since the call. Who is heard of for the first time meanwhile is waited for as well. For
+// a HeartbeatTimeout after the subscription was made, at first or anew, it is not known
+// who else listens, and Barrier waits.
 //
-// So it takes a round trip if all is well. It takes up to HeartbeatTimeout (3 s) in
-// a fresh process, and for a process that died the longer of grace and
-// HeartbeatTimeout + [Options.HeartbeatInterval] (4 s).
+// If nobody answers, the question is asked again, after 100 ms, and then it is believed
+// that nobody is there: answered is 0, which is no error unless opts.AtLeast says so.
+// Processes on another channel, for one of another namespace, are not there.
+//
+// So it takes a round trip if all is well, and 100 ms for a process that is alone. It
+// takes up to HeartbeatTimeout (3 s) in a fresh process, and for a process that died the
+// longer of opts.Grace and HeartbeatTimeout + [Options.HeartbeatInterval] (4 s).
 //
 // When ctx ends first, the error is a [BarrierError] that names who did not
 // answer. It is [ErrClosed] after Close. At most 64 calls are under way at a
 // time; others wait for their turn.
-func (b *Bus) Barrier(ctx context.Context, grace time.Duration) error {
+func (b *Bus) Barrier(ctx context.Context, opts BarrierOptions) (answered int, err error) {
 	select {
 	case b.barriers.places <- struct{}{}:
 		defer func() { <-b.barriers.places }()
 	case <-ctx.Done():
-		return &BarrierError{Err: ctx.Err()}
+		return 0, &BarrierError{AtLeast: opts.AtLeast, Err: ctx.Err()}
 	case <-b.ctx.Done():
-		return ErrClosed
+		return 0, ErrClosed
 	}
 	w := b.barriers.begin()
 	defer b.barriers.end(w)
 	began, waiting := time.Now(), make(map[uint64]awaited)
 	ask := time.NewTimer(0)
 	defer ask.Stop()
-	known := time.NewTimer(grace) // something may be known then without anybody saying so
+	known := time.NewTimer(opts.Grace) // something may be known then without anybody saying so
 	defer known.Stop()
 	for pause := firstAsk; ; {
 		sub := b.subscriber()
 		if sub == nil {
-			return b.notListening()
+			return 0, b.notListening()
 		}
-		missing, all, until := b.missing(w, sub, waiting, time.Since(began) >= grace)
-		if all && len(missing) == 0 {
-			return nil
+		missing, all, until := b.missing(w, sub, waiting, time.Since(began) >= opts.Grace)
+		answered, alone := b.barriers.answers(w)
+		if all && len(missing) == 0 && answered >= opts.AtLeast && (answered > 0 || alone) {
+			return answered, nil
 		}
-		if left := grace - time.Since(began); left > 0 {
+		if left := opts.Grace - time.Since(began); left > 0 {
 			until = min(until, left)
 		}
 		known.Reset(max(until, minWait))
@@ -156,15 +193,34 @@ func (b *Bus) Barrier(ctx context.Context, grace time.Duration) error {
 			if !all {
 				missing = nil // there may be others
 			}
-			b.barriers.ask(w, missing)
+			b.barriers.ask(w, missing, b.question(sub, missing, opts.Positions))
 			ask.Reset(pause)
 			pause = min(2*pause, longestAsk)
 		case <-ctx.Done():
-			return &BarrierError{Missing: namesOf(missing, waiting), Err: ctx.Err()}
+			return answered, &BarrierError{
+				Missing: namesOf(missing, waiting), Answered: answered, AtLeast: opts.AtLeast, Err: ctx.Err(),
+			}
 		case <-b.ctx.Done():
-			return ErrClosed
+			return answered, ErrClosed
 		}
 	}
+}
+
+// question returns what a question to these, or to everybody, says beside that.
+func (b *Bus) question(sub *subscription, asked []uint64, positions func() Positions) extension {
+	var e extension
+	if positions != nil {
+		e.positions = positions()
+		e.positions.Known = e.positions.Known[:min(len(e.positions.Known), maxPositions)]
+	}
+	if here, _ := sub.peers.roll(b.moment()); len(asked) == 0 && len(here) <= maxRoll {
+		roll := make([]uint32, 0, len(here))
+		for id := range here {
+			roll = append(roll, uint32(id))
+		}
+		e.roll = &roll
+	}
+	return e
 }
 
 // notListening returns why this process does not listen.
@@ -219,7 +275,7 @@ func (b *Bus) missing(w *barrier, sub *subscription, waiting map[uint64]awaited,
 		missing = append(missing, id)
 	}
 	slices.Sort(missing)
-	return missing, all && w.echoed, until
+	return missing, all && w.echoes > 0, until
 }
 
 func (bs *barriers) begin() *barrier {
@@ -237,10 +293,18 @@ func (bs *barriers) end(w *barrier) {
 	delete(bs.open, w.number)
 }
 
-// ask has the question sent to these incarnations, or to everybody.
-func (bs *barriers) ask(w *barrier, asked []uint64) {
+// answers returns how many have answered w. alone says that nobody did although
+// the question, which everybody was asked first, came back twice.
+func (bs *barriers) answers(w *barrier) (answered int, alone bool) {
 	bs.mu.Lock()
-	w.asks, w.asked = true, asked
+	defer bs.mu.Unlock()
+	return w.answered, w.answered == 0 && w.echoes > 1
+}
+
+// ask has the question sent to these incarnations, or to everybody.
+func (bs *barriers) ask(w *barrier, asked []uint64, e extension) {
+	bs.mu.Lock()
+	w.asks, w.asked, w.extension = true, asked, e
 	bs.mu.Unlock()
 	signal(bs.wake)
 }
@@ -249,8 +313,8 @@ func (bs *barriers) ask(w *barrier, asked []uint64) {
 func (bs *barriers) answered(number, incarnation uint64) {
 	bs.mu.Lock()
 	defer bs.mu.Unlock()
-	if w := bs.open[number]; w != nil {
-		w.doneLocked(incarnation)
+	if w := bs.open[number]; w != nil && w.doneLocked(incarnation) {
+		w.answered++
 	}
 }
 
@@ -272,19 +336,23 @@ func (bs *barriers) left(incarnation uint64) {
 	}
 }
 
-func (w *barrier) doneLocked(incarnation uint64) {
-	if len(w.done) < maxAnswers {
-		w.done[incarnation] = struct{}{}
-		signal(w.changed)
+// doneLocked reports whether that is news.
+func (w *barrier) doneLocked(incarnation uint64) bool {
+	_, known := w.done[incarnation]
+	if known || len(w.done) >= maxAnswers {
+		return false
 	}
+	w.done[incarnation] = struct{}{}
+	signal(w.changed)
+	return true
 }
 
 // echo takes in that an own question came back.
 func (bs *barriers) echo(number uint64) {
 	bs.mu.Lock()
 	defer bs.mu.Unlock()
-	if w := bs.open[number]; w != nil && !w.echoed {
-		w.echoed = true
+	if w := bs.open[number]; w != nil {
+		w.echoes++
 		signal(w.changed)
 	}
 }
@@ -309,7 +377,7 @@ func (bs *barriers) due() (questions []barrier, arrivals []Call) {
 	for _, w := range bs.open {
 		if w.asks {
 			w.asks = false
-			questions = append(questions, barrier{number: w.number, asked: w.asked})
+			questions = append(questions, barrier{number: w.number, asked: w.asked, extension: w.extension})
 		}
 	}
 	arrivals, bs.arrivals = bs.arrivals, nil
@@ -324,14 +392,32 @@ const maxArrivalsSent = 1024
 func (b *Bus) sendCalls(sequence uint64) {
 	questions, arrivals := b.barriers.due()
 	for _, q := range questions {
-		payload := encodeBarrier(b.opts.Node, b.incarnation, sequence, q.number, q.asked)
-		if len(payload) > b.bodyLimit() {
-			payload = encodeBarrier(b.opts.Node, b.incarnation, sequence, q.number, nil)
-		}
-		_ = b.transmit(payload, b.opts.PublishTimeout)
+		_ = b.transmit(b.encodeQuestion(sequence, &q), b.opts.PublishTimeout)
 	}
 	for some := range slices.Chunk(arrivals, maxArrivalsSent) {
 		_ = b.transmit(encodeArrivals(b.opts.Node, b.incarnation, sequence, some), b.opts.PublishTimeout)
+	}
+}
+
+// encodeQuestion encodes q. What does not fit is left out: whom it is for, so that
+// everybody is asked, and the last of the positions.
+func (b *Bus) encodeQuestion(sequence uint64, q *barrier) []byte {
+	asked, e := q.asked, q.extension
+	for {
+		payload := encodeBarrier(b.opts.Node, b.incarnation, sequence, q.number, asked, &e)
+		known := &e.positions.Known
+		switch {
+		case len(payload) <= b.bodyLimit():
+			return payload
+		case len(asked) > 0:
+			asked = nil
+		case len(*known) > 0:
+			*known = (*known)[:len(*known)/2]
+		case e.roll != nil:
+			e.roll = nil
+		default:
+			return payload
+		}
 	}
 }
 

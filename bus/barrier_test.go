@@ -92,7 +92,7 @@ func (p *party) barrier(t *testing.T, most, grace time.Duration) (took time.Dura
 	ctx, cancel := context.WithTimeout(t.Context(), most)
 	defer cancel()
 	began := time.Now()
-	err = p.Barrier(ctx, grace)
+	_, err = p.Barrier(ctx, bus.BarrierOptions{Grace: grace})
 	return time.Since(began), err
 }
 
@@ -223,9 +223,11 @@ func TestBarrier_NotKnown(t *testing.T) {
 	t.Run("it does not listen", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b := newBus(t, membus.NewHub().Join(), bus.Options{})
-			require.ErrorContains(t, b.Barrier(t.Context(), 0), "does not listen")
+			_, err := b.Barrier(t.Context(), bus.BarrierOptions{})
+			require.ErrorContains(t, err, "does not listen")
 			require.NoError(t, b.Close())
-			require.ErrorIs(t, b.Barrier(t.Context(), 0), bus.ErrClosed)
+			_, err = b.Barrier(t.Context(), bus.BarrierOptions{})
+			require.ErrorIs(t, err, bus.ErrClosed)
 		})
 	})
 }
@@ -275,7 +277,7 @@ func TestBarrier_ManyAtOnce(t *testing.T) {
 			wg.Go(func() {
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 				defer cancel()
-				if err := a.Barrier(ctx, 0); err == nil {
+				if _, err := a.Barrier(ctx, bus.BarrierOptions{}); err == nil {
 					arrived.Add(1)
 				} else if errors.Is(err, context.DeadlineExceeded) {
 					failed.Add(1)
@@ -301,4 +303,55 @@ func TestBarrierError_Text(t *testing.T) {
 	}
 	err := &bus.BarrierError{Missing: names, Err: context.DeadlineExceeded}
 	assert.True(t, strings.HasSuffix(err.Error(), "node-7 and 992 more: context deadline exceeded"), err)
+}
+
+// TestBarrier_Answered: success says how many answered, and that nobody did.
+func TestBarrier_Answered(t *testing.T) {
+	parties(t, func(t *testing.T, hub *membus.Hub, a, _, _ *party) {
+		answered, err := a.Barrier(t.Context(), bus.BarrierOptions{AtLeast: 2})
+		require.NoError(t, err)
+		assert.Equal(t, 2, answered)
+
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		answered, err = a.Barrier(ctx, bus.BarrierOptions{AtLeast: 3})
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.Equal(t, 2, answered)
+		assert.EqualError(t, err, "bus: barrier: 2 answered, not the 3 that were demanded: context deadline exceeded")
+
+		time.AfterFunc(time.Second, func() { enter(t, hub, "d") })
+		answered, err = a.Barrier(t.Context(), bus.BarrierOptions{AtLeast: 3})
+		require.NoError(t, err)
+		assert.Equal(t, 3, answered, "it waits for who is to come")
+
+		alone := enter(t, membus.NewHub(), "alone") // of another namespace, say
+		time.Sleep(4 * time.Second)
+		answered, err = alone.Barrier(t.Context(), bus.BarrierOptions{})
+		require.NoError(t, err)
+		assert.Zero(t, answered)
+	})
+}
+
+// TestBarrier_NotHeardYet: a process whose heartbeats have not come is there all the
+// same, since it answers, or says so when the question shows that it is not known.
+func TestBarrier_NotHeardYet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub := membus.NewHub()
+		a := enter(t, hub, "a")
+		time.Sleep(4 * time.Second)
+		b := &party{link: &gag{Faulty: bustest.NewFaulty(hub.Join())}, slow: true}
+		b.Bus = newBus(t, b.link, bus.Options{Node: "b", HeartbeatInterval: time.Hour})
+		require.NoError(t, b.Subscribe(bus.Handler{Apply: func(bus.Message) {}, Gap: func(error) {}, Barrier: b.called}))
+		time.Sleep(time.Minute)
+		require.Empty(t, a.Peers(), "it sends no heartbeat for an hour")
+
+		_, err := a.barrier(t, 2*time.Second, 0)
+		assert.Equal(t, []string{"b"}, missing(t, err))
+		time.Sleep(time.Minute)
+		require.Empty(t, a.Peers())
+		b.hurry()
+		answered, err := a.Barrier(t.Context(), bus.BarrierOptions{})
+		require.NoError(t, err)
+		assert.Equal(t, 1, answered)
+	})
 }

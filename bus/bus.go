@@ -21,6 +21,7 @@ type Bus struct {
 	incarnation uint64
 	start       time.Time
 	latest      atomic.Int64 // moment that was returned last
+	about       atomic.Pointer[About]
 
 	ctx    context.Context // ends with Close; for the goroutines
 	cancel context.CancelFunc
@@ -28,6 +29,7 @@ type Bus struct {
 
 	outbox   outbox
 	barriers barriers
+	asking   asking
 	wake     chan struct{} // the outbox has something; never closed
 	beat     chan struct{} // a heartbeat is wanted at once; never closed
 
@@ -62,6 +64,7 @@ func New(transport Transport, opts Options) (*Bus, error) {
 		b.announcing = a
 	}
 	b.barriers.init()
+	b.asking.wake = make(chan struct{}, 1)
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.done.Go(b.send) // ends with ctx; Close waits
 	return b, nil

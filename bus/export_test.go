@@ -27,17 +27,61 @@ func Encode(m Message) []byte {
 
 // EncodeHeartbeat encodes a heartbeat.
 func EncodeHeartbeat(node string, incarnation, sequence uint64, sent int64) []byte {
-	return appendHeartbeat(nil, node, incarnation, sequence, sent, false)
+	return appendHeartbeat(nil, node, incarnation, sequence, sent, &extension{})
 }
 
 // EncodeDeaf encodes a heartbeat of a process that does not listen.
 func EncodeDeaf(node string, incarnation, sequence uint64, sent int64) []byte {
-	return appendHeartbeat(nil, node, incarnation, sequence, sent, true)
+	return appendHeartbeat(nil, node, incarnation, sequence, sent, &extension{deaf: true})
 }
 
 // EncodeBarrier encodes the question of a barrier.
 func EncodeBarrier(node string, incarnation, sequence, number uint64, asked ...uint64) []byte {
-	return encodeBarrier(node, incarnation, sequence, number, asked)
+	return encodeBarrier(node, incarnation, sequence, number, asked, &extension{})
+}
+
+// EncodeAbout encodes a heartbeat as this version sends it.
+func EncodeAbout(node string, incarnation, sequence uint64, sent int64, a About) []byte {
+	return appendHeartbeat(nil, node, incarnation, sequence, sent, &extension{version: protocolVersion, about: a})
+}
+
+// EncodeQuestion encodes the question of a barrier to everybody as this version sends it.
+func EncodeQuestion(node string, incarnation, sequence, number uint64, p Positions, roll ...uint32) []byte {
+	return encodeBarrier(node, incarnation, sequence, number, nil, &extension{positions: p, roll: &roll})
+}
+
+// EncodeAsking encodes a question for settings.
+func EncodeAsking(node string, incarnation, sequence uint64, asked ...uint64) []byte {
+	return encodeAsking(node, incarnation, sequence, asked)
+}
+
+// EncodeSettings encodes settings, as many as limit has room for.
+func EncodeSettings(node string, incarnation, sequence uint64, a About, limit int) []byte {
+	return encodeSettings(node, incarnation, sequence, &a, limit)
+}
+
+// Said is what a decoded message says beside what it is for.
+type Said struct {
+	Deaf      bool
+	Version   uint8
+	About     About
+	Positions Positions
+	Roll      []uint32
+}
+
+// DecodeSaid decodes a heartbeat, a barrier or settings.
+func DecodeSaid(payload []byte) (Said, error) {
+	var f frame
+	err := f.decode(payload)
+	e := &f.extension
+	s := Said{Deaf: e.deaf, Version: e.version, About: e.about, Positions: e.positions}
+	if e.roll != nil {
+		s.Roll = *e.roll
+	}
+	if f.kind == typeSettings {
+		s.About = About{Options: f.digest, Settings: f.settings}
+	}
+	return s, err
 }
 
 // EncodeArrivals encodes answers to barriers of the process with an incarnation.
@@ -58,13 +102,18 @@ func Again(payload []byte) ([]byte, error) {
 	m := &f.message
 	switch f.kind {
 	case typeHeartbeat:
-		return appendHeartbeat(nil, m.Node, m.Incarnation, m.Sequence, f.sent, f.deaf), nil
+		return appendHeartbeat(nil, m.Node, m.Incarnation, m.Sequence, f.sent, &f.extension), nil
 	case typeGoodbye:
 		return appendGoodbye(nil, m.Node, m.Incarnation, m.Sequence), nil
 	case typeBarrier:
-		return encodeBarrier(m.Node, m.Incarnation, m.Sequence, f.call, f.asked), nil
+		return encodeBarrier(m.Node, m.Incarnation, m.Sequence, f.call, f.asked, &f.extension), nil
 	case typeArrivals:
 		return encodeArrivals(m.Node, m.Incarnation, m.Sequence, f.calls), nil
+	case typeAsking:
+		return encodeAsking(m.Node, m.Incarnation, m.Sequence, f.asked), nil
+	case typeSettings:
+		about := About{Options: f.digest, Settings: f.settings}
+		return encodeSettings(m.Node, m.Incarnation, m.Sequence, &about, maxPayload+frameSize), nil
 	}
 	return Encode(*m), nil
 }

@@ -27,20 +27,23 @@ type peers struct {
 	learned int64            // moment from which on whoever is new must begin at the beginning
 	timeout int64            // after so long a peer counts as silent
 	crowded int64            // moment until which the map has no room for all
+	changed bool             // something that list returns, since news was called
 }
 
 type peer struct {
-	node   string
-	latest uint64 // highest sequence heard of
-	heard  int64  // moment
-	deaf   bool   // it publishes and does not listen
+	node    string
+	latest  uint64 // highest sequence heard of
+	heard   int64  // moment
+	deaf    bool   // it publishes and does not listen
+	version uint8  // as in Peer
+	about   About  // likewise
 }
 
 // reset begins anew, with a subscription that was made at this moment.
 func (p *peers) reset(now, timeout int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.known = make(map[uint64]*peer)
+	p.known, p.changed = make(map[uint64]*peer), true
 	p.learned, p.timeout = now+timeout, timeout
 }
 
@@ -68,7 +71,7 @@ func (p *peers) note(f *frame, now int64) (missing bool) {
 	}
 	who.heard = now
 	if f.kind == typeHeartbeat {
-		who.deaf = f.deaf
+		p.hearLocked(who, &f.extension)
 	}
 	next := who.latest + 1
 	if f.heartbeat {
@@ -78,6 +81,7 @@ func (p *peers) note(f *frame, now int64) (missing bool) {
 	who.latest = max(who.latest, m.Sequence)
 	if f.kind == typeGoodbye {
 		delete(p.known, m.Incarnation)
+		p.changed = true
 	}
 	return missing
 }
@@ -96,7 +100,7 @@ func (p *peers) meetLocked(m *Message, now int64) *peer {
 		p.crowded = now + p.timeout
 	}
 	who := &peer{node: strings.Clone(m.Node)}
-	p.known[m.Incarnation] = who
+	p.known[m.Incarnation], p.changed = who, true
 	return who
 }
 
@@ -118,6 +122,7 @@ func (p *peers) forgetSilent(since int64) error {
 	if len(silent) == 0 {
 		return nil
 	}
+	p.changed = true
 	slices.Sort(silent)
 	names := strings.Join(silent[:min(len(silent), maxNamed)], ", ")
 	if more := len(silent) - maxNamed; more > 0 {

@@ -217,7 +217,10 @@ func TestResend_BarrierWaits(t *testing.T) {
 		require.Error(t, b.Publish(t.Context(), deletion("1")))
 		start := time.Now()
 		arrived := make(chan error, 1)
-		go func() { arrived <- b.Barrier(t.Context(), time.Second) }()
+		go func() {
+			_, err := b.Barrier(t.Context(), bus.BarrierOptions{Grace: time.Second})
+			arrived <- err
+		}()
 		time.Sleep(500 * time.Millisecond)
 		link.has(none)
 		require.NoError(t, <-arrived)

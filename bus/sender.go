@@ -65,6 +65,8 @@ func (b *Bus) send() {
 			b.sendHeartbeat(s.sent())
 		case <-calls:
 			b.sendCalls(s.sent())
+		case <-b.asking.wake:
+			b.sendSettings(s.sent())
 		case <-wake:
 			s.next()
 		case <-s.again.C:
@@ -176,12 +178,16 @@ func (s *sender) leave() {
 	s.bus.sendGoodbye(s.sequence)
 }
 
+// heartbeatSize is the most that a heartbeat has beside its frame: an extension and when
+// it was sent.
+const heartbeatSize = 2 + 3 + 3*10 + 8
+
 // sendHeartbeat ignores the error: a heartbeat that was not sent does not come
 // back, and that is noticed.
 func (b *Bus) sendHeartbeat(sequence uint64) {
-	payload := make([]byte, 0, frameSize+2+8)
-	deaf := b.subscriber() == nil
-	_ = b.transmit(appendHeartbeat(payload, b.opts.Node, b.incarnation, sequence, b.moment(), deaf), b.opts.PublishTimeout)
+	payload := make([]byte, 0, frameSize+heartbeatSize)
+	e := extension{deaf: b.subscriber() == nil, version: protocolVersion, about: b.described()}
+	_ = b.transmit(appendHeartbeat(payload, b.opts.Node, b.incarnation, sequence, b.moment(), &e), b.opts.PublishTimeout)
 }
 
 // goodbyeTimeout bounds how long Close takes for a server that does not answer.

@@ -39,6 +39,14 @@ type Handler struct {
 	// later. Nil means that all is applied when Apply and Gap return: the Bus
 	// answers by itself.
 	Barrier func(Call)
+
+	// Peers is called when another process came, left, fell silent or says another thing
+	// of itself: see [Bus.Peers]. Nil means that nobody wants to know.
+	Peers func()
+
+	// Settings is called when a process tells its settings, with their digest as it is in
+	// its heartbeats. Nil means that nobody wants to know.
+	Settings func(digest uint64, settings []Setting)
 }
 
 // Pauses between subscriptions: each is twice as long as the one before, up to
@@ -215,6 +223,7 @@ func (s *subscription) accept() {
 	m := &s.frame.message
 	m.Own = m.Incarnation == s.bus.incarnation
 	missing := !m.Own && m.Incarnation != 0 && s.peers.note(&s.frame, s.bus.moment())
+	defer s.tellPeers()
 	if missing {
 		s.bus.holes.Add(1)
 	}
@@ -246,7 +255,7 @@ func (s *subscription) acceptQuiet(m *Message) {
 		s.bus.heartbeats.Add(1)
 		if m.Own {
 			s.heartbeat(f.sent)
-		} else if f.deaf {
+		} else if f.extension.deaf {
 			s.bus.barriers.left(m.Incarnation)
 		}
 	case typeGoodbye:
@@ -257,7 +266,10 @@ func (s *subscription) acceptQuiet(m *Message) {
 		case m.Own:
 			s.bus.barriers.echo(f.call)
 		case all || slices.Contains(f.asked, s.bus.incarnation):
-			s.answer(Call{incarnation: m.Incarnation, number: f.call})
+			if roll := f.extension.roll; all && roll != nil && !slices.Contains(*roll, uint32(s.bus.incarnation)) {
+				signal(s.bus.beat) // says that this process is there
+			}
+			s.answer(Call{incarnation: m.Incarnation, number: f.call, positions: f.extension.positions})
 		}
 	case typeArrivals:
 		for _, c := range f.calls {
@@ -265,7 +277,32 @@ func (s *subscription) acceptQuiet(m *Message) {
 				s.bus.barriers.answered(c.number, m.Incarnation)
 			}
 		}
+	case typeAsking:
+		if !m.Own && slices.Contains(f.asked, s.bus.incarnation) {
+			s.bus.asking.wanted()
+		}
+	case typeSettings:
+		if !m.Own {
+			s.tellSettings(f)
+		}
 	}
+}
+
+// tellPeers tells the handler if there is news of other processes.
+func (s *subscription) tellPeers() {
+	if s.handler.Peers == nil || !s.peers.news() {
+		return
+	}
+	defer s.recovered()
+	s.handler.Peers()
+}
+
+func (s *subscription) tellSettings(f *frame) {
+	if s.handler.Settings == nil {
+		return
+	}
+	defer s.recovered()
+	s.handler.Settings(f.digest, cloned(f.settings))
 }
 
 func (s *subscription) answer(c Call) {

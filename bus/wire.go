@@ -13,24 +13,29 @@ import (
 //	 0  1  0xF8, which never occurs in UTF-8
 //	 1  1  format version, 1
 //	 2  1  type: 1 invalidations, 2 heartbeat, 3 goodbye, 129 barrier,
-//	       130 arrivals
+//	       130 arrivals, 131 question for settings, 132 settings
 //	 3  1  flags: bit 0 says that an extension follows the node
 //	 4  8  incarnation
 //	12  8  sequence: of this message, or for the others of the latest message
 //	       sent before it; 0 in a message that a store announces
 //	20     node, a string
-//	       extension, a string that readers skip
+//	       extension, a string; see extension.go
 //
 // A heartbeat goes on with 8 bytes that only its sender understands: when it
-// was sent, on the sender's own clock. Its extension, if there is one, is flags:
-// bit 0 of the first byte says that the sender does not listen. A goodbye, the
-// last message of an incarnation, ends here.
+// was sent, on the sender's own clock. Bit 0 of the first byte of its extension says
+// that the sender does not listen. A goodbye, the last message of an incarnation, ends
+// here.
 //
 // A barrier goes on with 8 bytes, the number that its sender gave it, and the
 // incarnations of those who are asked: their number as uvarint, 8 bytes each;
 // none means everybody. Arrivals answer barriers: their number as uvarint, then
 // for each the incarnation of the process that asked and the number it gave, 8
 // bytes each.
+//
+// A question for settings goes on with the incarnations of those who are asked, as in
+// a barrier; none means nobody. Settings go on with the digest of the sender's options, 8
+// bytes, and the number of settings that follow as uvarint: each is three strings, cache,
+// option and value; an empty cache is that of the setting before.
 //
 // Invalidations go on with their number as uvarint, then for each
 //
@@ -54,17 +59,20 @@ const (
 	typeQuiet    = 128 // types from here on carry no news
 	typeBarrier  = 129
 	typeArrivals = 130
+	typeAsking   = 131
+	typeSettings = 132
 
 	flagExtension = 1
-
-	extensionDeaf = 1 // in the first byte of a heartbeat's extension
 
 	maxNodeSize  = 64
 	maxCacheSize = 255
 	maxKeySize   = 1024
 	maxTagSize   = 256
-	lastOp       = OpTag
-	maxPayload   = 64 << 10
+
+	maxSettingSize = 255 // of the name of an option, and of its value
+
+	lastOp     = OpTag
+	maxPayload = 64 << 10
 
 	fixedHeaderSize = 20
 	minItemSize     = 1 + 16 + 1 + 1
@@ -114,18 +122,24 @@ func appendItem(dst []byte, inv *Invalidation, previous string) []byte {
 	return appendString(dst, inv.Key)
 }
 
-func appendHeartbeat(dst []byte, node string, incarnation, sequence uint64, sent int64, deaf bool) []byte {
+// appendStart is appendHeader with an extension, if it is not empty.
+func appendStart(dst []byte, kind byte, node string, incarnation, sequence uint64, e *extension) []byte {
 	start := len(dst)
-	dst = appendHeader(dst, typeHeartbeat, node, incarnation, sequence)
-	if deaf {
+	dst = appendHeader(dst, kind, node, incarnation, sequence)
+	if !e.empty() {
 		dst[start+3] |= flagExtension
-		dst = appendString(dst, string([]byte{extensionDeaf}))
+		dst = e.append(dst)
 	}
+	return dst
+}
+
+func appendHeartbeat(dst []byte, node string, incarnation, sequence uint64, sent int64, e *extension) []byte {
+	dst = appendStart(dst, typeHeartbeat, node, incarnation, sequence, e)
 	return binary.BigEndian.AppendUint64(dst, uint64(sent))
 }
 
-func encodeBarrier(node string, incarnation, sequence, number uint64, asked []uint64) []byte {
-	dst := appendHeader(nil, typeBarrier, node, incarnation, sequence)
+func encodeBarrier(node string, incarnation, sequence, number uint64, asked []uint64, e *extension) []byte {
+	dst := appendStart(nil, typeBarrier, node, incarnation, sequence, e)
 	dst = binary.BigEndian.AppendUint64(dst, number)
 	dst = binary.AppendUvarint(dst, uint64(len(asked)))
 	for _, id := range asked {
@@ -155,10 +169,13 @@ type frame struct {
 	heartbeat bool // it carries no news, and its sequence is that of the latest message before it
 
 	sent  int64    // of a heartbeat
-	deaf  bool     // of a heartbeat: its sender does not listen
 	call  uint64   // of a barrier: its number
-	asked []uint64 // of a barrier: the incarnations that are asked; none means all
+	asked []uint64 // of a barrier: the incarnations that are asked; none means all. Likewise of a question for settings
 	calls []Call   // of arrivals
+
+	extension extension // of a heartbeat or a barrier
+	digest    uint64    // of settings
+	settings  []Setting // likewise
 }
 
 // decode decodes payload into f, whose slice it uses again. The error is
@@ -173,7 +190,7 @@ func (f *frame) decode(payload []byte) error {
 }
 
 func (f *frame) reset() {
-	*f = frame{message: Message{Invalidations: f.message.Invalidations[:0]}, asked: f.asked[:0], calls: f.calls[:0]}
+	*f = frame{message: Message{Invalidations: f.message.Invalidations[:0]}, asked: f.asked[:0], calls: f.calls[:0], settings: f.settings[:0]}
 }
 
 func (f *frame) read(payload []byte) error {
@@ -186,7 +203,7 @@ func (f *frame) read(payload []byte) error {
 	}
 	f.kind = payload[2]
 	f.heartbeat = f.kind == typeHeartbeat || f.kind == typeGoodbye || f.kind >= typeQuiet
-	known := f.kind <= typeGoodbye || f.kind == typeBarrier || f.kind == typeArrivals
+	known := f.kind <= typeGoodbye || f.kind >= typeBarrier && f.kind <= typeSettings
 	if payload[1] > version || !known {
 		return errUnreadable
 	}
@@ -203,8 +220,7 @@ func (f *frame) readBody(r *reader) error {
 	f.message.Sequence = r.uint64()
 	f.message.Node = r.string(maxNodeSize)
 	if flags&flagExtension != 0 {
-		extension := r.string(maxPayload)
-		f.deaf = f.kind == typeHeartbeat && extension != "" && extension[0]&extensionDeaf != 0
+		f.extension.read(f.kind, r.string(maxPayload))
 	}
 	if flags&^flagExtension != 0 {
 		return errUnreadable
@@ -215,9 +231,11 @@ func (f *frame) readBody(r *reader) error {
 	case typeGoodbye:
 	case typeBarrier:
 		f.call = r.uint64()
-		for range r.uvarint(len(r.data) / 8) {
-			f.asked = append(f.asked, r.uint64())
-		}
+		f.readAsked(r)
+	case typeAsking:
+		f.readAsked(r)
+	case typeSettings:
+		f.readSettings(r)
 	case typeArrivals:
 		for range r.uvarint(len(r.data) / 16) {
 			f.calls = append(f.calls, Call{incarnation: r.uint64(), number: r.uint64()})
@@ -226,6 +244,12 @@ func (f *frame) readBody(r *reader) error {
 		return f.readItems(r)
 	}
 	return r.end()
+}
+
+func (f *frame) readAsked(r *reader) {
+	for range r.uvarint(len(r.data) / 8) {
+		f.asked = append(f.asked, r.uint64())
+	}
 }
 
 func (f *frame) readItems(r *reader) error {

@@ -114,6 +114,8 @@ func TestWire_EveryTruncationIsDamaged(t *testing.T) {
 	for _, whole := range [][]byte{
 		bus.Encode(goldenMessage), bus.EncodeHeartbeat("n", 3, 4, 5), bus.EncodeDeaf("n", 3, 4, 5),
 		bus.EncodeBarrier("n", 3, 4, 5, 6), bus.EncodeArrivals("n", 3, 4, 5, 6),
+		bus.EncodeAbout("n", 3, 4, 5, goldenAbout), bus.EncodeQuestion("n", 3, 4, 5, goldenPositions, 6),
+		bus.EncodeAsking("n", 3, 4, 5), bus.EncodeSettings("n", 3, 4, bus.About{Settings: goldenSettings}, bus.MaxPayload),
 	} {
 		for n := range whole {
 			m, _, _, err := bus.Decode(whole[:n])
@@ -205,6 +207,10 @@ func FuzzDecode(f *testing.F) {
 	f.Add(bus.EncodeDeaf("n", 3, 4, 5))
 	f.Add(bus.EncodeBarrier("n", 3, 4, 5, 6, 7))
 	f.Add(bus.EncodeArrivals("n", 3, 4, 5, 6, 7))
+	f.Add(bus.EncodeAbout("n", 3, 4, 5, goldenAbout))
+	f.Add(bus.EncodeQuestion("n", 3, 4, 5, goldenPositions, 6, 7))
+	f.Add(bus.EncodeAsking("n", 3, 4, 5, 6))
+	f.Add(bus.EncodeSettings("n", 3, 4, bus.About{Options: 5, Settings: goldenSettings}, bus.MaxPayload))
 	f.Add(change(bus.Encode(goldenMessage), 1, 2))
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		again, err := bus.Again(payload)

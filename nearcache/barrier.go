@@ -1,6 +1,7 @@
 package nearcache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,27 +20,47 @@ var ErrNoBus = errors.New("nearcache: the node has no bus")
 // graceLag is for the ticks of the clock of another node, and its lag.
 const graceLag = 100 * time.Millisecond
 
+// BarrierOptions say what [Node.Barrier] waits for. The zero value waits for every live
+// node, however many there are.
+type BarrierOptions struct {
+	// AtLeast is how many other nodes must have answered. A service that knows how large
+	// its fleet is notices by it that it is alone where it should not be: on another
+	// channel than the others, for one. Zero means that nobody has to be there.
+	AtLeast int
+}
+
 // Barrier returns nil when every live node has applied every write that this
 // node had returned from when it was called: from then on none of them answers
 // with anything older. It follows any write that needs it:
 //
 //	err := users.Set(ctx, "42", u)
-//	err = node.Barrier(ctx)
+//	answered, err := node.Barrier(ctx, nearcache.BarrierOptions{})
+//
+// It returns how many other nodes have said so. If nobody is there it is 0, after the
+// question was asked twice, 100 ms apart: that is no error, unless opts.AtLeast says so,
+// and it says nothing of nodes on another channel.
 //
 // What this node owes, because a write failed, it waits for as [Node.Drain] does.
 //
 // The other nodes are asked, and asked again while they do not answer. Before a
 // node answers, it reads the journal to its end, so a lost message does not
-// matter; without a journal it flushes its near tier if it may have missed one.
+// matter; and it answers only if it has then read as far as this node knows the
+// journal to go, in the same epoch: a node that reads another server, such as a primary
+// that was deposed, does not answer. Without a journal a node flushes its near tier if it
+// may have missed a message.
 //
-// Live is who is heard of on the bus. A node that is closed is not waited for
+// Live is who is heard of on the bus, or answers. A node that is closed is not waited for
 // any longer; nor is one that died, once it has been silent for
 // [bus.Options.HeartbeatTimeout] and, with a journal, NodeOptions.MaxStaleness
 // has passed since the call, within which a node that only cannot be heard has
-// stopped to serve what it cannot confirm. (A node with ServeStale goes on.) One that
-// was silent for that long before the call is not known any more, and not waited
-// for: if only the bus does not reach it, it applies the writes by the journal,
-// within RepairInterval.
+// stopped to serve what it cannot confirm. (A node with ServeStale goes on.)
+//
+// Barrier does not wait for a node that was silent for that long before the call, which
+// may have died or be cut off. Such a node goes on answering its own callers. With a
+// journal that it can read, it applies the writes within RepairInterval. If it reaches
+// neither the bus nor a journal, it may answer with something older for MaxStaleness
+// after the call, and no longer (with ServeStale, for its near TTL): it keeps near for so
+// long what it loads, or reads from Memcached. Whoever must know that it has none of these demands AtLeast.
 //
 // It takes a round trip of the bus and, with a journal, one read of that by each
 // node. It takes longer when it is not known who lives: up to HeartbeatTimeout
@@ -51,31 +72,31 @@ const graceLag = 100 * time.Millisecond
 //
 // If ctx ends first, the error wraps its error, or a [bus.BarrierError], which names
 // the nodes that have not answered. It is [ErrNoBus] without a bus, and [ErrClosed].
-func (n *Node) Barrier(ctx context.Context) error {
+func (n *Node) Barrier(ctx context.Context, opts BarrierOptions) (answered int, err error) {
 	switch {
 	case n.ctx.Err() != nil:
-		return ErrClosed
+		return 0, ErrClosed
 	case n.bus == nil:
-		return ErrNoBus
+		return 0, ErrNoBus
 	}
 	if err := n.Drain(ctx); err != nil {
-		return err
+		return 0, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(n.ctx, cancel)()
-	grace := n.opts.MaxStaleness + graceLag
-	if n.repairs == nil {
-		grace = 0
+	asked := bus.BarrierOptions{AtLeast: opts.AtLeast}
+	if n.repairs != nil {
+		asked.Grace, asked.Positions = n.opts.MaxStaleness+graceLag, n.repairs.known
 	}
-	err := n.bus.Barrier(ctx, grace)
+	answered, err = n.bus.Barrier(ctx, asked)
 	switch {
 	case err == nil:
-		return nil
+		return answered, nil
 	case n.ctx.Err() != nil || errors.Is(err, bus.ErrClosed):
-		return ErrClosed
+		return answered, ErrClosed
 	}
-	return fmt.Errorf("nearcache: %w", err)
+	return answered, fmt.Errorf("nearcache: %w", err)
 }
 
 // called is asked whether this node has applied all that was sent before. It
@@ -114,7 +135,7 @@ type waitingCall struct {
 // call has the journal read to its end, and call answered after that.
 func (r *repairer) call(call bus.Call) {
 	r.calls.mu.Lock()
-	known := slices.ContainsFunc(r.calls.waiting, func(w waitingCall) bool { return w.call == call })
+	known := slices.ContainsFunc(r.calls.waiting, func(w waitingCall) bool { return w.call.Same(call) })
 	if !known && len(r.calls.waiting) < maxCalls {
 		r.calls.waiting = append(r.calls.waiting, waitingCall{call, r.turns.count()})
 	}
@@ -123,7 +144,9 @@ func (r *repairer) call(call bus.Call) {
 }
 
 // answer answers the questions that came before this round, which has read all
-// journals, began.
+// journals, began. Who knows a journal that goes on where that of this node ends, or is of
+// another epoch, is not answered: one of the two reads what the other does not write. It
+// asks again, when that may be over.
 func (r *repairer) answer(round uint64) {
 	r.calls.mu.Lock()
 	defer r.calls.mu.Unlock()
@@ -131,7 +154,45 @@ func (r *repairer) answer(round uint64) {
 		if w.round >= round {
 			return false
 		}
-		r.node.bus.Arrive(w.call)
+		if r.hasReached(w.call.Positions()) {
+			r.node.bus.Arrive(w.call)
+		}
 		return true
 	})
+}
+
+// known returns how far this node knows the journals to go: to where it has read them, or
+// to its own latest write, of the later epoch. Those with its latest writes come first.
+func (r *repairer) known() bus.Positions {
+	all := bus.Positions{Partitions: len(r.applied)}
+	for p := range r.applied {
+		rev := r.node.acked.get(p)
+		if rev.Number == 0 {
+			continue // nothing of it has to arrive
+		}
+		if read := r.applied[p].Load(); read != nil && (read.Epoch > rev.Epoch || read.Epoch == rev.Epoch && read.Number > rev.Number) {
+			rev = *read
+		}
+		all.Known = append(all.Known, bus.Position{Partition: p, Epoch: rev.Epoch, Revision: rev.Number})
+	}
+	slices.SortFunc(all.Known, func(a, b bus.Position) int { return cmp.Compare(b.Revision, a.Revision) })
+	return all
+}
+
+// hasReached reports whether this node has read the journals to where another one knows
+// them to go. Those of a store with another number of partitions cannot be compared.
+func (r *repairer) hasReached(theirs bus.Positions) bool {
+	if theirs.Partitions != len(r.applied) {
+		return true
+	}
+	for _, at := range theirs.Known {
+		if at.Partition >= len(r.applied) {
+			continue
+		}
+		read := r.applied[at.Partition].Load()
+		if read == nil || read.Epoch != at.Epoch || read.Number < at.Revision {
+			return false
+		}
+	}
+	return true
 }

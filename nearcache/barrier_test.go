@@ -49,7 +49,7 @@ func (m *member) pass(t *testing.T, most time.Duration) (took time.Duration, err
 	ctx, cancel := context.WithTimeout(t.Context(), most)
 	defer cancel()
 	began := time.Now()
-	err = m.node.Barrier(ctx)
+	_, err = m.node.Barrier(ctx, nearcache.BarrierOptions{})
 	return time.Since(began), err
 }
 
@@ -180,13 +180,17 @@ func TestBarrier_ClosedNode(t *testing.T) {
 		require.NoError(t, a.node.Close()) // its bus goes on
 		took, err := b.pass(t, time.Minute)
 		require.NoError(t, err)
-		assert.Less(t, took, 10*time.Millisecond)
-		require.ErrorIs(t, a.node.Barrier(t.Context()), nearcache.ErrClosed)
+		assert.Less(t, took, 150*time.Millisecond)
+		_, err = a.pass(t, time.Minute)
+		require.ErrorIs(t, err, nearcache.ErrClosed)
 
 		ended := make(chan error)
 		c := b
 		c.link.deaf.Store(true)
-		go func() { ended <- c.node.Barrier(t.Context()) }()
+		go func() {
+			_, err := c.node.Barrier(t.Context(), nearcache.BarrierOptions{})
+			ended <- err
+		}()
 		synctest.Wait()
 		require.NoError(t, c.node.Close())
 		require.ErrorIs(t, <-ended, nearcache.ErrClosed)
@@ -202,10 +206,17 @@ func TestBarrier_Alone(t *testing.T) {
 		assert.Less(t, took, 3*time.Second+10*time.Millisecond)
 		took, err = a.pass(t, time.Minute)
 		require.NoError(t, err)
-		assert.Less(t, took, 10*time.Millisecond)
+		assert.Less(t, took, 110*time.Millisecond, "it has asked twice")
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		require.ErrorIs(t, a.node.Barrier(ctx), context.Canceled)
+		_, err = a.node.Barrier(ctx, nearcache.BarrierOptions{})
+		require.ErrorIs(t, err, context.Canceled)
+
+		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err = a.node.Barrier(ctx, nearcache.BarrierOptions{AtLeast: 1})
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.EqualError(t, err, "nearcache: bus: barrier: 0 answered, not the 1 that were demanded: context deadline exceeded")
 	})
 }
 
@@ -215,9 +226,11 @@ func TestBarrier_WithoutBus(t *testing.T) {
 		require.NoError(t, err)
 		node, err := nearcache.NewNode(tier, nil, nearcache.NodeOptions{})
 		require.NoError(t, err)
-		require.ErrorIs(t, node.Barrier(t.Context()), nearcache.ErrNoBus)
+		_, err = node.Barrier(t.Context(), nearcache.BarrierOptions{})
+		require.ErrorIs(t, err, nearcache.ErrNoBus)
 		require.NoError(t, node.Close())
-		require.ErrorIs(t, node.Barrier(t.Context()), nearcache.ErrClosed)
+		_, err = node.Barrier(t.Context(), nearcache.BarrierOptions{})
+		require.ErrorIs(t, err, nearcache.ErrClosed)
 	})
 }
 
@@ -257,5 +270,62 @@ func TestBarrier_Flood(t *testing.T) {
 			require.NoError(t, <-done)
 		}
 		assert.Less(t, a.node.Stats().Repairs-before, uint64(cap(done)))
+	})
+}
+
+// TestBarrier_AnotherServer: a node that reads the journal of another server than the one
+// that has the write does not answer, and neither does one that reads an older copy.
+func TestBarrier_AnotherServer(t *testing.T) {
+	for name, write := range map[string]func(ctx context.Context, m *member) error{
+		"set":            func(ctx context.Context, m *member) error { return m.Set(ctx, "k", "new") },
+		"delete":         func(ctx context.Context, m *member) error { return m.Delete(ctx, "k") },
+		"clear":          func(ctx context.Context, m *member) error { return m.Clear(ctx) },
+		"invalidate tag": func(ctx context.Context, m *member) error { return m.InvalidateTags(ctx, "t") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fleet) {
+				f.journal = true
+				a := f.join()
+				wait(time.Second)
+				other := newFleet(t)
+				other.hub, other.journal = f.hub, true
+				b := other.join() // its server is another one, and of a later epoch
+				wait(4 * time.Second)
+				require.NoError(t, write(t.Context(), a))
+				_, err := a.pass(t, 10*time.Second)
+				given := &bus.BarrierError{}
+				require.ErrorAs(t, err, &given)
+				assert.Len(t, given.Missing, 1)
+				require.NoError(t, b.Set(t.Context(), "k", "new"))
+				_, err = b.pass(t, 10*time.Second)
+				require.ErrorAs(t, err, &given)
+			})
+		})
+	}
+}
+
+// TestBarrier_BehindTheAsker: a node whose journal lags behind that of the asker answers
+// when it has caught up.
+func TestBarrier_BehindTheAsker(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.journal = true
+		a, b := f.join(), f.join()
+		wait(4 * time.Second)
+		require.NoError(t, a.Set(t.Context(), "k", "old"))
+		settle()
+		_, err := b.Get(t.Context(), "k")
+		require.NoError(t, err)
+		b.loseNews()
+		f.store.lag.Store(true)
+		require.NoError(t, a.Set(t.Context(), "k", "new"))
+		_, err = a.pass(t, 5*time.Second)
+		given := &bus.BarrierError{}
+		require.ErrorAs(t, err, &given, "it would answer with what the replica had")
+		f.store.lag.Store(false)
+		_, err = a.pass(t, 5*time.Second)
+		require.NoError(t, err)
+		v, err := b.Get(t.Context(), "k")
+		require.NoError(t, err)
+		assert.Equal(t, "new", v)
 	})
 }

@@ -200,7 +200,6 @@ type batch struct {
 // take enters what the shared tier answered.
 func (c *Cache[V]) take(b *batch, receipts []shared.Receipt) {
 	for i := range receipts {
-		c.acknowledged(b.invs[i].Key, &receipts[i])
 		b.errs[i] = receipts[i].Err
 		b.invs[i].Epoch, b.invs[i].Revision = receipts[i].Revision.Epoch, receipts[i].Revision.Number
 	}

@@ -283,15 +283,16 @@ func ExampleNode_Barrier() {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	if err := one.Barrier(ctx); err != nil {
+	answered, err := one.Barrier(ctx, nearcache.BarrierOptions{AtLeast: 1})
+	if err != nil {
 		if late, ok := errors.AsType[*bus.BarrierError](err); ok {
 			fmt.Println("not yet at", late.Missing)
 		}
 		return
 	}
 	u, _ := there.Get(ctx, "42")
-	fmt.Println("there:", u.Name)
-	// Output: there: Grace
+	fmt.Println(answered, "answered, there:", u.Name)
+	// Output: 1 answered, there: Grace
 }
 
 // A key for which it matters is read with a bound, and the answer says how old it

@@ -159,6 +159,8 @@ type gate struct {
 	// abandoned makes the real store carry out what the caller gave up.
 	abandoned atomic.Bool
 
+	lag atomic.Bool // the journal has nothing new
+
 	limit int // largest image; 0: none
 
 	// warning comes with every reset of the journal.
@@ -307,6 +309,9 @@ func (j journalGate) Tail(ctx context.Context, reads []shared.TailRead) []shared
 		err = j.g.hook(ctx, "tail", "", true)
 	}
 	for i := range tails {
+		if j.g.lag.Load() {
+			tails[i] = shared.Tail{Next: reads[i].From}
+		}
 		tails[i].Err = errors.Join(tails[i].Err, err)
 		if tails[i].Reset {
 			tails[i].Warning = j.g.warning

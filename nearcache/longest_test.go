@@ -59,7 +59,7 @@ func TestEntry_TooLong(t *testing.T) {
 		m := f.join()
 		for _, d := range tooLong {
 			for name, e := range map[string]nearcache.Entry[string]{"TTL": {TTL: d}, "NearTTL": {NearTTL: d}} {
-				want := "nearcache: Entry." + name + " is " + d.String() + ", longer than 876000h0m0s"
+				want := "Entry." + name + " is " + d.String() + ", longer than 876000h0m0s"
 				require.ErrorContains(t, m.SetEntry(t.Context(), "k", e), want)
 				require.ErrorContains(t, m.SetEntries(t.Context(), map[string]nearcache.Entry[string]{"k": e}), want)
 				_, err := m.FetchEntry(t.Context(), "k", func(context.Context, string) (nearcache.Entry[string], error) { return e, nil })

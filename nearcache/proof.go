@@ -37,15 +37,14 @@ func (h heads) raise(partition int, heard shared.Revision) {
 // of returns the head of a partition.
 func (h heads) of(partition int) *shared.Revision { return h[partition].Load() }
 
-// ofAll returns the heads of the partitions of keys: one of each key, or one for all if
-// there is one partition.
-func (h heads) ofAll(n *Node, keys []string) []*shared.Revision {
+// ofAll appends the heads of the partitions of keys to all: one of each key, or one for
+// all if there is one partition.
+func (h heads) ofAll(n *Node, keys []string, all []*shared.Revision) []*shared.Revision {
 	if len(h) == 1 {
-		return []*shared.Revision{h.of(0)}
+		return append(all, h.of(0))
 	}
-	all := make([]*shared.Revision, len(keys))
-	for i, key := range keys {
-		all[i] = h.of(n.partition(key))
+	for _, key := range keys {
+		all = append(all, h.of(n.partition(key)))
 	}
 	return all
 }
@@ -71,8 +70,9 @@ func behind(has, want shared.Revision) bool {
 // over another connection, says nothing of those. The journal is read first and then
 // the keys once more, since the connection may be another one by then.
 func (r *reach) proven(ctx context.Context, keys []string) ([]shared.Found, error) {
+	var room [1]*shared.Revision // for most
 	for again := false; ; again = true {
-		asked := r.node.heads.ofAll(r.node, keys)
+		asked := r.node.heads.ofAll(r.node, keys, room[:0])
 		found, err := r.Tier.Read(ctx, keys)
 		if err != nil {
 			return nil, err

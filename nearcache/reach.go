@@ -35,8 +35,9 @@ func (r *reach) Read(ctx context.Context, keys []string) ([]shared.Found, error)
 	return found, err
 }
 
-// Write is that of the tier.
+// Write is that of the tier. What is confirmed is in the journal, which fills are not.
 func (r *reach) Write(ctx context.Context, puts []shared.Put) []shared.Receipt {
+	partitions := r.partitions(puts)
 	receipts := r.Tier.Write(ctx, puts)
 	r.node.heard(ctx, receipts[0].Err)
 	if repairs := r.node.repairs; repairs != nil { // which may have read of them already
@@ -44,7 +45,25 @@ func (r *reach) Write(ctx context.Context, puts []shared.Put) []shared.Receipt {
 			repairs.untold.drop(writeOf(puts[i].Key, receipts[i].Revision))
 		}
 	}
+	for i, p := range partitions {
+		// A key whose home changed meanwhile is another one: see package shardstore.
+		if receipts[i].Err == nil && p == r.node.partition(puts[i].Key) {
+			r.node.acked.raise(p, receipts[i].Revision)
+		}
+	}
 	return r.received(puts, receipts)
+}
+
+// partitions returns those of puts, none if there is no journal.
+func (r *reach) partitions(puts []shared.Put) []int {
+	if r.node.repairs == nil {
+		return nil
+	}
+	all := make([]int, len(puts))
+	for i := range puts {
+		all[i] = r.node.partition(puts[i].Key)
+	}
+	return all
 }
 
 // Fill is that of the tier.

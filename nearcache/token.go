@@ -132,10 +132,3 @@ func (a *acks) raise(partition int, rev shared.Revision) {
 		*old = rev
 	}
 }
-
-// acknowledged notes that a write of key was confirmed, if it was.
-func (c *Cache[V]) acknowledged(key string, r *shared.Receipt) {
-	if c.node.repairs != nil && r.Err == nil {
-		c.node.acked.raise(c.node.partition(c.storeKey(key)), r.Revision)
-	}
-}

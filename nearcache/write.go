@@ -95,7 +95,6 @@ func (c *Cache[V]) setShared(ctx context.Context, inv *bus.Invalidation, lives l
 	putTags(&put, slots, b.tagClock)
 	put.Announce = c.announcement(inv)
 	r := c.node.tier.Write(ctx, []shared.Put{put})[0]
-	c.acknowledged(inv.Key, &r)
 	b.revision = r.Revision
 	return b, put.Announce != nil, r.Err
 }

@@ -191,11 +191,14 @@ func barrierWaits(s *scene) {
 	defer cancel()
 	for _, key := range numbered("key", 20) {
 		one.tell(s, key)
-		s.noError(one.Barrier(ctx, 0), "Barrier")
+		answered, err := one.Barrier(ctx, bus.BarrierOptions{AtLeast: 2})
+		s.noError(err, "Barrier")
+		s.require(answered == 2, "%d answered the barrier, not two", answered)
 		s.require(two.has("one "+key) && three.has("one "+key), "Barrier returned and %s had not been applied", key)
 	}
 	s.noError(two.end(), "Close")
-	s.noError(one.Barrier(ctx, 0), "Barrier without one that was closed")
+	_, err := one.Barrier(ctx, bus.BarrierOptions{})
+	s.noError(err, "Barrier without one that was closed")
 }
 
 func missingHeartbeat(s *scene) {
