@@ -63,7 +63,7 @@ type arrival struct {
 	found *shared.Found // the record that it was read from, if it was
 	write *near.Write   // that it was written by, or the refresh that brings it
 	keeps bool          // of wayUnstored: the shared tier may have something older
-	since int64         // of wayUnstored: when its read began
+	stamp near.Stamp    // of wayUnstored: of its read
 }
 
 // arrive is the one place where a value is compared with everything that this node
@@ -123,7 +123,7 @@ func (c *Cache[V]) arrive(a *arrival) bool {
 		if ended {
 			a.entry = nil
 		}
-		c.space.Supersede(a.key, a.hash, a.entry, a.life, a.since)
+		c.space.Supersede(a.key, a.hash, a.entry, a.life, a.stamp)
 	}
 	return true
 }

@@ -181,12 +181,13 @@ func (c *Cache[V]) apply(m *bus.Message, inv *bus.Invalidation) {
 	case bus.OpClear:
 		// The new clock is read from the shared tier: a number on the bus could
 		// be anybody's.
+		c.node.heardOf(c.clockKey, shared.Revision{Epoch: c.node.epoch(c.clockPartition()), Number: inv.Revision})
 		c.clock.cleared(inv.Revision)
 		c.space.Clear()
 		return
 	}
 	rev := shared.Revision{Epoch: inv.Epoch, Number: inv.Revision}
-	c.node.heardOf(func() int { return c.partition(inv.Key) }, rev)
+	c.node.heardOf(func() string { return c.storeKey(inv.Key) }, rev)
 	news := near.News{
 		Revision: rev, Own: m.Own,
 		Keep: inv.Op == bus.OpInvalidate || inv.Op == bus.OpSet,

@@ -165,10 +165,8 @@ func (c *Cache[V]) done(e *ending[V], r *shared.Receipt) {
 	switch {
 	case r.Err == nil:
 		c.stored(e, did, r.Revision)
-	case lost && (did == giveBack || did == endReplaced):
-		c.unstored(e, true)
 	case lost:
-		e.refused = true
+		e.refused = e.gives()
 	case did == putValue && errors.Is(r.Err, shared.ErrTooLarge):
 		c.loadedTooLarge(e.f.key, e.size, r.Err)
 		c.letGo(e)
@@ -211,10 +209,14 @@ func (c *Cache[V]) stored(e *ending[V], did deed, rev shared.Revision) {
 // not be. keeps says that the shared tier may have something older: the lease did
 // not stand to the end.
 func (c *Cache[V]) unstored(e *ending[V], keeps bool) {
-	if e.err == nil || errors.Is(e.err, ErrNotFound) {
+	if e.gives() {
 		c.giveLoaded(e.f, &arrival{way: wayUnstored, keeps: keeps})
 	}
 }
+
+// gives reports whether the load has something for its callers, if only that there is no
+// value.
+func (e *ending[V]) gives() bool { return e.err == nil || errors.Is(e.err, ErrNotFound) }
 
 // takeOthers reads what took the place of the leases, or of the records to be
 // replaced, of those that were refused. A value is the result of its flight.

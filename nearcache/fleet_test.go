@@ -339,6 +339,8 @@ type link struct {
 	late  atomic.Bool // delivers news 600 ms later
 	mute  atomic.Bool // fails to publish
 	slow  atomic.Bool // takes a second to publish
+
+	hold atomic.Pointer[chan struct{}] // news is published once it is closed
 }
 
 func (l *link) Endpoint() any {
@@ -356,6 +358,12 @@ func (l *link) Publish(ctx context.Context, payload []byte) error {
 	}
 	if l.slow.Load() {
 		time.Sleep(time.Second)
+	}
+	if held := l.hold.Load(); held != nil && len(payload) > 2 && payload[2] == 1 {
+		select {
+		case <-*held:
+		case <-ctx.Done():
+		}
 	}
 	return l.Transport.Publish(ctx, payload)
 }

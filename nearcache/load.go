@@ -121,7 +121,7 @@ func (c *Cache[V]) keepLoaded(f *flight[V], entry *Entry[V], life time.Duration,
 // giveLoaded ends the load of f, which is not stored. A refresh gives nothing to
 // anybody.
 func (c *Cache[V]) giveLoaded(f *flight[V], a *arrival) {
-	a.key, a.hash, a.life, a.since = f.key, f.hash, c.nearLife(a.life), f.stamp.At()
+	a.key, a.hash, a.life, a.stamp = f.key, f.hash, c.nearLife(a.life), f.stamp
 	if f.background && a.entry == nil {
 		return
 	}
@@ -168,6 +168,7 @@ func (c *Cache[V]) loadShared(ctx context.Context, f *flight[V], load loader[V],
 	}
 	c.meetDeleted(f, miss)
 	claim, began := c.claimInPlace(f.key, miss), time.Now()
+	refused := false // because of a value that turned out to be unusable
 	for ctx.Err() == nil && time.Since(began) < c.node.tier.LeaseTTL() {
 		claim.Clock, _, _ = c.clock.get()
 		losses := c.node.losses()
@@ -191,7 +192,10 @@ func (c *Cache[V]) loadShared(ctx context.Context, f *flight[V], load loader[V],
 			if errors.Is(present.Err, shared.ErrNewerFormat) {
 				return c.loadAlone(ctx, f, load, 0)
 			}
-			claim.Discard = unusable(present)
+			if refused { // by a server that is behind, say
+				_ = sleep(ctx, pauseAfter(time.Since(began)))
+			}
+			claim.Discard, refused = unusable(present), true
 			continue
 		}
 		if c.await(ctx, f, began) {
@@ -209,7 +213,7 @@ func (c *Cache[V]) loadShared(ctx context.Context, f *flight[V], load loader[V],
 func (c *Cache[V]) present(ctx context.Context, key string, found shared.Found, losses uint64) (*shared.Found, error) {
 	records, keys := []shared.Found{found}, []string{key}
 	again, err := c.judge(ctx, keys, records, losses, false)
-	if _, known, _ := c.clock.get(); err == nil && (again || !known) {
+	if _, known, _ := c.clock.get(); err == nil && (again || !known || c.node.proves()) { // which a lease does not
 		records, err = c.readRecords(ctx, keys)
 	}
 	if err != nil {

@@ -14,28 +14,41 @@ import (
 var errBehind = errors.New("the server that answered is not the one that has the latest writes")
 
 // heads are the highest revisions that this node has heard of, by partition of the
-// shared tier: from the journal, from the answers to its own writes, and from the bus.
-// A server that answers a read must have a head that is no lower.
-//
-// What the bus says may be invented. It counts until the journal was read whole by a
-// round that began later.
-type heads []atomic.Pointer[shared.Revision]
+// shared tier. A server that answers a read must have a head that is no lower.
+type heads []head
 
-// raise takes in that a write of this revision was heard of.
+type head struct {
+	known atomic.Pointer[shared.Revision] // from the journal, and from the answers to own writes
+
+	// told is from the bus, which anybody may write to. It counts until the journal was
+	// read whole by a round that began later.
+	told atomic.Pointer[shared.Revision]
+}
+
+// raise takes in that the shared tier answered a write, or told of one, of this revision.
 func (h heads) raise(partition int, heard shared.Revision) {
-	if len(h) == 0 || heard.Epoch == 0 {
-		return
+	if len(h) > 0 {
+		raiseHead(&h[partition].known, heard)
 	}
-	for {
-		old := h[partition].Load()
-		if old != nil && !behind(*old, heard) || h[partition].CompareAndSwap(old, &heard) {
+}
+
+func raiseHead(at *atomic.Pointer[shared.Revision], heard shared.Revision) {
+	for heard.Epoch != 0 {
+		old := at.Load()
+		if old != nil && !behind(*old, heard) || at.CompareAndSwap(old, &heard) {
 			return
 		}
 	}
 }
 
-// of returns the head of a partition.
-func (h heads) of(partition int) *shared.Revision { return h[partition].Load() }
+// of returns the head of a partition, nil if there is none.
+func (h heads) of(partition int) *shared.Revision {
+	known, told := h[partition].known.Load(), h[partition].told.Load()
+	if known == nil || told != nil && behind(*known, *told) {
+		return told
+	}
+	return known
+}
 
 // ofAll appends the heads of the partitions of keys to all: one of each key, or one for
 // all if there is one partition.
@@ -49,13 +62,12 @@ func (h heads) ofAll(n *Node, keys []string, all []*shared.Revision) []*shared.R
 	return all
 }
 
-// learn takes in where the journal of a partition ends: read by a round that began when
-// the head was before. A head that is beyond that and was known then was invented.
-func (h heads) learn(partition int, end shared.Revision, before *shared.Revision) {
-	if before != nil && behind(end, *before) && h[partition].CompareAndSwap(before, &end) {
-		return
+// journalRead takes in that the journal of a partition was read whole, by a round that
+// began when the bus had told of before: what it told then is in it, or was invented.
+func (h heads) journalRead(partition int, before *shared.Revision) {
+	if before != nil {
+		h[partition].told.CompareAndSwap(before, nil)
 	}
-	h.raise(partition, end)
 }
 
 // behind reports whether a server with the head has does not have the write of want yet,
@@ -104,13 +116,16 @@ func (n *Node) proves() bool {
 	return n.repairs != nil && n.tier.Proves() && !n.faults.Off(fault.Proofs)
 }
 
-// heardOf takes in that the bus told of a write of this revision. An epoch that the
-// journal has not told of yet is news as well.
-func (n *Node) heardOf(partition func() int, rev shared.Revision) {
+// heardOf takes in that the bus told of a write of this revision, to the key that has this
+// name in the shared tier. An epoch that the journal has not told of yet is news as well. A
+// number that the clock of the server has not passed was invented, or is that of a
+// watermark, which may be ahead.
+func (n *Node) heardOf(name func() string, rev shared.Revision) {
 	if rev.Number == 0 || !n.proves() {
 		return
 	}
-	if p := partition(); rev.Epoch >= n.repairs.epochs[p].Load() {
-		n.heads.raise(p, rev)
+	key := name()
+	if p := n.partition(key); rev.Epoch >= n.repairs.epochs[p].Load() && rev.Number <= n.tier.Newest(key) {
+		raiseHead(&n.heads[p].told, rev)
 	}
 }

@@ -47,7 +47,7 @@ func (r *reach) Write(ctx context.Context, puts []shared.Put) []shared.Receipt {
 	}
 	for i, p := range partitions {
 		// A key whose home changed meanwhile is another one: see package shardstore.
-		if receipts[i].Err == nil && p == r.node.partition(puts[i].Key) {
+		if receipts[i].Err == nil && p == r.node.partition(puts[i].Key) && !r.ahead(&puts[i], receipts[i].Revision) {
 			r.node.acked.raise(p, receipts[i].Revision)
 		}
 	}
@@ -77,10 +77,16 @@ func (r *reach) Fill(ctx context.Context, puts []shared.Put) []shared.Receipt {
 	return receipts
 }
 
+// ahead reports whether the number of a watermark is ahead of the server's clock, so that
+// the journal and the head have a lower one: see shared.Write.Floor.
+func (r *reach) ahead(p *shared.Put, rev shared.Revision) bool {
+	return p.Record.Kind == shared.KindWatermark && rev.Number > r.Newest(p.Key)
+}
+
 func (r *reach) received(puts []shared.Put, receipts []shared.Receipt) []shared.Receipt {
 	for i := range receipts {
 		r.node.broke(receipts[i].Err, puts[i].Key)
-		if receipts[i].Err == nil {
+		if receipts[i].Err == nil && !r.ahead(&puts[i], receipts[i].Revision) {
 			r.node.heads.raise(r.node.partition(puts[i].Key), receipts[i].Revision)
 		}
 	}

@@ -106,9 +106,9 @@ type reading struct {
 // moves: so a write between two of these is either flushed or read next time.
 func (r *repairer) round(ctx context.Context, due int64) {
 	round := r.turns.begin()
-	before := make([]*shared.Revision, len(r.positions))
-	for p := range before {
-		before[p] = r.node.heads.of(p)
+	told, acked := make([]*shared.Revision, len(r.positions)), make([]shared.Revision, len(r.positions))
+	for p := range told {
+		told[p], acked[p] = r.node.heads[p].told.Load(), r.node.acked.get(p)
 	}
 	late := max(0, r.node.near.Now()-due)
 	readings := r.readAll(ctx)
@@ -125,6 +125,10 @@ func (r *repairer) round(ctx context.Context, due int64) {
 	}
 	var failure error
 	for p, reading := range readings {
+		if reading.err == nil && r.node.proves() && behind(r.positions[p].Revision, acked[p]) {
+			// It ends before an own write that was answered before the round began.
+			reading.err = fmt.Errorf("nearcache: journal %d: %w", p, errBehind)
+		}
 		if reading.err != nil {
 			failure = reading.err
 			if shared.Unreachable(failure) {
@@ -132,7 +136,7 @@ func (r *repairer) round(ctx context.Context, due int64) {
 			}
 			continue
 		}
-		r.node.heads.learn(p, r.positions[p].Revision, before[p])
+		r.node.heads.journalRead(p, told[p])
 		r.applied[p].Store(&shared.Revision{Epoch: r.positions[p].Revision.Epoch, Number: r.positions[p].Revision.Number})
 		r.node.near.Confirm(p, reading.at)
 		r.slowest.Store(max(r.slowest.Load(), late+r.node.near.Now()-reading.at))
@@ -278,6 +282,14 @@ func (n *Node) partition(storeKey string) int {
 		return 0
 	}
 	return n.tier.Partition(storeKey)
+}
+
+// epoch returns the epoch of a partition, 0 if it is not known.
+func (n *Node) epoch(partition int) uint64 {
+	if n.repairs == nil {
+		return 0
+	}
+	return n.repairs.epochs[partition].Load()
 }
 
 // losses returns how often the shared tier turned out to have lost writes, or may have.

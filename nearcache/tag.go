@@ -168,7 +168,7 @@ func (c *Cache[V]) raiseSlots(ctx context.Context, invs []bus.Invalidation, anno
 	for i, r := range receipts {
 		if r.Err != nil {
 			errs = append(errs, r.Err)
-			c.tags.forget(slots[i])
+			c.tags.doubt(slots[i])
 			continue
 		}
 		written = append(written, slotRead{slots[i], clock.Revision.Number, r.Revision})
@@ -197,7 +197,7 @@ func (c *Cache[V]) advanceTagClock(ctx context.Context, floor uint64) shared.Rec
 func (c *Cache[V]) applyTag(inv *bus.Invalidation, own bool) {
 	slot := slotOf(inv.Key)
 	rev := shared.Revision{Epoch: inv.Epoch, Number: inv.Revision}
-	c.node.heardOf(func() int { return c.node.partition(c.slotKey(slot)) }, rev)
+	c.node.heardOf(func() string { return c.slotKey(slot) }, rev)
 	if own && c.tags.covers(slot, rev) {
 		return // the echo of a write that was answered
 	}

@@ -106,6 +106,15 @@ func (t *tagTable) forget(slots ...uint32) {
 	}
 }
 
+// doubt makes the next reads read the watermark of a slot: it may have been raised, or may
+// still be.
+func (t *tagTable) doubt(slot uint32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.known, t.slotLocked(slot).known = false, false
+	t.forgot++
+}
+
 // hear is forget for a slot whose watermark was raised, as the bus says, by the write of
 // this revision.
 func (t *tagTable) hear(slot uint32, r shared.Revision) {

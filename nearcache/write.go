@@ -265,7 +265,10 @@ func (c *Cache[V]) raiseClock(ctx context.Context) (inv bus.Invalidation, err er
 	if r.Err != nil {
 		return inv, r.Err
 	}
-	c.clock.learn(r.Revision.Number, at, forgot)
+	if c.clock.learn(r.Revision.Number, at, forgot) { // before others learn it, who end nothing then
+		c.space.Clear()
+		c.clock.settle(r.Revision.Number)
+	}
 	inv.Revision = r.Revision.Number
 	return inv, nil
 }

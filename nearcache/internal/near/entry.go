@@ -209,20 +209,22 @@ func (s *Space) Pass(key string, hash uint64, r shared.Revision) {
 }
 
 // Supersede says that a value without a revision is given to those who wait for it:
-// what is in place may be older, and goes, unless it has no revision either and its read
-// or load began after since, when that of the value did. e, which has that value, takes the place
+// what is in place may be older, and goes, unless it has no revision either and came with
+// news since the stamp of the value. e, which has that value, takes the place
 // for life if nothing came after its stamp; it is nil if the value may not come near.
 // No mark is raised: loads under way that bring a revision meet Guard, and among
 // themselves those that bring none have no order.
-func (s *Space) Supersede(key string, hash uint64, e *Entry, life time.Duration, since int64) (placed bool) {
+func (s *Space) Supersede(key string, hash uint64, e *Entry, life time.Duration, stamp Stamp) (placed bool) {
 	st := s.tier.stripeOf(hash)
 	st.mu.Lock()
-	st.noteLocked(s, key, shared.Revision{})
+	if e != nil {
+		st.noteLocked(s, key, shared.Revision{})
+	}
 	old := s.tier.lookupLocked(hash, s, key)
 	if e != nil && !s.fencedLocked(st, hash, e) {
 		placed = s.putLocked(key, hash, e, life)
 	}
-	older := old != nil && (old.Revision.Number != 0 || old.Stamp.at <= since)
+	older := old != nil && (old.Revision.Number != 0 || stamp.count >= st.markLocked(hash))
 	dropped := !placed && older && !s.tier.conf.Faults.Off(fault.PassedNews)
 	if dropped {
 		s.tier.unlinkLocked(hash, s, key)

@@ -41,6 +41,7 @@ import (
 	"hash/maphash"
 	"math"
 	"math/bits"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -114,9 +115,10 @@ type stripe struct {
 	last     uint64          // hash of the key that was invalidated last
 	lastMark uint64          // its mark
 	known    shared.Revision // of last: what reads that began since lastMark find at least
+	others   *knowns         // the same of keys that were last before; nil if there are none
 	writes   *Write          // own writes that have not been answered, and refreshes under way; the latest first
 
-	_ [64 - (8+8+8+8+16+8)%64]byte // a cache line of its own
+	// It is 64 bytes, a cache line of its own.
 }
 
 // mark returns the mark of the key with this hash. The lock must be held.
@@ -134,7 +136,8 @@ func (s *stripe) markLocked(hash uint64) uint64 {
 func (s *stripe) raiseLocked(hash, n uint64, found shared.Revision) {
 	if hash != s.last {
 		s.floor = max(s.floor, s.lastMark)
-		s.last, s.known = hash, shared.Revision{}
+		s.rememberLocked()
+		s.last, s.known = hash, s.others.of(hash)
 	}
 	s.lastMark = n
 	if found.Number != 0 && !s.known.Covers(found) {
@@ -145,7 +148,46 @@ func (s *stripe) raiseLocked(hash, n uint64, found shared.Revision) {
 // knowsLocked reports whether reads of the key with this hash that began since
 // its mark find the write r at least.
 func (s *stripe) knowsLocked(hash uint64, r shared.Revision) bool {
-	return hash == s.last && s.known.Covers(r)
+	if hash == s.last {
+		return s.known.Covers(r)
+	}
+	return s.others.of(hash).Covers(r)
+}
+
+// knowns are what is known of a few keys of a stripe, the latest in place of the oldest.
+// Without them, keys that are written in turn with a neighbour of theirs would have their
+// reads fence each other for as long as readers come.
+type knowns struct {
+	hashes [8]uint64
+	known  [8]shared.Revision
+	next   int
+}
+
+func (k *knowns) of(hash uint64) shared.Revision {
+	if k != nil {
+		for i, h := range k.hashes {
+			if h == hash {
+				return k.known[i]
+			}
+		}
+	}
+	return shared.Revision{}
+}
+
+// rememberLocked keeps what is known of last.
+func (s *stripe) rememberLocked() {
+	if s.known.Number == 0 {
+		return
+	}
+	if s.others == nil {
+		s.others = new(knowns)
+	}
+	k := s.others
+	at := slices.Index(k.hashes[:], s.last)
+	if at < 0 {
+		at, k.next = k.next, (k.next+1)%len(k.hashes)
+	}
+	k.hashes[at], k.known[at] = s.last, s.known
 }
 
 // New returns a running Tier; stop it with Close.
