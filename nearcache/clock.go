@@ -142,6 +142,17 @@ func (c *Cache[V]) forgetClock() {
 	c.tags.forgetAll()
 }
 
+// forgetPartitions forgets what some partitions have of clock and tags, for lost has an
+// element for each: there may have been a Clear or an InvalidateTags in them. It ends all that
+// is near if the clock is among that. Of tags, the partitions of slots decide.
+func (c *Cache[V]) forgetPartitions(lost []bool) {
+	c.tags.forgetAll()
+	if p := c.clockPartition(); p < len(lost) && lost[p] {
+		c.clock.forget()
+		c.space.Clear()
+	}
+}
+
 // clockKey is where the clock is kept. Names of caches have no exclamation
 // mark in them, and keys have a colon after the name.
 func (c *Cache[V]) clockKey() string { return c.name + clockSuffix }

@@ -102,23 +102,13 @@ type reading struct {
 }
 
 // round reads all journals. Where continuity is lost, the end of the journal is
-// learned first, then the near tier is flushed, and only then the horizon
+// learned first, then what it decides is flushed, and only then the horizon
 // moves: so a write between two of these is either flushed or read next time.
 func (r *repairer) round(ctx context.Context, due int64) {
 	round := r.turns.begin()
 	late := max(0, r.node.near.Now()-due)
 	readings := r.readAll(ctx)
-	flush, why := false, ""
-	for i := range readings {
-		flush, why = flush || readings[i].reset, cmp.Or(why, readings[i].breach)
-	}
-	if flush {
-		r.resets.Add(1)
-		r.node.flush()
-	}
-	if why != "" {
-		r.node.opts.Logger.Warn("nearcache: flushed the near tier, because the journal cannot be read on", "reason", why)
-	}
+	r.flush(readings)
 	var failure error
 	for p, reading := range readings {
 		if reading.err != nil {
@@ -138,6 +128,35 @@ func (r *repairer) round(ctx context.Context, due int64) {
 	r.turns.end(failure)
 	if failure == nil {
 		r.answer(round)
+	}
+}
+
+// flush makes invalid what the journals that could not be read on decide.
+func (r *repairer) flush(readings []reading) {
+	lost, n, why := make([]bool, len(readings)), 0, ""
+	for p := range readings {
+		if readings[p].reset {
+			lost[p] = true
+			n++
+		}
+		why = cmp.Or(why, readings[p].breach)
+	}
+	switch {
+	case n == 0:
+		return
+	case n == len(lost):
+		r.node.flush()
+	default:
+		r.node.flushPartitions(lost)
+	}
+	r.resets.Add(1)
+	switch {
+	case why == "":
+	case n == len(lost):
+		r.node.opts.Logger.Warn("nearcache: flushed the near tier, because the journal cannot be read on", "reason", why)
+	default:
+		r.node.opts.Logger.Warn("nearcache: flushed a part of the near tier, because its journal cannot be read on",
+			"reason", why, "partitions", n, "of", len(lost))
 	}
 }
 
