@@ -3,6 +3,7 @@ package nearcache
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
@@ -13,8 +14,14 @@ import (
 	"github.com/nearbus/nearbus/shared"
 )
 
-// tailPage is how many entries of a journal are read at a time.
-const tailPage = 1000
+// tailPage is how many entries of a journal are read at first. While there are more, pages
+// grow four times each, up to tailPages for all journals that are read in one request: what
+// is written during a round trip must fit into less than a page, or a node never catches up.
+// Longer ones would hold up the server, and the memory of the node.
+const (
+	tailPage  = 1000
+	tailPages = 32_000
+)
 
 // repairPause keeps a node from asking without a break when its shared tier
 // answers slowly. When it does not answer, the pause grows.
@@ -193,6 +200,7 @@ func (r *repairer) readAll(ctx context.Context) []reading {
 	for p := range pending {
 		pending[p] = shared.TailRead{Partition: p, From: r.positions[p], Limit: tailPage}
 	}
+	read := make([]int, len(r.positions)) // entries, by partition
 	for len(pending) > 0 {
 		at := r.node.near.Now()
 		tails := r.node.tier.Tail(ctx, pending)
@@ -201,17 +209,31 @@ func (r *repairer) readAll(ctx context.Context) []reading {
 			p := pending[i].Partition
 			readings[p] = reading{at: at, reset: tails[i].Reset, breach: breach(tails[i].Reset, r.positions[p], tails[i].Next)}
 			if err := tails[i].Err; err != nil {
-				readings[p].err = fmt.Errorf("nearcache: journal %d: %w", p, err)
+				readings[p].err = journalError(p, read[p], err)
 				continue
 			}
 			r.take(p, &tails[i])
+			read[p] += len(tails[i].Entries)
 			if tails[i].More {
-				more = append(more, shared.TailRead{Partition: p, From: r.positions[p], Limit: tailPage})
+				more = append(more, shared.TailRead{Partition: p, From: r.positions[p], Limit: 4 * pending[i].Limit})
 			}
+		}
+		for i := range more {
+			more[i].Limit = min(more[i].Limit, max(tailPages/len(more), 1))
 		}
 		pending = more
 	}
 	return readings
+}
+
+// journalError is why a journal was not read to its end in a round that read so many entries
+// of it. If time ran out over the largest pages, it is not the server that was away.
+func journalError(partition, read int, err error) error {
+	if read < tailPages || !errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("nearcache: journal %d: %w", partition, err)
+	}
+	return fmt.Errorf("nearcache: journal %d: it is written faster than this node reads it, of which %d entries were no end: %w",
+		partition, read, err)
 }
 
 // take applies what was read of one journal.
