@@ -286,11 +286,9 @@ func (c *Cache[V]) learnClock(ctx context.Context, f *shared.Found, before uint6
 	}
 	value := clockOf(f)
 	if before > value {
-		r := c.advanceClock(ctx, before)
-		if r.Err != nil {
-			return nil // this node goes by before
+		if value = c.advanceClock(ctx, before).Revision.Number; value == 0 {
+			return nil // it failed: this node goes by before
 		}
-		value = r.Revision.Number
 	}
 	if c.clock.learn(value, at, forgot) {
 		c.space.Clear() // there was a Clear that nobody told of
@@ -353,7 +351,7 @@ var errNotRaised = errors.New("nearcache: the shared tier raised a clock to less
 // not come to floor.
 func raised(r shared.Receipt, floor uint64) shared.Receipt {
 	if r.Err == nil && r.Revision.Number < max(floor, 1) {
-		r.Err = errNotRaised
+		r.Revision, r.Err = shared.Revision{}, errNotRaised
 	}
 	return r
 }
