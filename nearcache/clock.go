@@ -142,6 +142,17 @@ func (c *Cache[V]) forgetClock() {
 	c.tags.forgetAll()
 }
 
+// forgetPartitions forgets what some partitions have of clock and tags, for lost has an
+// element for each: there may have been a Clear or an InvalidateTags in them. It ends all that
+// is near if the clock is among that. Of tags, the partitions of slots decide.
+func (c *Cache[V]) forgetPartitions(lost []bool) {
+	c.tags.forgetAll()
+	if p := c.clockPartition(); p < len(lost) && lost[p] {
+		c.clock.forget()
+		c.space.Clear()
+	}
+}
+
 // clockKey is where the clock is kept. Names of caches have no exclamation
 // mark in them, and keys have a colon after the name.
 func (c *Cache[V]) clockKey() string { return c.name + clockSuffix }
@@ -275,11 +286,9 @@ func (c *Cache[V]) learnClock(ctx context.Context, f *shared.Found, before uint6
 	}
 	value := clockOf(f)
 	if before > value {
-		r := c.advanceClock(ctx, before)
-		if r.Err != nil {
-			return nil // this node goes by before
+		if value = c.advanceClock(ctx, before).Revision.Number; value == 0 {
+			return nil // it failed: this node goes by before
 		}
-		value = r.Revision.Number
 	}
 	if c.clock.learn(value, at, forgot) {
 		c.space.Clear() // there was a Clear that nobody told of
@@ -342,7 +351,7 @@ var errNotRaised = errors.New("nearcache: the shared tier raised a clock to less
 // not come to floor.
 func raised(r shared.Receipt, floor uint64) shared.Receipt {
 	if r.Err == nil && r.Revision.Number < max(floor, 1) {
-		r.Err = errNotRaised
+		r.Revision, r.Err = shared.Revision{}, errNotRaised
 	}
 	return r
 }

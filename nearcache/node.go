@@ -57,6 +57,7 @@ type Node struct {
 type member interface {
 	apply(m *bus.Message, inv *bus.Invalidation)
 	forgetClock()
+	forgetPartitions(lost []bool)
 	repair(key string, rev shared.Revision) bool
 	advance(clock uint64) bool
 	advanceTags(clock uint64)
@@ -229,6 +230,14 @@ func (n *Node) flush() {
 	n.flushes.Add(1)
 	n.forgetClocks()
 	n.near.Flush()
+}
+
+// flushPartitions is flush for what some partitions decide: lost has an element for each.
+func (n *Node) flushPartitions(lost []bool) {
+	for _, c := range *n.caches.Load() {
+		c.forgetPartitions(lost)
+	}
+	n.near.FlushPartitions(lost)
 }
 
 func (n *Node) forgetClocks() {

@@ -3,6 +3,7 @@ package nearcache
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
@@ -13,8 +14,14 @@ import (
 	"github.com/nearbus/nearbus/shared"
 )
 
-// tailPage is how many entries of a journal are read at a time.
-const tailPage = 1000
+// tailPage is how many entries of a journal are read at first. While there are more, pages
+// grow four times each, up to tailPages for all journals that are read in one request: what
+// is written during a round trip must fit into less than a page, or a node never catches up.
+// Longer ones would hold up the server, and the memory of the node.
+const (
+	tailPage  = 1000
+	tailPages = 32_000
+)
 
 // repairPause keeps a node from asking without a break when its shared tier
 // answers slowly. When it does not answer, the pause grows.
@@ -102,7 +109,7 @@ type reading struct {
 }
 
 // round reads all journals. Where continuity is lost, the end of the journal is
-// learned first, then the near tier is flushed, and only then the horizon
+// learned first, then what it decides is flushed, and only then the horizon
 // moves: so a write between two of these is either flushed or read next time.
 func (r *repairer) round(ctx context.Context, due int64) {
 	round := r.turns.begin()
@@ -112,17 +119,7 @@ func (r *repairer) round(ctx context.Context, due int64) {
 	}
 	late := max(0, r.node.near.Now()-due)
 	readings := r.readAll(ctx)
-	flush, why := false, ""
-	for i := range readings {
-		flush, why = flush || readings[i].reset, cmp.Or(why, readings[i].breach)
-	}
-	if flush {
-		r.resets.Add(1)
-		r.node.flush()
-	}
-	if why != "" {
-		r.node.opts.Logger.Warn("nearcache: flushed the near tier, because the journal cannot be read on", "reason", why)
-	}
+	r.flush(readings)
 	var failure error
 	for p, reading := range readings {
 		if reading.err == nil && r.node.proves() && behind(r.positions[p].Revision, acked[p]) {
@@ -147,6 +144,35 @@ func (r *repairer) round(ctx context.Context, due int64) {
 	r.turns.end(failure)
 	if failure == nil {
 		r.answer(round)
+	}
+}
+
+// flush makes invalid what the journals that could not be read on decide.
+func (r *repairer) flush(readings []reading) {
+	lost, n, why := make([]bool, len(readings)), 0, ""
+	for p := range readings {
+		if readings[p].reset {
+			lost[p] = true
+			n++
+		}
+		why = cmp.Or(why, readings[p].breach)
+	}
+	switch {
+	case n == 0:
+		return
+	case n == len(lost):
+		r.node.flush()
+	default:
+		r.node.flushPartitions(lost)
+	}
+	r.resets.Add(1)
+	switch {
+	case why == "":
+	case n == len(lost):
+		r.node.opts.Logger.Warn("nearcache: flushed the near tier, because the journal cannot be read on", "reason", why)
+	default:
+		r.node.opts.Logger.Warn("nearcache: flushed a part of the near tier, because its journal cannot be read on",
+			"reason", why, "partitions", n, "of", len(lost))
 	}
 }
 
@@ -183,6 +209,7 @@ func (r *repairer) readAll(ctx context.Context) []reading {
 	for p := range pending {
 		pending[p] = shared.TailRead{Partition: p, From: r.positions[p], Limit: tailPage}
 	}
+	read := make([]int, len(r.positions)) // entries, by partition
 	for len(pending) > 0 {
 		at := r.node.near.Now()
 		tails := r.node.tier.Tail(ctx, pending)
@@ -191,17 +218,31 @@ func (r *repairer) readAll(ctx context.Context) []reading {
 			p := pending[i].Partition
 			readings[p] = reading{at: at, reset: tails[i].Reset, breach: breach(tails[i].Reset, r.positions[p], tails[i].Next)}
 			if err := tails[i].Err; err != nil {
-				readings[p].err = fmt.Errorf("nearcache: journal %d: %w", p, err)
+				readings[p].err = journalError(p, read[p], err)
 				continue
 			}
 			r.take(p, &tails[i])
+			read[p] += len(tails[i].Entries)
 			if tails[i].More {
-				more = append(more, shared.TailRead{Partition: p, From: r.positions[p], Limit: tailPage})
+				more = append(more, shared.TailRead{Partition: p, From: r.positions[p], Limit: 4 * pending[i].Limit})
 			}
+		}
+		for i := range more {
+			more[i].Limit = min(more[i].Limit, max(tailPages/len(more), 1))
 		}
 		pending = more
 	}
 	return readings
+}
+
+// journalError is why a journal was not read to its end in a round that read so many entries
+// of it. If time ran out over the largest pages, it is not the server that was away.
+func journalError(partition, read int, err error) error {
+	if read < tailPages || !errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("nearcache: journal %d: %w", partition, err)
+	}
+	return fmt.Errorf("nearcache: journal %d: it is written faster than this node reads it, of which %d entries were no end: %w",
+		partition, read, err)
 }
 
 // take applies what was read of one journal.

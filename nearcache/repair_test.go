@@ -487,6 +487,62 @@ func TestRepair_ManyPages(t *testing.T) {
 	})
 }
 
+// busyJournal has others write so many entries in a second, to a journal whose server is so
+// far away.
+func (f *fleet) busyJournal(perSecond int, away time.Duration) {
+	last, next := time.Now(), 0
+	f.store.onBefore(func(ctx context.Context, op, _ string) error {
+		if op != "tail" {
+			return nil
+		}
+		time.Sleep(away)
+		n := int(time.Since(last).Seconds() * float64(perSecond))
+		writes := make([]shared.Write, n)
+		for i := range writes {
+			r := shared.Record{Kind: shared.KindTombstone, Nonce: shared.NewNonce()}
+			writes[i] = shared.Write{Key: fmt.Sprint("users:", next%100), Image: r.Append(nil), TTL: time.Second}
+			next++
+		}
+		for _, r := range f.store.Store.Write(context.WithoutCancel(ctx), writes) {
+			if r.Err != nil {
+				return r.Err
+			}
+		}
+		last = time.Now()
+		return ctx.Err()
+	})
+}
+
+// TestRepair_BusyJournal: a node keeps up with more than one page of entries in each round
+// trip.
+func TestRepair_BusyJournal(t *testing.T) {
+	journaled(t, func(t *testing.T, f *fleet, a, _ *member) {
+		before := a.node.Stats()
+		f.busyJournal(33_000, 40*time.Millisecond)
+		for range 8 {
+			time.Sleep(500 * time.Millisecond)
+			require.Less(t, a.node.Health().Behind, 2*time.Second)
+		}
+		f.store.onBefore(nil)
+		after := a.node.Stats()
+		assert.Equal(t, before.RepairFailures, after.RepairFailures)
+		assert.Equal(t, before.Resets, after.Resets)
+		assert.Greater(t, after.Repairs, before.Repairs+2)
+	})
+}
+
+// TestRepair_JournalTooBusy: what no node keeps up with is told as what it is.
+func TestRepair_JournalTooBusy(t *testing.T) {
+	journaled(t, func(t *testing.T, f *fleet, a, _ *member) {
+		f.store.Store.(*memstore.Store).TrimJournal()
+		wait(2 * time.Second)
+		f.busyJournal(90_000, 400*time.Millisecond)
+		f.eventually(func() bool { return a.node.Health().Journal != nil })
+		f.store.onBefore(nil)
+		require.ErrorContains(t, a.node.Health().Journal, "it is written faster than this node reads it")
+	}, func(f *fleet) { f.store.Store = memstore.New(memstore.Options{JournalLength: 1 << 19}) })
+}
+
 // TestRepair_OwnClear: a node does not clear its cache a second time because
 // the journal tells of it.
 func TestRepair_OwnClear(t *testing.T) {

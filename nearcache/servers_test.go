@@ -18,7 +18,7 @@ import (
 )
 
 // servers are a store of three: one has the values, partition 0, the others the clock
-// and what tags are judged by.
+// and what tags are judged by. Keys that begin with away are beside the latter.
 type servers struct {
 	shared.Store // of the values; for what concerns neither
 	all          [3]*memstore.Store
@@ -51,7 +51,7 @@ func (s *servers) Partition(key string) int {
 	switch {
 	case strings.Contains(key, "!clock"):
 		return 1
-	case strings.Contains(key, "!tag"):
+	case strings.Contains(key, "!tag"), strings.HasPrefix(key, "users:away"):
 		return 2
 	}
 	return 0

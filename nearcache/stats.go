@@ -94,7 +94,7 @@ type NodeStats struct {
 	RepairFailures uint64        // of these, those in which a journal could not be read
 	Repaired       uint64        // writes that dropped something and of which the journal told, and the bus did not within two seconds more
 	SlowestRepair  time.Duration // longest time from when a journal was due to be read to when all of it was applied
-	Resets         uint64        // times the journal could not be read on, and the near tier was flushed
+	Resets         uint64        // times journals could not be read on, and what they decide near was flushed
 
 	NearEntries, NearBytes int64
 	NearEvicted            uint64 // entries given up for others

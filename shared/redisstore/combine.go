@@ -36,10 +36,12 @@ const (
 )
 
 // combiner turns reads of single keys that come at the same time into fewer
-// requests. A read that is alone goes out at once and as it is.
+// requests. A read that is alone goes out at once and as it is, on its caller's context.
 //
-// It has no goroutine: of the reads that wait for the next request, one is
-// told to send it, on its own context.
+// Of those that wait for the next request nobody sends it: that is done by the goroutine
+// of a lane, on a context that ends when the last of them has no time left, or when all of
+// them have gone. So a caller in a hurry costs the others neither the request nor its
+// connection, which the client closes when a context ends before the answer.
 type combiner struct {
 	one  func(ctx context.Context, key string) (proven, error)
 	many func(ctx context.Context, keys []string) ([]proven, error)
@@ -57,13 +59,17 @@ type combiner struct {
 // together is what travels in one request.
 type together struct {
 	keys    []string
-	waiting int         // callers that have not left
-	led     bool        // one of them was told to send, or will be; it takes more keys until it does
-	timer   *time.Timer // of their patience, which began when the first of them came
+	waiting int             // callers that have not left
+	last    context.Context // of the caller who has the most time
+	end     time.Time       // when that ends
+	timer   *time.Timer     // of their patience, which began when the first of them came
 
-	// turn has one token once a lane is free: who takes it sends. It is closed
-	// when the fields below are set, which do not change any more.
-	turn   chan struct{}
+	led    bool               // a lane was given to it; it takes more keys until it is sent
+	cancel context.CancelFunc // of the request, once it is sent
+	apart  bool               // the request is no longer waited for, and has no lane
+
+	// done is closed when the fields below are set, which do not change any more.
+	done   chan struct{}
 	over   bool
 	images []proven
 	err    error
@@ -84,17 +90,13 @@ func (c *combiner) read(ctx context.Context, key string) (proven, error) {
 		c.learn(len(image.image), 1)
 		return image, err
 	}
-	b, place := c.joinLocked(key)
-	c.mu.Unlock()
+	b, place := c.joinLocked(ctx, key)
 	if free {
-		c.next()
+		c.nextLocked()
 	}
+	c.mu.Unlock()
 	select {
-	case _, mine := <-b.turn:
-		if mine {
-			c.gather(b)
-			return c.send(ctx, b, place)
-		}
+	case <-b.done:
 	case <-bounded.Within(ctx, c.patience): // which began when b did
 		c.leave(b)
 		return proven{}, failed(ctx, "read", ctx.Err())
@@ -108,29 +110,65 @@ func (c *combiner) read(ctx context.Context, key string) (proven, error) {
 	return b.images[place], nil
 }
 
-func (c *combiner) joinLocked(key string) (b *together, place int) {
+func (c *combiner) joinLocked(ctx context.Context, key string) (b *together, place int) {
 	limit := min(maxTogether, int(bytesTogether/max(c.size.Load(), 1)))
 	if n := len(c.queue); n > 0 && len(c.queue[n-1].keys) < max(limit, 1) {
 		b = c.queue[n-1]
 	} else {
-		b = &together{turn: make(chan struct{}, 1)}
+		b = &together{done: make(chan struct{})}
 		b.timer = time.AfterFunc(c.patience, func() { c.end(b, nil, nil, true) })
 		c.queue = append(c.queue, b)
+	}
+	end, ok := ctx.Deadline()
+	if !ok {
+		end = never
+	}
+	if b.last == nil || end.After(b.end) {
+		b.last, b.end = ctx, end
 	}
 	b.keys = append(b.keys, key)
 	b.waiting++
 	return b, len(b.keys) - 1
 }
 
-// gather ends the time in which others may join b.
-func (c *combiner) gather(b *together) {
+// lane sends one request after the other for those who wait, b first. It ends when nobody
+// does, or with a request that nobody waits for any more.
+func (c *combiner) lane(b *together) {
+	for b != nil {
+		ctx := c.depart(b)
+		if ctx != nil {
+			c.send(ctx, b)
+		}
+		c.mu.Lock()
+		if b.apart {
+			c.mu.Unlock()
+			return
+		}
+		b = c.oldestLocked()
+		c.mu.Unlock()
+	}
+}
+
+// depart ends the time in which others may join b, and returns the context of its request;
+// nil if nobody is left.
+func (c *combiner) depart(b *together) context.Context {
 	for range gathering {
 		runtime.Gosched()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.dropLocked(b)
+	if b.over {
+		return nil
+	}
 	c.crowded = len(b.keys) > 1
+	ctx := context.WithoutCancel(b.last) // hooks of the client look for its values
+	if b.end.Equal(never) {
+		ctx, b.cancel = context.WithCancel(ctx)
+	} else {
+		ctx, b.cancel = context.WithDeadline(ctx, b.end)
+	}
+	return ctx
 }
 
 // dropLocked takes b out of the queue, if it is in it.
@@ -138,30 +176,37 @@ func (c *combiner) dropLocked(b *together) {
 	c.queue = slices.DeleteFunc(c.queue, func(queued *together) bool { return queued == b })
 }
 
-// send sends b, which has left the queue, for all who wait for it.
-func (c *combiner) send(ctx context.Context, b *together, place int) (image proven, err error) {
+// send sends b, which has left the queue, for all who wait for it. If the client panics,
+// each asks for itself, and meets that where it can be told.
+func (c *combiner) send(ctx context.Context, b *together) {
 	var images []proven
-	alone := true // stands if the client panics
+	var err error
+	alone := true
 	defer func() {
+		if alone {
+			_ = recover() // of the client
+		}
 		c.end(b, images, err, alone)
-		c.next()
 	}()
 	if len(b.keys) == 1 {
-		image, err = c.one(ctx, b.keys[0])
-		images = []proven{image}
+		images = make([]proven, 1)
+		images[0], err = c.one(ctx, b.keys[0])
 	} else {
 		images, err = c.many(ctx, b.keys)
 	}
-	alone = err != nil && (ctx.Err() != nil || ended(err)) // the sender's time is not the others'
-	if err != nil {
-		return proven{}, err
-	}
+	alone = ended(err) && ctx.Err() == nil // it is that of a call that had the connection before
 	bytes := 0
 	for _, image := range images {
 		bytes += len(image.image)
 	}
-	c.learn(bytes, len(images))
-	return images[place], nil
+	if err == nil {
+		c.learn(bytes, len(images))
+	}
+}
+
+// ended reports whether err says that a context ended.
+func ended(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
 // end tells those who wait for b what became of it, unless they have been told.
@@ -171,16 +216,23 @@ func (c *combiner) end(b *together, images []proven, err error, alone bool) {
 	if b.over {
 		return
 	}
-	b.timer.Stop()
-	b.over, b.images, b.err, b.alone = true, images, err, alone
-	c.dropLocked(b) // patience may have ended first
-	close(b.turn)
+	b.images, b.err, b.alone = images, err, alone
+	c.endLocked(b, alone)
 }
 
-// ended reports whether err says that a context ended. It may say so a moment
-// before the context does: see failed.
-func ended(err error) bool {
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+// endLocked ends the wait for b. If its request is left to itself, its lane goes to others.
+func (c *combiner) endLocked(b *together, left bool) {
+	b.over = true
+	b.timer.Stop()
+	c.dropLocked(b)
+	if b.cancel != nil {
+		b.cancel()
+		if left {
+			b.apart = true
+			c.nextLocked()
+		}
+	}
+	close(b.done)
 }
 
 // next hands a lane on to those who wait longest, or frees it.
@@ -191,33 +243,30 @@ func (c *combiner) next() {
 }
 
 func (c *combiner) nextLocked() {
+	if b := c.oldestLocked(); b != nil {
+		go c.lane(b) // ends when nobody waits
+	}
+}
+
+// oldestLocked gives a lane to those who wait longest, or frees it.
+func (c *combiner) oldestLocked() *together {
 	for _, b := range c.queue {
 		if !b.led {
 			b.led = true
-			b.turn <- struct{}{} // it has room
-			return
+			return b
 		}
 	}
 	c.busy--
+	return nil
 }
 
-// leave is called by who does not wait for b any more. The last one hands on
-// the lane that b may have been given.
+// leave is called by who does not wait for b any more.
 func (c *combiner) leave(b *together) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	b.waiting--
-	if b.waiting > 0 {
-		return
-	}
-	b.timer.Stop()
-	c.dropLocked(b)
-	select {
-	case _, given := <-b.turn:
-		if given {
-			c.nextLocked()
-		}
-	default: // no lane was given to it
+	if b.waiting == 0 && !b.over {
+		c.endLocked(b, true)
 	}
 }
 

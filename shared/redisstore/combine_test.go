@@ -104,6 +104,7 @@ func busy(t *testing.T, c *combiner) (wait func()) {
 
 // free requires that all lanes are free again and nothing is left behind.
 func free(t *testing.T, c *combiner) {
+	synctest.Wait() // for lanes that find that nobody waits
 	require.Zero(t, c.busy)
 	require.Empty(t, c.queue)
 }
@@ -255,8 +256,8 @@ func TestCombiner_WhoWaitsForASenderGoesAloneInTheEnd(t *testing.T) {
 		}
 		wg.Wait()
 		wait()
-		assert.ElementsMatch(t, []time.Duration{2 * time.Second, 5 * time.Second / 2, 5 * time.Second / 2}, took[:])
-		assert.ElementsMatch(t, []int{1, 1, 3, 1, 1}, s.sizes())
+		assert.Equal(t, [3]time.Duration{5 * time.Second / 2, 5 * time.Second / 2, 5 * time.Second / 2}, took)
+		assert.ElementsMatch(t, []int{1, 1, 3, 1, 1, 1}, s.sizes())
 		free(t, c)
 	})
 }
@@ -329,16 +330,16 @@ func TestCombiner_AnErrorIsEverybodys(t *testing.T) {
 	})
 }
 
-func TestCombiner_APanicIsItsSenders(t *testing.T) {
+// TestCombiner_APanicEndsNoProcess: there is nobody above a lane to recover. Each asks for
+// itself, and meets the panic, if there is one again.
+func TestCombiner_APanicEndsNoProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &slowServer{panics: true}
 		c := newCombiner(s)
 		wait := busy(t, c)
-		panicked := make(chan any, 5)
 		var wg sync.WaitGroup
 		for range 5 {
 			wg.Go(func() {
-				defer func() { panicked <- recover() }()
 				image, err := c.read(t.Context(), "k")
 				assert.NoError(t, err)
 				assert.Equal(t, "k", string(image.image))
@@ -346,14 +347,73 @@ func TestCombiner_APanicIsItsSenders(t *testing.T) {
 		}
 		wg.Wait()
 		wait()
-		close(panicked)
-		n := 0
-		for p := range panicked {
-			if p != nil {
-				n++
+		assert.ElementsMatch(t, []int{1, 1, 5, 1, 1, 1, 1, 1}, s.sizes())
+		free(t, c)
+	})
+}
+
+// TestCombiner_WhoHangsUpCostsOthersNothing has those who began a request leave before its
+// answer: it is neither ended nor sent again.
+func TestCombiner_WhoHangsUpCostsOthersNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slowServer{hasty: true}
+		c := newCombiner(s)
+		wait := busy(t, c)
+		short, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+		defer cancel()
+		began := time.Now()
+		var wg sync.WaitGroup
+		for i := range 10 {
+			ctx, patient := short, i%2 == 1
+			if patient {
+				ctx = t.Context()
 			}
+			wg.Go(func() {
+				image, err := c.read(ctx, strconv.Itoa(i))
+				if patient {
+					assert.NoError(t, err)
+					assert.Equal(t, strconv.Itoa(i), string(image.image))
+					assert.Equal(t, 2*time.Second, time.Since(began))
+				} else {
+					assert.ErrorIs(t, err, context.DeadlineExceeded)
+					assert.Equal(t, 1500*time.Millisecond, time.Since(began))
+				}
+			})
+			synctest.Wait() // the first of them has no time
 		}
-		require.Equal(t, 1, n)
+		wg.Wait()
+		wait()
+		assert.Equal(t, []int{1, 1, 10}, s.sizes())
+		free(t, c)
+	})
+}
+
+// TestCombiner_ARequestThatNobodyWaitsForHasNoLane: those who hung up leave nothing that
+// counts as under way, though the client cannot be interrupted.
+func TestCombiner_ARequestThatNobodyWaitsForHasNoLane(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slowServer{}
+		c := newCombiner(s)
+		many := c.many
+		c.many = func(_ context.Context, keys []string) ([]proven, error) { return many(context.Background(), keys) }
+		wait := busy(t, c)
+		var wg sync.WaitGroup
+		for range maxTogether * readLanes {
+			wg.Go(func() {
+				ctx, cancel := context.WithCancel(t.Context())
+				time.AfterFunc(1100*time.Millisecond, cancel)
+				_, err := c.read(ctx, "gone")
+				assert.ErrorIs(t, err, context.Canceled)
+			})
+		}
+		wg.Wait()
+		wait()
+		assert.ElementsMatch(t, []int{1, 1, maxTogether, maxTogether}, s.sizes())
+		began := time.Now()
+		_, err := c.read(t.Context(), "k")
+		require.NoError(t, err)
+		assert.Equal(t, time.Second, time.Since(began), "it waited for an answer to those who are gone")
+		time.Sleep(time.Second)
 		free(t, c)
 	})
 }

@@ -12,13 +12,15 @@
 //	tier, err := shared.New(store, shared.Options{})
 //
 // Reads are plain GET and MGET. On one server, single reads that come while two
-// are under way travel together, in one MGET on the context of one of them;
-// hooks of the client see that. Every write, fill and lease is one script, called by
+// are under way travel together, in one MGET. Its context ends when the last of their
+// callers has no time left, and has the values of that caller's for hooks of the client.
+// Every write, fill and lease is one script, called by
 // EVALSHA and sent whole when the server does not have it; several of them are one
 // pipeline to each server. On one server, single ones that come while four are
 // under way travel together, in one pipeline on the context of the one that has
 // the most time, whose cancellation then does not end it. The store keeps no
-// connection and no goroutine of its own, and never closes the client.
+// connection, and no goroutine but for reads that travel together, and never closes
+// the client.
 //
 // Keys: "prefix:{p}:key" holds the record of key, "prefix:{p}" the metadata of
 // partition p, a number that depends on the key, and "prefix:{p}!journal" its

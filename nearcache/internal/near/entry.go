@@ -161,7 +161,7 @@ func (e *Entry) tell(now int64) bool {
 // of the key with this hash who begins now: nothing it depends on was
 // invalidated since the stamp was taken.
 func (s *Space) Valid(hash uint64, stamp Stamp) bool {
-	if stamp.count < s.mark.Load() || stamp.count < s.tagged.Load() {
+	if stamp.count < s.mark.Load() || stamp.count < s.tagged.Load() || stamp.count < s.tier.parts.highest.Load() {
 		return false
 	}
 	st := s.tier.stripeOf(hash)
@@ -239,7 +239,7 @@ func (s *Space) Supersede(key string, hash uint64, e *Entry, life time.Duration,
 }
 
 func (s *Space) fencedLocked(st *stripe, hash uint64, e *Entry) bool {
-	passes := (e.Stamp.count >= st.markLocked(hash) || s.tier.conf.Faults.Off(fault.Marks)) && s.current(e)
+	passes := (e.Stamp.count >= st.markLocked(hash) || s.tier.conf.Faults.Off(fault.Marks)) && s.current(e) && s.passesPartitions(e)
 	if passes {
 		return false
 	}
@@ -267,8 +267,8 @@ func (s *Space) passLocked(st *stripe, key string, hash uint64, r shared.Revisio
 }
 
 // putLocked links e in front or in the place of the entry of the same key. It
-// refuses to replace a higher revision, what is larger than the window, and what the
-// guard of the space does not admit.
+// refuses to replace a higher revision, what is larger than the window, what is of a
+// partition that was flushed since, and what the guard of the space does not admit.
 func (s *Space) putLocked(key string, hash uint64, e *Entry, life time.Duration) bool {
 	t := s.tier
 	if int64(e.cost) > t.window.limit {
@@ -276,7 +276,7 @@ func (s *Space) putLocked(key string, hash uint64, e *Entry, life time.Duration)
 		t.unlinkLocked(hash, s, key)
 		return false
 	}
-	if s.admits != nil && !s.admits(e, hash, life <= 0) {
+	if !s.passesPartitions(e) || s.admits != nil && !s.admits(e, hash, life <= 0) {
 		t.fenced.Add(1)
 		return false
 	}

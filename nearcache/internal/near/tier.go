@@ -29,6 +29,11 @@
 //     therefore compares the mark of the space alone, which a flush raises
 //     without a walk through the index, and those of the entry's slots, if it
 //     has any.
+//   - The flush of a partition raises the mark of the partition first, which is
+//     compared when an entry comes in and not at looks, and then takes out, under the
+//     locks, what came in before. So once it has ended, no entry of before is in the
+//     index whose key or slots are in that partition. A result of before is given to
+//     nobody who begins later, whatever its key.
 //   - An entry never replaces one of a higher revision of the same epoch.
 //   - A value that its mark keeps out is given to those who wait for it all
 //     the same, and may be newer than what the index holds or what another load
@@ -86,6 +91,7 @@ type Tier struct {
 	clock  clock
 	notes  notes // beside the time, like trust: a hit reads all three
 	trust  trust
+	parts  partitions
 	count  atomic.Uint64 // invalidations
 	heads  []atomic.Pointer[Entry]
 	stripe []stripe
@@ -204,6 +210,7 @@ func New(conf Config) (*Tier, error) {
 	}
 	t.spaces.Store(new([]*Space))
 	t.trust.init(conf.Partitions, conf.MaxStaleness)
+	t.parts.marks = make([]atomic.Uint64, conf.Partitions)
 	t.clock.init(conf.Wall())
 	t.notes.set(rarely)
 	t.window.limit = min(conf.Bytes/32, maxCost-1)
