@@ -120,7 +120,7 @@ func (c *Cache[V]) prepareAbsent(e *ending[V]) {
 func (c *Cache[V]) letGo(e *ending[V]) {
 	switch {
 	case e.expect == 0:
-		e.does, e.put = giveBack, e.hold.released()
+		e.does, e.put = giveBack, e.released()
 	case e.f.fresh && !e.f.background:
 		e.does, e.put = endReplaced, shared.Put{
 			Key: c.storeKey(e.f.key), Expect: e.expect, Record: shared.Record{Kind: shared.KindTombstone},

@@ -74,7 +74,7 @@ func (c *Cache[V]) lagOf(got *shared.Claimed, replaced *shared.Record, clock uin
 	return l
 }
 
-// begin says that the load begins.
+// beginLag says that the load begins.
 func (c *Cache[V]) beginLag(l *lag) {
 	l.began = time.Now()
 	l.young = l.ended.known && l.ended.now() < c.opts.SourceLag
@@ -91,7 +91,7 @@ func (c *Cache[V]) youngByTags(ctx context.Context, all []ending[V]) {
 	var slots []uint32
 	for i := range all {
 		e := &all[i]
-		if e.err == nil && len(e.entry.Tags) > 0 && !e.young && e.lag.within(clock, c.opts.SourceLag) {
+		if e.err == nil && len(e.entry.Tags) > 0 && !e.young && e.within(clock, c.opts.SourceLag) {
 			suspects, slots = append(suspects, e), append(slots, slotsOf(e.entry.Tags)...)
 		}
 	}
@@ -108,7 +108,7 @@ func (c *Cache[V]) youngByTags(ctx context.Context, all []ending[V]) {
 		}
 	}
 	for _, e := range suspects {
-		e.young = failure != nil || e.lag.within(c.tags.newest(slotsOf(e.entry.Tags)), c.opts.SourceLag)
+		e.young = failure != nil || e.within(c.tags.newest(slotsOf(e.entry.Tags)), c.opts.SourceLag)
 	}
 }
 
