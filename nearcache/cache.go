@@ -58,6 +58,9 @@ func New[V any](node *Node, name string, opts Options[V]) (*Cache[V], error) {
 	if err := opts.validate(); err != nil {
 		return nil, err
 	}
+	if err := opts.validateLag(node); err != nil {
+		return nil, err
+	}
 	c := &Cache[V]{node: node, name: name, opts: opts}
 	dropped, err := c.inspect()
 	if err != nil {

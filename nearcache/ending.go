@@ -51,6 +51,7 @@ func (c *Cache[V]) conclude(ctx context.Context, all []ending[V]) {
 // accepted. One that was refused is not newer than what replaced the lease: if that
 // is a value, it is the result instead.
 func (c *Cache[V]) concludePart(ctx context.Context, all []ending[V]) (n int) {
+	c.youngByTags(ctx, all[:min(len(all), maxPart)])
 	for bytes := 0; n < min(len(all), maxPart) && bytes < maxPartBytes; n++ {
 		c.prepare(&all[n])
 		bytes += all[n].size
@@ -79,7 +80,9 @@ func (c *Cache[V]) prepare(e *ending[V]) {
 		c.letGo(e)
 		return
 	}
-	e.lives, _ = c.opts.lives(entry)
+	if e.lives, _ = c.opts.lives(entry); e.young {
+		e.lives = e.lives.limit(c.opts.SourceLag)
+	}
 	data, err := c.encode(f.key, entry.Value)
 	if err != nil {
 		c.letGo(e)
@@ -103,6 +106,9 @@ func (c *Cache[V]) prepareAbsent(e *ending[V]) {
 		Key: c.storeKey(e.f.key), TTL: share(c.opts.NotFoundTTL, c.opts.jitter()), Expect: e.expect, Born: e.born,
 		Record: shared.Record{Kind: shared.KindNotFound, Nonce: e.nonce(), Clock: e.clock},
 	}
+	if e.young {
+		e.put.TTL = min(e.put.TTL, c.opts.SourceLag)
+	}
 	if !stores { // what there was must not be of use any more
 		e.does, e.put.TTL, e.put.Record.Kind = putGone, 0, shared.KindTombstone
 	}
@@ -114,7 +120,7 @@ func (c *Cache[V]) prepareAbsent(e *ending[V]) {
 func (c *Cache[V]) letGo(e *ending[V]) {
 	switch {
 	case e.expect == 0:
-		e.does, e.put = giveBack, e.lease.Released()
+		e.does, e.put = giveBack, e.released()
 	case e.f.fresh && !e.f.background:
 		e.does, e.put = endReplaced, shared.Put{
 			Key: c.storeKey(e.f.key), Expect: e.expect, Record: shared.Record{Kind: shared.KindTombstone},

@@ -161,7 +161,7 @@ func (c *Cache[V]) loadKept(ctx context.Context, f *flight[V], load loader[V], o
 			c.sharedErrors.Add(1)
 			return c.loadDegraded(ctx, f, load)
 		case got.Status == shared.LeaseGranted:
-			return c.reload(ctx, f, load, claim, got.Revision)
+			return c.reload(ctx, f, load, claim, &got)
 		case got.Status != shared.LeaseHeld:
 			return c.loadAlone(ctx, f, load, 0)
 		}
@@ -206,7 +206,7 @@ func (c *Cache[V]) awaitRefresh(ctx context.Context, f *flight[V], old *shared.F
 }
 
 // reload loads under a lease that is beside the record, and replaces the record.
-func (c *Cache[V]) reload(ctx context.Context, f *flight[V], load loader[V], lease shared.Claim, born shared.Revision) error {
+func (c *Cache[V]) reload(ctx context.Context, f *flight[V], load loader[V], lease shared.Claim, got *shared.Claimed) error {
 	var failure error // of the load
 	defer func() { c.giveBack(ctx, c.released(lease, failure)) }()
 	// Whoever held the lease before may have refreshed the record.
@@ -222,7 +222,7 @@ func (c *Cache[V]) reload(ctx context.Context, f *flight[V], load loader[V], lea
 		return c.loadShared(ctx, f, load, &found[0])
 	}
 	failure = &PanicError{} // stands if user code ends this goroutine
-	failure = c.replace(ctx, f, load, c.holdBeside(lease, born, &found[0]), &found[0])
+	failure = c.replace(ctx, f, load, c.holdBeside(lease, got, &found[0]), &found[0])
 	return failure
 }
 
@@ -236,7 +236,10 @@ func (c *Cache[V]) replace(ctx context.Context, f *flight[V], load loader[V], h 
 
 // holdBeside is the right to replace the record found, for a load that begins
 // now.
-func (c *Cache[V]) holdBeside(lease shared.Claim, born shared.Revision, found *shared.Found) hold {
+func (c *Cache[V]) holdBeside(lease shared.Claim, got *shared.Claimed, found *shared.Found) hold {
 	clock, _, _ := c.clock.get()
-	return hold{lease: lease, clock: clock, born: born, expect: found.Nonce}
+	return hold{
+		lease: lease, clock: clock, born: got.Revision, expect: found.Nonce,
+		lag: c.lagOf(got, &found.Record, clock, found),
+	}
 }

@@ -31,6 +31,7 @@ type flight[V any] struct {
 	// the read is over; then it does not change any more.
 	load     loader[V]
 	previous *shared.Found // the record that the load is to replace, if it is of use
+	ended    recency       // of its load
 
 	looked  gate            // open when the read is over
 	lookErr error           // set before looked opens

@@ -19,6 +19,26 @@ type hold struct {
 
 	// born is the revision of then, see shared.Write.Born.
 	born shared.Revision
+
+	replaced shared.Revision // of what the lease took the place of
+	lag
+}
+
+// holdInPlace is the right that a lease in the place of the record gives, where miss was
+// found before.
+func (c *Cache[V]) holdInPlace(claim shared.Claim, got *shared.Claimed, miss *shared.Found) hold {
+	return hold{
+		lease: claim, clock: claim.Clock, born: got.Revision, replaced: got.Replaced.Revision,
+		lag: c.lagOf(got, &got.Replaced, claim.Clock, miss),
+	}
+}
+
+// released is what gives the lease back. What takes its place is as old as what was there
+// before, so that who loads next knows when the key was invalidated, or that it was not.
+func (h *hold) released() shared.Put {
+	put := h.lease.Released()
+	put.Born.Number = max(1, h.replaced.Number)
+	return put
 }
 
 // nonce is that of the record to be stored; 0 means a new one.

@@ -17,7 +17,7 @@ const minPause = time.Millisecond
 
 // source calls the loader of one key. That its load begins has been said.
 func (c *Cache[V]) source(ctx context.Context, f *flight[V], load loader[V]) (entry Entry[V], err error) {
-	ctx = c.withPrevious(ctx, f.previous)
+	ctx = withRecency(c.withPrevious(ctx, f.previous), f.ended)
 	entry, err = callSource(ctx, c, []string{f.key}, func(ctx context.Context) (Entry[V], error) {
 		return load(ctx, f.key)
 	})
@@ -93,6 +93,7 @@ func callSource[V, R any](ctx context.Context, c *Cache[V], keys []string, load 
 func (c *Cache[V]) loadAlone(ctx context.Context, f *flight[V], load loader[V], life time.Duration) error {
 	clock, _, _ := c.clock.get()
 	c.beginLoad(f, clock)
+	f.ended = recency{}
 	entry, err := c.source(ctx, f, load)
 	return c.keepLoaded(f, &entry, life, err)
 }
@@ -177,7 +178,7 @@ func (c *Cache[V]) loadShared(ctx context.Context, f *flight[V], load loader[V],
 			c.sharedErrors.Add(1)
 			return c.loadDegraded(ctx, f, load)
 		case got.Status == shared.LeaseGranted:
-			return c.loadUnder(ctx, f, load, hold{lease: claim, clock: claim.Clock, born: got.Revision})
+			return c.loadUnder(ctx, f, load, c.holdInPlace(claim, &got, miss))
 		case got.Status == shared.LeaseUnusable:
 			return c.loadAlone(ctx, f, load, 0)
 		case got.Status == shared.LeasePresent:
@@ -271,6 +272,8 @@ func (c *Cache[V]) loadUnder(ctx context.Context, f *flight[V], load loader[V], 
 	e := &all[0]
 	c.readyTagClock(ctx)
 	c.beginLoad(f, h.clock)
+	c.beginLag(&e.lag)
+	f.ended = e.ended
 	e.entry, e.err = c.source(ctx, f, load)
 	c.conclude(ctx, all)
 	return e.err

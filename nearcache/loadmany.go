@@ -88,9 +88,9 @@ func (c *Cache[V]) acquireMany(ctx context.Context, missing []looked[V]) (grante
 		asking = append(asking, l)
 	}
 	var besides []looked[V]
-	var leases []shared.Claim  // of besides
-	var born []shared.Revision // likewise
-	var held []shared.Claim    // all that were granted
+	var leases []shared.Claim   // of besides
+	var grants []shared.Claimed // likewise
+	var held []shared.Claim     // all that were granted
 	asked := time.Now()
 	for i, got := range c.node.tier.Acquire(ctx, claims) {
 		switch l := asking[i]; {
@@ -102,14 +102,14 @@ func (c *Cache[V]) acquireMany(ctx context.Context, missing []looked[V]) (grante
 			others = append(others, l)
 			continue
 		case l.beside():
-			besides, leases, born = append(besides, l), append(leases, claims[i]), append(born, got.Revision)
+			besides, leases, grants = append(besides, l), append(leases, claims[i]), append(grants, got)
 		default:
-			granted = append(granted, permit[V]{f: l.f, hold: hold{lease: claims[i], clock: claims[i].Clock, born: got.Revision}})
+			granted = append(granted, permit[V]{f: l.f, hold: c.holdInPlace(claims[i], &got, l.found)})
 		}
 		held = append(held, claims[i])
 	}
 	stop = c.renew(ctx, held, asked)
-	kept, changed := c.stillKept(ctx, besides, leases, born)
+	kept, changed := c.stillKept(ctx, besides, leases, grants)
 	return append(granted, kept...), append(others, changed...), failed, stop
 }
 
@@ -120,7 +120,7 @@ func (l *looked[V]) beside() bool { return l.found.Kept && l.f.old != nil }
 // stillKept returns the flights whose records, which they have leases beside, are
 // still those that they found, and gives the leases of the others back: whoever held
 // such a lease before may have refreshed the record.
-func (c *Cache[V]) stillKept(ctx context.Context, besides []looked[V], leases []shared.Claim, born []shared.Revision) (kept []permit[V], changed []looked[V]) {
+func (c *Cache[V]) stillKept(ctx context.Context, besides []looked[V], leases []shared.Claim, grants []shared.Claimed) (kept []permit[V], changed []looked[V]) {
 	if len(besides) == 0 {
 		return nil, nil
 	}
@@ -136,7 +136,7 @@ func (c *Cache[V]) stillKept(ctx context.Context, besides []looked[V], leases []
 			changed = append(changed, l)
 			continue
 		}
-		kept = append(kept, permit[V]{f: l.f, hold: c.holdBeside(leases[i], born[i], l.found)})
+		kept = append(kept, permit[V]{f: l.f, hold: c.holdBeside(leases[i], &grants[i], l.found)})
 	}
 	c.giveBack(ctx, back...)
 	return kept, changed
@@ -148,7 +148,12 @@ func (c *Cache[V]) loadMany(ctx context.Context, permits []permit[V], load manyL
 	if len(permits) == 0 {
 		return
 	}
-	ctx = c.withPrevious(ctx, nil)
+	var ended recency // the newest of all keys
+	for i := range permits {
+		c.beginLag(&permits[i].lag)
+		ended = ended.newer(permits[i].ended)
+	}
+	ctx = withRecency(c.withPrevious(ctx, nil), ended)
 	entries, failure := c.sourceMany(ctx, permits, load)
 	ends := make([]ending[V], 0, len(permits))
 	for i := range permits {

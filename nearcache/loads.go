@@ -18,6 +18,12 @@ func (o *Options[V]) validateLoads() error {
 	if err := (duration{"NotFoundTTL", o.NotFoundTTL}).tooLong("Options"); err != nil {
 		return err
 	}
+	if o.SourceLag < 0 {
+		return fmt.Errorf("nearcache: Options.SourceLag is negative: %v", o.SourceLag)
+	}
+	if err := (duration{"SourceLag", o.SourceLag}).tooLong("Options"); err != nil {
+		return err
+	}
 	if !(o.TTLJitter >= 0 && o.TTLJitter <= maxJitter) { // not a number is out of range, too
 		return fmt.Errorf("nearcache: Options.TTLJitter is %v, not in 0 to %v", o.TTLJitter, maxJitter)
 	}

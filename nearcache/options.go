@@ -158,6 +158,17 @@ type Options[V any] struct {
 	// it may wait for itself. Zero means that there is no limit.
 	MaxLoads int
 
+	// SourceLag is how far what loaders read may be behind: a replica of the database,
+	// for one. What is loaded within that time of the newest invalidation of its key
+	// that the shared tier knows of, by the clock of its server, may be from before it,
+	// and lives in both tiers for no longer than this; so does that there is no value.
+	// What is known is what [SinceInvalidated] says, and which loaded tags were
+	// invalidated. It is at most shared.Options.TombstoneTTL, for which an invalidation
+	// is known. If a process dies while it loads, it is known for
+	// shared.Options.LeaseTTL. It needs a shared tier. Zero means that loaders see every
+	// write at once.
+	SourceLag time.Duration
+
 	// Tags returns the tags of a value, beside those of its [Entry], however it
 	// comes into the cache: by Set, by Fetch or with others. Without it, only
 	// what is stored as an Entry has tags. It must not block, may be called from

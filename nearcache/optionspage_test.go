@@ -38,6 +38,7 @@ func TestOptionsPage_Defaults(t *testing.T) {
 		"nearcache.Options.RefreshAhead":     unset(cache.RefreshAhead, "none"),
 		"nearcache.Options.TTLJitter":        fmt.Sprint(cache.TTLJitter),
 		"nearcache.Options.MaxLoads":         unset(cache.MaxLoads, "no limit"),
+		"nearcache.Options.SourceLag":        unset(cache.SourceLag, "0"),
 		"nearcache.Options.Schema":           "0",
 		"nearcache.Options.Clone":            "none",
 		"nearcache.Options.AlsoRead":         "none",

@@ -120,6 +120,6 @@ func (c *Cache[V]) refresh(ctx context.Context, f *flight[V], load loader[V]) er
 	}
 	f.stamp = c.node.near.Stamp()
 	failure = &PanicError{} // stands if user code ends this goroutine
-	failure = c.replace(ctx, f, load, c.holdBeside(lease, got.Revision, found), found)
+	failure = c.replace(ctx, f, load, c.holdBeside(lease, &got, found), found)
 	return failure
 }

@@ -323,6 +323,28 @@ func (t *tagTable) admits(slots []uint32, clock uint64) bool {
 	return live
 }
 
+// newest returns the highest watermark of slots that this node knows.
+func (t *tagTable) newest(slots []uint32) (watermark uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, slot := range slots {
+		watermark = max(watermark, t.slotLocked(slot).watermark)
+	}
+	return watermark
+}
+
+// unknown returns the slots whose watermarks were not read since they were forgotten.
+func (t *tagTable) unknown(slots []uint32) (unknown []uint32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, slot := range slots {
+		if !t.slotKnownLocked(t.slotLocked(slot)) {
+			unknown = append(unknown, slot)
+		}
+	}
+	return unknown
+}
+
 // ended returns the highest watermark that this node knows: a value whose load began
 // when the tag clock was lower may have been ended, whatever its tags turn out to be.
 func (t *tagTable) ended() uint64 {

@@ -29,6 +29,12 @@ type Claimed struct {
 
 	// Revision, of a lease that was granted, is for Put.Born.
 	Revision Revision
+
+	// Replaced is the header of the record that a lease which was granted replaced; its
+	// Kind is 0 if there was none. Of a lease, the revision is that of what it replaced.
+	Replaced Record
+
+	Now time.Time // the server's clock then; zero if it is not known
 }
 
 // Acquire asks for leases in one round trip where the store can. Each answer tells
@@ -37,6 +43,10 @@ func (t *Tier) Acquire(ctx context.Context, claims []Claim) []Claimed {
 	answers := make([]Claimed, len(claims))
 	for i, grant := range t.claim(ctx, claims, false) {
 		answers[i].Status, answers[i].Err, answers[i].Revision = grant.Status, grant.Err, grant.Revision
+		answers[i].Now = grant.Now
+		if grant.Err == nil && grant.Status == LeaseGranted {
+			answers[i].Replaced, _ = DecodeHeader(grant.Image) // nothing, if there was no record of ours
+		}
 		if grant.Err == nil && grant.Status == LeasePresent {
 			now, _ := t.clock.now()
 			t.find(grant.Image, &answers[i].Present, now)

@@ -186,7 +186,7 @@ type Lease struct {
 // Grant answers a [Lease].
 type Grant struct {
 	Status GrantStatus
-	Image  []byte    // the record found, when Status is LeasePresent
+	Image  []byte    // the record found, when Status is LeasePresent; the header of what the lease replaced, when it is LeaseGranted
 	Now    time.Time // the server's clock; zero if unknown
 	Err    error     // then there is no status
 

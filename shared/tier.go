@@ -107,6 +107,9 @@ func (t *Tier) Delete(ctx context.Context, keys ...string) error {
 // LeaseTTL returns how long a lease stands without being renewed.
 func (t *Tier) LeaseTTL() time.Duration { return t.opts.LeaseTTL }
 
+// TombstoneTTL returns how long a tombstone stands.
+func (t *Tier) TombstoneTTL() time.Duration { return t.opts.TombstoneTTL }
+
 // MaxValue returns the size of the largest value, in bytes. A store may take
 // less of what cannot be compressed; see [Tier.Fits].
 func (t *Tier) MaxValue() int { return t.maxValue }

@@ -217,6 +217,7 @@ func (s *Store) grant(ctx context.Context, l *shared.Lease) shared.Grant {
 		case shared.LeasePresent:
 			grant.Image = old.image
 		case shared.LeaseGranted:
+			grant.Image = bytes.Clone(old.image[:min(len(old.image), shared.HeaderSize)])
 			image := bytes.Clone(l.Image)
 			shared.Stamp(image, shared.Revision{}, time.Now(), 0, l.TTL)
 			return change{image, l.TTL}, nil

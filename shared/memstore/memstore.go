@@ -302,6 +302,7 @@ func (s *Store) grant(ctx context.Context, l *shared.Lease) shared.Grant {
 	case shared.LeasePresent:
 		grant.Image = bytes.Clone(old)
 	case shared.LeaseGranted:
+		grant.Image = bytes.Clone(old[:min(len(old), shared.HeaderSize)])
 		grant.Revision = shared.Revision{Epoch: s.epoch, Number: max(uint64(now.UnixMicro()), s.last+1)}
 		image := bytes.Clone(l.Image)
 		shared.Stamp(image, revision, now, 0, l.TTL)

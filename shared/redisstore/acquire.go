@@ -65,10 +65,10 @@ func acquired(ctx context.Context, cmd *redis.Cmd) (a answer) {
 		}
 	}
 	switch shared.GrantStatus(status) {
-	case shared.LeasePresent:
+	case shared.LeasePresent, shared.LeaseGranted:
 		a.image = []byte(image)
 		fallthrough
-	case shared.LeaseGranted, shared.LeaseHeld, shared.LeaseUnusable:
+	case shared.LeaseHeld, shared.LeaseUnusable:
 		a.status = shared.GrantStatus(status)
 	case statusTooLate:
 		a.Err = shared.ErrTooLate

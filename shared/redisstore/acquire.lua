@@ -4,8 +4,8 @@
 -- ARGV  1 image of the lease  2 TTL, ms  3 not after, us, or 0
 --       4 least clock of what is live  5 beginning of a record to be replaced
 --       6 "1" to renew
--- Returns status, server time in us, record, and if the lease was granted the least
--- revision that a write would have been given, as 16 bytes. Status: 1 granted, 2 held by
+-- Returns status, server time in us, record or the header of what the lease replaced,
+-- and if the lease was granted the least revision that a write would have been given, as 16 bytes. Status: 1 granted, 2 held by
 -- another, 3 there is a value: the record, 4 not ours to replace, 5 too late,
 -- 6 the lease to be renewed is not there.
 
@@ -67,4 +67,4 @@ end
 if last >= now + 86400000000 then
   last = 0
 end
-return {1, now, '', epoch .. pack('>I8', math.max(now, last + 1))}
+return {1, now, ARGV[6] == '1' and '' or old, epoch .. pack('>I8', math.max(now, last + 1))}

@@ -43,6 +43,23 @@ func grantsRace(f *faulty) {
 	}
 }
 
+// hidesReplaced says nothing of what a lease replaced.
+func hidesReplaced(f *faulty) {
+	acquire := f.acquire
+	f.acquire = func(ctx context.Context, l shared.Lease) shared.Grant {
+		grant := acquire(ctx, l)
+		if grant.Status == shared.LeaseGranted {
+			grant.Image = nil
+		}
+		return grant
+	}
+}
+
+// forgetsDeletes gives what gives a lease back a revision of its own.
+func forgetsDeletes(f *faulty) {
+	f.changing(func(w *shared.Write) { w.Born = shared.Revision{} })
+}
+
 func leaseForEver(f *faulty) { f.leasing(func(l *shared.Lease) { l.TTL = 0 }) }
 
 func refusesHolder(f *faulty) {

@@ -18,6 +18,8 @@ func leaseCases() []testCase {
 		{"a lease ends by itself", anything, leaseExpires},
 		{"a live value is no lease", anything, valuePresent},
 		{"a tombstone may be leased", anything, tombstoneLeased},
+		{"a lease tells what it replaced", anything, tellsReplaced},
+		{"a lease carries on when its key was deleted", revisions, carriesOn},
 		{"a watermark is never leased", anything, watermarkPresent},
 		{"a value of an old clock counts as absent", anything, oldClockValue},
 		{"a lease of an old clock counts as absent", anything, oldClockLease},
@@ -141,6 +143,47 @@ func tombstoneLeased(s *scene) {
 	s.asks(lease("key", shared.NewNonce()), shared.LeaseHeld)
 	s.fill(filling("key", value("value"), token))
 	s.holds("key", "value")
+}
+
+// tellsReplaced requires that a grant has the header of what was there.
+func tellsReplaced(s *scene) {
+	replaced := func(l shared.Lease) shared.Record {
+		grant := s.asks(l, shared.LeaseGranted)
+		r, _ := shared.DecodeHeader(grant.Image)
+		return r
+	}
+	s.require(replaced(lease("nothing", 1)).Kind == 0, "a lease replaced nothing, and tells of a record")
+
+	for name, w := range map[string]shared.Write{"deleted": write("deleted", tombstone()), "kept": keeping("kept")} {
+		s.set(name, "value")
+		s.put(w)
+		there := s.record(name)
+		got := replaced(lease(name, 1))
+		s.require(got.Kind == there.Kind && got.Nonce == there.Nonce && got.Revision == there.Revision,
+			"a lease replaced %+v, and tells of %+v", there, got)
+	}
+	s.set("discarded", "value")
+	l := lease("discarded", 1)
+	l.Discard = s.image("discarded")[:shared.HeaderSize]
+	s.require(replaced(l).Kind == shared.KindValue, "a lease does not tell that it replaced a value")
+}
+
+// carriesOn requires that the revision of a tombstone can be told from the lease that
+// replaced it, and from what gives the lease back: it says when the key was deleted.
+func carriesOn(s *scene) {
+	s.put(write("key", tombstone()))
+	deleted := s.record("key").Revision
+	for range 2 {
+		token := s.acquire("key")
+		carried := s.record("key").Revision
+		s.require(carried.Number-deleted.Number <= 1, "a lease has revision %v, what it replaced had %v", carried, deleted)
+		s.until(func() bool { return uint64(s.now().UnixMicro()) > carried.Number+10 }, "the clock of the server to go on")
+		back := filling("key", tombstone(), token)
+		back.Born.Number = max(1, carried.Number)
+		s.fill(back)
+		deleted = s.record("key").Revision
+		s.require(deleted.Number-carried.Number == 1, "what gave the lease back has revision %v, the lease had %v", deleted, carried)
+	}
 }
 
 func watermarkPresent(s *scene) {

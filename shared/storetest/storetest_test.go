@@ -98,6 +98,8 @@ var faults = map[string]struct {
 	fault func(*faulty)
 	cases []string
 }{
+	"hides what was replaced":   {hidesReplaced, []string{"a lease tells what it replaced"}},
+	"forgets deletes":           {forgetsDeletes, []string{"a lease carries on when its key was deleted"}},
 	"deletes nothing":           {deletesNothing, []string{"delete leaves a tombstone", "delete ends a lease", "a tier over it sets, gets and deletes"}},
 	"leaves no tombstone":       {deletesWithoutTombstone, []string{"delete leaves a tombstone"}},
 	"keeps the first value":     {keepsFirst, []string{"overwrite"}},
