@@ -70,3 +70,10 @@ type Spreading interface {
 	// several. It does not block.
 	Spreads() bool
 }
+
+// Named is implemented by a [Transport] that knows which namespace it was given.
+type Named interface {
+	// Namespace returns what [Namespace] made of it, or "" if another name was given in
+	// its place.
+	Namespace() string
+}

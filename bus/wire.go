@@ -71,8 +71,8 @@ const (
 
 	maxSettingSize = 255 // of the name of an option, and of its value
 
-	lastOp       = OpTag
-	maxPayload   = 64 << 10
+	lastOp     = OpTag
+	maxPayload = 64 << 10
 
 	fixedHeaderSize = 20
 	minItemSize     = 1 + 16 + 1 + 1
