@@ -209,6 +209,14 @@ func (b *Bus) Endpoint() any {
 	return b.announcing.Endpoint()
 }
 
+// Namespace returns the namespace of the transport, "" if it has none or does not tell it.
+func (b *Bus) Namespace() string {
+	if n, ok := b.transport.(Named); ok {
+		return n.Namespace()
+	}
+	return ""
+}
+
 // Incarnation returns the number by which messages of this Bus are told from
 // those of any other, earlier ones of the same node included.
 func (b *Bus) Incarnation() uint64 { return b.incarnation }

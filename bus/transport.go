@@ -71,3 +71,10 @@ type Spreading interface {
 	// behind the one that is. It does not block, and never changes its answer.
 	Spreads() bool
 }
+
+// Named is implemented by a [Transport] that knows which namespace it was given.
+type Named interface {
+	// Namespace returns what [Namespace] made of it, or "" if another name was given in
+	// its place.
+	Namespace() string
+}

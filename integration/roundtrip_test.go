@@ -3,6 +3,7 @@ package integration_test
 import (
 	"context"
 	"net"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -46,6 +47,25 @@ func (r *roundTrips) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.P
 	}
 }
 
+// asked notes that a client has asked for a key that ends like this.
+type asked struct {
+	roundTrips
+	suffix string
+	seen   atomic.Bool
+}
+
+func (a *asked) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		for _, arg := range cmd.Args() {
+			if key, ok := arg.(string); ok && strings.HasSuffix(key, a.suffix) {
+				a.seen.Store(true)
+			}
+		}
+		return err
+	}
+}
+
 // redisNode is a node whose store and bus are one Redis.
 type redisNode struct {
 	node   *nearcache.Node
@@ -58,6 +78,10 @@ func newRedisNode(t testing.TB, addr, name string) *redisNode {
 	n := &redisNode{client: newRedis(t, addr)}
 	tier, err := shared.New(redisStoreOf(t, n.client, name), shared.Options{})
 	require.NoError(t, err)
+	_, err = tier.Identity(t.Context())
+	require.NoError(t, err)
+	identity := &asked{suffix: ":!tier"}
+	n.client.AddHook(identity)
 	transport, err := redisbus.New(n.client, redisbus.Options{Channel: name})
 	require.NoError(t, err)
 	// Heartbeats and readings of the journal would be counted as well.
@@ -71,7 +95,9 @@ func newRedisNode(t testing.TB, addr, name string) *redisNode {
 	})
 	n.users, err = nearcache.New[string](n.node, "users", nearcache.Options[string]{})
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return !n.node.Stats().BusCut && n.node.Stats().Repairs > 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool {
+		return !n.node.Stats().BusCut && n.node.Stats().Repairs > 1 && identity.seen.Load()
+	}, 10*time.Second, time.Millisecond)
 	// The first calls learn the server's clock and the cache's, and bring the
 	// scripts to the server.
 	require.NoError(t, n.users.Set(t.Context(), "warm", "v"))

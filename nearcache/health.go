@@ -16,6 +16,8 @@ func (n *Node) distrust(h *Health) string {
 		return ""
 	case n.ctx.Err() != nil:
 		return "the node is closed"
+	case h.Mismatch != "":
+		return h.Mismatch
 	case n.repairs == nil:
 		return busCut
 	case n.near.Horizon() <= 0:
@@ -46,6 +48,9 @@ func (h Health) String() string {
 	if h.BusCut && h.why != busCut {
 		text += "; " + busCut
 	}
+	if h.Mismatch != "" && h.why != h.Mismatch {
+		text += "; " + h.Mismatch
+	}
 	if h.Owed > 0 {
 		text += fmt.Sprintf("; invalidations owed: %d", h.Owed)
 	}
@@ -53,8 +58,8 @@ func (h Health) String() string {
 }
 
 // MarshalJSON returns the fields under names that begin in lower case: behind as a text,
-// such as "1.5s", and journal as the text of the error, or null. With them is why, which
-// is null if the node is trusted.
+// such as "1.5s", mismatch and journal, the text of the error, or null. With them is why,
+// which is null if the node is trusted.
 func (h Health) MarshalJSON() ([]byte, error) {
 	form := struct {
 		Trusted bool    `json:"trusted"`
@@ -63,9 +68,14 @@ func (h Health) MarshalJSON() ([]byte, error) {
 		BusCut  bool    `json:"busCut"`
 		Owed    int     `json:"owed"`
 		Journal *string `json:"journal"`
+
+		Mismatch *string `json:"mismatch"`
 	}{Trusted: h.Trusted, Behind: rounded(h.Behind).String(), BusCut: h.BusCut, Owed: h.Owed}
 	if h.why != "" {
 		form.Why = &h.why
+	}
+	if h.Mismatch != "" {
+		form.Mismatch = &h.Mismatch
 	}
 	if h.Journal != nil {
 		text := h.Journal.Error()

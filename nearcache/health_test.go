@@ -57,9 +57,9 @@ func TestHealth_Bus(t *testing.T) {
 // TestHealth_JSON: names, durations and errors are for people.
 func TestHealth_JSON(t *testing.T) {
 	for want, h := range map[string]nearcache.Health{
-		`{"trusted":true,"why":null,"behind":"0s","busCut":false,"owed":0,"journal":null}`: {Trusted: true},
-		`{"trusted":false,"why":null,"behind":"1.5s","busCut":true,"owed":2,"journal":"gone"}`: {
-			Behind: 1500 * time.Millisecond, BusCut: true, Owed: 2, Journal: errors.New("gone"),
+		`{"trusted":true,"why":null,"behind":"0s","busCut":false,"owed":0,"journal":null,"mismatch":null}`: {Trusted: true},
+		`{"trusted":false,"why":null,"behind":"1.5s","busCut":true,"owed":2,"journal":"gone","mismatch":"another"}`: {
+			Behind: 1500 * time.Millisecond, BusCut: true, Owed: 2, Journal: errors.New("gone"), Mismatch: "another",
 		},
 	} {
 		got, err := json.Marshal(h)

@@ -1,6 +1,7 @@
 package nearcache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,6 +44,7 @@ type Node struct {
 	acked   acks          // of own writes, if it does
 	heads   heads         // that were heard of, if it does
 	meter   meter
+	census  *census // nil without a bus
 	done    sync.WaitGroup
 
 	mu     sync.Mutex // protects closed, and writes to caches
@@ -68,12 +70,16 @@ type member interface {
 	behind() bool
 	nameOf(e *near.Entry) (name string, own bool)
 	ownClock() (key string, value uint64)
+	settings() []bus.Setting
 }
 
 // NewNode returns a node over tier and b, which stay the caller's to close,
 // after the node. Either may be nil, not both: without a bus, values grow stale
 // for the near TTL; without a shared tier, each node that misses asks the
 // source. A Bus serves one node.
+//
+// The error is that of an option, or says that tier and b have namespaces that differ: what
+// is written under one is told to those who read another.
 //
 // NewNode does not wait for servers: until the bus is heard, values are kept
 // near for MaxStaleness at most.
@@ -85,7 +91,7 @@ func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off fault.Switches
 	if tier == nil && b == nil {
 		return nil, errors.New("nearcache: NewNode: both the shared tier and the bus are nil")
 	}
-	if err := opts.validate(); err != nil {
+	if err := cmp.Or(opts.validate(), sameNamespace(tier, b)); err != nil {
 		return nil, err
 	}
 	opts = opts.withDefaults()
@@ -114,11 +120,15 @@ func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off fault.Switches
 	if b != nil {
 		n.announces = tier != nil && tier.Endpoint() != nil && tier.Endpoint() == b.Endpoint()
 		n.cut.Store(true)
-		if err := b.Subscribe(bus.Handler{Apply: n.apply, Gap: n.gap, Ready: n.ready, Barrier: n.called}); err != nil {
+		n.census = newCensus(n)
+		if err := b.Subscribe(n.handler()); err != nil {
 			n.cancel()
 			n.near.Close()
 			return nil, fmt.Errorf("nearcache: NewNode: %w", err)
 		}
+	}
+	if n.census != nil {
+		n.done.Go(func() { n.census.run(n.ctx) }) // ends with ctx; Close waits
 	}
 	n.done.Go(n.work)     // ends with ctx; Close waits
 	n.done.Go(n.payDebts) // likewise
@@ -129,6 +139,30 @@ func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off fault.Switches
 		n.done.Go(n.runMeter) // likewise
 	}
 	return n, nil
+}
+
+// handler returns what the node does with what it hears on the bus.
+func (n *Node) handler() bus.Handler {
+	return bus.Handler{
+		Apply: n.apply, Gap: n.gap, Ready: n.ready, Barrier: n.called,
+		Peers: n.census.soon,
+		Settings: func(digest uint64, settings []bus.Setting) {
+			n.census.contrasts.hear(digest, settings)
+			n.census.soon()
+		},
+	}
+}
+
+// sameNamespace refuses a shared tier and a bus of which it is known that their namespaces
+// differ.
+func sameNamespace(tier *shared.Tier, b *bus.Bus) error {
+	if tier == nil || b == nil {
+		return nil
+	}
+	if store, transport := tier.Namespace(), b.Namespace(); store != "" && transport != "" && store != transport {
+		return fmt.Errorf("nearcache: NewNode: the names of the store begin with %q, those of the bus with %q: give both one Namespace", store, transport)
+	}
+	return nil
 }
 
 // Close ends the node: its methods and those of its caches return ErrClosed
@@ -174,6 +208,9 @@ func (n *Node) join(name string, c member, ready func()) error {
 	ready()
 	caches[name] = c
 	n.caches.Store(&caches)
+	if n.census != nil {
+		n.census.soon()
+	}
 	return nil
 }
 

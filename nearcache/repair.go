@@ -367,7 +367,16 @@ type Health struct {
 	// the bus alone, false from when that is lost to when it is heard, and says
 	// nothing of the shared tier; without a bus either it is true. After Close it
 	// is false.
+	//
+	// It is false as well while there is a Mismatch.
 	Trusted bool
+
+	// Mismatch says that other nodes on the bus have another shared tier than this one, or
+	// another namespace, and names some of them; empty if not. What they write is not seen
+	// here then, nor the other way round, until the TTL. Another order of the servers of
+	// Memcached is another shared tier, too. It is noticed by both sides, within about
+	// 15 s, and ends when the others leave or are set up as this node is.
+	Mismatch string
 
 	// Behind is how long ago the node was last known to have heard of every
 	// write, which is when its last whole read of the journal began. If there
@@ -393,7 +402,7 @@ type Health struct {
 // it is true for the first time: when the shared tier is down, no node is trusted any
 // more, but all go on from the source, and had better stay in service.
 func (n *Node) Health() Health {
-	h := Health{Trusted: !n.cut.Load(), BusCut: n.cut.Load(), Owed: n.owed()}
+	h := Health{Trusted: !n.cut.Load(), BusCut: n.cut.Load(), Owed: n.owed(), Mismatch: n.mismatch()}
 	if n.repairs != nil {
 		horizon := n.near.Horizon()
 		h.Behind = time.Duration(n.near.Now() - horizon)
@@ -402,7 +411,7 @@ func (n *Node) Health() Health {
 			h.Journal = *err
 		}
 	}
-	h.Trusted = h.Trusted && n.ctx.Err() == nil
+	h.Trusted = h.Trusted && n.ctx.Err() == nil && h.Mismatch == ""
 	h.why = n.distrust(&h)
 	return h
 }

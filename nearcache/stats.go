@@ -80,7 +80,7 @@ type counters struct {
 
 // NodeStats counts what a node did for all of its caches. Counters, which are uint64, only
 // rise; so do SlowestRepair and ClockLag, which are of the whole life of the node. BusCut,
-// NearEntries and NearBytes are how it is now.
+// OptionsDiffer, NearEntries and NearBytes are how it is now.
 type NodeStats struct {
 	Applied       uint64 // invalidations applied
 	UnknownCaches uint64 // invalidations of caches that this node does not have
@@ -95,6 +95,9 @@ type NodeStats struct {
 	Repaired       uint64        // writes that dropped something and of which the journal told, and the bus did not within two seconds more
 	SlowestRepair  time.Duration // longest time from when a journal was due to be read to when all of it was applied
 	Resets         uint64        // times journals could not be read on, and what they decide near was flushed
+
+	Mismatches    uint64 // times that other nodes on the bus turned out to have another shared tier or namespace: see Health
+	OptionsDiffer int    // options of caches in which another node has differed for more than 10 min
 
 	NearEntries, NearBytes int64
 	NearEvicted            uint64 // entries given up for others
@@ -120,6 +123,9 @@ func (n *Node) Stats() NodeStats {
 		NearEntries: m.Entries, NearBytes: m.Bytes, NearEvicted: m.Evicted, NearExpired: m.Expired,
 		NearFenced: m.Fenced, NearTooLarge: m.TooLarge, NearInvalidated: m.Invalidated, NearSkipped: m.Skipped,
 		NearStale: m.Stale, ClockLag: m.ClockLag,
+	}
+	if c := n.census; c != nil {
+		s.Mismatches, s.OptionsDiffer = c.told.Load(), int(c.contrasts.differ.Load())
 	}
 	if r := n.repairs; r != nil {
 		s.Repairs, s.RepairFailures = r.rounds.Load(), r.failures.Load()

@@ -65,10 +65,12 @@ func validateSubject(option, subject string) error {
 type Transport struct {
 	nc      *nats.Conn
 	subject string
+	named   string // as in bus.Named
 }
 
 var (
 	_ bus.Transport = (*Transport)(nil)
+	_ bus.Named     = (*Transport)(nil)
 	_ bus.Spreading = (*Transport)(nil)
 )
 
@@ -85,8 +87,15 @@ func New(nc *nats.Conn, opts Options) (*Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Transport{nc: nc, subject: subject}, nil
+	t := &Transport{nc: nc, subject: subject}
+	if opts.Subject == "" {
+		t.named = subject
+	}
+	return t, nil
 }
+
+// Namespace implements [bus.Named].
+func (t *Transport) Namespace() string { return t.named }
 
 // MaxPayload returns the limit of the server, 0 before the first connection.
 func (t *Transport) MaxPayload() int { return int(t.nc.MaxPayload()) }

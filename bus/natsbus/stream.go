@@ -25,7 +25,10 @@ type Stream struct {
 	opts StreamOptions
 }
 
-var _ bus.Transport = (*Stream)(nil)
+var (
+	_ bus.Transport = (*Stream)(nil)
+	_ bus.Named     = (*Stream)(nil)
+)
 
 // NewStream returns a Stream over nc. If nc is connected, it makes sure that
 // the stream is there: it creates it if there is none, and returns an error if
@@ -53,6 +56,14 @@ func NewStream(ctx context.Context, nc *nats.Conn, opts StreamOptions) (*Stream,
 		return nil, failed(ctx, "NewStream", err)
 	}
 	return s, nil
+}
+
+// Namespace implements [bus.Named].
+func (s *Stream) Namespace() string {
+	if name, _ := bus.Namespace(s.opts.Namespace); name+".stream" == s.opts.Subject {
+		return name
+	}
+	return ""
 }
 
 // MaxPayload returns the limit of the server, 0 before the first connection.

@@ -85,11 +85,13 @@ type Transport struct {
 	single  *redis.Client        // client, if it is of one server
 	cluster *redis.ClusterClient // client, if it is of a Cluster
 	channel string
+	named   string // as in bus.Named
 }
 
 var (
 	_ bus.Transport  = (*Transport)(nil)
 	_ bus.Announcing = (*Transport)(nil)
+	_ bus.Named      = (*Transport)(nil)
 )
 
 // New returns a Transport over client, which is a *redis.Client or a
@@ -118,6 +120,9 @@ func New(client redis.UniversalClient, opts Options) (*Transport, error) {
 		return nil, err
 	}
 	t := &Transport{client: client, channel: channel}
+	if opts.Channel == "" {
+		t.named = channel
+	}
 	t.single, _ = client.(*redis.Client)
 	t.cluster, _ = client.(*redis.ClusterClient)
 	return t, nil
@@ -148,6 +153,9 @@ func (t *Transport) Publish(ctx context.Context, payload []byte) error {
 	}
 	return failed(ctx, "publish", t.client.Publish(ctx, t.channel, payload).Err())
 }
+
+// Namespace implements [bus.Named].
+func (t *Transport) Namespace() string { return t.named }
 
 // Receive subscribes on a connection of its own.
 func (t *Transport) Receive(ctx context.Context, sink bus.Sink) error {

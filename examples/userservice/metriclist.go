@@ -51,6 +51,8 @@ var nodeMetrics = []metric[nearcache.NodeStats]{
 	counter("nearbus_node_repaired_total", "Entries dropped of which the bus had not told.", func(s nearcache.NodeStats) float64 { return float64(s.Repaired) }),
 	gauge("nearbus_node_slowest_repair_seconds", "Longest time from when the journal was due to when it was applied.", func(s nearcache.NodeStats) float64 { return s.SlowestRepair.Seconds() }),
 	counter("nearbus_node_resets_total", "Times that the journal could not be read on.", func(s nearcache.NodeStats) float64 { return float64(s.Resets) }),
+	counter("nearbus_node_mismatches_total", "Times that other nodes turned out to have another shared tier or namespace.", func(s nearcache.NodeStats) float64 { return float64(s.Mismatches) }),
+	gauge("nearbus_node_options_differ", "Options of caches in which another node differs.", func(s nearcache.NodeStats) float64 { return float64(s.OptionsDiffer) }),
 	gauge("nearbus_node_near_entries", "Entries in the near tier.", func(s nearcache.NodeStats) float64 { return float64(s.NearEntries) }),
 	gauge("nearbus_node_near_bytes", "Size of the near tier.", func(s nearcache.NodeStats) float64 { return float64(s.NearBytes) }),
 	counter("nearbus_node_near_evicted_total", "Entries given up for others.", func(s nearcache.NodeStats) float64 { return float64(s.NearEvicted) }),

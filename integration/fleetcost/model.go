@@ -128,7 +128,8 @@ func Of(f Fleet) Cost {
 // name of the node. The table of the format is in docs/design.md.
 func (f Fleet) headerSize() float64 { return 20 + stringSize(f.NodeName) }
 
-func (f Fleet) heartbeatSize() float64 { return f.headerSize() + 5 + 8 }
+// heartbeatSize has an extension with a version and three numbers.
+func (f Fleet) heartbeatSize() float64 { return f.headerSize() + 2 + 3 + 3*10 + 8 }
 
 // messageSize counts the name of the cache once: it is that of the key before.
 func (f Fleet) messageSize() float64 {

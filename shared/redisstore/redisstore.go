@@ -186,6 +186,8 @@ var (
 	_ shared.Announcer = (*Store)(nil)
 	_ shared.Journaler = (*Store)(nil)
 	_ shared.Prover    = (*Store)(nil)
+	_ shared.Placed    = (*Store)(nil)
+	_ shared.Named     = (*Store)(nil)
 )
 
 // New returns a Store over client, which is a *redis.Client, a *redis.ClusterClient or
@@ -227,6 +229,23 @@ func (s *Store) Endpoint() any {
 		return nil
 	}
 	return s.single
+}
+
+// IdentityKeys returns 1, and 128 for a Ring, whose client chooses the server of a key by
+// the list that it was given.
+func (s *Store) IdentityKeys() int {
+	if s.ring != nil {
+		return 128
+	}
+	return 1
+}
+
+// Namespace implements [shared.Named].
+func (s *Store) Namespace() string {
+	if name, _ := shared.Namespace(s.opts.Namespace); name == s.opts.Prefix {
+		return name
+	}
+	return ""
 }
 
 // MaxImage returns 512 MB, the longest string of Redis.

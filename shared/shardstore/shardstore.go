@@ -45,6 +45,7 @@ var (
 	_ shared.Journaler = (*Store)(nil)
 	_ shared.Prover    = (*Store)(nil)
 	_ shared.Clocked   = (*Store)(nil)
+	_ shared.Named     = (*Store)(nil)
 )
 
 // New returns a Store over shards, in any order. It asks none of them: see
@@ -115,6 +116,19 @@ func (s *Store) Time(ctx context.Context) (time.Time, error) {
 		return time.Time{}, fmt.Errorf("shardstore: time: %w", err)
 	}
 	return s.now(), nil
+}
+
+// Namespace returns that of the shards, if they all have the same.
+func (s *Store) Namespace() string {
+	name := ""
+	for i, sh := range s.shards {
+		n, ok := sh.store.(shared.Named)
+		if !ok || i > 0 && n.Namespace() != name {
+			return ""
+		}
+		name = n.Namespace()
+	}
+	return name
 }
 
 // MaxImage returns the smallest of those of the shards.
