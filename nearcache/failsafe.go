@@ -235,11 +235,12 @@ func (c *Cache[V]) replace(ctx context.Context, f *flight[V], load loader[V], h 
 }
 
 // holdBeside is the right to replace the record found, for a load that begins
-// now.
+// now. The lease may be in another partition, so what tells how old the load is comes with
+// the record.
 func (c *Cache[V]) holdBeside(lease shared.Claim, got *shared.Claimed, found *shared.Found) hold {
 	clock, _, _ := c.clock.get()
 	return hold{
-		lease: lease, clock: clock, born: got.Revision, expect: found.Nonce,
+		lease: lease, clock: clock, born: found.Head, expect: found.Nonce,
 		lag: c.lagOf(got, &found.Record, clock, found),
 	}
 }
