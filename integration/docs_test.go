@@ -1,6 +1,7 @@
 package integration_test
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -54,6 +55,29 @@ func declaredTests(t *testing.T) (names []string) {
 	})
 	require.NoError(t, err)
 	return names
+}
+
+// TestDocs_Assumptions: each row of the page says what the library does, in one of four
+// words, and the page counts them as they are.
+func TestDocs_Assumptions(t *testing.T) {
+	page, err := os.ReadFile("../docs/assumptions.md")
+	require.NoError(t, err)
+	counts := make(map[string]int)
+	rows := 0
+	for line := range strings.Lines(string(page)) {
+		cells := strings.Split(line, "|")
+		if len(cells) != 6 || cells[1] == " assumption " || cells[1] == "---" {
+			continue
+		}
+		rows++
+		word := regexp.MustCompile(`^(refuses|warns|tolerates|nothing)\b`).FindString(strings.TrimSpace(cells[3]))
+		assert.NotEmpty(t, word, "%s", line)
+		counts[word]++
+	}
+	require.NotZero(t, rows)
+	assert.Contains(t, string(page), fmt.Sprintf(
+		"Of %d rows, by what comes first: %d refuse, %d warn, %d tolerate, of %d nobody notices.",
+		rows, counts["refuses"], counts["warns"], counts["tolerates"], counts["nothing"]))
 }
 
 // TestDocs_Options: the page of options has every one of the library.

@@ -257,7 +257,8 @@ func TestRedisJournal_Lost(t *testing.T) {
 				return err
 			}
 			return client.XDel(t.Context(), journal, last[0].ID).Err()
-		}, false},
+		}, true}, // it looks as if the server had gone back
+
 	} {
 		for _, before := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, tailed before a write: %t", name, before), func(t *testing.T) {
@@ -448,4 +449,52 @@ func TestHazard4_WarnsOfEviction(t *testing.T) {
 	}
 	unbounded := servers.Redis(t, "--maxmemory-policy", "allkeys-lru")
 	require.NoError(t, tailOf(t, journalOn(t, newRedis(t, unbounded.Addr), redisstore.Options{}), shared.Position{}, 1).Warning)
+}
+
+// TestRedisJournal_WentBack: a server is back where it was before, and is no other run of
+// it: its machine was restored with its memory, its keys were restored from a dump, or it
+// was restarted and does not say so. Whoever read what is lost begins a new epoch, also
+// when others have written since.
+func TestRedisJournal_WentBack(t *testing.T) {
+	t.Parallel()
+	for name, later := range map[string]int{"at once": 0, "after writes": 3} {
+		t.Run(name, func(t *testing.T) {
+			client, opts := newRedis(t, sharedRedis(t).Addr), redisstore.Options{Prefix: uniqueName()}
+			store := journalOn(t, client, opts)
+			r, behind := newReader(t, store), newReader(t, store)
+			r.set("a", "k")
+			r.goesOn("a", "k")
+			behind.goesOn("a", "k")
+			before := dumpOf(t, client, opts.Prefix)
+			r.set("k")
+			r.goesOn("k")
+			for key, dump := range before {
+				require.NoError(t, client.RestoreReplace(t.Context(), key, 0, dump).Err())
+			}
+			for range later {
+				r.set("b")
+			}
+			lost := recordOf(t, store, "k").Revision.Epoch
+			assert.True(t, r.resets(), "what was read is lost")
+			assert.Greater(t, r.at.Revision.Epoch, lost, "what is there now is of an earlier epoch")
+			assert.True(t, behind.resets())
+			assert.Equal(t, r.at.Revision.Epoch, behind.at.Revision.Epoch, "one epoch began")
+			r.set("c")
+			r.goesOn("c")
+		})
+	}
+}
+
+// dumpOf returns all keys that begin with a prefix, as RESTORE takes them.
+func dumpOf(t *testing.T, client *redis.Client, prefix string) map[string]string {
+	t.Helper()
+	keys, err := client.Keys(t.Context(), prefix+"*").Result()
+	require.NoError(t, err)
+	require.NotEmpty(t, keys)
+	dumps := make(map[string]string)
+	for _, key := range keys {
+		dumps[key], err = client.Dump(t.Context(), key).Result()
+		require.NoError(t, err)
+	}
+	return dumps
 }

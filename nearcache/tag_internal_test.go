@@ -16,6 +16,16 @@ func TestSlotOf_Golden(t *testing.T) {
 	assert.Nil(t, slotsOf(nil))
 }
 
+// TestSlotOf_ManyTags: the watermarks of a cache are no more than slots, however many tags
+// there have been.
+func TestSlotOf_ManyTags(t *testing.T) {
+	slots := make(map[uint32]bool)
+	for i := range 200_000 {
+		slots[slotOf(fmt.Sprintf("user:%d", i))] = true
+	}
+	assert.Len(t, slots, 62_399)
+}
+
 // TestTags_Collateral counts what an invalidation takes along: the values of
 // other tags in the same slot.
 func TestTags_Collateral(t *testing.T) {

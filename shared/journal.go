@@ -33,7 +33,8 @@ type Journaler interface {
 	// Tail.Next is the end of the journal.
 	//
 	// A store begins a new epoch, once for all callers, when it may have lost
-	// writes that it acknowledged: after a restart and after a failover. Epochs
+	// writes that it acknowledged: after a restart, after a failover, and when an entry
+	// that a caller had read is missing although an older one is there. Epochs
 	// of a partition rise, as far as the store can know of earlier ones.
 	Tail(ctx context.Context, reads []TailRead) []Tail
 }

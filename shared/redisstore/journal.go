@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	_ "embed" // for the script
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -13,6 +14,11 @@ import (
 
 	"github.com/nearbus/nearbus/shared"
 )
+
+//go:embed rollback.lua
+var rollbackSource string
+
+var rollbackScript = redis.NewScript(rollbackSource)
 
 // Partitions returns Options.Partitions, or 0 without a journal.
 func (s *Store) Partitions() int {
@@ -50,7 +56,16 @@ func (s *Store) Tail(ctx context.Context, reads []shared.TailRead) []shared.Tail
 	for i := range all {
 		all[i] = i
 	}
-	again := s.tail(ctx, tailScript.EvalSha, reads, tails, all)
+	s.tailAll(ctx, reads, tails, all)
+	if went := s.wentBack(ctx, reads, tails); len(went) > 0 {
+		s.tailAll(ctx, reads, tails, went)
+	}
+	return tails
+}
+
+// tailAll reads some journals.
+func (s *Store) tailAll(ctx context.Context, reads []shared.TailRead, tails []shared.Tail, which []int) {
+	again := s.tail(ctx, tailScript.EvalSha, reads, tails, which)
 	for range 2 { // with the script, and then with a write, if need be
 		if len(again) > 0 {
 			again = s.tail(ctx, tailScript.Eval, reads, tails, again)
@@ -59,7 +74,32 @@ func (s *Store) Tail(ctx context.Context, reads []shared.TailRead) []shared.Tail
 	for _, i := range again {
 		tails[i] = shared.Tail{Err: failed(ctx, "tail", errAnswer)}
 	}
-	return tails
+}
+
+// wentBack looks at journals that cannot be read on although their epoch is the same. It
+// begins a new epoch where the server has lost what was read, and returns those. See
+// rollback.lua.
+func (s *Store) wentBack(ctx context.Context, reads []shared.TailRead, tails []shared.Tail) (went []int) {
+	suspects := make(map[int]*redis.Cmd)
+	s.pipelined(ctx, func(pipe redis.Pipeliner) {
+		for i, tail := range tails {
+			from := reads[i].From
+			if tail.Err == nil && tail.Reset && from.Revision.Epoch == tail.Next.Revision.Epoch {
+				m := s.metadata(reads[i].Partition)
+				suspects[i] = rollbackScript.Eval(ctx, pipe, []string{m, journal(m)},
+					word(from.Revision.Epoch), strconv.FormatUint(from.Revision.Number, 10), word(from.Nonce))
+			}
+		}
+	})
+	for i, cmd := range suspects {
+		switch began, err := cmd.Int(); {
+		case err != nil:
+			tails[i] = shared.Tail{Err: failed(ctx, "tail", err)}
+		case began == 1:
+			went = append(went, i)
+		}
+	}
+	return went
 }
 
 type runner func(ctx context.Context, c redis.Scripter, keys []string, args ...any) *redis.Cmd

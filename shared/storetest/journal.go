@@ -154,9 +154,6 @@ func tailFromNowhere(s *scene) {
 
 func tailFromElsewhere(s *scene) {
 	p := s.journaler().Partition("key")
-	s.set("key", "value")
-	end := s.reset(p, shared.Position{})
-	s.set("key", "another")
 	for _, change := range []func(*shared.Position){
 		func(at *shared.Position) { at.Nonce++ },
 		func(at *shared.Position) { at.Revision.Number-- },
@@ -164,10 +161,12 @@ func tailFromElsewhere(s *scene) {
 		func(at *shared.Position) { at.Revision.Epoch++ },
 		func(at *shared.Position) { at.Revision.Epoch = 0 },
 	} {
-		from := end
+		s.set("key", "value")
+		from := s.reset(p, shared.Position{})
+		s.set("key", "another")
 		change(&from)
-		last := s.reset(p, from)
-		s.require(last.Revision == s.record("key").Revision, "a reset does not lead to the end")
+		last, written := s.reset(p, from).Revision, s.record("key").Revision
+		s.require(last == written || last.Epoch > written.Epoch, "a reset does not lead to the end")
 	}
 }
 
