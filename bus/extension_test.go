@@ -19,7 +19,8 @@ var (
 	}}
 
 	goldenSettings = []bus.Setting{
-		{Cache: "prices", Option: "TTL", Value: "5m0s"}, {Cache: "users", Option: "FailSafe", Value: "1h0m0s"},
+		{Cache: "prices", Option: "TTL", Value: "5m0s"},
+		{Cache: "users", Option: "FailSafe", Value: "1h0m0s"},
 		{Cache: "users", Option: "TTL", Value: "€"},
 	}
 )

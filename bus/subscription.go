@@ -262,15 +262,7 @@ func (s *subscription) acceptQuiet(m *Message) {
 		s.bus.heartbeats.Add(1)
 		s.bus.barriers.left(m.Incarnation)
 	case typeBarrier:
-		switch all := len(f.asked) == 0; {
-		case m.Own:
-			s.bus.barriers.echo(f.call)
-		case all || slices.Contains(f.asked, s.bus.incarnation):
-			if roll := f.extension.roll; all && roll != nil && !slices.Contains(*roll, uint32(s.bus.incarnation)) {
-				signal(s.bus.beat) // says that this process is there
-			}
-			s.answer(Call{incarnation: m.Incarnation, number: f.call, positions: f.extension.positions})
-		}
+		s.acceptBarrier(m, f)
 	case typeArrivals:
 		for _, c := range f.calls {
 			if c.incarnation == s.bus.incarnation && !m.Own {
@@ -285,6 +277,19 @@ func (s *subscription) acceptQuiet(m *Message) {
 		if !m.Own {
 			s.tellSettings(f)
 		}
+	}
+}
+
+// acceptBarrier takes in the question of a barrier.
+func (s *subscription) acceptBarrier(m *Message, f *frame) {
+	switch all := len(f.asked) == 0; {
+	case m.Own:
+		s.bus.barriers.echo(f.call)
+	case all || slices.Contains(f.asked, s.bus.incarnation):
+		if roll := f.extension.roll; all && roll != nil && !slices.Contains(*roll, uint32(s.bus.incarnation)) {
+			signal(s.bus.beat) // says that this process is there
+		}
+		s.answer(Call{incarnation: m.Incarnation, number: f.call, positions: f.extension.positions})
 	}
 }
 

@@ -164,8 +164,11 @@ func TestNewNode_Namespaces(t *testing.T) {
 		store, bus string
 		refused    bool
 	}{
-		{"nearbus", "nearbus", false}, {"nearbus-a", "", false}, {"", "nearbus-a", false},
-		{"nearbus-a", "nearbus-b", true}, {"nearbus", "nearbus-b", true},
+		{"nearbus", "nearbus", false},
+		{"nearbus-a", "", false},
+		{"", "nearbus-a", false},
+		{"nearbus-a", "nearbus-b", true},
+		{"nearbus", "nearbus-b", true},
 	} {
 		tier, err := shared.New(named{f.store, tt.store}, shared.Options{})
 		require.NoError(t, err)

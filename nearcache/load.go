@@ -182,16 +182,9 @@ func (c *Cache[V]) loadShared(ctx context.Context, f *flight[V], load loader[V],
 		case got.Status == shared.LeaseUnusable:
 			return c.loadAlone(ctx, f, load, 0)
 		case got.Status == shared.LeasePresent:
-			present, err := c.present(ctx, f.key, got.Present, losses)
-			if err != nil {
-				c.sharedErrors.Add(1)
-				return c.loadDegraded(ctx, f, load)
-			}
-			if c.use(f, present) {
-				return nil
-			}
-			if errors.Is(present.Err, shared.ErrNewerFormat) {
-				return c.loadAlone(ctx, f, load, 0)
+			present, over, err := c.loadPresent(ctx, f, load, got.Present, losses)
+			if over {
+				return err
 			}
 			if refused { // by a server that is behind, say
 				_ = sleep(ctx, pauseAfter(time.Since(began)))
@@ -206,6 +199,22 @@ func (c *Cache[V]) loadShared(ctx context.Context, f *flight[V], load loader[V],
 	// Waited for one lease time: whoever holds the lease is slow.
 	c.overdue.Add(1)
 	return c.loadAlone(ctx, f, load, 0)
+}
+
+// loadPresent is loadShared where a value is in the place of the lease. It is over unless
+// that turned out to be unusable: it is returned then.
+func (c *Cache[V]) loadPresent(ctx context.Context, f *flight[V], load loader[V], found shared.Found, losses uint64) (present *shared.Found, over bool, err error) {
+	present, err = c.present(ctx, f.key, found, losses)
+	switch {
+	case err != nil:
+		c.sharedErrors.Add(1)
+		return nil, true, c.loadDegraded(ctx, f, load)
+	case c.use(f, present):
+		return nil, true, nil
+	case errors.Is(present.Err, shared.ErrNewerFormat):
+		return nil, true, c.loadAlone(ctx, f, load, 0)
+	}
+	return present, false, nil
 }
 
 // present returns what was found under key in the place of a lease, judged; losses is

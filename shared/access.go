@@ -91,10 +91,7 @@ func (t *Tier) Read(ctx context.Context, keys []string) ([]Found, error) {
 				}
 				continue
 			}
-			found[at] = Found{}
-			if heads != nil {
-				found[at].Head = heads[i]
-			}
+			found[at] = Found{Head: heads[i]}
 			t.find(image, &found[at], now)
 		}
 		left, places = pick(keys, failed), failed
@@ -106,13 +103,13 @@ func (t *Tier) Read(ctx context.Context, keys []string) ([]Found, error) {
 	return found, nil
 }
 
-// read is that of the store. There are heads if the store proves its reads.
+// read is that of the store. Heads are zero if the store does not prove its reads.
 func (t *Tier) read(ctx context.Context, keys []string) (images [][]byte, heads []Revision, err error) {
 	if t.prover != nil {
 		return t.prover.ReadProven(ctx, keys)
 	}
 	images, err = t.store.Read(ctx, keys)
-	return images, nil, err
+	return images, make([]Revision, len(images)), err
 }
 
 // pick returns the elements of all at these places.
@@ -124,7 +121,7 @@ func pick[E any](all []E, places []int) []E {
 	return some
 }
 
-// find enters into f, which is zero, what is stored under a key, now on the server's
+// find enters into f, which has its head at most, what is stored under a key, now on the server's
 // clock.
 func (t *Tier) find(image []byte, f *Found, now time.Time) {
 	if image == nil {
