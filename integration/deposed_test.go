@@ -56,7 +56,7 @@ func TestG4_ANameThatMoves(t *testing.T) {
 	b, reader, pool := join()
 	var source atomic.Value
 	source.Store("old")
-	load := func(context.Context, string) (string, error) { return source.Load().(string), nil }
+	load := func(context.Context, string) (string, error) { return source.Load().(string), nil } //nolint:unparam // it is a loader
 	readAll := func(check func(v string, err error)) {
 		var all sync.WaitGroup
 		for range 12 {
@@ -79,14 +79,14 @@ func TestG4_ANameThatMoves(t *testing.T) {
 	}
 	host, port, err := net.SplitHostPort(first.Addr)
 	require.NoError(t, err)
-	require.NoError(t, two.SlaveOf(t.Context(), host, port).Err())
+	require.NoError(t, two.ReplicaOf(t.Context(), host, port).Err())
 	require.Eventually(t, func() bool {
 		v, err := two.Get(t.Context(), "nearbus:{0}:users:k").Bytes()
 		return err == nil && len(v) > 0
 	}, 30*time.Second, time.Millisecond)
 
-	require.NoError(t, two.SlaveOf(t.Context(), "NO", "ONE").Err())
-	require.NoError(t, one.SlaveOf(t.Context(), "127.0.0.1", "1").Err()) // where nobody is
+	require.NoError(t, two.ReplicaOf(t.Context(), "NO", "ONE").Err())
+	require.NoError(t, one.ReplicaOf(t.Context(), "127.0.0.1", "1").Err()) // where nobody is
 	address.Store(second.Addr)
 	source.Store("new")
 	applied := reader.Stats().Applied

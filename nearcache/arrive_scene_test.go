@@ -51,7 +51,7 @@ func newScene(t *testing.T, opts nearcache.Options[string], tags []string, off f
 	s.release = sync.OnceFunc(func() { close(s.letGo) })
 	t.Cleanup(s.release)
 	s.a = f.join(opts)
-	f.store = &gate{Store: s.store, hub: f.store.hub}
+	f.store = &gate{Store: s.store, identity: s.store, hub: f.store.hub}
 	s.b = f.join(opts)
 	s.has(oldValue)
 	return s

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -438,11 +439,15 @@ func TestHazard12_NothingStaleIsInstalled(t *testing.T) {
 // keeper is a store that never lets go of what it once read.
 type keeper struct {
 	*gate
+
+	mu   sync.Mutex // protects kept
 	kept map[string][]byte
 }
 
 func (k *keeper) Read(ctx context.Context, keys []string) ([][]byte, error) {
 	images, err := k.gate.Read(ctx, keys)
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	for i, key := range keys {
 		if images != nil && images[i] != nil {
 			k.kept[key] = images[i]

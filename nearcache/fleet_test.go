@@ -41,7 +41,8 @@ type fleet struct {
 
 func newFleet(t *testing.T) *fleet {
 	f := &fleet{t: t, hub: membus.NewHub()}
-	f.store = &gate{Store: memstore.New(memstore.Options{}), hub: f.hub.Join()}
+	memory := memstore.New(memstore.Options{})
+	f.store = &gate{Store: memory, identity: memory, hub: f.hub.Join()}
 	return f
 }
 
@@ -149,7 +150,8 @@ func counting(v string, takes time.Duration) (func(context.Context, string) (str
 // changed while no call is under way.
 type gate struct {
 	shared.Store
-	hub *membus.Transport
+	identity shared.Store // has that of the tier, which nodes read by themselves at any time
+	hub      *membus.Transport
 
 	// before and after are called with the kind of call (read, write, fill,
 	// acquire) and its first key, on either side of the real store; an error
@@ -207,7 +209,7 @@ var errDown = errors.New("connection refused")
 
 func (g *gate) Read(ctx context.Context, keys []string) ([][]byte, error) {
 	if isIdentity(keys[0]) {
-		return g.Store.Read(ctx, keys)
+		return g.identity.Read(ctx, keys)
 	}
 	g.reads.Add(1)
 	if err := g.hook(ctx, "read", keys[0], false); err != nil {
@@ -248,7 +250,7 @@ func (g *gate) announce(w *shared.Write, r *shared.Receipt) {
 
 func (g *gate) Fill(ctx context.Context, writes []shared.Write) []shared.Receipt {
 	if isIdentity(writes[0].Key) {
-		return g.Store.Fill(ctx, writes)
+		return g.identity.Fill(ctx, writes)
 	}
 	g.fills.Add(1)
 	receipts := make([]shared.Receipt, len(writes))
@@ -267,7 +269,7 @@ func (g *gate) Fill(ctx context.Context, writes []shared.Write) []shared.Receipt
 
 func (g *gate) Acquire(ctx context.Context, leases []shared.Lease) []shared.Grant {
 	if isIdentity(leases[0].Key) {
-		return g.Store.Acquire(ctx, leases)
+		return g.identity.Acquire(ctx, leases)
 	}
 	g.acquires.Add(1)
 	grants := make([]shared.Grant, len(leases))

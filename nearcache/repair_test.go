@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -490,12 +491,15 @@ func TestRepair_ManyPages(t *testing.T) {
 // busyJournal has others write so many entries in a second, to a journal whose server is so
 // far away.
 func (f *fleet) busyJournal(perSecond int, away time.Duration) {
+	var mu sync.Mutex // protects last and next
 	last, next := time.Now(), 0
 	f.store.onBefore(func(ctx context.Context, op, _ string) error {
 		if op != "tail" {
 			return nil
 		}
 		time.Sleep(away)
+		mu.Lock()
+		defer mu.Unlock()
 		n := int(time.Since(last).Seconds() * float64(perSecond))
 		writes := make([]shared.Write, n)
 		for i := range writes {
