@@ -45,22 +45,28 @@ func TestNew_RefusesWhatMayEnd(t *testing.T) {
 		"FlusherTimeout is 0s, so a write that hangs":   nats.FlusherTimeout(0),
 		"FlusherTimeout is -1ns, so a write that hangs": nats.FlusherTimeout(-1),
 	} {
-		nc, err := nats.Connect("nats://127.0.0.1:1", nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(), nats.RetryOnFailedConnect(true))
-		require.NoError(t, err)
-		t.Cleanup(nc.Close)
-		require.NoError(t, option(&nc.Opts)) // Without reconnecting there would be no connection to a server that is not there.
-		_, err = natsbus.New(nc, natsbus.Options{})
+		nc := connectionWith(t, nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(), option)
+		_, err := natsbus.New(nc, natsbus.Options{})
 		assert.ErrorContains(t, err, "natsbus: New: the connection cannot be used: "+want)
 		_, err = natsbus.NewStream(t.Context(), nc, natsbus.StreamOptions{})
 		assert.ErrorContains(t, err, "natsbus: NewStream: the connection cannot be used: "+want)
 	}
 }
 
+// connectionWith returns a connection with these options that is to no server, and does
+// not look for one.
+func connectionWith(t *testing.T, options ...nats.Option) *nats.Conn {
+	t.Helper()
+	nc := &nats.Conn{Opts: nats.GetDefaultOptions()}
+	for _, option := range options {
+		require.NoError(t, option(&nc.Opts))
+	}
+	return nc
+}
+
 // TestNew_NamesAllThatIsWrong: what nats.go does by default is not enough.
 func TestNew_NamesAllThatIsWrong(t *testing.T) {
-	nc := nobody(t)
-	nc.Opts.MaxReconnect, nc.Opts.IgnoreAuthErrorAbort = nats.DefaultMaxReconnect, false
-	_, err := natsbus.New(nc, natsbus.Options{})
+	_, err := natsbus.New(connectionWith(t), natsbus.Options{})
 	assert.EqualError(t, err, "natsbus: New: the connection cannot be used: it ends after 60 attempts to connect: "+
 		"set nats.MaxReconnects(-1); it ends when its login is refused twice: set nats.IgnoreAuthErrorAbort()")
 }
