@@ -75,7 +75,7 @@ func TestCensus_Databases(t *testing.T) {
 func TestCensus_Servers(t *testing.T) {
 	subject := uniqueName()
 	join := func(addr string) *nearcache.Node {
-		nc, err := nats.Connect(sharedNATS(t).URL)
+		nc, err := nats.Connect(sharedNATS(t).URL, nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort())
 		require.NoError(t, err)
 		t.Cleanup(nc.Close)
 		transport, err := natsbus.New(nc, natsbus.Options{Subject: subject})
