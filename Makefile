@@ -37,7 +37,8 @@ fleet: deps ## Run the user service as several processes on real servers.
 test: deps ## Run every test of every module on real servers.
 	@for module in $(MODULES); do go -C $$module vet -race ./...; go -C $$module vet -tags $(FAULTS) ./...; done
 	@go -C integration run ./testall -flags '$(TESTFLAGS)' $(abspath $(MODULES)) \
-		$(CURDIR),$(FAULTS),./nearcache/... $(CURDIR)/integration,$(FAULTS),./checker
+		'$(CURDIR),$(FAULTS),./nearcache/...,^Test(G[0-9]|Hazard|Arrivals|Token|Barrier|Meter|Lookup|Tag|Fenced|Write|.*Off$$)' \
+		'$(CURDIR)/integration,$(FAULTS),./checker,Without'
 
 .PHONY: check
 check: ## Do what a change must pass: tidy, fixed, formatted, linted, tested.

@@ -2,10 +2,10 @@
 // line how many passed, failed and were skipped. It prints what failing tests
 // printed, and nothing of the others. A skipped test is a failure.
 //
-//	testall [-flags 'flags of go test'] directory[,tag,packages]...
+//	testall [-flags 'flags of go test'] directory[,tag,packages,tests]...
 //
 // A directory is that of a module. With a build tag, only these packages of it are
-// tested, in programs that are built with it.
+// tested, in programs that are built with it, by the tests that match an expression.
 package main
 
 import (
@@ -42,9 +42,8 @@ func testModule(report *report, what string, flags []string) error {
 	dir, rest, tagged := strings.Cut(what, ",")
 	packages := "./..."
 	if tagged {
-		var tag string
-		tag, packages, _ = strings.Cut(rest, ",")
-		flags = append(slices.Clone(flags), "-tags", tag)
+		what := append(strings.SplitN(rest, ",", 3), "", "")
+		packages, flags = what[1], append(slices.Clone(flags), "-tags", what[0], "-run", what[2])
 	}
 	if err := testPackages(report, dir, flags, packages); err != nil || len(report.givenUp) == 0 {
 		return err
