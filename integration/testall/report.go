@@ -38,6 +38,10 @@ var accusations = []string{"WARNING: DATA RACE", "panic: ", "fatal error: "}
 // https://go.dev/issue/78156, and says nothing of the tests.
 const detectorFailed = "ThreadSanitizer: CHECK failed"
 
+// runtimeFailed is how a crash of the runtime itself begins, which comes of the same: a
+// fault in Go code without cgo and unsafe is a panic, and is reported as one.
+const runtimeFailed = "SIGSEGV: segmentation violation"
+
 // packageRun is what is known of a package whose tests still run.
 type packageRun struct {
 	passed, failed int
@@ -50,7 +54,7 @@ type packageRun struct {
 func (p *packageRun) read(line string) {
 	begins := func(with string) bool { return strings.HasPrefix(line, with) }
 	p.accused = p.accused || !p.givenUp && slices.ContainsFunc(accusations, begins)
-	p.givenUp = p.givenUp || begins(detectorFailed)
+	p.givenUp = p.givenUp || begins(detectorFailed) || begins(runtimeFailed)
 }
 
 func newReport(out io.Writer) *report {
