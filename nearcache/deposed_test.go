@@ -9,9 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/nearbus/nearbus/bus"
 	"github.com/nearbus/nearbus/nearcache"
-	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/memstore"
 )
@@ -64,24 +62,10 @@ func (h *halves) Tail(ctx context.Context, reads []shared.TailRead) []shared.Tai
 func onHalves(t *testing.T, opts nearcache.Options[string], test func(t *testing.T, h *halves, a, b *member)) {
 	t.Helper()
 	bubble(t, func(t *testing.T, f *fleet) {
+		f.journal = true
 		memory := f.store.Store.(*memstore.Store)
 		h := &halves{pooled: pooled{Store: memory}}
-		join := func(store shared.Store) *member {
-			m := &member{link: &link{Transport: f.hub.Join(), hub: f.hub}}
-			var err error
-			m.bus, err = bus.New(m.link, bus.Options{})
-			require.NoError(t, err)
-			tier, err := shared.New(store, shared.Options{})
-			require.NoError(t, err)
-			m.node, err = nearcache.NewBrokenNode(tier, m.bus, nearcache.NodeOptions{}, fault.Without())
-			require.NoError(t, err)
-			t.Cleanup(func() { require.NoError(t, m.node.Close()); require.NoError(t, m.bus.Close()) })
-			m.Cache, err = nearcache.New(m.node, "users", opts)
-			require.NoError(t, err)
-			f.eventually(func() bool { return !m.node.Stats().BusCut && m.node.Stats().Repairs > 0 })
-			return m
-		}
-		a, b := join(h), join(memory)
+		a, b := f.joinOver(h, opts), f.joinOver(memory, opts)
 		require.NoError(t, b.Set(t.Context(), "k", "old"))
 		wait(2 * time.Second)
 		test(t, h, a, b)

@@ -57,8 +57,14 @@ type member struct {
 // join adds a node that hears the bus. It is closed at the end of the test.
 func (f *fleet) join(opts ...nearcache.Options[string]) *member {
 	f.t.Helper()
+	return f.joinOver(f.store.forNode(f), opts...)
+}
+
+// joinOver is join for a node with a store of its own.
+func (f *fleet) joinOver(store shared.Store, opts ...nearcache.Options[string]) *member {
+	f.t.Helper()
 	m := &member{link: &link{Transport: f.hub.Join(), announces: f.announces, hub: f.hub}}
-	tier, err := shared.New(f.store.forNode(f), f.tierOpts)
+	tier, err := shared.New(store, f.tierOpts)
 	require.NoError(f.t, err)
 	f.tiers = append(f.tiers, tier)
 	m.bus, err = bus.New(m.link, bus.Options{Logger: f.nodeOpts.Logger})

@@ -58,24 +58,10 @@ func onPooled(t *testing.T, off fault.Switches, test func(t *testing.T, f *fleet
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t)
+		f.journal, f.off = true, off
 		memory := f.store.Store.(*memstore.Store)
 		p := &pooled{Store: memory}
-		join := func(store shared.Store) *member {
-			m := &member{link: &link{Transport: f.hub.Join(), hub: f.hub}}
-			var err error
-			m.bus, err = bus.New(m.link, bus.Options{})
-			require.NoError(t, err)
-			tier, err := shared.New(store, shared.Options{})
-			require.NoError(t, err)
-			m.node, err = nearcache.NewBrokenNode(tier, m.bus, nearcache.NodeOptions{}, off)
-			require.NoError(t, err)
-			t.Cleanup(func() { require.NoError(t, m.node.Close()); require.NoError(t, m.bus.Close()) })
-			m.Cache, err = nearcache.New(m.node, "users", nearcache.Options[string]{})
-			require.NoError(t, err)
-			f.eventually(func() bool { return !m.node.Stats().BusCut && m.node.Stats().Repairs > 0 })
-			return m
-		}
-		a, b := join(p), join(memory)
+		a, b := f.joinOver(p), f.joinOver(memory)
 		require.NoError(t, b.Set(t.Context(), "k", "old"))
 		wait(time.Second)
 		test(t, f, p, a, b)
