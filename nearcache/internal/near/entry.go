@@ -186,12 +186,18 @@ func (s *Space) Install(key string, hash uint64, e *Entry, life time.Duration) b
 		placed = s.putLocked(key, hash, e, life)
 	}
 	st.mu.Unlock()
-	if placed {
-		s.tier.admit(e)
-	} else if dropped {
-		s.tier.policy.drop(hash)
-	}
+	s.tier.tell(e, hash, placed, dropped)
 	return placed
+}
+
+// tell tells the policy what became of a place, once its stripe is unlocked: e took it, or
+// what was there went.
+func (t *Tier) tell(e *Entry, hash uint64, placed, dropped bool) {
+	if placed {
+		t.admit(e)
+	} else if dropped {
+		t.policy.drop(hash)
+	}
 }
 
 // Pass says that a value of revision r is given to those who wait for it, and may
@@ -230,11 +236,7 @@ func (s *Space) Supersede(key string, hash uint64, e *Entry, life time.Duration,
 		s.tier.unlinkLocked(hash, s, key)
 	}
 	st.mu.Unlock()
-	if placed {
-		s.tier.admit(e)
-	} else if dropped {
-		s.tier.policy.drop(hash)
-	}
+	s.tier.tell(e, hash, placed, dropped)
 	return placed
 }
 

@@ -148,11 +148,7 @@ func (w *Write) Finish(e *Entry, life time.Duration) bool {
 		placed = s.putLocked(w.key, w.hash, e, life)
 	}
 	st.mu.Unlock()
-	if placed {
-		t.admit(e)
-	} else if !kept {
-		t.policy.drop(w.hash)
-	}
+	t.tell(e, w.hash, placed, !kept)
 	return placed
 }
 
