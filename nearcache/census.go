@@ -91,10 +91,7 @@ func hashOf(name string) uint64 {
 
 // soon has everything looked at again.
 func (c *census) soon() {
-	select {
-	case c.wake <- struct{}{}:
-	default:
-	}
+	signal(c.wake)
 }
 
 // run ends with ctx. Then this node has nothing more to say of itself. News is waited for

@@ -255,10 +255,7 @@ func (c *Cache[V]) owe(invs []bus.Invalidation, told bool, open time.Time) {
 		return
 	}
 	c.debts.owe(invs, told, open)
-	select {
-	case c.node.owing <- struct{}{}:
-	default:
-	}
+	signal(c.node.owing)
 }
 
 func (c *Cache[V]) owed() int { return c.debts.len() }

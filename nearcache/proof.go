@@ -97,14 +97,14 @@ func (r *reach) proven(ctx context.Context, keys []string) ([]shared.Found, erro
 				unproven++
 			}
 		}
-		switch {
-		case unproven == 0:
+		if unproven == 0 {
 			return found, nil
-		case again && allUnread(found):
+		}
+		if again {
 			r.node.unproven.Add(uint64(unproven))
-			return nil, found[0].Err
-		case again:
-			r.node.unproven.Add(uint64(unproven))
+			if allUnread(found) {
+				return nil, found[0].Err
+			}
 			return found, nil
 		}
 		_ = r.node.repairs.until(ctx, func() bool { return false }) // whatever came of it, the second read tells

@@ -63,10 +63,7 @@ func newRepairer(n *Node) *repairer {
 
 // soon asks for a round without waiting for it.
 func (r *repairer) soon() {
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
+	signal(r.wake)
 }
 
 // run ends with ctx. Intervals are from beginning to beginning, so that a round
@@ -185,10 +182,7 @@ func (r *repairer) fail(ctx context.Context, err error) {
 		r.failure.Store(nil)
 		if took, ended := r.outage.end(); ended {
 			r.node.opts.Logger.Info("nearcache: the journal is read again", "after", took)
-			select {
-			case r.node.payable <- struct{}{}:
-			default:
-			}
+			signal(r.node.payable)
 		}
 		return
 	}

@@ -29,12 +29,17 @@ func (n *Node) assign(c chore) bool {
 	}
 }
 
-// flooded has the worker ask all caches whether they are behind.
-func (n *Node) flooded() {
+// signal leaves a signal in a channel with room for one.
+func signal(c chan<- struct{}) {
 	select {
-	case n.flood <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
+}
+
+// flooded has the worker ask all caches whether they are behind.
+func (n *Node) flooded() {
+	signal(n.flood)
 }
 
 func (n *Node) work() {

@@ -33,11 +33,6 @@ func (s *Store) ReadProven(ctx context.Context, keys []string) ([][]byte, []shar
 		return nil, nil, failed(ctx, "read", err)
 	}
 	images, heads := make([][]byte, len(keys)), make([]shared.Revision, len(keys))
-	enter := func(all []proven) {
-		for i := range all {
-			images[i], heads[i] = all[i].image, all[i].head
-		}
-	}
 	read := s.readMany
 	switch {
 	case len(keys) == 0:
@@ -48,7 +43,9 @@ func (s *Store) ReadProven(ctx context.Context, keys []string) ([][]byte, []shar
 		read = s.readApart
 	}
 	all, err := read(ctx, keys)
-	enter(all)
+	for i := range all {
+		images[i], heads[i] = all[i].image, all[i].head
+	}
 	return images, heads, err
 }
 
