@@ -123,6 +123,7 @@ func TestAssumption_LoggerThatBlocks(t *testing.T) {
 			f.nodeOpts.Logger = slog.New(log)
 			a := f.join()
 			require.NoError(t, b.Set(t.Context(), "k", "old"))
+			settle() // a has heard of it
 			_, err := a.Get(t.Context(), "k")
 			require.NoError(t, err)
 			log.stuck.Store(true)
