@@ -86,6 +86,7 @@ func (r *reach) ahead(p *shared.Put, rev shared.Revision) bool {
 func (r *reach) received(puts []shared.Put, receipts []shared.Receipt) []shared.Receipt {
 	for i := range receipts {
 		r.node.broke(receipts[i].Err, puts[i].Key)
+		r.node.stored(puts[i].Record.Kind, receipts[i].Err)
 		if receipts[i].Err == nil && !r.ahead(&puts[i], receipts[i].Revision) {
 			r.node.heads.raise(r.node.partition(puts[i].Key), receipts[i].Revision)
 		}
@@ -109,6 +110,9 @@ func (r *reach) Acquire(ctx context.Context, claims []shared.Claim) []shared.Cla
 	}
 	for i := range answers {
 		r.node.broke(answers[i].Err, claims[i].Key)
+		if answers[i].Err != nil || answers[i].Status == shared.LeaseGranted {
+			r.node.stored(shared.KindLease, answers[i].Err)
+		}
 	}
 	return answers
 }

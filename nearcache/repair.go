@@ -38,7 +38,7 @@ type repairer struct {
 	wake      chan struct{}     // a round is wanted at once; never closed
 	failure   atomic.Pointer[error]
 	warned    string // the last warning of the store; of the goroutine that runs rounds
-	outage    outage // of the journal; likewise
+	outage    outage // of the journal
 	calls     calls  // of other nodes, to be answered after a round
 	turns     turns
 
@@ -180,7 +180,7 @@ func (r *repairer) fail(ctx context.Context, err error) {
 	}
 	if err == nil {
 		r.failure.Store(nil)
-		if took, ended := r.outage.end(); ended {
+		if took, over := r.outage.succeed(); over {
 			r.node.opts.Logger.Info("nearcache: the journal is read again", "after", took)
 			signal(r.node.payable)
 		}
@@ -188,7 +188,7 @@ func (r *repairer) fail(ctx context.Context, err error) {
 	}
 	r.failures.Add(1)
 	r.failure.Store(&err)
-	if r.outage.begin() {
+	if r.outage.fail(true) {
 		r.node.opts.Logger.Warn("nearcache: cannot read the journal", "error", err)
 	}
 }
