@@ -23,7 +23,8 @@ type Handler struct {
 	// Gap is called once when continuity is lost: messages may have been
 	// missed, and may be until Ready is called. It is also called when the
 	// first subscription cannot be made, and when the Bus is closed. If the reason was
-	// ErrPeerSilent, it is called once more when something else is lost before Ready.
+	// ErrPeerSilent or ErrUnreadable, it is called once more when something else is lost
+	// before Ready.
 	Gap func(reason error)
 
 	// Ready is called when the subscription stands, at first and after every
@@ -79,15 +80,15 @@ type subscription struct {
 	heard int64 // moment at which the newest heartbeat that came back was sent
 	peers peers
 
-	// minor says that the latest loss, which may be over, was that another process has
-	// fallen silent.
+	// minor says that the latest loss, which may be over, was none of the Bus itself:
+	// another process has fallen silent, or a message could not be read.
 	minor bool
 
 	// settled says that all servers have had the time to learn of the
 	// subscription, and that the handler was told.
 	settled bool
 
-	garbled time.Time // when the latest malformed payload came
+	garbage garbage
 
 	// watchdog cancels the receiving when heartbeats do not come back.
 	watchdog *time.Timer
@@ -172,7 +173,7 @@ func (s *subscription) deliver(payload []byte) {
 		s.accept()
 		return
 	}
-	if errors.Is(err, errUnreadable) {
+	if errors.Is(err, errNewer) {
 		s.bus.newer.Add(1)
 	} else {
 		s.malformed(err)
@@ -180,18 +181,25 @@ func (s *subscription) deliver(payload []byte) {
 	s.acceptPart(payload, err)
 }
 
-// quiet is for how long no malformed payload came before another one is news.
-const quiet = time.Minute
-
-// malformed counts a payload that is not a message, and logs that such come. The
-// reason has nothing of what is in it.
+// malformed counts a payload that is not a message.
 func (s *subscription) malformed(reason error) {
 	s.bus.malformed.Add(1)
-	now := time.Now()
-	if now.Sub(s.garbled) >= quiet {
-		s.bus.opts.Logger.Warn("bus: what came on the channel is no message, and was skipped", "reason", reason)
+	s.skipped(reason)
+}
+
+// skipped logs that payloads come which cannot be read. The reason has nothing of what is
+// in them.
+func (s *subscription) skipped(reason error) {
+	if s.garbage.add() {
+		s.bus.opts.Logger.Warn("bus: what comes on the channel cannot be read, and is skipped", "reason", reason)
 	}
-	s.garbled = now
+}
+
+// legible logs that no such payloads come any more.
+func (s *subscription) legible() {
+	if count, took, over := s.garbage.end(); over {
+		s.bus.opts.Logger.Info("bus: what comes on the channel can be read again", "count", count, "after", took)
+	}
 }
 
 func (s *subscription) deliverText(payload []byte) {
@@ -212,6 +220,9 @@ func (s *subscription) deliverText(payload []byte) {
 func (s *subscription) acceptPart(payload []byte, reason error) {
 	if s.frame.heartbeat || len(payload) == 0 || payload[0] != magic {
 		return
+	}
+	if errors.Is(reason, errNewer) { // any other was logged
+		s.skipped(reason)
 	}
 	if len(s.frame.message.Invalidations) > 0 {
 		s.accept()
@@ -345,6 +356,7 @@ func (s *subscription) heartbeat(sent int64) {
 		s.confirm()
 	}
 	s.settle()
+	s.legible()
 }
 
 // settle tells the handler once that the subscription is known to all servers.
@@ -376,7 +388,7 @@ func (s *subscription) confirm() {
 // confirmed again, all further losses are the same one to the handler.
 func (s *subscription) lose(reason error) {
 	s.since = max(s.since, s.bus.moment())
-	minor := errors.Is(reason, ErrPeerSilent)
+	minor := errors.Is(reason, ErrPeerSilent) || errors.Is(reason, ErrUnreadable)
 	if s.state == lost && (minor || !s.minor) {
 		s.bus.opts.Logger.Debug("bus: still not connected", "reason", reason)
 		return

@@ -8,9 +8,11 @@ import (
 )
 
 // tellGap logs a gap. That another process is gone is no loss of the bus: with a
-// journal, which has what it sent last, it costs nothing.
+// journal, which has what it sent last, it costs nothing. Of messages that cannot be read,
+// which anybody may send, the bus tells itself.
 func (n *Node) tellGap(reason error) {
 	switch {
+	case errors.Is(reason, bus.ErrUnreadable):
 	case !errors.Is(reason, bus.ErrPeerSilent):
 		n.outage.fail(true)
 		n.opts.Logger.Warn("nearcache: lost the bus", "reason", reason)
