@@ -116,3 +116,71 @@ func TestStates_MemcachedIsFull(t *testing.T) {
 	require.ErrorIs(t, l.Set(t.Context(), "k", "v"), shared.ErrFull)
 	require.Equal(t, 1, l.count("refuses to store"), l.log)
 }
+
+// TestStates_JournalIsTakenAway: the log says that it was, and not that the server was
+// restarted; once, however often it happens.
+func TestStates_JournalIsTakenAway(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		away func(ctx context.Context, client *redis.Client) error
+		why  string
+	}{
+		"DEL of the journal": {func(ctx context.Context, client *redis.Client) error {
+			return client.Del(ctx, "nearbus:{0}!journal").Err()
+		}, "the journal was evicted or deleted, and its server was not restarted"},
+		"DEL of its metadata": {func(ctx context.Context, client *redis.Client) error {
+			return client.Del(ctx, "nearbus:{0}").Err()
+		}, "the metadata of the journal was evicted, deleted or set back, and its server was not restarted"},
+		"FLUSHALL": {func(ctx context.Context, client *redis.Client) error {
+			return client.FlushAll(ctx).Err()
+		}, "the metadata of the journal was evicted, deleted or set back, and its server was not restarted"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := servers.Redis(t)
+			client := newRedis(t, server.Addr)
+			store, err := redisstore.New(client, redisstore.Options{})
+			require.NoError(t, err)
+			l := newLoner(t, store, membus.NewHub().Join())
+			l.awaitTrust(t)
+			for resets := l.node.Stats().Resets + 1; resets < 6; resets++ {
+				require.NoError(t, l.Set(t.Context(), "k", "v"))
+				require.NoError(t, c.away(t.Context(), client))
+				require.NoError(t, l.Set(t.Context(), "k", "v"))
+				require.Eventually(t, func() bool { return l.node.Stats().Resets >= resets }, 30*time.Second, time.Millisecond)
+			}
+			require.Equal(t, 1, l.count("because the journal cannot be read on"), l.log)
+			require.Equal(t, 1, l.count("reason=\""+c.why), l.log)
+		})
+	}
+}
+
+// TestStates_JournalIsEvicted: a server that evicts whatever it has takes the journal away
+// all the time.
+func TestStates_JournalIsEvicted(t *testing.T) {
+	t.Parallel()
+	server := servers.Redis(t, "--maxmemory-policy", "allkeys-random")
+	client := newRedis(t, server.Addr)
+	store, err := redisstore.New(client, redisstore.Options{})
+	require.NoError(t, err)
+	l := newLoner(t, store, membus.NewHub().Join())
+	l.awaitTrust(t)
+	require.NoError(t, client.ConfigSet(t.Context(), "maxmemory", "1").Err())
+	before := l.node.Stats().Resets
+	require.Eventually(t, func() bool {
+		_ = l.Set(t.Context(), "k", "v")
+		return l.node.Stats().Resets > before+20
+	}, 30*time.Second, time.Millisecond)
+	require.LessOrEqual(t, l.count("because the journal cannot be read on"), 2, "one for each reason: %s", l.log)
+	require.Positive(t, l.count("reason=\"the metadata of the journal was evicted"), l.log)
+	require.Equal(t, 1, l.count("maxmemory-policy is allkeys-random"), l.log)
+}
+
+// TestStates_ServerIsRestarted: that is why, and no eviction.
+func TestStates_ServerIsRestarted(t *testing.T) {
+	t.Parallel()
+	server := servers.Redis(t)
+	l := newLoner(t, journalOn(t, newRedis(t, server.Addr), redisstore.Options{}), membus.NewHub().Join())
+	l.awaitTrust(t)
+	require.NoError(t, server.Restart(t.Context()))
+	l.uses(t, "reason=\"the server was restarted, or another one took over: it may have lost writes")
+}

@@ -123,6 +123,34 @@ func TestNotices_Reset(t *testing.T) {
 	}
 }
 
+// TestNotices_ResetAgain: a journal that is taken away again and again is one line for each
+// reason, and one when it has stayed for a minute.
+func TestNotices_ResetAgain(t *testing.T) {
+	logged(t, true, func(t *testing.T, f *fleet, m *member, lines func() []string) {
+		memory := f.store.Store.(*memstore.Store)
+		for range 2 {
+			for range 20 {
+				require.NoError(t, m.Set(t.Context(), "k", "v"))
+				wait(2 * time.Second)
+				memory.TrimJournal()
+			}
+			memory.BeginEpoch()
+			wait(2 * time.Second)
+			got := lines()
+			require.Len(t, got, 2, got)
+			assert.Contains(t, got[0], `level=WARN msg="nearcache: flushed the near tier, because the journal cannot be read on" reason="the journal does not`)
+			assert.Contains(t, got[1], `level=WARN msg="nearcache: flushed the near tier, because the journal cannot be read on" reason="the shared tier may`)
+			time.Sleep(2 * time.Minute)
+			requireLine(t, lines, `^level=INFO msg="nearcache: the journal can be read on again" times=20 after=3\d(\.\d+)?s$`)
+		}
+		memory.BeginEpoch()
+		wait(2 * time.Second)
+		requireLine(t, lines, `level=WARN`)
+		time.Sleep(2 * time.Minute)
+		requireSilent(t, lines)
+	})
+}
+
 // TestNotices_Silence: that another process is gone is no loss of the bus. It is worth
 // a warning where it costs what is near.
 func TestNotices_Silence(t *testing.T) {

@@ -37,9 +37,10 @@ type repairer struct {
 	losses    atomic.Uint64     // how often writes turned out to be lost, or may be; raised before the horizon moves
 	wake      chan struct{}     // a round is wanted at once; never closed
 	failure   atomic.Pointer[error]
-	warned    string // the last warning of the store; of the goroutine that runs rounds
-	outage    outage // of the journal
-	calls     calls  // of other nodes, to be answered after a round
+	warned    string   // the last warning of the store; of the goroutine that runs rounds
+	outage    outage   // of the journal
+	breaches  breaches // of its continuity
+	calls     calls    // of other nodes, to be answered after a round
 	turns     turns
 
 	untold  untold
@@ -58,6 +59,7 @@ func newRepairer(n *Node) *repairer {
 		applied:   make([]atomic.Pointer[shared.Revision], partitions),
 		wake:      make(chan struct{}, 1),
 		turns:     turns{ended: make(chan struct{})},
+		breaches:  breaches{outage: outage{quiet: breachQuiet}},
 	}
 }
 
@@ -164,7 +166,7 @@ func (r *repairer) flush(readings []reading) {
 	}
 	r.resets.Add(1)
 	switch {
-	case why == "":
+	case why == "" || !r.breaches.add(why):
 	case n == len(lost):
 		r.node.opts.Logger.Warn("nearcache: flushed the near tier, because the journal cannot be read on", "reason", why)
 	default:
@@ -180,6 +182,9 @@ func (r *repairer) fail(ctx context.Context, err error) {
 	}
 	if err == nil {
 		r.failure.Store(nil)
+		if took, over := r.breaches.succeed(); over && r.breaches.times > 1 {
+			r.node.opts.Logger.Info("nearcache: the journal can be read on again", "times", r.breaches.times, "after", took)
+		}
 		if took, over := r.outage.succeed(); over {
 			r.node.opts.Logger.Info("nearcache: the journal is read again", "after", took)
 			signal(r.node.payable)
@@ -210,7 +215,7 @@ func (r *repairer) readAll(ctx context.Context) []reading {
 		more := pending[:0]
 		for i := range tails {
 			p := pending[i].Partition
-			readings[p] = reading{at: at, reset: tails[i].Reset, breach: breach(tails[i].Reset, r.positions[p], tails[i].Next)}
+			readings[p] = reading{at: at, reset: tails[i].Reset, breach: breach(&tails[i], r.positions[p])}
 			if err := tails[i].Err; err != nil {
 				readings[p].err = journalError(p, read[p], err)
 				continue

@@ -62,6 +62,7 @@ type Prover interface {
 type Position struct {
 	Revision Revision
 	Nonce    uint64 // write id of the entry
+	Server   string // which run of which server had it, as the store tells them apart; may be empty
 }
 
 // TailRead asks for what follows in the journal of one partition.
@@ -80,6 +81,10 @@ type Tail struct {
 
 	// Now is the server's clock at the read; zero if unknown.
 	Now time.Time
+
+	// Lost says, with a reset from a position, why continuity is lost; nil if the store
+	// does not know.
+	Lost error
 
 	// Warning says, with a reset, what may take the journal away again, and what the
 	// store cannot notice of what is lost.
