@@ -112,9 +112,15 @@ func TestStates_MemcachedIsFull(t *testing.T) {
 	require.NoError(t, err)
 	l := newLoner(t, store, membus.NewHub().Join())
 	l.awaitTrust(t)
-	l.uses(t, "level=WARN msg=\"nearcache: the shared tier refuses to store\" error=.*SERVER_ERROR out of memory.*it is full")
-	require.ErrorIs(t, l.Set(t.Context(), "k", "v"), shared.ErrFull)
+	for i := 0; err == nil; i++ {
+		err = l.Set(t.Context(), fmt.Sprint("f", i), "v")
+	}
+	require.ErrorIs(t, err, shared.ErrFull)
+	for range 10 {
+		require.Error(t, l.Set(t.Context(), "k", "v"))
+	}
 	require.Equal(t, 1, l.count("refuses to store"), l.log)
+	require.Regexp(t, "level=WARN msg=\"nearcache: the shared tier refuses to store\" error=.*SERVER_ERROR out of memory.*it is full", l.log.String())
 }
 
 // TestStates_JournalIsTakenAway: the log says that it was, and not that the server was
