@@ -166,7 +166,7 @@ func (s *Store) tail(ctx context.Context, run runner, reads []shared.TailRead, t
 			again = append(again, i)
 			continue
 		}
-		tail, prove, err := readPosition(positions[n])
+		tail, prove, err := readPosition(positions[n], reads[i].From)
 		if prove && !outside {
 			s.writesOutside.Store(true)
 			again = append(again, i)
@@ -174,11 +174,6 @@ func (s *Store) tail(ctx context.Context, run runner, reads []shared.TailRead, t
 		}
 		if outside && err == nil {
 			err = proofs[n].Err()
-		}
-		if tail.Reset {
-			tail.Lost = lost(reads[i].From, tail.Next)
-		} else {
-			tail.Next.Server = reads[i].From.Server
 		}
 		if err == nil && !tail.Reset {
 			err = readEntries(&tail, entries[n], max(reads[i].Limit, 1))
@@ -191,9 +186,9 @@ func (s *Store) tail(ctx context.Context, run runner, reads []shared.TailRead, t
 	return again
 }
 
-// readPosition reads the answer of the tail script, and whether its server is to be
-// written to outside of it.
-func readPosition(cmd *redis.Cmd) (tail shared.Tail, outside bool, err error) {
+// readPosition reads the answer of the tail script to who reads on from a position, and
+// whether its server is to be written to outside of it.
+func readPosition(cmd *redis.Cmd, from shared.Position) (tail shared.Tail, outside bool, err error) {
 	answer, err := cmd.Slice()
 	if err != nil {
 		return tail, false, err
@@ -211,6 +206,10 @@ func readPosition(cmd *redis.Cmd) (tail shared.Tail, outside bool, err error) {
 	tail.Reset = answer[1] == "1"
 	server, _ := answer[8].(string)
 	tail.Next = shared.Position{Revision: shared.Revision{Epoch: epoch, Number: number}, Nonce: nonce, Server: server}
+	if !tail.Reset {
+		tail.Next.Server = from.Server
+	}
+	tail.Lost = lost(from, tail.Next)
 	tail.Now = time.UnixMicro(now)
 	tail.Warning = warning(answer[5], answer[6])
 	return tail, answer[7] == "1", nil
