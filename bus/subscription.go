@@ -31,8 +31,8 @@ type Handler struct {
 	// Gap: every message published from here on will be applied, or there will
 	// be a Gap. Over a [Spreading] transport it is called once more, when
 	// HeartbeatTimeout has passed since the subscription was made: what was
-	// published at another server until then may be missing without a Gap. Nil
-	// means that nobody wants to know.
+	// published at another server until then may be missing without a Gap. Until
+	// then it is called before each Barrier as well. Nil means that nobody wants to know.
 	Ready func()
 
 	// Barrier is called when another process wants to know whether all that was
@@ -97,6 +97,7 @@ type subscription struct {
 func newSubscription(b *Bus, h Handler) *subscription {
 	ctx, cancel := context.WithCancel(b.ctx)
 	s := &subscription{bus: b, handler: h, cancel: cancel, done: make(chan struct{})}
+	s.peers.timeout = int64(b.opts.HeartbeatTimeout)
 	go s.run(ctx) // ends with ctx; stop waits
 	return s
 }
@@ -142,7 +143,7 @@ func (s *subscription) receive(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	s.since, s.heard = math.MaxInt64, 0
-	s.peers.reset(s.bus.moment(), int64(s.bus.opts.HeartbeatTimeout))
+	defer func() { s.peers.end(s.heard) }()
 	s.settled = false
 	s.watchdog = time.AfterFunc(s.bus.opts.HeartbeatTimeout, func() { cancel(errSilent) })
 	defer s.watchdog.Stop()
@@ -160,6 +161,7 @@ func (s *subscription) receive(ctx context.Context) error {
 // subscribed does not believe the server yet, but has it prove what it said.
 func (s *subscription) subscribed() {
 	s.since = s.bus.moment()
+	s.peers.begin(s.since)
 	signal(s.bus.beat)
 }
 
@@ -322,6 +324,9 @@ func (s *subscription) tellSettings(f *frame) {
 }
 
 func (s *subscription) answer(c Call) {
+	if s.state == confirmed && !s.settled {
+		s.catchUpAcrossServers()
+	}
 	if s.handler.Barrier == nil {
 		s.bus.Arrive(c)
 		return
@@ -347,9 +352,12 @@ func (s *subscription) heartbeat(sent int64) {
 	if left := s.bus.opts.HeartbeatTimeout - age; left > 0 {
 		s.watchdog.Reset(left)
 	}
-	if silent := s.peers.forgetSilent(s.bus.moment() - int64(s.bus.opts.HeartbeatTimeout)); silent != nil {
-		s.bus.silences.Add(1)
+	forgot, silent := s.peers.forgetSilent(s.bus.moment())
+	if forgot {
 		s.bus.barriers.stir()
+	}
+	if silent != nil {
+		s.bus.silences.Add(1)
 		s.lose(silent)
 	}
 	if s.state != confirmed && sent > s.since {
@@ -367,6 +375,12 @@ func (s *subscription) settle() {
 		return
 	}
 	s.settled = true
+	s.catchUpAcrossServers()
+}
+
+// catchUpAcrossServers has the handler catch up with what another server took before it
+// knew of the subscription.
+func (s *subscription) catchUpAcrossServers() {
 	if t, ok := s.bus.transport.(Spreading); ok && t.Spreads() && s.handler.Ready != nil {
 		defer s.recovered()
 		s.handler.Ready()

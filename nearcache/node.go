@@ -99,7 +99,7 @@ func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off fault.Switches
 	n := &Node{bus: b, opts: opts, faults: off, lapse: outage{patience: lapseSilence, quiet: lapseQuiet}}
 	n.refusal.quiet = refusalQuiet
 	if tier != nil {
-		n.tier = &reach{Tier: tier, node: n}
+		n.tier = &reach{Tier: tier.Records(), node: n}
 	}
 	n.chores, n.flood = make(chan chore, 1024), make(chan struct{}, 1)
 	n.owing, n.payable = make(chan struct{}, 1), make(chan struct{}, 1)

@@ -95,7 +95,7 @@ type Tail struct {
 
 // JournalEntry tells of one write.
 type JournalEntry struct {
-	Key      string
+	Key      string // name of the record: see [Tier.Records]
 	Revision Revision
 }
 
@@ -119,7 +119,7 @@ func (t *Tier) Partition(key string) int {
 	if t.journal == nil {
 		return 0
 	}
-	return t.journal.Partition(key)
+	return t.journal.Partition(t.name(key))
 }
 
 // Tail reads journals; see [Journaler]. It makes one attempt and does not go
