@@ -191,7 +191,9 @@ func (c *Cache[V]) apply(m *bus.Message, inv *bus.Invalidation) {
 		return
 	}
 	rev := shared.Revision{Epoch: inv.Epoch, Number: inv.Revision}
-	c.node.heardOf(func() string { return c.storeKey(inv.Key) }, rev)
+	if c.node.heardOf(func() string { return c.storeKey(inv.Key) }, rev) {
+		c.floors.raise(c.space.Hash(inv.Key), floor{rev.Number, c.node.near.Now()})
+	}
 	news := near.News{
 		Revision: rev, Own: m.Own,
 		Keep: inv.Op == bus.OpInvalidate || inv.Op == bus.OpSet,

@@ -121,7 +121,7 @@ func (r *repairer) round(ctx context.Context, due int64) {
 	r.flush(readings)
 	var failure error
 	for p, reading := range readings {
-		if reading.err == nil && r.node.proves() && behind(r.positions[p].Revision, acked[p]) {
+		if at := r.positions[p].Revision; reading.err == nil && at.Epoch == acked[p].Epoch && r.node.proves() && behind(at, acked[p]) {
 			// It ends before an own write that was answered before the round began.
 			reading.err = fmt.Errorf("nearcache: journal %d: %w", p, errBehind)
 		}
@@ -215,11 +215,15 @@ func (r *repairer) readAll(ctx context.Context) []reading {
 		more := pending[:0]
 		for i := range tails {
 			p := pending[i].Partition
-			readings[p] = reading{at: at, reset: tails[i].Reset, breach: breach(&tails[i], r.positions[p])}
-			if err := tails[i].Err; err != nil {
+			err := tails[i].Err
+			if err == nil && r.node.deposed(p, tails[i].Next.Revision) {
+				err = errBehind
+			}
+			if err != nil {
 				readings[p].err = journalError(p, read[p], err)
 				continue
 			}
+			readings[p] = reading{at: at, reset: tails[i].Reset, breach: breach(&tails[i], r.positions[p])}
 			r.take(p, &tails[i])
 			read[p] += len(tails[i].Entries)
 			if tails[i].More {
@@ -251,7 +255,7 @@ func (r *repairer) take(partition int, tail *shared.Tail) {
 		r.node.opts.Logger.Warn("nearcache: the journal is not safe", "warning", w)
 	}
 	r.positions[partition] = tail.Next
-	r.node.heads.raise(partition, tail.Next.Revision) // before anything is applied, as all numbers are
+	r.node.sees(partition, tail.Next.Revision) // before anything is applied, as all numbers are
 	if epoch := tail.Next.Revision.Epoch; r.epochs[partition].Swap(epoch) != epoch {
 		r.losses.Add(1)
 	}
@@ -350,6 +354,9 @@ func (n *Node) superseded(partition int, rev shared.Revision) bool {
 	epoch := n.repairs.epochs[partition].Load()
 	if epoch != 0 && rev.Epoch > epoch {
 		n.repairs.soon()
+	}
+	if n.proves() {
+		epoch = max(epoch, n.heads[partition].epoch.Load())
 	}
 	return rev.Epoch < epoch
 }
