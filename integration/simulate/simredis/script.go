@@ -159,6 +159,7 @@ func (in *interpreter) start() {
 		l.Push(lua.LString(name))
 		l.Call(1, 0)
 	}
+	quickMatch(l)
 	globals := l.G.Global
 	for _, name := range []string{"dofile", "loadfile", "print", "require", "module", "newproxy", "_printregs", "_GOPHER_LUA_VERSION"} {
 		globals.RawSetString(name, lua.LNil)
