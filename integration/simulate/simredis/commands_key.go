@@ -78,10 +78,8 @@ func keys(s *Server, _ *client, args []string) reply {
 		return failure("ERR simredis knows no pattern but *")
 	}
 	var names []reply
-	for _, name := range s.data.names() {
-		if s.lookLocked(name) != nil {
-			names = append(names, bulk(name))
-		}
+	for _, name := range s.keysLocked() {
+		names = append(names, bulk(name))
 	}
 	return array(names...)
 }

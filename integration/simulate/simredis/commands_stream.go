@@ -129,14 +129,12 @@ func (s *Server) rangeLocked(args []string, first, last string, find func(s *str
 	}
 	e, wrong, isStream := s.streamLocked(args[1])
 	switch {
-	case !isStream && count == 0: // Redis looks at the count first
-		return null
 	case !isStream:
 		return wrong
 	case e == nil:
 		return array()
 	case count == 0:
-		return null
+		return reply{kind: nullArrayReply}
 	}
 	found := find(e.stream, from, to, count)
 	entries := make([]reply, len(found))

@@ -28,7 +28,7 @@ func (e *entry) size() int {
 }
 
 // expired reports whether e is gone at a time.
-func (e *entry) expired(now int64) bool { return e.expires != 0 && e.expires <= now }
+func (e *entry) expired(now int64) bool { return e.expires != 0 && e.expires < now }
 
 // Lists of keys.
 const (

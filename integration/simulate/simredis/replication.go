@@ -218,6 +218,9 @@ func (l *link) resync() {
 	p := l.primary
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.down {
+		return // it sends all when it begins again
+	}
 	l.push(step{all: p.data.clone(), replID: p.replID})
 }
 

@@ -20,7 +20,9 @@ const (
 	mapReply     = '%' // list has keys and values in turn
 	pushReply    = '>'
 	nullReply    = '_'
-	noReply      = 0 // what was to be said was said already
+
+	nullArrayReply = 'n' // version 2 tells it from null
+	noReply        = 0   // what was to be said was said already
 )
 
 func status(s string) reply     { return reply{kind: statusReply, s: s} }
@@ -54,6 +56,11 @@ func (r reply) appendTo(b []byte, protocol int) []byte {
 	case nullReply:
 		if protocol == 2 {
 			return append(b, "$-1\r\n"...)
+		}
+		return append(b, "_\r\n"...)
+	case nullArrayReply:
+		if protocol == 2 {
+			return append(b, "*-1\r\n"...)
 		}
 		return append(b, "_\r\n"...)
 	case mapReply:

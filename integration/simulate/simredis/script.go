@@ -160,6 +160,8 @@ func (in *interpreter) start() {
 		l.Call(1, 0)
 	}
 	quickMatch(l)
+	exactNumbers(l)
+	textOfErrors(l)
 	globals := l.G.Global
 	for _, name := range []string{"dofile", "loadfile", "print", "require", "module", "newproxy", "_printregs", "_GOPHER_LUA_VERSION"} {
 		globals.RawSetString(name, lua.LNil)
@@ -178,6 +180,23 @@ func (in *interpreter) start() {
 	l.SetMetatable(globals, guard)
 	in.failed = l.NewFunction(in.locate)
 	in.state = l
+}
+
+// textOfErrors puts a pcall in the place of the interpreter's that returns the text of an
+// error that is a table of Redis.
+func textOfErrors(l *lua.LState) {
+	globals := l.G.Global
+	other := globals.RawGetString("pcall").(*lua.LFunction).GFunction
+	globals.RawSetString("pcall", l.NewFunction(func(l *lua.LState) int {
+		n := other(l)
+		if n == 2 && l.Get(-2) == lua.LFalse {
+			if t, is := l.Get(-1).(*lua.LTable); is && t.RawGetString("err").Type() == lua.LTString {
+				l.Pop(1)
+				l.Push(t.RawGetString("err"))
+			}
+		}
+		return n
+	}))
 }
 
 // run runs a script and returns its answer.

@@ -34,10 +34,11 @@ func (in *interpreter) library(l *lua.LState) *lua.LTable {
 	return t
 }
 
-// errorText adds what Redis adds to an error that begins with no code.
+// errorText adds a code to an error that has none.
 func errorText(text string) string {
-	if rest, found := strings.CutPrefix(text, "-"); found {
-		return rest
+	text = strings.TrimPrefix(text, "-")
+	if strings.Contains(text, " ") {
+		return text
 	}
 	return "ERR " + text
 }

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
@@ -232,11 +233,15 @@ func (s *Server) Remove(keys ...string) int {
 	return n
 }
 
-// Keys returns the names of all keys in order.
+// Keys returns the names of all keys that have not expired, in order.
 func (s *Server) Keys() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.data.names()
+	return s.keysLocked()
+}
+
+func (s *Server) keysLocked() []string {
+	return slices.DeleteFunc(s.data.names(), func(key string) bool { return s.lookLocked(key) == nil })
 }
 
 // Calls returns how often each command was carried out or refused, in scripts too.

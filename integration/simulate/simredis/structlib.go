@@ -67,7 +67,7 @@ func structPack(l *lua.LState) int {
 				size = len(text)
 			}
 			if len(text) < size {
-				l.ArgError(arg, "string too short")
+				badArgument(l, arg, "pack", "string too short")
 			}
 			b = append(b, text[:size]...)
 		default:
@@ -97,7 +97,7 @@ func structUnpack(l *lua.LState) int {
 	f, text := layout{rest: l.CheckString(1)}, l.CheckString(2)
 	at := l.OptInt(3, 1) - 1
 	if at < 0 {
-		l.ArgError(3, "offset must be 1 or greater")
+		badArgument(l, 3, "unpack", "offset must be 1 or greater")
 	}
 	for n := 1; ; n++ {
 		kind, size := f.next(l)
@@ -106,7 +106,7 @@ func structUnpack(l *lua.LState) int {
 			return n
 		}
 		if at+size > len(text) {
-			l.ArgError(2, "data string too short")
+			badArgument(l, 2, "unpack", "data string too short")
 		}
 		piece := text[at : at+size]
 		at += size
@@ -120,6 +120,10 @@ func structUnpack(l *lua.LState) int {
 			l.Push(lua.LNumber(int64(wordOf(piece, f.big)<<shift) >> shift))
 		}
 	}
+}
+
+func badArgument(l *lua.LState, n int, function, why string) {
+	l.RaiseError("bad argument #%d to '%s' (%s)", n, function, why)
 }
 
 func wordOf(piece string, big bool) (word uint64) {
