@@ -301,10 +301,10 @@ func (d *duel) breakSomething() {
 	case 0: // a replica of a server that is not there
 		nobody := simredis.New(simredis.Options{})
 		nobody.Close()
-		d.check(d.control.SlaveOf(d, "127.0.0.1", "1").Err())
+		d.check(d.control.ReplicaOf(d, "127.0.0.1", "1").Err())
 		d.simulated.SetReplicaOf(nobody)
 		d.undo = func() {
-			d.check(d.control.SlaveOf(d, "NO", "ONE").Err())
+			d.check(d.control.ReplicaOf(d, "NO", "ONE").Err())
 			d.simulated.Promote()
 			d.takeIDs()
 		}

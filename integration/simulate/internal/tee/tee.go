@@ -75,7 +75,10 @@ func (c *Comparison) compare(real, simulated []byte, err error) error {
 		for _, r := range c.last {
 			fmt.Fprintf(&story, "sent      %s\n", short(r))
 		}
-		c.different = fmt.Errorf("%w (%v)\n%sreal      %s\nsimulated %s", ErrDifferent, err, story.String(), short(real), short(simulated))
+		if err != nil {
+			fmt.Fprintf(&story, "failed    %v\n", err)
+		}
+		c.different = fmt.Errorf("%w\n%sreal      %s\nsimulated %s", ErrDifferent, story.String(), short(real), short(simulated))
 	}
 	return ErrDifferent
 }
@@ -121,9 +124,20 @@ func (c *Conn) Write(b []byte) (int, error) {
 		return n, err
 	}
 	if _, err := c.simulated.Write(b); err != nil {
-		return 0, c.comparison.compare(nil, nil, err)
+		return 0, c.closed(err)
 	}
 	return n, nil
+}
+
+// closed returns err, by which the simulated server has closed the connection, if the real
+// one has, too.
+func (c *Conn) closed(err error) error {
+	_ = c.SetReadDeadline(time.Now().Add(patience))
+	var timeout net.Error
+	if _, other := c.fromReal.Peek(1); other == nil || errors.As(other, &timeout) && timeout.Timeout() {
+		return c.comparison.compare(nil, nil, err)
+	}
+	return err
 }
 
 // Read returns an answer of the real server, or a part of one, when the simulated one has
