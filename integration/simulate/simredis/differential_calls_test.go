@@ -317,7 +317,10 @@ func (d *duel) breakSomething() {
 		d.check(d.control.ConfigSet(d, "maxmemory-policy", string(policy)).Err())
 		config("maxmemory", "1", "0")
 		d.simulated.SetMaxMemory(-1, policy) // an empty server is full, too
-		also(func() { d.simulated.SetMaxMemory(0, policy) })
+		also(func() {
+			d.check(d.control.ConfigSet(d, "maxmemory-policy", string(simredis.NoEviction)).Err())
+			d.simulated.SetMaxMemory(0, simredis.NoEviction)
+		})
 	case 5: // a process that has nothing
 		if d.IntN(10) == 0 {
 			d.check(d.real.Restart(d))
