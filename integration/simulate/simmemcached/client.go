@@ -106,14 +106,12 @@ func (c *client) readValue(r *request) error {
 // connection does.
 func (c *client) carryOut(r *request) bool {
 	s := c.server
-	for {
-		s.mu.Lock()
-		if c.dead || s.frozen == nil {
-			break
-		}
+	s.mu.Lock()
+	for s.frozen != nil {
 		frozen := s.frozen
 		s.mu.Unlock()
 		<-frozen
+		s.mu.Lock()
 	}
 	defer s.mu.Unlock()
 	if c.dead || len(r.words) == 1 && r.words[0] == "quit" {

@@ -89,14 +89,12 @@ const (
 // answer carries out one request, as soon as the server goes on.
 func (c *client) answer(args []string) int {
 	s := c.server
-	for {
-		s.mu.Lock()
-		if c.dead || s.frozen == nil {
-			break
-		}
+	s.mu.Lock()
+	for s.frozen != nil {
 		frozen := s.frozen
 		s.mu.Unlock()
 		<-frozen
+		s.mu.Lock()
 	}
 	defer s.mu.Unlock()
 	if c.dead {

@@ -60,6 +60,7 @@ func TestServer_AnswersAsRedisDoes(t *testing.T) {
 	}
 	d := newDuel(t, seed)
 	began := time.Now()
+	d.rehearse()
 	for d.comparison.Compared() < calls && d.comparison.Err() == nil {
 		d.round()
 	}
@@ -155,6 +156,28 @@ func (d *duel) takeIDs() {
 		return found[1]
 	}
 	d.simulated.SetIDs(id("run_id"), id("master_replid"), id("master_replid2"))
+}
+
+// rehearse does once what the rounds do seldom, on a server that is well and on one that
+// is full.
+func (d *duel) rehearse() {
+	for _, full := range []bool{false, true} {
+		if full {
+			d.beFull(simredis.NoEviction)
+		}
+		for _, script := range snippets {
+			d.evaluate(script)
+		}
+		for _, mistake := range mistakes("a name") {
+			_ = d.client.Do(d, mistake...)
+		}
+	}
+	d.undo()
+	d.undo = nil
+	for n := range 40 {
+		d.fillUp("long", 250, 1+n*n)
+	}
+	d.compareKeys()
 }
 
 // round is some hundred calls, a look at all that is stored, and perhaps a fault that
