@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/integration/simulate/simredis"
 	"github.com/nearbus/nearbus/shared"
@@ -381,10 +382,10 @@ func (d *duel) beFull(policy simredis.Policy) {
 // beginAgain begins with new processes, which have nothing.
 func (d *duel) beginAgain() {
 	d.check(d.real.Restart(d))
-	d.move(0)
+	require.NoError(d.t, d.real.FixClock(d.now()))
 	d.simulated.Restart(nil)
 	d.takeIDs()
-	d.listen()
+	d.deaf = true
 }
 
 func (d *duel) check(err error) {

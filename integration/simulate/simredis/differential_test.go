@@ -47,6 +47,7 @@ type duel struct {
 	news       *redis.PubSub
 	positions  []position
 	undo       func() // of the fault of now
+	deaf       bool   // the subscription has ended
 }
 
 func TestServer_AnswersAsRedisDoes(t *testing.T) {
@@ -108,8 +109,12 @@ func newDuel(t *testing.T, seed uint64) *duel {
 	return d
 }
 
-// listen subscribes anew.
+// listen subscribes, and does so anew when a server has begun again.
 func (d *duel) listen() {
+	if d.news != nil && !d.deaf {
+		return
+	}
+	d.deaf = false
 	if d.news != nil {
 		_ = d.news.Close()
 	}
@@ -140,8 +145,10 @@ func sameButForIDs(request, real, simulated []byte) bool {
 
 // move moves the clock of both servers.
 func (d *duel) move(by time.Duration) {
-	now := d.clock.Add(by.Microseconds())
-	require.NoError(d.t, d.real.FixClock(time.UnixMicro(now)))
+	d.comparison.Alone(func() {
+		now := d.clock.Add(by.Microseconds())
+		require.NoError(d.t, d.real.FixClock(time.UnixMicro(now)))
+	})
 }
 
 func (d *duel) now() time.Time { return time.UnixMicro(d.clock.Load()) }
@@ -163,7 +170,7 @@ func (d *duel) takeIDs() {
 func (d *duel) rehearse() {
 	for _, full := range []bool{false, true} {
 		if full {
-			d.beFull(simredis.NoEviction)
+			d.comparison.Alone(func() { d.beFull(simredis.NoEviction) })
 		}
 		for _, script := range snippets {
 			d.evaluate(script)
@@ -172,7 +179,7 @@ func (d *duel) rehearse() {
 			_ = d.client.Do(d, mistake...)
 		}
 	}
-	d.undo()
+	d.comparison.Alone(d.undo)
 	d.undo = nil
 	for n := range 40 {
 		d.fillUp("long", 250, 1+n*n)
@@ -193,12 +200,13 @@ func (d *duel) round() {
 	d.compareNews()
 	d.compareKeys()
 	if d.undo != nil {
-		d.undo()
+		d.comparison.Alone(d.undo)
 		d.undo = nil
 		d.compareKeys()
 		return
 	}
-	d.breakSomething()
+	d.comparison.Alone(d.breakSomething)
+	d.listen()
 }
 
 // passTime moves the clock, mostly a little, and now and then back.

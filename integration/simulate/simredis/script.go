@@ -35,7 +35,7 @@ var compiled = struct {
 }{scripts: make(map[string]*script)}
 
 // maxCompiled bounds compiled.
-const maxCompiled = 10_000
+const maxCompiled = 500
 
 // compile compiles a script, once for all servers.
 func compile(text string) *script {
