@@ -187,17 +187,43 @@ func (r *reach) proven(ctx context.Context, keys []string) ([]shared.Found, erro
 	}
 }
 
-// sees takes in that the shared tier has a write of this revision.
+// sees takes in that the shared tier has a write of this revision to a key of a partition.
 func (n *Node) sees(partition int, rev shared.Revision) {
-	if len(n.heads) > 0 && n.heads[partition].raise(rev, n.near.Now()) {
+	if len(n.heads) > 0 && !n.elsewhere(partition, rev.Epoch) {
+		n.reaches(partition, rev)
+	}
+}
+
+// reaches takes in that a partition has a write of this revision.
+func (n *Node) reaches(partition int, rev shared.Revision) {
+	if n.heads[partition].raise(rev, n.near.Now()) {
 		n.epochBegan()
 	}
+}
+
+// elsewhere reports whether this is the epoch of another partition and not of this one: a
+// key has moved between the two, and nobody was deposed. See package shardstore.
+func (n *Node) elsewhere(partition int, epoch uint64) bool {
+	if epoch == n.heads[partition].epoch.Load() {
+		return false
+	}
+	for p := range n.repairs.epochs {
+		if p != partition && n.repairs.epochs[p].Load() == epoch {
+			return true
+		}
+	}
+	return false
 }
 
 // epochBegan has the journal read at once: writes may be lost.
 func (n *Node) epochBegan() {
 	n.repairs.losses.Add(1)
 	n.repairs.soon()
+}
+
+// lost reports whether a server took a write to a key of a partition that was deposed.
+func (n *Node) lost(partition int, rev shared.Revision) bool {
+	return n.proves() && !n.elsewhere(partition, rev.Epoch) && n.deposed(partition, rev)
 }
 
 // deposed reports whether a server that is as far as this in a partition was deposed.
@@ -227,7 +253,7 @@ func (n *Node) heardOf(name func() string, rev shared.Revision) (lost bool) {
 	}
 	key := name()
 	p := n.partition(key)
-	if rev.Number > n.tier.Newest(key) {
+	if rev.Number > n.tier.Newest(key) || n.elsewhere(p, rev.Epoch) {
 		return false
 	}
 	if h := &n.heads[p]; rev.Epoch >= h.epoch.Load() {

@@ -87,7 +87,7 @@ func (r *reach) ahead(p *shared.Put, rev shared.Revision) bool {
 // confirmed is receipts, without those of a server that was deposed: what it takes is lost.
 func (r *reach) confirmed(puts []shared.Put, receipts []shared.Receipt) []shared.Receipt {
 	for i := range receipts {
-		if receipts[i].Err == nil && r.node.deposed(r.node.partition(puts[i].Key), receipts[i].Revision) {
+		if receipts[i].Err == nil && r.node.lost(r.node.partition(puts[i].Key), receipts[i].Revision) {
 			receipts[i].Err = fmt.Errorf("%w: %w", shared.ErrUnavailable, errBehind)
 		}
 	}

@@ -255,7 +255,7 @@ func (r *repairer) take(partition int, tail *shared.Tail) {
 		r.node.opts.Logger.Warn("nearcache: the journal is not safe", "warning", w)
 	}
 	r.positions[partition] = tail.Next
-	r.node.sees(partition, tail.Next.Revision) // before anything is applied, as all numbers are
+	r.node.reaches(partition, tail.Next.Revision) // before anything is applied, as all numbers are
 	if epoch := tail.Next.Revision.Epoch; r.epochs[partition].Swap(epoch) != epoch {
 		r.losses.Add(1)
 	}

@@ -233,3 +233,34 @@ func TestHazard1_ClearedStaysCleared(t *testing.T) {
 		}
 	})
 }
+
+// TestG7_NewsOfAKeyThatMoved: a server that has the next map tells of writes to the shard
+// that joined, whose epoch is later than that of the shard that the keys left. Servers that
+// have the map before, and take its news for news of that one, are not without it for long.
+func TestG7_NewsOfAKeyThatMoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, hub := newPark("a", "b", "c"), membus.NewHub()
+		time.Sleep(time.Hour)
+		p["c"].BeginEpoch() // later than those of the others
+		open := func(epoch uint64, names ...string) (*nearcache.Node, *nearcache.Cache[string]) {
+			n := node(t, p.open(t, epoch, names...), hub)
+			c, err := nearcache.New(n, "users", nearcache.Options[string]{})
+			require.NoError(t, err)
+			return n, c
+		}
+		old, before := open(1, "a", "b", "-c")
+		time.Sleep(5 * time.Second)
+		_, after := open(2, "a", "b", "c")
+		for range 100 {
+			for _, key := range keys(20) {
+				_ = after.Set(t.Context(), key, "v")
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		time.Sleep(5 * time.Second)
+		assert.True(t, old.Health().Trusted, "%v", old.Health())
+		for _, key := range keys(20) {
+			assert.NoError(t, before.Set(t.Context(), key, "w"))
+		}
+	})
+}
