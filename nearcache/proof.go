@@ -28,12 +28,14 @@ type head struct {
 
 	epoch atomic.Uint64 // the latest that was heard of
 	heard atomic.Int64  // when that was, the last time, on the clock of the near tier
-	begin sync.Mutex    // is held while an epoch begins
+
+	mu sync.Mutex // is held while an epoch begins, ends or is put in doubt
 
 	// doubt is the highest number that was heard of in earlier epochs. The server that was
 	// deposed may have gone on taking writes when this epoch had begun. What the other one
 	// has up to there may be older than what callers of this node were given.
-	doubt atomic.Uint64
+	doubt   atomic.Uint64
+	doubted int64 // when a number was heard of last; protected by mu
 }
 
 // deposition is for how long a server of an earlier epoch than one that was heard of counts
@@ -47,7 +49,9 @@ func (h *head) raise(heard shared.Revision, now int64) (began bool) {
 	began = h.hear(heard.Epoch, now)
 	raiseHead(&h.known, heard)
 	if heard.Epoch < h.epoch.Load() {
-		raiseNumber(&h.doubt, heard.Number)
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.doubtLocked(heard.Number, now)
 	}
 	return began
 }
@@ -58,45 +62,61 @@ func (h *head) hear(epoch uint64, now int64) (began bool) {
 	if epoch < h.epoch.Load() {
 		return false
 	}
-	h.heard.Store(now)
-	if epoch == h.epoch.Load() {
-		return false
+	if before := h.heard.Swap(now); epoch == h.epoch.Load() && now-before < int64(deposition/2) {
+		return false // it is not about to be forgotten
 	}
-	h.begin.Lock()
-	defer h.begin.Unlock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	old := h.epoch.Load()
 	if epoch <= old {
 		return false
 	}
 	for _, rev := range []*shared.Revision{h.known.Load(), h.told.Load()} {
 		if rev != nil && rev.Epoch < epoch {
-			raiseNumber(&h.doubt, rev.Number)
+			h.doubtLocked(rev.Number, now)
 		}
 	}
 	h.epoch.Store(epoch)
 	return old != 0
 }
 
-func raiseNumber(at *atomic.Uint64, to uint64) {
-	for old := at.Load(); old < to && !at.CompareAndSwap(old, to); old = at.Load() {
+func (h *head) doubtLocked(number uint64, now int64) {
+	h.doubt.Store(max(h.doubt.Load(), number))
+	h.doubted = now
+}
+
+// proved takes in how far the server is that answered a read. What it stores from then on
+// has higher numbers, and is not in doubt.
+func (h *head) proved(to shared.Revision, began int64) {
+	if to.Number >= h.doubt.Load() {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if to.Epoch == h.epoch.Load() && h.doubted < began {
+		h.doubt.Store(min(h.doubt.Load(), to.Number))
 	}
 }
 
-// deposed reports whether the server whose journal is in this epoch was deposed: a later
-// one was heard of, not long ago. If that is long ago, what was heard of it is forgotten.
-func (h *head) deposed(journal shared.Revision, now int64) bool {
-	if journal.Epoch >= h.epoch.Load() {
+// deposed reports whether a server whose journal is in this epoch was deposed: a later one
+// was heard of, not long ago. If that is long ago, what was heard of it is forgotten, and
+// what is said by own writes of it, for which forget is called first.
+func (h *head) deposed(epoch uint64, now int64, forget func()) bool {
+	if epoch >= h.epoch.Load() {
 		return false
 	}
-	if now-h.heard.Load() < int64(deposition) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case epoch >= h.epoch.Load():
+		return false
+	case now-h.heard.Load() < int64(deposition):
 		return true
 	}
-	h.begin.Lock()
-	defer h.begin.Unlock()
-	from := journal
-	h.known.Store(&from)
+	forget()
+	h.known.Store(&shared.Revision{Epoch: epoch})
 	h.told.Store(nil)
-	h.epoch.Store(journal.Epoch)
+	h.epoch.Store(epoch)
 	return false
 }
 
@@ -156,7 +176,7 @@ func behind(has, want shared.Revision) bool {
 func (r *reach) proven(ctx context.Context, keys []string) ([]shared.Found, error) {
 	var room [1]*shared.Revision // for most
 	for again := false; ; again = true {
-		asked := r.node.heads.ofAll(r.node, keys, room[:0])
+		began, asked := r.node.near.Now(), r.node.heads.ofAll(r.node, keys, room[:0])
 		found, err := r.Tier.Read(ctx, keys)
 		if err != nil {
 			return nil, err
@@ -167,7 +187,9 @@ func (r *reach) proven(ctx context.Context, keys []string) ([]shared.Found, erro
 			switch {
 			case errors.Is(found[i].Err, shared.ErrUnread):
 			case want == nil || !behind(found[i].Head, *want):
-				r.node.sees(r.node.partition(keys[i]), found[i].Head)
+				p := r.node.partition(keys[i])
+				r.node.sees(p, found[i].Head)
+				r.node.heads[p].proved(found[i].Head, began)
 			default:
 				found[i] = shared.Found{Err: fmt.Errorf("%w: %w", shared.ErrUnread, errBehind)}
 				unproven++
@@ -228,7 +250,7 @@ func (n *Node) lost(partition int, rev shared.Revision) bool {
 
 // deposed reports whether a server that is as far as this in a partition was deposed.
 func (n *Node) deposed(partition int, at shared.Revision) bool {
-	return n.proves() && n.heads[partition].deposed(at, n.near.Now())
+	return n.proves() && n.heads[partition].deposed(at.Epoch, n.near.Now(), func() { n.acked.forget(partition, at.Epoch) })
 }
 
 // doubtful reports whether what the shared tier has under this revision may be older than

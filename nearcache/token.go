@@ -132,3 +132,12 @@ func (a *acks) raise(partition int, rev shared.Revision) {
 		*old = rev
 	}
 }
+
+// forget drops what is noted of later epochs than this one.
+func (a *acks) forget(partition int, epoch uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.revisions[partition].Epoch > epoch {
+		a.revisions[partition] = shared.Revision{}
+	}
+}
