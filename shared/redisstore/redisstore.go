@@ -20,7 +20,8 @@
 // under way travel together, in one pipeline on the context of the one that has
 // the most time, whose cancellation then does not end it. The store keeps no
 // connection, and never closes the client. It has a goroutine for reads that travel
-// together, and one for a second at most when it writes to a server for the first time.
+// together, and one for a second at most when it writes to a server that does not say, or has not
+// said yet, which run of it this is.
 //
 // Keys: "prefix:{p}:key" holds the record of key, "prefix:{p}" the metadata of
 // partition p, a number that depends on the key, and "prefix:{p}!journal" its

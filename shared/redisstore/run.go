@@ -65,6 +65,9 @@ func (s *Store) learnRuns() {
 		scripts := make(map[*redis.Client]*redis.Script)
 		for i := range s.partitions {
 			p := &s.partitions[i]
+			if p.write.Load() != nil {
+				continue
+			}
 			server, err := s.serverOf(ctx, p)
 			if err != nil {
 				continue
