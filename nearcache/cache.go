@@ -180,18 +180,18 @@ func (c *Cache[V]) apply(m *bus.Message, inv *bus.Invalidation) {
 	}
 	switch inv.Op {
 	case bus.OpTag:
-		c.applyTag(inv, m.Own)
+		c.applyTag(m, inv)
 		return
 	case bus.OpClear:
 		// The new clock is read from the shared tier: a number on the bus could
 		// be anybody's.
-		c.node.heardOf(c.clockKey, shared.Revision{Epoch: c.node.epoch(c.clockPartition()), Number: inv.Revision})
+		c.node.heardOf(m, c.clockKey, shared.Revision{Epoch: c.node.epoch(c.clockPartition()), Number: inv.Revision})
 		c.clock.cleared(inv.Revision)
 		c.space.Clear()
 		return
 	}
 	rev := shared.Revision{Epoch: inv.Epoch, Number: inv.Revision}
-	if c.node.heardOf(func() string { return c.storeKey(inv.Key) }, rev) {
+	if c.node.heardOf(m, func() string { return c.storeKey(inv.Key) }, rev) {
 		c.floors.raise(c.space.Hash(inv.Key), floor{rev.Number, c.node.near.Now()})
 	}
 	news := near.News{

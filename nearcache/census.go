@@ -56,6 +56,10 @@ type census struct {
 
 	told    atomic.Uint64          // how many origins were told of
 	differs atomic.Pointer[string] // what to say in Health; nil if there is nothing
+
+	// strangers are the incarnations of nodes that have another origin. What they write
+	// says nothing of the shared tier of this node.
+	strangers atomic.Pointer[map[uint64]bool]
 }
 
 // origin is what nodes must have in common.
@@ -157,10 +161,13 @@ func (c *census) identify(ctx context.Context) {
 // meet takes in what the others say of themselves, and reports whether an origin is new
 // that is not that of this node.
 func (c *census) meet(peers []bus.Peer) (news bool) {
-	found := make(map[origin]*foreign)
+	found, strangers := make(map[origin]*foreign), make(map[uint64]bool)
 	for i := range peers {
 		o := origin{peers[i].About.Tier, peers[i].About.Namespace}
 		what := c.different(o)
+		if what != "" {
+			strangers[peers[i].Incarnation] = true
+		}
 		if what == "" || found[o] == nil && len(found) == maxForeign {
 			continue
 		}
@@ -181,6 +188,7 @@ func (c *census) meet(peers []bus.Peer) (news bool) {
 		news = news || c.foreign[o] == nil
 	}
 	c.foreign = found
+	c.strangers.Store(&strangers)
 	return news
 }
 
@@ -242,6 +250,15 @@ func (f *foreign) left(log *slog.Logger) {
 		log.Info("nearcache: no other server on this bus has another "+f.what+" any more",
 			"servers", f.names(), "after", time.Since(f.since).Round(time.Millisecond))
 	}
+}
+
+// stranger reports whether m is from a node that has another shared tier, or namespace.
+func (n *Node) stranger(m *bus.Message) bool {
+	if n.census == nil {
+		return false
+	}
+	strangers := n.census.strangers.Load()
+	return strangers != nil && (*strangers)[m.Incarnation]
 }
 
 // mismatch returns what others have that this node has not; empty if there is nothing.

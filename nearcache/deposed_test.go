@@ -253,14 +253,27 @@ func (s *twoServers) Tail(ctx context.Context, reads []shared.TailRead) []shared
 	return s.at().Tail(ctx, reads)
 }
 
+// promotedOf returns a server that was promoted in place of one: it names the same shared
+// tier, and began an epoch.
+func promotedOf(t *testing.T, one *memstore.Store) *memstore.Store {
+	t.Helper()
+	wait(time.Millisecond) // epochs rise with time
+	promoted := memstore.New(memstore.Options{})
+	identity := shared.Record{Kind: shared.KindValue, Nonce: shared.NewNonce(), Value: []byte("theirs")}
+	for _, server := range []*memstore.Store{one, promoted} {
+		require.NoError(t, server.Write(t.Context(), []shared.Write{{Key: "!tier", Image: identity.Append(nil)}})[0].Err)
+	}
+	return promoted
+}
+
 // onTwoServers runs test with two nodes. The server of the first, on which k is "old", was
 // deposed; that of the second began an epoch.
 func onTwoServers(t *testing.T, test func(t *testing.T, s *twoServers, a, b *member)) {
 	t.Helper()
 	bubble(t, func(t *testing.T, f *fleet) {
 		f.journal = true
-		wait(time.Millisecond) // epochs rise with time
-		s := &twoServers{deposed: f.store.Store.(*memstore.Store), Store: memstore.New(memstore.Options{})}
+		first := f.store.Store.(*memstore.Store)
+		s := &twoServers{deposed: first, Store: promotedOf(t, first)}
 		a, b := f.joinOver(s), f.joinOver(s.Store)
 		require.NoError(t, a.Set(t.Context(), "k", "old"))
 		wait(2 * time.Second)
@@ -293,8 +306,7 @@ func TestG2_ReadOnADeposedServer(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		f.journal = true
 		first := f.store.Store.(*memstore.Store)
-		wait(time.Millisecond)
-		promoted := memstore.New(memstore.Options{})
+		promoted := promotedOf(t, first)
 		writes, reads := &twoServers{Store: promoted, deposed: first}, &twoServers{Store: promoted, deposed: first}
 		writer, reader := f.joinOver(writes), f.joinOver(reads)
 		reader.link.deaf.Store(true)

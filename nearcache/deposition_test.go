@@ -37,8 +37,8 @@ func onSetBack(t *testing.T, test func(t *testing.T, s *setBack, a, b *member)) 
 	t.Helper()
 	bubble(t, func(t *testing.T, f *fleet) {
 		f.journal = true
-		wait(time.Millisecond) // epochs rise with time
-		s := &setBack{twoServers: twoServers{deposed: f.store.Store.(*memstore.Store), Store: memstore.New(memstore.Options{})}}
+		first := f.store.Store.(*memstore.Store)
+		s := &setBack{twoServers: twoServers{deposed: first, Store: promotedOf(t, first)}}
 		s.moved.Store(true)
 		clock := shared.Record{Kind: shared.KindWatermark, Nonce: shared.NewNonce()}
 		ahead := uint64(time.Now().Add(48 * time.Hour).UnixMicro())

@@ -194,11 +194,11 @@ func (c *Cache[V]) advanceTagClock(ctx context.Context, floor uint64) shared.Rec
 }
 
 // applyTag applies news of a tag that came by bus.
-func (c *Cache[V]) applyTag(inv *bus.Invalidation, own bool) {
+func (c *Cache[V]) applyTag(m *bus.Message, inv *bus.Invalidation) {
 	slot := slotOf(inv.Key)
 	rev := shared.Revision{Epoch: inv.Epoch, Number: inv.Revision}
-	c.node.heardOf(func() string { return c.slotKey(slot) }, rev)
-	if own && c.tags.covers(slot, rev) {
+	c.node.heardOf(m, func() string { return c.slotKey(slot) }, rev)
+	if m.Own && c.tags.covers(slot, rev) {
 		return // the echo of a write that was answered
 	}
 	// First what is known, then the mark: a read with a stamp of after the mark
