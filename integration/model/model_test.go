@@ -1,0 +1,32 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestModels searches every model at its small sizes: nothing is found with all rules in
+// force, and something is without any one of them. "make model" does so at full size.
+func TestModels(t *testing.T) {
+	models, err := readModels(files)
+	require.NoError(t, err)
+	require.NotEmpty(t, models)
+	for _, m := range models {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			for _, s := range m.proofs(false) {
+				_, err := s.prove(t.Context())
+				assert.NoError(t, err)
+			}
+		})
+		for _, left := range m.rules {
+			t.Run(m.name+" without "+left.name, func(t *testing.T) {
+				t.Parallel()
+				_, err := m.without(t.Context(), left, false)
+				assert.NoError(t, err)
+			})
+		}
+	}
+}
