@@ -27,6 +27,7 @@
 byte record = 1;     // the revision of the record in the shared tier
 byte last = 1;       // the revision of the latest entry of the journal; each revision has one
 byte missing;        // but this one
+byte other;          // nor is this one of the key
 byte first = 1;      // the oldest entry that is there
 byte acked = 1;      // the latest write that was acknowledged
 byte before[2];      // acked as it was when the clock ticked last, and one tick earlier
@@ -137,8 +138,8 @@ page:
 		:: !failed && !reset ->
 			atomic { // repairer.take
 				do
-				:: from <= to && from != missing && APPLIED -> apply(from); printf("the node: applies entry %d\n", from); from++
-				:: from <= to && (from == missing || !APPLIED) -> from++
+				:: from <= to && from != missing && from != other && APPLIED -> apply(from); printf("the node: applies entry %d\n", from); from++
+				:: from <= to && (from == missing || from == other || !APPLIED) -> from++
 				:: else -> break
 				od;
 				from = 0; to = 0
@@ -206,7 +207,7 @@ proctype Loss() {
 	byte n;
 end:
 	do
-	:: atomic { n < LOSSES && first <= last -> n++; last++; first = last; printf("the journal is lost: another begins with entry %d\n", last) }
+	:: atomic { n < LOSSES && first <= last -> n++; last++; first = last; other = last; printf("the journal is lost: another begins with entry %d\n", last) }
 	od
 } // never: it goes on for ever
 
