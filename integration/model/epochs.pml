@@ -1,27 +1,28 @@
 // model: epochs and failover
 // covers: a primary whose replica lags, is promoted and lacks what was lost; the deposed server, which goes on answering reads; a node whose connections may lead to either; rounds, confirmation, loads and messages
-// omits: a deposed server that goes on taking writes (excluded by min-replicas-to-write), own writes of the node, several partitions, a server that went back in time (rollback.lua: the same end of an epoch)
+// omits: a deposed server that goes on taking writes (excluded by min-replicas-to-write), own writes of the node, several partitions, a write to a promoted server whose clock is behind and whose journal nobody has read yet (G3 waits for that round), a server that went back in time (rollback.lua: the same end of an epoch)
 // promises: G4: no answer is older than a write that was acknowledged before the last whole round began, or longer than MaxStaleness ago; nor than a write that was lost, once a whole round began after that; G3: nor than news that was applied; G5: no record of the new epoch is older than a write that was lost
-// small: READS=1 WRITES=1 FAILURES=0 LOADS=1 TICKS=0
-// small: READS=1 WRITES=1 FAILURES=0 LOADS=0 TICKS=2
-// small: READS=1 WRITES=2 FAILURES=0 LOADS=0 TICKS=0
-// full: READS=1 WRITES=1 FAILURES=0 LOADS=1 TICKS=9
-// full: READS=2 WRITES=2 FAILURES=0 LOADS=0 TICKS=0
+// small: READS=1 WRITES=1 FAILURES=0 LOADS=1 TICKS=0 SKEW=0
+// small: READS=1 WRITES=1 FAILURES=0 LOADS=0 TICKS=2 SKEW=0
+// small: READS=1 WRITES=2 FAILURES=0 LOADS=0 TICKS=0 SKEW=1
+// full: READS=1 WRITES=1 FAILURES=0 LOADS=1 TICKS=9 SKEW=0
+// full: READS=2 WRITES=2 FAILURES=0 LOADS=0 TICKS=0 SKEW=0
 // rule PROOF: a read is believed only if its server has the latest revision that the node had heard of
 // rule SUPERSEDED: a record of an earlier epoch than that of its partition is a miss
 // rule FLUSH: a new epoch ends everything near
 // rule TAIL: the read of the journal writes as well, so that a deposed server does not answer it
-// rule CONFIRM: a record is believed only if the horizon is no further back than MaxStaleness after it was read
-// rule AWAY: nor is it if the server was seen to be away since the horizon
-// rule RECORDS: an entry from a record is trusted by the horizon, and not by its own stamp
-// rule EPOCHS: revisions of different epochs are not compared: none covers another
-// rule FILL: a fill is refused if an epoch began since its lease was granted
+// rule CONFIRM at 2: a record is believed only if the horizon is no further back than MaxStaleness after it was read
+// rule AWAY at 2: nor is it if the server was seen to be away since the horizon
+// rule RECORDS at 2: an entry from a record is trusted by the horizon, and not by its own stamp
+// rule EPOCHS at 3: revisions of different epochs are not compared: none covers another
+// rule FILL at 1: a fill is refused if an epoch began since its lease was granted
 
 #define MAX_AGE 1
 #define older(e1, n1, e2, n2) ((e1) < (e2) || (e1) == (e2) && (n1) < (n2)) // behind in proof.go
 
 mtype = { absent, lease, value };
 
+// SKEW: the clock of server 0 is ahead of that of server 1 by longer than the failover takes.
 // The servers: 0 is the first primary, 1 its replica.
 mtype kind[2];
 byte version[2];   // of the source, in the record
@@ -57,6 +58,10 @@ byte toldVersion[2], toldEpoch[2], toldNumber[2]; // messages on their way
 #define trusted (horizon <= MAX_AGE || !RECORDS && stamp <= MAX_AGE)
 #define confirmed ((horizon <= MAX_AGE || !CONFIRM) && (!broke || !AWAY || !CONFIRM))
 
+inline next(s) { // write.lua: the server's time, or one above the last number
+	last[s] = (SKEW == 0 && last[0] > last[s] -> last[0] + 1 : last[s] + (SKEW != 0 && s == 0 -> 4 : 1))
+}
+
 inline hear(e, n) { // heads.raise
 	if
 	:: older(headEpoch, headNumber, e, n) -> headEpoch = e; headNumber = n
@@ -78,10 +83,10 @@ proctype Reader() {
 		n++;
 		atomic {
 			near == 0 || !trusted;
-			must = least; saw = away; firm = noticed; fenced = false; reads = true; again = false; printf("the node: begins a read\n")
+			must = least; saw = away; firm = noticed; fenced = false; reads = true; again = false; printf("the node: begins a read\n");
+			askedEpoch = headEpoch; askedNumber = headNumber // heads.ofAll
 		}
 read:
-		atomic { askedEpoch = headEpoch; askedNumber = headNumber } // heads.ofAll
 		atomic { // Tier.Read, over a connection to either server
 			if
 			:: at = 0
@@ -95,22 +100,15 @@ read:
 			fi
 		}
 		if
-		:: found ->
-			if
-			:: atomic { confirmed -> skip }
-			:: atomic { !confirmed -> printf("the node: waits for a round\n"); found = false; goto unread }
-			fi
-		:: else
-		fi;
-		if
-		:: atomic { found && (gotEpoch >= known || !SUPERSEDED) -> // newsSince, Space.Install
+		:: atomic { found && !confirmed -> printf("the node: waits for a round\n"); found = false; goto unread }
+		:: atomic { found && confirmed && (gotEpoch >= known || !SUPERSEDED) -> // newsSince, Space.Install
 			if
 			:: !fenced && !(near != 0 && nearEpoch == gotEpoch && nearNumber > gotNumber) -> near = got; nearEpoch = gotEpoch; nearNumber = gotNumber; stamp = 0; printf("the node: puts version %d near\n", got)
 			:: else -> printf("the node: version %d does not come near\n", got)
 			fi;
 			assert(got >= saw); // a node that saw that the server was away reads nothing of before
 			goto answer }
-		:: atomic { !(found && (gotEpoch >= known || !SUPERSEDED)) -> printf("the node: that is a miss\n") }
+		:: atomic { !found || confirmed && gotEpoch < known && SUPERSEDED -> printf("the node: that is a miss\n") }
 		fi;
 		if
 		:: LOADS == 0 -> goto degraded
@@ -121,7 +119,7 @@ read:
 		atomic { // write.lua, mode fill
 			if
 			:: kind[primary] == lease && (born == epoch[primary] || !FILL) ->
-				kind[primary] = value; version[primary] = got; last[primary]++; recordEpoch[primary] = epoch[primary]; recordNumber[primary] = last[primary];
+				kind[primary] = value; version[primary] = got; next(primary); recordEpoch[primary] = epoch[primary]; recordNumber[primary] = last[primary];
 				printf("the node: fills the record of server %d, in epoch %d\n", primary, epoch[primary])
 			:: else -> printf("the node: the fill is refused\n")
 			fi;
@@ -133,7 +131,7 @@ unread:
 		:: else ->
 			again = true;
 			if
-			:: atomic { !round -> goto read } // a round has ended, or failed
+			:: atomic { !round -> askedEpoch = headEpoch; askedNumber = headNumber; goto read } // a round has ended, or failed
 			fi
 		fi;
 degraded:
@@ -158,7 +156,9 @@ proctype Writer() {
 	:: n < WRITES ->
 		atomic { source++; printf("the source: version %d\n", source) }
 		atomic {
-			last[primary]++; kind[primary] = value; version[primary] = source; recordEpoch[primary] = epoch[primary]; recordNumber[primary] = last[primary];
+			SKEW == 0 || !promoted;
+			next(primary);
+			kind[primary] = value; version[primary] = source; recordEpoch[primary] = epoch[primary]; recordNumber[primary] = last[primary];
 			acked = source;
 			toldVersion[n] = source; toldEpoch[n] = epoch[primary]; toldNumber[n] = last[primary];
 			printf("another node: writes version %d to server %d as revision %d of epoch %d, which is acknowledged\n", source, primary, last[primary], epoch[primary]);
@@ -183,8 +183,8 @@ proctype Repair() {
 	bool failed, reset, after;
 end:
 	do
-	:: atomic { round = true; slow = false; brokeRound = false; start = acked; after = primary == 1; began = 0; failed = false; reset = false; printf("the node: begins a round\n") }
-		atomic { // tail.lua, over a connection to either server
+	:: atomic { // tail.lua, over a connection to either server; what comes between is in repair.pml
+			round = true; slow = false; brokeRound = false; start = acked; after = primary == 1; failed = false; reset = false;
 			if
 			:: at = 0
 			:: at = primary
@@ -195,7 +195,7 @@ end:
 			:: at == 2 || at != primary && TAIL -> failed = true; printf("the node: the journal cannot be read\n")
 			:: else ->
 				if
-				:: at == 1 && promoted -> promoted = false; epoch[1]++; last[1]++; printf("server 1: begins epoch %d\n", epoch[1])
+				:: at == 1 && promoted -> promoted = false; epoch[1]++; next(1); printf("server 1: begins epoch %d\n", epoch[1])
 				:: else
 				fi;
 				reset = epoch[at] != known; from = position;
@@ -270,6 +270,10 @@ init {
 	atomic {
 		kind[0] = value; version[0] = 1; recordEpoch[0] = 1; recordNumber[0] = 1; epoch[0] = 1; last[0] = 1;
 		kind[1] = value; version[1] = 1; recordEpoch[1] = 1; recordNumber[1] = 1; epoch[1] = 1; last[1] = 1;
+		if
+		:: LOADS -> kind[0] = absent; kind[1] = absent
+		:: else
+		fi;
 		before[0] = 1; before[1] = 1; sure = 1; news = 1; away = 1;
 		run Watch(); run Clock(); run Bus(); run Servers(); run Repair(); run Writer(); run Reader()
 	}

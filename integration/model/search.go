@@ -189,6 +189,9 @@ func (s search) read(out string) (*result, error) {
 	if !r.found && strings.Contains(out, "Search not completed") {
 		return nil, fmt.Errorf("the search did not come to its end: %s", excerpt(out))
 	}
+	if strings.Contains(out, "invalid end state (at") {
+		return nil, fmt.Errorf("the model gets stuck, which is no broken promise: %s", excerpt(out))
+	}
 	process := ""
 	for line := range strings.Lines(out) {
 		line = strings.TrimRight(line, "\n")
