@@ -22,7 +22,6 @@
 // JOURNAL is how many entries the journal keeps. A read returns PAGE of them.
 #define PAGE 1
 #define MAX_AGE 1 // MaxStaleness, in ticks
-#define NONE 255
 
 byte record = 1;     // the revision of the record in the shared tier
 byte last = 1;       // the revision of the latest entry of the journal; each revision has one
