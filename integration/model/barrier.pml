@@ -7,6 +7,7 @@
 // small: TICKS=3 OTHER=0 CUT=1 KNOWN=1 READS=0
 // small: TICKS=0 OTHER=0 CUT=0 KNOWN=0 READS=1
 // small: TICKS=0 OTHER=0 CUT=2 KNOWN=0 READS=0
+// small: TICKS=0 OTHER=0 CUT=0 KNOWN=1 READS=0
 // full: TICKS=3 OTHER=0 CUT=1 KNOWN=1 READS=2
 // full: TICKS=1 OTHER=1 CUT=1 KNOWN=1 READS=2
 // rule ROUND at 3: a node answers after a round that began after the question came
@@ -18,7 +19,7 @@
 // rule APPLIED: what is near is an answer to a token only if the journal was applied as far, or the entry is as new
 // rule HEAD at 1: a read of the shared tier is an answer to a token only if its server has a head as high
 // rule LATE: a reader with a token joins no read that began before
-// live ASKS: who has not answered is asked again
+// live ASKS at 5: who has not answered is asked again
 
 // CUT: 1, either node may be cut off the bus; 2, node A may.
 #define MAX_AGE 1

@@ -9,7 +9,7 @@
 //	go run ./model                       search everything
 //	go run ./model -only lease           one model
 //	go run ./model -only lease -off BORN one rule of it left out: prints what happens then
-//	go run ./model -into ../docs         search everything, and write what was found into models.md
+//	go run ./model -root ..              search everything, and write what was found into docs/models.md
 //
 // What begins with "// word: text" at the top of a model says what is searched, see
 // [model].

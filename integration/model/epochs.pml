@@ -7,10 +7,10 @@
 // small: READS=1 WRITES=2 FAILURES=0 LOADS=0 TICKS=0 SKEW=1
 // full: READS=1 WRITES=1 FAILURES=0 LOADS=1 TICKS=9 SKEW=0
 // full: READS=2 WRITES=2 FAILURES=0 LOADS=0 TICKS=0 SKEW=0
-// rule PROOF: a read is believed only if its server has the latest revision that the node had heard of
-// rule SUPERSEDED: a record of an earlier epoch than that of its partition is a miss
-// rule FLUSH: a new epoch ends everything near
-// rule TAIL: the read of the journal writes as well, so that a deposed server does not answer it
+// rule PROOF at 2: a read is believed only if its server has the latest revision that the node had heard of
+// rule SUPERSEDED at 2: a record of an earlier epoch than that of its partition is a miss
+// rule FLUSH at 2: a new epoch ends everything near
+// rule TAIL at 2: the read of the journal writes as well, so that a deposed server does not answer it
 // rule CONFIRM at 2: a record is believed only if the horizon is no further back than MaxStaleness after it was read
 // rule AWAY at 2: nor is it if the server was seen to be away since the horizon
 // rule RECORDS at 2: an entry from a record is trusted by the horizon, and not by its own stamp

@@ -11,8 +11,8 @@
 // rule RENEW: a renewal prolongs a lease that is there, and makes none
 // rule ANEW: a request for a lease that was given up is made again with another token
 // rule UNSTORED: who waited for one lease time loads for itself and stores nothing
-// rule FLOOR: no record is read that may be older than a value which was given and not stored
-// rule BORN: a fill has the revision of when its lease was granted
+// rule FLOOR at 2: no record is read that may be older than a value which was given and not stored
+// rule BORN at 2: a fill has the revision of when its lease was granted
 // rule MARKS: a value whose load began before its key was invalidated does not come near
 // spare REFUSED: a value whose fill was refused does not come near
 // spare GUARD: nor does one whose lease was granted before the floor of its key

@@ -15,11 +15,11 @@ import (
 func main() {
 	only := flag.String("only", "", "the model to search; all if empty")
 	off := flag.String("off", "", "the rule to leave out, which is all that is searched then")
-	into := flag.String("into", "", "the directory of models.md, which what was found is written into")
+	root := flag.String("root", "", "the repository, whose tables of rules are checked, and whose docs/models.md is written if all is searched")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := searchAll(ctx, os.Stdout, *only, *off, *into); err != nil {
+	if err := searchAll(ctx, os.Stdout, *only, *off, *root); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		stop()
 		os.Exit(1) //nolint:gocritic // stop was called
@@ -27,7 +27,7 @@ func main() {
 }
 
 // searchAll searches the models, and prints a row for each search.
-func searchAll(ctx context.Context, w io.Writer, only, off, into string) error {
+func searchAll(ctx context.Context, w io.Writer, only, off, root string) error {
 	models, err := readModels(files)
 	if err != nil {
 		return err
@@ -46,10 +46,13 @@ func searchAll(ctx context.Context, w io.Writer, only, off, into string) error {
 	if len(all) == 0 {
 		errs = append(errs, fmt.Errorf("there is no model %q, or no rule %q in it", only, off))
 	}
-	if err := errors.Join(errs...); err != nil || into == "" {
+	if root != "" {
+		errs = append(errs, checkRules(root, models))
+	}
+	if err := errors.Join(errs...); err != nil || root == "" || only != "" || off != "" {
 		return err
 	}
-	return writeFound(filepath.Join(into, "models.md"), models, all)
+	return writeFound(filepath.Join(root, "docs", "models.md"), models, all)
 }
 
 func (m *model) searchAll(ctx context.Context, w io.Writer, off string) (all []*result, err error) {

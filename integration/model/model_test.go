@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -27,6 +29,22 @@ func TestModels(t *testing.T) {
 				_, err := m.without(t.Context(), left, false)
 				assert.NoError(t, err)
 			})
+		}
+	}
+}
+
+// TestModels_Page holds the tables of rules against models, tests and the design, and
+// requires that the page has what was found without each rule.
+func TestModels_Page(t *testing.T) {
+	models, err := readModels(files)
+	require.NoError(t, err)
+	assert.NoError(t, checkRules("../..", models))
+	page, err := os.ReadFile("../../docs/models.md")
+	require.NoError(t, err)
+	for _, m := range models {
+		for _, r := range m.rules {
+			there := strings.Contains(string(page), "\n### "+m.name+" "+r.name+"\n\nRule: "+r.text+".\n")
+			assert.True(t, there, "the page has nothing of %s in %s: run make model", r.name, m.name)
 		}
 	}
 }

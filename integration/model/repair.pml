@@ -7,17 +7,17 @@
 // small: READS=1 WRITES=2 FAILURES=0 LOSSES=1 SCRIPTS=0 JOURNAL=1
 // small: READS=1 WRITES=1 FAILURES=0 LOSSES=0 SCRIPTS=1 JOURNAL=3
 // full: READS=2 WRITES=2 FAILURES=1 LOSSES=1 SCRIPTS=0 JOURNAL=2
-// full: READS=1 WRITES=3 FAILURES=1 LOSSES=0 SCRIPTS=1 JOURNAL=2
+// full: READS=1 WRITES=2 FAILURES=1 LOSSES=0 SCRIPTS=1 JOURNAL=2
 // rule APPLIED: what the journal tells takes entries out, and fences reads under way
 // rule HORIZON: the horizon moves to when the last read of the journal began
 // rule END: the horizon moves only when the journal was read to its end
 // rule FAILED: a round that failed moves no horizon
 // rule TRUST: an entry is served while the horizon is no further back than MaxStaleness
-// rule INCLUSIVE: a read of the journal begins with the last entry seen, which must be there
+// rule INCLUSIVE at 2: a read of the journal begins with the last entry seen, which must be there
 // rule FLUSH: where the journal cannot be read on, everything near is flushed
 // rule LEARN: the end of the journal is learned before that flush
-// rule FIRST: a write enters the journal before it changes the record
-// live ANEW: where the journal cannot be read on, the node goes on from its end
+// rule FIRST at 3: a write enters the journal before it changes the record
+// live ANEW at 2: where the journal cannot be read on, the node goes on from its end
 
 // JOURNAL is how many entries the journal keeps. A read returns PAGE of them.
 #define PAGE 1
@@ -126,9 +126,9 @@ page:
 					reset = true; from = 1; to = 0;
 					if
 					:: LEARN -> printf("the node: the entry %d of the journal is not there: the node goes on from the end, %d\n", position, last); position = last
-					:: else -> printf("the node: the journal cannot be read on\n")
+					:: else -> printf("the node: the journal cannot be read on\n") // never: with the rule the end is learned here
 					fi
-				:: else -> failed = true; from = 1; to = 0; printf("the node: the entry %d of the journal is gone\n", position)
+				:: else -> failed = true; from = 1; to = 0; printf("the node: the entry %d of the journal is gone\n", position) // never: with the rule it goes on
 				fi
 			fi
 		}

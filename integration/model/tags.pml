@@ -6,17 +6,18 @@
 // small: OWN=1 DROPS=1 READERS=1 LOSE=0 EVICT=0 DIES=0
 // small: OWN=0 DROPS=1 READERS=1 LOSE=1 EVICT=1 DIES=0
 // small: OWN=0 DROPS=2 READERS=1 LOSE=0 EVICT=1 DIES=1
-// full: OWN=0 DROPS=2 READERS=2 LOSE=1 EVICT=1 DIES=0
+// full: OWN=0 DROPS=2 READERS=1 LOSE=1 EVICT=1 DIES=1
+// full: OWN=1 DROPS=2 READERS=1 LOSE=1 EVICT=1 DIES=0
 // rule BEFORE: a value carries the tag clock as it was known before its load began
 // rule RAISE: every invalidation raises the tag clock, and its watermark is the clock that it raised
-// rule ORDER: the tag clock is raised before the watermark
+// rule ORDER at 4: the tag clock is raised before the watermark
 // rule MARK: news of the tag ends what is near, and fences what is on its way
-// rule AGAIN: the mark of the tag is raised again when the invalidation is answered
+// rule AGAIN at 2: the mark of the tag is raised again when the invalidation is answered
 // rule JUDGE: a record is compared with the watermark of its tag
 // rule HEARS: a watermark that is known is not relied on while the node cannot hear
 // rule ADMITS: a value is compared with the watermark once more when it comes near
 // rule NOTED: that a value comes near is noted before that comparison: a watermark that rises then raises the mark
-// rule LOST: a watermark that is not there counts as raised just now
+// rule LOST at 3: a watermark that is not there counts as raised just now
 
 #define max(a, b) ((a) > (b) -> (a) : (b))
 #define FLIGHTS (READERS + 1) // the last is the load
