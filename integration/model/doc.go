@@ -7,6 +7,7 @@
 // the rules left out.
 //
 //	go run ./model                       search everything
+//	go run ./model -small                small sizes of everything
 //	go run ./model -only lease           one model
 //	go run ./model -only lease -off BORN one rule of it left out: prints what happens then
 //	go run ./model -root ..              search everything, and write what was found into docs/models.md

@@ -22,7 +22,7 @@ var files embed.FS
 //	omits      what it leaves out
 //	promises   what it checks
 //	small      sizes, as NAME=number, that take seconds; may be repeated
-//	full       sizes that take minutes; may be repeated
+//	full       sizes that take minutes; may be repeated; spare rules are left out at the first
 //	rule NAME  what is left out with -DNAME=0, and is then found to be missed; "rule NAME at 2"
 //	           is found so at the second of the small sizes, and is not searched at the others
 //	spare NAME the same of a rule that the others make needless: nothing is found

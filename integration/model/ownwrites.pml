@@ -5,9 +5,9 @@
 // small: READERS=2 OWN=1 REMOTE=1 REFRESH=0 EVICT=1 START=1
 // small: READERS=2 OWN=0 REMOTE=1 REFRESH=1 EVICT=1 START=0
 // small: READERS=3 OWN=1 REMOTE=0 REFRESH=0 EVICT=1 START=0
-// full: READERS=3 OWN=1 REMOTE=1 REFRESH=0 EVICT=1 START=1
 // full: READERS=1 OWN=2 REMOTE=1 REFRESH=0 EVICT=1 START=1
 // full: READERS=2 OWN=1 REMOTE=1 REFRESH=1 EVICT=1 START=1
+// full: READERS=3 OWN=1 REMOTE=1 REFRESH=0 EVICT=1 START=1
 // rule MARKS: a value whose read began before its key was invalidated does not come near
 // rule REMOVE: news takes the entry of its key out
 // rule CLEAR: a look compares the entry with the mark of the cache, which a flush raises

@@ -8,18 +8,27 @@ import (
 	"strings"
 )
 
+// plan is what is searched.
+type plan struct {
+	only  string // model; all if empty
+	off   string // the rule that is left out, which is all that is searched then
+	full  bool   // sizes that take minutes as well
+	quick bool   // what is found need not be the shortest way to it
+}
+
 // proofs are the searches with all rules in force.
 func (m *model) proofs(full bool) (all []search) {
-	sizes := m.small
-	if full {
-		sizes = slices.Concat(m.small, m.full)
+	for _, size := range m.small {
+		all = append(all, search{m: m, sizes: size})
 	}
-	for _, size := range sizes {
-		all = append(all, search{m: m, sizes: size, quick: !full})
+	if full {
+		for _, size := range m.full {
+			all = append(all, search{m: m, sizes: size, long: true})
+		}
 	}
 	if m.progress != "" {
 		for _, size := range m.small {
-			all = append(all, search{m: m, sizes: size, live: true, quick: !full})
+			all = append(all, search{m: m, sizes: size, live: true})
 		}
 	}
 	return all
@@ -36,18 +45,18 @@ func (s search) prove(ctx context.Context) (*result, error) {
 
 // without searches the model without a rule, at one size after the other, until
 // something is found. What is found, or that nothing is, must be what the header says.
-func (m *model) without(ctx context.Context, left rule, full bool) (all []*result, err error) {
+func (m *model) without(ctx context.Context, left rule, p plan) (all []*result, err error) {
 	sizes := m.small
 	switch {
-	case full && left.kind == spare:
-		sizes = slices.Concat(m.small, m.full)
+	case p.full && left.kind == spare:
+		sizes = slices.Concat(m.small, m.full[:1])
 	case left.kind == spare:
 		sizes = sizes[:1]
 	case left.at > 0:
 		sizes = sizes[left.at-1 : left.at]
 	}
 	for _, size := range sizes {
-		s := search{m: m, sizes: size, off: left.name, live: left.kind == lively, expect: left.kind != spare, quick: !full}
+		s := search{m: m, sizes: size, off: left.name, live: left.kind == lively, expect: left.kind != spare, quick: p.quick}
 		r, err := s.run(ctx)
 		if err != nil {
 			return all, err

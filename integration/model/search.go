@@ -27,7 +27,8 @@ type search struct {
 	sizes string
 	off   string // empty: all rules are in force
 	live  bool   // searches for what never comes, and not for broken promises
-	quick bool   // compiles faster, for a search that takes seconds
+	quick bool   // finds something, and not by the shortest way
+	long  bool   // is worth the time of a compiler that optimizes
 
 	expect bool // something is to be found
 }
@@ -123,12 +124,12 @@ func (s search) defines() (all []string) {
 func (s search) broad() bool { return s.expect && !s.live && !s.quick }
 
 func (s search) compilation() []string {
-	optimize := "-O2"
+	optimize := "-O1"
 	switch {
-	case s.quick && s.expect:
+	case s.long:
+		optimize = "-O2"
+	case s.expect:
 		optimize = "-O0"
-	case s.quick:
-		optimize = "-O1"
 	}
 	args := []string{optimize, "-w", "-o", "pan", "-DMEMLIM=" + strconv.Itoa(maxMemory), "-DCOLLAPSE"}
 	switch {
@@ -145,14 +146,11 @@ func (s search) compilation() []string {
 // flags are those of the search. Fairness is the weak one: who can always take a step
 // takes one in the end.
 func (s search) flags() []string {
-	table := "-w24"
-	if s.quick {
-		table = "-w20"
+	table, depth := "-w20", 100_000
+	if s.long {
+		table, depth = "-w24", maxDepth
 	}
-	args := []string{table, "-m" + strconv.Itoa(maxDepth)}
-	if s.quick {
-		args[1] = "-m100000"
-	}
+	args := []string{table, "-m" + strconv.Itoa(depth)}
 	if s.live {
 		args = append(args, "-a", "-f", "-N", s.m.progress)
 	}
