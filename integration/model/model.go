@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -120,10 +121,8 @@ func (m *model) take(line string) error {
 
 // check reports what the header has to say and does not.
 func (m *model) check() error {
-	for _, said := range []string{m.name, m.covers, m.omits, m.promises} {
-		if said == "" {
-			return errors.New("header: model, covers, omits and promises must be there")
-		}
+	if slices.Contains([]string{m.name, m.covers, m.omits, m.promises}, "") {
+		return errors.New("header: model, covers, omits and promises must be there")
 	}
 	if len(m.small) == 0 || len(m.full) == 0 || len(m.rules) == 0 {
 		return errors.New("header: small, full and rules must be there")

@@ -84,7 +84,7 @@ func (m *model) writeRule(b *strings.Builder, left rule, all []*result) {
 	}
 	for _, r := range all {
 		if r.m == m && r.off == left.name && r.found {
-			fmt.Fprintf(b, "Without it, after %d states:\n\n```\n%s\n```\n", r.states, strings.Join(r.steps, "\n"))
+			fmt.Fprintf(b, "\nWithout it, after %d states:\n\n```\n%s\n```\n", r.states, strings.Join(r.steps, "\n"))
 		}
 	}
 }
