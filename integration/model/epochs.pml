@@ -1,8 +1,8 @@
 // model: epochs and failover
 // covers: a primary whose replica lags, is promoted and lacks what was lost; the deposed server, which goes on answering reads; a node whose connections may lead to either; rounds, confirmation, loads and messages
-// omits: a deposed server that goes on taking writes (excluded by min-replicas-to-write), own writes of the node, several partitions, a write to a promoted server whose clock is behind and whose journal nobody has read yet (G3 waits for that round), a server that went back in time (rollback.lua: the same end of an epoch)
+// omits: a deposed server that goes on taking writes (excluded by min-replicas-to-write), own writes of the node, several partitions, a server that went back in time (rollback.lua: the same end of an epoch)
 // promises: G4: no answer is older than a write that was acknowledged before the last whole round began, or longer than MaxStaleness ago; nor than a write that was lost, once a whole round began after that; G3: nor than news that was applied; G5: no record of the new epoch is older than a write that was lost
-// small: READS=1 WRITES=1 FAILURES=0 LOADS=1 TICKS=0 SKEW=0
+// small: READS=1 WRITES=1 FAILURES=1 LOADS=1 TICKS=0 SKEW=0
 // small: READS=1 WRITES=1 FAILURES=0 LOADS=0 TICKS=2 SKEW=0
 // small: READS=1 WRITES=2 FAILURES=0 LOADS=0 TICKS=0 SKEW=1
 // full: READS=1 WRITES=1 FAILURES=0 LOADS=1 TICKS=9 SKEW=0
@@ -15,6 +15,7 @@
 // rule AWAY at 2: nor is it if the server was seen to be away since the horizon
 // rule RECORDS at 2: an entry from a record is trusted by the horizon, and not by its own stamp
 // rule EPOCHS at 3: revisions of different epochs are not compared: none covers another
+// rule BEGINS at 3: a write begins the epoch as well, where nobody has read the journal since the promotion
 // rule FILL at 1: a fill is refused if an epoch began since its lease was granted
 
 #define MAX_AGE 1
@@ -156,7 +157,10 @@ proctype Writer() {
 	:: n < WRITES ->
 		atomic { source++; printf("the source: version %d\n", source) }
 		atomic {
-			SKEW == 0 || !promoted;
+			if
+			:: promoted && BEGINS -> promoted = false; epoch[1]++; next(1); printf("server 1: begins epoch %d\n", epoch[1])
+			:: else
+			fi;
 			next(primary);
 			kind[primary] = value; version[primary] = source; recordEpoch[primary] = epoch[primary]; recordNumber[primary] = last[primary];
 			acked = source;
