@@ -85,6 +85,10 @@ checker: deps ## Break servers and processes (FAULT=name,... LONG=1 STRICT=1 AGA
 	@go -C integration run $(if $(OFF),-tags $(FAULTS)) ./checker -fault '$(FAULT)' -against '$(AGAINST)' -off '$(OFF)' \
 		-long=$(if $(LONG),true,false) -strict=$(if $(STRICT),true,false) -features=$(if $(FEATURES),true,false) $(if $(SEED),-seed $(SEED))
 
+.PHONY: model
+model: deps ## Search the models of the protocol to their ends, for docs/models.md (ONLY=lease OFF=BORN prints).
+	@go -C integration run ./model -root $(CURDIR) -only '$(ONLY)' -off '$(OFF)'
+
 .PHONY: cost
 cost: ## Print what fleets of 3 to 1,000 nodes cost their servers each second.
 	@go -C integration run ./fleetcost
@@ -112,5 +116,5 @@ cover: deps ## Measure how much of the library the tests of all modules cover.
 	@go tool cover -func=cover.out | tail -n 1
 
 .PHONY: deps
-deps: ## Install the servers that tests need (as root on Debian or Ubuntu).
+deps: ## Install the servers that tests need, and SPIN (as root on Debian or Ubuntu).
 	@.ci/deps
