@@ -1,0 +1,181 @@
+package simulate
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// network connects processes with hosts, in memory and in the time of the bubble.
+// Names lead to hosts, and may be made to lead elsewhere; connections stay where they
+// are.
+type network struct {
+	seed seed
+
+	mu    sync.Mutex // protects the fields below
+	names map[string]*host
+	ways  map[route]*way
+	dials map[[2]string]uint64 // by process and host
+}
+
+// route is a direction between a process and a host.
+type route struct {
+	process, host string
+	in            bool // towards the process
+}
+
+// host is a machine with one server on it.
+type host struct {
+	name  string
+	serve func(net.Conn) // blocks until the connection has ended
+
+	mu   sync.Mutex // protects the fields below
+	down bool       // nobody listens: connections are refused
+	dark bool       // the machine is gone: nobody even refuses
+	open sync.WaitGroup
+}
+
+func newNetwork(s seed) *network {
+	return &network{seed: s, names: make(map[string]*host), ways: make(map[route]*way), dials: make(map[[2]string]uint64)}
+}
+
+// point makes a name lead to a host.
+func (n *network) point(name string, h *host) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.names[name] = h
+}
+
+func (n *network) resolve(name string) *host {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.names[name]
+}
+
+func (n *network) way(process, host string, in bool) *way {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	r := route{process, host, in}
+	w := n.ways[r]
+	if w == nil {
+		w = newWay()
+		n.ways[r] = w
+	}
+	return w
+}
+
+// both returns the two directions between a process and a host.
+func (n *network) both(process, host string) []*way {
+	return []*way{n.way(process, host, false), n.way(process, host, true)}
+}
+
+// dialer returns what a process connects with. Names have no port: what follows a
+// colon is left out.
+func (n *network) dialer(process string) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, _, address string) (net.Conn, error) {
+		name, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		return n.dial(ctx, process, name)
+	}
+}
+
+// synAgain is when a client asks for a connection again that was not answered. It
+// doubles each time.
+const synAgain = time.Second
+
+func (n *network) dial(ctx context.Context, process, name string) (net.Conn, error) {
+	h := n.resolve(name)
+	if h == nil {
+		return nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
+	}
+	out, in := n.way(process, h.name, false), n.way(process, h.name, true)
+	roll := n.nextRoll(process, h.name)
+	for again := synAgain; ; again *= 2 {
+		if err := sleep(ctx, out.latency(roll)+in.latency(scramble(roll))); err != nil {
+			return nil, err
+		}
+		down, dark := h.state()
+		switch {
+		case out.isCut() || in.isCut() || dark:
+		case down:
+			return nil, fmt.Errorf("dial %s: %w", name, syscall.ECONNREFUSED)
+		default:
+			return n.connect(process, h, roll), nil
+		}
+		if err := sleep(ctx, again); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (n *network) nextRoll(process, host string) uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	pair := [2]string{process, host}
+	n.dials[pair]++
+	return n.seed.mix(process+" "+host, n.dials[pair])
+}
+
+func (n *network) connect(process string, h *host, roll uint64) net.Conn {
+	there := newStream(n.way(process, h.name, false), scramble(roll+1))
+	back := newStream(n.way(process, h.name, true), scramble(roll+2))
+	client := &conn{in: back, out: there, local: addr(process), remote: addr(h.name)}
+	server := &conn{in: there, out: back, local: addr(h.name), remote: addr(process)}
+	h.open.Go(func() {
+		h.serve(server)
+		_ = server.Close()
+	})
+	return client
+}
+
+func (h *host) state() (down, dark bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.down, h.dark
+}
+
+func (h *host) set(down, dark bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.down, h.dark = down, dark
+}
+
+// ways returns all directions from and to a host.
+func (n *network) waysOf(host string) (all []*way) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for r, w := range n.ways {
+		if r.host == host {
+			all = append(all, w)
+		}
+	}
+	return all
+}
+
+// waysOfProcess returns all directions from and to a process.
+func (n *network) waysOfProcess(process string) (all []*way) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for r, w := range n.ways {
+		if r.process == process {
+			all = append(all, w)
+		}
+	}
+	return all
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
