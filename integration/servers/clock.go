@@ -22,7 +22,7 @@ func clockAhead(dir string, d time.Duration) ([]string, error) {
 		return nil, nil
 	}
 	source, library, ahead := filepath.Join(dir, "clock.c"), filepath.Join(dir, "clock.so"), filepath.Join(dir, clockFile)
-	if err := writeClock(ahead, d); err != nil {
+	if err := writeClock(ahead, d.Microseconds(), 0); err != nil {
 		return nil, err
 	}
 	if err := os.WriteFile(source, clockSource, 0o600); err != nil {
@@ -38,20 +38,27 @@ func clockAhead(dir string, d time.Duration) ([]string, error) {
 const clockFile = "clock.ahead"
 
 // writeClock changes the file in its place: the process has it mapped.
-func writeClock(name string, d time.Duration) error {
+func writeClock(name string, ahead, fixed int64) error {
 	file, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("servers: %w", err)
 	}
-	_, err = file.WriteAt(binary.NativeEndian.AppendUint64(nil, uint64(d.Microseconds())), 0)
+	words := binary.NativeEndian.AppendUint64(nil, uint64(ahead))
+	_, err = file.WriteAt(binary.NativeEndian.AppendUint64(words, uint64(fixed)), 0)
 	return errors.Join(err, file.Close())
 }
 
 // SetClock makes the clock of a server ahead by so much while it runs. The server must
 // have been started with a clock that is not right.
-func (p *Process) SetClock(ahead time.Duration) error {
+func (p *Process) SetClock(ahead time.Duration) error { return p.changeClock(ahead.Microseconds(), 0) }
+
+// FixClock makes the clock of a server stand still at a time, to the microsecond. The
+// server must have been started with a clock that is not right.
+func (p *Process) FixClock(at time.Time) error { return p.changeClock(0, at.UnixMicro()) }
+
+func (p *Process) changeClock(ahead, fixed int64) error {
 	if _, err := os.Stat(filepath.Join(p.dir, clockFile)); err != nil {
 		return fmt.Errorf("servers: %w", err)
 	}
-	return writeClock(filepath.Join(p.dir, clockFile), ahead)
+	return writeClock(filepath.Join(p.dir, clockFile), ahead, fixed)
 }
