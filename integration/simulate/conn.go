@@ -329,3 +329,13 @@ func (c *conn) SetWriteDeadline(t time.Time) error {
 	c.out.setWriteDeadline(t)
 	return nil
 }
+
+// die is the end of a process at either end of the stream: it writes and reads nothing
+// any more, and what is under way arrives or not.
+func (s *stream) die(arrives bool) {
+	if arrives {
+		s.end()
+		return
+	}
+	s.reset()
+}

@@ -15,10 +15,11 @@ import (
 type network struct {
 	seed seed
 
-	mu    sync.Mutex // protects the fields below
-	names map[string]*host
-	ways  map[route]*way
-	dials map[[2]string]uint64 // by process and host
+	mu      sync.Mutex // protects the fields below
+	names   map[string]*host
+	ways    map[route]*way
+	dials   map[[2]string]uint64 // by process and host
+	severed map[string]bool      // processes that are gone
 }
 
 // route is a direction between a process and a host.
@@ -39,7 +40,7 @@ type host struct {
 }
 
 func newNetwork(s seed) *network {
-	return &network{seed: s, names: make(map[string]*host), ways: make(map[route]*way), dials: make(map[[2]string]uint64)}
+	return &network{seed: s, names: make(map[string]*host), ways: make(map[route]*way), dials: make(map[[2]string]uint64), severed: make(map[string]bool)}
 }
 
 // point makes a name lead to a host.
@@ -49,10 +50,10 @@ func (n *network) point(name string, h *host) {
 	n.names[name] = h
 }
 
-func (n *network) resolve(name string) *host {
+func (n *network) resolve(process, name string) (h *host, gone bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.names[name]
+	return n.names[name], n.severed[process]
 }
 
 func (n *network) way(process, host string, in bool) *way {
@@ -89,8 +90,11 @@ func (n *network) dialer(process string) func(ctx context.Context, network, addr
 const synAgain = time.Second
 
 func (n *network) dial(ctx context.Context, process, name string) (net.Conn, error) {
-	h := n.resolve(name)
-	if h == nil {
+	h, gone := n.resolve(process, name)
+	switch {
+	case gone:
+		return nil, syscall.ENETDOWN
+	case h == nil:
 		return nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
 	}
 	out, in := n.way(process, h.name, false), n.way(process, h.name, true)
@@ -105,7 +109,7 @@ func (n *network) dial(ctx context.Context, process, name string) (net.Conn, err
 		case down:
 			return nil, fmt.Errorf("dial %s: %w", name, syscall.ECONNREFUSED)
 		default:
-			return n.connect(process, h, roll), nil
+			return endsWith(ctx, n.connect(process, h, roll)), nil
 		}
 		if err := sleep(ctx, again); err != nil {
 			return nil, err
@@ -177,5 +181,17 @@ func sleep(ctx context.Context, d time.Duration) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+// sever takes a process off the network for good. What it had sent arrives or not.
+func (n *network) sever(process string, arrives bool) {
+	n.mu.Lock()
+	n.severed[process] = true
+	n.mu.Unlock()
+	for _, w := range n.waysOfProcess(process) {
+		for _, s := range w.all() {
+			s.die(arrives)
+		}
 	}
 }

@@ -1,0 +1,59 @@
+package simulate
+
+import (
+	"time"
+
+	"github.com/nearbus/nearbus/integration/history"
+)
+
+// serverFaults are those of the servers of the shared tier.
+func serverFaults() []fault {
+	const second = time.Second
+	return []fault{
+		{
+			name: "freeze", about: "the server of the shared tier stands still", weight: 4,
+			least: second / 2, most: 8 * second, tier: true, bus: true,
+			strike: func(f *fleet, _ *Strike) func() {
+				p, _ := f.servers.now()
+				p.redis.Freeze()
+				return p.redis.Thaw
+			},
+		},
+		{
+			name: "restart-empty", about: "the server of the shared tier is killed and starts empty", weight: 2,
+			least: second / 10, most: 4 * second, tier: true, bus: true,
+			strike: func(f *fleet, _ *Strike) func() { return f.restart(0) },
+		},
+		{
+			name: "restart-disk", about: "the server of the shared tier is killed and starts from a snapshot some seconds old", weight: 3,
+			least: second / 10, most: 4 * second, tier: true, bus: true,
+			strike: func(f *fleet, s *Strike) func() { return f.restart(1 + time.Duration(s.Roll%5000)*time.Millisecond) },
+		},
+	}
+}
+
+// snapshotEvery is how often the primary saves what it has.
+const snapshotEvery = time.Second
+
+// restart kills the primary, and starts it from the latest snapshot that is older than
+// age; without one for 0.
+func (f *fleet) restart(age time.Duration) func() {
+	p, _ := f.servers.now()
+	died := now()
+	p.redis.Stop()
+	p.host.set(true, false)
+	return func() {
+		saved := f.servers.saved(p, died-int64(age), age > 0)
+		p.redis.Restart(saved.snapshot)
+		p.host.set(false, false)
+		f.lose(history.Loss{Died: died, Back: now(), Lost: func(r *history.Record) bool {
+			return r.Start < died && r.End > saved.at
+		}})
+	}
+}
+
+func (f *fleet) lose(l history.Loss) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.losses = append(f.losses, l)
+}

@@ -1,0 +1,115 @@
+package simulate
+
+import (
+	"net"
+	"sync"
+	"time"
+
+	"github.com/nearbus/nearbus/integration/history"
+	"github.com/nearbus/nearbus/integration/simulate/simredis"
+)
+
+// servers are those of a fleet: a primary and a replica for the shared tier, and a
+// server of the bus if it has one of its own.
+type servers struct {
+	fleet *fleet
+
+	mu      sync.Mutex // protects the fields below
+	primary *machine
+	replica *machine
+	bus     *machine
+	old     []*machine // deposed
+}
+
+// machine is a host with a server of Redis on it.
+type machine struct {
+	*host
+	redis *simredis.Server
+	saves []save // guarded by the mutex of the host
+}
+
+func newServers(f *fleet) *servers {
+	s := &servers{fleet: f, primary: newMachine(f, "redis-1"), replica: newMachine(f, "redis-2")}
+	s.replica.redis.SetReplicaOf(s.primary.redis)
+	f.network.point(tierName, s.primary.host)
+	s.bus = s.primary
+	if f.plan.Bus == OtherRedis {
+		s.bus = newMachine(f, "redis-bus")
+	}
+	f.network.point(busName, s.bus.host)
+	return s
+}
+
+func newMachine(f *fleet, name string) *machine {
+	m := &machine{redis: simredis.New(simredis.Options{Seed: f.seed.mix(name)})}
+	m.host = &host{name: name, serve: func(c net.Conn) { m.redis.Serve(c) }}
+	return m
+}
+
+// now returns the primary and the replica of the moment.
+func (s *servers) now() (primary, replica *machine) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.primary, s.replica
+}
+
+// close ends all servers.
+func (s *servers) close() {
+	s.mu.Lock()
+	all := append([]*machine{s.primary, s.replica, s.bus}, s.old...)
+	s.mu.Unlock()
+	for _, m := range all {
+		m.redis.Close()
+	}
+	for _, m := range all {
+		m.open.Wait()
+	}
+}
+
+// save keeps snapshots of the primary until the run is done.
+func (s *servers) save(done <-chan struct{}) {
+	ticker := time.NewTicker(snapshotEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-ticker.C:
+			p, _ := s.now()
+			if down, _ := p.state(); !down {
+				p.keep(save{now(), p.redis.Snapshot()})
+			}
+		}
+	}
+}
+
+// save is what a server had at a time.
+type save struct {
+	at       history.Moment
+	snapshot *simredis.Snapshot
+}
+
+// keptSaves is how many snapshots a machine has.
+const keptSaves = 8
+
+func (m *machine) keep(s save) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.saves = append(m.saves, s)
+	if len(m.saves) > keptSaves {
+		m.saves = m.saves[1:]
+	}
+}
+
+// saved returns the latest snapshot from before a time; nothing if there is none, or
+// none is asked for.
+func (s *servers) saved(m *machine, before history.Moment, any bool) (found save) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, save := range m.saves {
+		if any && save.at <= before {
+			found = save
+		}
+	}
+	return found
+}

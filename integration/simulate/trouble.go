@@ -1,0 +1,46 @@
+package simulate
+
+import (
+	"time"
+
+	"github.com/nearbus/nearbus/integration/history"
+)
+
+// trouble is a time in which a process, or all of them, may not be able to read the
+// journal. Then MaxStaleness is the bound, and not RepairInterval.
+type trouble struct {
+	history.Span
+	node int  // -1: all
+	bus  bool // it is the bus alone that is troubled
+}
+
+// tick is how far the clock of the near tier is behind at most.
+const tick = 10 * time.Millisecond
+
+// readTime is what one read of the journal takes at most while nothing is amiss: a few
+// round trips, of which each packet takes its longest.
+var readTime = 6*calm().longest + 10*time.Millisecond
+
+// recovery is for how long after its end a fault may still be felt: a call that hangs
+// ends with its own time, and what waited for a lost packet to be sent again comes late.
+func (p *Plan) recovery() time.Duration { return p.MaxStaleness + p.RepairInterval }
+
+// bound returns how old a read of a node may be.
+func (f *fleet) bound(node int, r *history.Record) time.Duration {
+	if f.troubled(node, r.Start-int64(f.plan.MaxStaleness), r.End, false) {
+		return f.plan.MaxStaleness + tick
+	}
+	return f.plan.RepairInterval + readTime + tick
+}
+
+// troubled reports whether a node was in trouble in a time; with the bus, if that
+// counts.
+func (f *fleet) troubled(node int, from, to history.Moment, bus bool) bool {
+	for i := range f.troubles {
+		t := &f.troubles[i]
+		if (t.node < 0 || t.node == node) && t.Start <= to && t.End >= from && (bus || !t.bus) {
+			return true
+		}
+	}
+	return false
+}
