@@ -44,12 +44,12 @@ func (c *client) serve() {
 		c.out.run()
 	}()
 	gently := c.answerAll()
-	c.leave()
-	c.out.end()
 	if !gently {
 		_ = c.conn.Close()
 	}
+	c.out.end()
 	<-written
+	c.leave()
 }
 
 // answerAll answers requests, and reports whether what was said is to arrive still.

@@ -109,7 +109,11 @@ func unknownCommand(args []string) string {
 	return strings.NewReplacer("\r", " ", "\n", " ").Replace(b.String())
 }
 
-func clip(s string, n int) string { return s[:min(len(s), n)] }
+// clip returns up to n bytes of what C takes for the text.
+func clip(s string, n int) string {
+	s, _, _ = strings.Cut(s, "\x00")
+	return s[:min(len(s), n)]
+}
 
 // Refuse has the server answer a command with an error, in scripts too, as if the
 // server was in that state: "LOADING Redis is loading the dataset in memory". An empty

@@ -105,19 +105,28 @@ func (d *data) unlist(e *entry, which int) {
 	d.lists[which] = list[:last]
 }
 
-// sample returns the best of a few keys of a list, or nil if there are none.
+// sample returns the best of a few keys of a list, or nil if there are none; any of all
+// if better is nil.
 func (d *data) sample(r *rand.Rand, which int, better func(a, b *entry) bool) *entry {
 	list := d.lists[which]
-	if len(list) == 0 {
+	switch {
+	case len(list) == 0:
 		return nil
+	case better == nil:
+		return list[r.IntN(len(list))]
 	}
-	best := list[r.IntN(len(list))]
-	if better == nil {
-		return best
+	first := 0
+	if len(list) > samples {
+		first = r.IntN(len(list))
 	}
-	for range samples - 1 {
-		if e := list[r.IntN(len(list))]; better(e, best) {
-			best = e
+	best := list[first]
+	for i := 1; i < min(samples, len(list)); i++ {
+		next := i
+		if len(list) > samples {
+			next = r.IntN(len(list))
+		}
+		if better(list[next], best) {
+			best = list[next]
 		}
 	}
 	return best

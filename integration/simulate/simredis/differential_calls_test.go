@@ -12,7 +12,6 @@ import (
 
 	"github.com/nearbus/nearbus/integration/simulate/simredis"
 	"github.com/nearbus/nearbus/shared"
-	"github.com/nearbus/nearbus/shared/redisstore"
 )
 
 const newsChannel = "news"
@@ -38,8 +37,10 @@ func (d *duel) call() {
 		store.Acquire(d, d.leases())
 	case n < 75:
 		_, _ = store.Read(d, d.keys())
-	case n < 90:
+	case n < 89:
 		d.tail(at)
+	case n < 90:
+		d.fillUp(at)
 	default:
 		d.meddle(at)
 	}
@@ -163,6 +164,27 @@ func (d *duel) tail(at int) {
 	d.positions = d.positions[max(0, len(d.positions)-20):]
 }
 
+// fillUp makes a journal, or another stream, long: where it is cut depends on how Redis
+// packs entries.
+func (d *duel) fillUp(at int) {
+	name, keep := d.name(at), pick(d, 0, 1, 99, 100, 101, 250, 1000)
+	if d.IntN(2) == 0 {
+		name, keep = d.prefixes[at]+":{0}!journal", 250
+	}
+	longest, id := pick(d, 1, 20, 50, 100, 700, 5000), d.clock.Load()
+	_, _ = d.client.Pipelined(d, func(pipe redis.Pipeliner) error {
+		for range d.IntN(400) {
+			id += int64(pick(d, 1, 1, d.IntN(200), d.IntN(1e6), d.IntN(1e12)))
+			args := []any{"XADD", name, "MAXLEN", "~", keep, pick(d, "*", fmt.Sprintf("%d-%d", id, d.IntN(300)))}
+			for range pick(d, 1, 1, 1, 1, 3) {
+				args = append(args, pick(d, "k", "k", "k", "field"), pick(d, string(make([]byte, d.IntN(longest))), strconv.Itoa(d.IntN(1<<d.IntN(40)))))
+			}
+			pipe.Do(d, args...)
+		}
+		return nil
+	})
+}
+
 // name is a key of a store, as the server has it.
 func (d *duel) name(at int) string {
 	partitions := max(1, d.stores[at].Partitions())
@@ -265,7 +287,7 @@ func (d *duel) mistake(name string) {
 	_ = d.client.Do(d, args...)
 }
 
-// breakSomething begins a fault of both servers.
+// breakSomething begins a fault of both servers, or none.
 func (d *duel) breakSomething() {
 	config := func(name, value, back string) {
 		d.check(d.control.ConfigSet(d, name, value).Err())
@@ -296,6 +318,14 @@ func (d *duel) breakSomething() {
 		config("maxmemory", "1", "0")
 		d.simulated.SetMaxMemory(-1, policy) // an empty server is full, too
 		also(func() { d.simulated.SetMaxMemory(0, policy) })
+	case 5: // a process that has nothing
+		if d.IntN(10) == 0 {
+			d.check(d.real.Restart(d))
+			d.move(0)
+			d.simulated.Restart(nil)
+			d.takeIDs()
+			d.listen()
+		}
 	case 4: // a right is missing
 		name := pick(d, "info", "xadd", "publish", "get", "time")
 		d.check(d.control.Do(d, "ACL", "SETUSER", "default", "-"+name).Err())
@@ -313,8 +343,3 @@ func (d *duel) check(err error) {
 		d.t.Fatal(err)
 	}
 }
-
-var (
-	_ = redis.Nil
-	_ = redisstore.AlwaysUp
-)

@@ -3,8 +3,6 @@ package simredis_test
 import (
 	"bytes"
 	"context"
-	"errors"
-	"fmt"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -65,7 +63,7 @@ func TestServer_AnswersAsRedisDoes(t *testing.T) {
 	for d.comparison.Compared() < calls && d.comparison.Err() == nil {
 		d.round()
 	}
-	t.Logf("%d answers compared in %v; %d commands, in scripts too: %v", d.comparison.Compared(),
+	t.Logf("%d answers of version %d compared in %v; %d commands, in scripts too: %v", d.comparison.Compared(), d.client.Options().Protocol,
 		time.Since(began).Round(time.Millisecond), total(d.simulated.Calls()), d.simulated.Calls())
 	require.NoError(t, d.comparison.Err(), "%s=%d", seedVariable, seed)
 }
@@ -89,6 +87,7 @@ func newDuel(t *testing.T, seed uint64) *duel {
 	t.Cleanup(d.simulated.Close)
 	d.client = redis.NewClient(&redis.Options{
 		Addr: real.Addr, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true, PoolSize: 1, Dialer: d.dial,
+		Protocol: 2 + d.IntN(2),
 	})
 	t.Cleanup(func() { _ = d.client.Close() })
 	d.control = redis.NewClient(&redis.Options{Addr: real.Addr})
@@ -103,11 +102,19 @@ func newDuel(t *testing.T, seed uint64) *duel {
 		require.NoError(t, err, "store %d", i)
 		d.stores, d.prefixes = append(d.stores, store), append(d.prefixes, options.Prefix)
 	}
-	d.news = d.client.Subscribe(d, newsChannel)
+	d.listen()
 	t.Cleanup(func() { _ = d.news.Close() })
-	_, err = d.news.Receive(d)
-	require.NoError(t, err)
 	return d
+}
+
+// listen subscribes anew.
+func (d *duel) listen() {
+	if d.news != nil {
+		_ = d.news.Close()
+	}
+	d.news = d.client.Subscribe(d, newsChannel)
+	_, err := d.news.Receive(d)
+	require.NoError(d.t, err)
 }
 
 // dial connects to both servers.
@@ -251,15 +258,11 @@ func (d *duel) compareStream(name string) {
 	if err != nil {
 		return
 	}
-	simulated, err := d.simulatedClient().Do(d, "XINFO", "STREAM", name).Result()
+	simulated, err := d.toSimulated().Do(d, "XINFO", "STREAM", name).Result()
 	require.NoError(d.t, err)
 	fields := real.(map[any]any)
 	delete(fields, "radix-tree-nodes")
 	require.Equal(d.t, fields, simulated, name)
 }
 
-var errStop = errors.New("stop")
-
-func (d *duel) simulatedClient() *redis.Client { return newClient(d.t, d.simulated) }
-
-var _ = fmt.Sprint
+func (d *duel) toSimulated() *redis.Client { return newClient(d.t, d.simulated) }
