@@ -108,6 +108,9 @@ func (q *request) order(ctx context.Context, chosen []scenario) iter.Seq[scenari
 	}
 }
 
+// shownBroken is how many reads that broke a promise are shown.
+const shownBroken = 20
+
 // judge prints a row, and returns an error if this library broke a promise.
 // What others do is for the reader to see.
 func (r *result) judge(out io.Writer) error {
@@ -116,7 +119,7 @@ func (r *result) judge(out io.Writer) error {
 	if r.plan.subject != "nearbus" || r.verdict.Violations() == 0 {
 		return nil
 	}
-	for _, b := range r.verdict.Broken {
+	for _, b := range r.verdict.Broken[:min(shownBroken, len(r.verdict.Broken))] {
 		fmt.Fprintf(out, "  %s: life %d, key %d, version %d in %s, %s after better was known, %s\n", b.Promise, b.Life, b.Read.Key, b.Read.Version,
 			time.Duration(b.Read.End-b.Read.Start), time.Duration(b.Read.Start-b.Known), r.when(&b))
 	}

@@ -36,7 +36,7 @@ type Broken struct {
 }
 
 // maxBroken is how many are kept as examples.
-const maxBroken = 20
+const maxBroken = 1000
 
 func (v *Verdict) breaks(h *History, promise string, life int, r *Record, known Moment) {
 	if len(v.Broken) < maxBroken {
@@ -139,7 +139,7 @@ func (c *check) judge(life int, r *Record) {
 			v.breaks(c.history, "later than the bound", life, r, known)
 		}
 	}
-	if r.Kind == AtRest {
+	if kept, _ := c.kept.Age(r); r.Kind == AtRest && (kept > 0 || !c.history.excusesForGood(r)) {
 		v.StaleRest++
 		v.breaks(c.history, "stale at rest", life, r, known)
 	}

@@ -161,6 +161,24 @@ func TestCheck_Losses(t *testing.T) {
 	}
 }
 
+// TestCheck_LossThatStays: of what a deposed server took nobody can know.
+func TestCheck_LossThatStays(t *testing.T) {
+	loss := Loss{
+		Died: 100 * ms, Back: 150 * ms, Stays: true,
+		Lost: func(r *Record) bool { return r.Start >= 100*ms && r.End < 150*ms },
+	}
+	check := func(lives ...[]Record) Verdict {
+		return (&History{Lives: lives, Losses: []Loss{loss}}).Check(Always(time.Second))
+	}
+	lost, kept := wrote(1, 110, 120), wrote(2, 160, 170)
+	v := check([]Record{lost}, []Record{got(0, 5000, 5001), rested(0, 9000)})
+	assert.Zero(t, v.Violations())
+	assert.Equal(t, 2, v.Excused)
+	v = check([]Record{lost, kept}, []Record{got(1, 5000, 5001), rested(1, 9000)})
+	assert.Equal(t, 2, v.Late)
+	assert.Equal(t, 1, v.StaleRest)
+}
+
 func TestCheck_KeysAreApart(t *testing.T) {
 	other := got(0, 500, 501)
 	other.Key = 2

@@ -1,6 +1,9 @@
 package history
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Moment is a time in nanoseconds on a clock that all processes share and that nobody
 // sets.
@@ -51,6 +54,10 @@ type Loss struct {
 
 	// Lost reports whether a write may be among what was lost.
 	Lost func(*Record) bool
+
+	// Stays says that nobody can know of what was lost: a server took it that others
+	// knew to be deposed.
+	Stays bool
 }
 
 // History is what the processes of a run saw, each life of a process on its own, and
@@ -79,10 +86,15 @@ func (h *History) lost(r *Record) bool {
 	return false
 }
 
+// excusesForGood reports whether no process may ever know of a loss.
+func (h *History) excusesForGood(r *Record) bool {
+	return slices.ContainsFunc(h.Losses, func(l Loss) bool { return l.Stays && r.End > l.Died })
+}
+
 // excuses reports whether a process may not have known of a loss at a read.
 func (h *History) excuses(r *Record, bound time.Duration) bool {
 	for i := range h.Losses {
-		if l := &h.Losses[i]; r.End > l.Died && r.Start < l.Back+int64(bound) {
+		if l := &h.Losses[i]; r.End > l.Died && (l.Stays || r.Start < l.Back+int64(bound)) {
 			return true
 		}
 	}

@@ -39,21 +39,25 @@ const snapshotEvery = time.Second
 // age; without one for 0.
 func (f *fleet) restart(age time.Duration) func() {
 	p, _ := f.servers.now()
+	if !f.servers.busy.TryLock() {
+		return nil
+	}
 	died := now()
 	p.redis.Stop()
 	p.host.set(true, false)
 	return func() {
+		defer f.servers.busy.Unlock()
 		saved := f.servers.saved(p, died-int64(age), age > 0)
 		p.redis.Restart(saved.snapshot)
 		p.host.set(false, false)
-		f.lose(history.Loss{Died: died, Back: now(), Lost: func(r *history.Record) bool {
+		f.lose(&fork{loss: history.Loss{Died: died, Back: now(), Lost: func(r *history.Record) bool {
 			return r.Start < died && r.End > saved.at
-		}})
+		}}})
 	}
 }
 
-func (f *fleet) lose(l history.Loss) {
+func (f *fleet) lose(k *fork) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.losses = append(f.losses, l)
+	f.losses = append(f.losses, k.loss)
 }

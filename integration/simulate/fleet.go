@@ -17,6 +17,8 @@ const (
 	busName  = "bus"
 )
 
+const cacheName = "simulated"
+
 // fleet is a run: processes, servers, the network between them, and the truth.
 type fleet struct {
 	plan       *Plan
@@ -35,6 +37,7 @@ type fleet struct {
 	lives     []*life
 	troubles  []trouble
 	losses    []history.Loss
+	forgiven  []history.Span // in which nothing is promised
 	events    []event
 	slow      time.Duration // what loads take more
 	struck    []struck

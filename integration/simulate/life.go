@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"context"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,7 +56,7 @@ func (f *fleet) start(node int) (*life, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.cache, err = nearcache.New(l.library, "simulated", f.plan.cacheOptions())
+	l.cache, err = nearcache.New(l.library, cacheName, f.plan.cacheOptions())
 	return l, err
 }
 
@@ -84,13 +85,18 @@ func (l *life) listen() error {
 
 // client returns a client as a careful user configures it.
 func (l *life) client(name string) *redis.Client {
-	c := redis.NewClient(&redis.Options{
-		Addr: name + ":6379", Dialer: l.fleet.network.dialer(l.name), PoolSize: poolSize,
-		ContextTimeoutEnabled: true, MaxRetries: -1, DialerRetries: 1, Protocol: 2, DisableIdentity: true,
-		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-	})
+	c := newClient(name, l.fleet.network.dialer(l.name))
 	l.clients = append(l.clients, c)
 	return c
+}
+
+func newClient(name string, dial func(context.Context, string, string) (net.Conn, error)) *redis.Client {
+	return redis.NewClient(&redis.Options{
+		Addr: name + ":6379", Dialer: dial, PoolSize: poolSize,
+		ContextTimeoutEnabled: true, MaxRetries: -1, DialerRetries: 1, Protocol: 2, DisableIdentity: true,
+		// Else the name is looked up outside of the bubble.
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
 }
 
 // poolSize is so large that nobody waits for a connection: a client keeps timers for

@@ -17,6 +17,8 @@ type Plan struct {
 	Store Store
 	Bus   Bus
 
+	MinReplicas int // that a primary must hear to take writes
+
 	RepairInterval, MaxStaleness time.Duration
 	Features                     bool // short lifetimes, fail-safe, refresh ahead, negative entries
 	ServeNothing                 bool `json:",omitempty"` // no operations: for measuring what idle nodes cost
@@ -106,6 +108,9 @@ func NewPlan(from uint64) *Plan {
 	p.Features = dice.IntN(3) == 0
 	if dice.IntN(3) == 0 {
 		p.Bus = OtherRedis
+	}
+	if dice.IntN(3) == 0 {
+		p.MinReplicas = 1
 	}
 	p.drawOps()
 	p.drawStrikes()

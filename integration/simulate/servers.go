@@ -13,24 +13,30 @@ import (
 // server of the bus if it has one of its own.
 type servers struct {
 	fleet *fleet
+	busy  sync.Mutex // held by a fault that changes which server is what
 
 	mu      sync.Mutex // protects the fields below
 	primary *machine
 	replica *machine
+	third   *machine // a replica that never takes over
 	bus     *machine
-	old     []*machine // deposed
 }
 
 // machine is a host with a server of Redis on it.
 type machine struct {
 	*host
 	redis *simredis.Server
-	saves []save // guarded by the mutex of the host
+
+	// Guarded by the mutex of the host.
+	saves   []save
+	stepped bool // the clock was ever set
 }
 
 func newServers(f *fleet) *servers {
-	s := &servers{fleet: f, primary: newMachine(f, "redis-1"), replica: newMachine(f, "redis-2")}
+	s := &servers{fleet: f, primary: newMachine(f, "redis-1"), replica: newMachine(f, "redis-2"), third: newMachine(f, "redis-3")}
 	s.replica.redis.SetReplicaOf(s.primary.redis)
+	s.replica.redis.SetReplicationLag(f.plan.replicationLag())
+	s.follow(s.primary)
 	f.network.point(tierName, s.primary.host)
 	s.bus = s.primary
 	if f.plan.Bus == OtherRedis {
@@ -41,9 +47,15 @@ func newServers(f *fleet) *servers {
 }
 
 func newMachine(f *fleet, name string) *machine {
-	m := &machine{redis: simredis.New(simredis.Options{Seed: f.seed.mix(name)})}
+	m := &machine{redis: simredis.New(simredis.Options{Seed: f.seed.mix(name), MinReplicas: f.plan.MinReplicas})}
 	m.host = &host{name: name, serve: func(c net.Conn) { m.redis.Serve(c) }}
 	return m
+}
+
+// follow makes the third server a replica of m.
+func (s *servers) follow(m *machine) {
+	s.third.redis.SetReplicaOf(m.redis)
+	s.third.redis.SetReplicationLag(s.fleet.plan.replicationLag())
 }
 
 // now returns the primary and the replica of the moment.
@@ -56,7 +68,7 @@ func (s *servers) now() (primary, replica *machine) {
 // close ends all servers.
 func (s *servers) close() {
 	s.mu.Lock()
-	all := append([]*machine{s.primary, s.replica, s.bus}, s.old...)
+	all := []*machine{s.primary, s.replica, s.third, s.bus}
 	s.mu.Unlock()
 	for _, m := range all {
 		m.redis.Close()
@@ -81,6 +93,21 @@ func (s *servers) save(done <-chan struct{}) {
 			}
 		}
 	}
+}
+
+// step sets the clock of a machine.
+func (m *machine) step(ahead time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.stepped = true
+	m.redis.SetClock(ahead)
+}
+
+// wasSet reports whether the clock was ever set.
+func (m *machine) wasSet() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.stepped
 }
 
 // save is what a server had at a time.

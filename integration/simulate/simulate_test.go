@@ -1,8 +1,8 @@
 package simulate
 
 import (
+	"bytes"
 	"flag"
-	"fmt"
 	"os"
 	"testing"
 	"testing/synctest"
@@ -13,6 +13,7 @@ import (
 )
 
 var seedFlag = flag.Uint64("seed", 1, "seed")
+var nodesFlag = flag.Int("nodes", 0, "nodes")
 var countFlag = flag.Int("runs", 1, "runs")
 
 func simulate(t *testing.T, p *Plan) (r *Result) {
@@ -28,18 +29,20 @@ func simulate(t *testing.T, p *Plan) (r *Result) {
 func TestSimulate_Some(t *testing.T) {
 	for i := range *countFlag {
 		p := NewPlan(*seedFlag + uint64(i))
+		if *nodesFlag > 0 {
+			p.Nodes = *nodesFlag
+			p.Ops, p.Strikes = nil, nil
+			p.drawOps()
+			p.drawStrikes()
+		}
 		began := time.Now()
 		r := simulate(t, p)
 		t.Log(p.Seed, p.Nodes, p.Bus, p.Features, len(r.fleet.struck), r.Verdict.Reads, r.Verdict.Writes, r.Verdict.Violations(), r.Verdict.Excused, r.Verdict.Lost, r.Lived, time.Since(began))
-		if len(r.Violations) > 0 {
-			for _, e := range r.fleet.events {
-				t.Log(time.Duration(e.at-r.fleet.began), e.text)
-			}
-			t.Log(len(r.Violations), "violations")
-		}
-		for i, v := range r.Violations {
-			if i < 5 {
-				t.Error(fmt.Sprintf("%+v at %v known %v", v, time.Duration(v.Read.Start-r.fleet.began), time.Duration(v.Known-r.fleet.began)))
+		for i := range r.Violations {
+			if i < 2 {
+				var b bytes.Buffer
+				r.Timeline(&b, &r.Violations[i])
+				t.Error(p.Seed, len(r.Violations), b.String())
 			}
 		}
 		for k, n := range r.Failures {

@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"slices"
 	"time"
 
 	"github.com/nearbus/nearbus/integration/history"
@@ -24,6 +25,20 @@ var readTime = 6*calm().longest + 10*time.Millisecond
 // recovery is for how long after its end a fault may still be felt: a call that hangs
 // ends with its own time, and what waited for a lost packet to be sent again comes late.
 func (p *Plan) recovery() time.Duration { return p.MaxStaleness + p.RepairInterval }
+
+// forgive notes a time in which nothing is promised. What was said then is not held
+// against anybody; what is said later is.
+func (f *fleet) forgive(s history.Span) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.forgiven = append(f.forgiven, s)
+}
+
+func (f *fleet) isForgiven(r *history.Record) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.ContainsFunc(f.forgiven, func(s history.Span) bool { return r.Start <= s.End && r.End >= s.Start })
+}
 
 // bound returns how old a read of a node may be.
 func (f *fleet) bound(node int, r *history.Record) time.Duration {
