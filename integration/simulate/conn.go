@@ -218,6 +218,13 @@ func (s *stream) end() {
 	signal(s.writable)
 }
 
+// over reports whether nobody uses the stream any more.
+func (s *stream) over() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.left && s.ended
+}
+
 // leave is what the reader does last.
 func (s *stream) leave() {
 	s.mu.Lock()

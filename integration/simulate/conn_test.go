@@ -16,7 +16,7 @@ import (
 // connected calls f in a bubble with both ends of a connection.
 func connected(t *testing.T, f func(t *testing.T, n *network, client, server net.Conn)) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newNetwork(1)
+		n := newNetwork(1, calm(false))
 		ends := make(chan net.Conn, 1)
 		done := make(chan struct{})
 		n.point("server", &host{name: "host", serve: func(c net.Conn) { ends <- c; <-done }})

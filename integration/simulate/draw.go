@@ -59,7 +59,7 @@ var reading = []weighted{
 }
 
 var writing = []weighted{
-	{Set, 40}, {SetMany, 6}, {Invalidate, 25}, {Delete, 10}, {Tag, 8}, {Clear, 1}, {Barrier, 2},
+	{Set, 40}, {SetMany, 6}, {Invalidate, 25}, {Delete, 10}, {Tag, 8}, {Clear, 1}, {Barrier, 6},
 }
 
 func (p *Plan) drawRead(dice *rand.Rand, op *Op) {

@@ -114,5 +114,8 @@ func (f *fleet) trouble(k *fault, s *Strike, start history.Moment) {
 	end := start + int64(s.Length+f.plan.recovery())
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.troubles = append(f.troubles, trouble{Span: history.Span{Start: start, End: end}, node: node, bus: !k.tier})
+	f.troubles = append(f.troubles, trouble{
+		Span: history.Span{Start: start, End: end}, node: node, bus: !k.tier,
+		raw: history.Span{Start: start, End: start + int64(s.Length)},
+	})
 }

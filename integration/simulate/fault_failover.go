@@ -40,13 +40,14 @@ func failovers() []fault {
 		{
 			name: "deposed", about: "the replica takes over while the old primary goes on taking writes", weight: 4,
 			least: second / 10, most: 8 * second, tier: true, bus: true,
-			strike: func(f *fleet, _ *Strike) func() {
+			strike: func(f *fleet, s *Strike) func() {
 				old, heir := f.servers.now()
 				if !f.servers.busy.TryLock() {
 					return nil
 				}
 				l := f.fork(old, heir)
 				f.promote(heir, old)
+				f.network.breakSome(old.name, s.Roll)
 				return func() {
 					defer f.servers.busy.Unlock()
 					l.end()
@@ -63,9 +64,9 @@ func failovers() []fault {
 			},
 		},
 		{
-			name: "demoted", about: "the replica takes over, and the old primary becomes its replica, to which connections stay", weight: 4,
+			name: "demoted", about: "the replica takes over, and the old primary becomes its replica, to which some connections stay", weight: 4,
 			least: second / 10, most: 8 * second, tier: true, bus: true,
-			strike: func(f *fleet, _ *Strike) func() {
+			strike: func(f *fleet, s *Strike) func() {
 				old, heir := f.servers.now()
 				if !f.servers.busy.TryLock() {
 					return nil
@@ -73,6 +74,7 @@ func failovers() []fault {
 				l := f.fork(old, heir)
 				l.end()
 				f.promote(heir, old)
+				f.network.breakSome(old.name, s.Roll)
 				old.redis.SetReplicaOf(heir.redis)
 				old.redis.SetReplicationLag(f.plan.replicationLag())
 				l.loss.Back = now()
@@ -86,12 +88,13 @@ func failovers() []fault {
 		{
 			name: "misled", about: "the name of the shared tier leads to its replica", weight: 2,
 			least: second / 10, most: 6 * second, tier: true, bus: true,
-			strike: func(f *fleet, _ *Strike) func() {
+			strike: func(f *fleet, s *Strike) func() {
 				primary, replica := f.servers.now()
 				if !f.servers.busy.TryLock() {
 					return nil
 				}
 				f.network.point(tierName, replica.host)
+				f.network.breakSome(primary.name, s.Roll)
 				return func() {
 					f.network.point(tierName, primary.host)
 					replica.redis.KillClients("")

@@ -36,7 +36,7 @@ func networkFaults() []fault {
 			name: "storm", about: "packets between a process and the shared tier take long, and are lost", weight: 4,
 			least: second, most: 10 * second, tier: true, bus: true, one: true,
 			strike: func(f *fleet, s *Strike) func() {
-				w := calm()
+				w := f.network.calm
 				w.sometime, w.longest, w.loss, w.again = 0.1, 700*time.Millisecond, 0.05, 200*time.Millisecond
 				return f.weather(s, tier(f), w)
 			},
@@ -60,7 +60,7 @@ func networkFaults() []fault {
 			name: "bus-storm", about: "packets between a process and the bus take long, and are lost", weight: 6,
 			least: second, most: 10 * second, bus: true, one: true, onlyBus: true,
 			strike: func(f *fleet, s *Strike) func() {
-				w := calm()
+				w := f.network.calm
 				w.sometime, w.longest, w.loss, w.again = 0.2, 2*time.Second, 0.1, 200*time.Millisecond
 				return f.weather(s, "redis-bus", w)
 			},
@@ -93,7 +93,7 @@ func (f *fleet) cut(s *Strike, host string, directions ...bool) func() {
 	}
 	return func() {
 		for i, w := range ways {
-			again := time.Duration(unit(scramble(s.Roll+uint64(i))) * float64(min(s.Length, 2*time.Second)))
+			again := time.Duration(unit(scramble(s.Roll+uint64(i))) * float64(min(s.Length, longestAgain)))
 			w.mend(again)
 		}
 	}
@@ -122,7 +122,7 @@ func (f *fleet) weather(s *Strike, host string, to weather) func() {
 	}
 	return func() {
 		for _, w := range ways {
-			w.setWeather(calm())
+			w.setWeather(f.network.calm)
 		}
 	}
 }

@@ -15,8 +15,14 @@ func serverFaults() []fault {
 			least: second / 2, most: 8 * second, tier: true, bus: true,
 			strike: func(f *fleet, _ *Strike) func() {
 				p, _ := f.servers.now()
+				if !f.servers.busy.TryLock() {
+					return nil
+				}
 				p.redis.Freeze()
-				return p.redis.Thaw
+				return func() {
+					defer f.servers.busy.Unlock()
+					p.redis.Thaw()
+				}
 			},
 		},
 		{

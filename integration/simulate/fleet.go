@@ -58,7 +58,7 @@ type event struct {
 func newFleet(p *Plan) *fleet {
 	s := seed(p.Seed)
 	f := &fleet{
-		plan: p, seed: s, network: newNetwork(s), source: newSource(p.Keys), context: context.Background(),
+		plan: p, seed: s, network: newNetwork(s, calm(p.Slow)), source: newSource(p.Keys), context: context.Background(),
 		processes: make([]*process, p.Nodes),
 	}
 	f.oracle = newOracle(f)
@@ -140,7 +140,7 @@ func (l *life) acknowledged(key uint32) (version int64) {
 func (f *fleet) loadTime(name string, key uint32) time.Duration {
 	roll := f.seed.mix(name, uint64(key), uint64(time.Now().UnixNano()))
 	d := time.Duration(1+roll%8) * time.Millisecond
-	if roll>>8%64 == 0 {
+	if roll>>8%64 == 0 || f.plan.Slow && roll>>8%8 == 0 {
 		d += time.Duration(roll>>16%400) * time.Millisecond
 	}
 	f.mu.Lock()

@@ -16,8 +16,11 @@ type weather struct {
 	sometime float64       // share of packets that take up to longest
 }
 
-// calm is the network without faults.
-func calm() weather {
+// calm is the network without faults; a slow one spans data centres.
+func calm(slow bool) weather {
+	if slow {
+		return weather{typical: 4 * time.Millisecond, spread: 0.8, longest: 80 * time.Millisecond, sometime: 0.02}
+	}
 	return weather{typical: 300 * time.Microsecond, spread: 0.5, longest: 40 * time.Millisecond, sometime: 0.002}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -14,12 +15,14 @@ import (
 // are.
 type network struct {
 	seed seed
+	calm weather // without faults
 
 	mu      sync.Mutex // protects the fields below
 	names   map[string]*host
 	ways    map[route]*way
 	dials   map[[2]string]uint64 // by process and host
-	severed map[string]bool      // processes that are gone
+	open    []*connection
+	severed map[string]bool // processes that are gone
 }
 
 // route is a direction between a process and a host.
@@ -39,8 +42,8 @@ type host struct {
 	open sync.WaitGroup
 }
 
-func newNetwork(s seed) *network {
-	return &network{seed: s, names: make(map[string]*host), ways: make(map[route]*way), dials: make(map[[2]string]uint64), severed: make(map[string]bool)}
+func newNetwork(s seed, calm weather) *network {
+	return &network{seed: s, calm: calm, names: make(map[string]*host), ways: make(map[route]*way), dials: make(map[[2]string]uint64), severed: make(map[string]bool)}
 }
 
 // point makes a name lead to a host.
@@ -62,7 +65,7 @@ func (n *network) way(process, host string, in bool) *way {
 	r := route{process, host, in}
 	w := n.ways[r]
 	if w == nil {
-		w = newWay()
+		w = newWay(n.calm)
 		n.ways[r] = w
 	}
 	return w
@@ -128,6 +131,7 @@ func (n *network) nextRoll(process, host string) uint64 {
 func (n *network) connect(process string, h *host, roll uint64) net.Conn {
 	there := newStream(n.way(process, h.name, false), scramble(roll+1))
 	back := newStream(n.way(process, h.name, true), scramble(roll+2))
+	n.remember(&connection{h.name, roll, there, back})
 	client := &conn{in: back, out: there, local: addr(process), remote: addr(h.name)}
 	server := &conn{in: there, out: back, local: addr(h.name), remote: addr(process)}
 	h.open.Go(func() {
@@ -135,6 +139,33 @@ func (n *network) connect(process string, h *host, roll uint64) net.Conn {
 		_ = server.Close()
 	})
 	return client
+}
+
+// connection is both directions of one.
+type connection struct {
+	host        string
+	roll        uint64
+	there, back *stream
+}
+
+func (n *network) remember(c *connection) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.open = slices.DeleteFunc(n.open, func(c *connection) bool { return c.there.over() && c.back.over() })
+	n.open = append(n.open, c)
+}
+
+// breakSome resets about half of the connections to a host, each as a whole.
+func (n *network) breakSome(host string, roll uint64) {
+	n.mu.Lock()
+	all := slices.Clone(n.open)
+	n.mu.Unlock()
+	for _, c := range all {
+		if c.host == host && scramble(c.roll^roll)%2 == 0 {
+			c.there.reset()
+			c.back.reset()
+		}
+	}
 }
 
 func (h *host) state() (down, dark bool) {

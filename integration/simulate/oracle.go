@@ -154,7 +154,7 @@ func (o *oracle) judgeClaims(kept *history.Acks) {
 }
 
 // judgeBarriers holds what the others answered after a barrier against what its node had
-// written before it. Those that were cut off when it was asked may not have been waited
+// written before it. Those that were silent when it was asked may not have been waited
 // for.
 func (o *oracle) judgeBarriers(h *history.History) {
 	f := o.fleet
@@ -167,7 +167,7 @@ func (o *oracle) judgeBarriers(h *history.History) {
 		}
 		for n, life := range h.Lives {
 			l := f.lives[n]
-			if l == b.life || f.troubled(l.node, b.start-int64(f.plan.recovery()), b.end+int64(f.plan.recovery()), true) {
+			if l == b.life || l.began.UnixNano() > b.start || f.silent(l.node, b.start) {
 				continue
 			}
 			for i := range life {

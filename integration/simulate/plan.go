@@ -20,8 +20,9 @@ type Plan struct {
 	MinReplicas int // that a primary must hear to take writes
 
 	RepairInterval, MaxStaleness time.Duration
-	Features                     bool // short lifetimes, fail-safe, refresh ahead, negative entries
-	ServeNothing                 bool `json:",omitempty"` // no operations: for measuring what idle nodes cost
+	Features                     bool    // short lifetimes, fail-safe, refresh ahead, negative entries
+	Pace                         float64 // of operations, 1 for the usual
+	Slow                         bool    // packets and loads take long
 
 	Ops     []Op
 	Strikes []Strike
@@ -96,14 +97,10 @@ type Strike struct {
 
 // NewPlan draws a plan.
 func NewPlan(from uint64) *Plan {
-	s := seed(from)
-	dice := s.dice("plan")
+	dice := seed(from).dice("plan")
 	p := &Plan{
-		Seed: from, Keys: 40, Length: 60 * time.Second, Nodes: 2 + dice.IntN(6),
+		Seed: from, Nodes: 2 + dice.IntN(6), Keys: 40, Length: 60 * time.Second, Pace: 1,
 		Store: Redis, Bus: SameRedis, RepairInterval: time.Second, MaxStaleness: 5 * time.Second,
-	}
-	if dice.IntN(20) == 0 {
-		p.Nodes = 10 + dice.IntN(41)
 	}
 	p.Features = dice.IntN(3) == 0
 	if dice.IntN(3) == 0 {
@@ -112,26 +109,42 @@ func NewPlan(from uint64) *Plan {
 	if dice.IntN(3) == 0 {
 		p.MinReplicas = 1
 	}
+	if dice.IntN(3) == 0 {
+		p.RepairInterval, p.MaxStaleness = 200*time.Millisecond, 500*time.Millisecond
+	}
+	p.Slow = dice.IntN(3) == 0
+	if dice.IntN(3) == 0 { // few keys, which everybody reads and writes
+		p.Keys, p.Pace, p.Length = 8, 4, 20*time.Second
+	}
+	if dice.IntN(60) == 0 {
+		p.Nodes, p.Length = 10+dice.IntN(41), 15*time.Second
+	}
+	p.draw()
+	return p
+}
+
+// draw draws what happens.
+func (p *Plan) draw() {
+	p.Ops, p.Strikes = nil, nil
 	p.drawOps()
 	p.drawStrikes()
-	return p
 }
 
 // writesEach and readsEach are how many operations of a kind a process makes in a
 // second, in the mean. A read op may be of several keys, one after the other.
 const (
 	writesEach = 2.0
-	readsEach  = 12.0
-	fetchRun   = 6 // keys of a Fetch op
+	readsEach  = 20.0
+	fetchRun   = 8 // keys of a Fetch op
 )
 
 func (p *Plan) drawOps() {
 	for node := range p.Nodes {
 		for worker := range workers {
 			dice := seed(p.Seed).dice("ops", uint64(node), uint64(worker))
-			rate := readsEach / readers
+			rate := p.Pace * readsEach / readers
 			if worker == writer {
-				rate = writesEach
+				rate = p.Pace * writesEach
 			}
 			for at := after(dice, rate); at < p.Length; at += after(dice, rate) {
 				op := Op{At: at, Node: node, Worker: worker}

@@ -13,6 +13,7 @@ import (
 )
 
 var seedFlag = flag.Uint64("seed", 1, "seed")
+var findSeeds = flag.Int("find", 12, "seeds")
 var nodesFlag = flag.Int("nodes", 0, "nodes")
 var countFlag = flag.Int("runs", 1, "runs")
 
@@ -31,9 +32,7 @@ func TestSimulate_Some(t *testing.T) {
 		p := NewPlan(*seedFlag + uint64(i))
 		if *nodesFlag > 0 {
 			p.Nodes = *nodesFlag
-			p.Ops, p.Strikes = nil, nil
-			p.drawOps()
-			p.drawStrikes()
+			p.draw()
 		}
 		began := time.Now()
 		r := simulate(t, p)

@@ -11,8 +11,9 @@ import (
 // journal. Then MaxStaleness is the bound, and not RepairInterval.
 type trouble struct {
 	history.Span
-	node int  // -1: all
-	bus  bool // it is the bus alone that is troubled
+	node int          // -1: all
+	bus  bool         // it is the bus alone that is troubled
+	raw  history.Span // without what is felt of it afterwards
 }
 
 // tick is how far the clock of the near tier is behind at most.
@@ -20,11 +21,14 @@ const tick = 10 * time.Millisecond
 
 // readTime is what one read of the journal takes at most while nothing is amiss: a few
 // round trips, of which each packet takes its longest.
-var readTime = 6*calm().longest + 10*time.Millisecond
+func (f *fleet) readTime() time.Duration { return 6*f.network.calm.longest + 10*time.Millisecond }
 
 // recovery is for how long after its end a fault may still be felt: a call that hangs
 // ends with its own time, and what waited for a lost packet to be sent again comes late.
-func (p *Plan) recovery() time.Duration { return p.MaxStaleness + p.RepairInterval }
+func (p *Plan) recovery() time.Duration { return p.MaxStaleness + p.RepairInterval + longestAgain }
+
+// longestAgain is when a packet is sent again at the latest after a cut was mended.
+const longestAgain = 2 * time.Second
 
 // forgive notes a time in which nothing is promised. What was said then is not held
 // against anybody; what is said later is.
@@ -45,7 +49,21 @@ func (f *fleet) bound(node int, r *history.Record) time.Duration {
 	if f.troubled(node, r.Start-int64(f.plan.MaxStaleness), r.End, false) {
 		return f.plan.MaxStaleness + tick
 	}
-	return f.plan.RepairInterval + readTime + tick
+	return f.plan.RepairInterval + f.readTime() + tick
+}
+
+// silent reports whether the others may not have heard of a node for so long that they
+// take it for dead, at a time or soon after it.
+func (f *fleet) silent(node int, at history.Moment) bool {
+	const patience, around = int64(1500 * time.Millisecond), int64(15 * time.Second)
+	var longest int64
+	for i := range f.troubles {
+		t := &f.troubles[i]
+		if (t.node < 0 || t.node == node) && t.raw.Start <= at+around && t.raw.End >= at-around {
+			longest += t.raw.End - t.raw.Start
+		}
+	}
+	return longest > patience
 }
 
 // troubled reports whether a node was in trouble in a time; with the bus, if that

@@ -14,7 +14,7 @@ type way struct {
 	streams map[*stream]struct{}
 }
 
-func newWay() *way { return &way{weather: calm(), streams: make(map[*stream]struct{})} }
+func newWay(w weather) *way { return &way{weather: w, streams: make(map[*stream]struct{})} }
 
 func (w *way) add(s *stream) {
 	w.mu.Lock()
