@@ -38,7 +38,8 @@ func (a *Acks) add(life []Record, which func(*Record) bool) {
 	}
 }
 
-func (a *Acks) len() (n int) {
+// Len returns how many there are.
+func (a *Acks) Len() (n int) {
 	for _, list := range a.keys {
 		n += len(list)
 	}

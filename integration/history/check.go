@@ -63,7 +63,7 @@ func (h *History) Check(bound Bound) Verdict {
 	h.settle()
 	c := check{history: h, bound: bound, everybody: h.Acknowledged(false), kept: h.Acknowledged(true)}
 	v := &c.verdict
-	v.Lost = c.everybody.len() - c.kept.len()
+	v.Lost = c.everybody.Len() - c.kept.Len()
 	last := make([]Moment, len(h.Faults)) // the last disturbed read after each fault
 	for n, life := range h.Lives {
 		c.order(n)

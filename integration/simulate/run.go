@@ -14,7 +14,6 @@ type Result struct {
 	Violations []Violation
 	Failures   map[string]int // reads that returned an error, by call and error
 	Lived      time.Duration  // of the fleet
-	Kinds      map[string]*Tally
 
 	fleet *fleet
 }

@@ -1,9 +1,15 @@
 package simulate
 
 import (
-	"bytes"
+	"encoding/json"
 	"flag"
+	"fmt"
+	"math/rand/v2"
 	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,10 +18,17 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var seedFlag = flag.Uint64("seed", 1, "seed")
-var findSeeds = flag.Int("find", 12, "seeds")
-var nodesFlag = flag.Int("nodes", 0, "nodes")
-var countFlag = flag.Int("runs", 1, "runs")
+var (
+	seedFlag  = flag.Uint64("seed", 0, "the first seed, 0 for a new one")
+	forFlag   = flag.Duration("for", 0, "how long to simulate one seed after the other; 0 for the short form")
+	nodesFlag = flag.Int("nodes", 0, "how many processes fleets have, 0 for what the seed says")
+	planFlag  = flag.String("plan", "", "file with a plan to run, in place of seeds")
+)
+
+func TestMain(m *testing.M) {
+	logging.Disable() // the client of Redis would tell of every fault
+	os.Exit(m.Run())
+}
 
 func simulate(t *testing.T, p *Plan) (r *Result) {
 	t.Helper()
@@ -27,30 +40,101 @@ func simulate(t *testing.T, p *Plan) (r *Result) {
 	return r
 }
 
-func TestSimulate_Some(t *testing.T) {
-	for i := range *countFlag {
-		p := NewPlan(*seedFlag + uint64(i))
-		if *nodesFlag > 0 {
-			p.Nodes = *nodesFlag
-			p.draw()
-		}
-		began := time.Now()
+// draw returns the plan of a seed.
+func draw(from uint64) *Plan {
+	p := NewPlan(from)
+	if *nodesFlag > 0 {
+		p.Nodes = *nodesFlag
+		p.draw()
+	}
+	return p
+}
+
+// mostAttempts is how many plans shrinking tries.
+const mostAttempts = 150
+
+// shrunk reports what is left of a run that broke a promise.
+func shrunk(t *testing.T, r *Result) {
+	t.Helper()
+	run := func(p *Plan) *Result { return simulate(t, p) }
+	promise := r.Violations[0].Promise
+	t.Errorf("seed %d breaks %s, %d times; in %d of 10 replays. Repeat with make simulate SEED=%d",
+		r.Plan.Seed, promise, len(r.Violations), Runner(run).Reproduces(r.Plan, promise, 10), r.Plan.Seed)
+	small, violation := Shrink(run, r, mostAttempts)
+	text, err := json.MarshalIndent(small.Plan, "", " ")
+	require.NoError(t, err)
+	file := filepath.Join(os.TempDir(), fmt.Sprintf("simulate-%d.json", r.Plan.Seed))
+	require.NoError(t, os.WriteFile(file, text, 0o600))
+	t.Logf("shortened to %d processes, %d operations and %d faults; run it with -plan %s",
+		small.Plan.Nodes, len(small.Plan.Ops), len(small.Plan.Strikes), file)
+	small.Timeline(t.Output(), violation)
+}
+
+// TestSimulate simulates fleets while everything around them breaks. Without flags it is
+// the short form: some seeds that are always the same, and some new ones.
+func TestSimulate(t *testing.T) {
+	switch {
+	case *planFlag != "":
+		text, err := os.ReadFile(*planFlag)
+		require.NoError(t, err)
+		p := &Plan{}
+		require.NoError(t, json.Unmarshal(text, p))
 		r := simulate(t, p)
-		t.Log(p.Seed, p.Nodes, p.Bus, p.Features, len(r.fleet.struck), r.Verdict.Reads, r.Verdict.Writes, r.Verdict.Violations(), r.Verdict.Excused, r.Verdict.Lost, r.Lived, time.Since(began))
-		for i := range r.Violations {
-			if i < 2 {
-				var b bytes.Buffer
-				r.Timeline(&b, &r.Violations[i])
-				t.Error(p.Seed, len(r.Violations), b.String())
-			}
+		for i := range r.Violations[:min(3, len(r.Violations))] {
+			t.Fail()
+			r.Timeline(t.Output(), &r.Violations[i])
 		}
-		for k, n := range r.Failures {
-			t.Log(k, n)
+	case *forFlag > 0:
+		campaign(t, *forFlag)
+	case *seedFlag != 0:
+		one(t, *seedFlag)
+	default:
+		for s := range uint64(fixedSeeds) {
+			one(t, s+1)
+		}
+		for range newSeeds {
+			one(t, rand.Uint64()>>16)
 		}
 	}
 }
 
-func TestMain(m *testing.M) {
-	logging.Disable() // the client of Redis would tell of every fault
-	os.Exit(m.Run())
+// How many seeds the short form has.
+const fixedSeeds, newSeeds = 6, 2
+
+func one(t *testing.T, from uint64) {
+	t.Helper()
+	if r := simulate(t, draw(from)); len(r.Violations) > 0 {
+		shrunk(t, r)
+	}
+}
+
+// campaign runs one seed after the other on every processor, and prints what came of it.
+func campaign(t *testing.T, d time.Duration) {
+	first := *seedFlag
+	if first == 0 {
+		first = rand.Uint64() >> 16
+	}
+	began := time.Now()
+	var next atomic.Uint64
+	var mu sync.Mutex // protects tally
+	tally := NewTally()
+	t.Run("workers", func(t *testing.T) {
+		for range runtime.GOMAXPROCS(0) {
+			t.Run("worker", func(t *testing.T) {
+				t.Parallel()
+				for time.Since(began) < d && !t.Failed() {
+					r := simulate(t, draw(first+next.Add(1)-1))
+					mu.Lock()
+					tally.Add(r)
+					mu.Unlock()
+					if len(r.Violations) > 0 {
+						shrunk(t, r)
+					}
+				}
+			})
+		}
+	})
+	tally.Took = time.Since(began)
+	fmt.Printf("seeds from %d\n", first)
+	tally.Print(os.Stdout)
 }
