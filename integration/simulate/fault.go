@@ -41,7 +41,9 @@ func faultNamed(name string) (fault, bool) {
 }
 
 // possible reports whether a fault makes sense in a plan.
-func (k *fault) possible(p *Plan) bool { return !k.onlyBus || p.Bus == OtherRedis }
+func (k *fault) possible(p *Plan) bool {
+	return (!k.onlyBus || p.Bus == OtherRedis) && (len(p.Only) == 0 || slices.Contains(p.Only, k.name))
+}
 
 // strikesEach is how many faults there are in a minute, in the mean.
 const strikesEach = 14.0
@@ -55,6 +57,9 @@ func (p *Plan) drawStrikes() {
 			kinds = append(kinds, k)
 			total += k.weight
 		}
+	}
+	if total == 0 {
+		return
 	}
 	for at := after(dice, strikesEach/60); at < p.Length; at += after(dice, strikesEach/60) {
 		n := dice.IntN(total)

@@ -71,8 +71,18 @@ func (f *fleet) step(s *Strike, most time.Duration) func() {
 	if s.Roll%2 == 0 {
 		by = -by
 	}
-	m.step(by)
-	return func() { m.step(0) }
+	f.stepBy(m, by, by)
+	return func() { f.stepBy(m, 0, -by) }
+}
+
+// stepBy sets the clock of a machine, and notes if that is back.
+func (f *fleet) stepBy(m *machine, ahead, by time.Duration) {
+	m.step(ahead)
+	if by < 0 {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.setBacks = append(f.setBacks, now())
+	}
 }
 
 func (f *fleet) refuse(err string, commands ...string) func() {

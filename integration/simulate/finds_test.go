@@ -4,46 +4,82 @@ package simulate
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/nearcache/nearcachetest"
 )
 
+// find is a mechanism that is taken out, and the fleets in which that shows.
+type find struct {
+	off   nearcachetest.Mechanism
+	shape func(p *Plan)
+}
+
+func anyFleet(*Plan) {}
+
+// hot fleets have few keys, which everybody reads and writes over a slow network.
+func hot(p *Plan) {
+	p.Keys, p.Pace, p.Length, p.Slow, p.Features = 8, 4, 30*time.Second, true, false
+}
+
+// refreshing fleets are hot ones whose values live shortly and are refreshed.
+func refreshing(p *Plan) {
+	hot(p)
+	p.Features = true
+}
+
+// moved fleets have connections to a server that was the primary.
+func moved(p *Plan) {
+	p.Only, p.Features, p.Keys, p.Pace = []string{"demoted", "misled"}, false, 8, 4
+}
+
+// restored fleets have tight bounds, and a server that comes back with what it had.
+func restored(p *Plan) {
+	p.Only, p.RepairInterval, p.MaxStaleness = []string{"restart-disk", "cut"}, 200*time.Millisecond, 500*time.Millisecond
+	p.Features, p.Keys, p.Pace = false, 8, 4
+}
+
+// deaf fleets have a bus that half of the time somebody does not hear.
+func deaf(p *Plan) {
+	p.Bus, p.Only = OtherRedis, []string{"bus-half-open", "bus-deaf"}
+}
+
 // TestFinds: without a mechanism the simulator finds what it is for, within a few seeds.
 func TestFinds(t *testing.T) {
-	for name, off := range map[string][]nearcachetest.Mechanism{
-		"marks":        {nearcachetest.Marks},
-		"cache mark":   {nearcachetest.CacheMark},
-		"tag marks":    {nearcachetest.TagMarks},
-		"clock":        {nearcachetest.Clock},
-		"watermarks":   {nearcachetest.Watermarks},
-		"losses":       {nearcachetest.Losses},
-		"floors":       {nearcachetest.Floors},
-		"overlaps":     {nearcachetest.Overlaps},
-		"own writes":   {nearcachetest.OwnWrites},
-		"passed news":  {nearcachetest.PassedNews},
-		"removals":     {nearcachetest.Removals},
-		"joins":        {nearcachetest.Joins},
-		"journal":      {nearcachetest.Journal},
-		"confirmation": {nearcachetest.Confirmation},
-		"proofs":       {nearcachetest.Proofs},
-		"leases":       {nearcachetest.Leases},
-		"barriers":     {nearcachetest.Barriers},
-		"expectation":  {nearcachetest.Expectation},
-		"debts":        {nearcachetest.Debts},
+	for name, f := range map[string]find{
+		"marks":        {nearcachetest.Marks, hot},
+		"cache mark":   {nearcachetest.CacheMark, anyFleet},
+		"tag marks":    {nearcachetest.TagMarks, anyFleet},
+		"clock":        {nearcachetest.Clock, anyFleet},
+		"watermarks":   {nearcachetest.Watermarks, anyFleet},
+		"losses":       {nearcachetest.Losses, anyFleet},
+		"floors":       {nearcachetest.Floors, anyFleet},
+		"overlaps":     {nearcachetest.Overlaps, refreshing},
+		"own writes":   {nearcachetest.OwnWrites, hot},
+		"passed news":  {nearcachetest.PassedNews, hot},
+		"removals":     {nearcachetest.Removals, anyFleet},
+		"joins":        {nearcachetest.Joins, anyFleet},
+		"journal":      {nearcachetest.Journal, anyFleet},
+		"confirmation": {nearcachetest.Confirmation, restored},
+		"proofs":       {nearcachetest.Proofs, moved},
+		"leases":       {nearcachetest.Leases, anyFleet},
+		"barriers":     {nearcachetest.Barriers, deaf},
+		"expectation":  {nearcachetest.Expectation, refreshing},
+		"debts":        {nearcachetest.Debts, anyFleet},
 	} {
 		t.Run(name, func(t *testing.T) {
-			nearcachetest.Break(nearcachetest.Without(off...))
+			nearcachetest.Break(nearcachetest.Without(f.off))
 			defer nearcachetest.Break(nearcachetest.Without())
 			for s := range uint64(findSeeds) {
 				p := NewPlan(1000 + s)
-				if p.Nodes > 8 || name == "expectation" && !p.Features {
-					continue
-				}
-				r := simulate(t, p)
-				if len(r.Violations) > 0 {
-					t.Logf("seed %d: %d violations, first %s: %s", p.Seed, len(r.Violations), r.Violations[0].Promise, r.Violations[0].What)
+				p.Nodes = 2 + int(s%4)
+				f.shape(p)
+				p.draw()
+				if r := simulate(t, p); len(r.Violations) > 0 {
+					v := r.Violations[0]
+					t.Logf("seed %d: %d violations, first %s: %s", p.Seed, len(r.Violations), v.Promise, v.What)
 					return
 				}
 			}

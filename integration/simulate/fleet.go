@@ -37,7 +37,8 @@ type fleet struct {
 	lives     []*life
 	troubles  []trouble
 	losses    []history.Loss
-	forgiven  []history.Span // in which nothing is promised
+	setBacks  []history.Moment // when the clock of the shared tier was set back
+	forgiven  []history.Span   // in which nothing is promised
 	events    []event
 	slow      time.Duration // what loads take more
 	struck    []struck

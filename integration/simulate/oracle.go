@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,6 +29,7 @@ type oracle struct {
 	mu         sync.Mutex // protects the fields below
 	violations []Violation
 	forgiven   int // violations at a time at which nothing is promised
+	landed     int // violations by writes that landed after the clock was set back
 	claims     []claim
 	barriers   []barrier
 	failures   map[string]int // of reads, by error
@@ -124,7 +126,12 @@ func (o *oracle) judge() (*history.History, history.Verdict) {
 	f := o.fleet
 	h := f.history()
 	verdict := h.Check(func(life int, r *history.Record) time.Duration { return f.bound(f.lives[life].node, r) })
+	abandoned := f.abandoned()
 	for _, b := range verdict.Broken {
+		if at, ok := abandoned[version{b.Read.Key, b.Read.Version}]; ok && f.setBack(at, b.Read.End) {
+			o.landed++
+			continue
+		}
 		o.violated(Violation{
 			Promise: promises[b.Promise], What: b.Promise, Node: f.lives[b.Life].node, Life: b.Life, Read: b.Read, Known: b.Known,
 		})
@@ -133,6 +140,31 @@ func (o *oracle) judge() (*history.History, history.Verdict) {
 	o.judgeClaims(kept)
 	o.judgeBarriers(h)
 	return h, verdict
+}
+
+// version is one of a key.
+type version struct {
+	key    uint32
+	number int64
+}
+
+// abandoned returns when each write began that its writer gave up.
+func (f *fleet) abandoned() map[version]history.Moment {
+	all := make(map[version]history.Moment)
+	for _, l := range f.lives {
+		for _, r := range l.records {
+			if r.Kind == history.GaveUp {
+				all[version{r.Key, r.Version}] = r.Start
+			}
+		}
+	}
+	return all
+}
+
+// setBack reports whether the clock of the shared tier was set back in a time. The
+// deadline of a write that was on its way then is later than its writer meant.
+func (f *fleet) setBack(from, to history.Moment) bool {
+	return slices.ContainsFunc(f.setBacks, func(at history.Moment) bool { return at >= from && at <= to })
 }
 
 // judgeClaims holds answers against their own words.

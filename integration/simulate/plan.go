@@ -24,10 +24,10 @@ type Plan struct {
 	Pace                         float64 // of operations, 1 for the usual
 	Slow                         bool    // packets and loads take long
 
+	Only []string `json:",omitempty"` // faults to draw from, all if empty
+
 	Ops     []Op
 	Strikes []Strike
-
-	Off []string `json:",omitempty"` // mechanisms that are taken out
 }
 
 // Store is what the shared tier stands on.

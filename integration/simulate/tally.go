@@ -16,7 +16,8 @@ import (
 type Tally struct {
 	Runs, Reads, Writes, Faults int
 	Lived, Took                 time.Duration
-	Excused, Forgiven, Failed   int
+	Excused, Forgiven, Landed   int
+	Failed                      int
 	Kinds                       map[string]*KindTally
 	Agreed                      map[time.Duration]int // writes on which all nodes agreed within that time
 	Late                        int                   // writes on which they did not within the bound
@@ -47,6 +48,7 @@ func (t *Tally) Add(r *Result) {
 	t.Faults += len(f.struck)
 	t.Excused += r.Verdict.Excused
 	t.Forgiven += f.oracle.forgiven
+	t.Landed += f.oracle.landed
 	t.Failed += r.Verdict.FailedReads
 	t.Violations += len(r.Violations)
 	lives := f.aged()
@@ -155,8 +157,8 @@ func (t *Tally) addWrites(f *fleet) {
 func (t *Tally) Print(out io.Writer) {
 	fmt.Fprintf(out, "%d runs, %s of fleets in %s (%.0f for each second)\n", t.Runs, t.Lived.Round(time.Second), t.Took.Round(time.Second),
 		t.Lived.Seconds()/t.Took.Seconds())
-	fmt.Fprintf(out, "%d checked reads, %d writes, %d faults, %d violations; %d reads excused by losses, %d forgiven, %d failed\n",
-		t.Reads, t.Writes, t.Faults, t.Violations, t.Excused, t.Forgiven, t.Failed)
+	fmt.Fprintf(out, "%d checked reads, %d writes, %d faults, %d violations; %d reads excused by losses, %d forgiven,\n%d of writes that landed after the clock was set back, %d failed\n",
+		t.Reads, t.Writes, t.Faults, t.Violations, t.Excused, t.Forgiven, t.Landed, t.Failed)
 	table := tabwriter.NewWriter(out, 0, 0, 1, ' ', tabwriter.AlignRight|tabwriter.Debug)
 	fmt.Fprintln(table, "fault\tinjected\treads\tworst age\tbound\t")
 	for _, kind := range faults() {
