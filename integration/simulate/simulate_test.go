@@ -114,6 +114,7 @@ func campaign(t *testing.T, d time.Duration) {
 	if first == 0 {
 		first = rand.Uint64() >> 16
 	}
+	fmt.Printf("seeds from %d\n", first)
 	began := time.Now()
 	var next atomic.Uint64
 	var mu sync.Mutex // protects tally
@@ -135,6 +136,5 @@ func campaign(t *testing.T, d time.Duration) {
 		}
 	})
 	tally.Took = time.Since(began)
-	fmt.Printf("seeds from %d\n", first)
 	tally.Print(os.Stdout)
 }
