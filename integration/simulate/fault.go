@@ -46,7 +46,7 @@ func (k *fault) possible(p *Plan) bool {
 }
 
 // strikesEach is how many faults there are in a minute, in the mean.
-const strikesEach = 14.0
+const strikesEach = 18.0
 
 func (p *Plan) drawStrikes() {
 	dice := seed(p.Seed).dice("strikes")

@@ -135,7 +135,7 @@ func (p *Plan) draw() {
 const (
 	writesEach = 2.0
 	readsEach  = 20.0
-	fetchRun   = 8 // keys of a Fetch op
+	fetchRun   = 9 // keys of a Fetch op
 )
 
 func (p *Plan) drawOps() {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -27,6 +28,7 @@ var (
 
 func TestMain(m *testing.M) {
 	logging.Disable() // the client of Redis would tell of every fault
+	debug.SetGCPercent(400) // runs are short, and memory is there
 	os.Exit(m.Run())
 }
 
@@ -87,13 +89,13 @@ func TestSimulate(t *testing.T) {
 	case *forFlag > 0:
 		campaign(t, *forFlag)
 	case *seedFlag != 0:
-		one(t, *seedFlag)
+		one(t, draw(*seedFlag))
 	default:
 		for s := range uint64(fixedSeeds) {
-			one(t, s+1)
+			one(t, short(s+1))
 		}
 		for range newSeeds {
-			one(t, rand.Uint64()>>16)
+			one(t, short(rand.Uint64()>>16))
 		}
 	}
 }
@@ -101,9 +103,17 @@ func TestSimulate(t *testing.T) {
 // How many seeds the short form has.
 const fixedSeeds, newSeeds = 6, 2
 
-func one(t *testing.T, from uint64) {
+// short is a plan that takes little time also with the race detector.
+func short(from uint64) *Plan {
+	p := NewPlan(from)
+	p.Nodes, p.Length = min(p.Nodes, 4), min(p.Length, 20*time.Second)
+	p.draw()
+	return p
+}
+
+func one(t *testing.T, p *Plan) {
 	t.Helper()
-	if r := simulate(t, draw(from)); len(r.Violations) > 0 {
+	if r := simulate(t, p); len(r.Violations) > 0 {
 		shrunk(t, r)
 	}
 }
