@@ -53,7 +53,8 @@ func (b *Bus) described() About {
 }
 
 // Peers returns the other processes that listen on the channel, as far as this one has
-// heard of them, in no order. There are none without a subscription.
+// heard of them, in no order: who was heard before the subscription broke stays until it was
+// listened to for a HeartbeatTimeout in vain. There are none without a subscription.
 func (b *Bus) Peers() []Peer {
 	sub := b.subscriber()
 	if sub == nil {

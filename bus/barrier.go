@@ -49,6 +49,20 @@ func (c Call) Positions() Positions { return c.positions }
 // Same reports whether c and o are one question, which may have been asked twice.
 func (c Call) Same(o Call) bool { return c.incarnation == o.incarnation && c.number == o.number }
 
+// wait is whom a call of Barrier waits for.
+type wait struct {
+	sub     *subscription
+	goal    int64 // how much it must have listened to know of everybody who was there
+	awaited map[uint64]awaited
+}
+
+// over has sub, if it is another one, hear of everybody anew.
+func (w *wait) over(sub *subscription) {
+	if w.sub != sub {
+		w.sub, w.goal = sub, sub.peers.complete()
+	}
+}
+
 // BarrierOptions say what [Bus.Barrier] waits for. The zero value waits for those who are
 // known to listen.
 type BarrierOptions struct {
@@ -143,7 +157,8 @@ func (bs *barriers) init() {
 // falls silent for [Options.HeartbeatTimeout] is waited for until opts.Grace has passed
 // since the call. Who is heard of for the first time meanwhile is waited for as well. For
 // a HeartbeatTimeout after the subscription was made, at first or anew, it is not known
-// who else listens, and Barrier waits.
+// who else listens, and Barrier waits. If the subscription breaks meanwhile, what is left of
+// that is waited after the break: so Barrier ends also where subscriptions break again and again.
 //
 // If nobody answers, the question is asked again, after 100 ms, and then it is believed
 // that nobody is there: answered is 0, which is no error unless opts.AtLeast says so.
@@ -167,7 +182,7 @@ func (b *Bus) Barrier(ctx context.Context, opts BarrierOptions) (answered int, e
 	}
 	w := b.barriers.begin()
 	defer b.barriers.end(w)
-	began, waiting := time.Now(), make(map[uint64]awaited)
+	began, whom := time.Now(), wait{awaited: make(map[uint64]awaited)}
 	ask := time.NewTimer(0)
 	defer ask.Stop()
 	known := time.NewTimer(opts.Grace) // something may be known then without anybody saying so
@@ -177,7 +192,8 @@ func (b *Bus) Barrier(ctx context.Context, opts BarrierOptions) (answered int, e
 		if sub == nil {
 			return 0, b.notListening()
 		}
-		missing, all, until := b.missing(w, sub, waiting, time.Since(began) >= opts.Grace)
+		whom.over(sub)
+		missing, all, until := b.missing(w, &whom, time.Since(began) >= opts.Grace)
 		answered, alone := b.barriers.answers(w)
 		if all && len(missing) == 0 && answered >= opts.AtLeast && (answered > 0 || alone) {
 			return answered, nil
@@ -198,7 +214,7 @@ func (b *Bus) Barrier(ctx context.Context, opts BarrierOptions) (answered int, e
 			pause = min(2*pause, longestAsk)
 		case <-ctx.Done():
 			return answered, &BarrierError{
-				Missing: namesOf(missing, waiting), Answered: answered, AtLeast: opts.AtLeast, Err: ctx.Err(),
+				Missing: whom.names(missing), Answered: answered, AtLeast: opts.AtLeast, Err: ctx.Err(),
 			}
 		case <-b.ctx.Done():
 			return answered, ErrClosed
@@ -213,7 +229,7 @@ func (b *Bus) question(sub *subscription, asked []uint64, positions func() Posit
 		e.positions = positions()
 		e.positions.Known = e.positions.Known[:min(len(e.positions.Known), maxPositions)]
 	}
-	if here, _ := sub.peers.roll(b.moment()); len(asked) == 0 && len(here) <= maxRoll {
+	if here := sub.peers.roll(); len(asked) == 0 && len(here) <= maxRoll {
 		roll := make([]uint32, 0, len(here))
 		for id := range here {
 			roll = append(roll, uint32(id))
@@ -231,38 +247,40 @@ func (b *Bus) notListening() error {
 	return errNoSubscriber
 }
 
-func namesOf(incarnations []uint64, waiting map[uint64]awaited) []string {
-	missing := make([]string, len(incarnations))
+// names returns the names of these, in their order.
+func (w *wait) names(incarnations []uint64) []string {
+	names := make([]string, len(incarnations))
 	for i, id := range incarnations {
-		missing[i] = waiting[id].node
+		names[i] = w.awaited[id].node
 	}
-	slices.Sort(missing)
-	return missing
+	slices.Sort(names)
+	return names
 }
 
-// missing adds to waiting who listens, and returns who of waiting has neither
+// missing adds to whom who listens, and returns who of these has neither
 // answered nor left. It reports whether these are all: this process hears the
-// channel, and for long enough to know who else does. until is how long it is at
+// channel, and has for long enough to know who else does. until is how long it is at
 // most until there is something else to be found.
-func (b *Bus) missing(w *barrier, sub *subscription, waiting map[uint64]awaited, graceOver bool) (missing []uint64, all bool, until time.Duration) {
-	here, until := sub.peers.roll(b.moment())
+func (b *Bus) missing(w *barrier, whom *wait, graceOver bool) (missing []uint64, all bool, until time.Duration) {
+	until, stands := whom.sub.peers.left(b.moment(), whom.goal)
+	here := whom.sub.peers.roll()
 	for id, node := range here {
-		waiting[id] = awaited{node: node}
+		whom.awaited[id] = awaited{node: node}
 	}
 	all = until < 0
-	if all {
+	if all || !stands {
 		until = longestAsk
 	}
 	b.barriers.mu.Lock()
 	defer b.barriers.mu.Unlock()
-	for id, who := range waiting {
+	for id, who := range whom.awaited {
 		if _, done := w.done[id]; done {
 			continue
 		}
 		if _, heard := here[id]; !heard {
 			if who.silent.IsZero() {
 				who.silent = time.Now()
-				waiting[id] = who
+				whom.awaited[id] = who
 			}
 			left := leeway - time.Since(who.silent)
 			switch {

@@ -25,15 +25,20 @@ var (
 	// Bus itself is fine; what that process sent last may be missing. The reason names
 	// it.
 	ErrPeerSilent = errors.New("bus: another process has fallen silent")
+
+	// ErrUnreadable is the reason of a gap when a message could not be read that may have
+	// been news: it is damaged, or a newer version of this package sent it. The Bus itself
+	// is fine.
+	ErrUnreadable = errors.New("bus: message cannot be read")
 )
 
 // Reasons for a gap that the Bus itself finds.
 var (
-	errSilent     = errors.New("bus: own heartbeat did not come back")
-	errHole       = errors.New("bus: a message of another process is missing")
-	errNoReason   = errors.New("bus: transport ended its subscription without a reason")
-	errUnreadable = errors.New("bus: message in a newer format")
-	errDamaged    = errors.New("bus: damaged message")
-	errForeign    = fmt.Errorf("%w: it is none of this package, and no text", errDamaged)
-	errPanicked   = errors.New("bus: handler panicked")
+	errSilent   = errors.New("bus: own heartbeat did not come back")
+	errHole     = errors.New("bus: a message of another process is missing")
+	errNoReason = errors.New("bus: transport ended its subscription without a reason")
+	errNewer    = fmt.Errorf("%w: it is of a newer format", ErrUnreadable)
+	errDamaged  = fmt.Errorf("%w: it is damaged", ErrUnreadable)
+	errForeign  = fmt.Errorf("%w, or it is none of this package, and no text", errDamaged)
+	errPanicked = errors.New("bus: handler panicked")
 )

@@ -4,10 +4,10 @@ import "encoding/binary"
 
 // Reasons and limits that tests look at.
 var (
-	ErrSilent     = errSilent
-	ErrUnreadable = errUnreadable
-	ErrDamaged    = errDamaged
-	ErrText       = errText
+	ErrSilent  = errSilent
+	ErrNewer   = errNewer
+	ErrDamaged = errDamaged
+	ErrText    = errText
 )
 
 // MaxPayload is the largest message.

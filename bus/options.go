@@ -46,8 +46,8 @@ type Options struct {
 	IgnoreText bool
 
 	// Logger receives what no caller is there to be told: panics of the handler,
-	// payloads on the channel that are no messages, and at the level Debug what the handler is told as well, such as lost
-	// continuity. Nil means nothing is logged.
+	// that payloads come which cannot be read, and that they do not any more, and at the
+	// level Debug what the handler is told as well, such as lost continuity. Nil means nothing is logged.
 	Logger *slog.Logger
 }
 

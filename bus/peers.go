@@ -21,30 +21,68 @@ const maxPeers = 4096
 // A peer that was never heard of cannot be missed. One that is first heard when
 // it has sent something already may have sent it before this subscription
 // began, but not if that was long ago.
+//
+// Who is there is known across breaks of the subscription: a peer that was heard before
+// a break is not gone because nothing is heard during it. So silence is measured in time
+// listened, as is how long it takes to hear of everybody. Numbers of messages are not
+// known across a break, which is a gap anyway.
 type peers struct {
+	timeout int64 // after so long a peer counts as silent; set once
+
 	mu      sync.Mutex       // protects the following fields
 	known   map[uint64]*peer // by incarnation
 	learned int64            // moment from which on whoever is new must begin at the beginning
-	timeout int64            // after so long a peer counts as silent
-	crowded int64            // moment until which the map has no room for all
+	crowded int64            // until so much was listened the map has no room for all
 	changed bool             // something that list returns, since news was called
+
+	since    int64 // moment from which on the subscription stands; 0: none does
+	until    int64 // moment up to which the one before is known to have been heard
+	listened int64 // time that earlier ones were heard
 }
 
 type peer struct {
 	node    string
 	latest  uint64 // highest sequence heard of
-	heard   int64  // moment
+	counted bool   // latest is known: it was heard over this subscription
+	heard   int64  // moment, put off by the breaks since
 	deaf    bool   // it publishes and does not listen
 	version uint8  // as in Peer
 	about   About  // likewise
 }
 
-// reset begins anew, with a subscription that was made at this moment.
-func (p *peers) reset(now, timeout int64) {
+// begin takes in that a subscription stands from now on.
+func (p *peers) begin(now int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.known, p.changed = make(map[uint64]*peer), true
-	p.learned, p.timeout = now+timeout, timeout
+	for _, who := range p.known {
+		who.heard = min(who.heard+now-p.until, now)
+		who.counted = false
+	}
+	if p.known == nil {
+		p.known = make(map[uint64]*peer)
+	}
+	p.since, p.learned = now, now+p.timeout
+}
+
+// end takes in that the subscription does not stand any more. What came until the moment
+// heard has come; after that it may have been dead.
+func (p *peers) end(heard int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.since == 0 {
+		return
+	}
+	p.until = max(heard, p.since)
+	p.listened += p.until - p.since
+	p.since = 0
+}
+
+// listenedLocked returns for how long this process has listened.
+func (p *peers) listenedLocked(now int64) int64 {
+	if p.since == 0 {
+		return p.listened
+	}
+	return p.listened + now - p.since
 }
 
 // note takes in a message with this sequence, or a heartbeat that names it as
@@ -63,7 +101,9 @@ func (p *peers) note(f *frame, now int64) (missing bool) {
 	}
 	if !known {
 		who = p.meetLocked(m, now)
-		who.latest = m.Sequence
+	}
+	if !who.counted {
+		who.counted, who.latest = true, m.Sequence
 		if !f.heartbeat {
 			who.latest = m.Sequence - 1
 		}
@@ -97,7 +137,7 @@ func (p *peers) meetLocked(m *Message, now int64) *peer {
 			}
 		}
 		delete(p.known, oldest)
-		p.crowded = now + p.timeout
+		p.crowded = p.listenedLocked(now) + p.timeout
 	}
 	who := &peer{node: strings.Clone(m.Node)}
 	p.known[m.Incarnation], p.changed = who, true
@@ -107,44 +147,61 @@ func (p *peers) meetLocked(m *Message, now int64) *peer {
 // maxNamed is how many peers an error names.
 const maxNamed = 4
 
-// forgetSilent forgets peers that were not heard of since a moment. If there were any,
-// it returns an error that names them: what they sent may not have come either.
-func (p *peers) forgetSilent(since int64) error {
+// forgetSilent forgets peers that were not heard for too long, and reports whether there
+// were any. If some of them were heard over this subscription, it returns an error that
+// names them: what they sent may not have come either.
+func (p *peers) forgetSilent(now int64) (forgot bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var silent []string
 	for id, who := range p.known {
-		if who.heard < since {
-			delete(p.known, id)
+		if who.heard >= now-p.timeout {
+			continue
+		}
+		delete(p.known, id)
+		forgot, p.changed = true, true
+		if who.counted {
 			silent = append(silent, strconv.Quote(who.node))
 		}
 	}
 	if len(silent) == 0 {
-		return nil
+		return forgot, nil
 	}
-	p.changed = true
 	slices.Sort(silent)
 	names := strings.Join(silent[:min(len(silent), maxNamed)], ", ")
 	if more := len(silent) - maxNamed; more > 0 {
 		names += fmt.Sprintf(" and %d more", more)
 	}
-	return fmt.Errorf("%w: %s", ErrPeerSilent, names)
+	return forgot, fmt.Errorf("%w: %s", ErrPeerSilent, names)
 }
 
-// roll returns the names of the peers that listen, by incarnation, and how long it
-// is until these are all: until the subscription stands for long enough to have
-// heard of everybody, and there was room for them. It is negative if they are.
-func (p *peers) roll(now int64) (here map[uint64]string, complete time.Duration) {
+// roll returns the names of the peers that listen, by incarnation.
+func (p *peers) roll() map[uint64]string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	here = make(map[uint64]string, len(p.known))
+	here := make(map[uint64]string, len(p.known))
 	for id, who := range p.known {
 		if !who.deaf {
 			here[id] = who.node
 		}
 	}
-	if p.known == nil {
-		return here, time.Duration(math.MaxInt64)
-	}
-	return here, time.Duration(max(p.learned, p.crowded) - now)
+	return here
+}
+
+// complete returns how much must have been listened in all until roll has everybody who
+// listens now: a timeout since the subscription was made, or since it will be. If it breaks
+// before, what is left may be listened later, since they go on sending heartbeats.
+func (p *peers) complete() (goal int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.listened + p.timeout
+}
+
+// left returns how much is still to be listened until so much was, and until there was
+// room for everybody. It is negative if that is so already, and becomes less only while a
+// subscription stands.
+func (p *peers) left(now, goal int64) (left time.Duration, stands bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return time.Duration(max(goal, p.crowded) - p.listenedLocked(now)), p.since != 0
 }

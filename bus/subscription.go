@@ -23,15 +23,16 @@ type Handler struct {
 	// Gap is called once when continuity is lost: messages may have been
 	// missed, and may be until Ready is called. It is also called when the
 	// first subscription cannot be made, and when the Bus is closed. If the reason was
-	// ErrPeerSilent, it is called once more when something else is lost before Ready.
+	// ErrPeerSilent or ErrUnreadable, it is called once more when something else is lost
+	// before Ready.
 	Gap func(reason error)
 
 	// Ready is called when the subscription stands, at first and after every
 	// Gap: every message published from here on will be applied, or there will
 	// be a Gap. Over a [Spreading] transport it is called once more, when
 	// HeartbeatTimeout has passed since the subscription was made: what was
-	// published at another server until then may be missing without a Gap. Nil
-	// means that nobody wants to know.
+	// published at another server until then may be missing without a Gap. Until
+	// then it is called before each Barrier as well. Nil means that nobody wants to know.
 	Ready func()
 
 	// Barrier is called when another process wants to know whether all that was
@@ -79,15 +80,15 @@ type subscription struct {
 	heard int64 // moment at which the newest heartbeat that came back was sent
 	peers peers
 
-	// minor says that the latest loss, which may be over, was that another process has
-	// fallen silent.
+	// minor says that the latest loss, which may be over, was none of the Bus itself:
+	// another process has fallen silent, or a message could not be read.
 	minor bool
 
 	// settled says that all servers have had the time to learn of the
 	// subscription, and that the handler was told.
 	settled bool
 
-	garbled time.Time // when the latest malformed payload came
+	garbage garbage
 
 	// watchdog cancels the receiving when heartbeats do not come back.
 	watchdog *time.Timer
@@ -96,6 +97,7 @@ type subscription struct {
 func newSubscription(b *Bus, h Handler) *subscription {
 	ctx, cancel := context.WithCancel(b.ctx)
 	s := &subscription{bus: b, handler: h, cancel: cancel, done: make(chan struct{})}
+	s.peers.timeout = int64(b.opts.HeartbeatTimeout)
 	go s.run(ctx) // ends with ctx; stop waits
 	return s
 }
@@ -141,7 +143,7 @@ func (s *subscription) receive(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	s.since, s.heard = math.MaxInt64, 0
-	s.peers.reset(s.bus.moment(), int64(s.bus.opts.HeartbeatTimeout))
+	defer func() { s.peers.end(s.heard) }()
 	s.settled = false
 	s.watchdog = time.AfterFunc(s.bus.opts.HeartbeatTimeout, func() { cancel(errSilent) })
 	defer s.watchdog.Stop()
@@ -159,6 +161,7 @@ func (s *subscription) receive(ctx context.Context) error {
 // subscribed does not believe the server yet, but has it prove what it said.
 func (s *subscription) subscribed() {
 	s.since = s.bus.moment()
+	s.peers.begin(s.since)
 	signal(s.bus.beat)
 }
 
@@ -172,7 +175,7 @@ func (s *subscription) deliver(payload []byte) {
 		s.accept()
 		return
 	}
-	if errors.Is(err, errUnreadable) {
+	if errors.Is(err, errNewer) {
 		s.bus.newer.Add(1)
 	} else {
 		s.malformed(err)
@@ -180,18 +183,25 @@ func (s *subscription) deliver(payload []byte) {
 	s.acceptPart(payload, err)
 }
 
-// quiet is for how long no malformed payload came before another one is news.
-const quiet = time.Minute
-
-// malformed counts a payload that is not a message, and logs that such come. The
-// reason has nothing of what is in it.
+// malformed counts a payload that is not a message.
 func (s *subscription) malformed(reason error) {
 	s.bus.malformed.Add(1)
-	now := time.Now()
-	if now.Sub(s.garbled) >= quiet {
-		s.bus.opts.Logger.Warn("bus: what came on the channel is no message, and was skipped", "reason", reason)
+	s.skipped(reason)
+}
+
+// skipped logs that payloads come which cannot be read. The reason has nothing of what is
+// in them.
+func (s *subscription) skipped(reason error) {
+	if s.garbage.add() {
+		s.bus.opts.Logger.Warn("bus: what comes on the channel cannot be read, and is skipped", "reason", reason)
 	}
-	s.garbled = now
+}
+
+// legible logs that no such payloads come any more.
+func (s *subscription) legible() {
+	if count, took, over := s.garbage.end(); over {
+		s.bus.opts.Logger.Info("bus: what comes on the channel can be read again", "count", count, "after", took)
+	}
 }
 
 func (s *subscription) deliverText(payload []byte) {
@@ -212,6 +222,9 @@ func (s *subscription) deliverText(payload []byte) {
 func (s *subscription) acceptPart(payload []byte, reason error) {
 	if s.frame.heartbeat || len(payload) == 0 || payload[0] != magic {
 		return
+	}
+	if errors.Is(reason, errNewer) { // any other was logged
+		s.skipped(reason)
 	}
 	if len(s.frame.message.Invalidations) > 0 {
 		s.accept()
@@ -311,6 +324,9 @@ func (s *subscription) tellSettings(f *frame) {
 }
 
 func (s *subscription) answer(c Call) {
+	if s.state == confirmed && !s.settled {
+		s.catchUpAcrossServers()
+	}
 	if s.handler.Barrier == nil {
 		s.bus.Arrive(c)
 		return
@@ -336,15 +352,19 @@ func (s *subscription) heartbeat(sent int64) {
 	if left := s.bus.opts.HeartbeatTimeout - age; left > 0 {
 		s.watchdog.Reset(left)
 	}
-	if silent := s.peers.forgetSilent(s.bus.moment() - int64(s.bus.opts.HeartbeatTimeout)); silent != nil {
-		s.bus.silences.Add(1)
+	forgot, silent := s.peers.forgetSilent(s.bus.moment())
+	if forgot {
 		s.bus.barriers.stir()
+	}
+	if silent != nil {
+		s.bus.silences.Add(1)
 		s.lose(silent)
 	}
 	if s.state != confirmed && sent > s.since {
 		s.confirm()
 	}
 	s.settle()
+	s.legible()
 }
 
 // settle tells the handler once that the subscription is known to all servers.
@@ -355,6 +375,12 @@ func (s *subscription) settle() {
 		return
 	}
 	s.settled = true
+	s.catchUpAcrossServers()
+}
+
+// catchUpAcrossServers has the handler catch up with what another server took before it
+// knew of the subscription.
+func (s *subscription) catchUpAcrossServers() {
 	if t, ok := s.bus.transport.(Spreading); ok && t.Spreads() && s.handler.Ready != nil {
 		defer s.recovered()
 		s.handler.Ready()
@@ -376,7 +402,7 @@ func (s *subscription) confirm() {
 // confirmed again, all further losses are the same one to the handler.
 func (s *subscription) lose(reason error) {
 	s.since = max(s.since, s.bus.moment())
-	minor := errors.Is(reason, ErrPeerSilent)
+	minor := errors.Is(reason, ErrPeerSilent) || errors.Is(reason, ErrUnreadable)
 	if s.state == lost && (minor || !s.minor) {
 		s.bus.opts.Logger.Debug("bus: still not connected", "reason", reason)
 		return

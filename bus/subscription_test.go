@@ -320,14 +320,14 @@ func TestDeliver_DamagedMessageIsAGap(t *testing.T) {
 	whole := bus.Encode(goldenMessage)
 	for _, payload := range [][]byte{whole[:1], whole[:10], whole[:len(whole)-1]} {
 		heard, stats := inject(t, payload)
-		assert.Equal(t, []string{"gap: bus: damaged message"}, heard)
+		assert.Equal(t, []string{"gap: bus: message cannot be read: it is damaged"}, heard)
 		assert.EqualValues(t, 1, stats.Malformed)
 	}
 }
 
 func TestDeliver_NewerMessageIsAGap(t *testing.T) {
 	heard, stats := inject(t, change(bus.Encode(goldenMessage), 1, 2))
-	assert.Equal(t, []string{"gap: bus: message in a newer format"}, heard)
+	assert.Equal(t, []string{"gap: bus: message cannot be read: it is of a newer format"}, heard)
 	assert.EqualValues(t, 1, stats.Newer)
 	assert.EqualValues(t, 0, stats.Malformed)
 }
@@ -336,7 +336,7 @@ func TestDeliver_UnknownOperationIsAGapAndTheRestApplied(t *testing.T) {
 	heard, stats := inject(t, bus.Encode(bus.Message{Invalidations: []bus.Invalidation{
 		{Op: 9, Cache: "users", Key: "1"}, deletion("2"),
 	}}))
-	assert.Equal(t, []string{"2", "gap: bus: message in a newer format"}, heard)
+	assert.Equal(t, []string{"2", "gap: bus: message cannot be read: it is of a newer format"}, heard)
 	assert.EqualValues(t, 1, stats.Newer)
 }
 

@@ -1,10 +1,10 @@
 package bus_test
 
 import (
-	"bytes"
 	"log/slog"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -110,9 +110,10 @@ func TestText_Ignored(t *testing.T) {
 	})
 }
 
-// TestLogger_HearsOfMalformedPayloadsOnce: a line when such begin to come, with the
-// cause and without what they say, and another one when none came for a minute.
-func TestLogger_HearsOfMalformedPayloadsOnce(t *testing.T) {
+// TestLogger_HearsOfGarbageOnce: a line when what cannot be read begins to come, with the
+// cause and without what it says, and another one when none came for a minute, with how
+// much it was.
+func TestLogger_HearsOfGarbageOnce(t *testing.T) {
 	for payload, reason := range map[string]string{
 		"secret users 42":       "the first word is none of invalidate",
 		"delete":                "no cache is named",
@@ -120,26 +121,57 @@ func TestLogger_HearsOfMalformedPayloadsOnce(t *testing.T) {
 		"delete users \"secret": "a word is not quoted",
 		"\x00secret":            "it is none of this package, and no text",
 		"invalidate-tags users " + strings.Repeat("secret", 50): "tag of 300 bytes",
-		"\xf8\x01": "damaged message",
+		"\xf8\x01":           "it is damaged",
+		"\xf8\x02\x01secret": "it is of a newer format",
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			var log bytes.Buffer
+			var log logged
 			link := newScript()
 			b := newBus(t, link, bus.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 			require.NoError(t, b.Subscribe((&notes{}).handler()))
-			lines := func() int { synctest.Wait(); return strings.Count(log.String(), "level=WARN") }
+			lines := func(level string) int { synctest.Wait(); return strings.Count(log.String(), "level="+level) }
 			synctest.Wait()
-			for range 50 {
-				require.NoError(t, link.Transport.Publish(t.Context(), []byte(payload)))
-				time.Sleep(10 * time.Second)
+			for range 2 {
+				log.forget()
+				for range 50 {
+					require.NoError(t, link.Transport.Publish(t.Context(), []byte(payload)))
+					time.Sleep(10 * time.Second)
+				}
+				assert.Equal(t, 1, lines("WARN"), payload)
+				assert.Zero(t, lines("INFO"), payload)
+				assert.Contains(t, log.String(), reason)
+				time.Sleep(time.Minute)
+				assert.Equal(t, 1, lines("WARN"), payload)
+				assert.Equal(t, 1, lines("INFO"), payload)
+				assert.Contains(t, log.String(), "count=50 after=8m10s")
+				assert.NotContains(t, log.String(), "secret")
 			}
-			assert.Equal(t, 1, lines(), payload)
-			assert.Contains(t, log.String(), reason)
-			assert.NotContains(t, log.String(), "secret")
-			time.Sleep(time.Minute)
-			require.NoError(t, link.Transport.Publish(t.Context(), []byte(payload)))
-			assert.Equal(t, 2, lines(), payload)
-			assert.EqualValues(t, 51, b.Stats().Malformed)
+			stats := b.Stats()
+			assert.EqualValues(t, 100, stats.Malformed+stats.Newer)
 		})
 	}
+}
+
+// logged is what was logged.
+type logged struct {
+	mu   sync.Mutex // protects text
+	text strings.Builder
+}
+
+func (l *logged) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(line)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func (l *logged) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text.Reset()
 }

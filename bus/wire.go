@@ -179,7 +179,7 @@ type frame struct {
 }
 
 // decode decodes payload into f, whose slice it uses again. The error is
-// errUnreadable for a newer format and errDamaged for any other fault; f then
+// errNewer for a newer format and errDamaged for any other fault; f then
 // holds what could be read, which of a damaged message is nothing.
 func (f *frame) decode(payload []byte) error {
 	err := f.read(payload)
@@ -205,7 +205,7 @@ func (f *frame) read(payload []byte) error {
 	f.heartbeat = f.kind == typeHeartbeat || f.kind == typeGoodbye || f.kind >= typeQuiet
 	known := f.kind <= typeGoodbye || f.kind >= typeBarrier && f.kind <= typeSettings
 	if payload[1] > version || !known {
-		return errUnreadable
+		return errNewer
 	}
 	if payload[1] != version || payload[2] == 0 {
 		return errDamaged
@@ -223,7 +223,7 @@ func (f *frame) readBody(r *reader) error {
 		f.extension.read(f.kind, r.string(maxPayload))
 	}
 	if flags&^flagExtension != 0 {
-		return errUnreadable
+		return errNewer
 	}
 	switch f.kind {
 	case typeHeartbeat:
@@ -274,7 +274,7 @@ func (f *frame) readItems(r *reader) error {
 		return err
 	}
 	if skipped {
-		return errUnreadable
+		return errNewer
 	}
 	return nil
 }

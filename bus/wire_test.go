@@ -158,7 +158,7 @@ func TestWire_NewerFormats(t *testing.T) {
 		"flag":                 change(message, 3, 2),
 	} {
 		m, isHeartbeat, _, err := bus.Decode(payload)
-		assert.ErrorIs(t, err, bus.ErrUnreadable, name)
+		assert.ErrorIs(t, err, bus.ErrNewer, name)
 		assert.Equal(t, name == "version of heartbeat" || name == "quiet type", isHeartbeat, name)
 		assert.Empty(t, m.Invalidations, name)
 	}
@@ -168,7 +168,7 @@ func TestWire_UnknownOpIsLeftOut(t *testing.T) {
 	message := goldenMessage
 	message.Invalidations = append([]bus.Invalidation{{Op: 9, Cache: "users"}}, message.Invalidations...)
 	got, _, _, err := bus.Decode(bus.Encode(message))
-	require.ErrorIs(t, err, bus.ErrUnreadable)
+	require.ErrorIs(t, err, bus.ErrNewer)
 	assert.Equal(t, goldenMessage.Invalidations, got.Invalidations)
 }
 

@@ -197,3 +197,29 @@ func TestAssumption_MemcachedTakesTombstones(t *testing.T) {
 	require.ErrorIs(t, l.Invalidate(t.Context(), "k"), nearcache.ErrOutcomeUnknown)
 	assert.Positive(t, l.node.Health().Owed)
 }
+
+// TestAssumption_SubscribersRead: what waits for subscribers that stand still counts as
+// memory of the server, which evicts records for it.
+func TestAssumption_SubscribersRead(t *testing.T) {
+	t.Parallel()
+	server := servers.Redis(t, "--maxmemory", "64mb", "--maxmemory-policy", "volatile-lru")
+	client := newRedis(t, server.Addr)
+	evicted := func() bool { return !strings.Contains(client.Info(t.Context(), "stats").Val(), "evicted_keys:0\r") }
+	text := strings.Repeat("x", 64<<10)
+	for i := range 500 {
+		require.NoError(t, client.Set(t.Context(), fmt.Sprint(i), text, time.Hour).Err())
+	}
+	require.False(t, evicted())
+	for range 2 {
+		conn, err := net.Dial("tcp", server.Addr)
+		require.NoError(t, err)
+		defer func() { _ = conn.Close() }()
+		_, err = conn.Write([]byte("SUBSCRIBE nearbus\r\n"))
+		require.NoError(t, err)
+	}
+	require.Eventually(t, func() bool { return client.PubSubNumSub(t.Context(), "nearbus").Val()["nearbus"] == 2 }, 30*time.Second, time.Millisecond)
+	for range 480 { // 30 MB, which is below the limit for one
+		require.NoError(t, client.Publish(t.Context(), "nearbus", text).Err())
+	}
+	require.True(t, evicted())
+}

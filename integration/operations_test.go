@@ -2,8 +2,10 @@ package integration_test
 
 import (
 	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -46,4 +48,51 @@ func TestOperations_SaysWhatIsTested(t *testing.T) {
 		_, method := types[f[1]].MethodByName(f[2])
 		assert.True(t, field || method, "%s.%s", f[1], f[2])
 	}
+}
+
+// TestOperations_Logs: the page has each line that a node or a bus logs, at its level, and
+// no other.
+func TestOperations_Logs(t *testing.T) {
+	t.Parallel()
+	content, err := os.ReadFile("../docs/operations.md")
+	require.NoError(t, err)
+	rows := regexp.MustCompile("(?m)^\\| (ERROR|WARN|INFO) \\| `([^`]+)` ").FindAllStringSubmatch(string(content), -1)
+	said := logged(t, "../nearcache", "../bus")
+	for _, line := range said {
+		assert.True(t, slices.ContainsFunc(rows, func(row []string) bool {
+			return row[1] == line.level && strings.HasPrefix(row[2], line.text) && (line.open || row[2] == line.text)
+		}), "the page lacks %s %q", line.level, line.text)
+	}
+	for _, row := range rows {
+		assert.True(t, slices.ContainsFunc(said, func(line logLine) bool {
+			return row[1] == line.level && strings.HasPrefix(row[2], line.text)
+		}), "nobody logs %s %q", row[1], row[2])
+	}
+}
+
+// logLine is one that the library logs.
+type logLine struct {
+	level, text string
+	open        bool // it goes on
+}
+
+// logged returns the lines that the packages in some directories log, above DEBUG.
+func logged(t *testing.T, dirs ...string) (all []logLine) {
+	t.Helper()
+	call := regexp.MustCompile(`\.(Error|Warn|Info)\(\s*"((?:nearcache|bus): [^"]+)"(\s*\+)?`)
+	for _, dir := range dirs {
+		files, err := filepath.Glob(dir + "/*.go")
+		require.NoError(t, err)
+		for _, file := range files {
+			source, err := os.ReadFile(file)
+			require.NoError(t, err)
+			for _, m := range call.FindAllStringSubmatch(string(source), -1) {
+				if !strings.HasSuffix(file, "_test.go") {
+					all = append(all, logLine{level: strings.ToUpper(m[1]), text: m[2], open: m[3] != ""})
+				}
+			}
+		}
+	}
+	require.NotEmpty(t, all)
+	return all
 }

@@ -141,7 +141,9 @@ func TestRedisJournal_Failover(t *testing.T) {
 	server.Kill()
 	require.NoError(t, other.ReplicaOf(t.Context(), "no", "one").Err())
 	first.store, second.store = on, on
-	assert.True(t, first.resets(), "a new primary begins an epoch")
+	lost := first.read()
+	assert.True(t, lost.Reset, "a new primary begins an epoch")
+	require.ErrorContains(t, lost.Lost, "another one took over")
 	assert.True(t, second.resets())
 	assert.Equal(t, first.at, second.at, "one epoch, begun once")
 	first.set("b")
@@ -232,32 +234,38 @@ func TestRedisJournal_Trimmed(t *testing.T) {
 	n, err := client.XLen(t.Context(), opts.Prefix+":{0}!journal").Result()
 	require.NoError(t, err)
 	assert.Less(t, n, int64(300), "about 100")
-	assert.False(t, r.resets(), "nothing was lost but entries of the journal")
+	epoch := r.at.Revision.Epoch
+	tail := r.read()
+	assert.True(t, tail.Reset)
+	assert.Equal(t, epoch, r.at.Revision.Epoch, "nothing was lost but entries of the journal")
+	require.NoError(t, tail.Lost, "it was trimmed")
 	r.set("a")
 	r.goesOn("a")
 }
 
 // TestRedisJournal_Lost: a server that evicts, or people, take away what the
-// journal stands on. Readers are told, and it heals by itself.
+// journal stands on. Readers are told, and why, and it heals by itself.
 func TestRedisJournal_Lost(t *testing.T) {
 	client := newRedis(t, sharedRedis(t).Addr)
+	const gone = "the metadata of the journal was evicted, deleted or set back, and its server was not restarted"
 	for name, c := range map[string]struct {
 		do       func(meta, journal string) error
 		newEpoch bool
+		why      string
 	}{
-		"journal":  {func(_, journal string) error { return client.Del(t.Context(), journal).Err() }, false},
-		"metadata": {func(meta, _ string) error { return client.Del(t.Context(), meta).Err() }, true},
-		"both":     {func(meta, journal string) error { return client.Del(t.Context(), meta, journal).Err() }, true},
+		"journal":  {func(_, journal string) error { return client.Del(t.Context(), journal).Err() }, false, "the journal was evicted or deleted"},
+		"metadata": {func(meta, _ string) error { return client.Del(t.Context(), meta).Err() }, true, gone},
+		"both":     {func(meta, journal string) error { return client.Del(t.Context(), meta, journal).Err() }, true, gone},
 		"last number": {func(meta, _ string) error {
 			return client.Set(t.Context(), meta, "short", 0).Err()
-		}, true},
+		}, true, gone},
 		"entry": {func(_, journal string) error {
 			last, err := client.XRevRangeN(t.Context(), journal, "+", "-", 1).Result()
 			if err != nil {
 				return err
 			}
 			return client.XDel(t.Context(), journal, last[0].ID).Err()
-		}, true}, // it looks as if the server had gone back
+		}, true, gone}, // it looks as if the server had gone back
 
 	} {
 		for _, before := range []bool{true, false} {
@@ -270,7 +278,11 @@ func TestRedisJournal_Lost(t *testing.T) {
 				if !before {
 					r.set("b")
 				}
-				assert.Equal(t, c.newEpoch, r.resets())
+				from := r.at
+				tail := r.read()
+				require.True(t, tail.Reset)
+				require.ErrorContains(t, tail.Lost, c.why)
+				assert.Equal(t, c.newEpoch, from.Revision.Epoch != r.at.Revision.Epoch)
 				r.set("c")
 				r.goesOn("c")
 			})

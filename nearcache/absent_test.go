@@ -184,7 +184,7 @@ func TestTTLJitter(t *testing.T) {
 			require.NoError(t, m.Set(t.Context(), key, "v"))
 			_, err := m.Fetch(t.Context(), "no "+key, absent)
 			require.ErrorIs(t, err, nearcache.ErrNotFound)
-			found, err := tier.Read(t.Context(), []string{"users:" + key, "users:no " + key})
+			found, err := tier.Records().Read(t.Context(), []string{"users:" + key, "users:no " + key})
 			require.NoError(t, err)
 			left := found[0].Left.Round(time.Second)
 			seen[left] = true

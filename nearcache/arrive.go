@@ -139,6 +139,9 @@ func (c *Cache[V]) newsSince(a *arrival) news {
 	if !off.Off(fault.Losses) && a.revision.Number != 0 && c.node.superseded(c.partition(a.key), a.revision) {
 		return newsLoss
 	}
+	if !off.Off(fault.Losses) && a.found != nil && c.node.doubtful(c.partition(a.key), a.revision) {
+		return newsLoss
+	}
 	if a.found != nil && !c.aboveFloor(a) {
 		return newsGiven
 	}

@@ -28,6 +28,7 @@ type Cache[V any] struct {
 	kept      keptThrough
 	owes      atomic.Bool // a Clear in the shared tier, see repeat
 	debts     debts
+	failing   outage // of loads, while old values are given
 	floors    floors
 	places    chan struct{} // holds one element for each loader that runs; nil: no limit
 	refreshes chan struct{} // holds one element for each refresh that runs; nil: there are none
@@ -61,7 +62,7 @@ func New[V any](node *Node, name string, opts Options[V]) (*Cache[V], error) {
 	if err := opts.validateLag(node); err != nil {
 		return nil, err
 	}
-	c := &Cache[V]{node: node, name: name, opts: opts}
+	c := &Cache[V]{node: node, name: name, opts: opts, failing: outage{patience: slowPatience, quiet: loadsQuiet}}
 	dropped, err := c.inspect()
 	if err != nil {
 		return nil, err
@@ -190,7 +191,9 @@ func (c *Cache[V]) apply(m *bus.Message, inv *bus.Invalidation) {
 		return
 	}
 	rev := shared.Revision{Epoch: inv.Epoch, Number: inv.Revision}
-	c.node.heardOf(func() string { return c.storeKey(inv.Key) }, rev)
+	if c.node.heardOf(func() string { return c.storeKey(inv.Key) }, rev) {
+		c.floors.raise(c.space.Hash(inv.Key), floor{rev.Number, c.node.near.Now()})
+	}
 	news := near.News{
 		Revision: rev, Own: m.Own,
 		Keep: inv.Op == bus.OpInvalidate || inv.Op == bus.OpSet,

@@ -92,13 +92,14 @@ func (c *calm) work(ctx context.Context) error {
 }
 
 // TestAlerts_CalmFleet: in an hour in which nothing goes wrong, with every feature in use,
-// none of the alerts of docs/operations.md fires. (Those about how well a cache does its
+// none of the alerts of docs/operations.md fires, and the log stays empty. (Those about how well a cache does its
 // work are of loads and hits: LoadErrors, NearHitRatio.)
 func TestAlerts_CalmFleet(t *testing.T) {
 	for name, announces := range map[string]bool{"announced": true, "told afterwards": false} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, f *fleet) {
 				f.journal, f.announces = true, announces
+				lines := f.log()
 				opts := nearcache.Options[string]{
 					TTL: time.Minute, NearTTL: 30 * time.Second, TTLJitter: 0.2, NotFoundTTL: 5 * time.Second, FailSafe: time.Hour,
 					RefreshAhead: 10 * time.Second, SoftTimeout: time.Second, MaxLoads: 4,
@@ -126,6 +127,7 @@ func TestAlerts_CalmFleet(t *testing.T) {
 						}
 					}
 				}
+				requireSilent(t, lines)
 			})
 		})
 	}

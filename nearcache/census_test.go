@@ -97,7 +97,7 @@ func TestMismatch_Emptied(t *testing.T) {
 		require.NoError(t, err)
 		const line = "the shared tier is another one than before"
 		for turn := range 5 {
-			require.NoError(t, tier.Delete(t.Context(), "!tier"))
+			require.NoError(t, tier.Records().Delete(t.Context(), "!tier"))
 			var first, last time.Time
 			for range 60 {
 				wait(250 * time.Millisecond)

@@ -368,7 +368,7 @@ func TestHazard10_LateOwnWrite(t *testing.T) {
 		w := shared.Put{Key: "users:k", Announce: &shared.Announcement{Channel: channel, Payload: payload, RevisionAt: at}, Record: shared.Record{
 			Kind: shared.KindValue, Codec: shared.JSON.ID(), Value: []byte(`"new"`),
 		}}
-		r := tier.Write(t.Context(), []shared.Put{w})[0]
+		r := tier.Records().Write(t.Context(), []shared.Put{w})[0]
 		require.NoError(t, r.Err)
 		f.store.announce(&shared.Write{Announce: w.Announce}, &r)
 		settle()
@@ -591,7 +591,7 @@ func TestHazard19_SlowLoad(t *testing.T) {
 			b := f.join()
 			tier, err := shared.New(f.store, shared.Options{})
 			require.NoError(t, err)
-			got := tier.Acquire(t.Context(), []shared.Claim{{Key: "users:k", Token: 42}})[0]
+			got := tier.Records().Acquire(t.Context(), []shared.Claim{{Key: "users:k", Token: 42}})[0]
 			require.NoError(t, got.Err)
 			require.Equal(t, shared.LeaseGranted, got.Status)
 			began := time.Now()

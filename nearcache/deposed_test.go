@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/nearbus/nearbus/bus"
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/memstore"
@@ -155,5 +156,195 @@ func TestToken_ClearIsProvenByTheRead(t *testing.T) {
 			return
 		}
 		assert.Equal(t, "new", got.Value)
+	})
+}
+
+// TestG4_ALaterEpochIsHeardOf: a node reaches only a server that was deposed, and hears on
+// the bus what others write to the one that was promoted, which is in a later epoch. The
+// journal of the first, read as often as it may be, does not make its answers believable.
+func TestG4_ALaterEpochIsHeardOf(t *testing.T) {
+	onHalves(t, nearcache.Options[string]{}, func(t *testing.T, h *halves, a, b *member) {
+		h.tails.Store(true)
+		h.depose(t, names...)
+		h.BeginEpoch()
+		wait(2 * time.Second) // b has read of it
+		require.NoError(t, b.Set(t.Context(), "k", "new"))
+		for range 5 {
+			wait(time.Second)
+			_, err := a.Lookup(t.Context(), "k", nearcache.Read[string]{FromShared: true})
+			require.ErrorIs(t, err, shared.ErrUnread)
+		}
+		assert.ErrorContains(t, a.node.Health().Journal, "not the one that has the latest writes")
+		got, err := a.Lookup(t.Context(), "k", nearcache.Read[string]{FromShared: true, Load: is("new")})
+		require.NoError(t, err)
+		assert.Equal(t, "new", got.Value)
+
+		h.stale.Store(nil) // a reaches the other one
+		wait(2 * time.Second)
+		require.NoError(t, b.Set(t.Context(), "k", "newer"))
+		got, err = a.Lookup(t.Context(), "k", nearcache.Read[string]{FromShared: true})
+		require.NoError(t, err)
+		assert.Equal(t, "newer", got.Value)
+		assert.True(t, a.node.Health().Trusted)
+	})
+}
+
+// TestDeposition_Ends: a message names an epoch that never began. The node is without its
+// shared tier until nothing more is heard of that epoch for half a minute.
+func TestDeposition_Ends(t *testing.T) {
+	onHalves(t, nearcache.Options[string]{}, func(t *testing.T, h *halves, a, b *member) {
+		_, heads, err := h.Store.ReadProven(t.Context(), names[:1])
+		require.NoError(t, err)
+		require.NoError(t, b.bus.Publish(t.Context(), bus.Invalidation{
+			Op: bus.OpInvalidate, Cache: "users", Key: "k", Epoch: heads[0].Epoch + 1, Revision: heads[0].Number,
+		}))
+		wait(20 * time.Second)
+		assert.False(t, a.node.Health().Trusted)
+		_, err = a.Get(t.Context(), "k")
+		require.ErrorIs(t, err, shared.ErrUnread)
+		wait(12 * time.Second)
+		assert.True(t, a.node.Health().Trusted)
+		got, err := a.Fetch(t.Context(), "k", is("new"))
+		require.NoError(t, err)
+		assert.Equal(t, "new", got)
+		wait(time.Second)
+		stored, err := b.Lookup(t.Context(), "k", nearcache.Read[string]{FromShared: true})
+		require.NoError(t, err, "what was loaded is stored again")
+		assert.Equal(t, "new", stored.Value)
+	})
+}
+
+// twoServers is a store whose client reaches one of two servers: the one that was deposed
+// and goes on taking writes, or the one that was promoted with what the first had.
+type twoServers struct {
+	*memstore.Store
+	deposed *memstore.Store
+	moved   atomic.Bool
+}
+
+func (s *twoServers) at() *memstore.Store {
+	if s.moved.Load() {
+		return s.Store
+	}
+	return s.deposed
+}
+
+func (s *twoServers) Read(ctx context.Context, keys []string) ([][]byte, error) {
+	return s.at().Read(ctx, keys)
+}
+
+func (s *twoServers) ReadProven(ctx context.Context, keys []string) ([][]byte, []shared.Revision, error) {
+	return s.at().ReadProven(ctx, keys)
+}
+
+func (s *twoServers) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
+	return s.at().Write(ctx, writes)
+}
+
+func (s *twoServers) Fill(ctx context.Context, writes []shared.Write) []shared.Receipt {
+	return s.at().Fill(ctx, writes)
+}
+
+func (s *twoServers) Acquire(ctx context.Context, leases []shared.Lease) []shared.Grant {
+	return s.at().Acquire(ctx, leases)
+}
+
+func (s *twoServers) Tail(ctx context.Context, reads []shared.TailRead) []shared.Tail {
+	return s.at().Tail(ctx, reads)
+}
+
+// onTwoServers runs test with two nodes. The server of the first, on which k is "old", was
+// deposed; that of the second began an epoch.
+func onTwoServers(t *testing.T, test func(t *testing.T, s *twoServers, a, b *member)) {
+	t.Helper()
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.journal = true
+		wait(time.Millisecond) // epochs rise with time
+		s := &twoServers{deposed: f.store.Store.(*memstore.Store), Store: memstore.New(memstore.Options{})}
+		a, b := f.joinOver(s), f.joinOver(s.Store)
+		require.NoError(t, a.Set(t.Context(), "k", "old"))
+		wait(2 * time.Second)
+		test(t, s, a, b)
+	})
+}
+
+// TestG1_WriteOnADeposedServer: what a node was told that it wrote is lost, and the other
+// server has an older value, loaded when the epoch there had begun. The node does not read
+// it; nor do others that heard of the write.
+func TestG1_WriteOnADeposedServer(t *testing.T) {
+	onTwoServers(t, func(t *testing.T, s *twoServers, a, b *member) {
+		_, err := b.Fetch(t.Context(), "k", is("v1"))
+		require.NoError(t, err)
+		require.NoError(t, a.Set(t.Context(), "k", "v2"))
+		s.moved.Store(true)
+		got, err := a.Lookup(t.Context(), "k", nearcache.Read[string]{FromShared: true, Load: is("v2")})
+		require.NoError(t, err)
+		assert.Equal(t, "v2", got.Value)
+		settle()
+		v, err := b.Fetch(t.Context(), "k", is("v2"))
+		require.NoError(t, err)
+		assert.Equal(t, "v2", v)
+	})
+}
+
+// TestG2_ReadOnADeposedServer: nor does a node go back that had read the lost write, and
+// heard of it by nothing else.
+func TestG2_ReadOnADeposedServer(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.journal = true
+		first := f.store.Store.(*memstore.Store)
+		wait(time.Millisecond)
+		promoted := memstore.New(memstore.Options{})
+		writes, reads := &twoServers{Store: promoted, deposed: first}, &twoServers{Store: promoted, deposed: first}
+		writer, reader := f.joinOver(writes), f.joinOver(reads)
+		reader.link.deaf.Store(true)
+		require.NoError(t, writer.Set(t.Context(), "k", "old"))
+		wait(2 * time.Second)
+		b := f.joinOver(promoted)
+		_, err := b.Fetch(t.Context(), "k", is("v1"))
+		require.NoError(t, err)
+		require.NoError(t, writer.Set(t.Context(), "k", "v2"))
+		got, err := reader.Lookup(t.Context(), "k", nearcache.Read[string]{FromShared: true})
+		require.NoError(t, err)
+		require.Equal(t, "v2", got.Value)
+		reads.moved.Store(true)
+		got, err = reader.Lookup(t.Context(), "k", nearcache.Read[string]{FromShared: true, Load: is("v2")})
+		require.NoError(t, err)
+		assert.Equal(t, "v2", got.Value)
+	})
+}
+
+// TestG3_ALostWriteIsHeardOf: a node that reads the server that was promoted hears of a
+// write to the other one. It is lost, and the value that is there may be older.
+func TestG3_ALostWriteIsHeardOf(t *testing.T) {
+	onTwoServers(t, func(t *testing.T, s *twoServers, a, b *member) {
+		_, err := b.Fetch(t.Context(), "k", is("v1"))
+		require.NoError(t, err)
+		require.NoError(t, a.Set(t.Context(), "k", "v2"))
+		settle()
+		got, err := b.Fetch(t.Context(), "k", is("v2"))
+		require.NoError(t, err)
+		assert.Equal(t, "v2", got)
+	})
+}
+
+// TestG1_WriteOnAServerKnownToBeDeposed: the node has heard of the later epoch, so it knows
+// that what this server takes is lost. The write fails, and is owed to the other one.
+func TestG1_WriteOnAServerKnownToBeDeposed(t *testing.T) {
+	onTwoServers(t, func(t *testing.T, s *twoServers, a, b *member) {
+		_, err := a.Get(t.Context(), "k") // it knows the clock, and reads nothing to write
+		require.NoError(t, err)
+		_, err = b.Fetch(t.Context(), "k", is("v1"))
+		require.NoError(t, err)
+		require.NoError(t, b.Set(t.Context(), "other", "x"))
+		settle()
+		require.ErrorIs(t, a.Set(t.Context(), "k", "v2"), nearcache.ErrOutcomeUnknown)
+		require.Positive(t, a.node.Health().Owed)
+		s.moved.Store(true)
+		wait(5 * time.Second)
+		require.Zero(t, a.node.Health().Owed)
+		got, err := b.Fetch(t.Context(), "k", is("v2"))
+		require.NoError(t, err)
+		assert.Equal(t, "v2", got)
 	})
 }

@@ -168,6 +168,7 @@ func (c *Cache[V]) loadKept(ctx context.Context, f *flight[V], load loader[V], o
 		landed, now, failed := c.awaitRefresh(ctx, f, old, began)
 		switch {
 		case landed:
+			c.loadsAgain()
 			return nil
 		case failed:
 			return errUnrefreshed

@@ -285,6 +285,7 @@ func (c *Cache[V]) waitFor(ctx context.Context, f *flight[V], loads, takesOld bo
 			return c.outcome(f, loads, takesOld)
 		}
 		if a, ok := c.staleAnswer(f); ok {
+			c.gaveOld(errSlow)
 			return a
 		}
 	}
@@ -302,6 +303,9 @@ func (c *Cache[V]) outcome(f *flight[V], loads, takesOld bool) answer[V] {
 		return c.given(f.key, a)
 	case takesOld && !errors.Is(a.err, ErrNotFound): // that there is no value is an answer
 		if old, ok := c.staleAnswer(f); ok {
+			if loads { // or the shared tier fails, which its own lines tell
+				c.gaveOld(a.err)
+			}
 			return old
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,38 +18,52 @@ const (
 	// lapseQuiet is how long no call may fail for an outage to be over: of several
 	// servers one may be down, while others answer.
 	lapseQuiet = 5 * time.Second
+
+	// refusalQuiet is how long nothing may be refused for a server to be one that takes
+	// everything: where memory is scarce, some of many values find room.
+	refusalQuiet = time.Minute
 )
 
-// lapse tells the log once that a shared tier without a journal does not answer, and
-// once that it does again. With a journal, reading it is what tells.
-type lapse struct {
-	doubt atomic.Bool // an answer would be news; for callers
-
-	mu       sync.Mutex // protects the fields below
-	outage   outage
-	silent   time.Time // since when there were calls that took too long, and no answer; zero: there are none
-	failed   time.Time // when a call failed last
-	answered time.Time // when one was answered first since then; zero: none was
+// refusal is the outage of a shared tier that answers, and takes no writes.
+type refusal struct {
+	outage
+	full atomic.Bool // it takes what makes values absent
 }
 
-// heard takes in how a call of the shared tier ended. While all is well, that is one
-// atomic load.
+// heard takes in how a call of a shared tier without a journal ended. With a journal,
+// reading it is what tells that the shared tier does not answer.
 func (n *Node) heard(ctx context.Context, err error) {
 	if n.repairs != nil {
 		return
 	}
-	l := &n.lapse
 	switch {
-	case err == nil:
-		if !l.doubt.Load() {
-			return
-		}
-		if took, ended := l.answer(); ended {
+	case err == nil, errors.Is(err, shared.ErrRefused):
+		if took, over := n.lapse.succeed(); over {
 			n.opts.Logger.Info("nearcache: the shared tier answers again", "after", took)
 		}
 	case shared.Unreachable(err) || tookTooLong(err) && !ended(ctx):
-		if l.fail(shared.Unreachable(err)) {
+		if n.lapse.fail(shared.Unreachable(err)) {
 			n.opts.Logger.Warn("nearcache: the shared tier does not answer", "error", err)
+		}
+	}
+}
+
+// stored takes in what became of a record of a kind that was to be stored. A server that
+// takes no writes at all cannot have its journal read either, which is told: what is left
+// to tell of one with a journal is that it is full.
+func (n *Node) stored(kind shared.Kind, err error) {
+	full := errors.Is(err, shared.ErrFull)
+	switch {
+	case full || n.repairs == nil && errors.Is(err, shared.ErrRefused):
+		n.refusal.full.Store(full)
+		if n.refusal.fail(true) {
+			n.opts.Logger.Warn("nearcache: the shared tier refuses to store", "error", err)
+		}
+	case err != nil, n.refusal.full.Load() && (kind == shared.KindTombstone || kind == shared.KindWatermark):
+	default:
+		if took, over := n.refusal.succeed(); over {
+			n.refusal.full.Store(false)
+			n.opts.Logger.Info("nearcache: the shared tier stores again", "after", took)
 		}
 	}
 }
@@ -63,38 +76,4 @@ func tookTooLong(err error) bool {
 	}
 	var broken net.Error
 	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &broken) && broken.Timeout()
-}
-
-// fail takes in a failure, and reports whether an outage begins with it.
-func (l *lapse) fail(unreachable bool) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := time.Now()
-	l.doubt.Store(true)
-	l.failed, l.answered = now, time.Time{}
-	if l.silent.IsZero() {
-		l.silent = now
-	}
-	if !unreachable && now.Sub(l.silent) < lapseSilence {
-		return false
-	}
-	return l.outage.begin()
-}
-
-// answer takes in an answer, and reports whether an outage is over, and how long it
-// was.
-func (l *lapse) answer() (took time.Duration, over bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := time.Now()
-	l.silent = time.Time{}
-	if l.answered.IsZero() {
-		l.answered = now
-	}
-	if !l.outage.began.IsZero() && now.Sub(l.failed) < lapseQuiet {
-		return 0, false
-	}
-	l.doubt.Store(false)
-	took, over = l.outage.end()
-	return took - now.Sub(l.answered).Round(time.Millisecond), over
 }

@@ -3,6 +3,7 @@ package nearcache_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -10,6 +11,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/nearbus/nearbus/nearcache"
+	"github.com/nearbus/nearbus/shared"
 )
 
 var errRefused = &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
@@ -136,5 +140,81 @@ func TestLapse_Journal(t *testing.T) {
 		got = lines()
 		require.Len(t, got, 1, got)
 		assert.Contains(t, got[0], `msg="nearcache: the journal is read again"`)
+	})
+}
+
+var errFull = fmt.Errorf("the server says so: %w: %w", shared.ErrFull, shared.ErrRefused)
+
+// refusing has the store refuse what it is to store with err: values and leases, or
+// everything.
+func refusing(f *fleet, err error, everything bool) {
+	f.store.onBefore(func(_ context.Context, op, _ string) error {
+		if op == "fill" || op == "acquire" || everything && op == "write" {
+			return err
+		}
+		return nil
+	})
+}
+
+// TestRefusal_Full: that a server has no room is told once, while values are read and what
+// makes them absent is taken, and so is that it has room again.
+func TestRefusal_Full(t *testing.T) {
+	for _, journal := range []bool{true, false} {
+		logged(t, journal, func(t *testing.T, f *fleet, m *member, lines func() []string) {
+			works := func() {
+				for i := range 30 {
+					_, err := m.Fetch(t.Context(), fmt.Sprint(i), is("v"))
+					require.NoError(t, err)
+					require.NoError(t, m.Invalidate(t.Context(), fmt.Sprint(i)))
+					time.Sleep(time.Second)
+				}
+			}
+			for range 2 {
+				refusing(f, errFull, false)
+				works()
+				requireLine(t, lines, `^level=WARN msg="nearcache: the shared tier refuses to store" error=".*the server says so: shared: server is full`)
+				time.Sleep(2 * time.Minute)
+				require.NoError(t, m.Invalidate(t.Context(), "k"))
+				requireSilent(t, lines)
+				f.store.onBefore(nil)
+				works()
+				requireLine(t, lines, `^level=INFO msg="nearcache: the shared tier stores again" after=2m(29|30|31)(\.\d+)?s$`)
+			}
+		})
+	}
+}
+
+// TestRefusal_SomeFindRoom: where memory is scarce, some values find room. That is no end.
+func TestRefusal_SomeFindRoom(t *testing.T) {
+	logged(t, true, func(t *testing.T, f *fleet, m *member, lines func() []string) {
+		for i := range 300 {
+			if i%2 == 0 {
+				refusing(f, errFull, false)
+			} else {
+				f.store.onBefore(nil)
+			}
+			_, err := m.Fetch(t.Context(), fmt.Sprint(i), is("v"))
+			require.NoError(t, err)
+			time.Sleep(time.Second)
+		}
+		requireLine(t, lines, `^level=WARN msg="nearcache: the shared tier refuses to store"`)
+	})
+}
+
+// TestRefusal_NoJournal: without a journal, a server that takes no writes is told, and not
+// as one that does not answer.
+func TestRefusal_NoJournal(t *testing.T) {
+	refused := fmt.Errorf("READONLY: %w: %w", shared.ErrRefused, shared.ErrUnavailable)
+	logged(t, false, func(t *testing.T, f *fleet, m *member, lines func() []string) {
+		require.NoError(t, m.Set(t.Context(), "k", "v"))
+		refusing(f, refused, true)
+		for range 20 {
+			require.ErrorIs(t, m.Invalidate(t.Context(), "k"), nearcache.ErrOutcomeUnknown)
+		}
+		requireLine(t, lines, `^level=WARN msg="nearcache: the shared tier refuses to store" error=".*READONLY`)
+		f.store.onBefore(nil)
+		time.Sleep(2 * time.Minute)
+		require.NoError(t, m.Invalidate(t.Context(), "k"))
+		requireLine(t, lines, `^level=INFO msg="nearcache: the shared tier stores again"`)
 	})
 }

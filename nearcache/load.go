@@ -79,10 +79,12 @@ func callSource[V, R any](ctx context.Context, c *Cache[V], keys []string, load 
 	case <-ctx.Done():
 		a.err = fmt.Errorf("nearcache: cache %q: the loader did not return in time: %w", c.name, ctx.Err())
 	}
+	if a.err != nil && !errors.Is(a.err, ErrNotFound) {
+		c.loadErrors.Add(uint64(len(keys)))
+		return *new(R), a.err
+	}
+	c.loadsAgain()
 	if a.err != nil {
-		if !errors.Is(a.err, ErrNotFound) {
-			c.loadErrors.Add(uint64(len(keys)))
-		}
 		return *new(R), a.err
 	}
 	return a.result, nil

@@ -30,9 +30,10 @@ type Node struct {
 
 	// cut says that the bus cannot be heard. It is set before the near tier is
 	// flushed, so whatever is stamped after the flush sees it.
-	cut    atomic.Bool
-	outage outage // of the bus; of its goroutine
-	lapse  lapse  // of the shared tier
+	cut     atomic.Bool
+	outage  outage  // of the bus
+	lapse   outage  // of a shared tier without a journal
+	refusal refusal // of the shared tier
 
 	ctx     context.Context // ends with Close; for loads and background writes
 	cancel  context.CancelFunc
@@ -95,9 +96,10 @@ func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off fault.Switches
 		return nil, err
 	}
 	opts = opts.withDefaults()
-	n := &Node{bus: b, opts: opts, faults: off}
+	n := &Node{bus: b, opts: opts, faults: off, lapse: outage{patience: lapseSilence, quiet: lapseQuiet}}
+	n.refusal.quiet = refusalQuiet
 	if tier != nil {
-		n.tier = &reach{Tier: tier, node: n}
+		n.tier = &reach{Tier: tier.Records(), node: n}
 	}
 	n.chores, n.flood = make(chan chore, 1024), make(chan struct{}, 1)
 	n.owing, n.payable = make(chan struct{}, 1), make(chan struct{}, 1)
@@ -250,7 +252,7 @@ func (n *Node) gap(reason error) {
 func (n *Node) ready() {
 	n.catchUp()
 	n.cut.Store(false)
-	if took, ended := n.outage.end(); ended {
+	if took, over := n.outage.succeed(); over {
 		n.opts.Logger.Info("nearcache: the bus is heard again", "after", took)
 	}
 }

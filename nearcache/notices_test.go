@@ -4,7 +4,9 @@ import (
 	"log/slog"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -28,14 +30,33 @@ func logged(t *testing.T, journal bool, test func(t *testing.T, f *fleet, m *mem
 // log has the nodes that join from now on log. lines returns what was logged since it
 // was called last, without times.
 func (f *fleet) log() (lines func() []string) {
-	var log strings.Builder // the handler has a lock
+	var log linesLogged
 	f.nodeOpts.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	stamp := regexp.MustCompile(`(?m)^time=\S+ `)
 	return func() []string {
-		text := stamp.ReplaceAllString(log.String(), "")
-		log.Reset()
+		synctest.Wait()
+		text := stamp.ReplaceAllString(log.take(), "")
 		return strings.Split(strings.TrimSpace(text), "\n")
 	}
+}
+
+// linesLogged is what was logged since it was taken last.
+type linesLogged struct {
+	mu   sync.Mutex // protects text
+	text strings.Builder
+}
+
+func (l *linesLogged) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(line)
+}
+
+func (l *linesLogged) take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.text.Reset()
+	return l.text.String()
 }
 
 // TestNotices_Bus: each loss of the bus is told once, and so is its end.
@@ -102,6 +123,34 @@ func TestNotices_Reset(t *testing.T) {
 	}
 }
 
+// TestNotices_ResetAgain: a journal that is taken away again and again is one line for each
+// reason, and one when it has stayed for a minute.
+func TestNotices_ResetAgain(t *testing.T) {
+	logged(t, true, func(t *testing.T, f *fleet, m *member, lines func() []string) {
+		memory := f.store.Store.(*memstore.Store)
+		for range 2 {
+			for range 20 {
+				require.NoError(t, m.Set(t.Context(), "k", "v"))
+				wait(2 * time.Second)
+				memory.TrimJournal()
+			}
+			memory.BeginEpoch()
+			wait(2 * time.Second)
+			got := lines()
+			require.Len(t, got, 2, got)
+			assert.Contains(t, got[0], `level=WARN msg="nearcache: flushed the near tier, because the journal cannot be read on" reason="the journal does not`)
+			assert.Contains(t, got[1], `level=WARN msg="nearcache: flushed the near tier, because the journal cannot be read on" reason="the shared tier may`)
+			time.Sleep(2 * time.Minute)
+			requireLine(t, lines, `^level=INFO msg="nearcache: the journal can be read on again" times=20 after=3\d(\.\d+)?s$`)
+		}
+		memory.BeginEpoch()
+		wait(2 * time.Second)
+		requireLine(t, lines, `level=WARN`)
+		time.Sleep(2 * time.Minute)
+		requireSilent(t, lines)
+	})
+}
+
 // TestNotices_Silence: that another process is gone is no loss of the bus. It is worth
 // a warning where it costs what is near.
 func TestNotices_Silence(t *testing.T) {
@@ -144,4 +193,31 @@ func TestNotices_SilenceAndLoss(t *testing.T) {
 		require.Len(t, got, 1, got)
 		assert.Contains(t, got[0], `level=INFO msg="nearcache: the bus is heard again"`)
 	})
+}
+
+// TestNotices_Unreadable: messages that cannot be read, of which anybody may send any
+// number, are one line when they begin to come and one when they do not any more. That the
+// bus is lost meanwhile is told all the same.
+func TestNotices_Unreadable(t *testing.T) {
+	for _, payload := range []string{"secret", "\xf8\x01\x01secret", "\xf8\x02\x01secret"} {
+		logged(t, true, func(t *testing.T, f *fleet, m *member, lines func() []string) {
+			stranger := f.hub.Join()
+			floods := func() {
+				for range 100 {
+					require.NoError(t, stranger.Publish(t.Context(), []byte(payload)))
+					time.Sleep(100 * time.Millisecond)
+				}
+			}
+			floods()
+			requireLine(t, lines, `^level=WARN msg="bus: what comes on the channel cannot be read, and is skipped" reason="bus: `)
+			m.link.deaf.Store(true)
+			time.Sleep(10 * time.Second)
+			requireLine(t, lines, `msg="nearcache: lost the bus" reason="bus: own heartbeat did not come back"`)
+			m.link.deaf.Store(false)
+			time.Sleep(10 * time.Second)
+			requireLine(t, lines, `msg="nearcache: the bus is heard again"`)
+			time.Sleep(time.Minute)
+			requireLine(t, lines, `^level=INFO msg="bus: what comes on the channel can be read again" count=100 after=9.9s$`)
+		})
+	}
 }

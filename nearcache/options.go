@@ -52,10 +52,11 @@ type NodeOptions struct {
 	MeterRate int
 
 	// Logger receives what no caller is there to be told: that the bus, the journal or,
-	// without one, the shared tier was lost, and for how long; why the near tier was
-	// flushed; a failed background write; the first of each cache of what
-	// goes on unseen otherwise: a panic, a value too large, a record that cannot be read. No value and
-	// no password is in it. Nil means nothing is logged.
+	// without one, the shared tier was lost, that it refuses to store, that loads fail while
+	// old values are given, and for how long; why the near tier was flushed; a failed
+	// background write; the first of each cache of what goes on unseen otherwise: a panic, a
+	// value too large, a record that cannot be read. No value and no password is in it. Nil
+	// means nothing is logged.
 	Logger *slog.Logger
 }
 

@@ -29,8 +29,8 @@ func requirePanicLogged(t *testing.T, lines []string, callback, where string) {
 	assert.NotContains(t, lines[0], "secret")
 }
 
-// TestPanics_FailSafe: callers get the old value and no error; the log has the panic,
-// once.
+// TestPanics_FailSafe: callers get the old value and no error; the log has the panic, and
+// that old values are given, once.
 func TestPanics_FailSafe(t *testing.T) {
 	logged(t, true, func(t *testing.T, _ *fleet, m *member, lines func() []string) {
 		require.NoError(t, m.Set(t.Context(), "k", "old"))
@@ -38,7 +38,10 @@ func TestPanics_FailSafe(t *testing.T) {
 			time.Sleep(time.Minute + time.Second)
 			fetches(t, m, "old", panicking)
 		}
-		requirePanicLogged(t, lines(), "loader", "panics_test.go")
+		got := lines()
+		requirePanicLogged(t, got[:1], "loader", "panics_test.go")
+		require.Len(t, got, 2, got)
+		assert.Contains(t, got[1], `msg="nearcache: old values are given, because loads fail" cache=users reason="the loader panicked"`)
 		assert.EqualValues(t, 3, m.Stats().Panics)
 		assert.EqualValues(t, 3, m.Stats().LoadErrors)
 	}, keeping)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/shared"
@@ -23,19 +25,89 @@ type head struct {
 	// told is from the bus, which anybody may write to. It counts until the journal was
 	// read whole by a round that began later.
 	told atomic.Pointer[shared.Revision]
+
+	epoch atomic.Uint64 // the latest that was heard of
+	heard atomic.Int64  // when that was, the last time, on the clock of the near tier
+	begin sync.Mutex    // is held while an epoch begins
+
+	// doubt is the highest number that was heard of in earlier epochs. The server that was
+	// deposed may have gone on taking writes when this epoch had begun. What the other one
+	// has up to there may be older than what callers of this node were given.
+	doubt atomic.Uint64
 }
 
+// deposition is for how long a server of an earlier epoch than one that was heard of counts
+// as deposed. It may as well have lost everything and have a clock that is behind, or a
+// message may have named an epoch that never began: both would be for ever.
+const deposition = 30 * time.Second
+
 // raise takes in that the shared tier answered a write, or told of one, of this revision.
-func (h heads) raise(partition int, heard shared.Revision) {
-	if len(h) > 0 {
-		raiseHead(&h[partition].known, heard)
+// It reports whether an epoch began.
+func (h *head) raise(heard shared.Revision, now int64) (began bool) {
+	began = h.hear(heard.Epoch, now)
+	raiseHead(&h.known, heard)
+	if heard.Epoch < h.epoch.Load() {
+		raiseNumber(&h.doubt, heard.Number)
 	}
+	return began
+}
+
+// hear takes in that there is this epoch, and reports whether it began since the last was
+// heard of.
+func (h *head) hear(epoch uint64, now int64) (began bool) {
+	if epoch < h.epoch.Load() {
+		return false
+	}
+	h.heard.Store(now)
+	if epoch == h.epoch.Load() {
+		return false
+	}
+	h.begin.Lock()
+	defer h.begin.Unlock()
+	old := h.epoch.Load()
+	if epoch <= old {
+		return false
+	}
+	for _, rev := range []*shared.Revision{h.known.Load(), h.told.Load()} {
+		if rev != nil && rev.Epoch < epoch {
+			raiseNumber(&h.doubt, rev.Number)
+		}
+	}
+	h.epoch.Store(epoch)
+	return old != 0
+}
+
+func raiseNumber(at *atomic.Uint64, to uint64) {
+	for old := at.Load(); old < to && !at.CompareAndSwap(old, to); old = at.Load() {
+	}
+}
+
+// deposed reports whether the server whose journal is in this epoch was deposed: a later
+// one was heard of, not long ago. If that is long ago, what was heard of it is forgotten.
+func (h *head) deposed(journal shared.Revision, now int64) bool {
+	if journal.Epoch >= h.epoch.Load() {
+		return false
+	}
+	if now-h.heard.Load() < int64(deposition) {
+		return true
+	}
+	h.begin.Lock()
+	defer h.begin.Unlock()
+	from := journal
+	h.known.Store(&from)
+	h.told.Store(nil)
+	h.epoch.Store(journal.Epoch)
+	return false
 }
 
 func raiseHead(at *atomic.Pointer[shared.Revision], heard shared.Revision) {
 	for heard.Epoch != 0 {
 		old := at.Load()
-		if old != nil && !behind(*old, heard) || at.CompareAndSwap(old, &heard) {
+		if old != nil && !behind(*old, heard) {
+			return
+		}
+		to := heard // allocated only here
+		if at.CompareAndSwap(old, &to) {
 			return
 		}
 	}
@@ -92,7 +164,11 @@ func (r *reach) proven(ctx context.Context, keys []string) ([]shared.Found, erro
 		unproven := 0
 		for i := range found {
 			want := asked[min(i, len(asked)-1)]
-			if want != nil && !errors.Is(found[i].Err, shared.ErrUnread) && behind(found[i].Head, *want) {
+			switch {
+			case errors.Is(found[i].Err, shared.ErrUnread):
+			case want == nil || !behind(found[i].Head, *want):
+				r.node.sees(r.node.partition(keys[i]), found[i].Head)
+			default:
 				found[i] = shared.Found{Err: fmt.Errorf("%w: %w", shared.ErrUnread, errBehind)}
 				unproven++
 			}
@@ -111,6 +187,30 @@ func (r *reach) proven(ctx context.Context, keys []string) ([]shared.Found, erro
 	}
 }
 
+// sees takes in that the shared tier has a write of this revision.
+func (n *Node) sees(partition int, rev shared.Revision) {
+	if len(n.heads) > 0 && n.heads[partition].raise(rev, n.near.Now()) {
+		n.epochBegan()
+	}
+}
+
+// epochBegan has the journal read at once: writes may be lost.
+func (n *Node) epochBegan() {
+	n.repairs.losses.Add(1)
+	n.repairs.soon()
+}
+
+// deposed reports whether a server that is as far as this in a partition was deposed.
+func (n *Node) deposed(partition int, at shared.Revision) bool {
+	return n.proves() && n.heads[partition].deposed(at, n.near.Now())
+}
+
+// doubtful reports whether what the shared tier has under this revision may be older than
+// what a server took that was deposed.
+func (n *Node) doubtful(partition int, rev shared.Revision) bool {
+	return n.proves() && rev.Number <= n.heads[partition].doubt.Load()
+}
+
 // proves reports whether reads are believed only for what they prove.
 func (n *Node) proves() bool {
 	return n.repairs != nil && n.tier.Proves() && !n.faults.Off(fault.Proofs)
@@ -119,13 +219,23 @@ func (n *Node) proves() bool {
 // heardOf takes in that the bus told of a write of this revision, to the key that has this
 // name in the shared tier. An epoch that the journal has not told of yet is news as well. A
 // number that the clock of the server has not passed was invented, or is that of a
-// watermark, which may be ahead.
-func (n *Node) heardOf(name func() string, rev shared.Revision) {
-	if rev.Number == 0 || !n.proves() {
-		return
+// watermark, which may be ahead. It reports whether a server took the write that was
+// deposed: then it is lost, and what the shared tier has up to there may be older.
+func (n *Node) heardOf(name func() string, rev shared.Revision) (lost bool) {
+	if rev.Number == 0 || rev.Epoch == 0 || !n.proves() {
+		return false
 	}
 	key := name()
-	if p := n.partition(key); rev.Epoch >= n.repairs.epochs[p].Load() && rev.Number <= n.tier.Newest(key) {
-		raiseHead(&n.heads[p].told, rev)
+	p := n.partition(key)
+	if rev.Number > n.tier.Newest(key) {
+		return false
 	}
+	if h := &n.heads[p]; rev.Epoch >= h.epoch.Load() {
+		if h.hear(rev.Epoch, n.near.Now()) {
+			n.epochBegan()
+		}
+		raiseHead(&h.told, rev)
+		return false
+	}
+	return true
 }

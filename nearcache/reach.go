@@ -3,6 +3,7 @@ package nearcache
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/nearbus/nearbus/shared"
 )
@@ -38,7 +39,7 @@ func (r *reach) Read(ctx context.Context, keys []string) ([]shared.Found, error)
 // Write is that of the tier. What is confirmed is in the journal, which fills are not.
 func (r *reach) Write(ctx context.Context, puts []shared.Put) []shared.Receipt {
 	partitions := r.partitions(puts)
-	receipts := r.Tier.Write(ctx, puts)
+	receipts := r.confirmed(puts, r.Tier.Write(ctx, puts))
 	r.node.heard(ctx, receipts[0].Err)
 	if repairs := r.node.repairs; repairs != nil { // which may have read of them already
 		for i := range receipts {
@@ -68,7 +69,7 @@ func (r *reach) partitions(puts []shared.Put) []int {
 
 // Fill is that of the tier.
 func (r *reach) Fill(ctx context.Context, puts []shared.Put) []shared.Receipt {
-	receipts := r.received(puts, r.Tier.Fill(ctx, puts))
+	receipts := r.received(puts, r.confirmed(puts, r.Tier.Fill(ctx, puts)))
 	for i := range receipts {
 		if over(receipts[i].Err) || r.node.ctx.Err() == nil {
 			r.leases.ended(puts[i].Record.Nonce)
@@ -83,11 +84,22 @@ func (r *reach) ahead(p *shared.Put, rev shared.Revision) bool {
 	return p.Record.Kind == shared.KindWatermark && rev.Number > r.Newest(p.Key)
 }
 
+// confirmed is receipts, without those of a server that was deposed: what it takes is lost.
+func (r *reach) confirmed(puts []shared.Put, receipts []shared.Receipt) []shared.Receipt {
+	for i := range receipts {
+		if receipts[i].Err == nil && r.node.deposed(r.node.partition(puts[i].Key), receipts[i].Revision) {
+			receipts[i].Err = fmt.Errorf("%w: %w", shared.ErrUnavailable, errBehind)
+		}
+	}
+	return receipts
+}
+
 func (r *reach) received(puts []shared.Put, receipts []shared.Receipt) []shared.Receipt {
 	for i := range receipts {
 		r.node.broke(receipts[i].Err, puts[i].Key)
+		r.node.stored(puts[i].Record.Kind, receipts[i].Err)
 		if receipts[i].Err == nil && !r.ahead(&puts[i], receipts[i].Revision) {
-			r.node.heads.raise(r.node.partition(puts[i].Key), receipts[i].Revision)
+			r.node.sees(r.node.partition(puts[i].Key), receipts[i].Revision)
 		}
 	}
 	return receipts
@@ -109,6 +121,9 @@ func (r *reach) Acquire(ctx context.Context, claims []shared.Claim) []shared.Cla
 	}
 	for i := range answers {
 		r.node.broke(answers[i].Err, claims[i].Key)
+		if answers[i].Err != nil || answers[i].Status == shared.LeaseGranted {
+			r.node.stored(shared.KindLease, answers[i].Err)
+		}
 	}
 	return answers
 }

@@ -37,9 +37,10 @@ type repairer struct {
 	losses    atomic.Uint64     // how often writes turned out to be lost, or may be; raised before the horizon moves
 	wake      chan struct{}     // a round is wanted at once; never closed
 	failure   atomic.Pointer[error]
-	warned    string // the last warning of the store; of the goroutine that runs rounds
-	outage    outage // of the journal; likewise
-	calls     calls  // of other nodes, to be answered after a round
+	warned    string   // the last warning of the store; of the goroutine that runs rounds
+	outage    outage   // of the journal
+	breaches  breaches // of its continuity
+	calls     calls    // of other nodes, to be answered after a round
 	turns     turns
 
 	untold  untold
@@ -58,6 +59,7 @@ func newRepairer(n *Node) *repairer {
 		applied:   make([]atomic.Pointer[shared.Revision], partitions),
 		wake:      make(chan struct{}, 1),
 		turns:     turns{ended: make(chan struct{})},
+		breaches:  breaches{outage: outage{quiet: breachQuiet}},
 	}
 }
 
@@ -119,7 +121,7 @@ func (r *repairer) round(ctx context.Context, due int64) {
 	r.flush(readings)
 	var failure error
 	for p, reading := range readings {
-		if reading.err == nil && r.node.proves() && behind(r.positions[p].Revision, acked[p]) {
+		if at := r.positions[p].Revision; reading.err == nil && at.Epoch == acked[p].Epoch && r.node.proves() && behind(at, acked[p]) {
 			// It ends before an own write that was answered before the round began.
 			reading.err = fmt.Errorf("nearcache: journal %d: %w", p, errBehind)
 		}
@@ -164,7 +166,7 @@ func (r *repairer) flush(readings []reading) {
 	}
 	r.resets.Add(1)
 	switch {
-	case why == "":
+	case why == "" || !r.breaches.add(why):
 	case n == len(lost):
 		r.node.opts.Logger.Warn("nearcache: flushed the near tier, because the journal cannot be read on", "reason", why)
 	default:
@@ -180,7 +182,10 @@ func (r *repairer) fail(ctx context.Context, err error) {
 	}
 	if err == nil {
 		r.failure.Store(nil)
-		if took, ended := r.outage.end(); ended {
+		if took, over := r.breaches.succeed(); over && r.breaches.times > 1 {
+			r.node.opts.Logger.Info("nearcache: the journal can be read on again", "times", r.breaches.times, "after", took)
+		}
+		if took, over := r.outage.succeed(); over {
 			r.node.opts.Logger.Info("nearcache: the journal is read again", "after", took)
 			signal(r.node.payable)
 		}
@@ -188,7 +193,7 @@ func (r *repairer) fail(ctx context.Context, err error) {
 	}
 	r.failures.Add(1)
 	r.failure.Store(&err)
-	if r.outage.begin() {
+	if r.outage.fail(true) {
 		r.node.opts.Logger.Warn("nearcache: cannot read the journal", "error", err)
 	}
 }
@@ -210,11 +215,15 @@ func (r *repairer) readAll(ctx context.Context) []reading {
 		more := pending[:0]
 		for i := range tails {
 			p := pending[i].Partition
-			readings[p] = reading{at: at, reset: tails[i].Reset, breach: breach(tails[i].Reset, r.positions[p], tails[i].Next)}
-			if err := tails[i].Err; err != nil {
+			err := tails[i].Err
+			if err == nil && r.node.deposed(p, tails[i].Next.Revision) {
+				err = errBehind
+			}
+			if err != nil {
 				readings[p].err = journalError(p, read[p], err)
 				continue
 			}
+			readings[p] = reading{at: at, reset: tails[i].Reset, breach: breach(&tails[i], r.positions[p])}
 			r.take(p, &tails[i])
 			read[p] += len(tails[i].Entries)
 			if tails[i].More {
@@ -246,7 +255,7 @@ func (r *repairer) take(partition int, tail *shared.Tail) {
 		r.node.opts.Logger.Warn("nearcache: the journal is not safe", "warning", w)
 	}
 	r.positions[partition] = tail.Next
-	r.node.heads.raise(partition, tail.Next.Revision) // before anything is applied, as all numbers are
+	r.node.sees(partition, tail.Next.Revision) // before anything is applied, as all numbers are
 	if epoch := tail.Next.Revision.Epoch; r.epochs[partition].Swap(epoch) != epoch {
 		r.losses.Add(1)
 	}
@@ -345,6 +354,9 @@ func (n *Node) superseded(partition int, rev shared.Revision) bool {
 	epoch := n.repairs.epochs[partition].Load()
 	if epoch != 0 && rev.Epoch > epoch {
 		n.repairs.soon()
+	}
+	if n.proves() {
+		epoch = max(epoch, n.heads[partition].epoch.Load())
 	}
 	return rev.Epoch < epoch
 }

@@ -563,10 +563,27 @@ func TestRepair_ForeignEntries(t *testing.T) {
 		tier, err := shared.New(f.store.Store, shared.Options{})
 		require.NoError(t, err)
 		for _, key := range []string{"users", "users!", "!clock", ":", "x:k", "x!clock", "users:", "no cache"} {
-			require.NoError(t, tier.Set(t.Context(), key, nil, 0))
+			require.NoError(t, tier.Records().Set(t.Context(), key, nil, 0))
 		}
 		wait(time.Second)
 		requireNear(t, a, "k", "old")
+		assert.NoError(t, a.node.Health().Journal)
+	})
+}
+
+// TestRepair_OwnKeys: what a program keeps in the shared tier itself is no news of a cache
+// of that name.
+func TestRepair_OwnKeys(t *testing.T) {
+	journaled(t, func(t *testing.T, f *fleet, a, _ *member) {
+		tier, err := shared.New(f.store.Store, shared.Options{})
+		require.NoError(t, err)
+		for _, key := range []string{"users:k", "users!clock", "users!tags", ":users:k"} {
+			require.NoError(t, tier.Set(t.Context(), key, nil, 0))
+			require.NoError(t, tier.Delete(t.Context(), key))
+		}
+		wait(3 * time.Second)
+		requireNear(t, a, "k", "old")
+		assert.Zero(t, a.node.Stats().Repaired)
 		assert.NoError(t, a.node.Health().Journal)
 	})
 }

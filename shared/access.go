@@ -62,15 +62,14 @@ type Put struct {
 // Read reads keys in one round trip. The result is in the order of keys. The
 // error is nil if at least one key was read; see [ErrUnread] for the others.
 func (t *Tier) Read(ctx context.Context, keys []string) ([]Found, error) {
-	for _, key := range keys {
-		if err := t.check(key); err != nil {
-			return nil, err
-		}
+	names, err := t.checkAll(keys)
+	if err != nil {
+		return nil, err
 	}
-	found := make([]Found, len(keys))
-	left, some := keys, false
+	found := make([]Found, len(names))
+	left, some := names, false
 	var places []int // of those that are still to be read; nil: of all
-	err := t.do(ctx, t.opts.Timeout, func(ctx context.Context) (again bool, err error) {
+	err = t.do(ctx, t.opts.Timeout, func(ctx context.Context) (again bool, err error) {
 		images, heads, err := t.read(ctx, left)
 		unread, partial := partOf(err, len(images))
 		if err != nil && !partial {
@@ -94,7 +93,7 @@ func (t *Tier) Read(ctx context.Context, keys []string) ([]Found, error) {
 			found[at] = Found{Head: heads[i]}
 			t.find(image, &found[at], now)
 		}
-		left, places = pick(keys, failed), failed
+		left, places = pick(names, failed), failed
 		return len(failed) > 0, nil
 	})
 	if !some {
@@ -173,7 +172,7 @@ func (f *Found) judge(now time.Time) {
 func (t *Tier) Newest(key string) (number uint64) {
 	at := t.clock.atMost()
 	if c, ok := t.store.(Clocked); ok {
-		at = c.AtMost(key)
+		at = c.AtMost(t.name(key))
 	}
 	return uint64(at.UnixMicro()) + 1
 }
@@ -216,7 +215,8 @@ func (t *Tier) put(ctx context.Context, puts []Put, store func(context.Context, 
 
 // write makes the driver's form of p.
 func (t *Tier) write(p *Put) (Write, error) {
-	if err := t.check(p.Key); err != nil {
+	name, err := t.check(p.Key)
+	if err != nil {
 		return Write{}, err
 	}
 	if n := len(p.Record.Value) + p.Record.extension(); n > t.maxValue {
@@ -236,7 +236,6 @@ func (t *Tier) write(p *Put) (Write, error) {
 		setDefault(&p.TTL, t.opts.TombstoneTTL)
 	}
 	r := p.Record
-	var err error
 	if r.Value, r.Compression, err = t.pack(r.Value); err != nil {
 		return Write{}, fmt.Errorf("%q: %w", p.Key, err)
 	}
@@ -245,7 +244,7 @@ func (t *Tier) write(p *Put) (Write, error) {
 	}
 	image := r.Append(make([]byte, 0, r.Size()))
 	w := Write{
-		Key: p.Key, Image: image, TTL: p.TTL,
+		Key: name, Image: image, TTL: p.TTL,
 		Expect: p.Expect, KeepStale: p.KeepStale, Floor: p.Floor, Born: p.Born, Announce: p.Announce,
 	}
 	if p.Keep > 0 && p.TTL > 0 {

@@ -15,6 +15,14 @@
 // Which store stands behind a Tier is decided in one line; no other line
 // changes.
 //
+// # Keys
+//
+// The keys of a Tier are the caller's own. Caches of package nearcache may stand over the
+// same Tier, or another one of the same namespace: no key is a record of theirs, and they
+// have none of the caller's. A key with ":" or "!" in it, such as "user:42", is stored with
+// a colon before it, since the key 42 of a cache user is called so. [Tier.Records] is for
+// work on the records of caches.
+//
 // # Records
 //
 // Every value is stored as a [Record]: a header of [HeaderSize] bytes with
@@ -48,7 +56,7 @@
 //
 // # Limits
 //
-// A key has 1 to [MaxKeySize] bytes of any kind. The size of a value is limited
+// A key has 1 to [MaxKeySize] bytes of any kind, one less if it has ":" or "!" in it. The size of a value is limited
 // by [Options] and by the store. Memcached holds 1 MiB in an item, record
 // header and key included, unless its server is set up otherwise.
 package shared

@@ -33,6 +33,14 @@ var (
 	// again, as it does when a connection fails.
 	ErrUnavailable = errors.New("shared: server is not ready")
 
+	// ErrRefused is wrapped by stores around an answer of a server that takes no writes,
+	// with why and what to do. Reads may be answered.
+	ErrRefused = errors.New("shared: server refuses writes")
+
+	// ErrFull is wrapped by stores, beside ErrRefused, around an answer of a server that
+	// has no room for what was to be stored.
+	ErrFull = errors.New("shared: server is full")
+
 	// ErrClosed is returned by every method after Close.
 	ErrClosed = errors.New("shared: closed")
 

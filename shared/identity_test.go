@@ -38,7 +38,7 @@ func TestIdentity(t *testing.T) {
 
 	tier, err := shared.New(store, shared.Options{})
 	require.NoError(t, err)
-	require.NoError(t, tier.Delete(t.Context(), "!tier"))
+	require.NoError(t, tier.Records().Delete(t.Context(), "!tier"))
 	assert.NotEqual(t, ids[0], identity(t, store), "what was lost is made anew")
 	require.NoError(t, tier.Close())
 	_, err = tier.Identity(t.Context())

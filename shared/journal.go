@@ -62,6 +62,7 @@ type Prover interface {
 type Position struct {
 	Revision Revision
 	Nonce    uint64 // write id of the entry
+	Server   string // which run of which server had it, as the store tells them apart; may be empty
 }
 
 // TailRead asks for what follows in the journal of one partition.
@@ -81,6 +82,10 @@ type Tail struct {
 	// Now is the server's clock at the read; zero if unknown.
 	Now time.Time
 
+	// Lost says, with a reset from a position, why continuity is lost; nil if the store
+	// does not know.
+	Lost error
+
 	// Warning says, with a reset, what may take the journal away again, and what the
 	// store cannot notice of what is lost.
 	Warning error
@@ -90,7 +95,7 @@ type Tail struct {
 
 // JournalEntry tells of one write.
 type JournalEntry struct {
-	Key      string
+	Key      string // name of the record: see [Tier.Records]
 	Revision Revision
 }
 
@@ -114,7 +119,7 @@ func (t *Tier) Partition(key string) int {
 	if t.journal == nil {
 		return 0
 	}
-	return t.journal.Partition(key)
+	return t.journal.Partition(t.name(key))
 }
 
 // Tail reads journals; see [Journaler]. It makes one attempt and does not go

@@ -95,13 +95,15 @@ func (t *Tier) claim(ctx context.Context, claims []Claim, renew bool) []Grant {
 	images := make([]byte, 0, len(claims)*HeaderSize)
 	for i := range claims {
 		c := &claims[i]
-		if grants[i].Err = t.check(c.Key); grants[i].Err != nil {
+		name, err := t.check(c.Key)
+		if err != nil {
+			grants[i].Err = err
 			continue
 		}
 		record := Record{Kind: KindLease, Nonce: c.Token, Clock: c.Clock}
 		at := len(images)
 		images = record.Append(images)
-		l := Lease{Key: c.Key, Image: images[at:len(images):len(images)], TTL: t.opts.LeaseTTL, MinClock: c.Clock, Renew: renew}
+		l := Lease{Key: name, Image: images[at:len(images):len(images)], TTL: t.opts.LeaseTTL, MinClock: c.Clock, Renew: renew}
 		if !renew {
 			l.Discard = slices.Clone(c.Discard)
 		}

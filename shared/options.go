@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// MaxKeySize is the length of the longest key, in bytes.
+// MaxKeySize is the length of the longest key in a store, in bytes.
 const MaxKeySize = 1024
 
 // MaxDuration is the longest time that an option or a lifetime may say: 100 years. Two

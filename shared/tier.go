@@ -12,7 +12,16 @@ import (
 
 // Tier is the shared tier as callers use it. It is safe for use by many
 // goroutines. It owns no goroutine and no connection.
+//
+// Its keys are the caller's own: whatever they are, none is a record of a cache, whose
+// records are under the same namespace. See [Tier.Records].
 type Tier struct {
+	*tier
+	records bool // keys are names of records
+}
+
+// tier is what a Tier shares with that of its records.
+type tier struct {
 	store     Store
 	opts      Options
 	maxValue  int // of a value, not compressed
@@ -40,7 +49,7 @@ func New(store Store, opts Options) (*Tier, error) {
 		return nil, err
 	}
 	opts = opts.withDefaults()
-	t := &Tier{store: store, opts: opts, clock: newServerClock(), breaker: newBreaker(opts)}
+	t := &Tier{tier: &tier{store: store, opts: opts, clock: newServerClock(), breaker: newBreaker(opts)}}
 	if j, ok := store.(Journaler); ok && j.Partitions() > 0 {
 		t.journal = j
 	}
@@ -152,20 +161,6 @@ func (t *Tier) Stats() Stats {
 // client behind the store, which belongs to the caller.
 func (t *Tier) Close() error {
 	t.closed.Store(true)
-	return nil
-}
-
-// check refuses bad keys before anything is sent.
-func (t *Tier) check(key string) error {
-	if t.closed.Load() {
-		return ErrClosed
-	}
-	if key == "" {
-		return fmt.Errorf("%w: it is empty", ErrInvalidKey)
-	}
-	if len(key) > MaxKeySize {
-		return fmt.Errorf("%w: %d bytes, more than %d", ErrInvalidKey, len(key), MaxKeySize)
-	}
 	return nil
 }
 

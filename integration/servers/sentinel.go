@@ -101,6 +101,30 @@ func (s *Sentinel) Failover(ctx context.Context, killed func(replicas []*Process
 	return promoted, s.WaitReady(ctx)
 }
 
+// ChangeOver has the Sentinel promote a replica while the primary lives, which becomes a
+// replica, and returns the new primary.
+func (s *Sentinel) ChangeOver(ctx context.Context) (promoted *Process, err error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	old, err := s.Primary(ctx)
+	if err != nil {
+		return nil, err
+	}
+	client := redis.NewSentinelClient(&redis.Options{Addr: s.Watcher.Addr})
+	defer client.Close()
+	// It refuses while an earlier one is not long ago.
+	if err := s.await(ctx, func() bool { return client.Failover(ctx, SentinelName).Err() == nil }); err != nil {
+		return nil, err
+	}
+	if err := s.await(ctx, func() bool {
+		promoted, err = s.Primary(ctx)
+		return err == nil && promoted != old && isPrimary(ctx, promoted)
+	}); err != nil {
+		return nil, err
+	}
+	return promoted, s.WaitReady(ctx)
+}
+
 // leftBehind calls killed when the replicas have taken in all that their dead
 // primary sent.
 func leftBehind(ctx context.Context, replicas []*Process, killed func([]*Process) error) error {

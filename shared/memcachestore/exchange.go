@@ -129,6 +129,8 @@ func failed(ctx context.Context, op string, err error) error {
 		return shared.ErrTooLarge
 	case end != nil && !errors.Is(err, end):
 		return fmt.Errorf("memcachestore: %s: %w (%w)", op, end, err)
+	case full(err):
+		return fmt.Errorf("memcachestore: %s: %w (%w) (%w: %s)", op, err, shared.ErrFull, shared.ErrRefused, whenFull)
 	case errors.As(err, &unreached):
 		return fmt.Errorf("memcachestore: %s: %w (%w)", op, err, shared.ErrUnavailable)
 	}
@@ -139,4 +141,13 @@ func failed(ctx context.Context, op string, err error) error {
 // error for it.
 func tooLarge(err error) bool {
 	return strings.Contains(err.Error(), "SERVER_ERROR object too large")
+}
+
+// whenFull is what to do about a server that refuses what it has no room for.
+const whenFull = "it is full, or has no room for values of this size: raise -m, and let it evict (no -M)"
+
+// full recognizes by their text the server's answers that it has no memory left.
+func full(err error) bool {
+	text := strings.ToLower(err.Error())
+	return strings.Contains(text, "server_error out of memory")
 }

@@ -20,9 +20,7 @@ func (s *Store) notice(err error) {
 	if err == nil || s.reload == nil || !gone(err) {
 		return
 	}
-	now := time.Now()
-	last := s.reloaded.Load()
-	if (last == nil || now.Sub(*last) >= reloadEvery) && s.reloaded.CompareAndSwap(last, &now) {
+	if s.reloaded.due(reloadEvery) {
 		s.reload(context.Background()) // in a goroutine of the client
 	}
 }

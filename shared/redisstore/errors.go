@@ -18,6 +18,15 @@ import (
 // data, its replicas are away, or another server is, or becomes, the primary.
 var notReady = []string{"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS"}
 
+// refusals are the answers of a server that takes no writes, and what to do.
+var refusals = map[string]string{
+	"OOM": "it is full: raise maxmemory, or let it evict records: maxmemory-policy volatile-lru",
+	"MISCONF": "it could not write a snapshot to its disk, and its log says why: mend that, " +
+		"or set stop-writes-on-bgsave-error no",
+	"NOREPLICAS": "replicas are away or too slow, or another server took over: see min-replicas-to-write",
+	"READONLY":   "it is a replica: the client must reach the primary, which may be changing",
+}
+
 // refusedInScript is how servers say that the user may not run a command of a script,
 // or use its keys or its channel: Redis up to 7.0, and later ones and Valkey. The first
 // does not say which command.
@@ -48,19 +57,32 @@ func failed(ctx context.Context, op string, err error) error {
 	if deadline, ok := ctx.Deadline(); end == nil && ok && !time.Now().Before(deadline) {
 		end = context.DeadlineExceeded
 	}
-	switch {
-	case end != nil && !errors.Is(err, end):
+	err = explained(err)
+	if end != nil && !errors.Is(err, end) {
 		return fmt.Errorf("redisstore: %s: %w (%w)", op, end, err)
-	case slices.Contains(notReady, code(err)):
-		return fmt.Errorf("redisstore: %s: %w (%w)", op, err, shared.ErrUnavailable)
+	}
+	return fmt.Errorf("redisstore: %s: %w", op, err)
+}
+
+// explained adds to an error of the server what callers decide on, and what people are to do.
+func explained(err error) error {
+	code := code(err)
+	if slices.Contains(notReady, code) {
+		err = fmt.Errorf("%w (%w)", err, shared.ErrUnavailable)
+	}
+	if code == "OOM" {
+		err = fmt.Errorf("%w (%w)", err, shared.ErrFull)
+	}
+	if do, refused := refusals[code]; refused {
+		return fmt.Errorf("%w (%w: %s)", err, shared.ErrRefused, do)
 	}
 	for _, sign := range refusedInScript {
 		if strings.Contains(err.Error(), sign) {
-			return fmt.Errorf("redisstore: %s: NOPERM: the user of Redis lacks a right that a script needs; "+
-				"docs/operations.md lists them, ACL LOG of the server names this one: %w", op, err)
+			return fmt.Errorf("NOPERM: the user of Redis lacks a right that a script needs; "+
+				"docs/operations.md lists them, ACL LOG of the server names this one: %w", err)
 		}
 	}
-	return fmt.Errorf("redisstore: %s: %w", op, err)
+	return err
 }
 
 // pipelined sends what queue queues, commands of type *redis.Cmd, in one pipeline to

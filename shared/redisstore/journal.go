@@ -78,9 +78,10 @@ func (s *Store) tailAll(ctx context.Context, reads []shared.TailRead, tails []sh
 
 // wentBack looks at journals that cannot be read on although their epoch is the same. It
 // begins a new epoch where the server has lost what was read, and returns those. See
-// rollback.lua.
+// rollback.lua. A journal that is shorter than one which is trimmed was taken away.
 func (s *Store) wentBack(ctx context.Context, reads []shared.TailRead, tails []shared.Tail) (went []int) {
-	suspects := make(map[int]*redis.Cmd)
+	suspects, kept := make(map[int]*redis.Cmd), make(map[int]*redis.Cmd)
+	least := min(s.journalLength(), leastTrimmed)
 	s.pipelined(ctx, func(pipe redis.Pipeliner) {
 		for i, tail := range tails {
 			from := reads[i].From
@@ -88,6 +89,7 @@ func (s *Store) wentBack(ctx context.Context, reads []shared.TailRead, tails []s
 				m := s.metadata(reads[i].Partition)
 				suspects[i] = rollbackScript.Eval(ctx, pipe, []string{m, journal(m)},
 					word(from.Revision.Epoch), strconv.FormatUint(from.Revision.Number, 10), word(from.Nonce))
+				kept[i] = pipe.Do(ctx, "XRANGE", journal(m), "-", "+", "COUNT", least)
 			}
 		}
 	})
@@ -97,9 +99,43 @@ func (s *Store) wentBack(ctx context.Context, reads []shared.TailRead, tails []s
 			tails[i] = shared.Tail{Err: failed(ctx, "tail", err)}
 		case began == 1:
 			went = append(went, i)
+		default:
+			if entries, err := kept[i].Slice(); err == nil && len(entries) < least {
+				tails[i].Lost = errTakenAway
+			}
 		}
 	}
 	return went
+}
+
+// leastTrimmed is how many entries are looked for in a journal that may have been trimmed.
+const leastTrimmed = 1000
+
+// Why a journal cannot be read on.
+var (
+	errTakenAway = errors.New("the journal was evicted or deleted, and its server was not restarted: " +
+		"see maxmemory-policy, and who uses FLUSHALL, FLUSHDB or DEL")
+	errMetadataGone = errors.New("the metadata of the journal was evicted, deleted or set back, and its server was not restarted: " +
+		"see maxmemory-policy, and who uses FLUSHALL, FLUSHDB, DEL, RESTORE or SWAPDB")
+	errOtherServer = errors.New("the server was restarted, or another one took over: it may have lost writes")
+)
+
+// lost says why what was at from is there no more, as far as the epochs tell.
+func lost(from, next shared.Position) error {
+	switch {
+	case from == shared.Position{} || from.Revision.Epoch == next.Revision.Epoch || from.Server == "" || next.Server == "":
+		return nil
+	case sameServer(from.Server, next.Server):
+		return errMetadataGone
+	}
+	return errOtherServer
+}
+
+// sameServer reports whether two answers are of one run of a server that was not promoted
+// in between. Its second replication id becomes zeros again when it gives up a backlog.
+func sameServer(before, now string) bool {
+	const run = 40
+	return before == now || len(now) == 2*run && strings.HasPrefix(before, now[:run]) && strings.Trim(now[run:], "0") == ""
 }
 
 type runner func(ctx context.Context, c redis.Scripter, keys []string, args ...any) *redis.Cmd
@@ -130,7 +166,7 @@ func (s *Store) tail(ctx context.Context, run runner, reads []shared.TailRead, t
 			again = append(again, i)
 			continue
 		}
-		tail, prove, err := readPosition(positions[n])
+		tail, prove, err := readPosition(positions[n], reads[i].From)
 		if prove && !outside {
 			s.writesOutside.Store(true)
 			again = append(again, i)
@@ -150,14 +186,14 @@ func (s *Store) tail(ctx context.Context, run runner, reads []shared.TailRead, t
 	return again
 }
 
-// readPosition reads the answer of the tail script, and whether its server is to be
-// written to outside of it.
-func readPosition(cmd *redis.Cmd) (tail shared.Tail, outside bool, err error) {
+// readPosition reads the answer of the tail script to who reads on from a position, and
+// whether its server is to be written to outside of it.
+func readPosition(cmd *redis.Cmd, from shared.Position) (tail shared.Tail, outside bool, err error) {
 	answer, err := cmd.Slice()
 	if err != nil {
 		return tail, false, err
 	}
-	if len(answer) != 8 {
+	if len(answer) != 9 {
 		return tail, false, errAnswer
 	}
 	epoch, e1 := readWord(answer[0])
@@ -168,7 +204,12 @@ func readPosition(cmd *redis.Cmd) (tail shared.Tail, outside bool, err error) {
 		return tail, false, errAnswer
 	}
 	tail.Reset = answer[1] == "1"
-	tail.Next = shared.Position{Revision: shared.Revision{Epoch: epoch, Number: number}, Nonce: nonce}
+	server, _ := answer[8].(string)
+	tail.Next = shared.Position{Revision: shared.Revision{Epoch: epoch, Number: number}, Nonce: nonce, Server: server}
+	if !tail.Reset {
+		tail.Next.Server = from.Server
+	}
+	tail.Lost = lost(from, tail.Next)
 	tail.Now = time.UnixMicro(now)
 	tail.Warning = warning(answer[5], answer[6])
 	return tail, answer[7] == "1", nil

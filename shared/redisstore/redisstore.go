@@ -19,8 +19,8 @@
 // pipeline to each server. On one server, single ones that come while four are
 // under way travel together, in one pipeline on the context of the one that has
 // the most time, whose cancellation then does not end it. The store keeps no
-// connection, and no goroutine but for reads that travel together, and never closes
-// the client.
+// connection, and never closes the client. It has a goroutine for reads that travel
+// together, and one for a second at most when it writes to a server for the first time.
 //
 // Keys: "prefix:{p}:key" holds the record of key, "prefix:{p}" the metadata of
 // partition p, a number that depends on the key, and "prefix:{p}!journal" its
@@ -60,7 +60,7 @@
 // for each server: there a list that changes brings nothing old back.
 //
 // A restart and a failover are noticed by what INFO says of the server, asked in the
-// scripts that read and begin a journal. Where the server refuses that (Redis Software
+// scripts that read and begin a journal, and by the first write to a server. Where the server refuses that (Redis Software
 // and Redis Cloud do), or says nothing, neither is noticed, and Tail.Warning says so.
 //
 // Rights needed: get, mget, set, setrange, getrange, time, evalsha, eval;
@@ -93,7 +93,6 @@ var (
 	//go:embed tail.lua
 	tailSource string
 
-	writeScript   = redis.NewScript(writeSource)
 	acquireScript = redis.NewScript(acquireSource)
 	tailScript    = redis.NewScript(tailSource)
 )
@@ -171,14 +170,17 @@ type Store struct {
 
 	writesOutside atomic.Bool // of scripts: a server was found to be Redis before 7
 
-	reload   func(context.Context)     // has a Cluster looked at anew; nil for other clients
-	reloaded atomic.Pointer[time.Time] // when that was last asked for
+	reload   func(context.Context) // has a Cluster looked at anew; nil for other clients
+	reloaded seldom
+	learnt   seldom // which runs of the servers there are
 }
 
 // partition names the keys of one.
 type partition struct {
 	prefix            string // of those of records
 	metadata, journal any    // as arguments of a command, so that calls need not make them
+
+	write atomic.Pointer[redis.Script] // as its server has it, nil if that is not known; see run.go
 }
 
 var (
@@ -212,9 +214,10 @@ func New(client redis.UniversalClient, opts Options) (*Store, error) {
 	if ring, ok := client.(*redis.Ring); ok {
 		s.ring, s.shards = ring, len(ring.Options().Addrs)
 	}
-	for p := range s.opts.Partitions {
-		m := s.metadata(p)
-		s.partitions = append(s.partitions, partition{prefix: m + ":", metadata: m, journal: journal(m)})
+	s.partitions = make([]partition, s.opts.Partitions)
+	for i := range s.partitions {
+		m, p := s.metadata(i), &s.partitions[i]
+		p.prefix, p.metadata, p.journal = m+":", m, journal(m)
 	}
 	s.length = s.journalLength()
 	s.reads = &combiner{one: s.readOne, many: s.readMany, patience: patience}

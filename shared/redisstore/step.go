@@ -106,18 +106,16 @@ func (st *step) makesRoom(err error) bool {
 // server did not have the script once more with the script.
 func (s *Store) pipeline(ctx context.Context, steps []step) []*redis.Cmd {
 	cmds := make([]*redis.Cmd, len(steps))
-	send := func(whole bool, missing func(*redis.Cmd) bool) {
+	for _, whole := range []bool{false, true} {
 		s.pipelined(ctx, func(pipe redis.Pipeliner) {
 			for i, st := range steps {
-				if missing(cmds[i]) {
+				if cmds[i] == nil || unknownScript(cmds[i].Err()) {
 					cmds[i] = s.cmd(ctx, st, whole)
 					_ = pipe.Process(ctx, cmds[i]) // queues it
 				}
 			}
 		})
 	}
-	send(false, func(*redis.Cmd) bool { return true })
-	send(true, func(cmd *redis.Cmd) bool { return unknownScript(cmd.Err()) })
 	return cmds
 }
 

@@ -7,7 +7,8 @@
 -- Returns epoch, "1" for a reset, number and nonce of the position, or for a
 -- reset of the last entry there is, server time in us, and for a reset what the
 -- server does when its memory is full, if it is bounded, and why it is not known
--- which run of which server this is, if so; and "1" if the caller is to write as well.
+-- which run of which server this is, if so; "1" if the caller is to write as well;
+-- and for a reset which run of which server this is, if it is known.
 --
 -- It always writes, so that a primary that was deposed, and may not write
 -- without its replicas (min-replicas-to-write), does not answer. Redis before 7,
@@ -63,6 +64,7 @@ end
 -- A full server may refuse this before it looks whether it may write, as Valkey 9
 -- does, and refuses nothing once something was deleted: what is not stored then is
 -- there already. Whether it may write, a deletion tells.
+local server = run and second and run .. second or ''
 run, second = run or oldRun or none, second or oldSecond or none
 local written = pcall('SET', KEYS[1], epoch .. pack('>I8', last) .. run .. second)
 if written['err'] and not string.find(written['err'], 'OOM', 1, true) then
@@ -76,7 +78,7 @@ if ARGV[1] == epoch then
   local id = ARGV[2] .. '-0'
   local first = call('XRANGE', KEYS[2], id, id)[1]
   if first and sub(first[2][2], 1, 8) == ARGV[3] then
-    return {epoch, '0', ARGV[2], ARGV[3], now, '', '', outside}
+    return {epoch, '0', ARGV[2], ARGV[3], now, '', '', outside, ''}
   end
 end
 
@@ -90,4 +92,4 @@ local memory, policy = pcall('INFO', 'memory'), ''
 if type(memory) == 'string' and string.match(memory, 'maxmemory:(%d+)') ~= '0' then
   policy = string.match(memory, 'maxmemory_policy:([%w-]+)') or ''
 end
-return {epoch, '1', string.match(at[1], '^%d+'), sub(at[2][2], 1, 8), now, policy, unknown, outside}
+return {epoch, '1', string.match(at[1], '^%d+'), sub(at[2][2], 1, 8), now, policy, unknown, outside, server}

@@ -62,9 +62,9 @@ func (st step) mode() string {
 func (s *Store) writeCmd(ctx context.Context, st step, whole bool) *redis.Cmd {
 	w := st.write
 	p := &s.partitions[s.Partition(w.Key)]
-	args := append(make([]any, 0, 16), "evalsha", writeScript.Hash(), 3, p.prefix+w.Key, p.metadata, p.journal)
+	args := append(make([]any, 0, 16), "evalsha", s.writeScript(p, whole).Hash(), 3, p.prefix+w.Key, p.metadata, p.journal)
 	if whole {
-		args[0], args[1] = "eval", writeSource
+		args[0], args[1] = "eval", wholeWrite
 	}
 	numbers := make([]byte, 0, 48+len(w.Key))
 	numbers = binary.BigEndian.AppendUint64(numbers, micros(w.NotAfter))

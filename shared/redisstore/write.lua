@@ -27,7 +27,14 @@
 -- hashes every string that it makes: hence a record is stamped where it is
 -- stored.
 
+-- The line before this text says which run of which server has it under its name, see
+-- run.go: here is its run id, or empty.
+
 local call, pcall, sub, pack, unpack = redis.call, redis.pcall, string.sub, struct.pack, struct.unpack
+
+if not ARGV[1] then
+  return -- it is to be known by its name
+end
 
 local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -83,6 +90,24 @@ local bornIn, before = sub(ARGV[3], 33, 40), epoch
 if mode == 'fill' and bornIn ~= (epoch or '') and bornIn ~= pack('>I8', 0) then
   return pack('>I8', now) .. '2'
 end
+
+-- A server that was started or promoted since the epoch began may lack writes of it: an
+-- epoch begins, as it does in tail.lua, before the write is confirmed.
+local none = '0000000000000000000000000000000000000000'
+local function names() -- of the server: 40 characters each, whatever it says
+  local function name(section, field)
+    local text = pcall('INFO', section)
+    return sub((type(text) == 'string' and string.match(text, field .. ':(%x+)') or '') .. none, 1, 40)
+  end
+  return name('server', 'run_id'), name('replication', 'master_replid2')
+end
+if epoch and journaled and mode ~= 'fill' and (here == '' or string.find(meta, here, 17, true) ~= 17) then
+  local run, second = names()
+  if (run ~= none and run ~= sub(meta, 17, 56)) or (second ~= none and second ~= sub(meta, 57, 96)) then
+    epoch = nil
+  end
+end
+
 if floor > 0 and floor < most and string.byte(ARGV[1], 4) == 4 then
   watermark = math.max(watermark, floor)
 else
@@ -134,14 +159,9 @@ local number = pack('>I8', revision)
 if epoch then
   call('SETRANGE', KEYS[2], '8', pack('>I8', math.max(last, revision)))
 else
-  local none = string.rep('0', 40)
-  local function name(section, field) -- of 40 characters, whatever the server says
-    local text = pcall('INFO', section)
-    return sub((type(text) == 'string' and string.match(text, field .. ':(%x+)') or '') .. none, 1, 40)
-  end
   local run, second = none, none
   if journaled then
-    run, second = name('server', 'run_id'), name('replication', 'master_replid2')
+    run, second = names()
   end
   local least = before and unpack('>I8', before) + 1 or 0
   epoch = pack('>I8', math.max(now, least <= most and least or 0))

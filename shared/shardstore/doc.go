@@ -47,8 +47,24 @@
 //
 // To remove a shard, set Idle and raise the number; its keys move to the others.
 // Later, when whatever was stored before has expired, take it away, raise the
-// number and set Options.Expired to the last number in which it had keys. For a
-// shard that died there is Options.Lost.
+// number and set Options.Expired to the last number in which it had keys.
+//
+// # A shard that died
+//
+// A shard that is gone for good, for every process, is taken away by Options.Lost and a
+// higher Epoch. The map without it begins with every key absent, or, with Options.Expired,
+// with every key absent that was on it. So what processes owed to it (nearcache.Node.Drain)
+// is no matter any more: nobody finds what it should have ended. The processes of the old
+// map notice within a handover of their next call, also those that use no other shard than
+// the lost one. They deliver under the new map what they still owe. Each drains before it
+// ends, as always.
+//
+// Do not add a shard in the same step. A process that does not know all shards of the
+// new map cannot deliver anything under it, and what it owes ends with it. To put another
+// shard in the place of the lost one, deploy it with Idle set first, with the old number.
+// Should there have been no time for that: once the old processes are gone, clear each cache
+// of which one logged that it was closed while invalidations could not be delivered, by
+// Cache.Clear or with "clear users" on the bus.
 //
 // # Why no old value comes back
 //

@@ -45,7 +45,8 @@ type Options struct {
 
 	// Lost names shards that have keys and are not there any more: gone for
 	// good, for every process. Without it a shard that has keys can only be
-	// removed after a map in which it is idle.
+	// removed after a map in which it is idle. Do not add a shard that older
+	// processes do not know in the same step: see the package comment.
 	Lost []string
 
 	// Expired says that whatever was stored, cleared or invalidated by tag in

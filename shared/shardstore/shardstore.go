@@ -202,13 +202,37 @@ func (s *Store) confirmed(ctx context.Context, groups func(*view) []*group) (*vi
 		some, cancel := partly(ctx)
 		each(len(all), func(i int) { all[i].err = s.confirm(some, v, all[i].shard) })
 		cancel()
-		if !slices.ContainsFunc(all, func(g *group) bool { return errors.Is(g.err, errNews) }) {
+		if !isNews(all) && !s.leftOut(ctx, v, all) {
 			return v, nil
 		}
 		v, err = s.reopen(ctx, since)
 		since = s.settled.Load()
 	}
 	return nil, fmt.Errorf("shardstore: followed the map %d times: %w", maxReroutes, errNews)
+}
+
+// isNews reports whether a shard of these has another map.
+func isNews(groups []*group) bool {
+	return slices.ContainsFunc(groups, func(g *group) bool { return errors.Is(g.err, errNews) })
+}
+
+// leftOut reports whether a shard of these did not answer, and another one, which had the
+// map of v, has another map now. The shard may be lost: then nobody can tell it of a map
+// without it, and who uses no other shard would go by the earlier map for as long as it runs.
+func (s *Store) leftOut(ctx context.Context, v *view, groups []*group) bool {
+	if !slices.ContainsFunc(groups, func(g *group) bool { return g.err != nil }) {
+		return false
+	}
+	var others []*group
+	for _, sh := range s.shards {
+		if t := sh.trust.Load(); t != nil && t.view == v && !slices.ContainsFunc(groups, func(g *group) bool { return g.shard == sh }) {
+			others = append(others, &group{shard: sh})
+		}
+	}
+	some, cancel := partly(ctx)
+	defer cancel()
+	each(len(others), func(i int) { others[i].err = s.confirm(some, v, others[i].shard) })
+	return isNews(others)
 }
 
 // each calls f with 0 to n-1, all at the same time, and waits: one shard that hangs
