@@ -3,8 +3,8 @@
 //
 // # What is real
 //
-// Everything of this library: nearcache, shared, redisstore, bus, redisbus, and the
-// client of Redis under them. What they stand on is simulated: time is that of a bubble
+// Everything of this library: nearcache, shared, redisstore, memcachestore, bus,
+// redisbus, and the clients under them. What they stand on is simulated: time is that of a bubble
 // of testing/synctest, connections are in memory, and servers are those of the packages
 // simredis and simmemcached.
 //

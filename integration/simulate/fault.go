@@ -19,6 +19,9 @@ type fault struct {
 	// they may not hear the bus; one says that it is about one process.
 	tier, bus, one bool
 
+	// redis says that it is one of Redis.
+	redis bool
+
 	// onlyBus says that it needs a bus with a server of its own.
 	onlyBus bool
 
@@ -42,7 +45,7 @@ func faultNamed(name string) (fault, bool) {
 
 // possible reports whether a fault makes sense in a plan.
 func (k *fault) possible(p *Plan) bool {
-	return (!k.onlyBus || p.Bus == OtherRedis) && (len(p.Only) == 0 || slices.Contains(p.Only, k.name))
+	return (!k.onlyBus || p.Bus == OtherRedis) && (!k.redis || p.Store == Redis) && (len(p.Only) == 0 || slices.Contains(p.Only, k.name))
 }
 
 // strikesEach is how many faults there are in a minute, in the mean.

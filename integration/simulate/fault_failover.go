@@ -12,7 +12,7 @@ func failovers() []fault {
 	const second = time.Second
 	return []fault{
 		{
-			name: "failover", about: "the primary dies, its replica takes over without the last writes, the old one comes back", weight: 4,
+			name: "failover", about: "the primary dies, its replica takes over without the last writes, the old one comes back", weight: 4, redis: true,
 			least: second / 10, most: 4 * second, tier: true, bus: true,
 			strike: func(f *fleet, s *Strike) func() {
 				old, heir := f.servers.now()
@@ -38,7 +38,7 @@ func failovers() []fault {
 			},
 		},
 		{
-			name: "deposed", about: "the replica takes over while the old primary goes on taking writes", weight: 4,
+			name: "deposed", about: "the replica takes over while the old primary goes on taking writes", weight: 4, redis: true,
 			least: second / 10, most: 8 * second, tier: true, bus: true,
 			strike: func(f *fleet, s *Strike) func() {
 				old, heir := f.servers.now()
@@ -64,7 +64,7 @@ func failovers() []fault {
 			},
 		},
 		{
-			name: "demoted", about: "the replica takes over, and the old primary becomes its replica, to which some connections stay", weight: 4,
+			name: "demoted", about: "the replica takes over, and the old primary becomes its replica, to which some connections stay", weight: 4, redis: true,
 			least: second / 10, most: 8 * second, tier: true, bus: true,
 			strike: func(f *fleet, s *Strike) func() {
 				old, heir := f.servers.now()
@@ -86,7 +86,7 @@ func failovers() []fault {
 			},
 		},
 		{
-			name: "misled", about: "the name of the shared tier leads to its replica", weight: 2,
+			name: "misled", about: "the name of the shared tier leads to its replica", weight: 2, redis: true,
 			least: second / 10, most: 6 * second, tier: true, bus: true,
 			strike: func(f *fleet, s *Strike) func() {
 				primary, replica := f.servers.now()

@@ -5,7 +5,7 @@ import "time"
 // networkFaults are those of the ways between processes and servers.
 func networkFaults() []fault {
 	const second = time.Second
-	tier := func(f *fleet) string { p, _ := f.servers.now(); return p.name }
+	tier := func(f *fleet) string { p, _ := f.servers.now(); return p.host.name }
 	return []fault{
 		{
 			name: "cut", about: "a process and the shared tier do not reach each other; what was sent arrives late", weight: 5,

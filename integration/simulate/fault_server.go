@@ -18,10 +18,10 @@ func serverFaults() []fault {
 				if !f.servers.busy.TryLock() {
 					return nil
 				}
-				p.redis.Freeze()
+				p.Freeze()
 				return func() {
 					defer f.servers.busy.Unlock()
-					p.redis.Thaw()
+					p.Thaw()
 				}
 			},
 		},
@@ -31,7 +31,7 @@ func serverFaults() []fault {
 			strike: func(f *fleet, _ *Strike) func() { return f.restart(0) },
 		},
 		{
-			name: "restart-disk", about: "the server of the shared tier is killed and starts from a snapshot some seconds old", weight: 3,
+			name: "restart-disk", about: "the server of the shared tier is killed and starts from a snapshot some seconds old", weight: 3, redis: true,
 			least: second / 10, most: 4 * second, tier: true, bus: true,
 			strike: func(f *fleet, s *Strike) func() { return f.restart(1 + time.Duration(s.Roll%5000)*time.Millisecond) },
 		},
@@ -49,10 +49,15 @@ func (f *fleet) restart(age time.Duration) func() {
 		return nil
 	}
 	died := now()
-	p.redis.Stop()
+	p.Stop()
 	p.host.set(true, false)
 	return func() {
 		defer f.servers.busy.Unlock()
+		if p.memcached != nil {
+			p.memcached.Restart()
+			p.host.set(false, false)
+			return
+		}
 		saved := f.servers.saved(p, died-int64(age), age > 0)
 		p.redis.Restart(saved.snapshot)
 		p.host.set(false, false)

@@ -12,31 +12,31 @@ func stateFaults() []fault {
 	primary := func(f *fleet) *machine { p, _ := f.servers.now(); return p }
 	return []fault{
 		{
-			name: "clock-minutes", about: "the clock of the shared tier is set minutes forward or back, and then right again", weight: 3,
+			name: "clock-minutes", about: "the clock of the shared tier is set minutes forward or back, and then right again", weight: 3, redis: true,
 			least: second, most: 10 * second, tier: true, bus: true,
 			strike: func(f *fleet, s *Strike) func() { return f.step(s, 20*time.Minute) },
 		},
 		{
-			name: "clock-days", about: "the clock of the shared tier is set days forward or back, and then right again", weight: 1,
+			name: "clock-days", about: "the clock of the shared tier is set days forward or back, and then right again", weight: 1, redis: true,
 			least: second, most: 10 * second, tier: true, bus: true,
 			strike: func(f *fleet, s *Strike) func() { return f.step(s, 72*time.Hour) },
 		},
 		{
-			name: "eviction", about: "the shared tier evicts some keys that have a lifetime", weight: 3,
+			name: "eviction", about: "the shared tier evicts some keys that have a lifetime", weight: 3, redis: true,
 			strike: func(f *fleet, s *Strike) func() {
 				primary(f).redis.Evict(1+int(s.Roll%20), simredis.VolatileRandom)
 				return func() {}
 			},
 		},
 		{
-			name: "eviction-any", about: "the shared tier evicts any keys, the journal among them", weight: 1, tier: true,
+			name: "eviction-any", about: "the shared tier evicts any keys, the journal among them", weight: 1, redis: true, tier: true,
 			strike: func(f *fleet, s *Strike) func() {
 				primary(f).redis.Evict(1+int(s.Roll%20), simredis.AllKeysRandom)
 				return func() {}
 			},
 		},
 		{
-			name: "full", about: "the shared tier has no memory left", weight: 3, least: second, most: 8 * second,
+			name: "full", about: "the shared tier has no memory left", weight: 3, redis: true, least: second, most: 8 * second,
 			strike: func(f *fleet, _ *Strike) func() {
 				m := primary(f)
 				m.redis.SetMaxMemory(1, simredis.NoEviction)
@@ -44,19 +44,19 @@ func stateFaults() []fault {
 			},
 		},
 		{
-			name: "loading", about: "the shared tier refuses all scripts: it loads its data", weight: 3, least: second / 10, most: 6 * second, tier: true,
+			name: "loading", about: "the shared tier refuses all scripts: it loads its data", weight: 3, redis: true, least: second / 10, most: 6 * second, tier: true,
 			strike: func(f *fleet, _ *Strike) func() {
 				return f.refuse("LOADING Redis is loading the dataset in memory", "eval", "evalsha")
 			},
 		},
 		{
-			name: "reads-refused", about: "the shared tier refuses reads", weight: 2, least: second / 10, most: 6 * second,
+			name: "reads-refused", about: "the shared tier refuses reads", weight: 2, redis: true, least: second / 10, most: 6 * second,
 			strike: func(f *fleet, _ *Strike) func() {
 				return f.refuse("LOADING Redis is loading the dataset in memory", "mget")
 			},
 		},
 		{
-			name: "no-scripts", about: "the shared tier forgets all scripts, and cuts off its clients", weight: 1, tier: true, bus: true,
+			name: "no-scripts", about: "the shared tier forgets all scripts, and cuts off its clients", weight: 1, redis: true, tier: true, bus: true,
 			strike: func(f *fleet, _ *Strike) func() {
 				primary(f).redis.KillClients("")
 				return func() {}

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/bradfitz/gomemcache/memcache"
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
@@ -15,22 +16,24 @@ import (
 	"github.com/nearbus/nearbus/integration/history"
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/memcachestore"
 	"github.com/nearbus/nearbus/shared/redisstore"
 )
 
 // life is one life of a process: from its start to its crash or end. It has an identity
 // on the network, so that what is left of it after a crash reaches nobody.
 type life struct {
-	fleet   *fleet
-	number  int // among all lives of the run
-	node    int // which process of the fleet
-	name    string
-	began   time.Time
-	over    atomic.Bool // crashed or closed: what it answers does not count
-	library *nearcache.Node
-	cache   *nearcache.Cache[int64]
-	bus     *bus.Bus
-	clients []*redis.Client
+	fleet     *fleet
+	number    int // among all lives of the run
+	node      int // which process of the fleet
+	name      string
+	began     time.Time
+	over      atomic.Bool // crashed or closed: what it answers does not count
+	library   *nearcache.Node
+	cache     *nearcache.Cache[int64]
+	bus       *bus.Bus
+	clients   []*redis.Client
+	memcached *memcache.Client // nil with Redis
 
 	mu      sync.Mutex // protects the fields below
 	records []history.Record
@@ -62,6 +65,15 @@ func (f *fleet) start(node int) (*life, error) {
 
 // tier returns the shared tier as this life sees it.
 func (l *life) tier() (*shared.Tier, error) {
+	if l.fleet.plan.Store == Memcached {
+		l.memcached = memcache.New(memcachedName + ":11211")
+		l.memcached.DialContext = l.fleet.network.dialer(l.name)
+		store, err := memcachestore.New(l.memcached, memcachestore.Options{})
+		if err != nil {
+			return nil, err
+		}
+		return shared.New(store, shared.Options{})
+	}
 	store, err := redisstore.New(l.client(tierName), redisstore.Options{})
 	if err != nil {
 		return nil, err
@@ -71,10 +83,10 @@ func (l *life) tier() (*shared.Tier, error) {
 
 // listen makes the bus of this life.
 func (l *life) listen() error {
-	client := l.clients[0]
 	if l.fleet.plan.Bus == OtherRedis {
-		client = l.client(busName)
+		l.client(busName)
 	}
+	client := l.clients[len(l.clients)-1]
 	transport, err := redisbus.New(client, redisbus.Options{})
 	if err != nil {
 		return err
@@ -111,6 +123,9 @@ func (l *life) close() {
 	for _, c := range l.clients {
 		_ = c.Close()
 	}
+	if l.memcached != nil {
+		_ = l.memcached.Close()
+	}
 }
 
 // crash ends a life at once: nobody hears of it any more. What it had sent may arrive
@@ -146,12 +161,18 @@ func entryOf(key uint32, version int64) nearcache.Entry[int64] {
 	return nearcache.Entry[int64]{Value: valueOf(key, version), Tags: tagsOf(key)}
 }
 
+// memcachedNearTTL is the bound where a message is lost that nobody notices.
+const memcachedNearTTL = 20 * time.Second
+
 // cacheOptions are those of the cache.
 func (p *Plan) cacheOptions() nearcache.Options[int64] {
 	o := nearcache.Options[int64]{TTL: 10 * time.Minute}
+	if p.Store == Memcached {
+		o.NearTTL = memcachedNearTTL
+	}
 	if p.Features {
 		o.TTL, o.FailSafe, o.RefreshAhead = 4*time.Second, time.Minute, time.Second
-		o.NotFoundTTL, o.TTLJitter = 3*time.Second, 0.2
+		o.NotFoundTTL, o.TTLJitter, o.NearTTL = 3*time.Second, 0.2, 0
 	}
 	return o
 }

@@ -41,9 +41,8 @@ const (
 	Redis     Store = "redis"
 	Memcached Store = "memcached"
 
-	SameRedis  Bus = "same"   // the server of the shared tier, which publishes what it writes
-	OtherRedis Bus = "other"  // a server of its own
-	Memory     Bus = "memory" // in the process of the simulator
+	SameRedis  Bus = "same"  // the server of the shared tier, which publishes what it writes
+	OtherRedis Bus = "other" // a server of its own
 )
 
 // Op is one operation of a process.
@@ -113,6 +112,9 @@ func NewPlan(from uint64) *Plan {
 		p.RepairInterval, p.MaxStaleness = 200*time.Millisecond, 500*time.Millisecond
 	}
 	p.Slow = dice.IntN(3) == 0
+	if dice.IntN(6) == 0 {
+		p.Store, p.Bus, p.MinReplicas = Memcached, OtherRedis, 0
+	}
 	if dice.IntN(3) == 0 { // few keys, which everybody reads and writes
 		p.Keys, p.Pace, p.Length = 8, 4, 20*time.Second
 	}

@@ -2,10 +2,12 @@ package simulate
 
 import (
 	"net"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/nearbus/nearbus/integration/history"
+	"github.com/nearbus/nearbus/integration/simulate/simmemcached"
 	"github.com/nearbus/nearbus/integration/simulate/simredis"
 )
 
@@ -25,14 +27,29 @@ type servers struct {
 // machine is a host with a server of Redis on it.
 type machine struct {
 	*host
-	redis *simredis.Server
+	server
+	redis     *simredis.Server     // nil if it is none
+	memcached *simmemcached.Server // likewise
 
 	// Guarded by the mutex of the host.
 	saves   []save
 	stepped bool // the clock was ever set
 }
 
+// server is what servers of every kind can do.
+type server interface {
+	Serve(c net.Conn)
+	Freeze()
+	Thaw()
+	Stop()
+	Close()
+}
+
 func newServers(f *fleet) *servers {
+	if f.plan.Store == Memcached {
+		return newMemcachedServers(f)
+	}
+
 	s := &servers{fleet: f, primary: newMachine(f, "redis-1"), replica: newMachine(f, "redis-2"), third: newMachine(f, "redis-3")}
 	s.replica.redis.SetReplicaOf(s.primary.redis)
 	s.replica.redis.SetReplicationLag(f.plan.replicationLag())
@@ -47,9 +64,24 @@ func newServers(f *fleet) *servers {
 }
 
 func newMachine(f *fleet, name string) *machine {
-	m := &machine{redis: simredis.New(simredis.Options{Seed: f.seed.mix(name), MinReplicas: f.plan.MinReplicas})}
-	m.host = &host{name: name, serve: func(c net.Conn) { m.redis.Serve(c) }}
-	return m
+	r := simredis.New(simredis.Options{Seed: f.seed.mix(name), MinReplicas: f.plan.MinReplicas})
+	return &machine{redis: r, server: r, host: &host{name: name, serve: r.Serve}}
+}
+
+// memcachedName is a name that need not be looked up, which the client of Memcached would
+// do by itself.
+const memcachedName = "10.0.0.1"
+
+// newMemcachedServers are one for the shared tier, and one of Redis for the bus.
+func newMemcachedServers(f *fleet) *servers {
+	m := simmemcached.New(simmemcached.Options{})
+	s := &servers{
+		fleet: f, bus: newMachine(f, "redis-bus"),
+		primary: &machine{memcached: m, server: m, host: &host{name: memcachedName, serve: m.Serve}},
+	}
+	f.network.point(memcachedName, s.primary.host)
+	f.network.point(busName, s.bus.host)
+	return s
 }
 
 // follow makes the third server a replica of m.
@@ -68,10 +100,10 @@ func (s *servers) now() (primary, replica *machine) {
 // close ends all servers.
 func (s *servers) close() {
 	s.mu.Lock()
-	all := []*machine{s.primary, s.replica, s.third, s.bus}
+	all := slices.DeleteFunc([]*machine{s.primary, s.replica, s.third, s.bus}, func(m *machine) bool { return m == nil })
 	s.mu.Unlock()
 	for _, m := range all {
-		m.redis.Close()
+		m.Close()
 	}
 	for _, m := range all {
 		m.open.Wait()
@@ -88,7 +120,7 @@ func (s *servers) save(done <-chan struct{}) {
 			return
 		case <-ticker.C:
 			p, _ := s.now()
-			if down, _ := p.state(); !down {
+			if down, _ := p.state(); !down && p.redis != nil {
 				p.keep(save{now(), p.redis.Snapshot()})
 			}
 		}

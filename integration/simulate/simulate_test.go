@@ -27,7 +27,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	logging.Disable() // the client of Redis would tell of every fault
+	logging.Disable()       // the client of Redis would tell of every fault
 	debug.SetGCPercent(400) // runs are short, and memory is there
 	os.Exit(m.Run())
 }

@@ -46,10 +46,25 @@ func (f *fleet) isForgiven(r *history.Record) bool {
 
 // bound returns how old a read of a node may be.
 func (f *fleet) bound(node int, r *history.Record) time.Duration {
+	if f.plan.Store == Memcached {
+		return f.boundWithoutJournal(r)
+	}
 	if f.troubled(node, r.Start-int64(f.plan.MaxStaleness), r.End, false) {
 		return f.plan.MaxStaleness + tick
 	}
 	return f.plan.RepairInterval + f.readTime() + tick
+}
+
+// boundWithoutJournal is the bound with Memcached: a hop of the bus while nobody is in
+// trouble, and else the near TTL, since messages may be lost of those who die.
+func (f *fleet) boundWithoutJournal(r *history.Record) time.Duration {
+	within := memcachedNearTTL + f.plan.recovery()
+	for i := range f.troubles {
+		if t := &f.troubles[i]; t.Start <= r.End && t.End >= r.Start-int64(within) {
+			return within
+		}
+	}
+	return f.readTime() + tick
 }
 
 // silent reports whether the others may not have heard of a node for so long that they

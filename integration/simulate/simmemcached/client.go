@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"strings"
+
+	"github.com/nearbus/nearbus/integration/simulate/internal/outbox"
 )
 
 // A client is one connection.
@@ -14,7 +16,7 @@ type client struct {
 	server *Server
 	conn   net.Conn
 	in     *bufio.Reader
-	out    []byte
+	out    *outbox.Outbox
 	dead   bool // protected by the server's mutex
 }
 
@@ -25,13 +27,29 @@ func (s *Server) admit(conn net.Conn) *client {
 	if s.down {
 		return nil
 	}
-	c := &client{server: s, conn: conn, in: bufio.NewReader(conn)}
+	c := &client{server: s, conn: conn, in: bufio.NewReader(conn), out: outbox.New(conn, outputLimit)}
 	s.clients = append(s.clients, c)
 	return c
 }
 
+// outputLimit is how many bytes wait for a client at most.
+const outputLimit = 1 << 30
+
 // serve answers requests until the connection ends.
 func (c *client) serve() {
+	written := make(chan struct{})
+	// Ends when out does, below.
+	go func() {
+		defer close(written)
+		c.out.Run()
+	}()
+	c.answerAll()
+	_ = c.conn.Close()
+	c.out.End()
+	<-written
+}
+
+func (c *client) answerAll() {
 	for {
 		line, err := c.in.ReadSlice('\n')
 		if errors.Is(err, bufio.ErrBufferFull) {
@@ -40,20 +58,13 @@ func (c *client) serve() {
 		if err != nil {
 			return
 		}
-		request := request{words: strings.Fields(string(bytes.TrimRight(line, "\r\n")))}
-		if err := c.readValue(&request); err != nil {
+		r := request{words: strings.Fields(string(bytes.TrimRight(line, "\r\n")))}
+		if c.readValue(&r) != nil || !c.carryOut(&r) {
 			return
 		}
-		if !c.carryOut(&request) {
-			return
+		if c.in.Buffered() == 0 {
+			c.out.Flush()
 		}
-		if c.in.Buffered() > 0 {
-			continue
-		}
-		if _, err := c.conn.Write(c.out); err != nil {
-			return
-		}
-		c.out = c.out[:0]
 	}
 }
 
@@ -95,23 +106,23 @@ func (c *client) readValue(r *request) error {
 // connection does.
 func (c *client) carryOut(r *request) bool {
 	s := c.server
-	for {
-		s.mu.Lock()
-		if c.dead || s.frozen == nil {
-			break
-		}
+	s.mu.Lock()
+	for s.frozen != nil {
 		frozen := s.frozen
 		s.mu.Unlock()
 		<-frozen
+		s.mu.Lock()
 	}
 	defer s.mu.Unlock()
 	if c.dead || len(r.words) == 1 && r.words[0] == "quit" {
 		return false
 	}
-	answered := len(c.out)
-	c.out = s.answerLocked(c.out, r)
-	if r.quiet {
-		c.out = c.out[:answered]
-	}
+	c.out.Put(func(b []byte) []byte {
+		answered := s.answerLocked(b, r)
+		if r.quiet {
+			return b
+		}
+		return answered
+	})
 	return true
 }

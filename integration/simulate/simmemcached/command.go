@@ -52,7 +52,7 @@ func (r *request) parseStorage() bool {
 	if err1 != nil || err2 != nil || err3 != nil || length < 0 || len(w[1]) > maxKey {
 		return true
 	}
-	r.flags, r.expiration = uint32(flags), expiration
+	r.flags, r.expiration = uint32(flags), int64(int32(expiration))
 	if least == 6 {
 		unique, err := strconv.ParseUint(w[5], 10, 64)
 		if err != nil {
@@ -69,29 +69,39 @@ func (s *Server) answerLocked(b []byte, r *request) []byte {
 	if len(r.words) == 0 {
 		return line(b, "ERROR")
 	}
-	name, args := r.words[0], r.words[1:]
-	s.calls[name]++
+	name := r.words[0]
 	if text := s.refused[name]; text != "" {
+		s.calls[name]++
 		return line(b, text)
 	}
+	answer, known := s.carryOutLocked(b, r)
+	if !known {
+		s.unknown[name]++
+		return line(b, "ERROR")
+	}
+	s.calls[name]++
+	return answer
+}
+
+// carryOutLocked carries out a request, and reports whether it knows it.
+func (s *Server) carryOutLocked(b []byte, r *request) (answer []byte, known bool) {
+	name, args := r.words[0], r.words[1:]
 	switch {
 	case r.stores:
-		return line(b, s.storeLocked(r))
+		return line(b, s.storeLocked(r)), true
 	case (name == "get" || name == "gets") && len(args) > 0:
-		return s.getLocked(b, args, name == "gets")
+		return s.getLocked(b, args, name == "gets"), true
 	case name == "delete" && len(args) == 1:
-		return line(b, s.deleteLocked(args[0]))
+		return line(b, s.deleteLocked(args[0])), true
 	case name == "touch" && len(args) == 2:
-		return line(b, s.touchLocked(args))
+		return line(b, s.touchLocked(args)), true
 	case name == "flush_all" && len(args) == 0:
 		s.flushLocked()
-		return line(b, "OK")
-	case name == "version" && len(args) == 0:
-		return line(b, "VERSION "+Version)
+		return line(b, "OK"), true
+	case name == "version":
+		return line(b, "VERSION "+Version), true
 	}
-	s.calls[name]--
-	s.unknown[name]++
-	return line(b, "ERROR")
+	return b, false
 }
 
 func line(b []byte, text string) []byte { return append(append(b, text...), "\r\n"...) }
@@ -144,6 +154,9 @@ func (s *Server) storeLocked(r *request) string {
 }
 
 func (s *Server) deleteLocked(key string) string {
+	if len(key) > maxKey {
+		return badFormat
+	}
 	if s.lookLocked(key) == nil {
 		return "NOT_FOUND"
 	}
@@ -152,6 +165,9 @@ func (s *Server) deleteLocked(key string) string {
 }
 
 func (s *Server) touchLocked(args []string) string {
+	if len(args[0]) > maxKey {
+		return badFormat
+	}
 	expiration, err := strconv.ParseInt(args[1], 10, 64)
 	if err != nil {
 		return badTime
@@ -160,6 +176,6 @@ func (s *Server) touchLocked(args []string) string {
 	if it == nil {
 		return "NOT_FOUND"
 	}
-	it.expires = s.expiryLocked(expiration)
+	it.expires = s.expiryLocked(int64(int32(expiration)))
 	return "TOUCHED"
 }

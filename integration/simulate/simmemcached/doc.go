@@ -7,8 +7,12 @@
 //	go server.Serve(conn) // one client; returns when its connection has ended
 //
 // It knows the commands that the driver and its client use, and answers them as
-// memcached 1.6.18 does, byte for byte; a test holds it to the real server. What it does
-// not know is answered as Memcached answers, and counted: see [Server.Unknown].
+// memcached 1.6.18 does, byte for byte. What it does not know is answered with ERROR, and
+// counted: see [Server.Unknown].
+//
+// A test holds the answers to those of memcached. The environment variable
+// NEARBUS_SIMMEMCACHED_CALLS says how many lines it compares: 20,000 without it, in six
+// seconds, and a million in two minutes.
 //
 // All methods may be called from many goroutines. None of them waits.
 //

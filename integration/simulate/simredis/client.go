@@ -4,13 +4,15 @@ import (
 	"errors"
 	"net"
 	"slices"
+
+	"github.com/nearbus/nearbus/integration/simulate/internal/outbox"
 )
 
 // A client is one connection.
 type client struct {
 	server *Server
 	conn   net.Conn
-	out    *output
+	out    *outbox.Outbox
 	id     int64
 
 	// Protected by the server's mutex.
@@ -30,7 +32,7 @@ func (s *Server) admit(conn net.Conn) *client {
 		return nil
 	}
 	s.lastID++
-	c := &client{server: s, conn: conn, id: s.lastID, protocol: 2, out: newOutput(conn, s.opts.OutputLimit)}
+	c := &client{server: s, conn: conn, id: s.lastID, protocol: 2, out: outbox.New(conn, s.opts.OutputLimit)}
 	s.clients = append(s.clients, c)
 	return c
 }
@@ -41,13 +43,13 @@ func (c *client) serve() {
 	// Ends when out does, below.
 	go func() {
 		defer close(written)
-		c.out.run()
+		c.out.Run()
 	}()
 	gently := c.answerAll()
 	if !gently {
 		_ = c.conn.Close()
 	}
-	c.out.end()
+	c.out.End()
 	<-written
 	c.leave()
 }
@@ -58,11 +60,10 @@ func (c *client) answerAll() (gently bool) {
 	var args []string
 	for {
 		var err error
-		args, err = requests.next(args, c.out.flush)
-		var broken protocolError
-		if errors.As(err, &broken) {
-			c.out.say(failure(string(broken)), 2)
-			c.out.flush()
+		args, err = requests.next(args, c.out.Flush)
+		if broken, is := errors.AsType[protocolError](err); is {
+			c.say(failure(string(broken)))
+			c.out.Flush()
 			return true
 		}
 		if err != nil {
@@ -72,7 +73,7 @@ func (c *client) answerAll() (gently bool) {
 		case hungUp:
 			return false
 		case bye:
-			c.out.flush()
+			c.out.Flush()
 			return true
 		}
 	}
@@ -88,24 +89,28 @@ const (
 // answer carries out one request, as soon as the server goes on.
 func (c *client) answer(args []string) int {
 	s := c.server
-	for {
-		s.mu.Lock()
-		if c.dead || s.frozen == nil {
-			break
-		}
+	s.mu.Lock()
+	for s.frozen != nil {
 		frozen := s.frozen
 		s.mu.Unlock()
 		<-frozen
+		s.mu.Lock()
 	}
 	defer s.mu.Unlock()
 	if c.dead {
 		return hungUp
 	}
-	c.out.say(s.carryOutLocked(c, args), c.protocol)
+	answer := s.carryOutLocked(c, args) // which may change the protocol
+	c.say(answer)
 	if c.quit {
 		return bye
 	}
 	return goOn
+}
+
+// say has a reply sent at the next flush.
+func (c *client) say(r reply) {
+	c.out.Put(func(b []byte) []byte { return r.appendTo(b, c.protocol) })
 }
 
 // leave takes c out of what the server knows.

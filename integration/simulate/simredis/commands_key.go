@@ -1,6 +1,7 @@
 package simredis
 
 import (
+	"slices"
 	"strconv"
 )
 
@@ -162,9 +163,8 @@ func (s *Server) sweepLocked() {
 		return
 	}
 	now := s.millisLocked()
-	list := s.data.lists[volatileKeys]
-	for i := len(list) - 1; i >= 0; i-- {
-		if e := list[i]; e.expired(now) {
+	for _, e := range slices.Backward(s.data.lists[volatileKeys]) { // a removal moves later ones
+		if e.expired(now) {
 			s.data.remove(e.key)
 			s.propagate("DEL", e.key)
 		}

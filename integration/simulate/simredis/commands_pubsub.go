@@ -80,8 +80,8 @@ func (c *client) tell(kind string, channel reply, count int) {
 
 // push says what the client did not ask for.
 func (c *client) push(r reply) {
-	c.out.say(r, c.protocol)
-	c.out.flush()
+	c.say(r)
+	c.out.Flush()
 }
 
 func publish(s *Server, _ *client, args []string) reply {

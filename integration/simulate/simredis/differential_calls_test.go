@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/integration/simulate/simredis"
 	"github.com/nearbus/nearbus/shared"
@@ -40,7 +41,7 @@ func (d *duel) call() {
 	case n < 89:
 		d.tail(at)
 	case n < 90:
-		d.fillUp(at)
+		d.fillUp(d.name(at), pick(d, 0, 1, 99, 100, 101, 250, 1000), pick(d, 1, 20, 50, 100, 700, 5000))
 	default:
 		d.meddle(at)
 	}
@@ -166,23 +167,22 @@ func (d *duel) tail(at int) {
 
 // fillUp makes a journal, or another stream, long: where it is cut depends on how Redis
 // packs entries.
-func (d *duel) fillUp(at int) {
-	name, keep := d.name(at), pick(d, 0, 1, 99, 100, 101, 250, 1000)
-	if d.IntN(2) == 0 {
-		name, keep = d.prefixes[at]+":{0}!journal", 250
-	}
-	longest, id := pick(d, 1, 20, 50, 100, 700, 5000), d.clock.Load()
+func (d *duel) fillUp(name string, keep, longest int) {
+	id := d.clock.Load()
 	_, _ = d.client.Pipelined(d, func(pipe redis.Pipeliner) error {
 		for range d.IntN(400) {
 			id += int64(pick(d, 1, 1, d.IntN(200), d.IntN(1e6), d.IntN(1e12)))
 			args := []any{"XADD", name, "MAXLEN", "~", keep, pick(d, "*", fmt.Sprintf("%d-%d", id, d.IntN(300)))}
 			for range pick(d, 1, 1, 1, 1, 3) {
-				args = append(args, pick(d, "k", "k", "k", "field"), pick(d, string(make([]byte, d.IntN(longest))), strconv.Itoa(d.IntN(1<<d.IntN(40)))))
+				args = append(args, pick(d, "k", "k", "k", "field"), pick(d, string(make([]byte, min(longest, pick(d, d.IntN(longest), 62, 63, 64)))), strconv.Itoa(d.IntN(1<<d.IntN(40)))))
 			}
 			pipe.Do(d, args...)
 		}
 		return nil
 	})
+	if d.comparison.Err() == nil {
+		d.compareStream(name)
+	}
 }
 
 // name is a key of a store, as the server has it.
@@ -221,9 +221,9 @@ func (d *duel) meddle(at int) {
 	case 10:
 		do("PERSIST", name)
 	case 11:
-		d.evaluate()
+		d.evaluate(pick(d, snippets...))
 	case 12:
-		d.mistake(name)
+		do(pick(d, mistakes(name)...)...)
 	case 13:
 		if d.IntN(10) == 0 {
 			do("SCRIPT", "FLUSH")
@@ -245,87 +245,89 @@ func (d *duel) metadata() []byte {
 	return b[:pick(d, 96, 96, 96, 16, 95)]
 }
 
-// evaluate runs a script that shows how values are turned into others.
-func (d *duel) evaluate() {
-	script := pick(d,
-		`return {1, 2.9, -2.9, 'text', true, 1e15, {2, {3}}, nil, 4}`,
-		`return {false}`, `return redis.call('GET', KEYS[1])`, `return redis.pcall('XLEN', KEYS[1])`,
-		`return {redis.call('SET', KEYS[1], ARGV[1], 'PX', 12345.0), redis.call('PTTL', KEYS[1])}`,
-		`return {redis.call('TIME'), redis.call('EXISTS', KEYS[1])}`,
-		`return redis.call('SET', KEYS[1], 1 / 3)`, `return redis.call('SET', KEYS[1], 2^53 + 2)`, `return redis.call('SET', KEYS[1], 1e30)`,
-		`return redis.call('SET', KEYS[1], true)`, `return redis.call()`, `return redis.call('nosuch')`, `return redis.call('GET')`,
-		`return redis.pcall('nosuch', 1)`, `return redis.call('SUBSCRIBE', 'x')`, "\n\nreturn redis.call('XADD', KEYS[1], '0-0', 'k', 'v')",
-		`return redis.error_reply('MINE was it')`, `return redis.error_reply('-MINE was it')`, `return redis.status_reply('fine')`, `return {err = 'MINE'}`, `return {ok = 'fine'}`,
-		`error('broken')`, "\nerror({err = 'MINE broken'})", `return nosuch`, `nosuch = 1`,
-		`local done, e = pcall(redis.call, 'XADD', KEYS[1], '0-0', 'k', 'v'); return {done, type(e), e}`,
-		`local done, e = pcall(error, {err = 'MINE'}); return e`,
-		`redis.setresp(3); return redis.call('GET', 'nosuch')`, `return redis.call('GET', 'nosuch') == false`,
-		`return redis.sha1hex(ARGV[1])`, `return struct.pack('>I8<I4>i2c3', 258, 258, -2, 'abcd')`,
-		`return {struct.unpack('>I8<I4c2', ARGV[1] .. string.rep('\1', 20))}`, `return struct.unpack('>I8', '')`,
-		`return tostring(redis.REDIS_VERSION_NUM)`, `return {#KEYS, #ARGV, KEYS[1], ARGV[1], ARGV[3]}`,
-		`return string.format('%.0f-0', 1767323045678901.0)`, `return {math.floor(1767323045678901 / 1000), tonumber(' 12 '), tonumber('x')}`,
-		`return string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')`, `return string.match(redis.call('INFO', 'replication'), 'master_replid2:(%x+)')`,
-		`return string.match(redis.call('INFO', 'memory'), 'maxmemory_policy:([%w-]+)')`,
-		`return redis.call('XADD', KEYS[1], 'MAXLEN', '~', 10, '*', 'k', 1)`,
-		`redis.call('DEL', KEYS[1]); return redis.call('SET', KEYS[1], 'x')`,
-	)
+// snippets are scripts that show how values are turned into others.
+var snippets = []string{
+	`return {1, 2.9, -2.9, 'text', true, 1e15, {2, {3}}, nil, 4}`,
+	`return {false}`, `return redis.call('GET', KEYS[1])`, `return redis.pcall('XLEN', KEYS[1])`,
+	`return {redis.call('SET', KEYS[1], ARGV[1], 'PX', 12345.0), redis.call('PTTL', KEYS[1])}`,
+	`return {redis.call('TIME'), redis.call('EXISTS', KEYS[1])}`,
+	`return redis.call('SET', KEYS[1], 1 / 3)`, `return redis.call('SET', KEYS[1], 2^53 + 2)`, `return redis.call('SET', KEYS[1], 1e30)`,
+	`return redis.call('SET', KEYS[1], true)`, `return redis.call()`, `return redis.call('nosuch')`, `return redis.call('GET')`,
+	`return redis.pcall('nosuch', 1)`, `return redis.call('SUBSCRIBE', 'x')`, "\n\nreturn redis.call('XADD', KEYS[1], '0-0', 'k', 'v')",
+	`return redis.error_reply('MINE was it')`, `return redis.error_reply('-MINE was it')`, `return redis.status_reply('fine')`, `return {err = 'MINE'}`, `return {ok = 'fine'}`,
+	`error('broken')`, "\nerror({err = 'MINE broken'})", `return nosuch`, `nosuch = 1`,
+	`local done, e = pcall(redis.call, 'XADD', KEYS[1], '0-0', 'k', 'v'); return {done, type(e), e}`,
+	`local done, e = pcall(error, {err = 'MINE'}); return e`,
+	`redis.setresp(3); return redis.call('GET', 'nosuch')`, `return redis.call('GET', 'nosuch') == false`,
+	`return redis.sha1hex(ARGV[1])`, `return struct.pack('>I8<I4>i2c3', 258, 258, -2, 'abcd')`,
+	`return {struct.unpack('>I8<I4c2', ARGV[1] .. string.rep('\1', 20))}`, `return struct.unpack('>I8', '')`,
+	`return tostring(redis.REDIS_VERSION_NUM)`, `return {#KEYS, #ARGV, KEYS[1], ARGV[1], ARGV[3]}`,
+	`return string.format('%.0f-0', 1767323045678901.0)`, `return {math.floor(1767323045678901 / 1000), tonumber(' 12 '), tonumber('x')}`,
+	`return string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')`, `return string.match(redis.call('INFO', 'replication'), 'master_replid2:(%x+)')`,
+	`return string.match(redis.call('INFO', 'memory'), 'maxmemory_policy:([%w-]+)')`,
+	`return redis.call('XADD', KEYS[1], 'MAXLEN', '~', 10, '*', 'k', 1)`,
+	`redis.call('DEL', KEYS[1]); return redis.call('SET', KEYS[1], 'x')`,
+}
+
+func (d *duel) evaluate(script string) {
 	_ = d.client.Eval(d, script, []string{d.name(0)}, pick(d, "", "x", "12345678", "\x01\x02\x03\x04\x05\x06\x07\x08\x09"), 2)
 }
 
-// mistake sends what no server takes.
-func (d *duel) mistake(name string) {
-	args := pick(d,
-		[]any{"NOSUCH", name, "b\r\nc"}, []any{"GET"}, []any{"get", "a", "b"}, []any{"SET", name, "v", "PX", "0"}, []any{"SET", name, "v", "PX", "x"},
-		[]any{"SET", name, "v", "nonsense"}, []any{"SETRANGE", name, "-1", "x"}, []any{"SETRANGE", name, "x", "x"}, []any{"GETRANGE", name, "0", "x"},
-		[]any{"XADD", name, "MAXLEN", "~", "x", "*", "k", "v"}, []any{"XADD", name, "*", "k", "v", "w"}, []any{"XRANGE", name, "-", "+", "COUNT", "x"},
-		[]any{"XRANGE", name, "-", "+", "nonsense"}, []any{"TIME", "x"}, []any{"CLIENT", "NOSUCH"}, []any{"CLIENT"}, []any{"CLIENT", "SETNAME"},
-		[]any{"SCRIPT", "NOSUCH"}, []any{"SCRIPT", "EXISTS", "x"}, []any{"EVALSHA", "x", 0}, []any{"EVAL", "return 1", 2, "a"}, []any{"EVAL", "return 1", -1},
-		[]any{"EVAL", "return 1", "x"}, []any{"PUBSUB", "NUMSUB", newsChannel, "x"}, []any{"PUBSUB", "SHARDNUMSUB", "x"}, []any{"PUBSUB", "NOSUCH"},
-		[]any{"SPUBLISH", "x", "y"}, []any{"CLUSTER", "SLOTS"}, []any{"PING", "a", "b"}, []any{"PING", "a"}, []any{"ECHO", "x"}, []any{"SELECT", "99"},
-		[]any{"SELECT", "x"}, []any{"HELLO", "9"}, []any{"HELLO", "x"}, []any{"HELLO", "3", "NOSUCH"}, []any{"PEXPIRE", name, "x"}, []any{"DBSIZE", "x"},
-	)
-	_ = d.client.Do(d, args...)
+// mistakes are what no server takes.
+func mistakes(name string) [][]any {
+	return [][]any{
+		{"NOSUCH", name, "b\r\nc"},
+		{"GET"},
+		{"get", "a", "b"},
+		{"SET", name, "v", "PX", "0"},
+		{"SET", name, "v", "PX", "x"},
+		{"SET", name, "v", "nonsense"},
+		{"SETRANGE", name, "-1", "x"},
+		{"SETRANGE", name, "x", "x"},
+		{"GETRANGE", name, "0", "x"},
+		{"XADD", name, "MAXLEN", "~", "x", "*", "k", "v"},
+		{"XADD", name, "*", "k", "v", "w"},
+		{"XRANGE", name, "-", "+", "COUNT", "x"},
+		{"XRANGE", name, "-", "+", "nonsense"},
+		{"TIME", "x"},
+		{"CLIENT", "NOSUCH"},
+		{"CLIENT"},
+		{"CLIENT", "SETNAME"},
+		{"SCRIPT", "NOSUCH"},
+		{"SCRIPT", "EXISTS", "x"},
+		{"EVALSHA", "x", 0},
+		{"EVAL", "return 1", 2, "a"},
+		{"EVAL", "return 1", -1},
+		{"EVAL", "return 1", "x"},
+		{"PUBSUB", "NUMSUB", newsChannel, "x"},
+		{"PUBSUB", "SHARDNUMSUB", "x"},
+		{"PUBSUB", "NOSUCH"},
+		{"SPUBLISH", "x", "y"},
+		{"CLUSTER", "SLOTS"},
+		{"PING", "a", "b"},
+		{"PING", "a"},
+		{"ECHO", "x"},
+		{"SELECT", "99"},
+		{"SELECT", "x"},
+		{"HELLO", "9"},
+		{"HELLO", "x"},
+		{"HELLO", "3", "NOSUCH"},
+		{"PEXPIRE", name, "x"},
+		{"DBSIZE", "x"},
+	}
 }
 
 // breakSomething begins a fault of both servers, or none.
 func (d *duel) breakSomething() {
-	config := func(name, value, back string) {
-		d.check(d.control.ConfigSet(d, name, value).Err())
-		d.undo = func() { d.check(d.control.ConfigSet(d, name, back).Err()) }
-	}
-	also := func(f func()) {
-		undo := d.undo
-		d.undo = func() { undo(); f() }
-	}
 	switch d.IntN(8) {
-	case 0: // a replica of a server that is not there
-		nobody := simredis.New(simredis.Options{})
-		nobody.Close()
-		d.check(d.control.SlaveOf(d, "127.0.0.1", "1").Err())
-		d.simulated.SetReplicaOf(nobody)
-		d.undo = func() {
-			d.check(d.control.SlaveOf(d, "NO", "ONE").Err())
-			d.simulated.Promote()
-			d.takeIDs()
-		}
+	case 0:
+		d.beReplica()
 	case 1:
-		config("min-replicas-to-write", "1", "0")
+		d.configure("min-replicas-to-write", "1", "0")
 		d.simulated.SetMinReplicas(1)
-		also(func() { d.simulated.SetMinReplicas(0) })
-	case 2, 3: // full
-		policy := pick(d, simredis.NoEviction, simredis.NoEviction, simredis.AllKeysLRU, simredis.VolatileRandom)
-		d.check(d.control.ConfigSet(d, "maxmemory-policy", string(policy)).Err())
-		config("maxmemory", "1", "0")
-		d.simulated.SetMaxMemory(-1, policy) // an empty server is full, too
-		also(func() { d.simulated.SetMaxMemory(0, policy) })
-	case 5: // a process that has nothing
-		if d.IntN(10) == 0 {
-			d.check(d.real.Restart(d))
-			d.move(0)
-			d.simulated.Restart(nil)
-			d.takeIDs()
-			d.listen()
-		}
+		d.also(func() { d.simulated.SetMinReplicas(0) })
+	case 2, 3:
+		d.beFull(pick(d, simredis.NoEviction, simredis.NoEviction, simredis.AllKeysLRU, simredis.VolatileRandom))
 	case 4: // a right is missing
 		name := pick(d, "info", "xadd", "publish", "get", "time")
 		d.check(d.control.Do(d, "ACL", "SETUSER", "default", "-"+name).Err())
@@ -334,7 +336,56 @@ func (d *duel) breakSomething() {
 			d.check(d.control.Do(d, "ACL", "SETUSER", "default", "+"+name).Err())
 			d.simulated.Deny(false, name)
 		}
+	case 5:
+		if d.IntN(10) == 0 {
+			d.beginAgain()
+		}
 	}
+}
+
+// configure changes what the real server is told, until the fault ends.
+func (d *duel) configure(name, value, back string) {
+	d.check(d.control.ConfigSet(d, name, value).Err())
+	d.undo = func() { d.check(d.control.ConfigSet(d, name, back).Err()) }
+}
+
+// also has f called when the fault ends.
+func (d *duel) also(f func()) {
+	undo := d.undo
+	d.undo = func() { undo(); f() }
+}
+
+// beReplica makes the servers replicas of one that is not there.
+func (d *duel) beReplica() {
+	nobody := simredis.New(simredis.Options{})
+	nobody.Close()
+	d.check(d.control.ReplicaOf(d, "127.0.0.1", "1").Err())
+	d.simulated.SetReplicaOf(nobody)
+	d.undo = func() {
+		d.check(d.control.ReplicaOf(d, "NO", "ONE").Err())
+		d.simulated.Promote()
+		d.takeIDs()
+	}
+}
+
+// beFull bounds the memory of the servers so that they are full whatever they have.
+func (d *duel) beFull(policy simredis.Policy) {
+	d.check(d.control.ConfigSet(d, "maxmemory-policy", string(policy)).Err())
+	d.configure("maxmemory", "1", "0")
+	d.simulated.SetMaxMemory(-1, policy)
+	d.also(func() {
+		d.check(d.control.ConfigSet(d, "maxmemory-policy", string(simredis.NoEviction)).Err())
+		d.simulated.SetMaxMemory(0, simredis.NoEviction)
+	})
+}
+
+// beginAgain begins with new processes, which have nothing.
+func (d *duel) beginAgain() {
+	d.check(d.real.Restart(d))
+	require.NoError(d.t, d.real.FixClock(d.now()))
+	d.simulated.Restart(nil)
+	d.takeIDs()
+	d.deaf = true
 }
 
 func (d *duel) check(err error) {

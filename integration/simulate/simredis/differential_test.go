@@ -47,6 +47,7 @@ type duel struct {
 	news       *redis.PubSub
 	positions  []position
 	undo       func() // of the fault of now
+	deaf       bool   // the subscription has ended
 }
 
 func TestServer_AnswersAsRedisDoes(t *testing.T) {
@@ -60,6 +61,7 @@ func TestServer_AnswersAsRedisDoes(t *testing.T) {
 	}
 	d := newDuel(t, seed)
 	began := time.Now()
+	d.rehearse()
 	for d.comparison.Compared() < calls && d.comparison.Err() == nil {
 		d.round()
 	}
@@ -107,8 +109,12 @@ func newDuel(t *testing.T, seed uint64) *duel {
 	return d
 }
 
-// listen subscribes anew.
+// listen subscribes, and does so anew when a server has begun again.
 func (d *duel) listen() {
+	if d.news != nil && !d.deaf {
+		return
+	}
+	d.deaf = false
 	if d.news != nil {
 		_ = d.news.Close()
 	}
@@ -139,8 +145,10 @@ func sameButForIDs(request, real, simulated []byte) bool {
 
 // move moves the clock of both servers.
 func (d *duel) move(by time.Duration) {
-	now := d.clock.Add(by.Microseconds())
-	require.NoError(d.t, d.real.FixClock(time.UnixMicro(now)))
+	d.comparison.Alone(func() {
+		now := d.clock.Add(by.Microseconds())
+		require.NoError(d.t, d.real.FixClock(time.UnixMicro(now)))
+	})
 }
 
 func (d *duel) now() time.Time { return time.UnixMicro(d.clock.Load()) }
@@ -157,6 +165,28 @@ func (d *duel) takeIDs() {
 	d.simulated.SetIDs(id("run_id"), id("master_replid"), id("master_replid2"))
 }
 
+// rehearse does once what the rounds do seldom, on a server that is well and on one that
+// is full.
+func (d *duel) rehearse() {
+	for _, full := range []bool{false, true} {
+		if full {
+			d.comparison.Alone(func() { d.beFull(simredis.NoEviction) })
+		}
+		for _, script := range snippets {
+			d.evaluate(script)
+		}
+		for _, mistake := range mistakes("a name") {
+			_ = d.client.Do(d, mistake...)
+		}
+	}
+	d.comparison.Alone(d.undo)
+	d.undo = nil
+	for n := range 40 {
+		d.fillUp("long", 250, 1+n*n)
+	}
+	d.compareKeys()
+}
+
 // round is some hundred calls, a look at all that is stored, and perhaps a fault that
 // begins or ends.
 func (d *duel) round() {
@@ -170,12 +200,13 @@ func (d *duel) round() {
 	d.compareNews()
 	d.compareKeys()
 	if d.undo != nil {
-		d.undo()
+		d.comparison.Alone(d.undo)
 		d.undo = nil
 		d.compareKeys()
 		return
 	}
-	d.breakSomething()
+	d.comparison.Alone(d.breakSomething)
+	d.listen()
 }
 
 // passTime moves the clock, mostly a little, and now and then back.

@@ -2,6 +2,7 @@ package simredis_test
 
 import (
 	"context"
+	"io"
 	"net"
 	"strings"
 	"testing"
@@ -267,11 +268,26 @@ func TestReplica_HearsOfARestart(t *testing.T) {
 	})
 }
 
+func TestServer_SaysGoodbye(t *testing.T) {
+	for sent, want := range map[string]string{"QUIT\r\n": "+OK\r\n", "*x\r\n": "-ERR Protocol error: invalid multibulk length\r\n"} {
+		synctest.Test(t, func(t *testing.T) {
+			near, far := net.Pipe()
+			go newServer(t, simredis.Options{}).Serve(far) // ends with what was sent
+			_, err := near.Write([]byte(sent))
+			require.NoError(t, err)
+			synctest.Wait()
+			got, err := io.ReadAll(near)
+			require.NoError(t, err)
+			assert.Equal(t, want, string(got))
+		})
+	}
+}
+
 func TestServer_LeavesNothingBehind(t *testing.T) {
 	for name, harm := range map[string]func(server *simredis.Server, near net.Conn){
 		"the client goes":   func(_ *simredis.Server, near net.Conn) { _ = near.Close() },
 		"the server goes":   func(server *simredis.Server, _ net.Conn) { server.Close() },
-		"a frozen one goes": func(server *simredis.Server, _ net.Conn) { server.Freeze(); server.Close() },
+		"a frozen one goes": func(server *simredis.Server, _ net.Conn) { server.Close() },
 		"it begins again":   func(server *simredis.Server, _ net.Conn) { server.Restart(nil) },
 	} {
 		for what, sent := range map[string]string{
@@ -281,6 +297,9 @@ func TestServer_LeavesNothingBehind(t *testing.T) {
 			t.Run(name+" "+what, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					server := simredis.New(simredis.Options{})
+					if name == "a frozen one goes" {
+						server.Freeze()
+					}
 					near, far := net.Pipe()
 					done := make(chan bool)
 					go func() {
@@ -289,6 +308,7 @@ func TestServer_LeavesNothingBehind(t *testing.T) {
 					}()
 					_, err := near.Write([]byte(sent))
 					require.NoError(t, err)
+					synctest.Wait()
 					harm(server, near)
 					<-done // or the bubble says that it never is
 				})

@@ -51,7 +51,7 @@ func sameFields(a, b []string) bool {
 
 // packedInt is the length of an element that is a number.
 func packedInt(n int64) int {
-	size := 0
+	var size int
 	switch {
 	case n >= 0 && n <= 127:
 		size = 1

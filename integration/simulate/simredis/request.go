@@ -92,7 +92,8 @@ func (r *requestReader) parse(b []byte) (size int, err error) {
 		return 0, err
 	}
 	if len(line) == 0 || line[0] != '*' {
-		return at, r.inline(line)
+		r.inline(line)
+		return at, nil
 	}
 	count, valid := number(line[1:])
 	if !valid || count > maxArguments {
@@ -123,14 +124,13 @@ func (r *requestReader) parse(b []byte) (size int, err error) {
 }
 
 // inline takes a line of words for a request, as Redis does.
-func (r *requestReader) inline(line []byte) error {
+func (r *requestReader) inline(line []byte) {
 	at := 0
 	for word := range bytes.FieldsSeq(line) {
 		at += bytes.Index(line[at:], word)
 		r.spans = append(r.spans, span{at, at + len(word)})
 		at += len(word)
 	}
-	return nil
 }
 
 func takeLine(b []byte, at int) (line []byte, next int, err error) {

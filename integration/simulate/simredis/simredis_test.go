@@ -60,6 +60,8 @@ func TestServer_AnswersTheClient(t *testing.T) {
 			require.NoError(t, err)
 			assert.True(t, now.Equal(time.Now()))
 			time.Sleep(time.Second)
+			assert.Equal(t, "1", client.Get(ctx, "a").Val(), "the millisecond of the end is before it")
+			time.Sleep(time.Millisecond)
 			assert.ErrorIs(t, client.Get(ctx, "a").Err(), redis.Nil)
 		}
 		assert.Empty(t, server.Unknown())

@@ -8,8 +8,25 @@ import (
 	"strconv"
 )
 
-// Redis reads an answer of a Redis server, in version 2 or 3 of its protocol.
-func Redis(r *bufio.Reader) ([]byte, error) { return appendRedis(nil, r) }
+// Redis is version 2 or 3 of the protocol of Redis, for clients that have one request
+// answered once: they subscribe to one channel at a time.
+var Redis = Protocol{
+	Answer:   func(r *bufio.Reader) ([]byte, error) { return appendRedis(nil, r) },
+	Requests: redisRequests,
+}
+
+// redisRequests counts the whole requests that b begins with.
+func redisRequests(b []byte) (n, length int) {
+	from := bytes.NewReader(b)
+	r := bufio.NewReader(from)
+	for {
+		if _, err := appendRedis(nil, r); err != nil {
+			return n, length
+		}
+		n++
+		length = len(b) - from.Len() - r.Buffered()
+	}
+}
 
 func appendRedis(b []byte, r *bufio.Reader) ([]byte, error) {
 	line, err := r.ReadBytes('\n')
@@ -49,9 +66,11 @@ func appendBytes(b []byte, r *bufio.Reader, n int) ([]byte, error) {
 	return b, err
 }
 
-// Memcached reads a part of an answer of a Memcached server: a line, and the value that
-// it announces.
-func Memcached(r *bufio.Reader) ([]byte, error) {
+// Memcached is the text protocol of Memcached. An answer is a line of one, and the value
+// that the line announces.
+var Memcached = Protocol{Answer: memcachedLine}
+
+func memcachedLine(r *bufio.Reader) ([]byte, error) {
 	line, err := r.ReadBytes('\n')
 	if err != nil || !bytes.HasPrefix(line, []byte("VALUE ")) {
 		return line, err

@@ -13,15 +13,24 @@ import (
 	"time"
 )
 
-// A Protocol reads one answer, as a whole.
-type Protocol func(r *bufio.Reader) ([]byte, error)
+// A Protocol says how requests and answers are told apart.
+type Protocol struct {
+	// Answer reads one answer, as a whole.
+	Answer func(r *bufio.Reader) ([]byte, error)
+
+	// Requests returns how many whole requests b begins with, each of which has one
+	// answer, and their length. If it is nil, clients have to make one request after the
+	// other; if not, requests of several clients reach both servers in the same order.
+	Requests func(b []byte) (n, length int)
+}
 
 // ErrDifferent is what a client gets in place of an answer that is not the same.
 var ErrDifferent = errors.New("tee: the answers of the servers are not the same")
 
-// A Comparison is of all that some connections carried. It is for clients that make one
-// request, or one pipeline, after the other.
+// A Comparison is of all that some connections carried.
 type Comparison struct {
+	turn sync.Mutex // held while requests are sent and answered
+
 	// Same reports whether two answers are the same although their bytes are not. It may
 	// be nil.
 	Same func(request, real, simulated []byte) bool
@@ -34,6 +43,13 @@ type Comparison struct {
 
 // keptRequests is how many requests a difference is reported with.
 const keptRequests = 6
+
+// Alone calls f while no request is under way.
+func (c *Comparison) Alone(f func()) {
+	c.turn.Lock()
+	defer c.turn.Unlock()
+	f()
+}
 
 // Compared returns how many answers were the same.
 func (c *Comparison) Compared() int {
@@ -75,7 +91,10 @@ func (c *Comparison) compare(real, simulated []byte, err error) error {
 		for _, r := range c.last {
 			fmt.Fprintf(&story, "sent      %s\n", short(r))
 		}
-		c.different = fmt.Errorf("%w (%v)\n%sreal      %s\nsimulated %s", ErrDifferent, err, story.String(), short(real), short(simulated))
+		if err != nil {
+			fmt.Fprintf(&story, "failed    %v\n", err)
+		}
+		c.different = fmt.Errorf("%w\n%sreal      %s\nsimulated %s", ErrDifferent, story.String(), short(real), short(simulated))
 	}
 	return ErrDifferent
 }
@@ -99,47 +118,85 @@ type Conn struct {
 
 	simulated  net.Conn
 	comparison *Comparison
-	answer     Protocol
+	protocol   Protocol
 	fromReal   *bufio.Reader
 	fromOther  *bufio.Reader
-	rest       []byte // of an answer that the client has not read
+	unfinished []byte // beginning of a request
+	rest       []byte // of answers that the client has not read
+	err        error  // in place of what follows
 }
 
 // New returns a connection that does what both are told, and compares answers.
-func New(real, simulated net.Conn, c *Comparison, answer Protocol) *Conn {
+func New(real, simulated net.Conn, c *Comparison, protocol Protocol) *Conn {
 	return &Conn{
-		Conn: real, simulated: simulated, comparison: c, answer: answer,
+		Conn: real, simulated: simulated, comparison: c, protocol: protocol,
 		fromReal: bufio.NewReader(real), fromOther: bufio.NewReader(simulated),
 	}
 }
 
-// Write sends b to both servers.
+// Write sends b to both servers, and waits for the answers to the requests in it.
 func (c *Conn) Write(b []byte) (int, error) {
+	c.comparison.turn.Lock()
+	defer c.comparison.turn.Unlock()
 	c.comparison.sent(b)
 	n, err := c.Conn.Write(b)
 	if err != nil {
 		return n, err
 	}
 	if _, err := c.simulated.Write(b); err != nil {
-		return 0, c.comparison.compare(nil, nil, err)
+		return 0, c.closed(err)
+	}
+	if c.protocol.Requests == nil {
+		return n, nil
+	}
+	c.unfinished = append(c.unfinished, b...)
+	requests, length := c.protocol.Requests(c.unfinished)
+	c.unfinished = c.unfinished[length:]
+	_ = c.SetReadDeadline(time.Now().Add(patience))
+	for range requests {
+		if c.err == nil {
+			c.err = c.readAnswer()
+		}
 	}
 	return n, nil
+}
+
+// readAnswer reads an answer from both servers.
+func (c *Conn) readAnswer() error {
+	real, err := c.protocol.Answer(c.fromReal)
+	if err != nil {
+		return err
+	}
+	_ = c.simulated.SetReadDeadline(time.Now().Add(patience))
+	simulated, err := c.protocol.Answer(c.fromOther)
+	if err := c.comparison.compare(real, simulated, err); err != nil {
+		return err
+	}
+	c.rest = append(c.rest, real...)
+	return nil
+}
+
+// closed returns err, by which the simulated server has closed the connection, if the real
+// one has, too.
+func (c *Conn) closed(err error) error {
+	_ = c.SetReadDeadline(time.Now().Add(patience))
+	var timeout net.Error
+	if _, other := c.fromReal.Peek(1); other == nil || errors.As(other, &timeout) && timeout.Timeout() {
+		return c.comparison.compare(nil, nil, err)
+	}
+	return err
 }
 
 // Read returns an answer of the real server, or a part of one, when the simulated one has
 // given the same.
 func (c *Conn) Read(b []byte) (int, error) {
 	if len(c.rest) == 0 {
-		real, err := c.answer(c.fromReal)
-		if err != nil {
+		if c.err != nil {
+			return 0, c.err
+		}
+		if err := c.readAnswer(); err != nil {
 			return 0, err
 		}
-		_ = c.simulated.SetReadDeadline(time.Now().Add(patience))
-		simulated, err := c.answer(c.fromOther)
-		if err := c.comparison.compare(real, simulated, err); err != nil {
-			return 0, err
-		}
-		c.rest = real
 	}
 	n := copy(b, c.rest)
 	c.rest = c.rest[n:]
