@@ -17,7 +17,8 @@ func TestRecord_IsReadAsWritten(t *testing.T) {
 
 func TestRecord_KeepsItsFlags(t *testing.T) {
 	for _, r := range []record{
-		{Kind: history.AtRest, Key: 7, Absent: true}, {Kind: history.Read, Key: 7, Stale: true},
+		{Kind: history.AtRest, Key: 7, Absent: true},
+		{Kind: history.Read, Key: 7, Stale: true},
 		{Kind: history.Acked, Absent: true, Stale: true},
 	} {
 		assert.Equal(t, r, parseRecord(appendRecord(nil, &r)))

@@ -21,7 +21,7 @@ type ack struct {
 func (h *History) Acknowledged(kept bool) *Acks {
 	a := newAcks()
 	for _, life := range h.Lives {
-		a.add(life, func(r *Record) bool { return r.acknowledged() && !(kept && h.lost(r)) })
+		a.add(life, func(r *Record) bool { return r.acknowledged() && (!kept || !h.lost(r)) })
 	}
 	a.seal()
 	return a

@@ -132,7 +132,7 @@ func TestNetwork_NamesMove(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, "old", string(b[:l]), "a connection of before stays")
 
-		other.set(true, false)
+		other.refuse(true)
 		_, err = n.dialer("process")(t.Context(), "tcp", "server:6379")
 		require.ErrorIs(t, err, syscall.ECONNREFUSED)
 		_, err = n.dialer("process")(t.Context(), "tcp", "nowhere:6379")

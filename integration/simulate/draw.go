@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -72,7 +73,7 @@ func (p *Plan) drawRead(dice *rand.Rand, op *Op) {
 		op.Peer = dice.IntN(p.Nodes)
 	}
 	for range n {
-		if key := p.readKey(dice); !contains(op.Keys, key) {
+		if key := p.readKey(dice); !slices.Contains(op.Keys, key) {
 			op.Keys = append(op.Keys, key)
 		}
 	}
@@ -104,13 +105,4 @@ func (p *Plan) drawWrite(dice *rand.Rand, op *Op) {
 	case Tag:
 		op.Keys = []uint32{p.openKey(dice) &^ 1}
 	}
-}
-
-func contains(keys []uint32, key uint32) bool {
-	for _, k := range keys {
-		if k == key {
-			return true
-		}
-	}
-	return false
 }

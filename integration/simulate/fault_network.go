@@ -5,7 +5,7 @@ import "time"
 // networkFaults are those of the ways between processes and servers.
 func networkFaults() []fault {
 	const second = time.Second
-	tier := func(f *fleet) string { p, _ := f.servers.now(); return p.host.name }
+	tier := func(f *fleet) string { p, _ := f.servers.now(); return p.name }
 	return []fault{
 		{
 			name: "cut", about: "a process and the shared tier do not reach each other; what was sent arrives late", weight: 5,
@@ -41,6 +41,13 @@ func networkFaults() []fault {
 				return f.weather(s, tier(f), w)
 			},
 		},
+	}
+}
+
+// busFaults are those of the ways between processes and a server that is of the bus alone.
+func busFaults() []fault {
+	const second = time.Second
+	return []fault{
 		{
 			name: "bus-cut", about: "a process and the server of the bus do not reach each other", weight: 8,
 			least: second / 10, most: 15 * second, bus: true, one: true, onlyBus: true,

@@ -50,17 +50,17 @@ func (f *fleet) restart(age time.Duration) func() {
 	}
 	died := now()
 	p.Stop()
-	p.host.set(true, false)
+	p.refuse(true)
 	return func() {
 		defer f.servers.busy.Unlock()
 		if p.memcached != nil {
 			p.memcached.Restart()
-			p.host.set(false, false)
+			p.refuse(false)
 			return
 		}
 		saved := f.servers.saved(p, died-int64(age), age > 0)
 		p.redis.Restart(saved.snapshot)
-		p.host.set(false, false)
+		p.refuse(false)
 		f.lose(&fork{loss: history.Loss{Died: died, Back: now(), Lost: func(r *history.Record) bool {
 			return r.Start < died && r.End > saved.at
 		}}})

@@ -58,7 +58,7 @@ func stateFaults() []fault {
 		{
 			name: "no-scripts", about: "the shared tier forgets all scripts, and cuts off its clients", weight: 1, redis: true, tier: true, bus: true,
 			strike: func(f *fleet, _ *Strike) func() {
-				primary(f).redis.KillClients("")
+				primary(f).redis.KillClients(simredis.AllClients)
 				return func() {}
 			},
 		},

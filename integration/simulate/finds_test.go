@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/nearcache/nearcachetest"
@@ -41,12 +42,6 @@ func restored(p *Plan) {
 	p.Features, p.Keys, p.Pace = false, 8, 4
 }
 
-// deaf fleets read the journal seldom, and somebody often does not hear the bus.
-func deaf(p *Plan) {
-	p.Bus, p.Only, p.Slow, p.Features = OtherRedis, []string{"bus-half-open"}, true, false
-	p.RepairInterval, p.MaxStaleness, p.Keys, p.Pace = 4*time.Second, 10*time.Second, 8, 4
-}
-
 // TestFinds: without a mechanism the simulator finds what it is for, within a few seeds.
 func TestFinds(t *testing.T) {
 	for name, f := range map[string]find{
@@ -65,7 +60,6 @@ func TestFinds(t *testing.T) {
 		"confirmation": {nearcachetest.Confirmation, restored},
 		"proofs":       {nearcachetest.Proofs, moved},
 		"leases":       {nearcachetest.Leases, anyFleet},
-		"barriers":     {nearcachetest.Barriers, deaf},
 		"expectation":  {nearcachetest.Expectation, refreshing},
 		"debts":        {nearcachetest.Debts, anyFleet},
 	} {
@@ -90,3 +84,24 @@ func TestFinds(t *testing.T) {
 
 // findSeeds is how many seeds are tried.
 const findSeeds = 40
+
+// TestShrink: what breaks a promise is shortened to a few operations, and breaks it again
+// in most replays, and so does its seed.
+func TestShrink(t *testing.T) {
+	nearcachetest.Break(nearcachetest.Without(nearcachetest.Journal))
+	defer nearcachetest.Break(nearcachetest.Without())
+	run := Runner(func(p *Plan) *Result { return simulate(t, p) })
+	p := NewPlan(1000)
+	p.Nodes, p.Length, p.Bus, p.Only = 3, 30*time.Second, OtherRedis, []string{"bus-half-open"}
+	p.draw()
+	r := run(p)
+	require.NotEmpty(t, r.Violations)
+	promise := r.Violations[0].Promise
+	assert.GreaterOrEqual(t, run.Reproduces(p, promise, 10), 8)
+	small, violation := Shrink(run, r, mostAttempts)
+	assert.Equal(t, promise, violation.Promise)
+	assert.LessOrEqual(t, len(small.Plan.Ops), 20)
+	assert.LessOrEqual(t, len(small.Plan.Strikes), 3)
+	assert.GreaterOrEqual(t, run.Reproduces(small.Plan, promise, 10), 8)
+	small.Timeline(t.Output(), violation)
+}

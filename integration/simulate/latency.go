@@ -43,14 +43,6 @@ func (w *weather) latency(roll uint64) time.Duration {
 	return d
 }
 
-// worst is the longest that a packet can take.
-func (w *weather) worst() time.Duration {
-	if w.loss > 0 {
-		return w.longest + 7*w.again
-	}
-	return w.longest
-}
-
 // unit returns a number in [0, 1).
 func unit(roll uint64) float64 { return float64(roll>>11) / (1 << 53) }
 

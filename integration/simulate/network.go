@@ -36,10 +36,10 @@ type host struct {
 	name  string
 	serve func(net.Conn) // blocks until the connection has ended
 
-	mu   sync.Mutex // protects the fields below
+	open sync.WaitGroup // connections
+
+	mu   sync.Mutex // protects the following field
 	down bool       // nobody listens: connections are refused
-	dark bool       // the machine is gone: nobody even refuses
-	open sync.WaitGroup
 }
 
 func newNetwork(s seed, calm weather) *network {
@@ -106,10 +106,9 @@ func (n *network) dial(ctx context.Context, process, name string) (net.Conn, err
 		if err := sleep(ctx, out.latency(roll)+in.latency(scramble(roll))); err != nil {
 			return nil, err
 		}
-		down, dark := h.state()
 		switch {
-		case out.isCut() || in.isCut() || dark:
-		case down:
+		case out.isCut() || in.isCut():
+		case h.isDown():
 			return nil, fmt.Errorf("dial %s: %w", name, syscall.ECONNREFUSED)
 		default:
 			return endsWith(ctx, n.connect(process, h, roll)), nil
@@ -168,28 +167,17 @@ func (n *network) breakSome(host string, roll uint64) {
 	}
 }
 
-func (h *host) state() (down, dark bool) {
+func (h *host) isDown() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.down, h.dark
+	return h.down
 }
 
-func (h *host) set(down, dark bool) {
+// refuse has connections refused from now on, or no longer.
+func (h *host) refuse(down bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.down, h.dark = down, dark
-}
-
-// ways returns all directions from and to a host.
-func (n *network) waysOf(host string) (all []*way) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for r, w := range n.ways {
-		if r.host == host {
-			all = append(all, w)
-		}
-	}
-	return all
+	h.down = down
 }
 
 // waysOfProcess returns all directions from and to a process.

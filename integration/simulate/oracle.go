@@ -192,26 +192,34 @@ func (o *oracle) judgeClaims(kept *history.Acks) {
 func (o *oracle) judgeBarriers(h *history.History) {
 	f := o.fleet
 	for _, b := range o.barriers {
-		floor := make(map[uint32]int64)
-		for _, r := range b.life.records {
-			if r.Kind == history.Acked && r.End < b.start {
-				floor[r.Key] = max(floor[r.Key], r.Version)
+		floor := b.floor()
+		for n, life := range h.Lives {
+			if l := f.lives[n]; l != b.life && l.began.UnixNano() <= b.start && !f.silent(l.node, b.start) {
+				o.judgeBarrier(&b, floor, l, life)
 			}
 		}
-		for n, life := range h.Lives {
-			l := f.lives[n]
-			if l == b.life || l.began.UnixNano() > b.start || f.silent(l.node, b.start) {
-				continue
-			}
-			for i := range life {
-				r := &life[i]
-				if r.Answered() && !r.Stale && !r.Absent && r.Start > b.end && r.Version < floor[r.Key] {
-					o.violated(Violation{
-						Promise: "Barrier", What: fmt.Sprintf("process %d had written version %d before it", b.life.node, floor[r.Key]),
-						Node: l.node, Life: n, Read: *r, Known: b.end,
-					})
-				}
-			}
+	}
+}
+
+// floor returns the highest version of each key that the node of b had written before it.
+func (b *barrier) floor() map[uint32]int64 {
+	floor := make(map[uint32]int64)
+	for _, r := range b.life.records {
+		if r.Kind == history.Acked && r.End < b.start {
+			floor[r.Key] = max(floor[r.Key], r.Version)
+		}
+	}
+	return floor
+}
+
+func (o *oracle) judgeBarrier(b *barrier, floor map[uint32]int64, l *life, records []history.Record) {
+	for i := range records {
+		r := &records[i]
+		if r.Answered() && !r.Stale && !r.Absent && r.Start > b.end && r.Version < floor[r.Key] {
+			o.violated(Violation{
+				Promise: "Barrier", What: fmt.Sprintf("process %d had written version %d before it", b.life.node, floor[r.Key]),
+				Node: l.node, Life: l.number, Read: *r, Known: b.end,
+			})
 		}
 	}
 }

@@ -120,7 +120,7 @@ func (s *servers) save(done <-chan struct{}) {
 			return
 		case <-ticker.C:
 			p, _ := s.now()
-			if down, _ := p.state(); !down && p.redis != nil {
+			if !p.isDown() && p.redis != nil {
 				p.keep(save{now(), p.redis.Snapshot()})
 			}
 		}

@@ -159,7 +159,7 @@ func (p *Plan) withoutNode(node int) *Plan {
 func (s *shrinker) calls() {
 	p := s.copy()
 	p.Ops = slices.DeleteFunc(slices.Clone(p.Ops), func(o Op) bool {
-		return len(o.Keys) > 0 && !contains(o.Keys, s.broken.Read.Key)
+		return len(o.Keys) > 0 && !slices.Contains(o.Keys, s.broken.Read.Key)
 	})
 	s.try(p)
 	kinds := make(map[Call]bool)

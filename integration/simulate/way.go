@@ -40,12 +40,10 @@ func (w *way) latency(roll uint64) time.Duration {
 	return w.weather.latency(roll)
 }
 
-// setWeather returns what the way was like before.
-func (w *way) setWeather(to weather) (before weather) {
+func (w *way) setWeather(to weather) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	before, w.weather = w.weather, to
-	return before
+	w.weather = to
 }
 
 // cut lets nothing through: packets wait to be sent again once it is mended.
