@@ -52,7 +52,6 @@ func TestFinds(t *testing.T) {
 		"watermarks":   {nearcachetest.Watermarks, anyFleet},
 		"losses":       {nearcachetest.Losses, anyFleet},
 		"floors":       {nearcachetest.Floors, anyFleet},
-		"own writes":   {nearcachetest.OwnWrites, hot},
 		"passed news":  {nearcachetest.PassedNews, hot},
 		"removals":     {nearcachetest.Removals, anyFleet},
 		"joins":        {nearcachetest.Joins, anyFleet},
