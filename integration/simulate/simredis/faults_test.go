@@ -142,6 +142,7 @@ func TestServer_EndsConnectionsOfAKind(t *testing.T) {
 			_, err = news.Receive(t.Context())
 			require.Error(t, err)
 			require.NoError(t, news.Close())
+			synctest.Wait() // the server sees it
 			require.NoError(t, client.Get(t.Context(), "a").Err())
 		}
 		assert.Positive(t, server.KillClients(simredis.NormalClients))
