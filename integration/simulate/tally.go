@@ -157,7 +157,7 @@ func (t *Tally) addWrites(f *fleet) {
 func (t *Tally) Print(out io.Writer) {
 	fmt.Fprintf(out, "%d runs, %s of fleets in %s (%.0f for each second)\n", t.Runs, t.Lived.Round(time.Second), t.Took.Round(time.Second),
 		t.Lived.Seconds()/t.Took.Seconds())
-	fmt.Fprintf(out, "%d checked reads, %d writes, %d faults, %d violations; %d reads excused by losses, %d forgiven,\n%d of writes that landed after the clock was set back, %d failed\n",
+	fmt.Fprintf(out, "%d checked reads, %d writes, %d faults, %d violations; %d reads excused by losses, %d forgiven,\n%d because the clock was set back, %d failed\n",
 		t.Reads, t.Writes, t.Faults, t.Violations, t.Excused, t.Forgiven, t.Landed, t.Failed)
 	table := tabwriter.NewWriter(out, 0, 0, 1, ' ', tabwriter.AlignRight|tabwriter.Debug)
 	fmt.Fprintln(table, "fault\tinjected\treads\tworst age\tbound\t")
