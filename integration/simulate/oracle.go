@@ -32,6 +32,7 @@ type oracle struct {
 	landed     int // violations that only a clock that was set back explains
 	claims     []claim
 	barriers   []barrier
+	abandoned  map[version]history.Moment // see fleet.abandoned
 	failures   map[string]int // of reads, by error
 }
 
@@ -126,10 +127,9 @@ func (o *oracle) judge() (*history.History, history.Verdict) {
 	f := o.fleet
 	h := f.history()
 	verdict := h.Check(func(life int, r *history.Record) time.Duration { return f.bound(f.lives[life].node, r) })
-	abandoned := f.abandoned()
+	o.abandoned = f.abandoned()
 	for _, b := range verdict.Broken {
-		// Memcached knows no deadlines: what was given up may land.
-		if at, ok := abandoned[version{b.Read.Key, b.Read.Version}]; ok && (f.plan.Store == Memcached || f.setBack(at, b.Read.End)) {
+		if o.landedLate(&b.Read) {
 			o.landed++
 			continue
 		}
@@ -177,6 +177,13 @@ func (f *fleet) abandoned() map[version]history.Moment {
 	return all
 }
 
+// landedLate reports whether a read may be of a write that was given up, and landed after
+// its deadline: Memcached knows none, and those of Redis are by a clock that may be set back.
+func (o *oracle) landedLate(r *history.Record) bool {
+	at, ok := o.abandoned[version{r.Key, r.Version}]
+	return ok && (o.fleet.plan.Store == Memcached || o.fleet.setBack(at, r.End))
+}
+
 // setBack reports whether the clock of the shared tier was set back in a time. The
 // deadline of a write that was on its way then is later than its writer meant.
 func (f *fleet) setBack(from, to history.Moment) bool {
@@ -186,6 +193,9 @@ func (f *fleet) setBack(from, to history.Moment) bool {
 // judgeClaims holds answers against their own words.
 func (o *oracle) judgeClaims(kept *history.Acks) {
 	for _, c := range o.claims {
+		if o.landedLate(&c.read) {
+			continue
+		}
 		v := Violation{Node: c.life.node, Life: c.life.number, Read: c.read}
 		if c.read.Version < c.least && kept.Between(c.read.Key, c.read.Version, c.least) {
 			v.Promise, v.What = "Token", fmt.Sprintf("the token stands for version %d", c.least)
@@ -230,7 +240,7 @@ func (b *barrier) floor() map[uint32]int64 {
 func (o *oracle) judgeBarrier(b *barrier, floor map[uint32]int64, l *life, records []history.Record) {
 	for i := range records {
 		r := &records[i]
-		if r.Answered() && !r.Stale && !r.Absent && r.Start > b.end && r.Version < floor[r.Key] {
+		if r.Answered() && !r.Stale && !r.Absent && r.Start > b.end && r.Version < floor[r.Key] && !o.landedLate(r) {
 			o.violated(Violation{
 				Promise: "Barrier", What: fmt.Sprintf("process %d had written version %d before it", b.life.node, floor[r.Key]),
 				Node: l.node, Life: l.number, Read: *r, Known: b.end,
