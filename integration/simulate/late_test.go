@@ -17,10 +17,12 @@ func TestLateWrite(t *testing.T) {
 	p := &Plan{}
 	require.NoError(t, json.Unmarshal(text, p))
 	landed := 0
-	for range attempts {
+	for range 50 { // the scheduler has a part in it
 		r := simulate(t, p)
 		require.Empty(t, r.Violations)
-		landed += r.fleet.oracle.landed
+		if landed += r.fleet.oracle.landed; landed > 0 {
+			break
+		}
 	}
 	assert.Positive(t, landed)
 }
