@@ -38,7 +38,8 @@ test: deps ## Run every test of every module on real servers.
 	@for module in $(MODULES); do go -C $$module vet -race ./...; go -C $$module vet -tags $(FAULTS) ./...; done
 	@go -C integration run ./testall -flags '$(TESTFLAGS)' $(abspath $(MODULES)) \
 		'$(CURDIR),$(FAULTS),./nearcache/...,^Test(G[0-9]|Hazard|Arrivals|Token|Barrier|Meter|Lookup|Tag|Fenced|Write|.*Off$$)' \
-		'$(CURDIR)/integration,$(FAULTS),./checker,Without'
+		'$(CURDIR)/integration,$(FAULTS),./checker,Without' \
+		'$(CURDIR)/integration,$(FAULTS),./simulate,^TestFinds'
 
 .PHONY: check
 check: ## Do what a change must pass: tidy, fixed, formatted, linted, tested.
@@ -88,6 +89,11 @@ checker: deps ## Break servers and processes (FAULT=name,... LONG=1 STRICT=1 AGA
 .PHONY: model
 model: deps ## Search the models of the protocol to their ends, for docs/models.md (ONLY=lease OFF=BORN prints).
 	@go -C integration run ./model -root $(CURDIR) -only '$(ONLY)' -off '$(OFF)'
+
+.PHONY: simulate
+simulate: ## Simulate fleets under faults for FOR (10m), or run one SEED=n, or a PLAN=file again.
+	@go -C integration test -v -count 1 -timeout 0 -run '^TestSimulate$$' ./simulate $(if $(PLAN),-plan $(abspath $(PLAN)), \
+		$(if $(SEED),-seed $(SEED)) $(if $(or $(FOR),$(if $(SEED),,10m)),-for $(or $(FOR),10m)))
 
 .PHONY: cost
 cost: ## Print what fleets of 3 to 1,000 nodes cost their servers each second.

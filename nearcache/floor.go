@@ -100,8 +100,20 @@ func (c *Cache[V]) giveUnstored(key string, hash uint64) {
 	switch {
 	case c.node.tier == nil || c.node.faults.Off(fault.Floors):
 	case c.node.repairs != nil:
-		c.floors.raise(hash, floor{c.node.tier.Newest(c.storeKey(key)), c.node.near.Now()})
+		c.floors.raise(hash, floor{c.newest(key), c.node.near.Now()})
 	case c.opts.FailSafe > 0:
 		c.floors.raise(hash, floor{at: c.node.near.Now()})
 	}
+}
+
+// newest returns a number that no revision of key that this node can have heard of has
+// passed: by the clock of its server, or, if that was set back, by the journal.
+func (c *Cache[V]) newest(key string) uint64 {
+	number := c.node.tier.Newest(c.storeKey(key))
+	if heads := c.node.heads; len(heads) > 0 {
+		if head := heads.of(c.partition(key)); head != nil {
+			number = max(number, head.Number)
+		}
+	}
+	return number
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
+	"github.com/nearbus/nearbus/shared"
 )
 
 // TestG2_BackFromTheSource: while the shared tier was down, or did not take a
@@ -46,6 +47,31 @@ func TestG2_BackFromTheSource(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestG2_BackFromTheSourceAfterTheClockWasSetBack: revisions go on from a clock that was
+// ahead. What the shared tier had before it went down has a higher number than its clock,
+// and is older than what was loaded meanwhile all the same.
+func TestG2_BackFromTheSourceAfterTheClockWasSetBack(t *testing.T) {
+	journaled(t, func(t *testing.T, f *fleet, a, b *member) {
+		image := (&shared.Record{Kind: shared.KindTombstone, Nonce: shared.NewNonce()}).Append(nil)
+		ahead := uint64(time.Now().Add(20 * time.Minute).UnixMicro())
+		r := f.store.Store.Write(t.Context(), []shared.Write{{Key: "users:other", Image: image, TTL: time.Hour, Floor: ahead}})[0]
+		require.NoError(t, r.Err)
+		require.Equal(t, ahead, r.Revision.Number)
+		require.NoError(t, b.Set(t.Context(), "k", "old"))
+		wait(2 * time.Second)
+		f.store.down()
+		wait(6 * time.Second)
+		v, err := a.Fetch(t.Context(), "k", is("new"))
+		require.NoError(t, err)
+		require.Equal(t, "new", v)
+		f.store.onBefore(nil)
+		wait(6 * time.Second)
+		v, err = a.Fetch(t.Context(), "k", is("new"))
+		require.NoError(t, err)
+		assert.Equal(t, "new", v)
+	})
 }
 
 // TestG2_FloorIsPassed: what is written after a load from the source is read

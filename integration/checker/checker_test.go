@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/nearbus/nearbus/integration/history"
 )
 
 // TestMain lets the test program be the processes of a run, too.
@@ -44,10 +46,10 @@ func TestScenarios(t *testing.T) {
 			r, err := carryOut(t.Context(), shortPlan(t, s.name))
 			require.NoError(t, err)
 			v := &r.verdict
-			assert.Positive(t, v.reads)
-			assert.Positive(t, v.writes)
-			assert.Zero(t, v.violations(), "%d late, %d back, %d own writes missed, %d stale at rest; bound %v, worst %v: %+v",
-				v.late, v.back, v.ownMisses, v.staleRest, r.bound, v.quantile(1), v.broken)
+			assert.Positive(t, v.Reads)
+			assert.Positive(t, v.Writes)
+			assert.Zero(t, v.Violations(), "%d late, %d back, %d own writes missed, %d stale at rest; bound %v, worst %v: %+v",
+				v.Late, v.Back, v.OwnMisses, v.StaleRest, r.bound, v.Quantile(1), v.Broken)
 		})
 	}
 }
@@ -64,9 +66,9 @@ func TestScenarios_WithFeatures(t *testing.T) {
 			r, err := carryOut(t.Context(), p)
 			require.NoError(t, err)
 			v := &r.verdict
-			assert.Positive(t, v.absent)
-			assert.Zero(t, v.violations(), "%d late, %d back, %d own writes missed, %d stale at rest; bound %v, worst %v: %+v",
-				v.late, v.back, v.ownMisses, v.staleRest, r.bound, v.quantile(1), v.broken)
+			assert.Positive(t, v.Absent)
+			assert.Zero(t, v.Violations(), "%d late, %d back, %d own writes missed, %d stale at rest; bound %v, worst %v: %+v",
+				v.Late, v.Back, v.OwnMisses, v.StaleRest, r.bound, v.Quantile(1), v.Broken)
 		})
 	}
 }
@@ -79,8 +81,8 @@ func TestScenarios_Naive(t *testing.T) {
 	p.subject = "naive"
 	r, err := carryOut(t.Context(), p)
 	require.NoError(t, err)
-	assert.Positive(t, r.verdict.late)
-	assert.Positive(t, r.verdict.staleRest)
+	assert.Positive(t, r.verdict.Late)
+	assert.Positive(t, r.verdict.StaleRest)
 }
 
 // TestCarryOut_FaultThatDoesNotHappen is no success.
@@ -102,7 +104,7 @@ func TestPrintTable(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	p := shortPlan(t, "none")
-	require.NoError(t, printTable(&out, []*result{{plan: p, spans: make([]span, 3), bound: time.Second, verdict: verdict{reads: 7}}}))
+	require.NoError(t, printTable(&out, []*result{{plan: p, spans: make([]history.Span, 3), bound: time.Second, verdict: history.Verdict{Reads: 7}}}))
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 	require.Len(t, lines, 3)
 	for _, line := range lines {

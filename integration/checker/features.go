@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/nearbus/nearbus/integration/history"
 	"github.com/nearbus/nearbus/nearcache"
 )
 
@@ -65,8 +66,8 @@ type answered struct {
 }
 
 // truth is load with features on.
-func (n *node) truth(ctx context.Context, key uint32, as kind) (int64, error) {
-	if as == read && mayFail(key) && rand.IntN(failingLoads) == 0 {
+func (n *node) truth(ctx context.Context, key uint32, as history.Kind) (int64, error) {
+	if as == history.Read && mayFail(key) && rand.IntN(failingLoads) == 0 {
 		return 0, errSource
 	}
 	version, err := n.load(ctx, key)
@@ -96,9 +97,9 @@ func (n *node) readFeatured(ctx context.Context, o *ours, dice *rand.Rand, key f
 	case way%2 == 0 && !mayFail(k):
 		answers = []answered{o.fetchFeatured(ctx, k, n)}
 	default:
-		answers = []answered{o.lookup(ctx, k, n, read)}
+		answers = []answered{o.lookup(ctx, k, n, history.Read)}
 	}
-	n.noteAnswers(answers, start, read)
+	n.noteAnswers(answers, start, history.Read)
 }
 
 // pick returns several keys of a kind, if that many are found soon.
@@ -111,12 +112,12 @@ func pick(key func() uint32, most int, kind func(uint32) bool) (keys []uint32) {
 	return keys
 }
 
-func (n *node) noteAnswers(answers []answered, start moment, as kind) {
+func (n *node) noteAnswers(answers []answered, start history.Moment, as history.Kind) {
 	end := now()
 	for _, a := range answers {
-		r := record{kind: as, key: a.key, version: a.version, absent: a.absent, stale: a.stale, start: start, end: end}
+		r := record{Kind: as, Key: a.key, Version: a.version, Absent: a.absent, Stale: a.stale, Start: start, End: end}
 		if a.err != nil {
-			r.kind = failed
+			r.Kind = history.Failed
 		}
 		n.journal.add(r)
 	}
@@ -132,17 +133,17 @@ func answer(key uint32, version int64, stale bool, err error) answered {
 	return a
 }
 
-func (o *ours) lookup(ctx context.Context, key uint32, n *node, as kind) answered {
+func (o *ours) lookup(ctx context.Context, key uint32, n *node, as history.Kind) answered {
 	a, err := o.cache.Lookup(ctx, keyName(key), nearcache.Read[int64]{LoadEntry: n.entryOf(key, as)})
 	return answer(key, a.Value, a.Stale, err)
 }
 
 func (o *ours) fetchFeatured(ctx context.Context, key uint32, n *node) answered {
-	version, err := o.cache.FetchEntry(ctx, keyName(key), n.entryOf(key, read))
+	version, err := o.cache.FetchEntry(ctx, keyName(key), n.entryOf(key, history.Read))
 	return answer(key, version, false, err)
 }
 
-func (n *node) entryOf(key uint32, as kind) func(context.Context, string) (nearcache.Entry[int64], error) {
+func (n *node) entryOf(key uint32, as history.Kind) func(context.Context, string) (nearcache.Entry[int64], error) {
 	return func(ctx context.Context, name string) (nearcache.Entry[int64], error) {
 		version, err := n.truth(ctx, key, as)
 		return nearcache.Entry[int64]{Value: version, Tags: tagsOf(name), TTL: lifeOf(key)}, err
@@ -159,7 +160,7 @@ func (o *ours) fetchMany(ctx context.Context, keys []uint32, n *node) []answered
 	values, err := o.cache.FetchMany(ctx, names, func(ctx context.Context, missing []string) (map[string]int64, error) {
 		loaded := make(map[string]int64, len(missing))
 		for _, name := range missing {
-			version, err := n.truth(ctx, byName[name], read)
+			version, err := n.truth(ctx, byName[name], history.Read)
 			switch {
 			case err == nil:
 				loaded[name] = version
@@ -242,12 +243,12 @@ func (n *node) writeFeatured(ctx context.Context, o *ours, dice *rand.Rand, writ
 	}
 }
 
-func (n *node) noteWrites(versions map[uint32]int64, start moment, err error) {
+func (n *node) noteWrites(versions map[uint32]int64, start history.Moment, err error) {
 	end := now()
 	for key, version := range versions {
-		r := record{kind: acked, key: key, version: version, start: start, end: end}
+		r := record{Kind: history.Acked, Key: key, Version: version, Start: start, End: end}
 		if unknown(errorOf(err, keyName(key))) != nil {
-			r.kind = gaveUp
+			r.Kind = history.GaveUp
 		}
 		n.journal.add(r)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/nearbus/nearbus/integration/history"
 	"github.com/nearbus/nearbus/integration/servers"
 	"github.com/nearbus/nearbus/shared/redisstore"
 )
@@ -34,8 +35,8 @@ type field struct {
 	toRedis, toBus []*servers.Relay   // of each process
 	toShards       [][]*servers.Relay // to each shard, of each process
 	nodes          []*process
-	faults         []span
-	losses         []loss
+	faults         []history.Span
+	losses         []history.Loss
 	evidence       uint64 // of faults, as the scenario counts it
 }
 
@@ -235,12 +236,12 @@ const warmUp = time.Second
 
 // run lets the fault come and go until enough has happened, lets everything
 // come to rest and returns what there is to check.
-func (f *field) run(ctx context.Context) (history, []report, error) {
+func (f *field) run(ctx context.Context) (history.History, []report, error) {
 	began := time.Now()
 	pause(ctx, warmUp)
 	for i := 0; ; i++ {
 		if err := f.occur(ctx, i); err != nil {
-			return history{}, nil, err
+			return history.History{}, nil, err
 		}
 		seconds := time.Since(began).Seconds()
 		if i+1 >= f.plan.enoughFaults && time.Since(began) >= f.plan.atLeast &&
@@ -251,19 +252,19 @@ func (f *field) run(ctx context.Context) (history, []report, error) {
 	}
 	reports, err := f.rest(ctx)
 	if err != nil {
-		return history{}, nil, err
+		return history.History{}, nil, err
 	}
-	h := history{faults: f.faults, losses: f.losses}
-	if h.latest, err = latest(filepath.Join(f.dir, "source")); err != nil {
-		return history{}, nil, err
+	h := history.History{Faults: f.faults, Losses: f.losses, AbsentAt: absentAt}
+	if h.Latest, err = latest(filepath.Join(f.dir, "source")); err != nil {
+		return history.History{}, nil, err
 	}
 	for _, p := range f.nodes {
 		for _, name := range p.journals {
 			life, err := readJournal(name)
 			if err != nil {
-				return history{}, nil, err
+				return history.History{}, nil, err
 			}
-			h.lives = append(h.lives, life)
+			h.Lives = append(h.Lives, life)
 		}
 	}
 	return h, reports, nil
@@ -286,9 +287,9 @@ func (f *field) partition(key uint32) int {
 }
 
 func (f *field) occur(ctx context.Context, i int) error {
-	s := span{start: now()}
+	s := history.Span{Start: now()}
 	seen, err := f.plan.scenario.strike(ctx, f, i)
-	s.end = now()
+	s.End = now()
 	if err != nil {
 		return fmt.Errorf("checker: %s: %w", f.plan.scenario.name, err)
 	}

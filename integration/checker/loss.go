@@ -11,44 +11,9 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/nearbus/nearbus/integration/history"
 	"github.com/nearbus/nearbus/integration/servers"
 )
-
-// loss is the end of a server that had acknowledged more than its heir has: a
-// replica that was behind, or the same server, started again from a file. What
-// the heir has ends with its journal. A cache cannot know of such a loss before
-// it happened to read the journal again, so until then it may go back in time;
-// it may not be later than its bound, because then it asks the source.
-type loss struct {
-	died, back moment
-	kept       []moment // by partition: when the last write was made that the heir has
-
-	partition func(key uint32) int
-}
-
-func (l *loss) lost(r *record) bool {
-	return r.start < l.died && r.end > l.kept[l.partition(r.key)]
-}
-
-// lost reports whether the shared tier may have lost a write.
-func (h *history) lost(r *record) bool {
-	for i := range h.losses {
-		if h.losses[i].lost(r) {
-			return true
-		}
-	}
-	return false
-}
-
-// excuses reports whether a process may not have known of a loss at a read.
-func (h *history) excuses(r *record, bound time.Duration) bool {
-	for i := range h.losses {
-		if l := &h.losses[i]; r.end > l.died && r.start < l.back+int64(bound) {
-			return true
-		}
-	}
-	return false
-}
 
 // lose makes a server die and come back, or another in its place, and notes
 // what was lost. The heirs are given to killed before anybody can write to
@@ -58,10 +23,10 @@ func (f *field) lose(ctx context.Context, happen func(killed func(heirs []*serve
 		_, err := happen(func([]*servers.Process) error { return nil })
 		return err
 	}
-	l := loss{partition: f.partition}
-	inherited := make(map[*servers.Process][]moment)
+	var l history.Loss
+	inherited := make(map[*servers.Process][]history.Moment)
 	heir, err := happen(func(heirs []*servers.Process) (err error) {
-		l.died = now()
+		l.Died = now()
 		for _, heir := range heirs {
 			if inherited[heir], err = f.inherit(ctx, heir); err != nil {
 				return err
@@ -69,16 +34,18 @@ func (f *field) lose(ctx context.Context, happen func(killed func(heirs []*serve
 		}
 		return nil
 	})
-	l.back, l.kept = now(), inherited[heir]
-	if err == nil && l.kept == nil {
+	l.Back = now()
+	kept := inherited[heir] // by partition: when the last write was made that the heir has
+	if err == nil && kept == nil {
 		err = errors.New("checker: nobody knows what the heir has")
 	}
+	l.Lost = func(r *record) bool { return r.Start < l.Died && r.End > kept[f.partition(r.Key)] }
 	f.losses = append(f.losses, l)
 	return err
 }
 
 // inherit reads what an heir has.
-func (f *field) inherit(ctx context.Context, heir *servers.Process) (kept []moment, err error) {
+func (f *field) inherit(ctx context.Context, heir *servers.Process) (kept []history.Moment, err error) {
 	client := redis.NewClient(&redis.Options{Addr: heir.Addr, PoolSize: 1})
 	defer client.Close()
 	client.Do(ctx, "READONLY") // for replicas of a Cluster; others refuse

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/nearbus/nearbus/integration/history"
 )
 
 func main() {
@@ -106,30 +108,33 @@ func (q *request) order(ctx context.Context, chosen []scenario) iter.Seq[scenari
 	}
 }
 
+// shownBroken is how many reads that broke a promise are shown.
+const shownBroken = 20
+
 // judge prints a row, and returns an error if this library broke a promise.
 // What others do is for the reader to see.
 func (r *result) judge(out io.Writer) error {
 	fmt.Fprintf(out, "%-18s %-8s %s, %d faults, evidence %d: max %s, bound %s, violations %d\n", r.plan.scenario.name, r.plan.subject,
-		r.took.Round(time.Second), len(r.spans), r.evidence, short(r.verdict.quantile(1)), short(r.bound), r.verdict.violations())
-	if r.plan.subject != "nearbus" || r.verdict.violations() == 0 {
+		r.took.Round(time.Second), len(r.spans), r.evidence, short(r.verdict.Quantile(1)), short(r.bound), r.verdict.Violations())
+	if r.plan.subject != "nearbus" || r.verdict.Violations() == 0 {
 		return nil
 	}
-	for _, b := range r.verdict.broken {
-		fmt.Fprintf(out, "  %s: life %d, key %d, version %d in %s, %s after better was known, %s\n", b.promise, b.life, b.read.key, b.read.version,
-			time.Duration(b.read.end-b.read.start), time.Duration(b.read.start-b.known), r.when(&b))
+	for _, b := range r.verdict.Broken[:min(shownBroken, len(r.verdict.Broken))] {
+		fmt.Fprintf(out, "  %s: life %d, key %d, version %d in %s, %s after better was known, %s\n", b.Promise, b.Life, b.Read.Key, b.Read.Version,
+			time.Duration(b.Read.End-b.Read.Start), time.Duration(b.Read.Start-b.Known), r.when(&b))
 	}
 	return fmt.Errorf("%w: %s: %d late, %d back, %d own writes missed, %d stale at rest",
-		errViolated, r.plan.scenario.name, r.verdict.late, r.verdict.back, r.verdict.ownMisses, r.verdict.staleRest)
+		errViolated, r.plan.scenario.name, r.verdict.Late, r.verdict.Back, r.verdict.OwnMisses, r.verdict.StaleRest)
 }
 
 // when says where in the run a read was.
-func (r *result) when(b *broken) string {
-	if b.fault < 0 {
+func (r *result) when(b *history.Broken) string {
+	if b.Fault < 0 {
 		return "before any fault"
 	}
-	f := r.spans[b.fault]
+	f := r.spans[b.Fault]
 	return fmt.Sprintf("%s after fault %d began, which took %s",
-		time.Duration(b.read.start-f.start), b.fault+1, time.Duration(f.end-f.start))
+		time.Duration(b.Read.Start-f.Start), b.Fault+1, time.Duration(f.End-f.Start))
 }
 
 func (q *request) scenarios() ([]scenario, error) {

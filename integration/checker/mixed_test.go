@@ -72,10 +72,10 @@ func TestScenarios_MixedFleet(t *testing.T) {
 			r, err := carryOut(t.Context(), p)
 			require.NoError(t, err)
 			v := &r.verdict
-			assert.Positive(t, v.reads)
-			assert.Positive(t, v.writes)
-			assert.Zero(t, v.violations(), "%d late, %d back, %d own writes missed, %d stale at rest; bound %v, worst %v: %+v",
-				v.late, v.back, v.ownMisses, v.staleRest, r.bound, v.quantile(1), v.broken)
+			assert.Positive(t, v.Reads)
+			assert.Positive(t, v.Writes)
+			assert.Zero(t, v.Violations(), "%d late, %d back, %d own writes missed, %d stale at rest; bound %v, worst %v: %+v",
+				v.Late, v.Back, v.OwnMisses, v.StaleRest, r.bound, v.Quantile(1), v.Broken)
 		})
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9/logging"
+
+	"github.com/nearbus/nearbus/integration/history"
 )
 
 // nodeVariable is set for processes that are nodes; it holds their settings.
@@ -120,7 +122,7 @@ func (n *node) read(ctx context.Context, reader int) {
 			n.readFeatured(ctx, o, dice, func() uint32 { return uint32(keys.Uint64()) })
 			return
 		}
-		n.readOne(ctx, uint32(keys.Uint64()), read)
+		n.readOne(ctx, uint32(keys.Uint64()), history.Read)
 	})
 }
 
@@ -138,17 +140,17 @@ func (n *node) dice(worker int) *rand.Rand {
 	return rand.New(rand.NewPCG(n.settings.Seed, uint64(n.settings.Node*(readers+writers)+worker)))
 }
 
-func (n *node) readOne(ctx context.Context, key uint32, as kind) {
+func (n *node) readOne(ctx context.Context, key uint32, as history.Kind) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	r := record{kind: as, key: key, start: now()}
+	r := record{Kind: as, Key: key, Start: now()}
 	var err error
-	r.version, err = n.subject.fetch(ctx, keyName(key), func(ctx context.Context) (int64, error) {
+	r.Version, err = n.subject.fetch(ctx, keyName(key), func(ctx context.Context) (int64, error) {
 		return n.load(ctx, key)
 	})
-	r.end = now()
+	r.End = now()
 	if err != nil {
-		r.kind = failed
+		r.Kind = history.Failed
 	}
 	n.journal.add(r)
 }
@@ -179,14 +181,14 @@ func (n *node) write(ctx context.Context, writer int) {
 			return
 		}
 		key, op := n.choose(dice, writer)
-		r := record{kind: acked, key: key, version: n.source.commit(key), start: now()}
+		r := record{Kind: history.Acked, Key: key, Version: n.source.commit(key), Start: now()}
 		n.death.at("truth")
 		call, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 		defer cancel()
-		if n.subject.write(call, op, keyName(key), r.version) != nil {
-			r.kind = gaveUp
+		if n.subject.write(call, op, keyName(key), r.Version) != nil {
+			r.Kind = history.GaveUp
 		}
-		r.end = now()
+		r.End = now()
 		n.journal.add(r)
 	})
 }
@@ -226,11 +228,11 @@ func (n *node) look() {
 		if o != nil {
 			ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 			start := now()
-			n.noteAnswers([]answered{o.lookup(ctx, uint32(key), n, atRest)}, start, atRest)
+			n.noteAnswers([]answered{o.lookup(ctx, uint32(key), n, history.AtRest)}, start, history.AtRest)
 			cancel()
 			continue
 		}
-		n.readOne(context.Background(), uint32(key), atRest)
+		n.readOne(context.Background(), uint32(key), history.AtRest)
 	}
 }
 

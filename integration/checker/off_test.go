@@ -19,7 +19,7 @@ func TestScenarios_WithoutJournal(t *testing.T) {
 	p.off = []string{"journal"}
 	r, err := carryOut(t.Context(), p)
 	require.NoError(t, err)
-	assert.Positive(t, r.verdict.late)
+	assert.Positive(t, r.verdict.Late)
 }
 
 // TestScenarios_WithoutMarks: the checker sees what marks are for. Values take
@@ -34,5 +34,5 @@ func TestScenarios_WithoutMarks(t *testing.T) {
 	p.off = []string{"marks"}
 	r, err := carryOut(t.Context(), p)
 	require.NoError(t, err)
-	assert.Positive(t, r.verdict.violations())
+	assert.Positive(t, r.verdict.Violations())
 }

@@ -9,38 +9,20 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/nearbus/nearbus/integration/history"
 )
 
-// moment is a time in nanoseconds on a clock that all processes of the machine
-// share and that nobody sets.
-type moment = int64
+// record is one call of a process.
+type record = history.Record
 
-func now() moment {
+// now is the time on a clock that all processes of the machine share and that nobody
+// sets.
+func now() history.Moment {
 	var ts unix.Timespec
 	// Fails only for clocks that do not exist.
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
 	return ts.Nano()
-}
-
-type kind uint8
-
-const (
-	read   kind = iota // a value was returned
-	failed             // a read returned an error
-	acked              // a write returned nil
-	gaveUp             // a write returned an error
-	atRest             // a read after everything had come to rest
-)
-
-// record is one call of a process.
-type record struct {
-	kind       kind
-	key        uint32
-	version    int64
-	start, end moment
-
-	absent bool // the read was answered with that there is no value; version is not known before settle
-	stale  bool // the read was answered with a value that is kept for when there is no other, and says so
 }
 
 const (
@@ -50,27 +32,27 @@ const (
 
 const recordSize = 32
 
-func (r *record) append(b []byte) []byte {
-	first := uint32(r.kind)
-	if r.absent {
+func appendRecord(b []byte, r *record) []byte {
+	first := uint32(r.Kind)
+	if r.Absent {
 		first |= absentFlag
 	}
-	if r.stale {
+	if r.Stale {
 		first |= staleFlag
 	}
 	b = binary.LittleEndian.AppendUint32(b, first)
-	b = binary.LittleEndian.AppendUint32(b, r.key)
-	b = binary.LittleEndian.AppendUint64(b, uint64(r.version))
-	b = binary.LittleEndian.AppendUint64(b, uint64(r.start))
-	return binary.LittleEndian.AppendUint64(b, uint64(r.end))
+	b = binary.LittleEndian.AppendUint32(b, r.Key)
+	b = binary.LittleEndian.AppendUint64(b, uint64(r.Version))
+	b = binary.LittleEndian.AppendUint64(b, uint64(r.Start))
+	return binary.LittleEndian.AppendUint64(b, uint64(r.End))
 }
 
 func parseRecord(b []byte) record {
 	first := binary.LittleEndian.Uint32(b)
 	return record{
-		kind: kind(first), absent: first&absentFlag != 0, stale: first&staleFlag != 0, key: binary.LittleEndian.Uint32(b[4:]),
-		version: int64(binary.LittleEndian.Uint64(b[8:])),
-		start:   int64(binary.LittleEndian.Uint64(b[16:])), end: int64(binary.LittleEndian.Uint64(b[24:])),
+		Kind: history.Kind(first), Absent: first&absentFlag != 0, Stale: first&staleFlag != 0, Key: binary.LittleEndian.Uint32(b[4:]),
+		Version: int64(binary.LittleEndian.Uint64(b[8:])),
+		Start:   int64(binary.LittleEndian.Uint64(b[16:])), End: int64(binary.LittleEndian.Uint64(b[24:])),
 	}
 }
 
@@ -87,8 +69,8 @@ const journalBuffer = 1 << 12
 func (j *journal) add(r record) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.buf = r.append(j.buf)
-	if len(j.buf) >= journalBuffer || r.kind == acked || r.kind == gaveUp {
+	j.buf = appendRecord(j.buf, &r)
+	if len(j.buf) >= journalBuffer || r.Kind == history.Acked || r.Kind == history.GaveUp {
 		j.flushLocked()
 	}
 }

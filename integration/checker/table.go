@@ -9,14 +9,16 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/nearbus/nearbus/integration/history"
 )
 
 // result is a row of the table.
 type result struct {
 	plan     plan
-	verdict  verdict
+	verdict  history.Verdict
 	reports  []report
-	spans    []span // of the faults
+	spans    []history.Span // of the faults
 	evidence uint64
 	bound    time.Duration
 	took     time.Duration
@@ -40,12 +42,12 @@ func carryOut(ctx context.Context, p plan) (*result, error) {
 	}
 	r := &result{plan: p, reports: reports, spans: f.faults, evidence: f.evidence, took: time.Since(began)}
 	r.bound = r.declared()
-	r.verdict = check(h, r.bound)
+	r.verdict = h.Check(history.Always(r.bound))
 	for _, rep := range reports {
 		r.evidence += rep.Faults.Dropped + rep.Faults.Blocked
 	}
-	if v := &r.verdict; v.reads < p.enoughReads || v.writes < p.enoughWrites {
-		return r, fmt.Errorf("%w: %s: %d reads and %d writes", errTooLittle, p.scenario.name, v.reads, v.writes)
+	if v := &r.verdict; v.Reads < p.enoughReads || v.Writes < p.enoughWrites {
+		return r, fmt.Errorf("%w: %s: %d reads and %d writes", errTooLittle, p.scenario.name, v.Reads, v.Writes)
 	}
 	if r.evidence < uint64(len(r.spans)) {
 		return r, fmt.Errorf("%w: %s: %d times, seen %d", errNoFault, p.scenario.name, len(r.spans), r.evidence)
@@ -87,12 +89,12 @@ func (r *result) cells() []string {
 	v := &r.verdict
 	metered, worst := r.meter()
 	return []string{
-		r.plan.scenario.name, r.plan.subject, fmt.Sprint(len(r.spans)), fmt.Sprint(v.reads), fmt.Sprint(v.writes),
-		fmt.Sprintf("%d+%d", v.failedReads, v.gaveUp),
-		short(v.quantile(0.5)), short(v.quantile(0.99)), short(v.quantile(1)), short(r.bound),
-		fmt.Sprint(v.late), fmt.Sprint(v.back), fmt.Sprint(v.ownMisses), fmt.Sprint(v.staleRest),
-		fmt.Sprint(v.lost), fmt.Sprint(v.excused),
-		short(v.recovery), short(r.lag()), metered, short(worst),
+		r.plan.scenario.name, r.plan.subject, fmt.Sprint(len(r.spans)), fmt.Sprint(v.Reads), fmt.Sprint(v.Writes),
+		fmt.Sprintf("%d+%d", v.FailedReads, v.GaveUp),
+		short(v.Quantile(0.5)), short(v.Quantile(0.99)), short(v.Quantile(1)), short(r.bound),
+		fmt.Sprint(v.Late), fmt.Sprint(v.Back), fmt.Sprint(v.OwnMisses), fmt.Sprint(v.StaleRest),
+		fmt.Sprint(v.Lost), fmt.Sprint(v.Excused),
+		short(v.Recovery), short(r.lag()), metered, short(worst),
 	}
 }
 
@@ -104,7 +106,7 @@ func (r *result) featureCells() []string {
 	for _, rep := range r.reports {
 		refreshed += rep.Refreshed
 	}
-	return []string{fmt.Sprint(r.verdict.flagged), fmt.Sprint(r.verdict.absent), fmt.Sprint(refreshed)}
+	return []string{fmt.Sprint(r.verdict.Flagged), fmt.Sprint(r.verdict.Absent), fmt.Sprint(refreshed)}
 }
 
 // meter returns what the meters of all processes found, and the longest time for

@@ -1,4 +1,4 @@
-package main
+package history
 
 import (
 	"cmp"
@@ -9,17 +9,17 @@ import (
 // settle gives answers that there is no value their version: that of the latest
 // deletion that can have been known when the read ended. It may have been an
 // earlier one, which is not held against the read.
-func settle(h *history) {
-	if !slices.ContainsFunc(h.lives, func(life []record) bool {
-		return slices.ContainsFunc(life, func(r record) bool { return r.absent })
+func (h *History) settle() {
+	if h.AbsentAt == nil || !slices.ContainsFunc(h.Lives, func(life []Record) bool {
+		return slices.ContainsFunc(life, func(r Record) bool { return r.Absent })
 	}) {
 		return
 	}
-	begun := begunWrites(h.lives)
-	for _, life := range h.lives {
+	begun := begunWrites(h.Lives)
+	for _, life := range h.Lives {
 		for i := range life {
-			if r := &life[i]; r.absent {
-				r.version = h.deletion(begun[r.key], r.key, r.end)
+			if r := &life[i]; r.Absent {
+				r.Version = h.deletion(begun[r.Key], r.Key, r.End)
 			}
 		}
 	}
@@ -27,31 +27,31 @@ func settle(h *history) {
 
 // writes are those of a key, in the order in which they began.
 type writes struct {
-	list  []record
+	list  []Record
 	known map[int64]bool // versions
 }
 
-func begunWrites(lives [][]record) map[uint32]*writes {
+func begunWrites(lives [][]Record) map[uint32]*writes {
 	begun := make(map[uint32]*writes)
 	for _, life := range lives {
 		for i := range life {
 			r := &life[i]
-			if !written(r) {
+			if !r.written() {
 				continue
 			}
-			w := begun[r.key]
+			w := begun[r.Key]
 			if w == nil {
 				w = &writes{known: make(map[int64]bool)}
-				begun[r.key] = w
+				begun[r.Key] = w
 			}
 			w.list = append(w.list, *r)
-			w.known[r.version] = true
+			w.known[r.Version] = true
 		}
 	}
 	for _, w := range begun {
-		slices.SortFunc(w.list, func(x, y record) int { return cmp.Compare(x.start, y.start) })
+		slices.SortFunc(w.list, func(x, y Record) int { return cmp.Compare(x.Start, y.Start) })
 		for i := 1; i < len(w.list); i++ { // version becomes the highest so far
-			w.list[i].version = max(w.list[i].version, w.list[i-1].version)
+			w.list[i].Version = max(w.list[i].Version, w.list[i-1].Version)
 		}
 	}
 	return begun
@@ -60,20 +60,20 @@ func begunWrites(lives [][]record) map[uint32]*writes {
 // deletion returns the latest version at a time that says that there is no
 // value, or -1. A process that was killed has not written down its last version,
 // so versions that nobody wrote down may be there already.
-func (h *history) deletion(w *writes, key uint32, at moment) int64 {
+func (h *History) deletion(w *writes, key uint32, at Moment) int64 {
 	if w == nil {
 		w = &writes{}
 	}
 	version := int64(0)
-	if i := sort.Search(len(w.list), func(i int) bool { return w.list[i].start > at }); i > 0 {
-		version = w.list[i-1].version
+	if i := sort.Search(len(w.list), func(i int) bool { return w.list[i].Start > at }); i > 0 {
+		version = w.list[i-1].Version
 	}
-	if int(key) < len(h.latest) {
-		for version < h.latest[key] && !w.known[version+1] {
+	if int(key) < len(h.Latest) {
+		for version < h.Latest[key] && !w.known[version+1] {
 			version++
 		}
 	}
-	for version >= 0 && !absentAt(key, version) {
+	for version >= 0 && !h.AbsentAt(key, version) {
 		version--
 	}
 	return version

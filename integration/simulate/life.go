@@ -1,0 +1,186 @@
+package simulate
+
+import (
+	"context"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/bradfitz/gomemcache/memcache"
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/bus/redisbus"
+	"github.com/nearbus/nearbus/integration/history"
+	"github.com/nearbus/nearbus/nearcache"
+	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/memcachestore"
+	"github.com/nearbus/nearbus/shared/redisstore"
+)
+
+// life is one life of a process: from its start to its crash or end. It has an identity
+// on the network, so that what is left of it after a crash reaches nobody.
+type life struct {
+	fleet     *fleet
+	number    int // among all lives of the run
+	node      int // which process of the fleet
+	name      string
+	began     time.Time
+	over      atomic.Bool // crashed or closed: what it answers does not count
+	library   *nearcache.Node
+	cache     *nearcache.Cache[int64]
+	bus       *bus.Bus
+	clients   []*redis.Client
+	memcached *memcache.Client // nil with Redis
+
+	mu      sync.Mutex // protects the fields below
+	records []history.Record
+	acked   map[uint32]int64 // highest version by key that was acknowledged
+}
+
+// nearBytes is small, since the fleet has few keys.
+const nearBytes = 1 << 20
+
+// start begins a life, as the documentation of the library says.
+func (f *fleet) start(node int) (*life, error) {
+	l := f.newLife(node)
+	tier, err := l.tier()
+	if err != nil {
+		return nil, err
+	}
+	if err := l.listen(); err != nil {
+		return nil, err
+	}
+	l.library, err = nearcache.NewNode(tier, l.bus, nearcache.NodeOptions{
+		RepairInterval: f.plan.RepairInterval, MaxStaleness: f.plan.MaxStaleness, NearBytes: nearBytes,
+	})
+	if err != nil {
+		return nil, err
+	}
+	l.cache, err = nearcache.New(l.library, cacheName, f.plan.cacheOptions())
+	return l, err
+}
+
+// tier returns the shared tier as this life sees it.
+func (l *life) tier() (*shared.Tier, error) {
+	if l.fleet.plan.Store == Memcached {
+		l.memcached = memcache.New(memcachedName + ":11211")
+		l.memcached.DialContext = l.fleet.network.dialer(l.name)
+		store, err := memcachestore.New(l.memcached, memcachestore.Options{})
+		if err != nil {
+			return nil, err
+		}
+		return shared.New(store, shared.Options{})
+	}
+	store, err := redisstore.New(l.client(tierName), redisstore.Options{})
+	if err != nil {
+		return nil, err
+	}
+	return shared.New(store, shared.Options{})
+}
+
+// listen makes the bus of this life.
+func (l *life) listen() error {
+	if l.fleet.plan.Bus == OtherRedis {
+		l.client(busName)
+	}
+	client := l.clients[len(l.clients)-1]
+	transport, err := redisbus.New(client, redisbus.Options{})
+	if err != nil {
+		return err
+	}
+	l.bus, err = bus.New(subscriber{transport}, bus.Options{Node: l.name})
+	return err
+}
+
+// client returns a client as a careful user configures it.
+func (l *life) client(name string) *redis.Client {
+	c := newClient(name, l.fleet.network.dialer(l.name))
+	l.clients = append(l.clients, c)
+	return c
+}
+
+func newClient(name string, dial func(context.Context, string, string) (net.Conn, error)) *redis.Client {
+	return redis.NewClient(&redis.Options{
+		Addr: name + ":6379", Dialer: dial, PoolSize: poolSize,
+		ContextTimeoutEnabled: true, MaxRetries: -1, DialerRetries: 1, Protocol: 2, DisableIdentity: true,
+		// Else the name is looked up outside of the bubble.
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
+}
+
+// poolSize is so large that nobody waits for a connection: a client keeps timers for
+// that in a place that bubbles would share.
+const poolSize = 500
+
+// close ends a life in order.
+func (l *life) close() {
+	l.over.Store(true)
+	_ = l.library.Close()
+	_ = l.bus.Close()
+	for _, c := range l.clients {
+		_ = c.Close()
+	}
+	if l.memcached != nil {
+		_ = l.memcached.Close()
+	}
+}
+
+// crash ends a life at once: nobody hears of it any more. What it had sent may arrive
+// or not.
+func (l *life) crash(arrives bool) {
+	l.over.Store(true)
+	l.fleet.network.sever(l.name, arrives)
+	l.fleet.background.Go(l.close) // what is left of it has no effect outside
+}
+
+func (l *life) note(r history.Record) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.over.Load() {
+		return
+	}
+	l.records = append(l.records, r)
+	if r.Kind == history.Acked {
+		l.acked[r.Key] = max(l.acked[r.Key], r.Version)
+	}
+}
+
+// load is the loader: it reads the source, and takes some time.
+func (l *life) load(ctx context.Context, key uint32) (nearcache.Entry[int64], error) {
+	read := l.fleet.source.read(key)
+	if err := sleep(ctx, l.fleet.loadTime(l.name, key)); err != nil {
+		return nearcache.Entry[int64]{}, err
+	}
+	return read(key)
+}
+
+func entryOf(key uint32, version int64) nearcache.Entry[int64] {
+	return nearcache.Entry[int64]{Value: valueOf(key, version), Tags: tagsOf(key)}
+}
+
+// memcachedNearTTL is the bound where a message is lost that nobody notices.
+const memcachedNearTTL = 20 * time.Second
+
+// cacheOptions are those of the cache.
+func (p *Plan) cacheOptions() nearcache.Options[int64] {
+	o := nearcache.Options[int64]{TTL: 10 * time.Minute}
+	if p.Store == Memcached {
+		o.NearTTL = memcachedNearTTL
+	}
+	if p.Features {
+		o.TTL, o.FailSafe, o.RefreshAhead = 4*time.Second, time.Minute, time.Second
+		o.NotFoundTTL, o.TTLJitter, o.NearTTL = 3*time.Second, 0.2, 0
+	}
+	return o
+}
+
+// retire ends a life as a deployment does: it delivers what it owes first, for a while.
+func (l *life) retire() {
+	ctx, cancel := context.WithTimeout(l.fleet.context, 2*time.Second)
+	defer cancel()
+	_ = l.library.Drain(ctx)
+	l.close()
+}

@@ -1,0 +1,87 @@
+package simulate
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"github.com/nearbus/nearbus/integration/history"
+	"github.com/nearbus/nearbus/nearcache"
+)
+
+// maxKeys is how many keys there can be: a value has its key in it.
+const maxKeys = 1 << 10
+
+// source is the truth: a version for each key. It survives every process.
+type source struct {
+	versions []atomic.Int64
+	failing  atomic.Bool  // loads fail
+	failed   atomic.Int64 // when the last load failed
+}
+
+func newSource(keys int) *source { return &source{versions: make([]atomic.Int64, keys)} }
+
+func (s *source) commit(key uint32) (version int64) { return s.versions[key].Add(1) }
+
+func (s *source) load(key uint32) (version int64) { return s.versions[key].Load() }
+
+// read reads some keys now, and returns what tells what it read of one.
+func (s *source) read(keys ...uint32) func(key uint32) (nearcache.Entry[int64], error) {
+	failing, versions := s.failing.Load(), make(map[uint32]int64)
+	for _, key := range keys {
+		versions[key] = s.load(key)
+	}
+	return func(key uint32) (nearcache.Entry[int64], error) {
+		switch version := versions[key]; {
+		case failing:
+			s.failed.Store(now())
+			return nearcache.Entry[int64]{}, errSource
+		case absentAt(key, version):
+			return nearcache.Entry[int64]{}, nearcache.ErrNotFound
+		default:
+			return entryOf(key, version), nil
+		}
+	}
+}
+
+// failedSince reports whether a load failed since a time.
+func (s *source) failedSince(at history.Moment) bool { return s.failed.Load() >= at }
+
+func (s *source) latest() []int64 {
+	latest := make([]int64, len(s.versions))
+	for i := range latest {
+		latest[i] = s.load(uint32(i))
+	}
+	return latest
+}
+
+// valueOf makes a value that tells its key and version.
+func valueOf(key uint32, version int64) int64 { return version*maxKeys + int64(key) }
+
+// versionOf reads a value that was returned for key. An error says that nobody wrote it.
+func versionOf(key uint32, value int64) (version int64, err error) {
+	if value%maxKeys != int64(key) || value < 0 {
+		return 0, fmt.Errorf("value %d of key %d is of key %d", value, key, value%maxKeys)
+	}
+	return value / maxKeys, nil
+}
+
+func keyName(key uint32) string { return fmt.Sprintf("key-%d", key) }
+
+// tagsOf returns the tags of a key: every other key has one of its own, and one that
+// others have as well.
+func tagsOf(key uint32) []string {
+	if key%2 == 0 {
+		return []string{ownTag(key), groupTag(key % groups)}
+	}
+	return nil
+}
+
+// groups is how many tags there are that several keys have.
+const groups = 6
+
+func ownTag(key uint32) string     { return fmt.Sprintf("of-%d", key) }
+func groupTag(group uint32) string { return fmt.Sprintf("group-%d", group) }
+
+// absentAt reports whether the truth about key is, as of this version, that there is no
+// value. Keys with tags always have one: a value that is not there has no tags.
+func absentAt(key uint32, version int64) bool { return version%4 == 3 && key%2 == 1 }
