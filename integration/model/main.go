@@ -13,7 +13,7 @@ import (
 )
 
 func main() {
-	only := flag.String("only", "", "the model to search; all if empty")
+	only := flag.String("only", "", "the model to search, by the name of its file without .pml; all if empty")
 	off := flag.String("off", "", "the rule to leave out, which is all that is searched then")
 	root := flag.String("root", "", "the repository, whose tables of rules are checked, and whose docs/models.md is written if no rule is given")
 	small := flag.Bool("small", false, "search small sizes only")
@@ -45,7 +45,7 @@ func searchAll(ctx context.Context, w io.Writer, p plan, root string) error {
 		errs = append(errs, err)
 	}
 	if len(all) == 0 {
-		errs = append(errs, fmt.Errorf("there is no model %q, or no rule %q in it", p.only, p.off))
+		errs = append(errs, p.unknown(models))
 	}
 	if root != "" {
 		errs = append(errs, checkRules(root, models))

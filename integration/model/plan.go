@@ -16,6 +16,22 @@ type plan struct {
 	quick bool   // what is found need not be the shortest way to it
 }
 
+// unknown is the error of a plan of nothing.
+func (p plan) unknown(models []*model) error {
+	var names []string
+	for _, m := range models {
+		name := strings.TrimSuffix(m.file, ".pml")
+		if p.only == name || p.only == m.name {
+			return fmt.Errorf("model %q has no rule %q", p.only, p.off)
+		}
+		names = append(names, name)
+	}
+	if p.only == "" {
+		return fmt.Errorf("no model has a rule %q", p.off)
+	}
+	return fmt.Errorf("there is no model %q: want one of %s", p.only, strings.Join(names, ", "))
+}
+
 // proofs are the searches with all rules in force.
 func (m *model) proofs(full bool) (all []search) {
 	for _, size := range m.small {

@@ -31,10 +31,11 @@
 // near tier each time. Nodes warn of it in their log. On a full server that may not
 // evict, values are refused; what makes values absent is not.
 //
-// With replicas, set min-replicas-to-write to 1: a primary that was deposed and
-// does not know it then confirms nothing. Without it, a node that reaches only
-// that primary goes on serving what it has, however old, for as long as the
-// primary answers (on Cluster: until cluster-node-timeout has passed).
+// With two replicas or more, set min-replicas-to-write to 1: a primary that was deposed
+// and does not know it then confirms nothing. With one replica leave it 0, or the loss of
+// that replica stops all writes. Without it, a node that reaches only the deposed primary,
+// and hears no bus, serves old values for as long as that primary answers (on Cluster:
+// until cluster-node-timeout has passed).
 //
 // When a server of a Cluster cannot be reached, the store has the client ask the others
 // which of them has its keys, at most once a second: go-redis by itself does so after

@@ -59,7 +59,7 @@
 // the lost one. They deliver under the new map what they still owe. Each drains before it
 // ends, as always.
 //
-// Do not add a shard in the same step. A process that does not know all shards of the
+// Do not add a shard that older processes do not know in the same step. A process that does not know all shards of the
 // new map cannot deliver anything under it, and what it owes ends with it. To put another
 // shard in the place of the lost one, deploy it with Idle set first, with the old number.
 // Should there have been no time for that: once the old processes are gone, clear each cache
