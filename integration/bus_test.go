@@ -205,7 +205,8 @@ func TestBus_NATSRestart(t *testing.T) {
 	requireComeback(t, one, two)
 }
 
-// nats.go would keep the message in a buffer and report success.
+// nats.go would keep the message in a buffer and report success. What was refused may come
+// all the same once the server is back.
 func TestBus_NATSPublishFailsAtOnceWhileDown(t *testing.T) {
 	t.Parallel()
 	server := servers.NATS(t)
@@ -218,7 +219,6 @@ func TestBus_NATSPublishFailsAtOnceWhileDown(t *testing.T) {
 	node.awaitReady(t, 2)
 	node.tell(t, "sent")
 	node.awaitKey(t, "sent")
-	assert.False(t, node.has("unsent"))
 }
 
 // A sharded subscription ends when its slot moves to another server.

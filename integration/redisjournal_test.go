@@ -348,7 +348,7 @@ func TestRedisJournal_None(t *testing.T) {
 func TestRedisJournal_AWriteCostsOneCommandMore(t *testing.T) {
 	client := newRedis(t, servers.Redis(t).Addr)
 	store := journalOn(t, client, redisstore.Options{})
-	require.NoError(t, putRecord(t.Context(), store, "a", value(1, "v")))
+	untilKnown(t, client, func() { require.NoError(t, putRecord(t.Context(), store, "a", value(1, "v"))) })
 	cost := spent(t, client, func() {
 		require.NoError(t, putRecord(t.Context(), store, "a", value(2, "v")))
 	})

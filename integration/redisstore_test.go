@@ -80,7 +80,7 @@ func TestRedisStore_OneScriptForEachWrite(t *testing.T) {
 		r := store.Write(t.Context(), []shared.Write{{Key: key, Image: value(shared.NewNonce(), "v"), TTL: time.Minute}})
 		require.NoError(t, r[0].Err)
 	}
-	write("warm")
+	untilKnown(t, client, func() { write("warm") })
 	calls := spent(t, client, func() { write("k") })
 	assert.Equal(t, 1, calls["evalsha"])
 	assert.Zero(t, calls["eval"])

@@ -100,7 +100,7 @@ func newRedisNode(t testing.TB, addr, name string) *redisNode {
 	}, 10*time.Second, time.Millisecond)
 	// The first calls learn the server's clock and the cache's, and bring the
 	// scripts to the server.
-	require.NoError(t, n.users.Set(t.Context(), "warm", "v"))
+	untilKnown(t, n.client, func() { require.NoError(t, n.users.Set(t.Context(), "warm", "v")) })
 	require.NoError(t, n.users.Delete(t.Context(), "warm"))
 	_, err = n.users.Fetch(t.Context(), "warm", func(context.Context, string) (string, error) { return "v", nil })
 	require.NoError(t, err)
