@@ -15,7 +15,7 @@ LIBRARY = $(shell go list ./nearcache/... ./bus/... ./shared/... | paste -sd, -)
 
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-TESTFLAGS ?= -race -shuffle=on
+TESTFLAGS ?= -race -shuffle=on -parallel 6 -timeout 20m
 FUZZTIME  ?= 30s
 BENCH     ?= .
 COUNT     ?= 1
@@ -39,7 +39,7 @@ test: deps ## Run every test of every module on real servers.
 	@go -C integration run ./testall -flags '$(TESTFLAGS)' $(abspath $(MODULES)) \
 		'$(CURDIR),$(FAULTS),./nearcache/...,^Test(G[0-9]|Hazard|Arrivals|Token|Barrier|Meter|Lookup|Tag|Fenced|Write|.*Off$$)' \
 		'$(CURDIR)/integration,$(FAULTS),./checker,Without' \
-		'$(CURDIR)/integration,$(FAULTS),./simulate,^TestFinds'
+		'$(CURDIR)/integration,$(FAULTS),./simulate,^TestFinds$$/^(clock|watermarks)$$'
 
 .PHONY: check
 check: ## Do what a change must pass: tidy, fixed, formatted, linted, tested.
