@@ -15,7 +15,7 @@ LIBRARY = $(shell go list ./nearcache/... ./bus/... ./shared/... | paste -sd, -)
 
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-TESTFLAGS ?= -race -shuffle=on -parallel 6 -timeout 20m
+TESTFLAGS ?= -race -shuffle=on -parallel 4 -timeout 20m
 FUZZTIME  ?= 30s
 BENCH     ?= .
 COUNT     ?= 1

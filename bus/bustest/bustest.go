@@ -37,6 +37,10 @@ type Harness struct {
 // nothing.
 const patience = 20 * time.Second
 
+// caseLimit is how long a case may take: one publishes 64 MiB, of which a stream with
+// replicas takes each message only once most of them have it.
+const caseLimit = 9 * patience
+
 // Run runs each case of the suite as a subtest. With bubble set, which is for
 // drivers that use no network, each runs in a bubble of [synctest], so that no
 // case takes long and no goroutine may be left behind.
@@ -87,7 +91,7 @@ func casesFor(h Harness) []testCase {
 }
 
 func (c *testCase) check(ctx context.Context, h Harness) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, 3*patience)
+	ctx, cancel := context.WithTimeout(ctx, caseLimit)
 	s := &scene{ctx: ctx, harness: h, channel: fmt.Sprintf("bustest-%x", rand.Uint64())}
 	defer cancel()
 	defer s.end(&err)
