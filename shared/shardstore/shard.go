@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -210,12 +211,13 @@ func (sh *shard) translate(s *Store, image []byte) {
 
 // discardable returns the part of a header that the shard has as the Store
 // gave it out: up to the revision, which names the record. The expiries after
-// it were translated.
+// it were translated. It may be the beginning of a header alone.
 func discardable(header []byte) []byte {
-	if _, err := shared.DecodeHeader(header); err != nil {
+	whole := append(slices.Clone(header), make([]byte, shared.HeaderSize)...)
+	if _, err := shared.DecodeHeader(whole); err != nil {
 		return header
 	}
-	return header[:shared.StampOffset+16]
+	return header[:min(len(header), shared.StampOffset+16)]
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -1,0 +1,21 @@
+package shardstore
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+// TestDiscardable: a shard has expiries by its own clock, so they are no part of what a
+// lease discards, however much of a header that names.
+func TestDiscardable(t *testing.T) {
+	record := shared.Record{Kind: shared.KindValue, Nonce: 1, Value: []byte("v")}
+	image := record.Append(nil)
+	names := shared.StampOffset + 16
+	for _, size := range []int{shared.HeaderSize, shared.NonceOffset, names, names - 1, 1} {
+		assert.Equal(t, image[:min(size, names)], discardable(image[:size]), "%d bytes", size)
+	}
+	assert.Equal(t, []byte("foreign"), discardable([]byte("foreign")))
+}
