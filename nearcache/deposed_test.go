@@ -214,43 +214,53 @@ func TestDeposition_Ends(t *testing.T) {
 	})
 }
 
+// routed is a store that asks at which server it is for each call.
+type routed struct {
+	*memstore.Store
+	at func() *memstore.Store
+}
+
+func (r *routed) Read(ctx context.Context, keys []string) ([][]byte, error) {
+	return r.at().Read(ctx, keys)
+}
+
+func (r *routed) ReadProven(ctx context.Context, keys []string) ([][]byte, []shared.Revision, error) {
+	return r.at().ReadProven(ctx, keys)
+}
+
+func (r *routed) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
+	return r.at().Write(ctx, writes)
+}
+
+func (r *routed) Fill(ctx context.Context, writes []shared.Write) []shared.Receipt {
+	return r.at().Fill(ctx, writes)
+}
+
+func (r *routed) Acquire(ctx context.Context, leases []shared.Lease) []shared.Grant {
+	return r.at().Acquire(ctx, leases)
+}
+
+func (r *routed) Tail(ctx context.Context, reads []shared.TailRead) []shared.Tail {
+	return r.at().Tail(ctx, reads)
+}
+
 // twoServers is a store whose client reaches one of two servers: the one that was deposed
 // and goes on taking writes, or the one that was promoted with what the first had.
 type twoServers struct {
-	*memstore.Store
+	routed
 	deposed *memstore.Store
 	moved   atomic.Bool
 }
 
-func (s *twoServers) at() *memstore.Store {
-	if s.moved.Load() {
-		return s.Store
-	}
-	return s.deposed
-}
-
-func (s *twoServers) Read(ctx context.Context, keys []string) ([][]byte, error) {
-	return s.at().Read(ctx, keys)
-}
-
-func (s *twoServers) ReadProven(ctx context.Context, keys []string) ([][]byte, []shared.Revision, error) {
-	return s.at().ReadProven(ctx, keys)
-}
-
-func (s *twoServers) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
-	return s.at().Write(ctx, writes)
-}
-
-func (s *twoServers) Fill(ctx context.Context, writes []shared.Write) []shared.Receipt {
-	return s.at().Fill(ctx, writes)
-}
-
-func (s *twoServers) Acquire(ctx context.Context, leases []shared.Lease) []shared.Grant {
-	return s.at().Acquire(ctx, leases)
-}
-
-func (s *twoServers) Tail(ctx context.Context, reads []shared.TailRead) []shared.Tail {
-	return s.at().Tail(ctx, reads)
+func newTwoServers(deposed, promoted *memstore.Store) *twoServers {
+	s := &twoServers{deposed: deposed}
+	s.routed = routed{promoted, func() *memstore.Store {
+		if s.moved.Load() {
+			return promoted
+		}
+		return deposed
+	}}
+	return s
 }
 
 // promotedOf returns a server that was promoted in place of one: it names the same shared
@@ -273,7 +283,7 @@ func onTwoServers(t *testing.T, test func(t *testing.T, s *twoServers, a, b *mem
 	bubble(t, func(t *testing.T, f *fleet) {
 		f.journal = true
 		first := f.store.Store.(*memstore.Store)
-		s := &twoServers{deposed: first, Store: promotedOf(t, first)}
+		s := newTwoServers(first, promotedOf(t, first))
 		a, b := f.joinOver(s), f.joinOver(s.Store)
 		require.NoError(t, a.Set(t.Context(), "k", "old"))
 		wait(2 * time.Second)
@@ -307,7 +317,7 @@ func TestG2_ReadOnADeposedServer(t *testing.T) {
 		f.journal = true
 		first := f.store.Store.(*memstore.Store)
 		promoted := promotedOf(t, first)
-		writes, reads := &twoServers{Store: promoted, deposed: first}, &twoServers{Store: promoted, deposed: first}
+		writes, reads := newTwoServers(first, promoted), newTwoServers(first, promoted)
 		writer, reader := f.joinOver(writes), f.joinOver(reads)
 		reader.link.deaf.Store(true)
 		require.NoError(t, writer.Set(t.Context(), "k", "old"))

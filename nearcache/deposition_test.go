@@ -17,7 +17,7 @@ import (
 // setBack is a store of two servers, of which the second takes the place of the first: it
 // has lost everything, and its clock is behind, so its epoch is an earlier one.
 type setBack struct {
-	twoServers
+	*twoServers
 	mute atomic.Bool // the journal is not answered
 }
 
@@ -38,7 +38,7 @@ func onSetBack(t *testing.T, test func(t *testing.T, s *setBack, a, b *member)) 
 	bubble(t, func(t *testing.T, f *fleet) {
 		f.journal = true
 		first := f.store.Store.(*memstore.Store)
-		s := &setBack{twoServers: twoServers{deposed: first, Store: promotedOf(t, first)}}
+		s := &setBack{twoServers: newTwoServers(first, promotedOf(t, first))}
 		s.moved.Store(true)
 		clock := shared.Record{Kind: shared.KindWatermark, Nonce: shared.NewNonce()}
 		ahead := uint64(time.Now().Add(48 * time.Hour).UnixMicro())

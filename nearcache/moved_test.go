@@ -17,7 +17,7 @@ import (
 // homes is a store of two servers, a partition each. All keys are on the first until they
 // move to the second, which they do while a read or a write is answered.
 type homes struct {
-	*memstore.Store
+	routed
 	second *memstore.Store
 	moves  atomic.Bool // with the next answer
 	moved  atomic.Bool
@@ -42,22 +42,6 @@ func (h *homes) Partition(string) int {
 		return 1
 	}
 	return 0
-}
-
-func (h *homes) Read(ctx context.Context, keys []string) ([][]byte, error) {
-	return h.home().Read(ctx, keys)
-}
-
-func (h *homes) ReadProven(ctx context.Context, keys []string) ([][]byte, []shared.Revision, error) {
-	return h.home().ReadProven(ctx, keys)
-}
-
-func (h *homes) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
-	return h.home().Write(ctx, writes)
-}
-
-func (h *homes) Fill(ctx context.Context, writes []shared.Write) []shared.Receipt {
-	return h.home().Fill(ctx, writes)
 }
 
 func (h *homes) Acquire(ctx context.Context, leases []shared.Lease) []shared.Grant {
@@ -86,7 +70,8 @@ func TestG7_AKeyMovesMeanwhile(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				bubble(t, func(t *testing.T, f *fleet) {
 					f.journal = true
-					h := &homes{Store: f.store.Store.(*memstore.Store)}
+					h := &homes{}
+					h.routed = routed{f.store.Store.(*memstore.Store), h.home}
 					wait(time.Second) // epochs rise with time
 					h.second = memstore.New(memstore.Options{})
 					if firstIsLater {

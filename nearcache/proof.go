@@ -266,10 +266,11 @@ func (n *Node) proves() bool {
 }
 
 // heardOf takes in that m tells of a write of this revision, to the key that has this name
-// in the shared tier, unless that is another shared tier. An epoch that the journal has not told of yet is news as well. A
-// number that the clock of the server has not passed was invented, or is that of a
-// watermark, which may be ahead. It reports whether a server took the write that was
-// deposed: then it is lost, and what the shared tier has up to there may be older.
+// in the shared tier, unless that is another shared tier. An epoch that the journal has not
+// told of yet is news as well. A number that the clock of the server has not passed was
+// invented, or is that of a watermark, which may be ahead. It reports whether a server took
+// the write that was deposed: then it is lost, and what the shared tier has up to there may
+// be older.
 func (n *Node) heardOf(m *bus.Message, name func() string, rev shared.Revision) (lost bool) {
 	if rev.Number == 0 || rev.Epoch == 0 || !n.proves() || n.stranger(m) {
 		return false
