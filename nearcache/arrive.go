@@ -136,11 +136,11 @@ func (c *Cache[V]) newsSince(a *arrival) news {
 	if a.entry == nil {
 		return noNews // nothing may come near
 	}
-	if !off.Off(fault.Losses) && a.revision.Number != 0 && c.node.superseded(c.partition(a.key), a.revision) {
-		return newsLoss
-	}
-	if !off.Off(fault.Losses) && a.found != nil && c.node.doubtful(c.partition(a.key), a.revision) {
-		return newsLoss
+	if !off.Off(fault.Losses) && a.revision.Number != 0 {
+		p := c.partition(a.key)
+		if c.node.superseded(p, a.revision) || a.found != nil && c.node.doubtful(p, a.revision) {
+			return newsLoss
+		}
 	}
 	if a.found != nil && !c.aboveFloor(a) {
 		return newsGiven
