@@ -241,7 +241,7 @@ func TestG7_NewsOfAKeyThatMoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, hub := newPark("a", "b", "c"), membus.NewHub()
 		time.Sleep(time.Hour)
-		p["c"].BeginEpoch() // later than those of the others
+		p.replace("c") // its epoch is later than those of the others
 		open := func(epoch uint64, names ...string) (*nearcache.Node, *nearcache.Cache[string]) {
 			n := node(t, p.open(t, epoch, names...), hub)
 			c, err := nearcache.New(n, "users", nearcache.Options[string]{})

@@ -25,7 +25,7 @@ type Store struct {
 	base       time.Time // its monotonic reading is what the Store's clock counts from
 	maxImage   int
 	partitions int             // of all journals; 0 if a shard has none
-	epochs     []atomic.Uint64 // of each journal, as last read; 0 before
+	epochs     []atomic.Uint64 // of each journal, as last read; as first proved before; 0 before that
 
 	view atomic.Pointer[view] // nil while no map is known to be in effect
 	last atomic.Pointer[view] // the latest one; stays
@@ -301,6 +301,9 @@ func (s *Store) read(ctx context.Context, v *view, g *group, images [][]byte, he
 		errs[at] = err
 		if errs[at] == nil {
 			errs[at] = unread[n]
+		}
+		if proof != nil {
+			s.proved(g.names[n], proof[n])
 		}
 		if errs[at] == nil && got[n] == nil {
 			got[n], errs[at] = s.inherited(ctx, v, g.names[n])

@@ -71,6 +71,14 @@ func (s *Store) adopted(key string, image []byte) []byte {
 	return image
 }
 
+// proved takes in how far the shard is that answered for name, if its journal was not read
+// yet: what a node takes in from the same answer, it judges watermarks by.
+func (s *Store) proved(name string, head shared.Revision) {
+	if key, ok := keyOf(name); ok && isWatermark(key) && s.partitions > 0 {
+		s.epochs[s.Partition(key)].CompareAndSwap(0, head.Epoch)
+	}
+}
+
 // acquirable returns the grant for a watermark, called name on its home, that is
 // there on an earlier home and not on its own: it must not be made anew.
 func (s *Store) acquirable(ctx context.Context, v *view, sh *shard, name string, l *shared.Lease) (grant *shared.Grant, err error) {

@@ -113,6 +113,26 @@ func TestWatermark_IsNotMadeAnew(t *testing.T) {
 	})
 }
 
+// TestG7_MovedWatermarkBeforeTheJournalIsRead: a watermark that has moved does not seem to be
+// from before a loss of writes to a node that has read no journal yet, and knows the epoch
+// of the new home from the same answer.
+func TestG7_MovedWatermarkBeforeTheJournalIsRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPark("a", "b", "c")
+		time.Sleep(time.Hour)
+		p.replace("c") // its epoch is later than those of the others
+		key := clockThatMoves(t, newPark2(t, "a", "b", "c"))
+		before := raise(t.Context(), p.open(t, 1, "a", "b", "-c"), key, 77, 0)
+		require.NoError(t, before.Err)
+		images, heads, err := p.open(t, 2, "a", "b", "c").ReadProven(t.Context(), []string{key})
+		require.NoError(t, err)
+		r, err := shared.DecodeRecord(images[0])
+		require.NoError(t, err)
+		require.Less(t, before.Revision.Epoch, heads[0].Epoch)
+		assert.Equal(t, shared.Revision{Epoch: heads[0].Epoch, Number: before.Revision.Number}, r.Revision)
+	})
+}
+
 // TestWatermark_NoneIsRemembered: earlier homes are asked once.
 func TestWatermark_NoneIsRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
