@@ -62,6 +62,7 @@ func TestHazard12_RefusedAndGiven(t *testing.T) {
 			given, err := a.Fetch(t.Context(), "k", func(ctx context.Context, _ string) (string, error) {
 				require.NoError(t, b.Set(ctx, "k", "old"))
 				require.NoError(t, b.Invalidate(ctx, "k"))
+				settle()
 				return "new", nil
 			})
 			require.NoError(t, err)

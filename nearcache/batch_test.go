@@ -319,7 +319,7 @@ func TestBatch_InvalidKey(t *testing.T) {
 // TestBatch_Large: a batch of any size is worked through in parts of a bounded
 // size.
 func TestBatch_Large(t *testing.T) {
-	const n, part = 100_000, 1024
+	const n, part = 20_000, 1024
 	const parts = (n + part - 1) / part
 	bubble(t, func(t *testing.T, f *fleet) {
 		store := &choosy{Store: f.store.Store, fails: func(string) bool { return false }}

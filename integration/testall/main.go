@@ -5,7 +5,8 @@
 //	testall [-flags 'flags of go test'] directory[,tag,packages,tests]...
 //
 // A directory is that of a module. With a build tag, only these packages of it are
-// tested, in programs that are built with it, by the tests that match an expression.
+// tested, in programs that are built with it, by the tests that match an expression. Such
+// programs have no race detector: it sees the same code without the tag.
 package main
 
 import (
@@ -43,7 +44,7 @@ func testModule(report *report, what string, flags []string) error {
 	packages := "./..."
 	if tagged {
 		what := append(strings.SplitN(rest, ",", 3), "", "")
-		packages, flags = what[1], append(slices.Clone(flags), "-tags", what[0], "-run", what[2])
+		packages, flags = what[1], append(withoutRace(flags), "-tags", what[0], "-run", what[2])
 	}
 	if err := testPackages(report, dir, flags, packages); err != nil || len(report.givenUp) == 0 {
 		return err
@@ -52,6 +53,10 @@ func testModule(report *report, what string, flags []string) error {
 	report.givenUp, report.lastTry = nil, true
 	defer func() { report.lastTry = false }()
 	return testPackages(report, dir, flags, again...)
+}
+
+func withoutRace(flags []string) []string {
+	return slices.DeleteFunc(slices.Clone(flags), func(flag string) bool { return flag == "-race" })
 }
 
 func testPackages(report *report, dir string, flags []string, packages ...string) error {
