@@ -52,6 +52,7 @@ func mismatched(t *testing.T, want bool, nodes ...*nearcache.Node) {
 
 // TestCensus_Databases: the channel of two databases of one Redis is one.
 func TestCensus_Databases(t *testing.T) {
+	t.Parallel()
 	addr := servers.Redis(t).Addr
 	join := func(db int) *nearcache.Node {
 		client := redis.NewClient(&redis.Options{Addr: addr, DB: db, MaxRetries: -1, ContextTimeoutEnabled: true})
@@ -73,6 +74,7 @@ func TestCensus_Databases(t *testing.T) {
 
 // TestCensus_Servers: two Redis servers, with one NATS.
 func TestCensus_Servers(t *testing.T) {
+	t.Parallel()
 	subject := uniqueName()
 	join := func(addr string) *nearcache.Node {
 		nc, err := nats.Connect(sharedNATS(t).URL, nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort())
@@ -89,6 +91,7 @@ func TestCensus_Servers(t *testing.T) {
 // TestCensus_MemcachedList: the order of the servers says which key is where. It may be
 // wrong from the start, and change later.
 func TestCensus_MemcachedList(t *testing.T) {
+	t.Parallel()
 	one, two := servers.Memcached(t).Addr, servers.Memcached(t).Addr
 	hub, prefix := membus.NewHub(), uniqueName()
 	join := func(list ...string) (*nearcache.Node, *memcache.ServerList) {

@@ -121,6 +121,7 @@ func overJetStream(t testing.TB, name string) bus.Transport {
 // TestCoherence_Features runs the guarantees with everything switched on that
 // must not cost one. Values are refreshed all the time.
 func TestCoherence_Features(t *testing.T) {
+	t.Parallel()
 	for name, b := range map[string]backend{
 		"one Redis for both": oneRedis(),
 		"Memcached and NATS": {inMemcached, overNATS},
@@ -138,6 +139,7 @@ func TestCoherence_Features(t *testing.T) {
 
 // TestCoherence runs the guarantees of the library over every store and bus.
 func TestCoherence(t *testing.T) {
+	t.Parallel()
 	for name, b := range map[string]backend{
 		"one Redis for both":          oneRedis(),
 		"Redis and NATS":              {onRedis, overNATS},

@@ -84,6 +84,7 @@ func journalOn(t *testing.T, client redis.UniversalClient, opts redisstore.Optio
 
 // TestRedisJournal_NothingLost: what looks like a change of servers and is none.
 func TestRedisJournal_NothingLost(t *testing.T) {
+	t.Parallel()
 	server := servers.Redis(t)
 	client := newRedis(t, server.Addr)
 	r := newReader(t, journalOn(t, client, redisstore.Options{}))
@@ -123,6 +124,7 @@ func awaitReplica(t *testing.T, client *redis.Client) {
 // TestRedisJournal_Failover: the replica that becomes primary begins an epoch,
 // once for all readers.
 func TestRedisJournal_Failover(t *testing.T) {
+	t.Parallel()
 	server, replica := servers.Redis(t), servers.Redis(t)
 	opts := redisstore.Options{Prefix: uniqueName()}
 	client, other := newRedis(t, server.Addr), newRedis(t, replica.Addr)
@@ -154,6 +156,7 @@ func TestRedisJournal_Failover(t *testing.T) {
 // TestRedisJournal_Deposed: a primary that was one before, and has become one
 // again, has what another left it.
 func TestRedisJournal_Deposed(t *testing.T) {
+	t.Parallel()
 	server, replica := servers.Redis(t), servers.Redis(t)
 	client, other := newRedis(t, server.Addr), newRedis(t, replica.Addr)
 	r := newReader(t, journalOn(t, client, redisstore.Options{}))

@@ -95,6 +95,7 @@ func (f *farm) open(t testing.TB, prefix string) (sharded, error) {
 }
 
 func TestStore_Shards(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ redis, memcached int }{
 		"three Redis": {3, 0}, "three Memcached": {0, 3}, "two Redis and a Memcached": {2, 1},
 	} {
@@ -112,6 +113,7 @@ func TestStore_Shards(t *testing.T) {
 
 // TestCoherence_Shards runs the guarantees over shards.
 func TestCoherence_Shards(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ redis, memcached int }{
 		"three Redis": {3, 0}, "three Memcached": {0, 3}, "two Redis and a Memcached": {2, 1},
 	} {
