@@ -37,7 +37,8 @@ type field struct {
 	nodes          []*process
 	faults         []history.Span
 	losses         []history.Loss
-	evidence       uint64 // of faults, as the scenario counts it
+	vitals         [][]vitals // of the processes, at the end of each quarter
+	evidence       uint64     // of faults, as the scenario counts it
 }
 
 // layout says which journal tells of a key.
@@ -61,6 +62,7 @@ type plan struct {
 	repair, staleness time.Duration
 	off               []string
 	features          bool // see featureOptions
+	measured          bool // each quarter, see vitals
 
 	// programs run the nodes, the first ones of these; the others are run by this one.
 	programs []string
@@ -241,6 +243,9 @@ func (f *field) run(ctx context.Context) (history.History, []report, error) {
 	pause(ctx, warmUp)
 	for i := 0; ; i++ {
 		if err := f.occur(ctx, i); err != nil {
+			return history.History{}, nil, err
+		}
+		if err := f.measure(time.Since(began)); err != nil {
 			return history.History{}, nil, err
 		}
 		seconds := time.Since(began).Seconds()

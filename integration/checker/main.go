@@ -55,7 +55,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.BoolVar(&q.strict, "strict", false, "repair every 200 ms and serve nothing unconfirmed for longer than 500 ms")
 	flags.StringVar(&q.off, "off", "", "mechanisms to do without, separated by commas, which is to break promises: "+strings.Join(mechanisms(), ", "))
 	flags.BoolVar(&q.features, "features", false, "with short lifetimes, fail-safe, early refresh, values that are not there and reads and writes of several keys")
-	flags.DurationVar(&q.soak, "soak", 0, "go on for so long, with scenarios at random")
+	flags.DurationVar(&q.soak, "soak", 0, "go on for so long, with scenarios at random, and beside them one fleet that lives for as long (with -fault lifelong: alone)")
 	flags.Uint64Var(&q.seed, "seed", rand.Uint64(), "of what happens at random: the order of a soak, the keys of reads and writes")
 	flags.BoolVar(&q.list, "list", false, "say what the scenarios are, and run none")
 	if err := flags.Parse(args); err != nil {
@@ -73,9 +73,17 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err // before servers are started
 	}
 	fmt.Fprintf(out, "seed %d\n", q.seed)
-	var results []*result
-	var failures error
-	for s := range q.order(ctx, chosen) {
+	if q.soak > 0 {
+		return q.runSoak(ctx, chosen, off, out)
+	}
+	results, failures := q.runAll(ctx, slices.Values(chosen), off, out)
+	fmt.Fprintln(out)
+	return errors.Join(failures, printTable(out, results))
+}
+
+// runAll runs scenarios one after the other, until ctx ends.
+func (q *request) runAll(ctx context.Context, all iter.Seq[scenario], off []string, out io.Writer) (results []*result, failures error) {
+	for s := range all {
 		for _, subject := range q.subjects(s) {
 			r, err := carryOut(ctx, q.plan(s, subject, off))
 			failures = errors.Join(failures, err)
@@ -84,28 +92,11 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 				results = append(results, r)
 			}
 			if ctx.Err() != nil {
-				return failures
+				return results, failures
 			}
 		}
 	}
-	fmt.Fprintln(out)
-	return errors.Join(failures, printTable(out, results))
-}
-
-// order yields scenarios: one after the other, or at random for as long as the
-// soak takes.
-func (q *request) order(ctx context.Context, chosen []scenario) iter.Seq[scenario] {
-	if q.soak == 0 {
-		return slices.Values(chosen)
-	}
-	dice := rand.New(rand.NewPCG(q.seed, 0))
-	return func(yield func(scenario) bool) {
-		for began := time.Now(); time.Since(began) < q.soak && ctx.Err() == nil; {
-			if !yield(chosen[dice.IntN(len(chosen))]) {
-				return
-			}
-		}
-	}
+	return results, failures
 }
 
 // shownBroken is how many reads that broke a promise are shown.
@@ -116,8 +107,15 @@ const shownBroken = 20
 func (r *result) judge(out io.Writer) error {
 	fmt.Fprintf(out, "%-18s %-8s %s, %d faults, evidence %d: max %s, bound %s, violations %d\n", r.plan.scenario.name, r.plan.subject,
 		r.took.Round(time.Second), len(r.spans), r.evidence, short(r.verdict.Quantile(1)), short(r.bound), r.verdict.Violations())
+	var grown error
+	for i, all := range r.vitals {
+		fmt.Fprintf(out, "  quarter %d: %+v\n", i+1, all)
+	}
+	if len(r.vitals) > 0 {
+		grown = flat(r.vitals)
+	}
 	if r.plan.subject != "nearbus" || r.verdict.Violations() == 0 {
-		return nil
+		return grown
 	}
 	for _, b := range r.verdict.Broken[:min(shownBroken, len(r.verdict.Broken))] {
 		fmt.Fprintf(out, "  %s: life %d, key %d, version %d in %s, %s after better was known, %s\n", b.Promise, b.Life, b.Read.Key, b.Read.Version,
@@ -144,6 +142,9 @@ func (q *request) scenarios() ([]scenario, error) {
 			all = slices.DeleteFunc(all, func(s scenario) bool { return s.long })
 		}
 		return all, nil
+	}
+	if q.soak > 0 && q.fault == lifelong().name {
+		return nil, nil // nothing beside it
 	}
 	var chosen []scenario
 	for name := range strings.SplitSeq(q.fault, ",") {

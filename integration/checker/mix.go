@@ -19,16 +19,21 @@ func mixed() []scenario {
 	}}
 }
 
+var (
+	mixedOfTier = []string{"redis-refused", "redis-half-open", "redis-paused", "redis-disk", "chunks-held"}
+	mixedOfBus  = []string{"bus-cut", "bus-half-open"}
+)
+
 // mix picks by the seed of the run, so that the same faults come again in the
 // same order. Each works on something else: on a way that two harmed, the first
 // to end would end both.
 func mix(ctx context.Context, f *field, i int) (uint64, error) {
 	dice := rand.New(rand.NewPCG(f.plan.seed, uint64(i)))
-	chosen := []string{"redis-refused", "redis-half-open", "redis-paused", "redis-disk", "chunks-held"}[dice.IntN(5):][:1]
+	chosen := []string{mixedOfTier[dice.IntN(len(mixedOfTier))]}
 	if dice.IntN(3) == 0 {
 		chosen = append(chosen, "messages") // tells processes, which must live
 	} else {
-		chosen = append(chosen, []string{"bus-cut", "bus-half-open"}[dice.IntN(2)], "killed")
+		chosen = append(chosen, mixedOfBus[dice.IntN(len(mixedOfBus))], "killed")
 	}
 	var all errgroup.Group
 	var evidence atomic.Uint64

@@ -91,6 +91,8 @@ func (n *node) obey(command string, out io.Writer) error {
 		n.look()
 	case "report":
 		answer = n.subject.report()
+	case "vitals":
+		answer = ownVitals()
 	case "harm", "spare":
 		if o, ok := n.subject.(*ours); ok && o.faults != nil {
 			o.faults.harming.Store(verb == "harm")

@@ -21,6 +21,7 @@ type result struct {
 	spans    []history.Span // of the faults
 	evidence uint64
 	bound    time.Duration
+	vitals   [][]vitals // see field
 	took     time.Duration
 }
 
@@ -40,7 +41,7 @@ func carryOut(ctx context.Context, p plan) (*result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &result{plan: p, reports: reports, spans: f.faults, evidence: f.evidence, took: time.Since(began)}
+	r := &result{plan: p, reports: reports, spans: f.faults, evidence: f.evidence, vitals: f.vitals, took: time.Since(began)}
 	r.bound = r.declared()
 	r.verdict = h.Check(history.Always(r.bound))
 	for _, rep := range reports {
