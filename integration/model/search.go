@@ -28,7 +28,7 @@ type search struct {
 	off   string // empty: all rules are in force
 	live  bool   // searches for what never comes, and not for broken promises
 	quick bool   // finds something, and not by the shortest way
-	long  bool   // is worth the time of a compiler that optimizes
+	long  bool   // is worth the time of a compiler that optimizes, and of states that are kept small
 
 	expect bool // something is to be found
 }
@@ -124,14 +124,11 @@ func (s search) defines() (all []string) {
 func (s search) broad() bool { return s.expect && !s.live && !s.quick }
 
 func (s search) compilation() []string {
-	optimize := "-O1"
-	switch {
-	case s.long:
-		optimize = "-O2"
-	case s.expect:
-		optimize = "-O0"
+	optimize := []string{"-O0"}
+	if s.long {
+		optimize = []string{"-O2", "-DCOLLAPSE"}
 	}
-	args := []string{optimize, "-w", "-o", "pan", "-DMEMLIM=" + strconv.Itoa(maxMemory), "-DCOLLAPSE"}
+	args := append(optimize, "-w", "-o", "pan", "-DMEMLIM="+strconv.Itoa(maxMemory))
 	switch {
 	case s.live:
 		args = append(args, "-DNFAIR=3")
