@@ -2,10 +2,11 @@
 // covers: loads of one key under leases by nodes A and B, deletes by node A, leases that expire, are renewed and are asked for twice, values that are not stored
 // omits: values that are written (ownwrites.pml, owed.pml), a record that is refreshed in its place (the same fence, by its nonce), clocks that are set back
 // promises: G5: a load that began before a delete leaves its value neither in the shared tier nor near once the delete returned, or its news was applied; G2: no record that is older than a value which was given and not stored is read after it
-// small: LOADERS=2 DELETES=1 EXPIRE=1 RENEWALS=1 ABANDON=1
-// small: LOADERS=3 DELETES=1 EXPIRE=0 RENEWALS=0 ABANDON=0
-// full: LOADERS=2 DELETES=2 EXPIRE=1 RENEWALS=1 ABANDON=1
-// full: LOADERS=3 DELETES=1 EXPIRE=1 RENEWALS=0 ABANDON=0
+// small: LOADERS=2 NODES=2 DELETES=1 EXPIRE=1 RENEWALS=1 ABANDON=1
+// small: LOADERS=2 NODES=1 DELETES=2 EXPIRE=1 RENEWALS=0 ABANDON=0
+// full: LOADERS=2 NODES=2 DELETES=2 EXPIRE=1 RENEWALS=1 ABANDON=1
+// full: LOADERS=3 NODES=2 DELETES=1 EXPIRE=1 RENEWALS=0 ABANDON=0
+// full: LOADERS=3 NODES=2 DELETES=2 EXPIRE=1 RENEWALS=0 ABANDON=0
 // rule TOKEN: a fill replaces its own lease, and nothing else
 // rule ENDS: a delete ends the lease of its key, and leaves a tombstone
 // rule RENEW: a renewal prolongs a lease that is there, and makes none
@@ -14,12 +15,13 @@
 // rule FLOOR at 2: no record is read that may be older than a value which was given and not stored
 // rule BORN at 2: a fill has the revision of when its lease was granted
 // rule MARKS: a value whose load began before its key was invalidated does not come near
-// spare REFUSED: a value whose fill was refused does not come near
-// spare GUARD: nor does one whose lease was granted before the floor of its key
+// rule SUPERSEDE at 2: a value that is given and not stored takes out what is near
+// rule REFUSED at 2: a value whose fill was refused does not come near
+// rule GUARD at 2: nor does one whose lease was granted before the floor of its key
 
 #define max(a, b) ((a) > (b) -> (a) : (b))
-#define NODES 2
-#define nodeOf(me) ((me) == 1) // loader 1 is on node B, the others are on A
+// NODES: with 2, loader 1 is on node B, the others are on A; with 1, all are on A.
+#define nodeOf(me) (NODES == 2 && (me) == 1)
 #define name(me) (65 + nodeOf(me))
 
 mtype = { absent, tombstone, lease, value };
@@ -30,11 +32,11 @@ byte holder;             // of a lease: its token
 byte version;            // of a value: which version of the source it is
 byte number;             // of a value: its revision
 byte now = 1;            // of the server: revisions follow its clock
-byte near[NODES];        // the version that is near, 0: none
-byte nearNumber[NODES];  // its revision
-byte floor[NODES];       // floors: the highest revision that the server can have given when a value was given and not stored
-byte least[NODES];       // what a reader of the node must not be behind: deletes that returned, news, values given
-byte given[NODES];       // the version that was given and not stored
+byte near[2];        // the version that is near, 0: none
+byte nearNumber[2];  // its revision
+byte floor[2];       // floors: the highest revision that the server can have given when a value was given and not stored
+byte least[2];       // what a reader of the node must not be behind: deletes that returned, news, values given
+byte given[2];       // the version that was given and not stored
 bool fenced[LOADERS];    // the mark of the key was raised since the flight began
 bool runs[LOADERS];      // its flight may be joined, unless it is fenced
 byte abandoned;          // a request for a lease that was given up is on its way, with this token
@@ -70,14 +72,18 @@ inline give(node, v) {
 	:: FLOOR -> floor[node] = max(floor[node], now)
 	:: else
 	fi;
-	near[node] = 0; nearNumber[node] = 0;
+	if
+	:: SUPERSEDE -> near[node] = 0; nearNumber[node] = 0
+	:: else
+	fi;
 	given[node] = max(given[node], v);
 	least[node] = max(least[node], v);
 	printf("node %c: gives version %d to its callers, which is not stored; the floor is %d\n", name(me), v, floor[node])
 }
 
 #define usable(node) (kind == value && number > floor[node]) // Cache.aboveFloor
-#define busy(node, other) (runs[other] && !fenced[other] && nodeOf(other) == node)
+#define flight(l, node) (runs[l] && !fenced[l] && nodeOf(l) == (node))
+#define busy(node) (flight(0, node) || flight(1, node) || LOADERS == 3 && flight(LOADERS - 1, node))
 
 // A flight with a loader: Cache.look, Cache.loadShared, Cache.conclude.
 proctype Loader(byte me) {
@@ -85,7 +91,7 @@ proctype Loader(byte me) {
 	bool again;
 end:
 	atomic { // Cache.board: one flight at a time, unless it is fenced
-		near[nodeOf(me)] == 0 && !(LOADERS == 3 && me != 1 && busy(0, (2 - me) % LOADERS));
+		near[nodeOf(me)] == 0 && !busy(nodeOf(me));
 		runs[me] = true; token = me + 1;
 		printf("node %c: begins a read\n", name(me))
 	}
@@ -127,7 +133,7 @@ read:
 		:: else ->
 			if
 			:: RENEW -> printf("node %c: renews the lease: it is lost\n", name(me))
-			:: else -> kind = lease; holder = token; version = 0; number = 0; printf("node %c: renews the lease, which was gone\n", name(me))
+			:: else -> kind = lease; holder = token; version = 0; number = 0; printf("node %c: renews the lease, which was gone\n", name(me)) // never: RENEW is in force
 			fi
 		fi
 	}
@@ -151,8 +157,8 @@ read:
 		:: else ->
 			give(nodeOf(me), loaded);
 			if
-			:: REFUSED
-			:: else -> place(nodeOf(me), loaded, 0)
+			:: !REFUSED && !fenced[me] -> near[nodeOf(me)] = loaded; nearNumber[nodeOf(me)] = 0 // never: REFUSED is in force
+			:: else
 			fi
 		fi;
 		goto over
@@ -161,7 +167,7 @@ filled:
 	atomic { // Cache.arrive with wayLoaded
 		if
 		:: BORN
-		:: else -> born = now
+		:: else -> born = now // never: BORN is in force
 		fi;
 		place(nodeOf(me), loaded, born);
 		goto over
@@ -175,7 +181,7 @@ wait:
 		give(nodeOf(me), loaded);
 		if
 		:: UNSTORED
-		:: else -> now++; kind = value; version = loaded; number = now; holder = 0; printf("node %c: stores version %d all the same\n", name(me), loaded)
+		:: else -> now++; kind = value; version = loaded; number = now; holder = 0; printf("node %c: stores version %d all the same\n", name(me), loaded) // never: UNSTORED is in force
 		fi
 	}
 over:
@@ -191,7 +197,7 @@ proctype Writer() {
 		atomic { source++; deleting = source; printf("the source: version %d\n", source) }
 		atomic { mark(0); printf("node A: Delete raises the mark\n") }
 		atomic { // write.lua
-			now++; untold = deleting;
+			now++; untold = (NODES == 2 -> deleting : 0);
 			if
 			:: kind == lease && !ENDS -> printf("the shared tier: a lease is there and stays\n")
 			:: else -> kind = tombstone; holder = 0; version = 0; number = 0; printf("the shared tier: a tombstone takes the place of the record\n")

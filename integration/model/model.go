@@ -27,6 +27,7 @@ var files embed.FS
 //	rule NAME  what is left out with -DNAME=0, and is then found to be missed; "rule NAME at 2"
 //	           is found so at the second of the small sizes, and is not searched at the others
 //	spare NAME the same of a rule that the others make needless: nothing is found
+//	why NAME   why they do; must follow
 //	live NAME  the same of a rule without which what is promised to come never comes
 //	progress   the formula of what is promised to come
 type model struct {
@@ -42,7 +43,8 @@ type model struct {
 type rule struct {
 	name, text string
 	kind       kind
-	at         int // which of the small sizes shows it; 0: the first that does
+	at         int    // which of the small sizes shows it; 0: the first that does
+	why        string // it is spare
 }
 
 // kind is what becomes of a model without a rule.
@@ -106,7 +108,9 @@ func (m *model) take(line string) error {
 		if err != nil || n < 0 {
 			return fmt.Errorf("header: %q names no size", line)
 		}
-		m.rules = append(m.rules, rule{name, text, k, n})
+		m.rules = append(m.rules, rule{name: name, text: text, kind: k, at: n})
+	case named && word == "why" && len(m.rules) > 0 && m.rules[len(m.rules)-1].name == name:
+		m.rules[len(m.rules)-1].why = text
 	case !named && word == "small":
 		m.small = append(m.small, text)
 	case !named && word == "full":
@@ -134,6 +138,8 @@ func (m *model) check() error {
 			return fmt.Errorf("header: rule %s comes twice", r.name)
 		case r.at > len(m.small):
 			return fmt.Errorf("header: rule %s is to be found at a size that is not there", r.name)
+		case (r.kind == spare) != (r.why != ""):
+			return fmt.Errorf("header: rule %s: spare rules say why, and no others", r.name)
 		case r.kind == lively && m.progress == "":
 			return fmt.Errorf("header: rule %s is of what is to come, and there is no progress", r.name)
 		}

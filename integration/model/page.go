@@ -80,7 +80,7 @@ func (m *model) section(all []*result) string {
 func (m *model) writeRule(b *strings.Builder, left rule, all []*result) {
 	fmt.Fprintf(b, "\n### %s %s\n\nRule: %s.\n", m.name, strings.ReplaceAll(left.name, "_", "-"), left.text)
 	if left.kind == spare {
-		b.WriteString("\nWithout it nothing is found: the other rules are enough.\n")
+		fmt.Fprintf(b, "\nWithout it nothing is found: %s.\n", left.why)
 	}
 	for _, r := range all {
 		if r.m == m && r.off == left.name && r.found {

@@ -20,6 +20,7 @@ const tiny = `// model: tiny
 // full: BY=2
 // rule STEP: one step adds
 // spare TIDY: what is not needed is 0
+// why TIDY: nothing reads it
 // live ENDS: it is over in the end
 byte number, done; bool over;
 proctype Adder() {
@@ -151,6 +152,8 @@ func TestModel_Header(t *testing.T) {
 		"no colon":             {"// full: BY=2\n", "// full\n"},
 		"a size that is not":   {"// rule STEP:", "// rule STEP at 2:"},
 		"a size that is no":    {"// rule STEP:", "// rule STEP at x:"},
+		"spare for no reason":  {"// why TIDY: nothing reads it\n", ""},
+		"a reason of another":  {"// why TIDY:", "// why STEP:"},
 		"nothing is to come":   {"// progress: over\n", ""},
 		"a name that is twice": {"// model: tiny\n", "// model: tiny\n// model: small\n"},
 	} {
@@ -158,7 +161,7 @@ func TestModel_Header(t *testing.T) {
 		assert.Error(t, err, name)
 	}
 	m := parse(t, strings.Replace(tiny, "// rule STEP:", "// rule STEP at 1:", 1))
-	assert.Equal(t, rule{"STEP", "one step adds", needed, 1}, m.rules[0])
+	assert.Equal(t, rule{name: "STEP", text: "one step adds", kind: needed, at: 1}, m.rules[0])
 	assert.Equal(t, []string{"-DBY=1", "-DSTEP=0", "-DTIDY=1", "-DENDS=1"}, search{m: m, sizes: "BY=1", off: "STEP"}.defines())
 }
 
