@@ -62,7 +62,7 @@ end:
 	:: atomic { answer && !returned -> answer = false; returned = true; printf("node A: node B has answered: Barrier returns\n") }
 	:: atomic { here -> here = false; awaited = true; printf("node A: hears that node B is there\n") }
 	:: atomic { !returned && !awaited && !question && !here && !answer && asked == 1 && !deaf -> question = !cut; echo = true; asked = 2; printf("node A: nobody has answered; asks everybody again\n") }
-	:: atomic { !returned && !awaited && !question && !here && !answer && (echo && (asked == 2 || !TWICE) || !HEARD) -> returned = true; printf("node A: nobody is there: Barrier returns\n") }
+	:: atomic { !returned && !awaited && !question && !here && !answer && (echo && (asked == 2 || !TWICE) || !HEARD) -> returned = true; printf("node A: nobody is there: Barrier returns\n") } // never: node B is there, and one of two questions reaches it
 	:: atomic { !returned && awaited && !silent && (cut || deaf) -> silent = true; printf("node A: hears nothing of node B any more\n") }
 	:: atomic { !returned && awaited && silent && (since > MAX_AGE || !GRACE) && (echo || !HEARD) -> returned = true; printf("node A: node B is silent for long enough: Barrier returns\n") }
 	:: atomic { !returned && awaited && !question && !answer && !waiting && !cut && !deaf && ASKS -> question = true; echo = true; printf("node A: asks node B again\n") }
@@ -79,7 +79,7 @@ end:
 		printf("node B: hears the question\n");
 		if
 		:: ROUND
-		:: else -> waiting = false; answer = true; printf("node B: answers at once\n")
+		:: else -> waiting = false; answer = true; printf("node B: answers at once\n") // never: ROUND is in force
 		fi }
 	:: atomic { question && losses == 0 -> losses = 1; question = false; printf("the question is lost\n") }
 	:: atomic { answer && (cut || deaf) -> answer = false; printf("the answer is lost\n") }
@@ -136,10 +136,10 @@ end:
 			reads = record[at]; printf("node B: a read without a token finds revision %d\n", reads) }
 		atomic { wrote ->
 			if
-			:: near != 0 && trusted && (applied >= 2 || near >= 2 || !APPLIED) -> got = near; printf("node B: a reader with the token finds revision %d near\n", got)
+			:: near != 0 && trusted && (applied >= 2 || near >= 2 || !APPLIED) -> got = near; printf("node B: a reader with the token finds revision %d near\n", got) // never: near is revision 1 only, which goes when the journal is applied
 			:: else ->
 				if
-				:: reads != 0 && !LATE -> got = reads; printf("node B: a reader with the token joins that read\n")
+				:: reads != 0 && !LATE -> got = reads; printf("node B: a reader with the token joins that read\n") // never: LATE is in force
 				:: else ->
 					at = 0;
 					if
