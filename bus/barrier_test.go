@@ -296,6 +296,18 @@ func TestBarrier_ManyAtOnce(t *testing.T) {
 	})
 }
 
+// TestBarrier_LeavesNothing: of a barrier that has ended, however it did, nothing is kept.
+func TestBarrier_LeavesNothing(t *testing.T) {
+	parties(t, func(t *testing.T, _ *membus.Hub, a, b, _ *party) {
+		_, err := a.barrier(t, time.Minute, 0)
+		require.NoError(t, err)
+		b.slow = true
+		_, err = a.barrier(t, 5*time.Second, 0)
+		require.Error(t, err)
+		assert.Zero(t, bus.OpenBarriers(a.Bus))
+	})
+}
+
 func TestBarrierError_Text(t *testing.T) {
 	var names []string
 	for i := range 1000 {

@@ -13,6 +13,13 @@ var (
 // MaxPayload is the largest message.
 const MaxPayload = maxPayload
 
+// OpenBarriers returns how many questions of barriers b remembers.
+func OpenBarriers(b *Bus) int {
+	b.barriers.mu.Lock()
+	defer b.barriers.mu.Unlock()
+	return len(b.barriers.open)
+}
+
 // Encode encodes a message of invalidations, whatever their number.
 func Encode(m Message) []byte {
 	dst := appendHeader(nil, typeInvalidations, m.Node, m.Incarnation, m.Sequence)

@@ -1,0 +1,54 @@
+package bus
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// said is a message of the process 7.
+func said(sequence uint64) *frame {
+	return &frame{message: Message{Node: "other", Incarnation: 7, Sequence: sequence}, kind: typeInvalidations}
+}
+
+// TestPeers_Break: what came in a break of the subscription is missing, which is told as a
+// gap anyway: the first message after it is no hole.
+func TestPeers_Break(t *testing.T) {
+	p := &peers{timeout: 10}
+	p.begin(100)
+	assert.False(t, p.note(said(1), 101))
+	p.end(105)
+	p.begin(107)
+	assert.False(t, p.note(said(5), 108))
+	assert.True(t, p.note(said(7), 109), "6 is missing")
+}
+
+// TestPeers_LeftInABreak: while no subscription stands, no time is listened.
+func TestPeers_LeftInABreak(t *testing.T) {
+	p := &peers{timeout: 10}
+	p.begin(100)
+	goal := p.complete()
+	p.end(103)
+	left, stands := p.left(1000, goal)
+	assert.Equal(t, time.Duration(7), left)
+	assert.False(t, stands)
+	p.begin(2000)
+	left, stands = p.left(2004, goal)
+	assert.Equal(t, time.Duration(3), left)
+	assert.True(t, stands)
+}
+
+// TestPeers_SilenceIsNews: that a process has fallen silent is told to who asks for peers.
+func TestPeers_SilenceIsNews(t *testing.T) {
+	p := &peers{timeout: 10}
+	p.begin(100)
+	p.note(said(1), 101)
+	require.True(t, p.news())
+	require.False(t, p.news())
+	forgot, err := p.forgetSilent(112)
+	assert.True(t, forgot)
+	require.ErrorIs(t, err, ErrPeerSilent)
+	assert.True(t, p.news())
+}
