@@ -245,6 +245,13 @@ func TestApply(t *testing.T) {
 		apply(near.News{Revision: shared.Revision{Epoch: 7, Number: 20}})
 		assert.False(t, s.Valid(s.Hash("a"), stamp))
 	})
+	t.Run("own, of a later write that is not awaited, while another is", func(t *testing.T) {
+		tier, s, apply := newRead(t)
+		s.Begin("b", s.Hash("a")) // which has the same stripe
+		tier.Space(1).Begin("a", s.Hash("a"))
+		apply(near.News{Revision: shared.Revision{Epoch: 7, Number: 21}, Own: true})
+		assert.Equal(t, -1, get(s, "a"))
+	})
 	t.Run("epoch 0 compares by equality alone", func(t *testing.T) {
 		tier := newTier(t, near.Config{})
 		s := tier.Space(0)
