@@ -18,30 +18,6 @@ type find struct {
 	shape func(p *Plan)
 }
 
-func anyFleet(*Plan) {}
-
-// hot fleets have few keys, which everybody reads and writes over a slow network.
-func hot(p *Plan) {
-	p.Keys, p.Pace, p.Length, p.Slow, p.Features = 8, 4, 30*time.Second, true, false
-}
-
-// refreshing fleets are hot ones whose values live shortly and are refreshed.
-func refreshing(p *Plan) {
-	hot(p)
-	p.Features = true
-}
-
-// moved fleets have connections to a server that was the primary.
-func moved(p *Plan) {
-	p.Only, p.Features, p.Keys, p.Pace = []string{"demoted", "misled"}, false, 8, 4
-}
-
-// restored fleets have tight bounds, and a server that comes back with what it had.
-func restored(p *Plan) {
-	p.Only, p.RepairInterval, p.MaxStaleness = []string{"restart-disk", "cut"}, 200*time.Millisecond, 500*time.Millisecond
-	p.Features, p.Keys, p.Pace = false, 8, 4
-}
-
 // TestFinds: without a mechanism the simulator finds what it is for, within a few seeds.
 func TestFinds(t *testing.T) {
 	for name, f := range map[string]find{

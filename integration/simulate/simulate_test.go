@@ -24,6 +24,9 @@ var (
 	forFlag   = flag.Duration("for", 0, "how long to simulate one seed after the other; 0 for the short form")
 	nodesFlag = flag.Int("nodes", 0, "how many processes fleets have, 0 for what the seed says")
 	planFlag  = flag.String("plan", "", "file with a plan to run, in place of seeds")
+
+	shapesFlag = flag.Bool("shapes", false, "give fleets the shapes in which single mechanisms show, in turns")
+	firstFlag  = flag.Bool("first", false, "stop at the first promise that is broken in most replays as well, without shortening its plan")
 )
 
 func TestMain(m *testing.M) {
@@ -44,6 +47,9 @@ func simulate(t *testing.T, p *Plan) (r *Result) {
 
 // draw returns the plan of a seed.
 func draw(from uint64) *Plan {
+	if *shapesFlag {
+		return shaped(from)
+	}
 	p := NewPlan(from)
 	if *nodesFlag > 0 {
 		p.Nodes = *nodesFlag
@@ -70,6 +76,19 @@ func shrunk(t *testing.T, r *Result) {
 	t.Logf("shortened to %d processes, %d operations and %d faults; run it with -plan %s",
 		small.Plan.Nodes, len(small.Plan.Ops), len(small.Plan.Strikes), file)
 	small.Timeline(t.Output(), violation)
+}
+
+// first reports a run that broke a promise, if most replays of it do so as well.
+func first(t *testing.T, r *Result) {
+	t.Helper()
+	const replays = 5
+	v := r.Violations[0]
+	run := func(p *Plan) *Result { return simulate(t, p) }
+	if again := Runner(run).Reproduces(r.Plan, v.Promise, replays); again <= replays/2 {
+		t.Logf("seed %d broke %s, and does so in %d of %d replays", r.Plan.Seed, v.Promise, again, replays)
+		return
+	}
+	t.Errorf("seed %d breaks %s: %s", r.Plan.Seed, v.Promise, v.What)
 }
 
 // TestSimulate simulates fleets while everything around them breaks. Without flags it is
@@ -120,11 +139,11 @@ func one(t *testing.T, p *Plan) {
 
 // campaign runs one seed after the other on every processor, and prints what came of it.
 func campaign(t *testing.T, d time.Duration) {
-	first := *seedFlag
-	if first == 0 {
-		first = rand.Uint64() >> 16
+	from := *seedFlag
+	if from == 0 {
+		from = rand.Uint64() >> 16
 	}
-	fmt.Printf("seeds from %d\n", first)
+	fmt.Printf("seeds from %d\n", from)
 	began := time.Now()
 	var next atomic.Uint64
 	var mu sync.Mutex // protects tally
@@ -134,11 +153,15 @@ func campaign(t *testing.T, d time.Duration) {
 			t.Run("worker", func(t *testing.T) {
 				t.Parallel()
 				for time.Since(began) < d && !t.Failed() {
-					r := simulate(t, draw(first+next.Add(1)-1))
+					r := simulate(t, draw(from+next.Add(1)-1))
 					mu.Lock()
 					tally.Add(r)
 					mu.Unlock()
-					if len(r.Violations) > 0 {
+					switch {
+					case len(r.Violations) == 0:
+					case *firstFlag:
+						first(t, r)
+					default:
 						shrunk(t, r)
 					}
 				}

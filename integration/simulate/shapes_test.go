@@ -1,0 +1,39 @@
+package simulate
+
+import "time"
+
+// shapes are fleets in which what a mechanism is for shows sooner than in others.
+var shapes = []func(*Plan){anyFleet, hot, refreshing, moved, restored}
+
+// shaped is the plan of a seed, in one shape after the other.
+func shaped(from uint64) *Plan {
+	p := NewPlan(from)
+	p.Nodes = 2 + int(from%4)
+	shapes[from%uint64(len(shapes))](p)
+	p.draw()
+	return p
+}
+
+func anyFleet(*Plan) {}
+
+// hot fleets have few keys, which everybody reads and writes over a slow network.
+func hot(p *Plan) {
+	p.Keys, p.Pace, p.Length, p.Slow, p.Features = 8, 4, 30*time.Second, true, false
+}
+
+// refreshing fleets are hot ones whose values live shortly and are refreshed.
+func refreshing(p *Plan) {
+	hot(p)
+	p.Features = true
+}
+
+// moved fleets have connections to a server that was the primary.
+func moved(p *Plan) {
+	p.Only, p.Features, p.Keys, p.Pace = []string{"demoted", "misled"}, false, 8, 4
+}
+
+// restored fleets have tight bounds, and a server that comes back with what it had.
+func restored(p *Plan) {
+	p.Only, p.RepairInterval, p.MaxStaleness = []string{"restart-disk", "cut"}, 200*time.Millisecond, 500*time.Millisecond
+	p.Features, p.Keys, p.Pace = false, 8, 4
+}
