@@ -95,6 +95,11 @@ simulate: ## Simulate fleets under faults for FOR (10m), or run one SEED=n, or a
 	@go -C integration test -v -count 1 -timeout 0 -run '^TestSimulate$$' ./simulate $(if $(PLAN),-plan $(abspath $(PLAN)), \
 		$(if $(SEED),-seed $(SEED)) $(if $(or $(FOR),$(if $(SEED),,10m)),-for $(or $(FOR),10m)))
 
+.PHONY: mutate
+mutate: deps ## Change the code a little, and see who notices (FILES=expression SAMPLE=n SEED=n FOR=10m RESULTS=file).
+	@go -C integration run ./mutate -files '$(FILES)' $(if $(SAMPLE),-sample $(SAMPLE)) $(if $(SEED),-seed $(SEED)) \
+		$(if $(FOR),-for $(FOR)) $(if $(RESULTS),-results $(abspath $(RESULTS)))
+
 .PHONY: cost
 cost: ## Print what fleets of 3 to 1,000 nodes cost their servers each second.
 	@go -C integration run ./fleetcost

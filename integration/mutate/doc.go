@@ -1,0 +1,16 @@
+// Command mutate changes the code that decides coherence, one small change at a time, and
+// says which changes nobody notices.
+//
+//	go run ./mutate -sample 100                  of all mutants, 100 by chance
+//	go run ./mutate -files nearcache/clock.go    all mutants of one file
+//	go run ./mutate -list                        what there is, without a run
+//	go run ./mutate -results out.jsonl           goes on where a run with this file stopped
+//
+// A mutant is given to the simulator first, which stops at the first broken promise, panic
+// or deadlock, and after that to the tests of its package. What neither of them notices
+// survives. No file of the repository is touched: the go command reads the changed file in
+// the place of the other one, see -overlay of go build.
+//
+// Which files have mutants, and which have none and why, is in targets.go. Which survivors
+// are known to do no harm, and why, is in survivors.txt.
+package main

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// target is a package whose code is changed.
+type target struct {
+	dir   string   // below the root
+	files []string // that have mutants
+	tests []suite  // that are to notice what the simulator does not
+
+	// left are the other files, by why they have no mutants: they decide nothing that
+	// could make a node give an old value.
+	left map[string]string
+}
+
+// suite is a package with tests.
+type suite struct {
+	module string // directory of it, below the root
+	pkg    string
+	run    string // which tests; all if empty
+}
+
+// targets are all of them.
+var targets = []target{
+	{
+		dir: "nearcache",
+		files: words(`absent arrive barrier batch clock conditional confirm drain ending failsafe flight floor heard held
+			late lease lifetimes load loadmany lookup many owed proof reach read refresh repair sourcelag tag tagread
+			tagtable token turns write`),
+		tests: []suite{{pkg: "./nearcache"}},
+		left: map[string]string{
+			"cache clone codec doc errors keyserror node options panics": "they put things together, check options, or translate",
+			"census health lapse meter notices outage settings stats":    "they tell, and decide nothing",
+			"givenold refusals striped":                                  "they count or log",
+			"entry loads worker":                                         "costs, limits and a goroutine",
+		},
+	},
+	{
+		dir:   "nearcache/internal/near",
+		files: words("approach clock entry extra invalidate partition refresh tags tier trust"),
+		tests: []suite{{pkg: "./nearcache/internal/near"}, {pkg: "./nearcache"}},
+		left: map[string]string{
+			"janitor notes policy sample window": "they decide what is kept, not what is given",
+		},
+	},
+	{
+		dir:   "shared/redisstore",
+		files: []string{"acquire.go", "acquire.lua", "journal.go", "read.go", "rollback.lua", "run.go", "step.go", "tail.lua", "write.go", "write.lua"},
+		tests: []suite{{pkg: "./shared/redisstore"}, {module: "integration", pkg: ".", run: "^Test(RedisStore|RedisJournal|RedisWrite|Store_Redis$|G4_APrimary)"}},
+		left: map[string]string{
+			"client cluster redisstore ring": "they put things together",
+			"combine combinewrites":          "which operations share a request: a matter of speed",
+			"errors":                         "it translates",
+		},
+	},
+	{
+		dir:   "bus",
+		files: words("barrier peers subscription"),
+		tests: []suite{{pkg: "./bus"}},
+		left: map[string]string{
+			"about doc errors message namespace options settings stats transport": "they describe",
+			"bus outbox sender":           "they send; what is sent too late, or not, is what the simulator's network does",
+			"extension garbage text wire": "they translate, and have fuzz targets",
+		},
+	},
+}
+
+// words returns the files of Go with these names.
+func words(names string) (files []string) {
+	for name := range strings.FieldsSeq(names) {
+		files = append(files, name+".go")
+	}
+	return files
+}
+
+// leftOutFunc reports whether a function has no mutants: it describes, or checks options.
+func leftOutFunc(name string) bool {
+	_, method, _ := strings.Cut(name, ".")
+	return slices.Contains([]string{"String", "Error", "Unwrap", "Is", "validate", "validateStale", "warn"}, method)
+}
+
+// quietCalls are statements that only count, log or lock. A lock that is not taken is for
+// the race detector, and one that is not given back stops everything.
+var quietCalls = regexp.MustCompile(`^(defer )?[\w.]+(\.(R?Lock|R?Unlock)\(\)|Logger\.\w+\((.|\n)*\)|` +
+	`\.(absentHits|announced|evicted|fenced|gaps|heartbeats|hits|holes|ignoredText|invalidated|loads|loadErrors|malformed|misses|newer|own|` +
+	`panics|received|receivedKeys|refreshes|roundTrip|silences|skipped|stale|text|tooLarge|unconfirmed|unproven)\.(Add|Store|add)\(.*\))$`)
+
+// mutantsOf returns the mutants of one file.
+func mutantsOf(root, file string) ([]mutant, error) {
+	source, err := os.ReadFile(filepath.Join(root, file))
+	if err != nil {
+		return nil, err
+	}
+	var edits []edit
+	if filepath.Ext(file) == ".lua" {
+		edits = luaEdits(source)
+	} else if edits, err = goEdits(source); err != nil {
+		return nil, err
+	}
+	return named(file, source, edits), nil
+}
+
+// allMutants returns the mutants of all files.
+func allMutants(root string) (all []mutant, err error) {
+	for i := range targets {
+		for _, name := range targets[i].files {
+			some, err := mutantsOf(root, targets[i].dir+"/"+name)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, some...)
+		}
+	}
+	return all, nil
+}
+
+// suitesOf returns the tests of the package that a file is of.
+func suitesOf(file string) []suite {
+	for i := range targets {
+		if targets[i].dir == filepath.Dir(file) {
+			return targets[i].tests
+		}
+	}
+	return nil
+}
