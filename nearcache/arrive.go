@@ -63,7 +63,7 @@ type arrival struct {
 	found *shared.Found // the record that it was read from, if it was
 	write *near.Write   // that it was written by, or the refresh that brings it
 	keeps bool          // of wayUnstored: the shared tier may have something older
-	stamp near.Stamp    // of wayUnstored: of its read
+	stamp near.Stamp    // of wayUnstored: of its load
 }
 
 // arrive is the one place where a value is compared with everything that this node

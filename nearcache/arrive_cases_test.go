@@ -2,6 +2,7 @@ package nearcache_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -101,6 +102,36 @@ func TestG2_RefusedValueEndsWhatIsNear(t *testing.T) {
 		return v
 	}
 	requireBoth(t, get, fault.PassedNews)
+}
+
+// TestG2_LoadAfterALongRead: a read of the shared tier hangs. Meanwhile the key is
+// invalidated, and another caller's read fails, whose load brings a value near. The first
+// read fails as well, and its load brings a later value.
+func TestG2_LoadAfterALongRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t, nearcache.Options[string]{}, nil, fault.Without())
+		var once atomic.Bool
+		s.gateA.onBefore(func(context.Context, string, string) error {
+			if once.CompareAndSwap(false, true) {
+				s.hold()
+			}
+			return errDown
+		})
+		var given string
+		s.start(func(context.Context) { given = s.later() })
+		s.waitFor(s.held)
+		s.ok(s.b.Invalidate(t.Context(), "k"))
+		settle()
+		require.Equal(t, oldValue, s.later())
+		requireNear(t, s.a, "k", oldValue)
+		s.a.link.loses.Store(true)
+		s.has(newValue)
+		s.ok(s.b.Invalidate(t.Context(), "k"))
+		s.release()
+		s.waitFor(s.arrived)
+		require.Equal(t, newValue, given)
+		assert.Equal(t, newValue, s.later())
+	})
 }
 
 // TestG2_FillOfAnEarlierLoad: a slow load of another node has read the old value. This

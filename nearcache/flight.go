@@ -22,8 +22,9 @@ type flight[V any] struct {
 	floor   floor       // as it was when the flight began
 	refresh *near.Write // that the flight is, if it is one: nobody waits
 
-	loading         bool   // its load has begun; guarded by the shard's lock, like the next two, which its runner reads without
-	clock, tagClock uint64 // as they were known when its load began
+	loading         bool       // its load has begun; guarded by the shard's lock, like the next two, which its runner reads without
+	clock, tagClock uint64     // as they were known when its load began
+	loaded          near.Stamp // taken when its load began, which may be long after its read did
 	asOf            int64  // when what decides on the record that was used was read, on the clock of the near tier; 0: it was loaded
 
 	// load is nil for a flight that only reads. A caller with a loader may
@@ -205,6 +206,7 @@ func (c *Cache[V]) trusted(f *flight[V]) bool {
 // beginLoad says that the load of f begins now, when this node knows the clock.
 func (c *Cache[V]) beginLoad(f *flight[V], clock uint64) {
 	tagClock, _, _ := c.tags.get()
+	f.loaded = c.node.near.Stamp()
 	shard := c.flights.shard(f.hash)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()

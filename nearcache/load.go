@@ -124,7 +124,7 @@ func (c *Cache[V]) keepLoaded(f *flight[V], entry *Entry[V], life time.Duration,
 // giveLoaded ends the load of f, which is not stored. A refresh gives nothing to
 // anybody.
 func (c *Cache[V]) giveLoaded(f *flight[V], a *arrival) {
-	a.key, a.hash, a.life, a.stamp = f.key, f.hash, c.nearLife(a.life), f.stamp
+	a.key, a.hash, a.life, a.stamp = f.key, f.hash, c.nearLife(a.life), f.loaded
 	if f.background && a.entry == nil {
 		return
 	}

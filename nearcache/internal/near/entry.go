@@ -216,8 +216,9 @@ func (s *Space) Pass(key string, hash uint64, r shared.Revision) {
 
 // Supersede says that a value without a revision is given to those who wait for it:
 // what is in place may be older, and goes, unless it has no revision either and came with
-// news since the stamp of the value. e, which has that value, takes the place
-// for life if nothing came after its stamp; it is nil if the value may not come near.
+// news since stamp, when the load of the value began. e, which has that value, takes the
+// place for life if nothing came after its own stamp, when its read began; it is nil if the
+// value may not come near.
 // No mark is raised: loads under way that bring a revision meet Guard, and among
 // themselves those that bring none have no order.
 func (s *Space) Supersede(key string, hash uint64, e *Entry, life time.Duration, stamp Stamp) (placed bool) {
