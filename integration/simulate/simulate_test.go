@@ -4,18 +4,19 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/redis/go-redis/v9/logging"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -27,6 +28,12 @@ var (
 
 	shapesFlag = flag.Bool("shapes", false, "give fleets the shapes in which single mechanisms show, in turns")
 	firstFlag  = flag.Bool("first", false, "stop at the first promise that is broken in most replays as well, without shortening its plan")
+
+	// Those of the processes of a campaign.
+	reportsFlag  = flag.Bool("reports", false, "report to a campaign")
+	everyFlag    = flag.Uint64("every", 1, "from one seed to the next")
+	lastFlag     = flag.Uint64("last", math.MaxUint64, "last seed")
+	deadlockFlag = flag.Uint64("deadlock", 0, "seed whose bubble deadlocks")
 )
 
 func TestMain(m *testing.M) {
@@ -38,6 +45,9 @@ func TestMain(m *testing.M) {
 func simulate(t *testing.T, p *Plan) (r *Result) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
+		if p.Seed == *deadlockFlag && p.Seed != 0 {
+			<-make(chan struct{})
+		}
 		var err error
 		r, err = Run(p)
 		require.NoError(t, err)
@@ -61,34 +71,30 @@ func draw(from uint64) *Plan {
 // mostAttempts is how many plans shrinking tries.
 const mostAttempts = 150
 
-// shrunk reports what is left of a run that broke a promise.
-func shrunk(t *testing.T, r *Result) {
+// shrunk tells what is left of a run that broke a promise.
+func shrunk(t *testing.T, out io.Writer, run Runner, r *Result) {
 	t.Helper()
-	run := func(p *Plan) *Result { return simulate(t, p) }
 	promise := r.Violations[0].Promise
-	t.Errorf("seed %d breaks %s, %d times; in %d of 10 replays. Repeat with make simulate SEED=%d",
-		r.Plan.Seed, promise, len(r.Violations), Runner(run).Reproduces(r.Plan, promise, 10), r.Plan.Seed)
+	fmt.Fprintf(out, "seed %d breaks %s, %d times; in %d of 10 replays. Repeat with make simulate SEED=%d\n",
+		r.Plan.Seed, promise, len(r.Violations), run.Reproduces(r.Plan, promise, 10), r.Plan.Seed)
 	small, violation := Shrink(run, r, mostAttempts)
 	text, err := json.MarshalIndent(small.Plan, "", " ")
 	require.NoError(t, err)
 	file := filepath.Join(os.TempDir(), fmt.Sprintf("simulate-%d.json", r.Plan.Seed))
 	require.NoError(t, os.WriteFile(file, text, 0o600))
-	t.Logf("shortened to %d processes, %d operations and %d faults; run it with -plan %s",
+	fmt.Fprintf(out, "shortened to %d processes, %d operations and %d faults; run it with -plan %s\n",
 		small.Plan.Nodes, len(small.Plan.Ops), len(small.Plan.Strikes), file)
-	small.Timeline(t.Output(), violation)
+	small.Timeline(out, violation)
 }
 
-// first reports a run that broke a promise, if most replays of it do so as well.
-func first(t *testing.T, r *Result) {
-	t.Helper()
+// again tells of a run that broke a promise, if most replays of it do so as well.
+func again(run Runner, r *Result) string {
 	const replays = 5
 	v := r.Violations[0]
-	run := func(p *Plan) *Result { return simulate(t, p) }
-	if again := Runner(run).Reproduces(r.Plan, v.Promise, replays); again <= replays/2 {
-		t.Logf("seed %d broke %s, and does so in %d of %d replays", r.Plan.Seed, v.Promise, again, replays)
-		return
+	if n := run.Reproduces(r.Plan, v.Promise, replays); n <= replays/2 {
+		return ""
 	}
-	t.Errorf("seed %d breaks %s: %s", r.Plan.Seed, v.Promise, v.What)
+	return fmt.Sprintf("seed %d breaks %s: %s\n", r.Plan.Seed, v.Promise, v.What)
 }
 
 // TestSimulate simulates fleets while everything around them breaks. Without flags it is
@@ -105,8 +111,10 @@ func TestSimulate(t *testing.T) {
 			t.Fail()
 			r.Timeline(t.Output(), &r.Violations[i])
 		}
+	case *reportsFlag:
+		work(t)
 	case *forFlag > 0:
-		campaign(t, *forFlag)
+		forLong(t, *forFlag)
 	case *seedFlag != 0:
 		one(t, draw(*seedFlag))
 	default:
@@ -132,42 +140,25 @@ func short(from uint64) *Plan {
 
 func one(t *testing.T, p *Plan) {
 	t.Helper()
-	if r := simulate(t, p); len(r.Violations) > 0 {
-		shrunk(t, r)
+	run := Runner(func(p *Plan) *Result { return simulate(t, p) })
+	if r := run(p); len(r.Violations) > 0 {
+		t.Fail()
+		shrunk(t, t.Output(), run, r)
 	}
 }
 
-// campaign runs one seed after the other on every processor, and prints what came of it.
-func campaign(t *testing.T, d time.Duration) {
-	from := *seedFlag
-	if from == 0 {
-		from = rand.Uint64() >> 16
+// forLong is a campaign of some length, of which it prints what it came to.
+func forLong(t *testing.T, d time.Duration) {
+	t.Helper()
+	first := *seedFlag
+	if first == 0 {
+		first = rand.Uint64() >> 16
 	}
-	fmt.Printf("seeds from %d\n", from)
+	fmt.Printf("seeds from %d\n", first)
 	began := time.Now()
-	var next atomic.Uint64
-	var mu sync.Mutex // protects tally
-	tally := NewTally()
-	t.Run("workers", func(t *testing.T) {
-		for range runtime.GOMAXPROCS(0) {
-			t.Run("worker", func(t *testing.T) {
-				t.Parallel()
-				for time.Since(began) < d && !t.Failed() {
-					r := simulate(t, draw(from+next.Add(1)-1))
-					mu.Lock()
-					tally.Add(r)
-					mu.Unlock()
-					switch {
-					case len(r.Violations) == 0:
-					case *firstFlag:
-						first(t, r)
-					default:
-						shrunk(t, r)
-					}
-				}
-			})
-		}
-	})
-	tally.Took = time.Since(began)
-	tally.Print(os.Stdout)
+	c := &campaign{first: first, every: uint64(runtime.GOMAXPROCS(0)), last: math.MaxUint64, until: began.Add(d), out: os.Stdout, tally: NewTally()}
+	require.NoError(t, c.run())
+	c.tally.Took = time.Since(began)
+	c.tally.Print(os.Stdout)
+	assert.Empty(t, c.failed, "seeds that failed")
 }

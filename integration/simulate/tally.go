@@ -58,6 +58,50 @@ func (t *Tally) Add(r *Result) {
 	t.addWrites(f)
 }
 
+// Merge takes in what o has.
+func (t *Tally) Merge(o *Tally) {
+	t.Runs += o.Runs
+	t.Reads += o.Reads
+	t.Writes += o.Writes
+	t.Faults += o.Faults
+	t.Lived += o.Lived
+	t.Excused += o.Excused
+	t.Forgiven += o.Forgiven
+	t.Landed += o.Landed
+	t.Failed += o.Failed
+	t.Late += o.Late
+	t.Violations += o.Violations
+	for within, n := range o.Agreed {
+		t.Agreed[within] += n
+	}
+	for name, k := range o.Kinds {
+		t.kind(name).merge(k)
+	}
+}
+
+// kind returns what came of the faults of a kind.
+func (t *Tally) kind(name string) *KindTally {
+	k := t.Kinds[name]
+	if k == nil {
+		k = &KindTally{}
+		t.Kinds[name] = k
+	}
+	return k
+}
+
+func (k *KindTally) merge(o *KindTally) {
+	k.Injected += o.Injected
+	k.Reads += o.Reads
+	k.worst(o.Worst, o.Bound)
+}
+
+// worst takes in how old a read was, and its bound.
+func (k *KindTally) worst(age, bound time.Duration) {
+	if age > 0 && (k.Bound == 0 || float64(age)/float64(bound) > float64(k.Worst)/float64(k.Bound)) {
+		k.Worst, k.Bound = age, bound
+	}
+}
+
 // aged is a life's reads in the order of their beginnings, with how old each was.
 type aged struct {
 	node  int
@@ -95,11 +139,7 @@ func (f *fleet) aged() (all []aged) {
 
 func (t *Tally) addStrike(f *fleet, s *struck, lives []aged) {
 	kind, _ := faultNamed(s.Fault)
-	k := t.Kinds[s.Fault]
-	if k == nil {
-		k = &KindTally{}
-		t.Kinds[s.Fault] = k
-	}
+	k := t.kind(s.Fault)
 	k.Injected++
 	end := s.span.End + int64(f.plan.recovery())
 	for _, l := range lives {
@@ -109,9 +149,7 @@ func (t *Tally) addStrike(f *fleet, s *struck, lives []aged) {
 		i, _ := slices.BinarySearchFunc(l.reads, s.span.Start, func(r agedRead, at history.Moment) int { return cmp.Compare(r.start, at) })
 		for ; i < len(l.reads) && l.reads[i].start <= end; i++ {
 			k.Reads++
-			if r := &l.reads[i]; r.age > 0 && (k.Bound == 0 || float64(r.age)/float64(r.bound) > float64(k.Worst)/float64(k.Bound)) {
-				k.Worst, k.Bound = r.age, r.bound
-			}
+			k.worst(l.reads[i].age, l.reads[i].bound)
 		}
 	}
 }
