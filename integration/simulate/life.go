@@ -38,6 +38,7 @@ type life struct {
 	mu      sync.Mutex // protects the fields below
 	records []history.Record
 	acked   map[uint32]int64 // highest version by key that was acknowledged
+	loads   []load
 }
 
 // nearBytes is small, since the fleet has few keys.
@@ -150,11 +151,26 @@ func (l *life) note(r history.Record) {
 
 // load is the loader: it reads the source, and takes some time.
 func (l *life) load(ctx context.Context, key uint32) (nearcache.Entry[int64], error) {
+	started, version := now(), l.fleet.source.load(key)
 	read := l.fleet.source.read(key)
 	if err := sleep(ctx, l.fleet.loadTime(l.name, key)); err != nil {
 		return nearcache.Entry[int64]{}, err
 	}
+	l.noteLoad(key, version, started)
 	return read(key)
+}
+
+// load is one call of a loader, which returned a version of a key.
+type load struct {
+	key        uint32
+	version    int64
+	start, end history.Moment
+}
+
+func (l *life) noteLoad(key uint32, version int64, start history.Moment) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.loads = append(l.loads, load{key, version, start, now()})
 }
 
 func entryOf(key uint32, version int64) nearcache.Entry[int64] {

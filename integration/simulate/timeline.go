@@ -44,6 +44,11 @@ func (r *Result) Timeline(out io.Writer, v *Violation) {
 // recount adds what a life wrote and, if it is the one in question, read of a key. Reads
 // that are like the one before are left out.
 func (l *life) recount(add func(history.Moment, string, ...any), v *Violation) {
+	for i := range l.loads {
+		if d := &l.loads[i]; d.key == v.Read.Key && l.number == v.Life {
+			add(d.end, "process %d loads version %d, after %s", l.node, d.version, time.Duration(d.end-d.start))
+		}
+	}
 	last := history.Record{Version: -1}
 	for _, r := range l.records {
 		if r.Key != v.Read.Key {
