@@ -19,8 +19,7 @@ type Tally struct {
 	Excused, Forgiven, Landed   int
 	Failed                      int
 	Kinds                       map[string]*KindTally
-	Agreed                      map[time.Duration]int // writes on which all nodes agreed within that time
-	Late                        int                   // writes on which they did not within the bound
+	Calm, Troubled              WriteTally // writes far from all faults, and the others
 	Violations                  int
 }
 
@@ -33,9 +32,19 @@ type KindTally struct {
 // agreeing are the times that the table of writes has.
 var agreeing = []time.Duration{10 * time.Millisecond, 100 * time.Millisecond, time.Second}
 
+// WriteTally is how soon all nodes agreed on some acknowledged writes.
+type WriteTally struct {
+	Writes int
+	Agreed map[time.Duration]int // on how many within that time
+	Late   int                   // on how many not within the bound
+}
+
 // NewTally returns a Tally of nothing.
 func NewTally() *Tally {
-	return &Tally{Kinds: make(map[string]*KindTally), Agreed: make(map[time.Duration]int)}
+	return &Tally{
+		Kinds: make(map[string]*KindTally),
+		Calm:  WriteTally{Agreed: make(map[time.Duration]int)}, Troubled: WriteTally{Agreed: make(map[time.Duration]int)},
+	}
 }
 
 // Add takes in a run.
@@ -69,13 +78,19 @@ func (t *Tally) Merge(o *Tally) {
 	t.Forgiven += o.Forgiven
 	t.Landed += o.Landed
 	t.Failed += o.Failed
-	t.Late += o.Late
 	t.Violations += o.Violations
-	for within, n := range o.Agreed {
-		t.Agreed[within] += n
-	}
+	t.Calm.merge(&o.Calm)
+	t.Troubled.merge(&o.Troubled)
 	for name, k := range o.Kinds {
 		t.kind(name).merge(k)
+	}
+}
+
+func (w *WriteTally) merge(o *WriteTally) {
+	w.Writes += o.Writes
+	w.Late += o.Late
+	for within, n := range o.Agreed {
+		w.Agreed[within] += n
 	}
 }
 
@@ -154,15 +169,49 @@ func (t *Tally) addStrike(f *fleet, s *struck, lives []aged) {
 	}
 }
 
-// addWrites counts how soon all nodes agreed on each write: how old the oldest read was
-// of which it is the first that it missed.
+// addWrites counts how soon all nodes agreed on each write that the shared tier kept: how
+// old the oldest read was of which it is the first that it missed.
 func (t *Tally) addWrites(f *fleet) {
-	type write struct {
-		key uint32
-		at  history.Moment
+	h := f.history()
+	missed, late := f.missed(h.Acknowledged(true))
+	for _, l := range f.lives {
+		for i := range l.records {
+			r := &l.records[i]
+			if r.Kind != history.Acked || f.lost(r) {
+				continue
+			}
+			w := &t.Calm
+			if f.underFault(r) {
+				w = &t.Troubled
+			}
+			at := write{r.Key, r.End}
+			w.add(missed[at], late[at])
+		}
 	}
-	kept, worst := f.history().Acknowledged(true), make(map[write]time.Duration)
-	late := make(map[write]bool)
+}
+
+func (w *WriteTally) add(age time.Duration, late bool) {
+	w.Writes++
+	for _, within := range agreeing {
+		if age <= within {
+			w.Agreed[within]++
+		}
+	}
+	if late {
+		w.Late++
+	}
+}
+
+// write is one of a key, by when it was acknowledged.
+type write struct {
+	key uint32
+	at  history.Moment
+}
+
+// missed returns for writes how old the oldest read was that missed them first, and
+// whether that is over its bound.
+func (f *fleet) missed(kept *history.Acks) (worst map[write]time.Duration, late map[write]bool) {
+	worst, late = make(map[write]time.Duration), make(map[write]bool)
 	for _, l := range f.lives {
 		for i := range l.records {
 			r := &l.records[i]
@@ -176,19 +225,21 @@ func (t *Tally) addWrites(f *fleet) {
 			}
 		}
 	}
-	for _, within := range agreeing {
-		t.Agreed[within] += kept.Len()
-	}
-	for w, age := range worst {
-		for _, within := range agreeing {
-			if age > within {
-				t.Agreed[within]--
-			}
-		}
-		if late[w] {
-			t.Late++
-		}
-	}
+	return worst, late
+}
+
+// lost reports whether the shared tier may have lost a write.
+func (f *fleet) lost(r *history.Record) bool {
+	return slices.ContainsFunc(f.losses, func(l history.Loss) bool { return l.Lost(r) })
+}
+
+// underFault reports whether any fault was there, or may still have been felt, from the
+// beginning of a write until the bound after its end.
+func (f *fleet) underFault(r *history.Record) bool {
+	until := r.End + int64(f.plan.MaxStaleness)
+	return slices.ContainsFunc(f.struck, func(s struck) bool {
+		return s.span.Start <= until && s.span.End+int64(f.plan.recovery()) >= r.Start
+	})
 }
 
 // Print prints what came of all runs.
@@ -205,10 +256,19 @@ func (t *Tally) Print(out io.Writer) {
 		}
 	}
 	_ = table.Flush()
-	for _, within := range agreeing {
-		fmt.Fprintf(out, "all nodes agreed within %s on %s of writes\n", within, nines(t.Agreed[within], t.Writes))
+	t.Calm.print(out, "without a fault")
+	t.Troubled.print(out, "under faults")
+}
+
+func (w *WriteTally) print(out io.Writer, when string) {
+	if w.Writes == 0 {
+		return
 	}
-	fmt.Fprintf(out, "and within the bound on %s\n", nines(t.Writes-t.Late, t.Writes))
+	fmt.Fprintf(out, "%s, of %d writes, all nodes agreed\n", when, w.Writes)
+	for _, within := range agreeing {
+		fmt.Fprintf(out, "  within %-9s on %s\n", within, nines(w.Agreed[within], w.Writes))
+	}
+	fmt.Fprintf(out, "  within the bound on %s\n", nines(w.Writes-w.Late, w.Writes))
 }
 
 // nines prints a share, and how many nines it has; if it is all, what so many can show.
