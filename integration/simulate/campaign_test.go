@@ -106,6 +106,7 @@ func (c *campaign) child(seed uint64) (last uint64, err error) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
 	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = said, said, []*os.File{write}
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1") // little of a fleet is ready at a time
 	err = cmd.Start()
 	_ = write.Close()
 	if err != nil {

@@ -37,8 +37,8 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	logging.Disable()       // the client of Redis would tell of every fault
-	debug.SetGCPercent(400) // runs are short, and memory is there
+	logging.Disable()        // the client of Redis would tell of every fault
+	debug.SetGCPercent(1600) // runs are short, and memory is there
 	os.Exit(m.Run())
 }
 
