@@ -31,7 +31,7 @@ type fault struct {
 
 // faults are all kinds there are, in the order of the table.
 func faults() []fault {
-	return slices.Concat(networkFaults(), busFaults(), serverFaults(), failovers(), stateFaults(), processFaults(), sourceFaults())
+	return slices.Concat(networkFaults(), busFaults(), serverFaults(), failovers(), stateFaults(), garbageFaults(), processFaults(), sourceFaults())
 }
 
 func faultNamed(name string) (fault, bool) {

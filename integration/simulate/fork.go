@@ -80,15 +80,20 @@ func (k *fork) has(r *history.Record) bool {
 
 // journal asks a machine for its journal, past the network.
 func (m *machine) journal(command string, args ...any) []redis.XMessage {
-	c := newClient(m.name, func(context.Context, string, string) (net.Conn, error) {
-		here, there := net.Pipe()
-		m.open.Go(func() { m.redis.Serve(there) })
-		return here, nil
-	})
+	c := m.client()
 	defer c.Close()
 	cmd := redis.NewXMessageSliceCmd(context.Background(), append([]any{command, "nearbus:{0}!journal"}, args...)...)
 	if err := c.Process(context.Background(), cmd); err != nil {
 		panic(fmt.Errorf("simulate: journal of %s: %w", m.name, err))
 	}
 	return cmd.Val()
+}
+
+// client returns one that reaches a machine past the network.
+func (m *machine) client() *redis.Client {
+	return newClient(m.name, func(context.Context, string, string) (net.Conn, error) {
+		here, there := net.Pipe()
+		m.open.Go(func() { m.redis.Serve(there) })
+		return here, nil
+	})
 }

@@ -29,6 +29,7 @@ type life struct {
 	name      string
 	began     time.Time
 	over      atomic.Bool // crashed or closed: what it answers does not count
+	shared    *shared.Tier
 	library   *nearcache.Node
 	cache     *nearcache.Cache[int64]
 	bus       *bus.Bus
@@ -47,14 +48,14 @@ const nearBytes = 1 << 20
 // start begins a life, as the documentation of the library says.
 func (f *fleet) start(node int) (*life, error) {
 	l := f.newLife(node)
-	tier, err := l.tier()
-	if err != nil {
+	var err error
+	if l.shared, err = l.tier(); err != nil {
 		return nil, err
 	}
 	if err := l.listen(); err != nil {
 		return nil, err
 	}
-	l.library, err = nearcache.NewNode(tier, l.bus, nearcache.NodeOptions{
+	l.library, err = nearcache.NewNode(l.shared, l.bus, nearcache.NodeOptions{
 		RepairInterval: f.plan.RepairInterval, MaxStaleness: f.plan.MaxStaleness, NearBytes: nearBytes,
 	})
 	if err != nil {
