@@ -27,6 +27,7 @@ type life struct {
 	number    int // among all lives of the run
 	node      int // which process of the fleet
 	name      string
+	namespace string // empty: that of the fleet
 	began     time.Time
 	over      atomic.Bool // crashed or closed: what it answers does not count
 	shared    *shared.Tier
@@ -48,21 +49,26 @@ const nearBytes = 1 << 20
 // start begins a life, as the documentation of the library says.
 func (f *fleet) start(node int) (*life, error) {
 	l := f.newLife(node)
-	var err error
+	return l, l.open()
+}
+
+// open makes what a process holds.
+func (l *life) open() (err error) {
+	f := l.fleet
 	if l.shared, err = l.tier(); err != nil {
-		return nil, err
+		return err
 	}
 	if err := l.listen(); err != nil {
-		return nil, err
+		return err
 	}
 	l.library, err = nearcache.NewNode(l.shared, l.bus, nearcache.NodeOptions{
 		RepairInterval: f.plan.RepairInterval, MaxStaleness: f.plan.MaxStaleness, NearBytes: nearBytes,
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	l.cache, err = nearcache.New(l.library, cacheName, f.plan.cacheOptions())
-	return l, err
+	return err
 }
 
 // tier returns the shared tier as this life sees it.
@@ -70,13 +76,13 @@ func (l *life) tier() (*shared.Tier, error) {
 	if l.fleet.plan.Store == Memcached {
 		l.memcached = memcache.New(memcachedName + ":11211")
 		l.memcached.DialContext = l.fleet.network.dialer(l.name)
-		store, err := memcachestore.New(l.memcached, memcachestore.Options{})
+		store, err := memcachestore.New(l.memcached, memcachestore.Options{Namespace: l.namespace})
 		if err != nil {
 			return nil, err
 		}
 		return shared.New(store, shared.Options{})
 	}
-	store, err := redisstore.New(l.client(tierName), redisstore.Options{})
+	store, err := redisstore.New(l.client(tierName), redisstore.Options{Namespace: l.namespace})
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +95,7 @@ func (l *life) listen() error {
 		l.client(busName)
 	}
 	client := l.clients[len(l.clients)-1]
-	transport, err := redisbus.New(client, redisbus.Options{})
+	transport, err := redisbus.New(client, redisbus.Options{Namespace: l.namespace})
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,7 @@ type Plan struct {
 	Features                     bool    // short lifetimes, fail-safe, refresh ahead, negative entries
 	Pace                         float64 // of operations, 1 for the usual
 	Slow                         bool    // packets and loads take long
+	Neighbours                   int     `json:",omitempty"` // processes of another fleet on the same servers
 
 	Only []string `json:",omitempty"` // faults to draw from, all if empty
 
@@ -120,6 +121,9 @@ func NewPlan(from uint64) *Plan {
 	}
 	if dice.IntN(60) == 0 {
 		p.Nodes, p.Length = 10+dice.IntN(41), 15*time.Second
+	}
+	if dice.IntN(4) == 0 {
+		p.Neighbours = 2
 	}
 	p.draw()
 	return p

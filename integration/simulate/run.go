@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -28,11 +29,17 @@ func Run(p *Plan) (*Result, error) {
 			return nil, err
 		}
 	}
+	ctx, leave := context.WithCancel(f.context)
+	defer leave()
+	if err := f.neighbours(ctx); err != nil {
+		return nil, err
+	}
 	_ = sleep(f.context, settling)
 	f.began = now()
 	f.work()
 	f.rest()
 	r := &Result{Plan: p, Lived: time.Since(began), fleet: f}
+	leave()
 	f.close()
 	_, r.Verdict = f.oracle.judge()
 	r.Violations, r.Failures = f.oracle.violations, f.oracle.failures
