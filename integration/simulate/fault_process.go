@@ -31,11 +31,33 @@ func processFaults() []fault {
 			},
 		},
 		{
+			name: "reconfigure", about: "a process ends in order, and another takes its place, with half the RepairInterval and a near TTL of 1 s; or with those of before", weight: 2,
+			least: second / 10, most: 2 * second, bus: true, one: true,
+			strike: func(f *fleet, s *Strike) func() {
+				l := f.end(s.Node)
+				if l == nil {
+					return nil
+				}
+				l.retire()
+				return func() {
+					f.reconfigure(s.Node)
+					f.again(s.Node)
+				}
+			},
+		},
+		{
 			name: "pause", about: "a process is stopped, and what is sent to it waits", weight: 3,
 			least: second / 10, most: 12 * second, tier: true, bus: true, one: true,
 			strike: (*fleet).pause,
 		},
 	}
+}
+
+// reconfigure gives other options to the lives of a process that begin from now on.
+func (f *fleet) reconfigure(node int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.processes[node].frugal = !f.processes[node].frugal
 }
 
 func (f *fleet) again(node int) {

@@ -48,6 +48,7 @@ type fleet struct {
 type process struct {
 	life   *life         // nil while there is none
 	paused chan struct{} // closed when it goes on; nil if it runs
+	frugal bool          // its lives have shorter times than the plan says
 }
 
 // event is something to be told in the timeline of a run.
@@ -75,7 +76,7 @@ func (f *fleet) newLife(node int) *life {
 	defer f.mu.Unlock()
 	l := &life{
 		fleet: f, number: len(f.lives), node: node, name: fmt.Sprintf("%s.%d", processName(node), len(f.lives)),
-		began: time.Now(), acked: make(map[uint32]int64),
+		began: time.Now(), acked: make(map[uint32]int64), frugal: f.processes[node].frugal,
 	}
 	f.lives = append(f.lives, l)
 	return l

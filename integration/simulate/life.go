@@ -28,6 +28,7 @@ type life struct {
 	node      int // which process of the fleet
 	name      string
 	namespace string // empty: that of the fleet
+	frugal    bool   // its times are shorter than the plan says
 	began     time.Time
 	over      atomic.Bool // crashed or closed: what it answers does not count
 	shared    *shared.Tier
@@ -62,13 +63,29 @@ func (l *life) open() (err error) {
 		return err
 	}
 	l.library, err = nearcache.NewNode(l.shared, l.bus, nearcache.NodeOptions{
-		RepairInterval: f.plan.RepairInterval, MaxStaleness: f.plan.MaxStaleness, NearBytes: nearBytes,
+		RepairInterval: l.repairInterval(), MaxStaleness: f.plan.MaxStaleness, NearBytes: nearBytes,
 	})
 	if err != nil {
 		return err
 	}
-	l.cache, err = nearcache.New(l.library, cacheName, f.plan.cacheOptions())
+	l.cache, err = nearcache.New(l.library, cacheName, l.cacheOptions())
 	return err
+}
+
+func (l *life) repairInterval() time.Duration {
+	if l.frugal {
+		return l.fleet.plan.RepairInterval / 2
+	}
+	return l.fleet.plan.RepairInterval
+}
+
+// cacheOptions are those of the plan, or some that keep values near for less long.
+func (l *life) cacheOptions() nearcache.Options[int64] {
+	o := l.fleet.plan.cacheOptions()
+	if l.frugal {
+		o.NearTTL = time.Second
+	}
+	return o
 }
 
 // tier returns the shared tier as this life sees it.
