@@ -5,7 +5,7 @@ SHELL       := bash
 .DEFAULT_GOAL := help
 
 # Every directory with a go.mod, the library first.
-MODULES := $(sort $(patsubst %/,%,$(dir $(shell find . -name go.mod -not -path './.*/*'))))
+MODULES := $(sort $(patsubst %/,%,$(dir $(shell find . -name go.mod -not -path './.*/*' -not -path '*/testdata/*'))))
 
 # Takes mechanisms out of programs that are built with it, see nearcache/internal/fault.
 FAULTS := nearbus_faults
