@@ -25,7 +25,7 @@ type flight[V any] struct {
 	loading         bool       // its load has begun; guarded by the shard's lock, like the next two, which its runner reads without
 	clock, tagClock uint64     // as they were known when its load began
 	loaded          near.Stamp // taken when its load began, which may be long after its read did
-	asOf            int64  // when what decides on the record that was used was read, on the clock of the near tier; 0: it was loaded
+	asOf            int64      // when what decides on the record that was used was read, on the clock of the near tier; 0: it was loaded
 
 	// load is nil for a flight that only reads. A caller with a loader may
 	// add it while the read is under way. Guarded by the shard's lock until
