@@ -24,7 +24,6 @@ func TestBarrier_ConnectionsBreakAgainAndAgain(t *testing.T) {
 }
 
 func TestBarrier_SlotMovesAgainAndAgain(t *testing.T) {
-	t.Parallel()
 	cluster := servers.RedisCluster(t, clusterMasters)
 	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: cluster.Addrs()})
 	defer client.Close()
