@@ -302,10 +302,10 @@ func (s *Store) read(ctx context.Context, v *view, g *group, images [][]byte, he
 		if errs[at] == nil {
 			errs[at] = unread[n]
 		}
-		if proof != nil {
-			s.proved(g.names[n], proof[n])
-		}
 		if errs[at] == nil && got[n] == nil {
+			if proof != nil {
+				s.proved(g.names[n], proof[n])
+			}
 			got[n], errs[at] = s.inherited(ctx, v, g.names[n])
 		}
 		if errs[at] != nil {
