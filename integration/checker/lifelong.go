@@ -77,6 +77,9 @@ var errGrows = errors.New("checker: a process grows")
 
 // flat returns an error if a process took up more at the end than after the first quarter.
 func flat(measured [][]vitals) error {
+	if len(measured) == 0 {
+		return nil
+	}
 	var failures error
 	for i := range measured[0] {
 		first, last := measured[0][i], measured[len(measured)-1][i]

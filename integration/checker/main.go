@@ -107,13 +107,10 @@ const shownBroken = 20
 func (r *result) judge(out io.Writer) error {
 	fmt.Fprintf(out, "%-18s %-8s %s, %d faults, evidence %d: max %s, bound %s, violations %d\n", r.plan.scenario.name, r.plan.subject,
 		r.took.Round(time.Second), len(r.spans), r.evidence, short(r.verdict.Quantile(1)), short(r.bound), r.verdict.Violations())
-	var grown error
 	for i, all := range r.vitals {
 		fmt.Fprintf(out, "  quarter %d: %+v\n", i+1, all)
 	}
-	if len(r.vitals) > 0 {
-		grown = flat(r.vitals)
-	}
+	grown := flat(r.vitals)
 	if r.plan.subject != "nearbus" || r.verdict.Violations() == 0 {
 		return grown
 	}
@@ -121,8 +118,8 @@ func (r *result) judge(out io.Writer) error {
 		fmt.Fprintf(out, "  %s: life %d, key %d, version %d in %s, %s after better was known, %s\n", b.Promise, b.Life, b.Read.Key, b.Read.Version,
 			time.Duration(b.Read.End-b.Read.Start), time.Duration(b.Read.Start-b.Known), r.when(&b))
 	}
-	return fmt.Errorf("%w: %s: %d late, %d back, %d own writes missed, %d stale at rest",
-		errViolated, r.plan.scenario.name, r.verdict.Late, r.verdict.Back, r.verdict.OwnMisses, r.verdict.StaleRest)
+	return errors.Join(grown, fmt.Errorf("%w: %s: %d late, %d back, %d own writes missed, %d stale at rest",
+		errViolated, r.plan.scenario.name, r.verdict.Late, r.verdict.Back, r.verdict.OwnMisses, r.verdict.StaleRest))
 }
 
 // when says where in the run a read was.
