@@ -155,16 +155,13 @@ func (l *life) loadMany(ctx context.Context, missing []string, byName map[string
 	for i, name := range missing {
 		keys[i] = byName[name]
 	}
-	start, versions := now(), l.fleet.source.latest()
 	read := l.fleet.source.read(keys...)
 	if err := sleep(ctx, l.fleet.loadTime(l.name, uint32(len(missing)))); err != nil {
 		return nil, err
 	}
-	for _, key := range keys {
-		l.noteLoad(key, versions[key], start)
-	}
+	l.noteLoads(read)
 	for _, name := range missing {
-		entry, err := read(byName[name])
+		entry, err := read.entry(byName[name])
 		switch {
 		case err == nil:
 			loaded[name] = entry

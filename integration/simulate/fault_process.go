@@ -10,39 +10,24 @@ func processFaults() []fault {
 			name: "crash", about: "a process dies, and another takes its place", weight: 5,
 			least: 3 * second, most: 6 * second, bus: true, one: true,
 			strike: func(f *fleet, s *Strike) func() {
-				l := f.end(s.Node)
-				if l == nil {
-					return nil
-				}
-				l.crash(s.Roll%2 == 0)
-				return func() { f.again(s.Node) }
+				return f.replace(s.Node, func(l *life) { l.crash(s.Roll%2 == 0) })
 			},
 		},
 		{
 			name: "deploy", about: "a process ends in order, and another takes its place", weight: 3,
 			least: second / 10, most: 2 * second, bus: true, one: true,
 			strike: func(f *fleet, s *Strike) func() {
-				l := f.end(s.Node)
-				if l == nil {
-					return nil
-				}
-				l.retire()
-				return func() { f.again(s.Node) }
+				return f.replace(s.Node, (*life).retire)
 			},
 		},
 		{
 			name: "reconfigure", about: "a process ends in order, and another takes its place, with half the RepairInterval and a near TTL of 1 s; or with those of before", weight: 2,
 			least: second / 10, most: 2 * second, bus: true, one: true,
 			strike: func(f *fleet, s *Strike) func() {
-				l := f.end(s.Node)
-				if l == nil {
-					return nil
-				}
-				l.retire()
-				return func() {
+				return f.replace(s.Node, func(l *life) {
+					l.retire()
 					f.reconfigure(s.Node)
-					f.again(s.Node)
-				}
+				})
 			},
 		},
 		{
@@ -51,6 +36,17 @@ func processFaults() []fault {
 			strike: (*fleet).pause,
 		},
 	}
+}
+
+// replace ends the life of a process in some way. What it returns begins the next one; it
+// is nil if the process has no life.
+func (f *fleet) replace(node int, end func(*life)) (next func()) {
+	l := f.end(node)
+	if l == nil {
+		return nil
+	}
+	end(l)
+	return func() { f.again(node) }
 }
 
 // reconfigure gives other options to the lives of a process that begin from now on.

@@ -175,26 +175,24 @@ func (l *life) note(r history.Record) {
 
 // load is the loader: it reads the source, and takes some time.
 func (l *life) load(ctx context.Context, key uint32) (nearcache.Entry[int64], error) {
-	started, version := now(), l.fleet.source.load(key)
 	read := l.fleet.source.read(key)
 	if err := sleep(ctx, l.fleet.loadTime(l.name, key)); err != nil {
 		return nearcache.Entry[int64]{}, err
 	}
-	l.noteLoad(key, version, started)
-	return read(key)
+	l.noteLoads(read)
+	return read.entry(key)
 }
 
-// load is one call of a loader, which returned a version of a key.
+// load is one call of a loader.
 type load struct {
-	key        uint32
-	version    int64
-	start, end history.Moment
+	*snapshot
+	end history.Moment
 }
 
-func (l *life) noteLoad(key uint32, version int64, start history.Moment) {
+func (l *life) noteLoads(read *snapshot) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.loads = append(l.loads, load{key, version, start, now()})
+	l.loads = append(l.loads, load{read, now()})
 }
 
 func entryOf(key uint32, version int64) nearcache.Entry[int64] {

@@ -24,22 +24,33 @@ func (s *source) commit(key uint32) (version int64) { return s.versions[key].Add
 
 func (s *source) load(key uint32) (version int64) { return s.versions[key].Load() }
 
-// read reads some keys now, and returns what tells what it read of one.
-func (s *source) read(keys ...uint32) func(key uint32) (nearcache.Entry[int64], error) {
-	failing, versions := s.failing.Load(), make(map[uint32]int64)
+// snapshot is what was read of some keys at one moment.
+type snapshot struct {
+	source   *source
+	began    history.Moment
+	failing  bool
+	versions map[uint32]int64
+}
+
+// read reads some keys now.
+func (s *source) read(keys ...uint32) *snapshot {
+	r := &snapshot{source: s, began: now(), failing: s.failing.Load(), versions: make(map[uint32]int64, len(keys))}
 	for _, key := range keys {
-		versions[key] = s.load(key)
+		r.versions[key] = s.load(key)
 	}
-	return func(key uint32) (nearcache.Entry[int64], error) {
-		switch version := versions[key]; {
-		case failing:
-			s.failed.Store(now())
-			return nearcache.Entry[int64]{}, errSource
-		case absentAt(key, version):
-			return nearcache.Entry[int64]{}, nearcache.ErrNotFound
-		default:
-			return entryOf(key, version), nil
-		}
+	return r
+}
+
+// entry tells what was read of one of the keys.
+func (r *snapshot) entry(key uint32) (nearcache.Entry[int64], error) {
+	switch version := r.versions[key]; {
+	case r.failing:
+		r.source.failed.Store(now())
+		return nearcache.Entry[int64]{}, errSource
+	case absentAt(key, version):
+		return nearcache.Entry[int64]{}, nearcache.ErrNotFound
+	default:
+		return entryOf(key, version), nil
 	}
 }
 

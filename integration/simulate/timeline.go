@@ -45,8 +45,9 @@ func (r *Result) Timeline(out io.Writer, v *Violation) {
 // that are like the one before are left out.
 func (l *life) recount(add func(history.Moment, string, ...any), v *Violation) {
 	for i := range l.loads {
-		if d := &l.loads[i]; d.key == v.Read.Key && l.number == v.Life {
-			add(d.end, "process %d loads version %d, after %s", l.node, d.version, time.Duration(d.end-d.start))
+		d := &l.loads[i]
+		if version, ok := d.versions[v.Read.Key]; ok && l.number == v.Life {
+			add(d.end, "process %d loads version %d, after %s", l.node, version, time.Duration(d.end-d.began))
 		}
 	}
 	last := history.Record{Version: -1}
