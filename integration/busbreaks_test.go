@@ -24,6 +24,7 @@ func TestBarrier_ConnectionsBreakAgainAndAgain(t *testing.T) {
 }
 
 func TestBarrier_SlotMovesAgainAndAgain(t *testing.T) {
+	t.Parallel()
 	cluster := servers.RedisCluster(t, clusterMasters)
 	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: cluster.Addrs()})
 	defer client.Close()

@@ -88,6 +88,7 @@ func onClusterOf(cluster *servers.Cluster) func(t testing.TB, name string) share
 // TestCluster_MasterJoinsAndLeaves: half of all partitions move to a new master
 // and back, with their journals and epochs, under nodes that go on.
 func TestCluster_MasterJoinsAndLeaves(t *testing.T) {
+	t.Parallel()
 	cluster := servers.RedisCluster(t, 3)
 	b, prefix := backend{onClusterOf(cluster), overNATS}, uniqueName()
 	nodes := []*versions{versionsOn(t, b, prefix), versionsOn(t, b, prefix)}

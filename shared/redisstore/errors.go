@@ -84,22 +84,3 @@ func explained(err error) error {
 	}
 	return err
 }
-
-// pipelined sends what queue queues, commands of type *redis.Cmd, in one pipeline to
-// each server. What keeps a command from the server becomes its error: go-redis leaves
-// it without one if a server refused the connection, for a wrong password for one.
-func (s *Store) pipelined(ctx context.Context, queue func(redis.Pipeliner)) {
-	cmds, err := s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-		queue(pipe)
-		return nil
-	})
-	if err == nil {
-		return
-	}
-	for _, cmd := range cmds {
-		if c, ok := cmd.(*redis.Cmd); ok && c.Err() == nil && c.Val() == nil {
-			c.SetErr(err)
-		}
-		s.notice(cmd.Err())
-	}
-}
