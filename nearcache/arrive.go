@@ -87,14 +87,14 @@ type arrival struct {
 // place. What was loaded, or is fenced by a mark alone, is given to those who wait
 // for it: they asked before the news. But it may be newer than what is near, so it is
 // news itself, by its revision, or by a floor if it has none.
-func (c *Cache[V]) arrive(a *arrival) bool {
-	ended := c.newsSince(a) != noNews
+func (k *keyspace) arrive(a *arrival) bool {
+	ended := k.newsSince(a) != noNews
 	switch a.way {
 	case wayRecord, wayAbsentRecord, wayKept:
 		if ended {
 			return false
 		}
-		c.space.Install(a.key, a.hash, a.entry, a.life)
+		k.space.Install(a.key, a.hash, a.entry, a.life)
 	case wayRefreshRecord:
 		if ended {
 			return false
@@ -112,18 +112,18 @@ func (c *Cache[V]) arrive(a *arrival) bool {
 		}
 	case wayLoaded, wayLoadedAbsent:
 		if ended {
-			c.space.Pass(a.key, a.hash, a.revision)
+			k.space.Pass(a.key, a.hash, a.revision)
 		} else {
-			c.space.Install(a.key, a.hash, a.entry, a.life)
+			k.space.Install(a.key, a.hash, a.entry, a.life)
 		}
 	case wayUnstored:
 		if a.keeps {
-			c.giveUnstored(a.key, a.hash)
+			k.giveUnstored(a.key, a.hash)
 		}
 		if ended {
 			a.entry = nil
 		}
-		c.space.Supersede(a.key, a.hash, a.entry, a.life, a.stamp)
+		k.space.Supersede(a.key, a.hash, a.entry, a.life, a.stamp)
 	}
 	return true
 }
@@ -131,27 +131,27 @@ func (c *Cache[V]) arrive(a *arrival) bool {
 // newsSince compares a with the numbers that this node knows, and returns what has
 // ended it. Whoever learns a higher number from here on raises the mark that goes with
 // it, since something of the kind may be near.
-func (c *Cache[V]) newsSince(a *arrival) news {
-	off := c.node.faults
+func (k *keyspace) newsSince(a *arrival) news {
+	off := k.node.faults
 	if a.entry == nil {
 		return noNews // nothing may come near
 	}
 	if !off.Off(fault.Losses) && a.revision.Number != 0 {
-		p := c.partition(a.key)
-		if c.node.superseded(p, a.revision) || a.found != nil && c.node.doubtful(p, a.revision) {
+		p := k.partition(a.key)
+		if k.node.superseded(p, a.revision) || a.found != nil && k.node.doubtful(p, a.revision) {
 			return newsLoss
 		}
 	}
-	if a.found != nil && !c.aboveFloor(a) {
+	if a.found != nil && !k.aboveFloor(a) {
 		return newsGiven
 	}
-	if !c.clock.admits(a.clock) && !off.Off(fault.Clock) {
+	if !k.clock.admits(a.clock) && !off.Off(fault.Clock) {
 		return newsClear
 	}
 	if a.found != nil {
-		return c.recordEnded(a)
+		return k.recordEnded(a)
 	}
-	if len(a.slots) > 0 && !c.tags.admits(a.slots, a.tagClock) && !off.Off(fault.Watermarks) {
+	if len(a.slots) > 0 && !k.tags.admits(a.slots, a.tagClock) && !off.Off(fault.Watermarks) {
 		return newsTag
 	}
 	return noNews
@@ -159,27 +159,27 @@ func (c *Cache[V]) newsSince(a *arrival) news {
 
 // recordEnded compares the record of a with watermarks, and limits the stamp of its
 // entry to when what decides on it was known.
-func (c *Cache[V]) recordEnded(a *arrival) news {
+func (k *keyspace) recordEnded(a *arrival) news {
 	record := *a.found
-	since, live := c.tagsLive(&record)
+	since, live := k.tagsLive(&record)
 	if !live {
 		return newsTag
 	}
-	a.entry.Stamp = a.entry.Stamp.Limit(c.clockRead()).Limit(since)
+	a.entry.Stamp = a.entry.Stamp.Limit(k.clockRead()).Limit(since)
 	return noNews
 }
 
 // aboveFloor reports whether the record of a is newer than all values that callers
 // were given and that are not stored: now, and when its read began.
-func (c *Cache[V]) aboveFloor(a *arrival) bool {
-	if c.node.faults.Off(fault.Floors) {
+func (k *keyspace) aboveFloor(a *arrival) bool {
+	if k.node.faults.Off(fault.Floors) {
 		return true
 	}
-	p := a.floor.max(c.floors.of(a.hash))
+	p := a.floor.max(k.floors.of(a.hash))
 	switch {
 	case !p.holds():
 		return true
-	case a.found.Kind == shared.KindStale || a.found.Kept && c.node.repairs == nil:
+	case a.found.Kind == shared.KindStale || a.found.Kept && k.node.repairs == nil:
 		return false // the revision is that of the invalidation, or has no order in time
 	}
 	return p.above(a.revision.Number)
@@ -194,15 +194,15 @@ func (c *Cache[V]) joinable(f *flight[V]) bool {
 	if off.Off(fault.Joins) {
 		return true
 	}
-	if p := c.floors.of(f.hash); p.holds() && f.stamp.At() <= p.at && !off.Off(fault.Floors) {
+	if p := c.keys.floors.of(f.hash); p.holds() && f.stamp.At() <= p.at && !off.Off(fault.Floors) {
 		return false
 	}
 	if !f.loading {
 		return true // it is yet to be seen what it finds
 	}
-	clock, _, _ := c.clock.get()
+	clock, _, _ := c.keys.clock.get()
 	if f.clock < clock && !off.Off(fault.Clock) {
 		return false
 	}
-	return f.tagClock >= c.tags.ended() || off.Off(fault.Watermarks) // its tags are not known yet
+	return f.tagClock >= c.keys.tags.ended() || off.Off(fault.Watermarks) // its tags are not known yet
 }

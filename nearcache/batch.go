@@ -51,7 +51,7 @@ func (c *Cache[V]) SetMany(ctx context.Context, values map[string]V) error {
 func (c *Cache[V]) SetEntries(ctx context.Context, entries map[string]Entry[V]) error {
 	var failed KeysError
 	keys := slices.Sorted(maps.Keys(entries)) // so that no two batches take turns in each other's way
-	keys, err := c.checkEach(keys, &failed)
+	keys, err := c.keys.checkEach(keys, &failed)
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (c *Cache[V]) SetEntries(ctx context.Context, entries map[string]Entry[V]) 
 	for len(keys) > 0 {
 		part, refused, rest := c.encodePart(keys, entries, &failed)
 		c.setPart(ctx, part, &failed)
-		c.dropRefused(ctx, refused, &failed)
+		c.keys.dropRefused(ctx, refused, &failed)
 		keys = rest
 	}
 	return failed.err()
@@ -119,9 +119,9 @@ func (c *Cache[V]) encodePart(keys []string, entries map[string]Entry[V], failed
 
 // dropRefused invalidates keys whose values cannot be stored: the source has
 // most likely changed already. What fails of that is added to what failed.
-func (c *Cache[V]) dropRefused(ctx context.Context, keys []string, failed *KeysError) {
+func (k *keyspace) dropRefused(ctx context.Context, keys []string, failed *KeysError) {
 	var more KeysError
-	c.dropMany(ctx, bus.OpDelete, keys, true, &more)
+	k.dropMany(ctx, bus.OpDelete, keys, true, &more)
 	for key, err := range more {
 		failed.put(key, fmt.Errorf("%w; %w", (*failed)[key], err))
 	}
@@ -133,19 +133,19 @@ func (c *Cache[V]) setPart(ctx context.Context, part []item[V], failed *KeysErro
 	if len(part) == 0 {
 		return
 	}
-	c.sets.Add(uint64(len(part)))
-	settles := c.debts.now()
+	c.keys.sets.Add(uint64(len(part)))
+	settles := c.keys.debts.now()
 	keys, writes := make([]string, len(part)), make([]*near.Write, len(part))
 	for i := range part {
 		keys[i] = part[i].key
-		writes[i] = c.space.Begin(keys[i], c.space.Hash(keys[i]))
+		writes[i] = c.keys.space.Begin(keys[i], c.keys.space.Hash(keys[i]))
 	}
-	b := batch{invs: c.invalidations(bus.OpSet, keys), errs: make([]error, len(part))}
+	b := batch{invs: c.keys.invalidations(bus.OpSet, keys), errs: make([]error, len(part))}
 	if c.node.tier == nil {
-		c.tell(ctx, &b, failed) // the others first: nothing is stored that could be read again
+		c.keys.tell(ctx, &b, failed) // the others first: nothing is stored that could be read again
 	} else {
 		c.storePart(ctx, part, &b)
-		c.settleOrOwe(settles, &b)
+		c.keys.settleOrOwe(settles, &b)
 	}
 	for i, w := range writes {
 		if b.errs[i] != nil {
@@ -159,7 +159,7 @@ func (c *Cache[V]) setPart(ctx context.Context, part []item[V], failed *KeysErro
 		c.written(w, entry, it.lives.near, rests)
 	}
 	if c.node.tier != nil {
-		c.tell(ctx, &b, failed)
+		c.keys.tell(ctx, &b, failed)
 	}
 }
 
@@ -167,7 +167,7 @@ func (c *Cache[V]) setPart(ctx context.Context, part []item[V], failed *KeysErro
 // key into b.
 func (c *Cache[V]) storePart(ctx context.Context, part []item[V], b *batch) {
 	var err error
-	if b.clock, err = c.knownClock(ctx); err != nil {
+	if b.clock, err = c.keys.knownClock(ctx); err != nil {
 		b.fail(err)
 		return
 	}
@@ -175,16 +175,16 @@ func (c *Cache[V]) storePart(ctx context.Context, part []item[V], b *batch) {
 	for i := range part {
 		slots = append(slots, slotsOf(part[i].entry.Tags)...)
 	}
-	if b.tagClock, err = c.readyTags(ctx, slots); err != nil {
+	if b.tagClock, err = c.keys.readyTags(ctx, slots); err != nil {
 		b.fail(err)
 		return
 	}
 	puts := make([]shared.Put, len(part))
 	for i := range part {
-		puts[i] = c.valuePut(part[i].key, part[i].lives, b.clock, part[i].data)
+		puts[i] = c.keys.valuePut(part[i].key, part[i].lives, b.clock, part[i].data)
 		putTags(&puts[i], slotsOf(part[i].entry.Tags), b.tagClock)
 	}
-	c.take(b, c.node.tier.Write(ctx, puts))
+	c.keys.take(b, c.node.tier.Write(ctx, puts))
 }
 
 // batch is what several keys are told to the shared tier and the other nodes,
@@ -198,7 +198,7 @@ type batch struct {
 }
 
 // take enters what the shared tier answered.
-func (c *Cache[V]) take(b *batch, receipts []shared.Receipt) {
+func (k *keyspace) take(b *batch, receipts []shared.Receipt) {
 	for i := range receipts {
 		b.errs[i] = receipts[i].Err
 		b.invs[i].Epoch, b.invs[i].Revision = receipts[i].Revision.Epoch, receipts[i].Revision.Number
@@ -237,37 +237,37 @@ func (b *batch) openUntil() (latest time.Time) {
 
 // settleOrOwe settles the debts of the keys that the shared tier confirmed, and owes
 // those of the others. It is called before readers may read again.
-func (c *Cache[V]) settleOrOwe(settles moment, b *batch) {
+func (k *keyspace) settleOrOwe(settles moment, b *batch) {
 	confirmed, open := b.split()
 	for i := range confirmed {
-		c.debts.settle(settles, confirmed[i].Key)
+		k.debts.settle(settles, confirmed[i].Key)
 	}
 	if len(open) > 0 {
-		c.owe(open, false, b.openUntil())
+		k.owe(open, false, b.openUntil())
 	}
 }
 
 // tell tells the other nodes of all keys of b: also of those whose write was not
 // confirmed, which may have happened, or may still. It notes in failed what
 // became of each key.
-func (c *Cache[V]) tell(ctx context.Context, b *batch, failed *KeysError) {
+func (k *keyspace) tell(ctx context.Context, b *batch, failed *KeysError) {
 	open := 0
 	for i := range b.errs {
 		if b.errs[i] != nil {
-			b.errs[i] = fmt.Errorf("%w: cache %q: %w", ErrOutcomeUnknown, c.name, b.errs[i])
+			b.errs[i] = fmt.Errorf("%w: cache %q: %w", ErrOutcomeUnknown, k.name, b.errs[i])
 			b.invs[i].Epoch, b.invs[i].Revision = 0, 0
 			open++
 		}
 	}
 	if open > 0 {
-		c.sharedErrors.Add(1)
+		k.sharedErrors.Add(1)
 		var cancel context.CancelFunc // the caller may have no time left
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), abandonTimeout)
 		defer cancel()
 	}
 	var untold error
 	if open > 0 || !b.told {
-		untold = c.broadcast(ctx, b.invs)
+		untold = k.broadcast(ctx, b.invs)
 	}
 	for i := range b.errs {
 		if b.errs[i] == nil {
@@ -285,13 +285,13 @@ func revisionOf(inv *bus.Invalidation) shared.Revision {
 
 // checkEach is check for several keys, each by itself: it returns those that are valid,
 // and notes in failed what is wrong with the others.
-func (c *Cache[V]) checkEach(keys []string, failed *KeysError) (valid []string, err error) {
-	if err := c.check(); err != nil {
+func (k *keyspace) checkEach(keys []string, failed *KeysError) (valid []string, err error) {
+	if err := k.check(); err != nil {
 		return nil, err
 	}
 	valid = make([]string, 0, len(keys))
 	for _, key := range keys {
-		if err := c.check(key); err != nil {
+		if err := k.check(key); err != nil {
 			failed.put(key, err)
 			continue
 		}

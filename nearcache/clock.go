@@ -137,46 +137,46 @@ func (k *cacheClock) cleared(value uint64) {
 }
 
 // forgetClock forgets the clock, and all that is known of tags.
-func (c *Cache[V]) forgetClock() {
-	c.clock.forget()
-	c.tags.forgetAll()
+func (k *keyspace) forgetClock() {
+	k.clock.forget()
+	k.tags.forgetAll()
 }
 
 // forgetPartitions forgets what some partitions have of clock and tags, for lost has an
 // element for each: there may have been a Clear or an InvalidateTags in them. It ends all that
 // is near if the clock is among that. Of tags, the partitions of slots decide.
-func (c *Cache[V]) forgetPartitions(lost []bool) {
-	c.tags.forgetAll()
-	if p := c.clockPartition(); p < len(lost) && lost[p] {
-		c.clock.forget()
-		c.space.Clear()
+func (k *keyspace) forgetPartitions(lost []bool) {
+	k.tags.forgetAll()
+	if p := k.clockPartition(); p < len(lost) && lost[p] {
+		k.clock.forget()
+		k.space.Clear()
 	}
 }
 
 // clockKey is where the clock is kept. Names of caches have no exclamation
 // mark in them, and keys have a colon after the name.
-func (c *Cache[V]) clockKey() string { return c.name + clockSuffix }
+func (k *keyspace) clockKey() string { return k.name + clockSuffix }
 
 const clockSuffix = "!clock"
 
 // knownClock returns the clock, reading it first if need be. A write must know
 // it: a record with too low a clock is dead on arrival.
-func (c *Cache[V]) knownClock(ctx context.Context) (uint64, error) {
-	value, known, _ := c.clock.get()
-	if known && c.node.hears() {
+func (k *keyspace) knownClock(ctx context.Context) (uint64, error) {
+	value, known, _ := k.clock.get()
+	if known && k.node.hears() {
 		return value, nil
 	}
-	if _, err := c.readRecords(ctx, nil); err != nil {
+	if _, err := k.readRecords(ctx, nil); err != nil {
 		return 0, err
 	}
-	value, _, _ = c.clock.get()
+	value, _, _ = k.clock.get()
 	return value, nil
 }
 
 // clockRead returns since when this node would have heard of a Clear, on the
 // clock of the near tier. What a record is worth was decided then.
-func (c *Cache[V]) clockRead() int64 {
-	return max(c.clock.readAt(), c.node.near.HorizonOf(c.clockPartition()))
+func (k *keyspace) clockRead() int64 {
+	return max(k.clock.readAt(), k.node.near.HorizonOf(k.clockPartition()))
 }
 
 // maxReads is how many times records are read until what decides on them is not lost
@@ -190,9 +190,9 @@ const maxReads = 3
 //
 // It reads them again if they had to be confirmed, or if writes turn out to be lost: the
 // clocks and watermarks that they were judged by may not hold any more.
-func (c *Cache[V]) readRecords(ctx context.Context, keys []string) ([]shared.Found, error) {
+func (k *keyspace) readRecords(ctx context.Context, keys []string) ([]shared.Found, error) {
 	for range maxReads {
-		found, again, err := c.readOnce(ctx, keys)
+		found, again, err := k.readOnce(ctx, keys)
 		if err != nil || !again {
 			return found, err
 		}
@@ -201,29 +201,29 @@ func (c *Cache[V]) readRecords(ctx context.Context, keys []string) ([]shared.Fou
 }
 
 // readOnce is readRecords, but tells if the records are to be read again.
-func (c *Cache[V]) readOnce(ctx context.Context, keys []string) (found []shared.Found, again bool, err error) {
-	losses := c.node.losses()
-	hears := c.node.hears()
-	clockBefore, everRead, forgot := c.clock.get()
+func (k *keyspace) readOnce(ctx context.Context, keys []string) (found []shared.Found, again bool, err error) {
+	losses := k.node.losses()
+	hears := k.node.hears()
+	clockBefore, everRead, forgot := k.clock.get()
 	known := everRead && hears
-	tagsBefore, tagsKnown, tagsForgot := c.tags.get()
+	tagsBefore, tagsKnown, tagsForgot := k.tags.get()
 	// A loader may be about to return the first tags: its value needs the clock.
-	readTags := !everRead || c.tags.inUse.Load() && (!tagsKnown || !hears)
-	names := c.storeKeys(make([]string, 0, len(keys)+2), keys)
+	readTags := !everRead || k.tags.inUse.Load() && (!tagsKnown || !hears)
+	names := k.storeKeys(make([]string, 0, len(keys)+2), keys)
 	if !known {
-		names = append(names, c.clockKey())
+		names = append(names, k.clockKey())
 	}
 	if readTags {
-		names = append(names, c.tagClockKey())
+		names = append(names, k.tagClockKey())
 	}
 	if len(names) == 0 {
 		return nil, false, nil
 	}
 	var at int64
 	if !known || readTags {
-		at = c.node.near.Now()
+		at = k.node.near.Now()
 	}
-	if found, err = c.node.tier.Read(ctx, names); err != nil {
+	if found, err = k.node.tier.Read(ctx, names); err != nil {
 		return nil, false, err
 	}
 	if !known {
@@ -231,7 +231,7 @@ func (c *Cache[V]) readOnce(ctx context.Context, keys []string) (found []shared.
 		if errors.Is(clock.Err, shared.ErrUnread) {
 			return nil, false, clock.Err // whether the records are live depends on it
 		}
-		if err := c.learnClock(ctx, &clock, clockBefore, at, forgot); err != nil {
+		if err := k.learnClock(ctx, &clock, clockBefore, at, forgot); err != nil {
 			return nil, false, err
 		}
 	}
@@ -240,10 +240,10 @@ func (c *Cache[V]) readOnce(ctx context.Context, keys []string) (found []shared.
 		if errors.Is(tags.Err, shared.ErrUnread) {
 			return nil, false, tags.Err
 		}
-		c.learnTagClock(ctx, tags, tagsBefore, at, tagsForgot)
+		k.learnTagClock(ctx, tags, tagsBefore, at, tagsForgot)
 	}
 	found = found[:len(keys)]
-	again, err = c.judge(ctx, keys, found, losses, readTags)
+	again, err = k.judge(ctx, keys, found, losses, readTags)
 	return found, again, err
 }
 
@@ -252,15 +252,15 @@ func (c *Cache[V]) readOnce(ctx context.Context, keys []string) (found []shared.
 // none, it is the error. losses were those of the node before the records were read;
 // tagsRead says that the tag clock was read with them. What judged them may not hold any
 // more, and then they are to be read again.
-func (c *Cache[V]) judge(ctx context.Context, keys []string, found []shared.Found, losses uint64, tagsRead bool) (again bool, err error) {
-	if err := c.knowTags(ctx, found, tagsRead); err != nil {
+func (k *keyspace) judge(ctx context.Context, keys []string, found []shared.Found, losses uint64, tagsRead bool) (again bool, err error) {
+	if err := k.knowTags(ctx, found, tagsRead); err != nil {
 		return false, err
 	}
-	waited := c.confirm(ctx, keys, found)
+	waited := k.confirm(ctx, keys, found)
 	if allUnread(found) {
 		return false, found[0].Err
 	}
-	return waited || c.node.losses() != losses && !c.node.faults.Off(fault.Confirmation), nil
+	return waited || k.node.losses() != losses && !k.node.faults.Off(fault.Confirmation), nil
 }
 
 func allUnread(found []shared.Found) bool {
@@ -279,20 +279,20 @@ func allUnread(found []shared.Found) bool {
 // raise the clock for it would be a Clear that nobody asked for.
 //
 // After an error nobody knows whether records are live.
-func (c *Cache[V]) learnClock(ctx context.Context, f *shared.Found, before uint64, at int64, forgot uint64) error {
-	f, err := c.wholeClock(ctx, f, before)
+func (k *keyspace) learnClock(ctx context.Context, f *shared.Found, before uint64, at int64, forgot uint64) error {
+	f, err := k.wholeClock(ctx, f, before)
 	if err != nil {
 		return err
 	}
 	value := clockOf(f)
 	if before > value {
-		if value = c.advanceClock(ctx, before).Revision.Number; value == 0 {
+		if value = k.advanceClock(ctx, before).Revision.Number; value == 0 {
 			return nil // it failed: this node goes by before
 		}
 	}
-	if c.clock.learn(value, at, forgot) {
-		c.space.Clear() // there was a Clear that nobody told of
-		c.clock.settle(value)
+	if k.clock.learn(value, at, forgot) {
+		k.space.Clear() // there was a Clear that nobody told of
+		k.clock.settle(value)
 	}
 	return nil
 }
@@ -309,36 +309,36 @@ func clockOf(f *shared.Found) uint64 {
 // may have been a Clear, and the records that it ended may be on servers that lost
 // nothing. Nobody can tell, so everything counts as cleared just now: the clock is
 // raised, once for the fleet, and what it is then is returned.
-func (c *Cache[V]) wholeClock(ctx context.Context, f *shared.Found, before uint64) (*shared.Found, error) {
-	if clockOf(f) == 0 || !c.node.superseded(c.clockPartition(), f.Revision) || c.node.faults.Off(fault.Confirmation) {
+func (k *keyspace) wholeClock(ctx context.Context, f *shared.Found, before uint64) (*shared.Found, error) {
+	if clockOf(f) == 0 || !k.node.superseded(k.clockPartition(), f.Revision) || k.node.faults.Off(fault.Confirmation) {
 		return f, nil
 	}
 	floor := max(before, f.Revision.Number) + 1
-	r := raised(c.node.tier.Fill(ctx, []shared.Put{{
-		Key: c.clockKey(), Record: shared.Record{Kind: shared.KindWatermark}, Expect: f.Nonce, Floor: floor,
+	r := raised(k.node.tier.Fill(ctx, []shared.Put{{
+		Key: k.clockKey(), Record: shared.Record{Kind: shared.KindWatermark}, Expect: f.Nonce, Floor: floor,
 	}})[0], floor)
 	if r.Err != nil && !errors.Is(r.Err, shared.ErrLeaseLost) {
 		return nil, fmt.Errorf("%w: the clock: %w", shared.ErrUnread, r.Err)
 	}
-	found, err := c.node.tier.Read(ctx, []string{c.clockKey()}) // another node may have been faster
+	found, err := k.node.tier.Read(ctx, []string{k.clockKey()}) // another node may have been faster
 	if err != nil {
 		return nil, err
 	}
-	if f = &found[0]; clockOf(f) > 0 && c.node.superseded(c.clockPartition(), f.Revision) {
+	if f = &found[0]; clockOf(f) > 0 && k.node.superseded(k.clockPartition(), f.Revision) {
 		return nil, fmt.Errorf("%w: the clock: %w", shared.ErrUnread, errUnconfirmed)
 	}
 	return f, nil
 }
 
 // advanceClock raises the clock in the shared tier, to floor at least.
-func (c *Cache[V]) advanceClock(ctx context.Context, floor uint64) shared.Receipt {
-	return c.advanceTo(ctx, c.clockKey(), floor)
+func (k *keyspace) advanceClock(ctx context.Context, floor uint64) shared.Receipt {
+	return k.advanceTo(ctx, k.clockKey(), floor)
 }
 
 // advanceTo raises a clock in the shared tier, to floor at least. One that is lower ends
 // nothing on nodes that knew a higher one, so it is an error.
-func (c *Cache[V]) advanceTo(ctx context.Context, key string, floor uint64) shared.Receipt {
-	return raised(c.node.tier.Write(ctx, []shared.Put{{
+func (k *keyspace) advanceTo(ctx context.Context, key string, floor uint64) shared.Receipt {
+	return raised(k.node.tier.Write(ctx, []shared.Put{{
 		Key: key, Record: shared.Record{Kind: shared.KindWatermark}, Floor: floor,
 	}})[0], floor)
 }

@@ -12,12 +12,12 @@ func (c *Cache[V]) give(key string, v V) (V, error) {
 
 // clone calls Options.Clone.
 func (c *Cache[V]) clone(key string, v V) (own V, err error) {
-	err = c.guard(callbackClone, key, func() error {
+	err = c.keys.guard(callbackClone, key, func() error {
 		own = c.opts.Clone(v)
 		return nil
 	})
 	if err != nil {
-		return *new(V), fmt.Errorf("nearcache: cache %q: clone: %w", c.name, err)
+		return *new(V), fmt.Errorf("nearcache: cache %q: clone: %w", c.keys.name, err)
 	}
 	return own, nil
 }

@@ -33,7 +33,7 @@ func (c *Cache[V]) withPrevious(ctx context.Context, found *shared.Found) contex
 		record := *found
 		record.Kind, record.Err = shared.KindValue, nil
 		e, err := c.decode("", &record)
-		if _, live := c.tagsLive(&record); err == nil && live {
+		if _, live := c.keys.tagsLive(&record); err == nil && live {
 			previous = &e.value
 		}
 	}

@@ -24,34 +24,34 @@ var errUnconfirmed = errors.New("the journal that tells whether it is the latest
 //
 // It reports whether it waited for that, and some are confirmed. What they were judged
 // by was not read as lately as they were, and what the journal told since may end them.
-func (c *Cache[V]) confirm(ctx context.Context, keys []string, found []shared.Found) (waited bool) {
-	if c.node.repairs == nil || c.node.faults.Off(fault.Confirmation) {
+func (k *keyspace) confirm(ctx context.Context, keys []string, found []shared.Found) (waited bool) {
+	if k.node.repairs == nil || k.node.faults.Off(fault.Confirmation) {
 		return false
 	}
-	now := c.node.near.Now()
+	now := k.node.near.Now()
 	for i := range found {
 		switch {
-		case !c.doubts(keys[i], &found[i], now):
-		case c.node.opts.ServeStale && c.node.repairs.failure.Load() != nil:
-			c.unconfirmed.Add(1) // nor will waiting confirm it
+		case !k.doubts(keys[i], &found[i], now):
+		case k.node.opts.ServeStale && k.node.repairs.failure.Load() != nil:
+			k.unconfirmed.Add(1) // nor will waiting confirm it
 		default:
-			return c.confirmFrom(ctx, keys[i:], found[i:])
+			return k.confirmFrom(ctx, keys[i:], found[i:])
 		}
 	}
 	return false
 }
 
 // confirmFrom is confirm where the first is in doubt.
-func (c *Cache[V]) confirmFrom(ctx context.Context, keys []string, found []shared.Found) (some bool) {
+func (k *keyspace) confirmFrom(ctx context.Context, keys []string, found []shared.Found) (some bool) {
 	var doubted []int
-	now := c.node.near.Now()
+	now := k.node.near.Now()
 	for i := range found {
-		if c.doubts(keys[i], &found[i], now) {
+		if k.doubts(keys[i], &found[i], now) {
 			doubted = append(doubted, i)
 		}
 	}
-	still := func(i int) bool { return c.doubts(keys[i], &found[i], c.node.near.Now()) }
-	failure := c.node.repairs.until(ctx, func() bool { return !slices.ContainsFunc(doubted, still) })
+	still := func(i int) bool { return k.doubts(keys[i], &found[i], k.node.near.Now()) }
+	failure := k.node.repairs.until(ctx, func() bool { return !slices.ContainsFunc(doubted, still) })
 	err := errUnconfirmed
 	if failure != nil {
 		err = fmt.Errorf("%w: %w", errUnconfirmed, failure)
@@ -61,8 +61,8 @@ func (c *Cache[V]) confirmFrom(ctx context.Context, keys []string, found []share
 			some = true
 			continue
 		}
-		c.unconfirmed.Add(1)
-		if !c.node.opts.ServeStale {
+		k.unconfirmed.Add(1)
+		if !k.node.opts.ServeStale {
 			found[i].Err = fmt.Errorf("%w: %w", shared.ErrUnread, err)
 		}
 	}
@@ -71,26 +71,26 @@ func (c *Cache[V]) confirmFrom(ctx context.Context, keys []string, found []share
 
 // doubts reports whether the record found under key is of use, and not confirmed at
 // this time of the near tier's clock.
-func (c *Cache[V]) doubts(key string, found *shared.Found, now int64) bool {
-	clock, _, _ := c.clock.get()
-	return (found.Err == nil || found.Kept) && found.Clock >= clock && !c.confirmed(key, found.Slots, now)
+func (k *keyspace) doubts(key string, found *shared.Found, now int64) bool {
+	clock, _, _ := k.clock.get()
+	return (found.Err == nil || found.Kept) && found.Clock >= clock && !k.confirmed(key, found.Slots, now)
 }
 
 // confirmed reports whether this node knows of what happened to the servers that
 // decide on the record of key, up to MaxStaleness before now.
-func (c *Cache[V]) confirmed(key string, slots []uint32, now int64) bool {
-	n := c.node
-	if !n.near.Confirmed(c.partition(key), now) || !n.near.Confirmed(c.clockPartition(), now) {
+func (k *keyspace) confirmed(key string, slots []uint32, now int64) bool {
+	n := k.node
+	if !n.near.Confirmed(k.partition(key), now) || !n.near.Confirmed(k.clockPartition(), now) {
 		return false
 	}
 	if len(slots) == 0 {
 		return true
 	}
-	if !n.near.Confirmed(n.partition(c.tagClockKey()), now) {
+	if !n.near.Confirmed(n.partition(k.tagClockKey()), now) {
 		return false
 	}
 	for _, slot := range slots {
-		if !n.near.Confirmed(n.partition(c.slotKey(slot)), now) {
+		if !n.near.Confirmed(n.partition(k.slotKey(slot)), now) {
 			return false
 		}
 	}

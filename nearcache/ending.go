@@ -61,7 +61,7 @@ func (c *Cache[V]) concludePart(ctx context.Context, all []ending[V]) (n int) {
 	for i := range part {
 		slots = append(slots, part[i].slots...)
 	}
-	c.seeSlots(ctx, slots)
+	c.keys.seeSlots(ctx, slots)
 	c.carryOut(ctx, part)
 	c.carryOut(ctx, part) // leases of what turned out to be too large
 	c.takeOthers(ctx, part)
@@ -89,7 +89,7 @@ func (c *Cache[V]) prepare(e *ending[V]) {
 		return
 	}
 	e.slots, e.size = slotsOf(entry.Tags), len(data)
-	e.does, e.put = putValue, c.valuePut(f.key, e.lives, e.clock, data)
+	e.does, e.put = putValue, c.keys.valuePut(f.key, e.lives, e.clock, data)
 	e.put.Record.Nonce, e.put.Expect, e.put.Born = e.nonce(), e.expect, e.born
 	putTags(&e.put, e.slots, f.tagClock)
 }
@@ -103,7 +103,7 @@ func (c *Cache[V]) prepareAbsent(e *ending[V]) {
 		return
 	}
 	e.does, e.put = putAbsent, shared.Put{
-		Key: c.storeKey(e.f.key), TTL: share(c.opts.NotFoundTTL, c.opts.jitter()), Expect: e.expect, Born: e.born,
+		Key: c.keys.storeKey(e.f.key), TTL: share(c.opts.NotFoundTTL, c.opts.jitter()), Expect: e.expect, Born: e.born,
 		Record: shared.Record{Kind: shared.KindNotFound, Nonce: e.nonce(), Clock: e.clock},
 	}
 	if e.young {
@@ -123,7 +123,7 @@ func (c *Cache[V]) letGo(e *ending[V]) {
 		e.does, e.put = giveBack, e.released()
 	case e.f.fresh && !e.f.background:
 		e.does, e.put = endReplaced, shared.Put{
-			Key: c.storeKey(e.f.key), Expect: e.expect, Record: shared.Record{Kind: shared.KindTombstone},
+			Key: c.keys.storeKey(e.f.key), Expect: e.expect, Record: shared.Record{Kind: shared.KindTombstone},
 		}
 	}
 }
@@ -139,7 +139,7 @@ func (c *Cache[V]) carryOut(ctx context.Context, part []ending[V]) {
 	if len(puts) == 0 {
 		return
 	}
-	receipts := c.store(ctx, puts)
+	receipts := c.keys.store(ctx, puts)
 	for i := range part {
 		if e := &part[i]; e.does != nothing {
 			c.done(e, &receipts[0])
@@ -149,15 +149,15 @@ func (c *Cache[V]) carryOut(ctx context.Context, part []ending[V]) {
 }
 
 // store stores what was loaded, where nothing came in between.
-func (c *Cache[V]) store(ctx context.Context, puts []shared.Put) []shared.Receipt {
-	if !c.node.faults.Off(fault.Expectation) {
-		return c.node.tier.Fill(ctx, puts)
+func (k *keyspace) store(ctx context.Context, puts []shared.Put) []shared.Receipt {
+	if !k.node.faults.Off(fault.Expectation) {
+		return k.node.tier.Fill(ctx, puts)
 	}
 	receipts := make([]shared.Receipt, len(puts))
 	for i := range puts {
-		store := c.node.tier.Fill
+		store := k.node.tier.Fill
 		if puts[i].Expect != 0 {
-			puts[i].Expect, store = 0, c.node.tier.Write
+			puts[i].Expect, store = 0, k.node.tier.Write
 		}
 		receipts[i] = store(ctx, puts[i:i+1])[0]
 	}
@@ -174,10 +174,10 @@ func (c *Cache[V]) done(e *ending[V], r *shared.Receipt) {
 	case lost:
 		e.refused = e.gives()
 	case did == putValue && errors.Is(r.Err, shared.ErrTooLarge):
-		c.loadedTooLarge(e.f.key, e.size, r.Err)
+		c.keys.loadedTooLarge(e.f.key, e.size, r.Err)
 		c.letGo(e)
 	default: // nobody knows whether it is stored; a lease ends by itself
-		c.sharedErrors.Add(1)
+		c.keys.sharedErrors.Add(1)
 		c.unstored(e, true)
 	}
 }
@@ -198,7 +198,7 @@ func (c *Cache[V]) stored(e *ending[V], did deed, rev shared.Revision) {
 	case putAbsent:
 		a.way, a.entry, a.life = wayLoadedAbsent, c.newAbsent(f.key, f.stamp, rev), min(e.put.TTL, c.opts.NearTTL)
 	case putGone:
-		c.space.Invalidate(f.key, f.hash)
+		c.keys.space.Invalidate(f.key, f.hash)
 		return
 	default:
 		c.unstored(e, false)
@@ -207,8 +207,8 @@ func (c *Cache[V]) stored(e *ending[V], did deed, rev shared.Revision) {
 	if f.background {
 		a.way = wayRefreshed
 	}
-	a.life = c.nearLife(a.life)
-	c.arrive(&a)
+	a.life = c.keys.nearLife(a.life)
+	c.keys.arrive(&a)
 }
 
 // unstored gives what was loaded to those who wait for it, and it is not stored, or may
@@ -236,8 +236,8 @@ func (c *Cache[V]) takeOthers(ctx context.Context, part []ending[V]) {
 	if len(keys) == 0 {
 		return
 	}
-	c.refused.Add(uint64(len(keys)))
-	found, err := c.readRecords(ctx, keys)
+	c.keys.refused.Add(uint64(len(keys)))
+	found, err := c.keys.readRecords(ctx, keys)
 	for i := range part {
 		e := &part[i]
 		if !e.refused {

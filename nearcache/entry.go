@@ -32,7 +32,7 @@ func (c *Cache[V]) newEntry(key string, v V, size int, stamp near.Stamp, rev sha
 // label is newEntry for an entry that has its key and its value already.
 func (c *Cache[V]) label(e *entry[V], size int, stamp near.Stamp, rev shared.Revision) {
 	cost := int64(size)
-	if c.opts.Cost != nil && c.guard(callbackCost, e.Key(), func() error { cost = max(0, c.opts.Cost(e.value)); return nil }) != nil {
+	if c.opts.Cost != nil && c.keys.guard(callbackCost, e.Key(), func() error { cost = max(0, c.opts.Cost(e.value)); return nil }) != nil {
 		cost = unknownCost
 	}
 	e.Charge(cost)
@@ -53,7 +53,7 @@ func (c *Cache[V]) found(w way, f *flight[V], e *near.Entry, found *shared.Found
 // labelEmpty is label for an entry without a value.
 func (c *Cache[V]) labelEmpty(e *entry[V], stamp near.Stamp, rev shared.Revision) {
 	e.Stamp, e.Revision = stamp, rev
-	e.Partition = int32(c.partition(e.Key()))
+	e.Partition = int32(c.keys.partition(e.Key()))
 	e.Charge(int64(len(e.Key())) + near.Overhead)
 }
 

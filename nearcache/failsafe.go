@@ -93,7 +93,7 @@ func (c *Cache[V]) keepOld(f *flight[V], found *shared.Found) {
 		x := e.Extra()
 		x.Keep = min(x.Keep, found.Left)
 	}
-	if a := c.found(wayKept, f, &e.Entry, found); c.arrive(&a) {
+	if a := c.found(wayKept, f, &e.Entry, found); c.keys.arrive(&a) {
 		f.old = &e.value
 	}
 }
@@ -107,34 +107,34 @@ func (c *Cache[V]) meetDeleted(f *flight[V], found *shared.Found) bool {
 		return false
 	}
 	f.deleted.Store(true)
-	c.space.DropStale(f.key, f.hash)
+	c.keys.space.DropStale(f.key, f.hash)
 	return true
 }
 
 // staleAnswer returns an old value for a caller who cannot get another, or not
 // in time. The next attempt to get one is as far off as the options say.
 func (c *Cache[V]) staleAnswer(f *flight[V]) (a answer[V], ok bool) {
-	if e, use := c.space.FindLate(f.key, f.hash); use == near.Stale {
+	if e, use := c.keys.space.FindLate(f.key, f.hash); use == near.Stale {
 		c.node.near.Tried(e.Extra(), c.opts.FailSafeThrottle)
 		return c.oldAnswer(f.key, (*entry[V])(unsafe.Pointer(e)).value), true // see hit
 	}
 	if c.flights.opens(f, &f.looked) != nil {
 		return a, false // its old value is not known yet
 	}
-	if f.old == nil || f.deleted.Load() || !c.space.Valid(f.hash, f.stamp) {
+	if f.old == nil || f.deleted.Load() || !c.keys.space.Valid(f.hash, f.stamp) {
 		return a, false
 	}
 	return c.oldAnswer(f.key, *f.old), true
 }
 
 func (c *Cache[V]) oldAnswer(key string, v V) answer[V] {
-	c.stale.Add(1)
+	c.keys.stale.Add(1)
 	return c.given(key, answer[V]{value: v, stale: true})
 }
 
 // hasOld reports whether the near tier has an old value of the key.
-func (c *Cache[V]) hasOld(key string, hash uint64) bool {
-	_, use := c.space.FindLate(key, hash)
+func (k *keyspace) hasOld(key string, hash uint64) bool {
+	_, use := k.space.FindLate(key, hash)
 	return use == near.Stale
 }
 
@@ -143,7 +143,7 @@ func (c *Cache[V]) hasOld(key string, hash uint64) bool {
 // taken its place already.
 func (c *Cache[V]) forgetOld(f *flight[V]) {
 	if c.opts.FailSafe > 0 && (f.fresh || errors.Is(f.err, ErrNotFound)) && !c.node.faults.Off(fault.PassedNews) {
-		c.space.DropStale(f.key, f.hash)
+		c.keys.space.DropStale(f.key, f.hash)
 	}
 }
 
@@ -154,11 +154,11 @@ var errUnrefreshed = errors.New("nearcache: another node could not refresh the v
 // loadKept is loadShared where an old value is there that is of use until it is
 // replaced. The lease is beside it.
 func (c *Cache[V]) loadKept(ctx context.Context, f *flight[V], load loader[V], old *shared.Found) error {
-	claim, began := c.claimBeside(f.key), time.Now()
+	claim, began := c.keys.claimBeside(f.key), time.Now()
 	for ctx.Err() == nil && time.Since(began) < c.node.tier.LeaseTTL() {
-		switch got := c.acquire(ctx, claim); {
+		switch got := c.keys.acquire(ctx, claim); {
 		case got.Err != nil:
-			c.sharedErrors.Add(1)
+			c.keys.sharedErrors.Add(1)
 			return c.loadDegraded(ctx, f, load)
 		case got.Status == shared.LeaseGranted:
 			return c.reload(ctx, f, load, claim, &got)
@@ -168,7 +168,7 @@ func (c *Cache[V]) loadKept(ctx context.Context, f *flight[V], load loader[V], o
 		landed, now, failed := c.awaitRefresh(ctx, f, old, began)
 		switch {
 		case landed:
-			c.loadsAgain()
+			c.keys.loadsAgain()
 			return nil
 		case failed:
 			return errUnrefreshed
@@ -176,7 +176,7 @@ func (c *Cache[V]) loadKept(ctx context.Context, f *flight[V], load loader[V], o
 			return c.loadShared(ctx, f, load, now)
 		}
 	}
-	c.overdue.Add(1)
+	c.keys.overdue.Add(1)
 	return c.loadAlone(ctx, f, load, 0)
 }
 
@@ -184,15 +184,15 @@ func (c *Cache[V]) loadKept(ctx context.Context, f *flight[V], load loader[V], o
 // have its value, or the lease is gone, or one lease time has passed since
 // began. failed says that the load under the lease failed.
 func (c *Cache[V]) awaitRefresh(ctx context.Context, f *flight[V], old *shared.Found, began time.Time) (landed bool, now *shared.Found, failed bool) {
-	c.waits.Add(1)
+	c.keys.waits.Add(1)
 	for {
 		waited := time.Since(began)
 		if waited >= c.node.tier.LeaseTTL() || sleep(ctx, pauseAfter(waited)) != nil {
 			return false, nil, false
 		}
 		// The lease first: who gives it back has stored before.
-		lease, leaseErr := c.node.tier.Read(ctx, []string{c.refreshKey(f.key)})
-		found, err := c.readRecords(ctx, []string{f.key})
+		lease, leaseErr := c.node.tier.Read(ctx, []string{c.keys.refreshKey(f.key)})
+		found, err := c.keys.readRecords(ctx, []string{f.key})
 		switch {
 		case leaseErr != nil || err != nil:
 			return false, nil, false // Acquire will meet it
@@ -209,11 +209,11 @@ func (c *Cache[V]) awaitRefresh(ctx context.Context, f *flight[V], old *shared.F
 // reload loads under a lease that is beside the record, and replaces the record.
 func (c *Cache[V]) reload(ctx context.Context, f *flight[V], load loader[V], lease shared.Claim, got *shared.Claimed) error {
 	var failure error // of the load
-	defer func() { c.giveBack(ctx, c.released(lease, failure)) }()
+	defer func() { c.keys.giveBack(ctx, c.keys.released(lease, failure)) }()
 	// Whoever held the lease before may have refreshed the record.
-	found, err := c.readRecords(ctx, []string{f.key})
+	found, err := c.keys.readRecords(ctx, []string{f.key})
 	if err != nil {
-		c.sharedErrors.Add(1)
+		c.keys.sharedErrors.Add(1)
 		return c.loadDegraded(ctx, f, load)
 	}
 	if c.use(f, &found[0]) {
@@ -223,7 +223,7 @@ func (c *Cache[V]) reload(ctx context.Context, f *flight[V], load loader[V], lea
 		return c.loadShared(ctx, f, load, &found[0])
 	}
 	failure = &PanicError{} // stands if user code ends this goroutine
-	failure = c.replace(ctx, f, load, c.holdBeside(lease, got, &found[0]), &found[0])
+	failure = c.replace(ctx, f, load, c.keys.holdBeside(lease, got, &found[0]), &found[0])
 	return failure
 }
 
@@ -238,10 +238,10 @@ func (c *Cache[V]) replace(ctx context.Context, f *flight[V], load loader[V], h 
 // holdBeside is the right to replace the record found, for a load that begins
 // now. The lease may be in another partition, so what tells how old the load is comes with
 // the record.
-func (c *Cache[V]) holdBeside(lease shared.Claim, got *shared.Claimed, found *shared.Found) hold {
-	clock, _, _ := c.clock.get()
+func (k *keyspace) holdBeside(lease shared.Claim, got *shared.Claimed, found *shared.Found) hold {
+	clock, _, _ := k.clock.get()
 	return hold{
 		lease: lease, clock: clock, born: found.Head, expect: found.Nonce,
-		lag: c.lagOf(got, &found.Record, clock, found),
+		lag: k.lagOf(got, &found.Record, clock, found),
 	}
 }

@@ -160,7 +160,7 @@ func (c *Cache[V]) boardSince(key string, hash uint64, load loader[V], since int
 	if f = shard.m[key]; f != nil {
 		// One without bounds does not read whether there was a Clear.
 		serves := (since == 0 || f.bounded && f.stamp.At() >= since) && c.joinable(f) && c.trusted(f)
-		switch fenced := !c.space.Valid(hash, f.stamp) && !c.node.faults.Off(fault.Joins); {
+		switch fenced := !c.keys.space.Valid(hash, f.stamp) && !c.node.faults.Off(fault.Joins); {
 		case fenced: // what f brings does not come near
 		case serves:
 			if f.load == nil {
@@ -168,11 +168,11 @@ func (c *Cache[V]) boardSince(key string, hash uint64, load loader[V], since int
 			}
 			return f, false
 		default:
-			c.space.Invalidate(key, hash) // what f brings must not replace what comes now
+			c.keys.space.Invalidate(key, hash) // what f brings must not replace what comes now
 			stamped = false
 		}
 	}
-	if since == 0 && c.space.Find(key, hash) != nil {
+	if since == 0 && c.keys.space.Find(key, hash) != nil {
 		return nil, false
 	}
 	if f = room; f == nil {
@@ -181,7 +181,7 @@ func (c *Cache[V]) boardSince(key string, hash uint64, load loader[V], since int
 	if !stamped {
 		f.stamp = c.node.near.Stamp()
 	}
-	f.key, f.hash, f.bounded, f.load, f.floor = key, hash, since > 0, load, c.floors.of(hash)
+	f.key, f.hash, f.bounded, f.load, f.floor = key, hash, since > 0, load, c.keys.floors.of(hash)
 	shard.m[key] = f
 	return f, true
 }
@@ -196,16 +196,16 @@ func (c *Cache[V]) trusted(f *flight[V]) bool {
 		return !n.cut.Load() || n.near.Age(f.stamp) <= n.opts.MaxStaleness
 	case n.near.Trusted() || n.opts.ServeStale:
 		return true
-	case c.tags.inUse.Load():
+	case c.keys.tags.inUse.Load():
 		// Any partition may have what its tags are judged by.
 		return n.near.Age(f.stamp) <= n.opts.MaxStaleness
 	}
-	return c.space.Trusts(f.stamp, c.partition(f.key), n.near.Now())
+	return c.keys.space.Trusts(f.stamp, c.keys.partition(f.key), n.near.Now())
 }
 
 // beginLoad says that the load of f begins now, when this node knows the clock.
 func (c *Cache[V]) beginLoad(f *flight[V], clock uint64) {
-	tagClock, _, _ := c.tags.get()
+	tagClock, _, _ := c.keys.tags.get()
 	f.loaded = c.node.near.Stamp()
 	shard := c.flights.shard(f.hash)
 	shard.mu.Lock()
@@ -287,7 +287,7 @@ func (c *Cache[V]) waitFor(ctx context.Context, f *flight[V], loads, takesOld bo
 			return c.outcome(f, loads, takesOld)
 		}
 		if a, ok := c.staleAnswer(f); ok {
-			c.gaveOld(errSlow)
+			c.keys.gaveOld(errSlow)
 			return a
 		}
 	}
@@ -306,7 +306,7 @@ func (c *Cache[V]) outcome(f *flight[V], loads, takesOld bool) answer[V] {
 	case takesOld && !errors.Is(a.err, ErrNotFound): // that there is no value is an answer
 		if old, ok := c.staleAnswer(f); ok {
 			if loads { // or the shared tier fails, which its own lines tell
-				c.gaveOld(a.err)
+				c.keys.gaveOld(a.err)
 			}
 			return old
 		}

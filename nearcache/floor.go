@@ -96,22 +96,22 @@ func (f *floors) admits(e *near.Entry, hash uint64, stale bool) bool {
 //
 // Without a journal, revisions have no order in time: the floor is then one for old
 // values alone, which are older than what was loaded in any case.
-func (c *Cache[V]) giveUnstored(key string, hash uint64) {
+func (k *keyspace) giveUnstored(key string, hash uint64) {
 	switch {
-	case c.node.tier == nil || c.node.faults.Off(fault.Floors):
-	case c.node.repairs != nil:
-		c.floors.raise(hash, floor{c.newest(key), c.node.near.Now()})
-	case c.opts.FailSafe > 0:
-		c.floors.raise(hash, floor{at: c.node.near.Now()})
+	case k.node.tier == nil || k.node.faults.Off(fault.Floors):
+	case k.node.repairs != nil:
+		k.floors.raise(hash, floor{k.newest(key), k.node.near.Now()})
+	case k.opts.FailSafe > 0:
+		k.floors.raise(hash, floor{at: k.node.near.Now()})
 	}
 }
 
 // newest returns a number that no revision of key that this node can have heard of has
 // passed: by the clock of its server, or, if that was set back, by the journal.
-func (c *Cache[V]) newest(key string) uint64 {
-	number := c.node.tier.Newest(c.storeKey(key))
-	if heads := c.node.heads; len(heads) > 0 {
-		if head := heads.of(c.partition(key)); head != nil {
+func (k *keyspace) newest(key string) uint64 {
+	number := k.node.tier.Newest(k.storeKey(key))
+	if heads := k.node.heads; len(heads) > 0 {
+		if head := heads.of(k.partition(key)); head != nil {
 			number = max(number, head.Number)
 		}
 	}

@@ -21,11 +21,11 @@ var errSlow = errors.New("nearcache: the load takes longer than SoftTimeout")
 
 // gaveOld takes in that a caller was given an old value, because of err. Loaders' errors may
 // carry a value or a credential, so the log is not told what they say.
-func (c *Cache[V]) gaveOld(err error) {
-	if c.node.ctx.Err() != nil || !c.failing.fail(!errors.Is(err, errSlow)) {
+func (k *keyspace) gaveOld(err error) {
+	if k.node.ctx.Err() != nil || !k.failing.fail(!errors.Is(err, errSlow)) {
 		return
 	}
-	c.node.opts.Logger.Warn("nearcache: old values are given, because loads fail", "cache", c.name, "reason", whyOld(err))
+	k.node.opts.Logger.Warn("nearcache: old values are given, because loads fail", "cache", k.name, "reason", whyOld(err))
 }
 
 // whyOld says what became of a load, and nothing of what its loader said.
@@ -45,8 +45,8 @@ func whyOld(err error) string {
 }
 
 // loadsAgain takes in that a load ended well.
-func (c *Cache[V]) loadsAgain() {
-	if took, over := c.failing.succeed(); over {
-		c.node.opts.Logger.Info("nearcache: loads succeed again", "cache", c.name, "after", took)
+func (k *keyspace) loadsAgain() {
+	if took, over := k.failing.succeed(); over {
+		k.node.opts.Logger.Info("nearcache: loads succeed again", "cache", k.name, "after", took)
 	}
 }

@@ -33,19 +33,19 @@ func (c *Cache[V]) lateAnswer(ctx context.Context, key string, hash uint64, load
 	if !c.late {
 		return a, false
 	}
-	found, use := c.space.FindLate(key, hash)
+	found, use := c.keys.space.FindLate(key, hash)
 	switch {
 	case use == near.Nothing || use == near.Stale && !c.node.near.Resting(found.Extra()):
 		return a, false
 	case use == near.Stale:
 		return c.oldAnswer(key, (*entry[V])(unsafe.Pointer(found)).value), true // see hit
 	}
-	if c.node.near.Notes(c.hits.add()) {
+	if c.node.near.Notes(c.keys.hits.add()) {
 		c.node.near.Touch(hash, found)
 	}
 	a.at = found.Stamp.At()
 	if found.Extra().Absent {
-		c.absentHits.Add(1)
+		c.keys.absentHits.Add(1)
 		a.err = ErrNotFound
 		return a, true
 	}

@@ -26,10 +26,10 @@ type hold struct {
 
 // holdInPlace is the right that a lease in the place of the record gives, where miss was
 // found before.
-func (c *Cache[V]) holdInPlace(claim shared.Claim, got *shared.Claimed, miss *shared.Found) hold {
+func (k *keyspace) holdInPlace(claim shared.Claim, got *shared.Claimed, miss *shared.Found) hold {
 	return hold{
 		lease: claim, clock: claim.Clock, born: got.Revision, replaced: got.Replaced.Revision,
-		lag: c.lagOf(got, &got.Replaced, claim.Clock, miss),
+		lag: k.lagOf(got, &got.Replaced, claim.Clock, miss),
 	}
 }
 
@@ -51,14 +51,14 @@ func (h *hold) nonce() uint64 {
 
 // claimInPlace asks for the lease in the place of the record of key, where miss was
 // found.
-func (c *Cache[V]) claimInPlace(key string, miss *shared.Found) shared.Claim {
-	clock, _, _ := c.clock.get()
-	return shared.Claim{Key: c.storeKey(key), Token: shared.NewNonce(), Clock: clock, Discard: unusable(miss)}
+func (k *keyspace) claimInPlace(key string, miss *shared.Found) shared.Claim {
+	clock, _, _ := k.clock.get()
+	return shared.Claim{Key: k.storeKey(key), Token: shared.NewNonce(), Clock: clock, Discard: unusable(miss)}
 }
 
 // claimBeside asks for the lease beside the record of key, which stays of use.
-func (c *Cache[V]) claimBeside(key string) shared.Claim {
-	return shared.Claim{Key: c.refreshKey(key), Token: shared.NewNonce()}
+func (k *keyspace) claimBeside(key string) shared.Claim {
+	return shared.Claim{Key: k.refreshKey(key), Token: shared.NewNonce()}
 }
 
 // unusable returns the header of a record that a lease may replace: one that
@@ -71,26 +71,26 @@ func unusable(found *shared.Found) []byte {
 }
 
 // acquire asks for one lease.
-func (c *Cache[V]) acquire(ctx context.Context, claim shared.Claim) shared.Claimed {
-	return c.node.tier.Acquire(ctx, []shared.Claim{claim})[0]
+func (k *keyspace) acquire(ctx context.Context, claim shared.Claim) shared.Claimed {
+	return k.node.tier.Acquire(ctx, []shared.Claim{claim})[0]
 }
 
 // renew renews leases, which were asked for at a moment, until it is stopped, each
 // until it is lost: it is, too, once its load is stored. Rounds begin a third of their
 // lifetime apart, or two thirds if one server does not answer, so that the leases on
 // others stand. It keeps held. The stop function waits for a renewal under way.
-func (c *Cache[V]) renew(ctx context.Context, held []shared.Claim, asked time.Time) (stop func()) {
+func (k *keyspace) renew(ctx context.Context, held []shared.Claim, asked time.Time) (stop func()) {
 	if len(held) == 0 {
 		return func() {}
 	}
-	every := c.node.tier.LeaseTTL() / 3
+	every := k.node.tier.LeaseTTL() / 3
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	timer := time.AfterFunc(every-time.Since(asked), func() {
 		defer close(ended)
 		for {
 			began, left := time.Now(), held[:0]
-			for i, err := range c.node.tier.Renew(ctx, held) {
+			for i, err := range k.node.tier.Renew(ctx, held) {
 				if !errors.Is(err, shared.ErrLeaseLost) {
 					left = append(left, held[i])
 				}

@@ -65,7 +65,7 @@ func (o *Options[V]) aheadOf(found *shared.Found) time.Duration {
 
 // toldAhead is what the record of a value with these lifetimes says of ahead: nothing, if
 // readers know it by their options.
-func (o *Options[V]) toldAhead(l lifetimes) time.Duration {
+func (o *settings) toldAhead(l lifetimes) time.Duration {
 	if l.ahead < o.RefreshAhead {
 		return l.ahead
 	}

@@ -37,8 +37,8 @@ func (c *Cache[V]) accept(ctx context.Context, key string, e *Entry[V]) error {
 		return err
 	}
 	if err := c.addTags(key, e); err != nil {
-		if c.untaggable.Add(1) == 1 {
-			c.node.opts.Logger.Warn("nearcache: a loaded value has no valid tags, and is not cached", "cache", c.name)
+		if c.keys.untaggable.Add(1) == 1 {
+			c.node.opts.Logger.Warn("nearcache: a loaded value has no valid tags, and is not cached", "cache", c.keys.name)
 		}
 		e.NoStore = true
 	}
@@ -49,9 +49,9 @@ func (c *Cache[V]) accept(ctx context.Context, key string, e *Entry[V]) error {
 // is a place for it. A loader that does not heed the end of its context is left
 // behind: its callers are not.
 func callSource[V, R any](ctx context.Context, c *Cache[V], keys []string, load func(context.Context) (R, error)) (R, error) {
-	leave, err := c.enter(ctx)
+	leave, err := c.keys.enter(ctx)
 	if err != nil {
-		c.loadErrors.Add(uint64(len(keys)))
+		c.keys.loadErrors.Add(uint64(len(keys)))
 		return *new(R), err
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.opts.LoadTimeout)
@@ -60,14 +60,14 @@ func callSource[V, R any](ctx context.Context, c *Cache[V], keys []string, load 
 		result R
 		err    error
 	}
-	c.loads.Add(uint64(len(keys)))
+	c.keys.loads.Add(uint64(len(keys)))
 	answers := make(chan answer, 1)
 	go func() { // ends when the loader returns
 		defer leave()
 		a := answer{err: &PanicError{Callback: callbackLoader, Key: only(keys)}} // stands if the loader ends its goroutine
 		defer func() { answers <- a }()
 		var result R
-		err := c.guard(callbackLoader, only(keys), func() (err error) {
+		err := c.keys.guard(callbackLoader, only(keys), func() (err error) {
 			result, err = load(ctx)
 			return err
 		})
@@ -77,13 +77,13 @@ func callSource[V, R any](ctx context.Context, c *Cache[V], keys []string, load 
 	select {
 	case a = <-answers:
 	case <-ctx.Done():
-		a.err = fmt.Errorf("nearcache: cache %q: the loader did not return in time: %w", c.name, ctx.Err())
+		a.err = fmt.Errorf("nearcache: cache %q: the loader did not return in time: %w", c.keys.name, ctx.Err())
 	}
 	if a.err != nil && !errors.Is(a.err, ErrNotFound) {
-		c.loadErrors.Add(uint64(len(keys)))
+		c.keys.loadErrors.Add(uint64(len(keys)))
 		return *new(R), a.err
 	}
-	c.loadsAgain()
+	c.keys.loadsAgain()
 	if a.err != nil {
 		return *new(R), a.err
 	}
@@ -93,7 +93,7 @@ func callSource[V, R any](ctx context.Context, c *Cache[V], keys []string, load 
 // loadAlone loads for this node only and keeps the value near for life at most,
 // not at all if life is zero.
 func (c *Cache[V]) loadAlone(ctx context.Context, f *flight[V], load loader[V], life time.Duration) error {
-	clock, _, _ := c.clock.get()
+	clock, _, _ := c.keys.clock.get()
 	c.beginLoad(f, clock)
 	f.ended = recency{}
 	entry, err := c.source(ctx, f, load)
@@ -124,14 +124,14 @@ func (c *Cache[V]) keepLoaded(f *flight[V], entry *Entry[V], life time.Duration,
 // giveLoaded ends the load of f, which is not stored. A refresh gives nothing to
 // anybody.
 func (c *Cache[V]) giveLoaded(f *flight[V], a *arrival) {
-	a.key, a.hash, a.life, a.stamp = f.key, f.hash, c.nearLife(a.life), f.loaded
+	a.key, a.hash, a.life, a.stamp = f.key, f.hash, c.keys.nearLife(a.life), f.loaded
 	if f.background && a.entry == nil {
 		return
 	}
 	if f.background {
 		a.way, a.write = wayRefreshed, f.refresh
 	}
-	c.arrive(a)
+	c.keys.arrive(a)
 }
 
 // entryHere makes the near entry of a value that has no record, nil if it cannot be
@@ -153,7 +153,7 @@ func (c *Cache[V]) entryHere(f *flight[V], entry *Entry[V], slots []uint32, life
 
 // loadDegraded loads while the shared tier is down.
 func (c *Cache[V]) loadDegraded(ctx context.Context, f *flight[V], load loader[V]) error {
-	c.degraded.Add(1)
+	c.keys.degraded.Add(1)
 	return c.loadAlone(ctx, f, load, c.node.opts.MaxStaleness)
 }
 
@@ -170,17 +170,17 @@ func (c *Cache[V]) loadShared(ctx context.Context, f *flight[V], load loader[V],
 		return c.loadKept(ctx, f, load, miss)
 	}
 	c.meetDeleted(f, miss)
-	claim, began := c.claimInPlace(f.key, miss), time.Now()
+	claim, began := c.keys.claimInPlace(f.key, miss), time.Now()
 	refused := false // because of a value that turned out to be unusable
 	for ctx.Err() == nil && time.Since(began) < c.node.tier.LeaseTTL() {
-		claim.Clock, _, _ = c.clock.get()
+		claim.Clock, _, _ = c.keys.clock.get()
 		losses := c.node.losses()
-		switch got := c.acquire(ctx, claim); {
+		switch got := c.keys.acquire(ctx, claim); {
 		case got.Err != nil:
-			c.sharedErrors.Add(1)
+			c.keys.sharedErrors.Add(1)
 			return c.loadDegraded(ctx, f, load)
 		case got.Status == shared.LeaseGranted:
-			return c.loadUnder(ctx, f, load, c.holdInPlace(claim, &got, miss))
+			return c.loadUnder(ctx, f, load, c.keys.holdInPlace(claim, &got, miss))
 		case got.Status == shared.LeaseUnusable:
 			return c.loadAlone(ctx, f, load, 0)
 		case got.Status == shared.LeasePresent:
@@ -199,17 +199,17 @@ func (c *Cache[V]) loadShared(ctx context.Context, f *flight[V], load loader[V],
 		}
 	}
 	// Waited for one lease time: whoever holds the lease is slow.
-	c.overdue.Add(1)
+	c.keys.overdue.Add(1)
 	return c.loadAlone(ctx, f, load, 0)
 }
 
 // loadPresent is loadShared where a value is in the place of the lease. It is over unless
 // that turned out to be unusable: it is returned then.
 func (c *Cache[V]) loadPresent(ctx context.Context, f *flight[V], load loader[V], found shared.Found, losses uint64) (present *shared.Found, over bool, err error) {
-	present, err = c.present(ctx, f.key, found, losses)
+	present, err = c.keys.present(ctx, f.key, found, losses)
 	switch {
 	case err != nil:
-		c.sharedErrors.Add(1)
+		c.keys.sharedErrors.Add(1)
 		return nil, true, c.loadDegraded(ctx, f, load)
 	case c.use(f, present):
 		return nil, true, nil
@@ -222,11 +222,11 @@ func (c *Cache[V]) loadPresent(ctx context.Context, f *flight[V], load loader[V]
 // present returns what was found under key in the place of a lease, judged; losses is
 // how often the shared tier had lost writes before. If what judges it is not known any
 // more, the record is read again together with that.
-func (c *Cache[V]) present(ctx context.Context, key string, found shared.Found, losses uint64) (*shared.Found, error) {
+func (k *keyspace) present(ctx context.Context, key string, found shared.Found, losses uint64) (*shared.Found, error) {
 	records, keys := []shared.Found{found}, []string{key}
-	again, err := c.judge(ctx, keys, records, losses, false)
-	if _, known, _ := c.clock.get(); err == nil && (again || !known || c.node.proves()) { // which a lease does not
-		records, err = c.readRecords(ctx, keys)
+	again, err := k.judge(ctx, keys, records, losses, false)
+	if _, known, _ := k.clock.get(); err == nil && (again || !known || k.node.proves()) { // which a lease does not
+		records, err = k.readRecords(ctx, keys)
 	}
 	if err != nil {
 		return nil, err
@@ -238,13 +238,13 @@ func (c *Cache[V]) present(ctx context.Context, key string, found shared.Found, 
 // it, in which case f has its value, or the lease is gone, or one lease time
 // has passed since began.
 func (c *Cache[V]) await(ctx context.Context, f *flight[V], began time.Time) (landed bool) {
-	c.waits.Add(1)
+	c.keys.waits.Add(1)
 	for {
 		waited := time.Since(began)
 		if waited >= c.node.tier.LeaseTTL() || sleep(ctx, pauseAfter(waited)) != nil {
 			return false
 		}
-		found, err := c.readRecords(ctx, []string{f.key})
+		found, err := c.keys.readRecords(ctx, []string{f.key})
 		switch {
 		case err != nil:
 			return false // Acquire will meet it
@@ -277,13 +277,13 @@ func sleep(ctx context.Context, d time.Duration) error {
 // loadUnder loads under h, whose lease is renewed, and stores the value if nothing came
 // in between.
 func (c *Cache[V]) loadUnder(ctx context.Context, f *flight[V], load loader[V], h hold) error {
-	stop := c.renew(ctx, []shared.Claim{h.lease}, time.Now())
+	stop := c.keys.renew(ctx, []shared.Claim{h.lease}, time.Now())
 	defer stop()
 	all := []ending[V]{{f: f, hold: h}}
 	e := &all[0]
-	c.readyTagClock(ctx)
+	c.keys.readyTagClock(ctx)
 	c.beginLoad(f, h.clock)
-	c.beginLag(&e.lag)
+	c.keys.beginLag(&e.lag)
 	f.ended = e.ended
 	e.entry, e.err = c.source(ctx, f, load)
 	c.conclude(ctx, all)
@@ -292,7 +292,7 @@ func (c *Cache[V]) loadUnder(ctx context.Context, f *flight[V], load loader[V], 
 
 // loadUnfenced is what a cache without leases does; only tests come here.
 func (c *Cache[V]) loadUnfenced(ctx context.Context, f *flight[V], load loader[V]) error {
-	clock, _, _ := c.clock.get()
+	clock, _, _ := c.keys.clock.get()
 	c.beginLoad(f, clock)
 	entry, err := c.source(ctx, f, load)
 	if err != nil {
@@ -303,13 +303,13 @@ func (c *Cache[V]) loadUnfenced(ctx context.Context, f *flight[V], load loader[V
 	if err != nil {
 		return err
 	}
-	put, slots := c.valuePut(f.key, lifetimes{ttl: c.opts.TTL}, clock, data), slotsOf(entry.Tags)
+	put, slots := c.keys.valuePut(f.key, lifetimes{ttl: c.opts.TTL}, clock, data), slotsOf(entry.Tags)
 	putTags(&put, slots, f.tagClock)
 	r := c.node.tier.Write(ctx, []shared.Put{put})[0]
 	if r.Err == nil {
 		e := c.newEntry(f.key, entry.Value, len(data), f.stamp, r.Revision)
 		e.Tag(slots)
-		c.space.Install(f.key, f.hash, &e.Entry, c.nearLife(c.opts.NearTTL))
+		c.keys.space.Install(f.key, f.hash, &e.Entry, c.keys.nearLife(c.opts.NearTTL))
 	}
 	return nil
 }

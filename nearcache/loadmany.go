@@ -24,7 +24,7 @@ func (c *Cache[V]) loadLeft(ctx context.Context, left []looked[V], load manyLoad
 			c.landWith(l.f, err)
 		}
 	}()
-	err = c.guard("", "", func() error {
+	err = c.keys.guard("", "", func() error {
 		c.flyMany(ctx, left, load)
 		return nil
 	})
@@ -45,7 +45,7 @@ func (c *Cache[V]) flyMany(ctx context.Context, left []looked[V], load manyLoade
 	}
 	permits, others, unasked, stop := c.acquireMany(ctx, missing)
 	failed = append(failed, unasked...)
-	c.degraded.Add(uint64(len(failed)))
+	c.keys.degraded.Add(uint64(len(failed)))
 	var wg sync.WaitGroup
 	defer wg.Wait() // also if user code ends this goroutine: these flights are not for loadLeft to land
 	defer stop()
@@ -55,7 +55,7 @@ func (c *Cache[V]) flyMany(ctx context.Context, left []looked[V], load manyLoade
 		wg.Go(func() { c.runLoad(ctx, l.f, single(load), l.look) })
 	}
 	if len(permits) > 0 {
-		c.readyTagClock(ctx)
+		c.keys.readyTagClock(ctx)
 	}
 	c.loadMany(ctx, append(permits, alone(failed)...), load, c.node.opts.MaxStaleness)
 }
@@ -81,9 +81,9 @@ func (c *Cache[V]) acquireMany(ctx context.Context, missing []looked[V]) (grante
 			others = append(others, l)
 			continue
 		case l.beside():
-			claims = append(claims, c.claimBeside(l.f.key))
+			claims = append(claims, c.keys.claimBeside(l.f.key))
 		default:
-			claims = append(claims, c.claimInPlace(l.f.key, l.found))
+			claims = append(claims, c.keys.claimInPlace(l.f.key, l.found))
 		}
 		asking = append(asking, l)
 	}
@@ -95,7 +95,7 @@ func (c *Cache[V]) acquireMany(ctx context.Context, missing []looked[V]) (grante
 	for i, got := range c.node.tier.Acquire(ctx, claims) {
 		switch l := asking[i]; {
 		case got.Err != nil:
-			c.sharedErrors.Add(1)
+			c.keys.sharedErrors.Add(1)
 			failed = append(failed, l)
 			continue
 		case got.Status != shared.LeaseGranted:
@@ -104,11 +104,11 @@ func (c *Cache[V]) acquireMany(ctx context.Context, missing []looked[V]) (grante
 		case l.beside():
 			besides, leases, grants = append(besides, l), append(leases, claims[i]), append(grants, got)
 		default:
-			granted = append(granted, permit[V]{f: l.f, hold: c.holdInPlace(claims[i], &got, l.found)})
+			granted = append(granted, permit[V]{f: l.f, hold: c.keys.holdInPlace(claims[i], &got, l.found)})
 		}
 		held = append(held, claims[i])
 	}
-	stop = c.renew(ctx, held, asked)
+	stop = c.keys.renew(ctx, held, asked)
 	kept, changed := c.stillKept(ctx, besides, leases, grants)
 	return append(granted, kept...), append(others, changed...), failed, stop
 }
@@ -128,17 +128,17 @@ func (c *Cache[V]) stillKept(ctx context.Context, besides []looked[V], leases []
 	for i, l := range besides {
 		keys[i] = l.f.key
 	}
-	found, err := c.readRecords(ctx, keys)
+	found, err := c.keys.readRecords(ctx, keys)
 	var back []shared.Put
 	for i, l := range besides {
 		if err != nil || found[i].Nonce != l.found.Nonce || !found[i].Kept {
-			back = append(back, c.released(leases[i], nil))
+			back = append(back, c.keys.released(leases[i], nil))
 			changed = append(changed, l)
 			continue
 		}
-		kept = append(kept, permit[V]{f: l.f, hold: c.holdBeside(leases[i], &grants[i], l.found)})
+		kept = append(kept, permit[V]{f: l.f, hold: c.keys.holdBeside(leases[i], &grants[i], l.found)})
 	}
-	c.giveBack(ctx, back...)
+	c.keys.giveBack(ctx, back...)
 	return kept, changed
 }
 
@@ -150,7 +150,7 @@ func (c *Cache[V]) loadMany(ctx context.Context, permits []permit[V], load manyL
 	}
 	var ended recency // the newest of all keys
 	for i := range permits {
-		c.beginLag(&permits[i].lag)
+		c.keys.beginLag(&permits[i].lag)
 		ended = ended.newer(permits[i].ended)
 	}
 	ctx = withRecency(c.withPrevious(ctx, nil), ended)
@@ -176,7 +176,7 @@ func (c *Cache[V]) loadMany(ctx context.Context, permits []permit[V], load manyL
 	}
 	for len(ends) > 0 {
 		n := c.concludePart(ctx, ends)
-		c.giveBack(ctx, c.besides(ends[:n])...)
+		c.keys.giveBack(ctx, c.besides(ends[:n])...)
 		for i := range ends[:n] {
 			ends[i].f.err = ends[i].err
 			c.land(ends[i].f)
@@ -193,7 +193,7 @@ func (c *Cache[V]) sourceMany(ctx context.Context, permits []permit[V], load man
 		keys[i] = p.f.key
 		clock := p.clock
 		if p.lease.Token == 0 {
-			clock, _, _ = c.clock.get()
+			clock, _, _ = c.keys.clock.get()
 		}
 		c.beginLoad(p.f, clock)
 	}
@@ -206,7 +206,7 @@ func (c *Cache[V]) sourceMany(ctx context.Context, permits []permit[V], load man
 func (c *Cache[V]) besides(ends []ending[V]) (back []shared.Put) {
 	for i := range ends {
 		if e := &ends[i]; e.expect != 0 {
-			back = append(back, c.released(e.lease, e.err))
+			back = append(back, c.keys.released(e.lease, e.err))
 		}
 	}
 	return back

@@ -50,24 +50,24 @@ func share(d time.Duration, part float64) time.Duration {
 
 // enter waits for one of the places of loaders, if they are limited, and
 // returns how to leave it.
-func (c *Cache[V]) enter(ctx context.Context) (leave func(), err error) {
-	if c.places == nil {
+func (k *keyspace) enter(ctx context.Context) (leave func(), err error) {
+	if k.places == nil {
 		return func() {}, nil
 	}
 	select {
-	case c.places <- struct{}{}:
-		return c.leave, nil
+	case k.places <- struct{}{}:
+		return k.leave, nil
 	default:
 	}
-	c.queued.Add(1)
-	ctx, cancel := context.WithTimeout(ctx, c.opts.LoadTimeout)
+	k.queued.Add(1)
+	ctx, cancel := context.WithTimeout(ctx, k.opts.LoadTimeout)
 	defer cancel()
 	select {
-	case c.places <- struct{}{}:
-		return c.leave, nil
+	case k.places <- struct{}{}:
+		return k.leave, nil
 	case <-ctx.Done():
-		return nil, fmt.Errorf("nearcache: cache %q: no place among %d loads in time: %w", c.name, c.opts.MaxLoads, ctx.Err())
+		return nil, fmt.Errorf("nearcache: cache %q: no place among %d loads in time: %w", k.name, k.opts.MaxLoads, ctx.Err())
 	}
 }
 
-func (c *Cache[V]) leave() { <-c.places }
+func (k *keyspace) leave() { <-k.places }

@@ -71,13 +71,13 @@ func (c *Cache[V]) Lookup(ctx context.Context, key string, r Read[V]) (Answer[V]
 	if err != nil {
 		return Answer[V]{}, err
 	}
-	if err := c.check(key); err != nil {
+	if err := c.keys.check(key); err != nil {
 		return Answer[V]{}, err
 	}
 	if r.LoadEntry != nil {
-		c.tags.expect()
+		c.keys.tags.expect()
 	}
-	hash := c.space.Hash(key)
+	hash := c.keys.space.Hash(key)
 	bounded := r.FromShared || r.MaxAge > 0 || r.After != Token{}
 	for counted := false; ; counted = true {
 		if a, ok := c.nearAnswer(key, hash, &r); ok {
@@ -88,7 +88,7 @@ func (c *Cache[V]) Lookup(ctx context.Context, key string, r Read[V]) (Answer[V]
 			return a, err
 		}
 		if !counted {
-			c.missed(hash)
+			c.keys.missed(hash)
 		}
 		if err := ctx.Err(); err != nil {
 			return Answer[V]{}, err
@@ -113,7 +113,7 @@ func (c *Cache[V]) lateLookup(ctx context.Context, key string, hash uint64, load
 	if !c.late {
 		return a, false, nil
 	}
-	horizon := c.horizon(key) // before the look, as in nearAnswer
+	horizon := c.keys.horizon(key) // before the look, as in nearAnswer
 	late, ok := c.lateAnswer(ctx, key, hash, load)
 	if !ok {
 		return a, false, nil
@@ -159,7 +159,7 @@ func (c *Cache[V]) unproven(f *flight[V], after Token) error {
 		return nil
 	case f.lookErr != nil:
 		return fmt.Errorf("%w: %w", ErrUnproven, f.lookErr)
-	case c.node.proves() && after.number > 0 && after.partition == uint32(c.partition(f.key)) &&
+	case c.node.proves() && after.number > 0 && after.partition == uint32(c.keys.partition(f.key)) &&
 		behind(f.head, shared.Revision{Epoch: after.epoch, Number: after.number}):
 		return fmt.Errorf("%w: %w", ErrUnproven, errBehind)
 	}
@@ -200,10 +200,10 @@ func (c *Cache[V]) nearAnswer(key string, hash uint64, r *Read[V]) (a Answer[V],
 	}
 	// These are read before the look: an entry found after it has survived
 	// everything that they tell of.
-	horizon, everywhere := c.horizon(key), c.node.near.Horizon()
-	applied := c.hasApplied(key, r.After)
-	found := c.space.Find(key, hash)
-	if found == nil || !applied && !c.contains(key, found, r.After) {
+	horizon, everywhere := c.keys.horizon(key), c.node.near.Horizon()
+	applied := c.keys.hasApplied(key, r.After)
+	found := c.keys.space.Find(key, hash)
+	if found == nil || !applied && !c.keys.contains(key, found, r.After) {
 		return a, false
 	}
 	if found.Tagged() && c.node.repairs != nil {
@@ -216,7 +216,7 @@ func (c *Cache[V]) nearAnswer(key string, hash uint64, r *Read[V]) (a Answer[V],
 	if r.MaxAge > 0 && age > r.MaxAge {
 		return a, false
 	}
-	if c.node.near.Notes(c.hits.add()) {
+	if c.node.near.Notes(c.keys.hits.add()) {
 		c.node.near.Touch(hash, found)
 	}
 	value := (*entry[V])(unsafe.Pointer(found)).value // see hit
@@ -225,36 +225,36 @@ func (c *Cache[V]) nearAnswer(key string, hash uint64, r *Read[V]) (a Answer[V],
 
 // horizon returns up to when every write that concerns key has been applied
 // here, 0 if there is no journal that tells.
-func (c *Cache[V]) horizon(key string) int64 {
-	if c.node.repairs == nil {
+func (k *keyspace) horizon(key string) int64 {
+	if k.node.repairs == nil {
 		return 0
 	}
-	if c.tags.inUse.Load() {
-		return c.node.near.Horizon() // any partition may have what its tags are judged by
+	if k.tags.inUse.Load() {
+		return k.node.near.Horizon() // any partition may have what its tags are judged by
 	}
-	return min(c.node.near.HorizonOf(c.node.partition(c.storeKey(key))), c.node.near.HorizonOf(c.clockPartition()))
+	return min(k.node.near.HorizonOf(k.node.partition(k.storeKey(key))), k.node.near.HorizonOf(k.clockPartition()))
 }
 
 // hasApplied reports whether this node has applied everything that t stands
 // for, so that whatever is near is no older.
-func (c *Cache[V]) hasApplied(key string, t Token) bool {
+func (k *keyspace) hasApplied(key string, t Token) bool {
 	switch {
 	case t == Token{}:
 		return true
-	case c.node.repairs == nil || c.clock.appliedUpTo() < t.clock:
+	case k.node.repairs == nil || k.clock.appliedUpTo() < t.clock:
 		return false
 	case t.number == 0:
 		return true // there was a Clear or a tag, and nothing else
-	case t.partition != uint32(c.node.partition(c.storeKey(key))):
+	case t.partition != uint32(k.node.partition(k.storeKey(key))):
 		return false // the token of another key
 	}
-	applied := c.node.repairs.applied[t.partition].Load()
+	applied := k.node.repairs.applied[t.partition].Load()
 	return applied != nil && applied.Epoch == t.epoch && applied.Number >= t.number
 }
 
 // contains reports whether the entry of key was written after everything that t
 // stands for: revisions rise along a partition.
-func (c *Cache[V]) contains(key string, e *near.Entry, t Token) bool {
-	return c.node.repairs != nil && t.epoch != 0 && e.Revision.Epoch == t.epoch && e.Revision.Number >= t.number &&
-		t.partition == uint32(c.node.partition(c.storeKey(key))) && c.clock.appliedUpTo() >= t.clock
+func (k *keyspace) contains(key string, e *near.Entry, t Token) bool {
+	return k.node.repairs != nil && t.epoch != 0 && e.Revision.Epoch == t.epoch && e.Revision.Number >= t.number &&
+		t.partition == uint32(k.node.partition(k.storeKey(key))) && k.clock.appliedUpTo() >= t.clock
 }

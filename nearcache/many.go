@@ -35,7 +35,7 @@ func (c *Cache[V]) FetchEntries(ctx context.Context, keys []string, load func(ct
 	if load == nil {
 		return nil, errors.New("nearcache: FetchEntries: the loader is nil")
 	}
-	c.tags.expect()
+	c.keys.tags.expect()
 	return c.readMany(ctx, keys, onlyAsked(c, load, func(e Entry[V]) Entry[V] { return e }))
 }
 
@@ -52,7 +52,7 @@ func onlyAsked[V, R any](c *Cache[V], load func(context.Context, []string) (map[
 				entries[key] = entry(r)
 			}
 		}
-		c.unasked.Add(uint64(len(results) - len(entries)))
+		c.keys.unasked.Add(uint64(len(results) - len(entries)))
 		return entries, nil
 	}
 }
@@ -60,7 +60,7 @@ func onlyAsked[V, R any](c *Cache[V], load func(context.Context, []string) (map[
 // readMany reads keys, and loads those that nobody has if there is a loader.
 func (c *Cache[V]) readMany(ctx context.Context, keys []string, load manyLoader[V]) (map[string]V, error) {
 	var failed KeysError
-	keys, err := c.checkEach(keys, &failed)
+	keys, err := c.keys.checkEach(keys, &failed)
 	if err != nil {
 		return nil, err
 	}
@@ -114,9 +114,9 @@ func enter[V any](values map[string]V, failed *KeysError, key string, v V, err e
 func (c *Cache[V]) boardMany(ctx context.Context, keys []string, load loader[V], values map[string]V, failed *KeysError) (mine, joined []*flight[V]) {
 	hashes := make([]uint64, len(keys))
 	for i, key := range keys {
-		hashes[i] = c.space.Hash(key)
+		hashes[i] = c.keys.space.Hash(key)
 	}
-	c.space.Approach(hashes)
+	c.keys.space.Approach(hashes)
 	left := 0
 	for i, key := range keys {
 		if !c.enterNear(ctx, key, hashes[i], load, values, failed) {
@@ -148,7 +148,7 @@ func (c *Cache[V]) boardMany(ctx context.Context, keys []string, load loader[V],
 			continue // it came near, and is gone again
 		}
 		if f != nil {
-			c.missed(hash)
+			c.keys.missed(hash)
 		}
 		i++
 	}
@@ -213,7 +213,7 @@ func (c *Cache[V]) lookMany(ctx context.Context, fs []*flight[V]) (left []looked
 			}
 		}
 	}()
-	err = c.guard("", "", func() error {
+	err = c.keys.guard("", "", func() error {
 		left = c.readAll(ctx, fs)
 		return nil
 	})
@@ -230,7 +230,7 @@ func (c *Cache[V]) landWith(f *flight[V], err error) {
 
 func (c *Cache[V]) readAll(ctx context.Context, fs []*flight[V]) (left []looked[V]) {
 	read := fs
-	if c.node.tier == nil || c.debts.some.Load() {
+	if c.node.tier == nil || c.keys.debts.some.Load() {
 		read, left = c.setApart(fs)
 	}
 	if len(read) == 0 {
@@ -240,9 +240,9 @@ func (c *Cache[V]) readAll(ctx context.Context, fs []*flight[V]) (left []looked[
 	for i, f := range read {
 		keys[i] = f.key
 	}
-	records, err := c.readRecords(ctx, keys)
+	records, err := c.keys.readRecords(ctx, keys)
 	if err != nil {
-		err = c.sharedFailed(err)
+		err = c.keys.sharedFailed(err)
 	}
 	for i, f := range read {
 		l := looked[V]{f, look{err: err}}
@@ -253,7 +253,7 @@ func (c *Cache[V]) readAll(ctx context.Context, fs []*flight[V]) (left []looked[
 			c.land(f)
 			continue
 		case errors.Is(records[i].Err, shared.ErrUnread):
-			l.err = c.sharedFailed(records[i].Err)
+			l.err = c.keys.sharedFailed(records[i].Err)
 		default:
 			c.keepOld(f, &records[i])
 			l.found = &records[i]
@@ -269,7 +269,7 @@ func (c *Cache[V]) setApart(fs []*flight[V]) (read []*flight[V], left []looked[V
 		switch {
 		case c.node.tier == nil:
 			left = append(left, looked[V]{f: f})
-		case c.debts.suspect(f.key):
+		case c.keys.debts.suspect(f.key):
 			left = append(left, looked[V]{f, look{err: errOwed}})
 		default:
 			read = append(read, f)

@@ -83,7 +83,7 @@ func (n *Node) runMeter() {
 type probe struct {
 	entry *near.Entry
 	name  string // in the shared tier
-	cache member
+	cache *keyspace
 }
 
 // sample compares some entries. It reads the clocks of their caches along, since
@@ -94,7 +94,7 @@ func (n *Node) sample(most int) {
 		return
 	}
 	began := time.Now()
-	known := make(map[member]uint64, len(clocks))
+	known := make(map[*keyspace]uint64, len(clocks))
 	for c := range clocks {
 		_, known[c] = c.ownClock()
 	}
@@ -129,10 +129,10 @@ func (n *Node) sample(most int) {
 
 // probes chooses entries, and returns the names to be read for them: those of
 // the entries in their order, and at clocks[cache] that of the clock of a cache.
-func (n *Node) probes(most int) (probes []probe, clocks map[member]int, names []string) {
+func (n *Node) probes(most int) (probes []probe, clocks map[*keyspace]int, names []string) {
 	var entries []*near.Entry
 	entries, n.meter.next = n.near.Sample(n.meter.next, most)
-	clocks = make(map[member]int)
+	clocks = make(map[*keyspace]int)
 	for _, e := range entries {
 		for _, c := range *n.caches.Load() {
 			if name, own := c.nameOf(e); own {
@@ -183,15 +183,15 @@ func (m *meter) judgeLocked(n *Node, p *probe, newer shared.Revision) {
 
 // nameOf returns the name that the key of e has in the shared tier, if e is an
 // entry of c.
-func (c *Cache[V]) nameOf(e *near.Entry) (name string, own bool) {
-	if !c.space.Has(e) {
+func (k *keyspace) nameOf(e *near.Entry) (name string, own bool) {
+	if !k.space.Has(e) {
 		return "", false
 	}
-	return c.storeKey(e.Key()), true
+	return k.storeKey(e.Key()), true
 }
 
 // ownClock returns the name of the clock, and what is known of it.
-func (c *Cache[V]) ownClock() (key string, value uint64) {
-	value, _, _ = c.clock.get()
-	return c.clockKey(), value
+func (k *keyspace) ownClock() (key string, value uint64) {
+	value, _, _ = k.clock.get()
+	return k.clockKey(), value
 }

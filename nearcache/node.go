@@ -50,28 +50,10 @@ type Node struct {
 
 	mu     sync.Mutex // protects closed, and writes to caches
 	closed bool
-	caches atomic.Pointer[map[string]member] // copied on write
+	caches atomic.Pointer[map[string]*keyspace] // copied on write
 
 	nodeCounters
 	faults fault.Switches
-}
-
-// member is what a node asks of its caches, whatever they hold.
-type member interface {
-	apply(m *bus.Message, inv *bus.Invalidation)
-	forgetClock()
-	forgetPartitions(lost []bool)
-	repair(key string, rev shared.Revision) bool
-	advance(clock uint64) bool
-	advanceTags(clock uint64)
-	repairSlot(slot uint32, rev shared.Revision) bool
-	owed() int
-	pay(ctx context.Context) error
-	repeat(ctx context.Context, c chore) error
-	behind() bool
-	nameOf(e *near.Entry) (name string, own bool)
-	ownClock() (key string, value uint64)
-	settings() []bus.Setting
 }
 
 // NewNode returns a node over tier and b, which stay the caller's to close,
@@ -103,7 +85,7 @@ func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off fault.Switches
 	}
 	n.chores, n.flood = make(chan chore, 1024), make(chan struct{}, 1)
 	n.owing, n.payable = make(chan struct{}, 1), make(chan struct{}, 1)
-	n.caches.Store(&map[string]member{})
+	n.caches.Store(&map[string]*keyspace{})
 	conf := near.Config{
 		Bytes: opts.NearBytes, MaxStaleness: opts.MaxStaleness, ServeStale: opts.ServeStale,
 		Jumped: n.jumped, Faults: off,
@@ -196,19 +178,19 @@ func (n *Node) Close() error {
 	return nil
 }
 
-// join adds a cache under its name, which calls ready once nothing refuses it.
-func (n *Node) join(name string, c member, ready func()) error {
+// join adds a cache, which is open once nothing refuses it.
+func (n *Node) join(k *keyspace) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {
 		return ErrClosed
 	}
 	caches := maps.Clone(*n.caches.Load())
-	if caches[name] != nil {
-		return fmt.Errorf("nearcache: New: the node has a cache %q already", name)
+	if caches[k.name] != nil {
+		return fmt.Errorf("nearcache: New: the node has a cache %q already", k.name)
 	}
-	ready()
-	caches[name] = c
+	k.open()
+	caches[k.name] = k
 	n.caches.Store(&caches)
 	if n.census != nil {
 		n.census.soon()

@@ -250,61 +250,61 @@ func (d *debts) len() int {
 
 // owe keeps what could not be delivered, for the node to try again, but not
 // before open.
-func (c *Cache[V]) owe(invs []bus.Invalidation, told bool, open time.Time) {
-	if c.node.faults.Off(fault.Debts) {
+func (k *keyspace) owe(invs []bus.Invalidation, told bool, open time.Time) {
+	if k.node.faults.Off(fault.Debts) {
 		return
 	}
-	c.debts.owe(invs, told, open)
-	signal(c.node.owing)
+	k.debts.owe(invs, told, open)
+	signal(k.node.owing)
 }
 
-func (c *Cache[V]) owed() int { return c.debts.len() }
+func (k *keyspace) owed() int { return k.debts.len() }
 
 // pay tries to deliver some of what is owed. What is near of keys that are
 // owed came from the source since, and stays. Once the shared tier has it, it is
 // not put there again: others may have written since.
-func (c *Cache[V]) pay(ctx context.Context) error {
-	upTo := c.debts.now()
-	names, tags, told, all := c.debts.next(upTo)
+func (k *keyspace) pay(ctx context.Context) error {
+	upTo := k.debts.now()
+	names, tags, told, all := k.debts.next(upTo)
 	if len(names) == 0 && !all {
 		return errOpen
 	}
-	b := batch{invs: c.invalidations(bus.OpDelete, names), errs: make([]error, len(names))}
+	b := batch{invs: k.invalidations(bus.OpDelete, names), errs: make([]error, len(names))}
 	switch {
 	case all:
-		b.invs, b.errs = []bus.Invalidation{{Op: bus.OpClear, Cache: c.name}}, make([]error, 1)
+		b.invs, b.errs = []bus.Invalidation{{Op: bus.OpClear, Cache: k.name}}, make([]error, 1)
 	case tags:
-		b.invs = c.invalidations(bus.OpTag, names)
+		b.invs = k.invalidations(bus.OpTag, names)
 	}
 	switch {
 	case told:
 	case all:
-		b.invs[0], b.errs[0] = c.raiseClock(ctx)
+		b.invs[0], b.errs[0] = k.raiseClock(ctx)
 	case tags:
-		b.told, b.errs[0] = c.raiseSlots(ctx, b.invs, true)
+		b.told, b.errs[0] = k.raiseSlots(ctx, b.invs, true)
 	default:
-		c.bury(ctx, &b, true)
+		k.bury(ctx, &b, true)
 	}
 	if err := errors.Join(b.errs...); err != nil {
 		return err
 	}
 	if all {
-		c.space.Clear() // others may have raised the clock as well
-		c.clock.settle(b.invs[0].Revision)
+		k.space.Clear() // others may have raised the clock as well
+		k.clock.settle(b.invs[0].Revision)
 	}
 	if !told {
-		c.debts.tell(upTo, all, tags, names)
+		k.debts.tell(upTo, all, tags, names)
 	}
-	if !b.told && c.node.bus != nil {
-		err := c.node.bus.Publish(ctx, b.invs...)
-		if err != nil && c.node.repairs == nil {
+	if !b.told && k.node.bus != nil {
+		err := k.node.bus.Publish(ctx, b.invs...)
+		if err != nil && k.node.repairs == nil {
 			return err // nothing else would tell the others
 		}
 	}
 	if all {
-		c.debts.settleAll(upTo, told)
+		k.debts.settleAll(upTo, told)
 	} else {
-		c.debts.settleNames(upTo, tags, names)
+		k.debts.settleNames(upTo, tags, names)
 	}
 	return nil
 }

@@ -22,20 +22,20 @@ func guard(callback, key string, tell func(*PanicError), f func() error) (err er
 }
 
 // guard is guard that tells the log: the error may reach nobody.
-func (c *Cache[V]) guard(callback, key string, f func() error) error {
-	return guard(callback, key, c.panicked, f)
+func (k *keyspace) guard(callback, key string, f func() error) error {
+	return guard(callback, key, k.panicked, f)
 }
 
 // panicked counts a panic, and logs the first of the cache. What was passed to panic
 // may carry a value.
-func (c *Cache[V]) panicked(p *PanicError) {
-	if c.panics.Add(1) > 1 {
+func (k *keyspace) panicked(p *PanicError) {
+	if k.panics.Add(1) > 1 {
 		return
 	}
 	how := "panicked"
 	if p.Value == nil {
 		how = "ended its goroutine"
 	}
-	c.node.opts.Logger.Error("nearcache: a function that the cache was given "+how,
-		"callback", cmp.Or(p.Callback, "unknown"), "cache", c.name, "key", p.Key, "stack", string(p.Stack))
+	k.node.opts.Logger.Error("nearcache: a function that the cache was given "+how,
+		"callback", cmp.Or(p.Callback, "unknown"), "cache", k.name, "key", p.Key, "stack", string(p.Stack))
 }

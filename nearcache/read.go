@@ -18,7 +18,7 @@ import (
 // may be older than that write, so it is not read; Fetch asks the source. The last
 // two read as ErrNotFound with Options.ErrorsAsMisses.
 func (c *Cache[V]) Get(ctx context.Context, key string) (V, error) {
-	hash := c.space.Hash(key)
+	hash := c.keys.space.Hash(key)
 	if e := c.hit(key, hash); e != nil {
 		if c.opts.Clone != nil {
 			return c.clone(key, e.value)
@@ -44,7 +44,7 @@ func (c *Cache[V]) Get(ctx context.Context, key string) (V, error) {
 // A caller never gets the result of a load that began before a write or an
 // invalidation which this node had applied when the call began.
 func (c *Cache[V]) Fetch(ctx context.Context, key string, load func(ctx context.Context, key string) (V, error)) (V, error) {
-	hash := c.space.Hash(key)
+	hash := c.keys.space.Hash(key)
 	if e := c.hit(key, hash); e != nil {
 		if c.opts.Clone != nil {
 			return c.clone(key, e.value)
@@ -68,7 +68,7 @@ func (c *Cache[V]) fetch(ctx context.Context, key string, hash uint64, load func
 // FetchEntry is Fetch for loaders that decide how long their value lives, and
 // what its tags are.
 func (c *Cache[V]) FetchEntry(ctx context.Context, key string, load func(ctx context.Context, key string) (Entry[V], error)) (V, error) {
-	hash := c.space.Hash(key)
+	hash := c.keys.space.Hash(key)
 	if e := c.hit(key, hash); e != nil {
 		if c.opts.Clone != nil {
 			return c.clone(key, e.value)
@@ -78,12 +78,12 @@ func (c *Cache[V]) FetchEntry(ctx context.Context, key string, load func(ctx con
 	if load == nil {
 		return *new(V), fmt.Errorf("nearcache: fetch %q: the loader is nil", key)
 	}
-	c.tags.expect()
+	c.keys.tags.expect()
 	return c.miss(ctx, key, hash, load)
 }
 
 func (c *Cache[V]) miss(ctx context.Context, key string, hash uint64, load loader[V]) (V, error) {
-	if err := c.check(key); err != nil {
+	if err := c.keys.check(key); err != nil {
 		return *new(V), err
 	}
 	for counted := false; ; counted = true {
@@ -91,7 +91,7 @@ func (c *Cache[V]) miss(ctx context.Context, key string, hash uint64, load loade
 			return a.value, a.err
 		}
 		if !counted {
-			c.missed(hash)
+			c.keys.missed(hash)
 		}
 		if err := ctx.Err(); err != nil {
 			return *new(V), err
@@ -113,7 +113,7 @@ func (c *Cache[V]) miss(ctx context.Context, key string, hash uint64, load loade
 
 // begin runs f for the caller who boarded it first.
 func (c *Cache[V]) begin(ctx context.Context, f *flight[V]) {
-	if c.opts.SoftTimeout > 0 && c.hasOld(f.key, f.hash) {
+	if c.opts.SoftTimeout > 0 && c.keys.hasOld(f.key, f.hash) {
 		go c.run(detached{c.node.ctx, ctx}, f) // ends with its load; the caller does not wait for a slow shared tier
 		return
 	}
@@ -132,7 +132,7 @@ func (c *Cache[V]) lookHere(ctx context.Context, f *flight[V]) {
 			c.land(f)
 		}
 	}()
-	f.err = c.guard("", "", func() error {
+	f.err = c.keys.guard("", "", func() error {
 		l = c.look(ctx, f)
 		return nil
 	})
@@ -164,7 +164,7 @@ func ended(ctx context.Context) bool {
 func (c *Cache[V]) run(ctx context.Context, f *flight[V]) {
 	defer c.land(f)
 	f.err = &PanicError{Key: f.key} // stands if user code ends this goroutine
-	f.err = c.guard("", "", func() error {
+	f.err = c.keys.guard("", "", func() error {
 		l := c.look(ctx, f)
 		if f.found {
 			return nil
@@ -177,7 +177,7 @@ func (c *Cache[V]) run(ctx context.Context, f *flight[V]) {
 func (c *Cache[V]) runLoad(ctx context.Context, f *flight[V], load loader[V], l look) {
 	defer c.land(f)
 	f.err = &PanicError{Key: f.key} // stands if user code ends this goroutine
-	f.err = c.guard("", "", func() error { return c.load(ctx, f, load, l) })
+	f.err = c.keys.guard("", "", func() error { return c.load(ctx, f, load, l) })
 }
 
 // look is the outcome of a read of the shared tier that did not give a flight its
@@ -192,15 +192,15 @@ func (c *Cache[V]) look(ctx context.Context, f *flight[V]) (l look) {
 	if c.node.tier == nil {
 		return l
 	}
-	if c.debts.suspect(f.key) {
+	if c.keys.debts.suspect(f.key) {
 		return look{err: errOwed}
 	}
 	if f.bounded {
-		c.forgetClock() // there may have been a Clear, or a tag, that nobody told of
+		c.keys.forgetClock() // there may have been a Clear, or a tag, that nobody told of
 	}
-	found, err := c.readRecords(ctx, []string{f.key})
+	found, err := c.keys.readRecords(ctx, []string{f.key})
 	if err != nil {
-		return look{err: c.sharedFailed(err)}
+		return look{err: c.keys.sharedFailed(err)}
 	}
 	f.head = found[0].Head
 	if f.found = c.use(f, &found[0]); f.found {
@@ -249,11 +249,11 @@ func (c *Cache[V]) use(f *flight[V], found *shared.Found) bool {
 		w = wayRefreshRecord
 	}
 	a := c.found(w, f, e, found)
-	a.life = c.nearLife(c.opts.nearLifeOf(found))
-	if !c.arrive(&a) {
+	a.life = c.keys.nearLife(c.opts.nearLifeOf(found))
+	if !c.keys.arrive(&a) {
 		return false
 	}
-	c.sharedHits.Add(1)
+	c.keys.sharedHits.Add(1)
 	f.value, f.absent, f.fresh, f.asOf = value, absent, true, e.Stamp.At()
 	return true
 }
@@ -266,17 +266,17 @@ func (c *Cache[V]) decode(key string, found *shared.Found) (*entry[V], error) {
 	if found.Err != nil {
 		return nil, found.Err
 	}
-	if found.Kind != shared.KindValue || c.cleared(found) {
+	if found.Kind != shared.KindValue || c.keys.cleared(found) {
 		return nil, errUnusable
 	}
 	codec := c.opts.reader(&found.Record)
 	if codec == nil {
-		c.foreign(key, foreignFormat, found)
+		c.keys.foreign(key, foreignFormat, found)
 		return nil, errUnusable
 	}
 	e := newNamed[V](key)
-	if err := c.guard(callbackCodec, key, func() error { return codec.Unmarshal(found.Value, &e.value) }); err != nil {
-		c.foreign(key, foreignType, found)
+	if err := c.keys.guard(callbackCodec, key, func() error { return codec.Unmarshal(found.Value, &e.value) }); err != nil {
+		c.keys.foreign(key, foreignType, found)
 		return nil, err
 	}
 	return e, nil
@@ -284,13 +284,13 @@ func (c *Cache[V]) decode(key string, found *shared.Found) (*entry[V], error) {
 
 // cleared reports whether the record found was there before a Clear that this node
 // knows of.
-func (c *Cache[V]) cleared(found *shared.Found) bool {
-	clock, _, _ := c.clock.get()
-	return found.Clock < clock && !c.node.faults.Off(fault.Clock)
+func (k *keyspace) cleared(found *shared.Found) bool {
+	clock, _, _ := k.clock.get()
+	return found.Clock < clock && !k.node.faults.Off(fault.Clock)
 }
 
 // sharedFailed counts a failure of the shared tier and names it.
-func (c *Cache[V]) sharedFailed(err error) error {
-	c.sharedErrors.Add(1)
-	return fmt.Errorf("nearcache: cache %q: shared tier: %w", c.name, err)
+func (k *keyspace) sharedFailed(err error) error {
+	k.sharedErrors.Add(1)
+	return fmt.Errorf("nearcache: cache %q: shared tier: %w", k.name, err)
 }

@@ -20,34 +20,34 @@ const (
 
 // refreshKey is where the lease for refreshing a key is. Names of caches have no
 // exclamation mark in them, and keys have a colon after the name.
-func (c *Cache[V]) refreshKey(key string) string {
-	name := c.name + refreshInfix + ":"
+func (k *keyspace) refreshKey(key string) string {
+	name := k.name + refreshInfix + ":"
 	if len(name)+len(key) > shared.MaxKeySize {
 		sum := sha256.Sum256([]byte(key))
-		return c.name + refreshInfix + "!" + hex.EncodeToString(sum[:])
+		return k.name + refreshInfix + "!" + hex.EncodeToString(sum[:])
 	}
 	return name + key
 }
 
 // released is what gives a lease beside a record back, after a load that ended with
 // err. Of a failure those who wait for the lease are told.
-func (c *Cache[V]) released(lease shared.Claim, err error) shared.Put {
+func (k *keyspace) released(lease shared.Claim, err error) shared.Put {
 	put := lease.Released()
 	put.TTL = time.Millisecond
 	if err != nil && !errors.Is(err, ErrNotFound) {
-		put.Record.Codec, put.TTL = shared.TombstoneFailed, c.node.tier.LeaseTTL()/5
+		put.Record.Codec, put.TTL = shared.TombstoneFailed, k.node.tier.LeaseTTL()/5
 	}
 	return put
 }
 
 // giveBack gives leases beside records back. If that fails, they end by themselves.
-func (c *Cache[V]) giveBack(ctx context.Context, released ...shared.Put) {
+func (k *keyspace) giveBack(ctx context.Context, released ...shared.Put) {
 	if len(released) == 0 {
 		return
 	}
-	for _, r := range c.node.tier.Fill(ctx, released) {
+	for _, r := range k.node.tier.Fill(ctx, released) {
 		if r.Err != nil && !errors.Is(r.Err, shared.ErrLeaseLost) {
-			c.sharedErrors.Add(1)
+			k.sharedErrors.Add(1)
 		}
 	}
 }
@@ -67,13 +67,13 @@ func (c *Cache[V]) refreshSoon(ctx context.Context, key string, hash uint64, loa
 	default:
 		return
 	}
-	f := &flight[V]{key: key, hash: hash, stamp: c.node.near.Stamp(), floor: c.floors.of(hash), background: true}
-	f.refresh = c.space.BeginRefresh(key, hash)
+	f := &flight[V]{key: key, hash: hash, stamp: c.node.near.Stamp(), floor: c.keys.floors.of(hash), background: true}
+	f.refresh = c.keys.space.BeginRefresh(key, hash)
 	go func() { // ends with the load, as a flight does, or with the node
 		defer func() { f.refresh.EndRefresh(); <-c.refreshes }()
-		err := c.guard("", "", func() error { return c.refresh(detached{c.node.ctx, ctx}, f, load) })
+		err := c.keys.guard("", "", func() error { return c.refresh(detached{c.node.ctx, ctx}, f, load) })
 		if err == nil {
-			c.refreshed.Add(1)
+			c.keys.refreshed.Add(1)
 		}
 	}()
 }
@@ -86,12 +86,12 @@ func (c *Cache[V]) refresh(ctx context.Context, f *flight[V], load loader[V]) er
 		return c.loadAlone(ctx, f, load, c.opts.NearTTL)
 	}
 	due := func() (*shared.Found, error) {
-		if c.debts.suspect(f.key) {
+		if c.keys.debts.suspect(f.key) {
 			return nil, errOwed
 		}
-		found, err := c.readRecords(ctx, []string{f.key})
+		found, err := c.keys.readRecords(ctx, []string{f.key})
 		if err != nil {
-			return nil, c.sharedFailed(err)
+			return nil, c.keys.sharedFailed(err)
 		}
 		if !c.use(f, &found[0]) {
 			return nil, errUnusable // it was deleted, or is gone: the next reader's business
@@ -104,22 +104,22 @@ func (c *Cache[V]) refresh(ctx context.Context, f *flight[V], load loader[V]) er
 	if found, err := due(); found == nil {
 		return err
 	}
-	lease := c.claimBeside(f.key)
-	got := c.acquire(ctx, lease)
+	lease := c.keys.claimBeside(f.key)
+	got := c.keys.acquire(ctx, lease)
 	if got.Err != nil {
-		return c.sharedFailed(got.Err)
+		return c.keys.sharedFailed(got.Err)
 	}
 	if got.Status != shared.LeaseGranted {
 		return nil // another node is at it
 	}
 	var failure error // of the load
-	defer func() { c.giveBack(ctx, c.released(lease, failure)) }()
+	defer func() { c.keys.giveBack(ctx, c.keys.released(lease, failure)) }()
 	found, err := due() // whoever held the lease before may have refreshed the record
 	if found == nil {
 		return err
 	}
 	f.stamp = c.node.near.Stamp()
 	failure = &PanicError{} // stands if user code ends this goroutine
-	failure = c.replace(ctx, f, load, c.holdBeside(lease, &got, found), found)
+	failure = c.replace(ctx, f, load, c.keys.holdBeside(lease, &got, found), found)
 	return failure
 }

@@ -10,13 +10,13 @@ import (
 // loadedTooLarge counts a loaded value that the shared tier does not take, of size bytes, and
 // logs the first of the cache: every node loads such a value for every request, and
 // nobody gets an error.
-func (c *Cache[V]) loadedTooLarge(key string, size int, err error) {
-	c.tooLarge.Add(1)
-	if c.toldTooLarge.Swap(true) {
+func (k *keyspace) loadedTooLarge(key string, size int, err error) {
+	k.tooLarge.Add(1)
+	if k.toldTooLarge.Swap(true) {
 		return
 	}
-	c.node.opts.Logger.Warn("nearcache: a loaded value is too large for the shared tier, and is not cached",
-		"cache", c.name, "key", key, "size", size, "limit", c.node.tier.MaxValue(), "error", err)
+	k.node.opts.Logger.Warn("nearcache: a loaded value is too large for the shared tier, and is not cached",
+		"cache", k.name, "key", key, "size", size, "limit", k.node.tier.MaxValue(), "error", err)
 }
 
 // Why a record cannot be read.
@@ -28,13 +28,13 @@ const (
 
 // foreign counts a record that this cache cannot read, and logs the first. What the codec
 // said of it may carry the value.
-func (c *Cache[V]) foreign(key, reason string, found *shared.Found) {
-	if c.undecodable.Add(1) > 1 {
+func (k *keyspace) foreign(key, reason string, found *shared.Found) {
+	if k.undecodable.Add(1) > 1 {
 		return
 	}
-	c.node.opts.Logger.Warn("nearcache: a record that this cache cannot read is a miss",
-		"cache", c.name, "key", key, "reason", reason,
-		"codec", found.Codec, "schema", found.Schema, "own_codec", c.opts.Codec.ID(), "own_schema", c.opts.Schema)
+	k.node.opts.Logger.Warn("nearcache: a record that this cache cannot read is a miss",
+		"cache", k.name, "key", key, "reason", reason,
+		"codec", found.Codec, "schema", found.Schema, "own_codec", k.opts.Codec.ID(), "own_schema", k.opts.Schema)
 }
 
 // warnDropped logs the fields of the type that the codec does not store: the node that
@@ -44,5 +44,5 @@ func (c *Cache[V]) warnDropped(dropped []string) {
 		return
 	}
 	c.node.opts.Logger.Warn("nearcache: the codec does not store all fields of the type: other nodes get values without them",
-		"cache", c.name, "type", reflect.TypeFor[V]().String(), "codec", c.opts.Codec.ID(), "fields", strings.Join(dropped, ", "))
+		"cache", c.keys.name, "type", reflect.TypeFor[V]().String(), "codec", c.opts.Codec.ID(), "fields", strings.Join(dropped, ", "))
 }

@@ -294,7 +294,7 @@ func (n *Node) repair(e *shared.JournalEntry) bool {
 }
 
 // repairClocks applies an entry of the journal that is of no key.
-func (n *Node) repairClocks(caches map[string]member, e *shared.JournalEntry) bool {
+func (n *Node) repairClocks(caches map[string]*keyspace, e *shared.JournalEntry) bool {
 	if name, ok := strings.CutSuffix(e.Key, clockSuffix); ok {
 		c := caches[name]
 		return c != nil && c.advance(e.Revision.Number)

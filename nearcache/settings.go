@@ -33,7 +33,7 @@ const (
 func (n *Node) settings() (all []bus.Setting, digest uint64) {
 	caches := *n.caches.Load()
 	for _, name := range slices.Sorted(maps.Keys(caches)) {
-		for _, s := range caches[name].settings() {
+		for _, s := range caches[name].opts.agreed {
 			all = append(all, bus.Setting{Cache: name, Option: s.Option, Value: s.Value})
 		}
 	}
@@ -44,24 +44,27 @@ func (n *Node) settings() (all []bus.Setting, digest uint64) {
 	return all, hashOf(text.String())
 }
 
-// settings returns the options that all nodes must have the same of. Those that concern
-// this node alone, and functions, are not among them.
-func (c *Cache[V]) settings() []bus.Setting {
-	o := &c.opts
+// settings returns the options that do not depend on V. Those that all nodes must have
+// the same of do not include functions, and what concerns one node alone.
+func (o *Options[V]) settings() settings {
 	codecs := make([]string, len(o.AlsoRead))
 	for i, codec := range o.AlsoRead {
 		codecs[i] = strconv.Itoa(int(codec.ID()))
 	}
 	slices.Sort(codecs)
-	return []bus.Setting{
-		{Option: "AlsoRead", Value: strings.Join(codecs, " ")},
-		{Option: "Codec", Value: strconv.Itoa(int(o.Codec.ID()))},
-		{Option: "FailSafe", Value: o.FailSafe.String()},
-		{Option: "NearTTL", Value: o.NearTTL.String()},
-		{Option: "NotFoundTTL", Value: o.NotFoundTTL.String()},
-		{Option: "RefreshAhead", Value: o.RefreshAhead.String()},
-		{Option: "Schema", Value: strconv.Itoa(int(o.Schema))},
-		{Option: "TTL", Value: o.TTL.String()},
+	return settings{
+		Codec: o.Codec, Schema: o.Schema, TTL: o.TTL, FailSafe: o.FailSafe, RefreshAhead: o.RefreshAhead,
+		LoadTimeout: o.LoadTimeout, SourceLag: o.SourceLag, MaxLoads: o.MaxLoads, Tagged: o.Tags != nil,
+		agreed: []bus.Setting{
+			{Option: "AlsoRead", Value: strings.Join(codecs, " ")},
+			{Option: "Codec", Value: strconv.Itoa(int(o.Codec.ID()))},
+			{Option: "FailSafe", Value: o.FailSafe.String()},
+			{Option: "NearTTL", Value: o.NearTTL.String()},
+			{Option: "NotFoundTTL", Value: o.NotFoundTTL.String()},
+			{Option: "RefreshAhead", Value: o.RefreshAhead.String()},
+			{Option: "Schema", Value: strconv.Itoa(int(o.Schema))},
+			{Option: "TTL", Value: o.TTL.String()},
+		},
 	}
 }
 

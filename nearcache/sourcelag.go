@@ -63,11 +63,11 @@ type lag struct {
 
 // lagOf judges a load that is to replace the record replaced, under a lease that was
 // granted just now. miss is what a read found before.
-func (c *Cache[V]) lagOf(got *shared.Claimed, replaced *shared.Record, clock uint64, miss *shared.Found) lag {
+func (k *keyspace) lagOf(got *shared.Claimed, replaced *shared.Record, clock uint64, miss *shared.Found) lag {
 	l := lag{server: got.Now, heard: time.Now()}
 	l.ended = recencyIn(replaced, l.server, l.heard).newer(recencyOf(clock, l.server, l.heard))
 	if miss != nil && len(miss.Slots) > 0 {
-		if at := c.tags.newest(miss.Slots); at > miss.TagClock {
+		if at := k.tags.newest(miss.Slots); at > miss.TagClock {
 			l.ended = l.ended.newer(recencyOf(at, l.server, l.heard))
 		}
 	}
@@ -75,9 +75,9 @@ func (c *Cache[V]) lagOf(got *shared.Claimed, replaced *shared.Record, clock uin
 }
 
 // beginLag says that the load begins.
-func (c *Cache[V]) beginLag(l *lag) {
+func (k *keyspace) beginLag(l *lag) {
 	l.began = time.Now()
-	l.young = l.ended.known && l.ended.now() < c.opts.SourceLag
+	l.young = l.ended.known && l.ended.now() < k.opts.SourceLag
 }
 
 // youngByTags is what young is, once the tags of the values are known. Watermarks are
@@ -86,7 +86,7 @@ func (c *Cache[V]) youngByTags(ctx context.Context, all []ending[V]) {
 	if c.opts.SourceLag == 0 {
 		return
 	}
-	clock, _, _ := c.tags.get()
+	clock, _, _ := c.keys.tags.get()
 	var suspects []*ending[V]
 	var slots []uint32
 	for i := range all {
@@ -99,16 +99,16 @@ func (c *Cache[V]) youngByTags(ctx context.Context, all []ending[V]) {
 		return
 	}
 	if c.node.hears() {
-		slots = c.tags.unknown(slots)
+		slots = c.keys.tags.unknown(slots)
 	}
 	var failure error
 	if len(slots) > 0 {
-		if _, failure = c.readSlots(ctx, slots); failure != nil {
-			c.sharedErrors.Add(1)
+		if _, failure = c.keys.readSlots(ctx, slots); failure != nil {
+			c.keys.sharedErrors.Add(1)
 		}
 	}
 	for _, e := range suspects {
-		e.young = failure != nil || e.within(c.tags.newest(slotsOf(e.entry.Tags)), c.opts.SourceLag)
+		e.young = failure != nil || e.within(c.keys.tags.newest(slotsOf(e.entry.Tags)), c.opts.SourceLag)
 	}
 }
 

@@ -50,18 +50,20 @@ func (s Stats) NearHitRatio() float64 {
 }
 
 // Stats returns the counters of the cache.
-func (c *Cache[V]) Stats() Stats {
+func (c *Cache[V]) Stats() Stats { return c.keys.stats() }
+
+func (k *keyspace) stats() Stats {
 	return Stats{
-		Hits: c.hits.sum(), Misses: c.misses.Load(), SharedHits: c.sharedHits.Load(),
-		Loads: c.loads.Load(), LoadErrors: c.loadErrors.Load(), Panics: c.panics.Load(), Unasked: c.unasked.Load(), Waits: c.waits.Load(),
-		Overdue: c.overdue.Load(), Refused: c.refused.Load(), Degraded: c.degraded.Load(),
-		Queued: c.queued.Load(), AbsentHits: c.absentHits.Load(),
-		Stale: c.stale.Load(), Refreshed: c.refreshed.Load(),
-		Sets: c.sets.Load(), Drops: c.drops.Load(), Clears: c.clears.Load(),
-		TagDrops: c.tagDrops.Load(), TagMisses: c.tagMisses.Load(),
-		SharedErrors: c.sharedErrors.Load(), Unannounced: c.unannounced.Load(), Owed: c.debts.len(),
-		Unconfirmed: c.unconfirmed.Load(),
-		Undecodable: c.undecodable.Load(), Unencodable: c.unencodable.Load(), Untaggable: c.untaggable.Load(), TooLarge: c.tooLarge.Load(),
+		Hits: k.hits.sum(), Misses: k.misses.Load(), SharedHits: k.sharedHits.Load(),
+		Loads: k.loads.Load(), LoadErrors: k.loadErrors.Load(), Panics: k.panics.Load(), Unasked: k.unasked.Load(), Waits: k.waits.Load(),
+		Overdue: k.overdue.Load(), Refused: k.refused.Load(), Degraded: k.degraded.Load(),
+		Queued: k.queued.Load(), AbsentHits: k.absentHits.Load(),
+		Stale: k.stale.Load(), Refreshed: k.refreshed.Load(),
+		Sets: k.sets.Load(), Drops: k.drops.Load(), Clears: k.clears.Load(),
+		TagDrops: k.tagDrops.Load(), TagMisses: k.tagMisses.Load(),
+		SharedErrors: k.sharedErrors.Load(), Unannounced: k.unannounced.Load(), Owed: k.debts.len(),
+		Unconfirmed: k.unconfirmed.Load(),
+		Undecodable: k.undecodable.Load(), Unencodable: k.unencodable.Load(), Untaggable: k.untaggable.Load(), TooLarge: k.tooLarge.Load(),
 	}
 }
 

@@ -46,7 +46,7 @@ func slotsOf(tags []string) []uint32 {
 func (c *Cache[V]) addTags(key string, e *Entry[V]) error {
 	if c.opts.Tags != nil {
 		var more []string
-		if err := c.guard(callbackTags, key, func() error { more = c.opts.Tags(key, e.Value); return nil }); err != nil {
+		if err := c.keys.guard(callbackTags, key, func() error { more = c.opts.Tags(key, e.Value); return nil }); err != nil {
 			return err
 		}
 		e.Tags = slices.Concat(e.Tags, more)
@@ -73,11 +73,11 @@ const (
 )
 
 // tagClockKey is where the tag clock is kept.
-func (c *Cache[V]) tagClockKey() string { return c.name + tagClockSuffix }
+func (k *keyspace) tagClockKey() string { return k.name + tagClockSuffix }
 
 // slotKey is where the watermark of a slot is kept.
-func (c *Cache[V]) slotKey(slot uint32) string {
-	return c.name + slotInfix + strconv.FormatUint(uint64(slot), 10)
+func (k *keyspace) slotKey(slot uint32) string {
+	return k.name + slotInfix + strconv.FormatUint(uint64(slot), 10)
 }
 
 // InvalidateTags says that every value with one of these tags is stale: every
@@ -89,7 +89,11 @@ func (c *Cache[V]) slotKey(slot uint32) string {
 // Tags share 65,536 slots: of the values with other tags, it drops those in the
 // same slot as well, about one in 65,536.
 func (c *Cache[V]) InvalidateTags(ctx context.Context, tags ...string) error {
-	if err := c.check(); err != nil {
+	return c.keys.invalidateTags(ctx, tags)
+}
+
+func (k *keyspace) invalidateTags(ctx context.Context, tags []string) error {
+	if err := k.check(); err != nil {
 		return err
 	}
 	if err := checkTags(tags, maxTagCall); err != nil {
@@ -99,34 +103,34 @@ func (c *Cache[V]) InvalidateTags(ctx context.Context, tags ...string) error {
 		return nil
 	}
 	tags = distinct(tags)
-	c.tagDrops.Add(uint64(len(tags)))
-	return c.dropTags(ctx, tags, true)
+	k.tagDrops.Add(uint64(len(tags)))
+	return k.dropTags(ctx, tags, true)
 }
 
 // dropTags ends the values with these tags in every tier, and announces it if
 // asked to.
-func (c *Cache[V]) dropTags(ctx context.Context, tags []string, announce bool) error {
-	settles := c.debts.now()
+func (k *keyspace) dropTags(ctx context.Context, tags []string, announce bool) error {
+	settles := k.debts.now()
 	slots := slotsOf(tags)
-	c.space.InvalidateSlots(slots)
+	k.space.InvalidateSlots(slots)
 	// Readers may have read old values since, so the marks are raised again
 	// when the outcome is known.
-	defer c.space.InvalidateSlots(slots)
-	invs := c.invalidations(bus.OpTag, tags)
-	announced, err := c.raiseSlots(ctx, invs, announce)
+	defer k.space.InvalidateSlots(slots)
+	invs := k.invalidations(bus.OpTag, tags)
+	announced, err := k.raiseSlots(ctx, invs, announce)
 	switch {
 	case err == nil:
-		c.debts.settleTags(settles, tags...)
+		k.debts.settleTags(settles, tags...)
 	case !announce:
 		return err
 	default:
-		c.owe(invs, false, time.Time{}) // before readers may read again
-		return c.abandon(ctx, invs, err)
+		k.owe(invs, false, time.Time{}) // before readers may read again
+		return k.abandon(ctx, invs, err)
 	}
 	if announced || !announce {
 		return nil
 	}
-	return c.broadcast(ctx, invs)
+	return k.broadcast(ctx, invs)
 }
 
 // raiseSlots raises the watermarks of the slots of invs, which are of tags, in
@@ -137,18 +141,18 @@ func (c *Cache[V]) dropTags(ctx context.Context, tags []string, announce bool) e
 // the watermarks will be, a load that began later has begun after the caller
 // changed the source. A writer that dies in between has invalidated nothing, and
 // nobody was told that it did.
-func (c *Cache[V]) raiseSlots(ctx context.Context, invs []bus.Invalidation, announce bool) (announced bool, err error) {
-	if c.node.tier == nil {
+func (k *keyspace) raiseSlots(ctx context.Context, invs []bus.Invalidation, announce bool) (announced bool, err error) {
+	if k.node.tier == nil {
 		return false, nil
 	}
-	c.tags.inUse.Store(true)
-	known, _, forgot := c.tags.get()
-	at := c.node.near.Now()
-	clock := c.advanceTagClock(ctx, known+1)
+	k.tags.inUse.Store(true)
+	known, _, forgot := k.tags.get()
+	at := k.node.near.Now()
+	clock := k.advanceTagClock(ctx, known+1)
 	if clock.Err != nil {
 		return false, clock.Err
 	}
-	c.tags.learn(clock.Revision.Number, at, forgot)
+	k.tags.learn(clock.Revision.Number, at, forgot)
 	// One put for each slot: the first of its tags speaks for the others.
 	slots, puts := make([]uint32, 0, len(invs)), make([]shared.Put, 0, len(invs))
 	places := make(map[uint32]int, len(invs))
@@ -156,24 +160,24 @@ func (c *Cache[V]) raiseSlots(ctx context.Context, invs []bus.Invalidation, anno
 		slot := slotOf(invs[i].Key)
 		if _, ok := places[slot]; !ok {
 			places[slot] = len(slots)
-			slots, puts = append(slots, slot), append(puts, c.slotPut(slot, clock.Revision.Number))
+			slots, puts = append(slots, slot), append(puts, k.slotPut(slot, clock.Revision.Number))
 		}
 	}
 	if announce && len(puts) == 1 {
-		puts[0].Announce = c.announcement(&invs[0])
+		puts[0].Announce = k.announcement(&invs[0])
 		announced = puts[0].Announce != nil
 	}
-	receipts := c.node.tier.Write(ctx, puts)
+	receipts := k.node.tier.Write(ctx, puts)
 	written, errs := make([]slotRead, 0, len(slots)), []error(nil)
 	for i, r := range receipts {
 		if r.Err != nil {
 			errs = append(errs, r.Err)
-			c.tags.doubt(slots[i])
+			k.tags.doubt(slots[i])
 			continue
 		}
 		written = append(written, slotRead{slots[i], clock.Revision.Number, r.Revision})
 	}
-	c.raiseMarks(c.tags.wrote(written))
+	k.raiseMarks(k.tags.wrote(written))
 	for i := range invs {
 		r := receipts[places[slotOf(invs[i].Key)]].Revision
 		invs[i].Epoch, invs[i].Revision = r.Epoch, r.Number
@@ -184,43 +188,43 @@ func (c *Cache[V]) raiseSlots(ctx context.Context, invs []bus.Invalidation, anno
 // slotPut raises the watermark of a slot to the tag clock. The store keeps the
 // higher of two. It has no TTL, so that policies that evict what has one leave it
 // alone; the number of slots bounds what that takes.
-func (c *Cache[V]) slotPut(slot uint32, clock uint64) shared.Put {
-	return shared.Put{Key: c.slotKey(slot), Record: shared.Record{Kind: shared.KindWatermark, Clock: clock}}
+func (k *keyspace) slotPut(slot uint32, clock uint64) shared.Put {
+	return shared.Put{Key: k.slotKey(slot), Record: shared.Record{Kind: shared.KindWatermark, Clock: clock}}
 }
 
 // advanceTagClock raises the tag clock in the shared tier, to floor at least.
-func (c *Cache[V]) advanceTagClock(ctx context.Context, floor uint64) shared.Receipt {
-	return c.advanceTo(ctx, c.tagClockKey(), floor)
+func (k *keyspace) advanceTagClock(ctx context.Context, floor uint64) shared.Receipt {
+	return k.advanceTo(ctx, k.tagClockKey(), floor)
 }
 
 // applyTag applies news of a tag that came by bus.
-func (c *Cache[V]) applyTag(m *bus.Message, inv *bus.Invalidation) {
+func (k *keyspace) applyTag(m *bus.Message, inv *bus.Invalidation) {
 	slot := slotOf(inv.Key)
 	rev := shared.Revision{Epoch: inv.Epoch, Number: inv.Revision}
-	c.node.heardOf(m, func() string { return c.slotKey(slot) }, rev)
-	if m.Own && c.tags.covers(slot, rev) {
+	k.node.heardOf(m, func() string { return k.slotKey(slot) }, rev)
+	if m.Own && k.tags.covers(slot, rev) {
 		return // the echo of a write that was answered
 	}
 	// First what is known, then the mark: a read with a stamp of after the mark
 	// knows that it does not know. The watermark is read from the shared tier: a
 	// number on the bus could be anybody's.
-	c.tags.hear(slot, rev)
-	c.space.InvalidateSlots([]uint32{slot})
+	k.tags.hear(slot, rev)
+	k.space.InvalidateSlots([]uint32{slot})
 }
 
 // repairSlot applies what the journal tells of the watermark of a slot, and reports whether
 // something may have been near that it ended, and of which nobody had told.
-func (c *Cache[V]) repairSlot(slot uint32, rev shared.Revision) bool {
-	ended, news := c.tags.repair(slot, rev)
+func (k *keyspace) repairSlot(slot uint32, rev shared.Revision) bool {
+	ended, news := k.tags.repair(slot, rev)
 	if news { // also for what is on its way
-		c.space.InvalidateSlots([]uint32{slot})
+		k.space.InvalidateSlots([]uint32{slot})
 	}
 	return ended
 }
 
 // advanceTags applies what the journal tells of the tag clock. The watermarks
 // that go with it have entries of their own.
-func (c *Cache[V]) advanceTags(clock uint64) { c.tags.advance(clock) }
+func (k *keyspace) advanceTags(clock uint64) { k.tags.advance(clock) }
 
 // putTags gives a value that is to be stored its slots.
 func putTags(put *shared.Put, slots []uint32, clock uint64) {

@@ -15,12 +15,12 @@ import (
 // knowTags reads what is needed to judge the records among found that have
 // tags, in one more round trip for all of them if any is, and makes those that a
 // tag has ended unusable. clockRead says that the tag clock was read with them.
-func (c *Cache[V]) knowTags(ctx context.Context, found []shared.Found, clockRead bool) error {
-	if c.node.faults.Off(fault.Watermarks) {
+func (k *keyspace) knowTags(ctx context.Context, found []shared.Found, clockRead bool) error {
+	if k.node.faults.Off(fault.Watermarks) {
 		return nil
 	}
 	var missing []uint32
-	hears := c.node.hears()
+	hears := k.node.hears()
 	tagged := false
 	for i := range found {
 		f := &found[i]
@@ -32,28 +32,28 @@ func (c *Cache[V]) knowTags(ctx context.Context, found []shared.Found, clockRead
 			continue
 		}
 		tagged = true
-		missing = c.tags.missing(&f.Record, hears || clockRead, hears, missing)
+		missing = k.tags.missing(&f.Record, hears || clockRead, hears, missing)
 	}
 	if !tagged {
 		return nil
 	}
-	c.tags.inUse.Store(true)
+	k.tags.inUse.Store(true)
 	var unread map[uint32]error
 	if len(missing) > 0 {
 		var err error
-		if unread, err = c.readSlots(ctx, missing); err != nil {
+		if unread, err = k.readSlots(ctx, missing); err != nil {
 			return err
 		}
 	}
 	for i := range found {
-		c.judgeTags(&found[i], unread)
+		k.judgeTags(&found[i], unread)
 	}
 	return nil
 }
 
 // judgeTags makes a record that a tag has ended unusable, and one whose
 // watermarks could not be read unread.
-func (c *Cache[V]) judgeTags(f *shared.Found, unread map[uint32]error) {
+func (k *keyspace) judgeTags(f *shared.Found, unread map[uint32]error) {
 	if f.Err != nil || len(f.Slots) == 0 {
 		return
 	}
@@ -63,32 +63,32 @@ func (c *Cache[V]) judgeTags(f *shared.Found, unread map[uint32]error) {
 			return
 		}
 	}
-	if _, live := c.tagsLive(f); !live {
-		c.tagMisses.Add(1)
+	if _, live := k.tagsLive(f); !live {
+		k.tagMisses.Add(1)
 		f.Err = errUnusable
 	}
 }
 
 // tagsLive reports whether a record is live as far as its tags go, and since
 // when this node would have heard that it is not, on the clock of the near tier.
-func (c *Cache[V]) tagsLive(f *shared.Found) (since int64, live bool) {
-	if len(f.Slots) == 0 || c.node.faults.Off(fault.Watermarks) {
+func (k *keyspace) tagsLive(f *shared.Found) (since int64, live bool) {
+	if len(f.Slots) == 0 || k.node.faults.Off(fault.Watermarks) {
 		return 1<<63 - 1, true
 	}
-	if c.debts.owesSlots(f.Slots) {
+	if k.debts.owesSlots(f.Slots) {
 		return 0, false
 	}
 	var horizons *tagHorizons
-	if c.node.repairs != nil {
+	if k.node.repairs != nil {
 		horizons = &tagHorizons{
-			clock: c.node.near.HorizonOf(c.node.partition(c.tagClockKey())),
+			clock: k.node.near.HorizonOf(k.node.partition(k.tagClockKey())),
 			slots: make([]int64, len(f.Slots)),
 		}
 		for i, slot := range f.Slots {
-			horizons.slots[i] = c.node.near.HorizonOf(c.node.partition(c.slotKey(slot)))
+			horizons.slots[i] = k.node.near.HorizonOf(k.node.partition(k.slotKey(slot)))
 		}
 	}
-	return c.tags.judge(&f.Record, horizons)
+	return k.tags.judge(&f.Record, horizons)
 }
 
 // readSlots reads the watermarks of slots, and the tag clock, in one round trip,
@@ -100,16 +100,16 @@ func (c *Cache[V]) tagsLive(f *shared.Found) (since int64, live bool) {
 // just now and is made so: what is lost must not bring back what it had ended.
 // Since whoever first writes a value with a tag of the slot comes here as well,
 // this costs no value that is worth anything unless something was lost.
-func (c *Cache[V]) readSlots(ctx context.Context, slots []uint32) (unread map[uint32]error, err error) {
+func (k *keyspace) readSlots(ctx context.Context, slots []uint32) (unread map[uint32]error, err error) {
 	slots = slices.Compact(slices.Sorted(slices.Values(slots)))
 	keys := make([]string, 1, len(slots)+1)
-	keys[0] = c.tagClockKey()
+	keys[0] = k.tagClockKey()
 	for _, slot := range slots {
-		keys = append(keys, c.slotKey(slot))
+		keys = append(keys, k.slotKey(slot))
 	}
-	highest, _, forgot := c.tags.get()
-	at := c.node.near.Now()
-	found, err := c.node.tier.Read(ctx, keys)
+	highest, _, forgot := k.tags.get()
+	at := k.node.near.Now()
+	found, err := k.node.tier.Read(ctx, keys)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +118,7 @@ func (c *Cache[V]) readSlots(ctx context.Context, slots []uint32) (unread map[ui
 	unread = make(map[uint32]error)
 	for i, slot := range slots {
 		f := &found[i+1]
-		switch rev := c.watermark(keys[i+1], f); {
+		switch rev := k.watermark(keys[i+1], f); {
 		case errors.Is(f.Err, shared.ErrUnread):
 			unread[slot] = f.Err
 		case rev.Number == 0:
@@ -128,13 +128,13 @@ func (c *Cache[V]) readSlots(ctx context.Context, slots []uint32) (unread map[ui
 			highest = max(highest, f.Clock)
 		}
 	}
-	clock, err := c.haveTagClock(ctx, &found[0], highest)
+	clock, err := k.haveTagClock(ctx, &found[0], highest)
 	if err != nil {
 		return nil, err
 	}
-	c.tags.learn(clock, at, forgot)
-	c.raiseMarks(c.tags.learnSlots(reads, at, forgot))
-	c.makeSlots(ctx, lost, clock)
+	k.tags.learn(clock, at, forgot)
+	k.raiseMarks(k.tags.learnSlots(reads, at, forgot))
+	k.makeSlots(ctx, lost, clock)
 	return unread, nil
 }
 
@@ -142,17 +142,17 @@ func (c *Cache[V]) readSlots(ctx context.Context, slots []uint32) (unread map[ui
 // not there, or raising it if it fell behind what this node knows: otherwise
 // values would be dead on arrival. Where records are not read in one step, the
 // clock was read before a watermark that passed it, and is read again.
-func (c *Cache[V]) haveTagClock(ctx context.Context, f *shared.Found, highest uint64) (uint64, error) {
+func (k *keyspace) haveTagClock(ctx context.Context, f *shared.Found, highest uint64) (uint64, error) {
 	for began, again := time.Now(), false; ; {
 		if errors.Is(f.Err, shared.ErrUnread) {
 			return 0, f.Err
 		}
-		clock := c.watermark(c.tagClockKey(), f).Number
+		clock := k.watermark(k.tagClockKey(), f).Number
 		if clock > 0 && clock >= highest {
 			return clock, nil
 		}
 		if clock > 0 && !again {
-			found, err := c.node.tier.Read(ctx, []string{c.tagClockKey()})
+			found, err := k.node.tier.Read(ctx, []string{k.tagClockKey()})
 			if err != nil {
 				return 0, err
 			}
@@ -160,11 +160,11 @@ func (c *Cache[V]) haveTagClock(ctx context.Context, f *shared.Found, highest ui
 			continue
 		}
 		if clock > 0 {
-			r := c.advanceTagClock(ctx, highest)
+			r := k.advanceTagClock(ctx, highest)
 			return r.Revision.Number, r.Err
 		}
-		one := []making{{key: c.tagClockKey(), found: f, floor: highest + 1}}
-		c.makeWatermarks(ctx, one)
+		one := []making{{key: k.tagClockKey(), found: f, floor: highest + 1}}
+		k.makeWatermarks(ctx, one)
 		switch m := &one[0]; {
 		case m.err != nil:
 			return 0, m.err
@@ -176,8 +176,8 @@ func (c *Cache[V]) haveTagClock(ctx context.Context, f *shared.Found, highest ui
 		}
 		// Another node is making it.
 		waited := time.Since(began)
-		if waited >= c.node.tier.LeaseTTL() {
-			r := c.advanceTagClock(ctx, highest+1)
+		if waited >= k.node.tier.LeaseTTL() {
+			r := k.advanceTagClock(ctx, highest+1)
 			return r.Revision.Number, r.Err
 		}
 		if err := sleep(ctx, pauseAfter(waited)); err != nil {
@@ -189,31 +189,31 @@ func (c *Cache[V]) haveTagClock(ctx context.Context, f *shared.Found, highest ui
 // makeSlots makes watermarks that are not there. Those that another node is
 // making, or that cannot be made, stay unknown: records that need them are dead
 // until somebody comes by again.
-func (c *Cache[V]) makeSlots(ctx context.Context, lost map[uint32]*shared.Found, clock uint64) {
+func (k *keyspace) makeSlots(ctx context.Context, lost map[uint32]*shared.Found, clock uint64) {
 	if len(lost) == 0 {
 		return
 	}
 	slots, all := make([]uint32, 0, len(lost)), make([]making, 0, len(lost))
 	for slot, f := range lost {
-		slots, all = append(slots, slot), append(all, making{key: c.slotKey(slot), found: f, clock: clock})
+		slots, all = append(slots, slot), append(all, making{key: k.slotKey(slot), found: f, clock: clock})
 	}
-	at := c.node.near.Now()
-	_, _, forgot := c.tags.get()
+	at := k.node.near.Now()
+	_, _, forgot := k.tags.get()
 	for part := range slices.Chunk(all, maxPart) {
-		c.makeWatermarks(ctx, part)
+		k.makeWatermarks(ctx, part)
 	}
 	var made, reads []slotRead
 	for i := range all {
 		switch m := &all[i]; {
 		case m.err != nil:
-		case m.there != nil && c.watermark(m.key, m.there).Number > 0:
+		case m.there != nil && k.watermark(m.key, m.there).Number > 0:
 			reads = append(reads, slotRead{slots[i], m.there.Clock, m.there.Revision})
 		case m.revision.Number > 0:
 			made = append(made, slotRead{slots[i], clock, m.revision})
 		}
 	}
-	c.raiseMarks(c.tags.learnSlots(reads, at, forgot))
-	c.raiseMarks(c.tags.wrote(made))
+	k.raiseMarks(k.tags.learnSlots(reads, at, forgot))
+	k.raiseMarks(k.tags.wrote(made))
 }
 
 // making is a watermark that is not there, and what became of making it: its
@@ -233,7 +233,7 @@ type making struct {
 // They are made as values are loaded, under leases, because two nodes that make
 // one at a time must not end each other's values; and because, unlike a write,
 // that is no news to the others.
-func (c *Cache[V]) makeWatermarks(ctx context.Context, all []making) {
+func (k *keyspace) makeWatermarks(ctx context.Context, all []making) {
 	claims := make([]shared.Claim, len(all))
 	for i := range all {
 		m := &all[i]
@@ -244,7 +244,7 @@ func (c *Cache[V]) makeWatermarks(ctx context.Context, all []making) {
 	}
 	var puts []shared.Put
 	var granted []*making
-	for i, got := range c.node.tier.Acquire(ctx, claims) {
+	for i, got := range k.node.tier.Acquire(ctx, claims) {
 		m := &all[i]
 		switch {
 		case got.Err != nil:
@@ -263,7 +263,7 @@ func (c *Cache[V]) makeWatermarks(ctx context.Context, all []making) {
 	if len(puts) == 0 {
 		return
 	}
-	for i, r := range c.node.tier.Fill(ctx, puts) {
+	for i, r := range k.node.tier.Fill(ctx, puts) {
 		r = raised(r, granted[i].floor)
 		granted[i].revision = r.Revision
 		if !errors.Is(r.Err, shared.ErrLeaseLost) { // an invalidation came in between
@@ -273,16 +273,16 @@ func (c *Cache[V]) makeWatermarks(ctx context.Context, all []making) {
 }
 
 // raiseMarks ends what is near of slots that turned out to be invalidated.
-func (c *Cache[V]) raiseMarks(slots []uint32) {
+func (k *keyspace) raiseMarks(slots []uint32) {
 	if len(slots) > 0 {
-		c.space.InvalidateSlots(slots)
+		k.space.InvalidateSlots(slots)
 	}
 }
 
 // watermark returns the revision of what was found under key, zero if it is no
 // watermark, or was there before the shared tier lost writes.
-func (c *Cache[V]) watermark(key string, f *shared.Found) shared.Revision {
-	if f.Err != nil || f.Kind != shared.KindWatermark || c.node.superseded(c.node.partition(key), f.Revision) {
+func (k *keyspace) watermark(key string, f *shared.Found) shared.Revision {
+	if f.Err != nil || f.Kind != shared.KindWatermark || k.node.superseded(k.node.partition(key), f.Revision) {
 		return shared.Revision{}
 	}
 	if max(f.Revision.Number, f.Clock) >= shared.MaxRevision {
@@ -293,36 +293,36 @@ func (c *Cache[V]) watermark(key string, f *shared.Found) shared.Revision {
 
 // learnTagClock takes in the tag clock that was read along with records, as
 // learnClock does the clock. If there is none, whoever needs one makes it.
-func (c *Cache[V]) learnTagClock(ctx context.Context, f *shared.Found, before uint64, at int64, forgot uint64) {
-	clock := c.watermark(c.tagClockKey(), f).Number
+func (k *keyspace) learnTagClock(ctx context.Context, f *shared.Found, before uint64, at int64, forgot uint64) {
+	clock := k.watermark(k.tagClockKey(), f).Number
 	if before > clock {
-		r := c.advanceTagClock(ctx, before)
+		r := k.advanceTagClock(ctx, before)
 		if r.Err != nil {
 			return
 		}
 		clock = r.Revision.Number
 	}
 	if clock > 0 {
-		c.tags.learn(clock, at, forgot)
+		k.tags.learn(clock, at, forgot)
 	}
 }
 
 // readyTags returns the tag clock for a value with these slots that is about to
 // be written, and makes sure that their watermarks are there.
-func (c *Cache[V]) readyTags(ctx context.Context, slots []uint32) (clock uint64, err error) {
+func (k *keyspace) readyTags(ctx context.Context, slots []uint32) (clock uint64, err error) {
 	if len(slots) == 0 {
 		return 0, nil
 	}
-	c.tags.inUse.Store(true)
-	missing := c.tags.unseen(slots, nil)
-	clock, known, _ := c.tags.get()
-	if len(missing) == 0 && known && c.node.hears() {
+	k.tags.inUse.Store(true)
+	missing := k.tags.unseen(slots, nil)
+	clock, known, _ := k.tags.get()
+	if len(missing) == 0 && known && k.node.hears() {
 		return clock, nil
 	}
-	if _, err := c.readSlots(ctx, missing); err != nil {
+	if _, err := k.readSlots(ctx, missing); err != nil {
 		return 0, err
 	}
-	clock, _, _ = c.tags.get()
+	clock, _, _ = k.tags.get()
 	return clock, nil
 }
 
@@ -330,28 +330,28 @@ func (c *Cache[V]) readyTags(ctx context.Context, slots []uint32) (clock uint64,
 // there is a tag clock: the value carries what was known before its load, and without
 // one it would be dead on arrival. If that fails, the value is a miss to others. It
 // reads once for each node, and makes the clock once for the fleet.
-func (c *Cache[V]) readyTagClock(ctx context.Context) {
-	if c.opts.Tags == nil && !c.tags.expected.Load() {
+func (k *keyspace) readyTagClock(ctx context.Context) {
+	if !k.opts.Tagged && !k.tags.expected.Load() {
 		return
 	}
-	if clock, _, _ := c.tags.get(); clock > 0 {
+	if clock, _, _ := k.tags.get(); clock > 0 {
 		return
 	}
-	if _, err := c.readSlots(ctx, nil); err != nil {
-		c.sharedErrors.Add(1)
+	if _, err := k.readSlots(ctx, nil); err != nil {
+		k.sharedErrors.Add(1)
 	}
 }
 
 // seeSlots makes sure that the watermarks of a loaded value's slots are there. If
 // that fails, the value is a miss to others.
-func (c *Cache[V]) seeSlots(ctx context.Context, slots []uint32) {
+func (k *keyspace) seeSlots(ctx context.Context, slots []uint32) {
 	if len(slots) == 0 {
 		return
 	}
-	c.tags.inUse.Store(true)
-	if missing := c.tags.unseen(slots, nil); len(missing) > 0 {
-		if _, err := c.readSlots(ctx, missing); err != nil {
-			c.sharedErrors.Add(1)
+	k.tags.inUse.Store(true)
+	if missing := k.tags.unseen(slots, nil); len(missing) > 0 {
+		if _, err := k.readSlots(ctx, missing); err != nil {
+			k.sharedErrors.Add(1)
 		}
 	}
 }

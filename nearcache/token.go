@@ -88,14 +88,16 @@ func (t *Token) UnmarshalText(text []byte) error {
 // Where the store keeps no journal (Memcached), and without a shared tier,
 // revisions have no order: a token then makes the other node read the shared
 // tier, or the source, each time.
-func (c *Cache[V]) Token(key string) Token {
-	clock, _, _ := c.clock.get()
-	tags, _, _ := c.tags.get()
-	if c.node.repairs == nil {
+func (c *Cache[V]) Token(key string) Token { return c.keys.token(key) }
+
+func (k *keyspace) token(key string) Token {
+	clock, _, _ := k.clock.get()
+	tags, _, _ := k.tags.get()
+	if k.node.repairs == nil {
 		return Token{number: 1, clock: clock, tags: tags}
 	}
-	p := c.node.partition(c.storeKey(key))
-	rev := c.node.acked.get(p)
+	p := k.node.partition(k.storeKey(key))
+	rev := k.node.acked.get(p)
 	return Token{partition: uint32(p), epoch: rev.Epoch, number: rev.Number, clock: clock, tags: tags}.orNothing()
 }
 

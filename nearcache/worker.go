@@ -10,7 +10,7 @@ import (
 // chore is a write that the worker repeats in the shared tier, because the
 // news of it came from somebody who changed nothing there.
 type chore struct {
-	cache member
+	cache *keyspace
 	op    bus.Op
 	key   string
 }

@@ -31,7 +31,7 @@ var targets = []target{
 	{
 		dir: "nearcache",
 		files: words(`absent arrive barrier batch clock conditional confirm drain ending failsafe flight floor heard held
-			late lease lifetimes load loadmany lookup many owed proof reach read refresh repair sourcelag tag tagread
+			keyspace late lease lifetimes load loadmany lookup many owed proof reach read refresh repair sourcelag tag tagread
 			tagtable token turns write`),
 		tests: []suite{{pkg: "./nearcache"}},
 		left: map[string]string{
@@ -54,9 +54,9 @@ var targets = []target{
 		files: []string{"acquire.go", "acquire.lua", "journal.go", "read.go", "rollback.lua", "run.go", "step.go", "tail.lua", "write.go", "write.lua"},
 		tests: []suite{{pkg: "./shared/redisstore"}, {module: "integration", pkg: ".", run: "^Test(RedisStore|RedisJournal|RedisWrite|Store_Redis$|G4_APrimary)"}},
 		left: map[string]string{
-			"client cluster redisstore ring": "they put things together",
-			"combine combinewrites":          "which operations share a request: a matter of speed",
-			"errors":                         "it translates",
+			"client cluster pipeline redisstore ring": "they put things together",
+			"combine combinewrites":                   "which operations share a request: a matter of speed",
+			"errors":                                  "it translates",
 		},
 	},
 	{
