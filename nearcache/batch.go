@@ -85,7 +85,7 @@ func (c *Cache[V]) readyToWrite(key string, e *Entry[V]) error {
 	return c.addTags(key, e)
 }
 
-// item is one key of a SetMany.
+// item is one key of a Set.
 type item[V any] struct {
 	key   string
 	entry Entry[V]
@@ -127,8 +127,7 @@ func (k *keyspace) dropRefused(ctx context.Context, keys []string, failed *KeysE
 	}
 }
 
-// setPart is one round trip and one message of a SetMany. Each key goes the way
-// of a single Set.
+// setPart is one round trip and one message of a Set of one key or several.
 func (c *Cache[V]) setPart(ctx context.Context, part []item[V], failed *KeysError) {
 	if len(part) == 0 {
 		return
@@ -184,6 +183,7 @@ func (c *Cache[V]) storePart(ctx context.Context, part []item[V], b *batch) {
 		puts[i] = c.keys.valuePut(part[i].key, part[i].lives, b.clock, part[i].data)
 		putTags(&puts[i], slotsOf(part[i].entry.Tags), b.tagClock)
 	}
+	c.keys.announceOne(b, puts)
 	c.keys.take(b, c.node.tier.Write(ctx, puts))
 }
 
@@ -202,6 +202,15 @@ func (k *keyspace) take(b *batch, receipts []shared.Receipt) {
 	for i := range receipts {
 		b.errs[i] = receipts[i].Err
 		b.invs[i].Epoch, b.invs[i].Revision = receipts[i].Revision.Epoch, receipts[i].Revision.Number
+	}
+}
+
+// announceOne has the store announce a write of one key in the same step, where it can.
+// More than one go out in one message afterwards.
+func (k *keyspace) announceOne(b *batch, puts []shared.Put) {
+	if len(puts) == 1 {
+		puts[0].Announce = k.announcement(&b.invs[0])
+		b.told = puts[0].Announce != nil
 	}
 }
 

@@ -49,54 +49,15 @@ func (c *Cache[V]) SetEntry(ctx context.Context, key string, e Entry[V]) error {
 		// The source has most likely changed already.
 		return errors.Join(err, c.keys.drop(ctx, bus.OpDelete, []string{key}, true))
 	}
-	c.keys.sets.Add(1)
-	hash, settles, slots := c.keys.space.Hash(key), c.keys.debts.now(), slotsOf(e.Tags)
-	w := c.keys.space.Begin(key, hash)
-	finish := func(b basis) {
-		entry := c.newEntry(key, e.Value, len(data), near.Stamp{}, b.revision)
-		c.extend(entry, lives.ttl, lives.ahead)
-		c.written(w, entry, lives.near, b)
-	}
-	inv := bus.Invalidation{Op: bus.OpSet, Cache: c.keys.name, Key: key}
-	if c.node.tier == nil {
-		return c.keys.setBusOnly(ctx, inv, w, func() { finish(basis{slots: slots}) })
-	}
-	b, announced, err := c.keys.setShared(ctx, &inv, lives, data, slots)
-	if err != nil {
-		c.keys.owe([]bus.Invalidation{inv}, false, openUntil(err)) // before readers may read again
-		w.Abort()
-		return c.keys.abandon(ctx, []bus.Invalidation{inv}, err)
-	}
-	c.keys.debts.settle(settles, key)
-	finish(b)
-	if announced || c.node.bus == nil {
-		return nil
-	}
-	inv.Epoch, inv.Revision = b.revision.Epoch, b.revision.Number
-	return c.keys.broadcast(ctx, []bus.Invalidation{inv})
+	var failed KeysError
+	c.setPart(ctx, []item[V]{{key: key, entry: e, data: data, lives: lives}}, &failed)
+	return failed[key]
 }
 
 // written puts what w has written near, which rests on b.
 func (c *Cache[V]) written(w *near.Write, e *entry[V], life time.Duration, b basis) {
 	e.Tag(b.slots)
 	c.keys.arrive(&arrival{way: wayWritten, key: e.Key(), hash: w.Hash(), entry: &e.Entry, life: c.keys.nearLife(life), basis: b, write: w})
-}
-
-// setShared stores what was encoded, and returns what that rests on.
-func (k *keyspace) setShared(ctx context.Context, inv *bus.Invalidation, lives lifetimes, data []byte, slots []uint32) (b basis, announced bool, err error) {
-	b.slots = slots
-	if b.clock, err = k.knownClock(ctx); err != nil {
-		return b, false, err
-	}
-	if b.tagClock, err = k.readyTags(ctx, slots); err != nil {
-		return b, false, err
-	}
-	put := k.valuePut(inv.Key, lives, b.clock, data)
-	putTags(&put, slots, b.tagClock)
-	put.Announce = k.announcement(inv)
-	r := k.node.tier.Write(ctx, []shared.Put{put})[0]
-	b.revision = r.Revision
-	return b, put.Announce != nil, r.Err
 }
 
 // valuePut returns what stores a value that was encoded, by a write that knew
@@ -113,15 +74,6 @@ func (k *keyspace) valueRecord(l lifetimes, data []byte) shared.Record {
 		Kind: shared.KindValue, Codec: k.opts.Codec.ID(), Schema: k.opts.Schema,
 		NearTTL: l.told, Ahead: k.opts.toldAhead(l), Value: data,
 	}
-}
-
-func (k *keyspace) setBusOnly(ctx context.Context, inv bus.Invalidation, w *near.Write, finish func()) error {
-	if err := k.broadcast(ctx, []bus.Invalidation{inv}); err != nil {
-		w.Abort()
-		return err
-	}
-	finish()
-	return nil
 }
 
 // Delete deletes keys everywhere. That a key is not there is no error. What it
@@ -206,9 +158,7 @@ func (k *keyspace) invalidations(op bus.Op, keys []string) []bus.Invalidation {
 	return invs
 }
 
-// bury puts tombstones in the place of the keys of b. One key is announced by
-// the same step where the store can; more than one go out in one message
-// afterwards.
+// bury puts tombstones in the place of the keys of b.
 func (k *keyspace) bury(ctx context.Context, b *batch, announce bool) {
 	if k.node.tier == nil {
 		return
@@ -220,9 +170,8 @@ func (k *keyspace) bury(ctx context.Context, b *batch, announce bool) {
 			KeepStale: k.opts.FailSafe > 0 && b.invs[i].Op == bus.OpInvalidate,
 		}
 	}
-	if announce && len(puts) == 1 {
-		puts[0].Announce = k.announcement(&b.invs[0])
-		b.told = puts[0].Announce != nil
+	if announce {
+		k.announceOne(b, puts)
 	}
 	k.take(b, k.node.tier.Write(ctx, puts))
 }
