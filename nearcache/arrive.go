@@ -145,13 +145,13 @@ func (k *keyspace) newsSince(a *arrival) news {
 	if a.found != nil && !k.aboveFloor(a) {
 		return newsGiven
 	}
-	if !k.clock.admits(a.clock) && !off.Off(fault.Clock) {
+	if !k.clock.Admits(a.clock) && !off.Off(fault.Clock) {
 		return newsClear
 	}
 	if a.found != nil {
 		return k.recordEnded(a)
 	}
-	if len(a.slots) > 0 && !k.tags.admits(a.slots, a.tagClock) && !off.Off(fault.Watermarks) {
+	if len(a.slots) > 0 && !k.tags.Admits(a.slots, a.tagClock) && !off.Off(fault.Watermarks) {
 		return newsTag
 	}
 	return noNews
@@ -200,9 +200,9 @@ func (c *Cache[V]) joinable(f *flight[V]) bool {
 	if !f.loading {
 		return true // it is yet to be seen what it finds
 	}
-	clock, _, _ := c.keys.clock.get()
+	clock, _, _ := c.keys.clock.Get()
 	if f.clock < clock && !off.Off(fault.Clock) {
 		return false
 	}
-	return f.tagClock >= c.keys.tags.ended() || off.Off(fault.Watermarks) // its tags are not known yet
+	return f.tagClock >= c.keys.tags.Ended() || off.Off(fault.Watermarks) // its tags are not known yet
 }

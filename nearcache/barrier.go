@@ -167,7 +167,7 @@ func (r *repairer) answer(round uint64) {
 func (r *repairer) known() bus.Positions {
 	all := bus.Positions{Partitions: len(r.applied)}
 	for p := range r.applied {
-		rev := r.node.acked.get(p)
+		rev := r.node.acked.Get(p)
 		if rev.Number == 0 {
 			continue // nothing of it has to arrive
 		}

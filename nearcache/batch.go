@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
+	"github.com/nearbus/nearbus/nearcache/internal/pending"
 	"github.com/nearbus/nearbus/shared"
 )
 
@@ -133,7 +135,7 @@ func (c *Cache[V]) setPart(ctx context.Context, part []item[V], failed *KeysErro
 		return
 	}
 	c.keys.sets.Add(uint64(len(part)))
-	settles := c.keys.debts.now()
+	settles := c.keys.pending.Checkpoint()
 	keys, writes := make([]string, len(part)), make([]*near.Write, len(part))
 	for i := range part {
 		keys[i] = part[i].key
@@ -144,7 +146,7 @@ func (c *Cache[V]) setPart(ctx context.Context, part []item[V], failed *KeysErro
 		c.keys.tell(ctx, &b, failed) // the others first: nothing is stored that could be read again
 	} else {
 		c.storePart(ctx, part, &b)
-		c.keys.settleOrOwe(settles, &b)
+		c.keys.resolveOrRetry(settles, &b)
 	}
 	for i, w := range writes {
 		if b.errs[i] != nil {
@@ -152,7 +154,7 @@ func (c *Cache[V]) setPart(ctx context.Context, part []item[V], failed *KeysErro
 			continue
 		}
 		it := &part[i]
-		rests := basis{revision: revisionOf(&b.invs[i]), clock: b.clock, tagClock: b.tagClock, slots: slotsOf(it.entry.Tags)}
+		rests := basis{revision: revisionOf(&b.invs[i]), clock: b.clock, tagClock: b.tagClock, slots: generation.SlotsOf(it.entry.Tags)}
 		entry := c.newEntry(it.key, it.entry.Value, len(it.data), near.Stamp{}, rests.revision)
 		c.extend(entry, it.lives.ttl, it.lives.ahead)
 		c.written(w, entry, it.lives.near, rests)
@@ -172,7 +174,7 @@ func (c *Cache[V]) storePart(ctx context.Context, part []item[V], b *batch) {
 	}
 	var slots []uint32 // of all
 	for i := range part {
-		slots = append(slots, slotsOf(part[i].entry.Tags)...)
+		slots = append(slots, generation.SlotsOf(part[i].entry.Tags)...)
 	}
 	if b.tagClock, err = c.keys.readyTags(ctx, slots); err != nil {
 		b.fail(err)
@@ -181,7 +183,7 @@ func (c *Cache[V]) storePart(ctx context.Context, part []item[V], b *batch) {
 	puts := make([]shared.Put, len(part))
 	for i := range part {
 		puts[i] = c.keys.valuePut(part[i].key, part[i].lives, b.clock, part[i].data)
-		putTags(&puts[i], slotsOf(part[i].entry.Tags), b.tagClock)
+		putTags(&puts[i], generation.SlotsOf(part[i].entry.Tags), b.tagClock)
 	}
 	c.keys.announceOne(b, puts)
 	c.keys.take(b, c.node.tier.Write(ctx, puts))
@@ -244,15 +246,15 @@ func (b *batch) openUntil() (latest time.Time) {
 	return latest
 }
 
-// settleOrOwe settles the debts of the keys that the shared tier confirmed, and owes
-// those of the others. It is called before readers may read again.
-func (k *keyspace) settleOrOwe(settles moment, b *batch) {
+// resolveOrRetry resolves the pending invalidations of the keys that the shared tier
+// confirmed, and adds those of the others. It is called before readers may read again.
+func (k *keyspace) resolveOrRetry(settles pending.Checkpoint, b *batch) {
 	confirmed, open := b.split()
 	for i := range confirmed {
-		k.debts.settle(settles, confirmed[i].Key)
+		k.pending.Resolve(settles, false, confirmed[i].Key)
 	}
 	if len(open) > 0 {
-		k.owe(open, false, b.openUntil())
+		k.retryLater(open, false, b.openUntil())
 	}
 }
 

@@ -4,151 +4,24 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
-	"time"
 
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/shared"
 )
 
-// cacheClock is what this node knows of the clock of a cache: a number in the
-// shared tier that every Clear raises. A record carries the clock as its
-// writer knew it before the write or load began, and is dead once the clock
-// has passed it.
-type cacheClock struct {
-	mu     sync.Mutex // protects the fields below
-	value  uint64     // highest heard
-	read   int64      // when the latest read of it began, on the clock of the near tier; 0 before the first
-	known  bool       // value was read since the last gap
-	forgot uint64     // number of gaps
-
-	// near says that something may have come near since what was near was ended last.
-	near bool
-
-	applied uint64 // what is near is not from before the clock was raised to this
-	heard   heard  // Clears, by what they raised the clock to
-}
-
-// clockAhead is how far, in microseconds, a clock is ahead of the number that the journal
-// has it under where the server was in the wrong day when it was raised: see
-// shared.Write.Floor. It is half of the least that this can be.
-const clockAhead = uint64(12 * time.Hour / time.Microsecond)
-
-// get returns the clock and whether it can be relied on. How often it was
-// forgotten is for learn.
-func (k *cacheClock) get() (value uint64, known bool, forgot uint64) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.value, k.known, k.forgot
-}
-
-// learn takes in the clock read from the shared tier, by a read that began at
-// this time, when it had been forgotten this often. It reports whether that ends
-// what may be near: the caller raises the mark of the cache, and settles.
-func (k *cacheClock) learn(value uint64, at int64, forgot uint64) (ends bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.read = max(k.read, at)
-	k.known = k.known || forgot == k.forgot
-	return k.raiseLocked(value)
-}
-
-// raise takes in what the journal says that the clock was raised to, and reports what
-// learn does. If the clock is ahead of the journal, that says no more than that there
-// was a Clear: what the clock is now has to be read.
-func (k *cacheClock) raise(value uint64) (ends bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	told := k.heard.take(shared.Revision{Number: value})
-	switch {
-	case told && k.value < value && value < shared.MaxRevision: // what was near was ended by then
-		k.value, k.applied = value, max(k.applied, value)
-		return false
-	case told:
-		return false
-	case k.value < value || k.value-value < clockAhead:
-		return k.raiseLocked(value)
-	}
-	k.known, k.forgot = false, k.forgot+1
-	ends, k.near = k.near, false
-	return ends
-}
-
-func (k *cacheClock) raiseLocked(value uint64) (ends bool) {
-	if value <= k.value || value >= shared.MaxRevision {
-		return false
-	}
-	k.value = value
-	if !k.near {
-		k.applied = max(k.applied, value)
-		return false
-	}
-	k.near = false
-	return true
-}
-
-// admits is asked before a value comes near, whose write or load began, or whose
-// record was written, when its writer knew the clock as value. It reports whether the
-// value was not cleared since, as far as this node knows. If this node learns
-// otherwise from here on, it raises the mark of the cache.
-func (k *cacheClock) admits(value uint64) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.near = true
-	return value >= k.value
-}
-
-// settle says that what was near when the clock was raised to value is gone.
-func (k *cacheClock) settle(value uint64) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.applied = max(k.applied, value)
-}
-
-func (k *cacheClock) appliedUpTo() uint64 {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.applied
-}
-
-func (k *cacheClock) readAt() int64 {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.read
-}
-
-// forget makes the next read read the clock: there was a gap, in which there may
-// have been a Clear.
-func (k *cacheClock) forget() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.known = false
-	k.forgot++
-}
-
-// cleared is forget after a Clear, of which the bus says that it raised the clock to value.
-// The caller raises the mark of the cache next.
-func (k *cacheClock) cleared(value uint64) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.heard.add(shared.Revision{Number: value})
-	k.known, k.near = false, false
-	k.forgot++
-}
-
 // forgetClock forgets the clock, and all that is known of tags.
 func (k *keyspace) forgetClock() {
-	k.clock.forget()
-	k.tags.forgetAll()
+	k.clock.Forget()
+	k.tags.ForgetAll()
 }
 
 // forgetPartitions forgets what some partitions have of clock and tags, for lost has an
 // element for each: there may have been a Clear or an InvalidateTags in them. It ends all that
 // is near if the clock is among that. Of tags, the partitions of slots decide.
 func (k *keyspace) forgetPartitions(lost []bool) {
-	k.tags.forgetAll()
+	k.tags.ForgetAll()
 	if p := k.clockPartition(); p < len(lost) && lost[p] {
-		k.clock.forget()
+		k.clock.Forget()
 		k.space.Clear()
 	}
 }
@@ -162,21 +35,21 @@ const clockSuffix = "!clock"
 // knownClock returns the clock, reading it first if need be. A write must know
 // it: a record with too low a clock is dead on arrival.
 func (k *keyspace) knownClock(ctx context.Context) (uint64, error) {
-	value, known, _ := k.clock.get()
+	value, known, _ := k.clock.Get()
 	if known && k.node.hears() {
 		return value, nil
 	}
 	if _, err := k.readRecords(ctx, nil); err != nil {
 		return 0, err
 	}
-	value, _, _ = k.clock.get()
+	value, _, _ = k.clock.Get()
 	return value, nil
 }
 
 // clockRead returns since when this node would have heard of a Clear, on the
 // clock of the near tier. What a record is worth was decided then.
 func (k *keyspace) clockRead() int64 {
-	return max(k.clock.readAt(), k.node.near.HorizonOf(k.clockPartition()))
+	return max(k.clock.ReadAt(), k.node.near.HorizonOf(k.clockPartition()))
 }
 
 // maxReads is how many times records are read until what decides on them is not lost
@@ -204,11 +77,11 @@ func (k *keyspace) readRecords(ctx context.Context, keys []string) ([]shared.Fou
 func (k *keyspace) readOnce(ctx context.Context, keys []string) (found []shared.Found, again bool, err error) {
 	losses := k.node.losses()
 	hears := k.node.hears()
-	clockBefore, everRead, forgot := k.clock.get()
+	clockBefore, everRead, forgot := k.clock.Get()
 	known := everRead && hears
-	tagsBefore, tagsKnown, tagsForgot := k.tags.get()
+	tagsBefore, tagsKnown, tagsForgot := k.tags.Get()
 	// A loader may be about to return the first tags: its value needs the clock.
-	readTags := !everRead || k.tags.inUse.Load() && (!tagsKnown || !hears)
+	readTags := !everRead || k.tags.InUse.Load() && (!tagsKnown || !hears)
 	names := k.storeKeys(make([]string, 0, len(keys)+2), keys)
 	if !known {
 		names = append(names, k.clockKey())
@@ -290,9 +163,9 @@ func (k *keyspace) learnClock(ctx context.Context, f *shared.Found, before uint6
 			return nil // it failed: this node goes by before
 		}
 	}
-	if k.clock.learn(value, at, forgot) {
+	if k.clock.Learn(value, at, forgot) {
 		k.space.Clear() // there was a Clear that nobody told of
-		k.clock.settle(value)
+		k.clock.Settle(value)
 	}
 	return nil
 }

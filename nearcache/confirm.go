@@ -72,7 +72,7 @@ func (k *keyspace) confirmFrom(ctx context.Context, keys []string, found []share
 // doubts reports whether the record found under key is of use, and not confirmed at
 // this time of the near tier's clock.
 func (k *keyspace) doubts(key string, found *shared.Found, now int64) bool {
-	clock, _, _ := k.clock.get()
+	clock, _, _ := k.clock.Get()
 	return (found.Err == nil || found.Kept) && found.Clock >= clock && !k.confirmed(key, found.Slots, now)
 }
 

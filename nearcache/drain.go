@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// drainPause is how often Drain looks what is still owed.
+// drainPause is how often Drain looks what is still pending.
 const drainPause = 10 * time.Millisecond
 
 // Drain waits until every invalidation that could not be delivered has been: until
@@ -18,23 +18,23 @@ const drainPause = 10 * time.Millisecond
 // The error wraps that of ctx, or is [ErrClosed].
 func (n *Node) Drain(ctx context.Context) error {
 	for {
-		owed := n.owed()
+		pending := n.pending()
 		switch {
 		case n.ctx.Err() != nil:
 			return ErrClosed
-		case owed == 0:
+		case pending == 0:
 			return nil
 		}
 		if err := sleep(ctx, drainPause); err != nil {
-			return fmt.Errorf("nearcache: %d invalidations could not be delivered yet: %w", owed, err)
+			return fmt.Errorf("nearcache: %d invalidations could not be delivered yet: %w", pending, err)
 		}
 	}
 }
 
-// owed returns how many invalidations all caches owe.
-func (n *Node) owed() (owed int) {
+// pending returns how many invalidations are pending in all caches.
+func (n *Node) pending() (pending int) {
 	for _, c := range *n.caches.Load() {
-		owed += c.owed()
+		pending += c.pending.Len()
 	}
-	return owed
+	return pending
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
+	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/shared"
 )
 
@@ -88,7 +89,7 @@ func (c *Cache[V]) prepare(e *ending[V]) {
 		c.letGo(e)
 		return
 	}
-	e.slots, e.size = slotsOf(entry.Tags), len(data)
+	e.slots, e.size = generation.SlotsOf(entry.Tags), len(data)
 	e.does, e.put = putValue, c.keys.valuePut(f.key, e.lives, e.clock, data)
 	e.put.Record.Nonce, e.put.Expect, e.put.Born = e.nonce(), e.expect, e.born
 	putTags(&e.put, e.slots, f.tagClock)

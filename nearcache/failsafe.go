@@ -239,7 +239,7 @@ func (c *Cache[V]) replace(ctx context.Context, f *flight[V], load loader[V], h 
 // now. The lease may be in another partition, so what tells how old the load is comes with
 // the record.
 func (k *keyspace) holdBeside(lease shared.Claim, got *shared.Claimed, found *shared.Found) hold {
-	clock, _, _ := k.clock.get()
+	clock, _, _ := k.clock.Get()
 	return hold{
 		lease: lease, clock: clock, born: found.Head, expect: found.Nonce,
 		lag: k.lagOf(got, &found.Record, clock, found),

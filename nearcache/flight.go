@@ -196,7 +196,7 @@ func (c *Cache[V]) trusted(f *flight[V]) bool {
 		return !n.cut.Load() || n.near.Age(f.stamp) <= n.opts.MaxStaleness
 	case n.near.Trusted() || n.opts.ServeStale:
 		return true
-	case c.keys.tags.inUse.Load():
+	case c.keys.tags.InUse.Load():
 		// Any partition may have what its tags are judged by.
 		return n.near.Age(f.stamp) <= n.opts.MaxStaleness
 	}
@@ -205,7 +205,7 @@ func (c *Cache[V]) trusted(f *flight[V]) bool {
 
 // beginLoad says that the load of f begins now, when this node knows the clock.
 func (c *Cache[V]) beginLoad(f *flight[V], clock uint64) {
-	tagClock, _, _ := c.keys.tags.get()
+	tagClock, _, _ := c.keys.tags.Get()
 	f.loaded = c.node.near.Stamp()
 	shard := c.flights.shard(f.hash)
 	shard.mu.Lock()

@@ -111,7 +111,7 @@ func (k *keyspace) giveUnstored(key string, hash uint64) {
 func (k *keyspace) newest(key string) uint64 {
 	number := k.node.tier.Newest(k.storeKey(key))
 	if heads := k.node.heads; len(heads) > 0 {
-		if head := heads.of(k.partition(key)); head != nil {
+		if head := heads.Of(k.partition(key)); head != nil {
 			number = max(number, head.Number)
 		}
 	}

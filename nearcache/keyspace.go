@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
+	"github.com/nearbus/nearbus/nearcache/internal/pending"
 	"github.com/nearbus/nearbus/shared"
 )
 
@@ -20,11 +22,11 @@ type keyspace struct {
 	opts  settings
 	space *near.Space
 
-	clock   cacheClock
-	tags    tagTable
-	kept    keptThrough
+	clock   generation.Clear
+	tags    generation.Tags
+	kept    generation.Kept
 	owes    atomic.Bool // a Clear in the shared tier, see repeat
-	debts   debts
+	pending pending.Queue
 	failing outage // of loads, while old values are given
 	floors  floors
 	places  chan struct{} // holds one element for each loader that runs; nil: no limit
@@ -50,6 +52,7 @@ type settings struct {
 // init prepares k for use, but for its part of the near tier: see open.
 func (k *keyspace) init(node *Node, name string, opts settings) {
 	k.node, k.name, k.opts = node, name, opts
+	k.pending.SlotOf = generation.SlotOf
 	k.failing = outage{patience: slowPatience, quiet: loadsQuiet}
 	if opts.MaxLoads > 0 {
 		k.places = make(chan struct{}, opts.MaxLoads)
@@ -148,7 +151,7 @@ func (k *keyspace) apply(m *bus.Message, inv *bus.Invalidation) {
 		// The new clock is read from the shared tier: a number on the bus could
 		// be anybody's.
 		k.node.heardOf(m, k.clockKey, shared.Revision{Epoch: k.node.epoch(k.clockPartition()), Number: inv.Revision})
-		k.clock.cleared(inv.Revision)
+		k.clock.Cleared(inv.Revision)
 		k.space.Clear()
 		return
 	}
@@ -161,7 +164,7 @@ func (k *keyspace) apply(m *bus.Message, inv *bus.Invalidation) {
 		Keep: inv.Op == bus.OpInvalidate || inv.Op == bus.OpSet,
 	}
 	if news.Keep && k.opts.FailSafe > 0 && k.node.repairs != nil {
-		k.kept.add(news.Revision)
+		k.kept.Add(news.Revision)
 	}
 	k.space.Apply(inv.Key, k.space.Hash(inv.Key), news)
 }
@@ -169,7 +172,7 @@ func (k *keyspace) apply(m *bus.Message, inv *bus.Invalidation) {
 // repair applies what the journal tells of a key, and reports whether that took anything
 // out.
 func (k *keyspace) repair(key string, rev shared.Revision) bool {
-	if k.opts.FailSafe > 0 && k.kept.take(rev) {
+	if k.opts.FailSafe > 0 && k.kept.Take(rev) {
 		return false // it is applied, and took out what it was to take out
 	}
 	return k.space.Apply(key, k.space.Hash(key), near.News{Revision: rev})
@@ -179,11 +182,11 @@ func (k *keyspace) repair(key string, rev shared.Revision) bool {
 // what was near. There may have been another Clear since the journal was read, so
 // whether the clock is known stays as it was.
 func (k *keyspace) advance(clock uint64) bool {
-	if !k.clock.raise(clock) {
+	if !k.clock.Raise(clock) {
 		return false
 	}
 	k.space.Clear()
-	k.clock.settle(clock)
+	k.clock.Settle(clock)
 	return true
 }
 

@@ -52,7 +52,7 @@ func (h *hold) nonce() uint64 {
 // claimInPlace asks for the lease in the place of the record of key, where miss was
 // found.
 func (k *keyspace) claimInPlace(key string, miss *shared.Found) shared.Claim {
-	clock, _, _ := k.clock.get()
+	clock, _, _ := k.clock.Get()
 	return shared.Claim{Key: k.storeKey(key), Token: shared.NewNonce(), Clock: clock, Discard: unusable(miss)}
 }
 

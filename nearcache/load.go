@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
+	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/shared"
 )
@@ -93,7 +94,7 @@ func callSource[V, R any](ctx context.Context, c *Cache[V], keys []string, load 
 // loadAlone loads for this node only and keeps the value near for life at most,
 // not at all if life is zero.
 func (c *Cache[V]) loadAlone(ctx context.Context, f *flight[V], load loader[V], life time.Duration) error {
-	clock, _, _ := c.keys.clock.get()
+	clock, _, _ := c.keys.clock.Get()
 	c.beginLoad(f, clock)
 	f.ended = recency{}
 	entry, err := c.source(ctx, f, load)
@@ -113,7 +114,7 @@ func (c *Cache[V]) keepLoaded(f *flight[V], entry *Entry[V], life time.Duration,
 		f.value, f.fresh = &entry.Value, true
 		if life > 0 && !entry.NoStore {
 			l, _ := c.opts.lives(entry)
-			a.slots, a.life = slotsOf(entry.Tags), min(l.near, life)
+			a.slots, a.life = generation.SlotsOf(entry.Tags), min(l.near, life)
 			a.entry = c.entryHere(f, entry, a.slots, a.life)
 		}
 	}
@@ -173,7 +174,7 @@ func (c *Cache[V]) loadShared(ctx context.Context, f *flight[V], load loader[V],
 	claim, began := c.keys.claimInPlace(f.key, miss), time.Now()
 	refused := false // because of a value that turned out to be unusable
 	for ctx.Err() == nil && time.Since(began) < c.node.tier.LeaseTTL() {
-		claim.Clock, _, _ = c.keys.clock.get()
+		claim.Clock, _, _ = c.keys.clock.Get()
 		losses := c.node.losses()
 		switch got := c.keys.acquire(ctx, claim); {
 		case got.Err != nil:
@@ -225,7 +226,7 @@ func (c *Cache[V]) loadPresent(ctx context.Context, f *flight[V], load loader[V]
 func (k *keyspace) present(ctx context.Context, key string, found shared.Found, losses uint64) (*shared.Found, error) {
 	records, keys := []shared.Found{found}, []string{key}
 	again, err := k.judge(ctx, keys, records, losses, false)
-	if _, known, _ := k.clock.get(); err == nil && (again || !known || k.node.proves()) { // which a lease does not
+	if _, known, _ := k.clock.Get(); err == nil && (again || !known || k.node.proves()) { // which a lease does not
 		records, err = k.readRecords(ctx, keys)
 	}
 	if err != nil {
@@ -292,7 +293,7 @@ func (c *Cache[V]) loadUnder(ctx context.Context, f *flight[V], load loader[V], 
 
 // loadUnfenced is what a cache without leases does; only tests come here.
 func (c *Cache[V]) loadUnfenced(ctx context.Context, f *flight[V], load loader[V]) error {
-	clock, _, _ := c.keys.clock.get()
+	clock, _, _ := c.keys.clock.Get()
 	c.beginLoad(f, clock)
 	entry, err := c.source(ctx, f, load)
 	if err != nil {
@@ -303,7 +304,7 @@ func (c *Cache[V]) loadUnfenced(ctx context.Context, f *flight[V], load loader[V
 	if err != nil {
 		return err
 	}
-	put, slots := c.keys.valuePut(f.key, lifetimes{ttl: c.opts.TTL}, clock, data), slotsOf(entry.Tags)
+	put, slots := c.keys.valuePut(f.key, lifetimes{ttl: c.opts.TTL}, clock, data), generation.SlotsOf(entry.Tags)
 	putTags(&put, slots, f.tagClock)
 	r := c.node.tier.Write(ctx, []shared.Put{put})[0]
 	if r.Err == nil {

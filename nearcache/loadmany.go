@@ -193,7 +193,7 @@ func (c *Cache[V]) sourceMany(ctx context.Context, permits []permit[V], load man
 		keys[i] = p.f.key
 		clock := p.clock
 		if p.lease.Token == 0 {
-			clock, _, _ = c.keys.clock.get()
+			clock, _, _ = c.keys.clock.Get()
 		}
 		c.beginLoad(p.f, clock)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/shared"
 )
@@ -75,7 +76,7 @@ func (c *Cache[V]) Lookup(ctx context.Context, key string, r Read[V]) (Answer[V]
 		return Answer[V]{}, err
 	}
 	if r.LoadEntry != nil {
-		c.keys.tags.expect()
+		c.keys.tags.Expect()
 	}
 	hash := c.keys.space.Hash(key)
 	bounded := r.FromShared || r.MaxAge > 0 || r.After != Token{}
@@ -160,7 +161,7 @@ func (c *Cache[V]) unproven(f *flight[V], after Token) error {
 	case f.lookErr != nil:
 		return fmt.Errorf("%w: %w", ErrUnproven, f.lookErr)
 	case c.node.proves() && after.number > 0 && after.partition == uint32(c.keys.partition(f.key)) &&
-		behind(f.head, shared.Revision{Epoch: after.epoch, Number: after.number}):
+		generation.Behind(f.head, shared.Revision{Epoch: after.epoch, Number: after.number}):
 		return fmt.Errorf("%w: %w", ErrUnproven, errBehind)
 	}
 	return nil
@@ -229,7 +230,7 @@ func (k *keyspace) horizon(key string) int64 {
 	if k.node.repairs == nil {
 		return 0
 	}
-	if k.tags.inUse.Load() {
+	if k.tags.InUse.Load() {
 		return k.node.near.Horizon() // any partition may have what its tags are judged by
 	}
 	return min(k.node.near.HorizonOf(k.node.partition(k.storeKey(key))), k.node.near.HorizonOf(k.clockPartition()))
@@ -241,7 +242,7 @@ func (k *keyspace) hasApplied(key string, t Token) bool {
 	switch {
 	case t == Token{}:
 		return true
-	case k.node.repairs == nil || k.clock.appliedUpTo() < t.clock:
+	case k.node.repairs == nil || k.clock.Applied() < t.clock:
 		return false
 	case t.number == 0:
 		return true // there was a Clear or a tag, and nothing else
@@ -256,5 +257,5 @@ func (k *keyspace) hasApplied(key string, t Token) bool {
 // stands for: revisions rise along a partition.
 func (k *keyspace) contains(key string, e *near.Entry, t Token) bool {
 	return k.node.repairs != nil && t.epoch != 0 && e.Revision.Epoch == t.epoch && e.Revision.Number >= t.number &&
-		t.partition == uint32(k.node.partition(k.storeKey(key))) && k.clock.appliedUpTo() >= t.clock
+		t.partition == uint32(k.node.partition(k.storeKey(key))) && k.clock.Applied() >= t.clock
 }

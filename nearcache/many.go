@@ -35,7 +35,7 @@ func (c *Cache[V]) FetchEntries(ctx context.Context, keys []string, load func(ct
 	if load == nil {
 		return nil, errors.New("nearcache: FetchEntries: the loader is nil")
 	}
-	c.keys.tags.expect()
+	c.keys.tags.Expect()
 	return c.readMany(ctx, keys, onlyAsked(c, load, func(e Entry[V]) Entry[V] { return e }))
 }
 
@@ -230,7 +230,7 @@ func (c *Cache[V]) landWith(f *flight[V], err error) {
 
 func (c *Cache[V]) readAll(ctx context.Context, fs []*flight[V]) (left []looked[V]) {
 	read := fs
-	if c.node.tier == nil || c.keys.debts.some.Load() {
+	if c.node.tier == nil || c.keys.pending.Some() {
 		read, left = c.setApart(fs)
 	}
 	if len(read) == 0 {
@@ -269,8 +269,8 @@ func (c *Cache[V]) setApart(fs []*flight[V]) (read []*flight[V], left []looked[V
 		switch {
 		case c.node.tier == nil:
 			left = append(left, looked[V]{f: f})
-		case c.keys.debts.suspect(f.key):
-			left = append(left, looked[V]{f, look{err: errOwed}})
+		case c.keys.pending.HasKey(f.key):
+			left = append(left, looked[V]{f, look{err: errPending}})
 		default:
 			read = append(read, f)
 		}

@@ -192,6 +192,6 @@ func (k *keyspace) nameOf(e *near.Entry) (name string, own bool) {
 
 // ownClock returns the name of the clock, and what is known of it.
 func (k *keyspace) ownClock() (key string, value uint64) {
-	value, _, _ = k.clock.get()
+	value, _, _ = k.clock.Get()
 	return k.clockKey(), value
 }

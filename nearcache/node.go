@@ -11,6 +11,7 @@ import (
 
 	"github.com/nearbus/nearbus/bus"
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
+	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/shared"
 )
@@ -35,18 +36,18 @@ type Node struct {
 	lapse   outage  // of a shared tier without a journal
 	refusal refusal // of the shared tier
 
-	ctx     context.Context // ends with Close; for loads and background writes
-	cancel  context.CancelFunc
-	chores  chan chore    // to the worker
-	flood   chan struct{} // there was no room for a chore of some cache; never closed
-	owing   chan struct{} // some cache owes an invalidation; never closed
-	payable chan struct{} // the shared tier is back, and takes what is owed; never closed
-	repairs *repairer     // nil if the shared tier keeps no journal
-	acked   acks          // of own writes, if it does
-	heads   heads         // that were heard of, if it does
-	meter   meter
-	census  *census // nil without a bus
-	done    sync.WaitGroup
+	ctx      context.Context // ends with Close; for loads and background writes
+	cancel   context.CancelFunc
+	chores   chan chore        // to the worker
+	flood    chan struct{}     // there was no room for a chore of some cache; never closed
+	added    chan struct{}     // an invalidation is pending in some cache; never closed
+	restored chan struct{}     // the shared tier is back, and takes what is pending; never closed
+	repairs  *repairer         // nil if the shared tier keeps no journal
+	acked    *generation.Acked // of own writes, if it does
+	heads    generation.Heads  // that were heard of, if it does
+	meter    meter
+	census   *census // nil without a bus
+	done     sync.WaitGroup
 
 	mu     sync.Mutex // protects closed, and writes to caches
 	closed bool
@@ -84,7 +85,7 @@ func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off fault.Switches
 		n.tier = &reach{Tier: tier.Records(), node: n}
 	}
 	n.chores, n.flood = make(chan chore, 1024), make(chan struct{}, 1)
-	n.owing, n.payable = make(chan struct{}, 1), make(chan struct{}, 1)
+	n.added, n.restored = make(chan struct{}, 1), make(chan struct{}, 1)
 	n.caches.Store(&map[string]*keyspace{})
 	conf := near.Config{
 		Bytes: opts.NearBytes, MaxStaleness: opts.MaxStaleness, ServeStale: opts.ServeStale,
@@ -93,8 +94,8 @@ func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off fault.Switches
 	if tier != nil && tier.Partitions() > 0 && !off.Off(fault.Journal) {
 		conf.Partitions = tier.Partitions()
 		n.repairs = newRepairer(n)
-		n.acked.revisions = make([]shared.Revision, conf.Partitions)
-		n.heads = make(heads, conf.Partitions)
+		n.acked = generation.NewAcked(conf.Partitions)
+		n.heads = make(generation.Heads, conf.Partitions)
 	}
 	var err error
 	if n.near, err = near.New(conf); err != nil {
@@ -114,8 +115,8 @@ func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off fault.Switches
 	if n.census != nil {
 		n.done.Go(func() { n.census.run(n.ctx) }) // ends with ctx; Close waits
 	}
-	n.done.Go(n.work)     // ends with ctx; Close waits
-	n.done.Go(n.payDebts) // likewise
+	n.done.Go(n.work)         // ends with ctx; Close waits
+	n.done.Go(n.retryPending) // likewise
 	if n.repairs != nil {
 		n.done.Go(func() { n.repairs.run(n.ctx) }) // likewise
 	}
@@ -162,8 +163,8 @@ func (n *Node) Close() error {
 	n.closed = true
 	n.mu.Unlock()
 	if first {
-		if owed := n.owed(); owed > 0 {
-			n.opts.Logger.Error("nearcache: closed while invalidations could not be delivered", "owed", owed)
+		if pending := n.pending(); pending > 0 {
+			n.opts.Logger.Error("nearcache: closed while invalidations could not be delivered", "owed", pending)
 		}
 		n.cancel()
 		if n.bus != nil {

@@ -49,7 +49,7 @@ func (r *reach) Write(ctx context.Context, puts []shared.Put) []shared.Receipt {
 	for i, p := range partitions {
 		// A key whose home changed meanwhile is another one: see package shardstore.
 		if receipts[i].Err == nil && p == r.node.partition(puts[i].Key) && !r.ahead(&puts[i], receipts[i].Revision) {
-			r.node.acked.raise(p, receipts[i].Revision)
+			r.node.acked.Raise(p, receipts[i].Revision)
 		}
 	}
 	return r.received(puts, receipts)

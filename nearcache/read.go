@@ -78,7 +78,7 @@ func (c *Cache[V]) FetchEntry(ctx context.Context, key string, load func(ctx con
 	if load == nil {
 		return *new(V), fmt.Errorf("nearcache: fetch %q: the loader is nil", key)
 	}
-	c.keys.tags.expect()
+	c.keys.tags.Expect()
 	return c.miss(ctx, key, hash, load)
 }
 
@@ -192,8 +192,8 @@ func (c *Cache[V]) look(ctx context.Context, f *flight[V]) (l look) {
 	if c.node.tier == nil {
 		return l
 	}
-	if c.keys.debts.suspect(f.key) {
-		return look{err: errOwed}
+	if c.keys.pending.HasKey(f.key) {
+		return look{err: errPending}
 	}
 	if f.bounded {
 		c.keys.forgetClock() // there may have been a Clear, or a tag, that nobody told of
@@ -285,7 +285,7 @@ func (c *Cache[V]) decode(key string, found *shared.Found) (*entry[V], error) {
 // cleared reports whether the record found was there before a Clear that this node
 // knows of.
 func (k *keyspace) cleared(found *shared.Found) bool {
-	clock, _, _ := k.clock.get()
+	clock, _, _ := k.clock.Get()
 	return found.Clock < clock && !k.node.faults.Off(fault.Clock)
 }
 

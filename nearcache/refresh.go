@@ -86,8 +86,8 @@ func (c *Cache[V]) refresh(ctx context.Context, f *flight[V], load loader[V]) er
 		return c.loadAlone(ctx, f, load, c.opts.NearTTL)
 	}
 	due := func() (*shared.Found, error) {
-		if c.keys.debts.suspect(f.key) {
-			return nil, errOwed
+		if c.keys.pending.HasKey(f.key) {
+			return nil, errPending
 		}
 		found, err := c.keys.readRecords(ctx, []string{f.key})
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/shared"
 )
 
@@ -114,14 +115,14 @@ func (r *repairer) round(ctx context.Context, due int64) {
 	round := r.turns.begin()
 	told, acked := make([]*shared.Revision, len(r.positions)), make([]shared.Revision, len(r.positions))
 	for p := range told {
-		told[p], acked[p] = r.node.heads[p].told.Load(), r.node.acked.get(p)
+		told[p], acked[p] = r.node.heads[p].Told(), r.node.acked.Get(p)
 	}
 	late := max(0, r.node.near.Now()-due)
 	readings := r.readAll(ctx)
 	r.flush(readings)
 	var failure error
 	for p, reading := range readings {
-		if at := r.positions[p].Revision; reading.err == nil && at.Epoch == acked[p].Epoch && r.node.proves() && behind(at, acked[p]) {
+		if at := r.positions[p].Revision; reading.err == nil && at.Epoch == acked[p].Epoch && r.node.proves() && generation.Behind(at, acked[p]) {
 			// It ends before an own write that was answered before the round began.
 			reading.err = fmt.Errorf("nearcache: journal %d: %w", p, errBehind)
 		}
@@ -132,7 +133,7 @@ func (r *repairer) round(ctx context.Context, due int64) {
 			}
 			continue
 		}
-		r.node.heads.journalRead(p, told[p])
+		r.node.heads.JournalRead(p, told[p])
 		r.applied[p].Store(&shared.Revision{Epoch: r.positions[p].Revision.Epoch, Number: r.positions[p].Revision.Number})
 		r.node.near.Confirm(p, reading.at)
 		r.slowest.Store(max(r.slowest.Load(), late+r.node.near.Now()-reading.at))
@@ -187,7 +188,7 @@ func (r *repairer) fail(ctx context.Context, err error) {
 		}
 		if took, over := r.outage.succeed(); over {
 			r.node.opts.Logger.Info("nearcache: the journal is read again", "after", took)
-			signal(r.node.payable)
+			signal(r.node.restored)
 		}
 		return
 	}
@@ -356,7 +357,7 @@ func (n *Node) superseded(partition int, rev shared.Revision) bool {
 		n.repairs.soon()
 	}
 	if n.proves() {
-		epoch = max(epoch, n.heads[partition].epoch.Load())
+		epoch = max(epoch, n.heads[partition].Epoch())
 	}
 	return rev.Epoch < epoch
 }
@@ -408,7 +409,7 @@ type Health struct {
 // it is true for the first time: when the shared tier is down, no node is trusted any
 // more, but all go on from the source, and had better stay in service.
 func (n *Node) Health() Health {
-	h := Health{Trusted: !n.cut.Load(), BusCut: n.cut.Load(), Owed: n.owed(), Mismatch: n.mismatch()}
+	h := Health{Trusted: !n.cut.Load(), BusCut: n.cut.Load(), Owed: n.pending(), Mismatch: n.mismatch()}
 	if n.repairs != nil {
 		horizon := n.near.Horizon()
 		h.Behind = time.Duration(n.near.Now() - horizon)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/shared"
 )
 
@@ -67,7 +68,7 @@ func (k *keyspace) lagOf(got *shared.Claimed, replaced *shared.Record, clock uin
 	l := lag{server: got.Now, heard: time.Now()}
 	l.ended = recencyIn(replaced, l.server, l.heard).newer(recencyOf(clock, l.server, l.heard))
 	if miss != nil && len(miss.Slots) > 0 {
-		if at := k.tags.newest(miss.Slots); at > miss.TagClock {
+		if at := k.tags.Newest(miss.Slots); at > miss.TagClock {
 			l.ended = l.ended.newer(recencyOf(at, l.server, l.heard))
 		}
 	}
@@ -86,20 +87,20 @@ func (c *Cache[V]) youngByTags(ctx context.Context, all []ending[V]) {
 	if c.opts.SourceLag == 0 {
 		return
 	}
-	clock, _, _ := c.keys.tags.get()
+	clock, _, _ := c.keys.tags.Get()
 	var suspects []*ending[V]
 	var slots []uint32
 	for i := range all {
 		e := &all[i]
 		if e.err == nil && len(e.entry.Tags) > 0 && !e.young && e.within(clock, c.opts.SourceLag) {
-			suspects, slots = append(suspects, e), append(slots, slotsOf(e.entry.Tags)...)
+			suspects, slots = append(suspects, e), append(slots, generation.SlotsOf(e.entry.Tags)...)
 		}
 	}
 	if len(suspects) == 0 {
 		return
 	}
 	if c.node.hears() {
-		slots = c.keys.tags.unknown(slots)
+		slots = c.keys.tags.Unknown(slots)
 	}
 	var failure error
 	if len(slots) > 0 {
@@ -108,7 +109,7 @@ func (c *Cache[V]) youngByTags(ctx context.Context, all []ending[V]) {
 		}
 	}
 	for _, e := range suspects {
-		e.young = failure != nil || e.within(c.keys.tags.newest(slotsOf(e.entry.Tags)), c.opts.SourceLag)
+		e.young = failure != nil || e.within(c.keys.tags.Newest(generation.SlotsOf(e.entry.Tags)), c.opts.SourceLag)
 	}
 }
 

@@ -61,7 +61,7 @@ func (k *keyspace) stats() Stats {
 		Stale: k.stale.Load(), Refreshed: k.refreshed.Load(),
 		Sets: k.sets.Load(), Drops: k.drops.Load(), Clears: k.clears.Load(),
 		TagDrops: k.tagDrops.Load(), TagMisses: k.tagMisses.Load(),
-		SharedErrors: k.sharedErrors.Load(), Unannounced: k.unannounced.Load(), Owed: k.debts.len(),
+		SharedErrors: k.sharedErrors.Load(), Unannounced: k.unannounced.Load(), Owed: k.pending.Len(),
 		Unconfirmed: k.unconfirmed.Load(),
 		Undecodable: k.undecodable.Load(), Unencodable: k.unencodable.Load(), Untaggable: k.untaggable.Load(), TooLarge: k.tooLarge.Load(),
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/shared"
 )
 
@@ -18,29 +19,6 @@ const (
 	maxTagSize = 256             // bytes
 	maxTagCall = 1024            // of one InvalidateTags
 )
-
-// slotOf returns the slot of a tag: FNV-1a of 32 bits, its two halves combined
-// by exclusive or. All nodes of all versions must agree on it.
-func slotOf(tag string) uint32 {
-	h := uint32(2166136261)
-	for i := range len(tag) {
-		h = (h ^ uint32(tag[i])) * 16777619
-	}
-	return h>>16 ^ h&0xffff
-}
-
-// slotsOf returns the slots of tags, sorted, each once; nil if there are none.
-func slotsOf(tags []string) []uint32 {
-	if len(tags) == 0 {
-		return nil
-	}
-	slots := make([]uint32, len(tags))
-	for i, tag := range tags {
-		slots[i] = slotOf(tag)
-	}
-	slices.Sort(slots)
-	return slices.Compact(slots)
-}
 
 // addTags gives e the tags that its cache gives every value, beside its own.
 func (c *Cache[V]) addTags(key string, e *Entry[V]) error {
@@ -110,8 +88,8 @@ func (k *keyspace) invalidateTags(ctx context.Context, tags []string) error {
 // dropTags ends the values with these tags in every tier, and announces it if
 // asked to.
 func (k *keyspace) dropTags(ctx context.Context, tags []string, announce bool) error {
-	settles := k.debts.now()
-	slots := slotsOf(tags)
+	settles := k.pending.Checkpoint()
+	slots := generation.SlotsOf(tags)
 	k.space.InvalidateSlots(slots)
 	// Readers may have read old values since, so the marks are raised again
 	// when the outcome is known.
@@ -120,11 +98,11 @@ func (k *keyspace) dropTags(ctx context.Context, tags []string, announce bool) e
 	announced, err := k.raiseSlots(ctx, invs, announce)
 	switch {
 	case err == nil:
-		k.debts.settleTags(settles, tags...)
+		k.pending.Resolve(settles, true, tags...)
 	case !announce:
 		return err
 	default:
-		k.owe(invs, false, time.Time{}) // before readers may read again
+		k.retryLater(invs, false, time.Time{}) // before readers may read again
 		return k.abandon(ctx, invs, err)
 	}
 	if announced || !announce {
@@ -145,19 +123,19 @@ func (k *keyspace) raiseSlots(ctx context.Context, invs []bus.Invalidation, anno
 	if k.node.tier == nil {
 		return false, nil
 	}
-	k.tags.inUse.Store(true)
-	known, _, forgot := k.tags.get()
+	k.tags.InUse.Store(true)
+	known, _, forgot := k.tags.Get()
 	at := k.node.near.Now()
 	clock := k.advanceTagClock(ctx, known+1)
 	if clock.Err != nil {
 		return false, clock.Err
 	}
-	k.tags.learn(clock.Revision.Number, at, forgot)
+	k.tags.Learn(clock.Revision.Number, at, forgot)
 	// One put for each slot: the first of its tags speaks for the others.
 	slots, puts := make([]uint32, 0, len(invs)), make([]shared.Put, 0, len(invs))
 	places := make(map[uint32]int, len(invs))
 	for i := range invs {
-		slot := slotOf(invs[i].Key)
+		slot := generation.SlotOf(invs[i].Key)
 		if _, ok := places[slot]; !ok {
 			places[slot] = len(slots)
 			slots, puts = append(slots, slot), append(puts, k.slotPut(slot, clock.Revision.Number))
@@ -168,18 +146,18 @@ func (k *keyspace) raiseSlots(ctx context.Context, invs []bus.Invalidation, anno
 		announced = puts[0].Announce != nil
 	}
 	receipts := k.node.tier.Write(ctx, puts)
-	written, errs := make([]slotRead, 0, len(slots)), []error(nil)
+	written, errs := make([]generation.SlotRead, 0, len(slots)), []error(nil)
 	for i, r := range receipts {
 		if r.Err != nil {
 			errs = append(errs, r.Err)
-			k.tags.doubt(slots[i])
+			k.tags.Doubt(slots[i])
 			continue
 		}
-		written = append(written, slotRead{slots[i], clock.Revision.Number, r.Revision})
+		written = append(written, generation.SlotRead{Slot: slots[i], Watermark: clock.Revision.Number, Revision: r.Revision})
 	}
-	k.raiseMarks(k.tags.wrote(written))
+	k.raiseMarks(k.tags.Wrote(written))
 	for i := range invs {
-		r := receipts[places[slotOf(invs[i].Key)]].Revision
+		r := receipts[places[generation.SlotOf(invs[i].Key)]].Revision
 		invs[i].Epoch, invs[i].Revision = r.Epoch, r.Number
 	}
 	return announced, errors.Join(errs...)
@@ -199,23 +177,23 @@ func (k *keyspace) advanceTagClock(ctx context.Context, floor uint64) shared.Rec
 
 // applyTag applies news of a tag that came by bus.
 func (k *keyspace) applyTag(m *bus.Message, inv *bus.Invalidation) {
-	slot := slotOf(inv.Key)
+	slot := generation.SlotOf(inv.Key)
 	rev := shared.Revision{Epoch: inv.Epoch, Number: inv.Revision}
 	k.node.heardOf(m, func() string { return k.slotKey(slot) }, rev)
-	if m.Own && k.tags.covers(slot, rev) {
+	if m.Own && k.tags.Covers(slot, rev) {
 		return // the echo of a write that was answered
 	}
 	// First what is known, then the mark: a read with a stamp of after the mark
 	// knows that it does not know. The watermark is read from the shared tier: a
 	// number on the bus could be anybody's.
-	k.tags.hear(slot, rev)
+	k.tags.Hear(slot, rev)
 	k.space.InvalidateSlots([]uint32{slot})
 }
 
 // repairSlot applies what the journal tells of the watermark of a slot, and reports whether
 // something may have been near that it ended, and of which nobody had told.
 func (k *keyspace) repairSlot(slot uint32, rev shared.Revision) bool {
-	ended, news := k.tags.repair(slot, rev)
+	ended, news := k.tags.Repair(slot, rev)
 	if news { // also for what is on its way
 		k.space.InvalidateSlots([]uint32{slot})
 	}
@@ -224,7 +202,7 @@ func (k *keyspace) repairSlot(slot uint32, rev shared.Revision) bool {
 
 // advanceTags applies what the journal tells of the tag clock. The watermarks
 // that go with it have entries of their own.
-func (k *keyspace) advanceTags(clock uint64) { k.tags.advance(clock) }
+func (k *keyspace) advanceTags(clock uint64) { k.tags.Advance(clock) }
 
 // putTags gives a value that is to be stored its slots.
 func putTags(put *shared.Put, slots []uint32, clock uint64) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
+	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/shared"
 )
@@ -32,12 +33,12 @@ func (k *keyspace) knowTags(ctx context.Context, found []shared.Found, clockRead
 			continue
 		}
 		tagged = true
-		missing = k.tags.missing(&f.Record, hears || clockRead, hears, missing)
+		missing = k.tags.Missing(&f.Record, hears || clockRead, hears, missing)
 	}
 	if !tagged {
 		return nil
 	}
-	k.tags.inUse.Store(true)
+	k.tags.InUse.Store(true)
 	var unread map[uint32]error
 	if len(missing) > 0 {
 		var err error
@@ -75,20 +76,20 @@ func (k *keyspace) tagsLive(f *shared.Found) (since int64, live bool) {
 	if len(f.Slots) == 0 || k.node.faults.Off(fault.Watermarks) {
 		return 1<<63 - 1, true
 	}
-	if k.debts.owesSlots(f.Slots) {
+	if k.pending.HasSlots(f.Slots) {
 		return 0, false
 	}
-	var horizons *tagHorizons
+	var horizons *generation.Horizons
 	if k.node.repairs != nil {
-		horizons = &tagHorizons{
-			clock: k.node.near.HorizonOf(k.node.partition(k.tagClockKey())),
-			slots: make([]int64, len(f.Slots)),
+		horizons = &generation.Horizons{
+			Clock: k.node.near.HorizonOf(k.node.partition(k.tagClockKey())),
+			Slots: make([]int64, len(f.Slots)),
 		}
 		for i, slot := range f.Slots {
-			horizons.slots[i] = k.node.near.HorizonOf(k.node.partition(k.slotKey(slot)))
+			horizons.Slots[i] = k.node.near.HorizonOf(k.node.partition(k.slotKey(slot)))
 		}
 	}
-	return k.tags.judge(&f.Record, horizons)
+	return k.tags.Judge(&f.Record, horizons)
 }
 
 // readSlots reads the watermarks of slots, and the tag clock, in one round trip,
@@ -107,13 +108,13 @@ func (k *keyspace) readSlots(ctx context.Context, slots []uint32) (unread map[ui
 	for _, slot := range slots {
 		keys = append(keys, k.slotKey(slot))
 	}
-	highest, _, forgot := k.tags.get()
+	highest, _, forgot := k.tags.Get()
 	at := k.node.near.Now()
 	found, err := k.node.tier.Read(ctx, keys)
 	if err != nil {
 		return nil, err
 	}
-	var reads []slotRead
+	var reads []generation.SlotRead
 	lost := make(map[uint32]*shared.Found)
 	unread = make(map[uint32]error)
 	for i, slot := range slots {
@@ -124,7 +125,7 @@ func (k *keyspace) readSlots(ctx context.Context, slots []uint32) (unread map[ui
 		case rev.Number == 0:
 			lost[slot] = f
 		default:
-			reads = append(reads, slotRead{slot, f.Clock, rev})
+			reads = append(reads, generation.SlotRead{Slot: slot, Watermark: f.Clock, Revision: rev})
 			highest = max(highest, f.Clock)
 		}
 	}
@@ -132,8 +133,8 @@ func (k *keyspace) readSlots(ctx context.Context, slots []uint32) (unread map[ui
 	if err != nil {
 		return nil, err
 	}
-	k.tags.learn(clock, at, forgot)
-	k.raiseMarks(k.tags.learnSlots(reads, at, forgot))
+	k.tags.Learn(clock, at, forgot)
+	k.raiseMarks(k.tags.LearnSlots(reads, at, forgot))
 	k.makeSlots(ctx, lost, clock)
 	return unread, nil
 }
@@ -198,22 +199,22 @@ func (k *keyspace) makeSlots(ctx context.Context, lost map[uint32]*shared.Found,
 		slots, all = append(slots, slot), append(all, making{key: k.slotKey(slot), found: f, clock: clock})
 	}
 	at := k.node.near.Now()
-	_, _, forgot := k.tags.get()
+	_, _, forgot := k.tags.Get()
 	for part := range slices.Chunk(all, maxPart) {
 		k.makeWatermarks(ctx, part)
 	}
-	var made, reads []slotRead
+	var made, reads []generation.SlotRead
 	for i := range all {
 		switch m := &all[i]; {
 		case m.err != nil:
 		case m.there != nil && k.watermark(m.key, m.there).Number > 0:
-			reads = append(reads, slotRead{slots[i], m.there.Clock, m.there.Revision})
+			reads = append(reads, generation.SlotRead{Slot: slots[i], Watermark: m.there.Clock, Revision: m.there.Revision})
 		case m.revision.Number > 0:
-			made = append(made, slotRead{slots[i], clock, m.revision})
+			made = append(made, generation.SlotRead{Slot: slots[i], Watermark: clock, Revision: m.revision})
 		}
 	}
-	k.raiseMarks(k.tags.learnSlots(reads, at, forgot))
-	k.raiseMarks(k.tags.wrote(made))
+	k.raiseMarks(k.tags.LearnSlots(reads, at, forgot))
+	k.raiseMarks(k.tags.Wrote(made))
 }
 
 // making is a watermark that is not there, and what became of making it: its
@@ -303,7 +304,7 @@ func (k *keyspace) learnTagClock(ctx context.Context, f *shared.Found, before ui
 		clock = r.Revision.Number
 	}
 	if clock > 0 {
-		k.tags.learn(clock, at, forgot)
+		k.tags.Learn(clock, at, forgot)
 	}
 }
 
@@ -313,16 +314,16 @@ func (k *keyspace) readyTags(ctx context.Context, slots []uint32) (clock uint64,
 	if len(slots) == 0 {
 		return 0, nil
 	}
-	k.tags.inUse.Store(true)
-	missing := k.tags.unseen(slots, nil)
-	clock, known, _ := k.tags.get()
+	k.tags.InUse.Store(true)
+	missing := k.tags.Unseen(slots, nil)
+	clock, known, _ := k.tags.Get()
 	if len(missing) == 0 && known && k.node.hears() {
 		return clock, nil
 	}
 	if _, err := k.readSlots(ctx, missing); err != nil {
 		return 0, err
 	}
-	clock, _, _ = k.tags.get()
+	clock, _, _ = k.tags.Get()
 	return clock, nil
 }
 
@@ -331,10 +332,10 @@ func (k *keyspace) readyTags(ctx context.Context, slots []uint32) (clock uint64,
 // one it would be dead on arrival. If that fails, the value is a miss to others. It
 // reads once for each node, and makes the clock once for the fleet.
 func (k *keyspace) readyTagClock(ctx context.Context) {
-	if !k.opts.Tagged && !k.tags.expected.Load() {
+	if !k.opts.Tagged && !k.tags.Expected.Load() {
 		return
 	}
-	if clock, _, _ := k.tags.get(); clock > 0 {
+	if clock, _, _ := k.tags.Get(); clock > 0 {
 		return
 	}
 	if _, err := k.readSlots(ctx, nil); err != nil {
@@ -348,8 +349,8 @@ func (k *keyspace) seeSlots(ctx context.Context, slots []uint32) {
 	if len(slots) == 0 {
 		return
 	}
-	k.tags.inUse.Store(true)
-	if missing := k.tags.unseen(slots, nil); len(missing) > 0 {
+	k.tags.InUse.Store(true)
+	if missing := k.tags.Unseen(slots, nil); len(missing) > 0 {
 		if _, err := k.readSlots(ctx, missing); err != nil {
 			k.sharedErrors.Add(1)
 		}

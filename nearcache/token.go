@@ -5,9 +5,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"sync"
-
-	"github.com/nearbus/nearbus/shared"
 )
 
 // Token stands for the writes that a node had acknowledged when it gave the
@@ -91,13 +88,13 @@ func (t *Token) UnmarshalText(text []byte) error {
 func (c *Cache[V]) Token(key string) Token { return c.keys.token(key) }
 
 func (k *keyspace) token(key string) Token {
-	clock, _, _ := k.clock.get()
-	tags, _, _ := k.tags.get()
+	clock, _, _ := k.clock.Get()
+	tags, _, _ := k.tags.Get()
 	if k.node.repairs == nil {
 		return Token{number: 1, clock: clock, tags: tags}
 	}
 	p := k.node.partition(k.storeKey(key))
-	rev := k.node.acked.get(p)
+	rev := k.node.acked.Get(p)
 	return Token{partition: uint32(p), epoch: rev.Epoch, number: rev.Number, clock: clock, tags: tags}.orNothing()
 }
 
@@ -107,39 +104,4 @@ func (t Token) orNothing() Token {
 		return Token{}
 	}
 	return t
-}
-
-// acks are the highest revisions that this node was told of as answers to its
-// own writes.
-type acks struct {
-	mu        sync.Mutex        // protects revisions
-	revisions []shared.Revision // by partition
-}
-
-func (a *acks) get(partition int) shared.Revision {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if partition >= len(a.revisions) {
-		return shared.Revision{}
-	}
-	return a.revisions[partition]
-}
-
-// raise notes a revision, if it is the highest. Epochs of a partition rise.
-func (a *acks) raise(partition int, rev shared.Revision) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	old := &a.revisions[partition]
-	if rev.Epoch > old.Epoch || rev.Epoch == old.Epoch && rev.Number > old.Number {
-		*old = rev
-	}
-}
-
-// forget drops what is noted of later epochs than this one.
-func (a *acks) forget(partition int, epoch uint64) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.revisions[partition].Epoch > epoch {
-		a.revisions[partition] = shared.Revision{}
-	}
 }

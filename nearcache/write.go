@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/shared"
 )
@@ -122,7 +123,7 @@ func (k *keyspace) dropMany(ctx context.Context, op bus.Op, keys []string, annou
 
 // dropPart is one round trip and one message of drop.
 func (k *keyspace) dropPart(ctx context.Context, op bus.Op, keys []string, announce bool, failed *KeysError) {
-	settles := k.debts.now()
+	settles := k.pending.Checkpoint()
 	writes := make([]*near.Write, len(keys))
 	for i, key := range keys {
 		if op == bus.OpInvalidate {
@@ -133,11 +134,11 @@ func (k *keyspace) dropPart(ctx context.Context, op bus.Op, keys []string, annou
 	}
 	b := batch{invs: k.invalidations(op, keys), errs: make([]error, len(keys))}
 	k.bury(ctx, &b, announce)
-	k.settleOrOwe(settles, &b) // before readers may read again
+	k.resolveOrRetry(settles, &b) // before readers may read again
 	for i, w := range writes {
 		rev := revisionOf(&b.invs[i])
 		if op == bus.OpInvalidate && k.opts.FailSafe > 0 && k.node.repairs != nil {
-			k.kept.add(rev)
+			k.kept.Add(rev)
 		}
 		w.Invalidated(rev)
 	}
@@ -185,21 +186,21 @@ func (k *keyspace) clear(ctx context.Context) error {
 		return err
 	}
 	k.clears.Add(1)
-	settles := k.debts.now()
+	settles := k.pending.Checkpoint()
 	k.space.Clear()
 	// Readers may have read old values since, so the marks are raised again
 	// when the outcome is known.
 	var inv bus.Invalidation
 	defer func() {
 		k.space.Clear()
-		k.clock.settle(inv.Revision)
+		k.clock.Settle(inv.Revision)
 	}()
 	inv, err := k.raiseClock(ctx)
 	if err != nil {
-		k.owe([]bus.Invalidation{inv}, false, time.Time{}) // before readers may read again
+		k.retryLater([]bus.Invalidation{inv}, false, time.Time{}) // before readers may read again
 		return k.abandon(ctx, []bus.Invalidation{inv}, err)
 	}
-	k.debts.settleAll(settles, false)
+	k.pending.ResolveAll(settles, false)
 	return k.broadcast(ctx, []bus.Invalidation{inv})
 }
 
@@ -210,15 +211,15 @@ func (k *keyspace) raiseClock(ctx context.Context) (inv bus.Invalidation, err er
 	if k.node.tier == nil {
 		return inv, nil
 	}
-	known, _, forgot := k.clock.get()
+	known, _, forgot := k.clock.Get()
 	at := k.node.near.Now()
 	r := k.advanceClock(ctx, known+1)
 	if r.Err != nil {
 		return inv, r.Err
 	}
-	if k.clock.learn(r.Revision.Number, at, forgot) { // before others learn it, who end nothing then
+	if k.clock.Learn(r.Revision.Number, at, forgot) { // before others learn it, who end nothing then
 		k.space.Clear()
-		k.clock.settle(r.Revision.Number)
+		k.clock.Settle(r.Revision.Number)
 	}
 	inv.Revision = r.Revision.Number
 	return inv, nil
@@ -244,7 +245,7 @@ func (k *keyspace) broadcast(ctx context.Context, invs []bus.Invalidation) error
 	if err := k.node.bus.Publish(ctx, invs...); err != nil {
 		k.unannounced.Add(1)
 		if k.node.repairs == nil {
-			k.owe(invs, true, time.Time{}) // nothing else would tell the others
+			k.retryLater(invs, true, time.Time{}) // nothing else would tell the others
 		}
 		return fmt.Errorf("%w: cache %q: %w", ErrNotBroadcast, k.name, err)
 	}
@@ -286,7 +287,7 @@ func (c *Cache[V]) encodeFitting(key string, e *Entry[V], l lifetimes) (data []b
 		return data, err
 	}
 	record := c.keys.valueRecord(l, data)
-	record.Slots = slotsOf(e.Tags)
+	record.Slots = generation.SlotsOf(e.Tags)
 	if err = c.node.tier.Fits(&record); err != nil {
 		c.keys.tooLarge.Add(1)
 		err = fmt.Errorf("nearcache: cache %q: %w", c.keys.name, err)

@@ -30,9 +30,9 @@ type suite struct {
 var targets = []target{
 	{
 		dir: "nearcache",
-		files: words(`absent arrive barrier batch clock conditional confirm drain ending failsafe flight floor heard held
-			keyspace late lease lifetimes load loadmany lookup many owed proof reach read refresh repair sourcelag tag tagread
-			tagtable token turns write`),
+		files: words(`absent arrive barrier batch clock conditional confirm drain ending failsafe flight floor held
+			keyspace late lease lifetimes load loadmany lookup many pending proof reach read refresh repair sourcelag tag tagread
+			token turns untold write`),
 		tests: []suite{{pkg: "./nearcache"}},
 		left: map[string]string{
 			"cache clone codec doc errors keyserror node options panics": "they put things together, check options, or translate",
@@ -40,6 +40,18 @@ var targets = []target{
 			"givenold refusals striped":                                  "they count or log",
 			"entry loads worker":                                         "costs, limits and a goroutine",
 		},
+	},
+	{
+		dir:   "nearcache/internal/generation",
+		files: words("acked clear heads heard number slot tags"),
+		tests: []suite{{pkg: "./nearcache/internal/generation"}, {pkg: "./nearcache"}},
+		left:  map[string]string{"doc": "it says what the package is"},
+	},
+	{
+		dir:   "nearcache/internal/pending",
+		files: words("queue retry"),
+		tests: []suite{{pkg: "./nearcache/internal/pending"}, {pkg: "./nearcache"}},
+		left:  map[string]string{"doc": "it says what the package is"},
 	},
 	{
 		dir:   "nearcache/internal/near",

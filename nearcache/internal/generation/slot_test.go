@@ -1,4 +1,4 @@
-package nearcache
+package generation
 
 import (
 	"fmt"
@@ -10,10 +10,10 @@ import (
 // TestSlotOf_Golden: nodes that disagree on it do not end each other's values.
 func TestSlotOf_Golden(t *testing.T) {
 	for tag, want := range map[string]uint32{"": 0x811c ^ 0x9dc5, "a": 0xe40c ^ 0x292c, "foobar": 0xbf9c ^ 0xf968} {
-		assert.Equal(t, want, slotOf(tag), tag)
+		assert.Equal(t, want, SlotOf(tag), tag)
 	}
-	assert.Equal(t, []uint32{slotOf("foobar"), slotOf("a")}, slotsOf([]string{"a", "foobar", "a"}))
-	assert.Nil(t, slotsOf(nil))
+	assert.Equal(t, []uint32{SlotOf("foobar"), SlotOf("a")}, SlotsOf([]string{"a", "foobar", "a"}))
+	assert.Nil(t, SlotsOf(nil))
 }
 
 // TestSlotOf_ManyTags: the watermarks of a cache are no more than slots, however many tags
@@ -21,7 +21,7 @@ func TestSlotOf_Golden(t *testing.T) {
 func TestSlotOf_ManyTags(t *testing.T) {
 	slots := make(map[uint32]bool)
 	for i := range 200_000 {
-		slots[slotOf(fmt.Sprintf("user:%d", i))] = true
+		slots[SlotOf(fmt.Sprintf("user:%d", i))] = true
 	}
 	assert.Len(t, slots, 62_399)
 }
@@ -33,7 +33,7 @@ func TestTags_Collateral(t *testing.T) {
 		for _, tags := range []int{100, 1000, 10_000, 100_000} {
 			slots := map[uint32]int{}
 			for i := range tags {
-				slots[slotOf(fmt.Sprintf(form, i))]++
+				slots[SlotOf(fmt.Sprintf(form, i))]++
 			}
 			others := 0
 			for _, n := range slots {

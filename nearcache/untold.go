@@ -5,59 +5,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/shared"
 )
 
-const (
-	// maxHeard bounds what is remembered of news that came by one of bus and journal and
-	// not yet by the other.
-	maxHeard = 1 << 14
-
-	// busGrace is how much later than by the journal news may come by the bus.
-	busGrace = 2 * time.Second
-)
-
-// heard are the revisions of what the bus told, until the journal tells the same: that is
-// no news then. Only the very same revision counts. A number on the bus could be anybody's,
-// and one that is too high must not keep out what the journal has to tell.
-type heard map[shared.Revision]struct{}
-
-// add takes in a revision, zero if it is not known.
-func (h *heard) add(r shared.Revision) {
-	if r.Number == 0 {
-		return
-	}
-	if *h == nil || len(*h) >= maxHeard {
-		*h = make(heard)
-	}
-	(*h)[r] = struct{}{}
-}
-
-// take reports whether r was heard, and forgets it.
-func (h heard) take(r shared.Revision) bool {
-	_, found := h[r]
-	delete(h, r)
-	return found
-}
-
-// keptThrough are the writes that old values of a cache were kept through, or would have
-// been. The journal does not tell what a write was, and would take them out.
-type keptThrough struct {
-	mu    sync.Mutex // protects heard
-	heard heard
-}
-
-func (k *keptThrough) add(r shared.Revision) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.heard.add(r)
-}
-
-func (k *keptThrough) take(r shared.Revision) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.heard.take(r)
-}
+// busGrace is how much later than by the journal news may come by the bus.
+const busGrace = 2 * time.Second
 
 // untold are the writes that the journal told of before the bus did. That is no failure of
 // the bus, which needs a moment, unless it has not told of them after busGrace.
@@ -77,7 +30,7 @@ type write struct {
 func (u *untold) add(w write, at int64) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if len(u.writes) >= maxHeard {
+	if len(u.writes) >= generation.MaxHeard {
 		return false
 	}
 	if u.writes == nil {

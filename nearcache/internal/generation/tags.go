@@ -1,0 +1,347 @@
+package generation
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+// slotPage is the number of slots of a tag table that are allocated together.
+const slotPage = 256
+
+// Tags is what this node knows of the tags of a cache: of its tag clock, a
+// number in the shared tier that every InvalidateTags raises, and of the
+// watermarks of its slots, the tag clock as it was when a tag of the slot was
+// last invalidated.
+//
+// A record carries the tag clock as its writer knew it before the write or load
+// began, and is live while no watermark of its slots is above that. Since no
+// watermark is above the tag clock, a record whose tag clock is the newest one
+// needs no look at watermarks.
+type Tags struct {
+	InUse    atomic.Bool // values with tags were seen: the tag clock is read along
+	Expected atomic.Bool // a loader was given that may return tags
+
+	mu    sync.Mutex // protects the fields below
+	clock number     // forgotten whenever a watermark is
+
+	highest uint64 // watermark of any slot that was heard of
+	heard   Heard  // InvalidateTags, by the revisions of watermarks
+	flushed uint64 // how often all slots were forgotten
+	pages   [Slots / slotPage]*[slotPage]slotState
+}
+
+// slotState is what is known of one slot.
+type slotState struct {
+	watermark uint64 // highest heard; it only rises
+	read      int64  // as in Tags
+	known     bool   // watermark was read since it was last forgotten,
+	flushed   uint64 // if all slots were forgotten this often by then
+
+	// revision is that of the watermark's record. What the journal tells of an
+	// earlier one is no news. If it is of an own write it stands for that write
+	// alone, since another's may have come before it unheard.
+	revision shared.Revision
+	own      bool
+
+	// near says that an entry with this slot may have come near since the mark of
+	// the slot was raised.
+	near bool
+}
+
+// Expect says that loaders may return tags. Most calls find that said already, and
+// write nothing that others read.
+func (t *Tags) Expect() {
+	if !t.Expected.Load() {
+		t.Expected.Store(true)
+	}
+}
+
+func (s *slotState) covers(r shared.Revision) bool {
+	return s.revision.Number != 0 && s.revision == r || !s.own && s.revision.Covers(r)
+}
+
+func (t *Tags) slotLocked(slot uint32) *slotState {
+	page := &t.pages[slot%Slots/slotPage]
+	if *page == nil {
+		*page = new([slotPage]slotState)
+	}
+	return &(*page)[slot%slotPage]
+}
+
+func (t *Tags) slotKnownLocked(s *slotState) bool { return s.known && s.flushed == t.flushed }
+
+// Get returns the tag clock and whether it can be relied on. How often anything
+// was forgotten is for learn and learnSlots.
+func (t *Tags) Get() (clock uint64, known bool, forgot uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.clock.get()
+}
+
+// ForgetAll makes the next reads read tag clock and watermarks: there was a gap.
+func (t *Tags) ForgetAll() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.clock.forget()
+	t.flushed++
+}
+
+// Forget makes the next reads read the tag clock and the watermarks of these
+// slots: one was raised. The caller raises their marks in the near tier next.
+func (t *Tags) Forget(slots ...uint32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.clock.forget()
+	for _, slot := range slots {
+		s := t.slotLocked(slot)
+		s.known, s.near = false, false
+	}
+}
+
+// Doubt makes the next reads read the watermark of a slot: it may have been raised, or may
+// still be.
+func (t *Tags) Doubt(slot uint32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.slotLocked(slot).known = false
+	t.clock.forget()
+}
+
+// Hear is forget for a slot whose watermark was raised, as the bus says, by the write of
+// this revision.
+func (t *Tags) Hear(slot uint32, r shared.Revision) {
+	t.mu.Lock()
+	t.heard.Add(r)
+	t.mu.Unlock()
+	t.Forget(slot)
+}
+
+// Repair takes in that the watermark of a slot was raised by the write of this revision, as
+// the journal says. It reports whether that is news, and then whether something may be near
+// that it ends: the caller raises the mark of the slot next.
+func (t *Tags) Repair(slot uint32, r shared.Revision) (ended, news bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.slotLocked(slot)
+	if t.heard.Take(r) || s.covers(r) {
+		return false, false
+	}
+	ended = s.near
+	s.known, s.near = false, false
+	t.clock.forget()
+	return ended, true
+}
+
+// Covers reports whether what this node knows of the slot contains the write of
+// this revision.
+func (t *Tags) Covers(slot uint32, r shared.Revision) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.slotLocked(slot).covers(r)
+}
+
+// Learn takes in the tag clock read from the shared tier, by a read that began
+// at this time, when things had been forgotten this often.
+func (t *Tags) Learn(clock uint64, at int64, forgot uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.clock.value = max(t.clock.value, clock)
+	t.clock.read(at, forgot)
+}
+
+// Advance takes in what the journal tells of the tag clock. If the clock is ahead of the
+// journal, what it is now has to be read: see Clear.Raise.
+func (t *Tags) Advance(clock uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case clock >= shared.MaxRevision:
+	case clock < t.clock.value && t.clock.value-clock >= clockAhead:
+		t.clock.forget()
+	default:
+		t.clock.value = max(t.clock.value, clock)
+	}
+}
+
+// SlotRead is a watermark as it was read from the shared tier.
+type SlotRead struct {
+	Slot      uint32
+	Watermark uint64
+	Revision  shared.Revision
+}
+
+// LearnSlots takes in watermarks, as learn does the tag clock. It returns the
+// slots of which something may be near that the watermark ends, and nobody told
+// of it: the caller raises their marks.
+func (t *Tags) LearnSlots(reads []SlotRead, at int64, forgot uint64) (risen []uint32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, r := range reads {
+		s := t.slotLocked(r.Slot)
+		if r.Watermark > s.watermark && s.near {
+			risen = append(risen, r.Slot)
+			s.near = false
+		}
+		s.watermark = max(s.watermark, r.Watermark)
+		t.highest = max(t.highest, r.Watermark)
+		s.read = max(s.read, at)
+		if forgot == t.clock.forgot {
+			s.known, s.flushed = true, t.flushed
+		}
+		if s.own || !s.revision.Covers(r.Revision) {
+			s.revision, s.own = r.Revision, false
+		}
+		t.clock.value = max(t.clock.value, r.Watermark) // what this node writes is not dead on arrival
+	}
+	return risen
+}
+
+// Wrote takes in watermarks that this node wrote, and that were confirmed. What
+// is there may be higher: it is not known. It returns what learnSlots does.
+//
+// All but the latest own one of a slot are no news either, when the journal tells of them.
+func (t *Tags) Wrote(writes []SlotRead) (risen []uint32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, r := range writes {
+		s := t.slotLocked(r.Slot)
+		if r.Watermark > s.watermark && s.near {
+			risen = append(risen, r.Slot)
+		}
+		s.watermark = max(s.watermark, r.Watermark)
+		t.highest = max(t.highest, r.Watermark)
+		if s.own {
+			t.heard.Add(s.revision)
+		}
+		s.revision, s.own = r.Revision, true
+		s.known, s.near = false, false
+	}
+	return risen
+}
+
+// Missing appends to dst the slots of a record that have to be read before it
+// can be judged. clockSure and slotsSure say that this node would have heard of
+// changes of what it knows; of the tag clock also that it was just read.
+func (t *Tags) Missing(r *shared.Record, clockSure, slotsSure bool, dst []uint32) []uint32 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, slot := range r.Slots {
+		if t.slotLocked(slot).watermark > r.TagClock {
+			return dst // dead
+		}
+	}
+	if clockSure && t.clock.known && r.TagClock >= t.clock.value {
+		return dst
+	}
+	for _, slot := range r.Slots {
+		if !slotsSure || !t.slotKnownLocked(t.slotLocked(slot)) {
+			dst = append(dst, slot)
+		}
+	}
+	return dst
+}
+
+// Unseen appends to dst the slots of which no watermark was ever read.
+func (t *Tags) Unseen(slots, dst []uint32) []uint32 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, slot := range slots {
+		if t.slotLocked(slot).watermark == 0 {
+			dst = append(dst, slot)
+		}
+	}
+	return dst
+}
+
+// Judge reports whether a record with slots is live by what is known, and since
+// when this node would have heard that it is not. horizons tell up to when the
+// journal of the tag clock and of each slot was applied; nil without a journal.
+func (t *Tags) Judge(r *shared.Record, horizons *Horizons) (since int64, live bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	bySlots := int64(1<<63 - 1)
+	for i, slot := range r.Slots {
+		s := t.slotLocked(slot)
+		if s.watermark > r.TagClock {
+			return 0, false
+		}
+		at := s.read
+		if horizons != nil && t.slotKnownLocked(s) {
+			at = max(at, horizons.Slots[i])
+		} else if horizons == nil && at > 0 {
+			at = bySlots
+		}
+		bySlots = min(bySlots, at)
+	}
+	if t.clock.at > 0 && r.TagClock >= t.clock.value {
+		byClock := t.clock.at
+		if horizons == nil {
+			byClock = 1<<63 - 1
+		} else if t.clock.known {
+			byClock = max(byClock, horizons.Clock)
+		}
+		bySlots = max(bySlots, byClock)
+	}
+	if bySlots == 0 {
+		return 0, false // never read
+	}
+	for _, slot := range r.Slots {
+		t.slotLocked(slot).near = true
+	}
+	return bySlots, true
+}
+
+// Horizons are the horizons of the partitions that the tag clock and the
+// slots of a record are in.
+type Horizons struct {
+	Clock int64
+	Slots []int64
+}
+
+// Admits is asked before a value with these slots comes near, whose write or load
+// began when this node knew the tag clock as clock. It reports whether no watermark
+// that this node knows has ended it. If one turns out to be higher from here on, its
+// mark is raised.
+func (t *Tags) Admits(slots []uint32, clock uint64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	live := true
+	for _, slot := range slots {
+		s := t.slotLocked(slot)
+		s.near = true
+		live = live && s.watermark <= clock
+	}
+	return live
+}
+
+// Newest returns the highest watermark of slots that this node knows.
+func (t *Tags) Newest(slots []uint32) (watermark uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, slot := range slots {
+		watermark = max(watermark, t.slotLocked(slot).watermark)
+	}
+	return watermark
+}
+
+// Unknown returns the slots whose watermarks were not read since they were forgotten.
+func (t *Tags) Unknown(slots []uint32) (unknown []uint32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, slot := range slots {
+		if !t.slotKnownLocked(t.slotLocked(slot)) {
+			unknown = append(unknown, slot)
+		}
+	}
+	return unknown
+}
+
+// Ended returns the highest watermark that this node knows: a value whose load began
+// when the tag clock was lower may have been ended, whatever its tags turn out to be.
+func (t *Tags) Ended() uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.highest
+}

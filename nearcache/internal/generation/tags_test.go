@@ -1,0 +1,100 @@
+package generation
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nearbus/nearbus/shared"
+)
+
+// newTags returns tags whose invariants are checked when the test ends.
+func newTags(t *testing.T) *Tags {
+	tags := new(Tags)
+	t.Cleanup(func() { checkTags(t, tags) })
+	return tags
+}
+
+// checkTags holds what is derived from the slots against the slots.
+func checkTags(t *testing.T, tags *Tags) {
+	t.Helper()
+	for _, page := range tags.pages {
+		if page == nil {
+			continue
+		}
+		for i := range page {
+			s := &page[i]
+			require.LessOrEqual(t, s.watermark, tags.highest)
+			require.LessOrEqual(t, s.flushed, tags.flushed)
+			require.LessOrEqual(t, s.watermark, tags.clock.value, "no watermark is above the tag clock")
+		}
+	}
+	require.LessOrEqual(t, len(tags.heard), MaxHeard)
+}
+
+// TestTags_Random: whatever is heard in whatever order, the invariants hold, and numbers rise.
+func TestTags_Random(t *testing.T) {
+	tags, dice := newTags(t), rand.New(rand.NewPCG(1, 2))
+	truth := uint64(1)
+	for range 50_000 {
+		slot := uint32(dice.IntN(3 * slotPage))
+		before, _, forgot := tags.Get()
+		switch dice.IntN(8) {
+		case 0:
+			truth++
+			tags.Learn(truth, int64(truth), forgot)
+			tags.Wrote([]SlotRead{{slot, truth, shared.Revision{Epoch: 1, Number: truth}}})
+		case 1:
+			tags.LearnSlots([]SlotRead{{slot, truth, shared.Revision{Epoch: 1, Number: truth}}}, int64(truth), forgot)
+		case 2:
+			tags.Forget(slot)
+		case 3:
+			tags.Hear(slot, shared.Revision{Epoch: 1, Number: truth + 1})
+		case 4:
+			tags.Repair(slot, shared.Revision{Epoch: 1, Number: truth})
+		case 5:
+			tags.Advance(truth)
+		case 6:
+			tags.Admits([]uint32{slot}, truth)
+		case 7:
+			if dice.IntN(100) == 0 {
+				tags.ForgetAll()
+			}
+		}
+		after, _, _ := tags.Get()
+		require.GreaterOrEqual(t, after, before)
+	}
+}
+
+// TestTags_ReadBeforeForgotten: a read that began before the number was forgotten does not
+// make it known.
+func TestTags_ReadBeforeForgotten(t *testing.T) {
+	tags := newTags(t)
+	_, _, forgot := tags.Get()
+	tags.ForgetAll()
+	tags.Learn(5, 1, forgot)
+	tags.LearnSlots([]SlotRead{{7, 4, shared.Revision{Epoch: 1, Number: 4}}}, 1, forgot)
+	clock, known, _ := tags.Get()
+	assert.Equal(t, uint64(5), clock)
+	assert.False(t, known)
+	assert.Equal(t, []uint32{7}, tags.Unknown([]uint32{7}))
+	_, _, forgot = tags.Get()
+	tags.LearnSlots([]SlotRead{{7, 4, shared.Revision{Epoch: 1, Number: 4}}}, 2, forgot)
+	assert.Empty(t, tags.Unknown([]uint32{7}))
+}
+
+// TestTags_EndsWhatIsNear: a watermark that rises unheard is told of once, and only where
+// something with its slot may be near.
+func TestTags_EndsWhatIsNear(t *testing.T) {
+	tags := newTags(t)
+	read := []SlotRead{{7, 4, shared.Revision{Epoch: 1, Number: 4}}}
+	assert.Empty(t, tags.LearnSlots(read, 1, 0))
+	assert.True(t, tags.Admits([]uint32{7}, 4))
+	assert.False(t, tags.Admits([]uint32{7}, 3))
+	read[0].Watermark = 9
+	assert.Equal(t, []uint32{7}, tags.LearnSlots(read, 2, 0))
+	assert.Empty(t, tags.LearnSlots(read, 3, 0))
+	assert.Equal(t, uint64(9), tags.Ended())
+}

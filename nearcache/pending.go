@@ -1,0 +1,103 @@
+package nearcache
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/nearcache/internal/fault"
+	"github.com/nearbus/nearbus/nearcache/internal/pending"
+)
+
+// errPending is why a key is not read from the shared tier: what is there may be
+// older than what a caller of this node was told of.
+var errPending error = owedError{}
+
+// errOpen is why nothing can be delivered yet.
+var errOpen = errors.New("nearcache: what failed to be written may arrive yet")
+
+// openUntil returns until when a write that failed with err may take effect.
+func openUntil(err error) (t time.Time) {
+	var open interface{ OpenUntil() time.Time }
+	if errors.As(err, &open) {
+		t = open.OpenUntil()
+	}
+	return t
+}
+
+// retryLater keeps invalidations that could not be delivered, for the node to try again, but
+// not before open. inShared says that only other nodes have not heard of them.
+func (k *keyspace) retryLater(invs []bus.Invalidation, inShared bool, open time.Time) {
+	if k.node.faults.Off(fault.Debts) {
+		return
+	}
+	k.pending.Add(invs, inShared, open)
+	signal(k.node.added)
+}
+
+// deliver tries to deliver some of what is pending. What is near of the keys came from the
+// source since, and stays. Once the shared tier has it, it is not put there again: others
+// may have written since.
+func (k *keyspace) deliver(ctx context.Context) error {
+	upTo := k.pending.Checkpoint()
+	next, ok := k.pending.Next(upTo)
+	if !ok {
+		return errOpen
+	}
+	b := batch{invs: k.invalidations(bus.OpDelete, next.Names), errs: make([]error, len(next.Names))}
+	switch {
+	case next.All:
+		b.invs, b.errs = []bus.Invalidation{{Op: bus.OpClear, Cache: k.name}}, make([]error, 1)
+	case next.Tags:
+		b.invs = k.invalidations(bus.OpTag, next.Names)
+	}
+	switch {
+	case next.Shared:
+	case next.All:
+		b.invs[0], b.errs[0] = k.raiseClock(ctx)
+	case next.Tags:
+		b.told, b.errs[0] = k.raiseSlots(ctx, b.invs, true)
+	default:
+		k.bury(ctx, &b, true)
+	}
+	if err := errors.Join(b.errs...); err != nil {
+		return err
+	}
+	if next.All {
+		k.space.Clear() // others may have raised the clock as well
+		k.clock.Settle(b.invs[0].Revision)
+	}
+	if !next.Shared {
+		k.pending.Stored(upTo, next)
+	}
+	if !b.told && k.node.bus != nil {
+		err := k.node.bus.Publish(ctx, b.invs...)
+		if err != nil && k.node.repairs == nil {
+			return err // nothing else would tell the others
+		}
+	}
+	if next.All {
+		k.pending.ResolveAll(upTo, next.Shared)
+	} else {
+		k.pending.Resolve(upTo, next.Tags, next.Names...)
+	}
+	return nil
+}
+
+// deliverPending tries to deliver what is pending in all caches.
+func (n *Node) deliverPending(ctx context.Context) (left int, failed bool) {
+	for _, k := range *n.caches.Load() {
+		if k.pending.Len() == 0 {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(ctx, choreTimeout)
+		failed = k.deliver(ctx) != nil || failed
+		cancel()
+		left += k.pending.Len()
+	}
+	return left, failed
+}
+
+// retryPending ends with the node.
+func (n *Node) retryPending() { pending.Retry(n.ctx, n.added, n.restored, n.deliverPending) }
