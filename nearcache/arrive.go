@@ -179,7 +179,7 @@ func (k *keyspace) aboveFloor(a *arrival) bool {
 	switch {
 	case !p.holds():
 		return true
-	case a.found.Kind == shared.KindStale || a.found.Kept && k.node.repairs == nil:
+	case a.found.Kind == shared.KindStale || a.found.Kept && k.node.journal == nil:
 		return false // the revision is that of the invalidation, or has no order in time
 	}
 	return p.above(a.revision.Number)

@@ -1,12 +1,9 @@
 package nearcache
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"sync"
 	"time"
 
 	"github.com/nearbus/nearbus/bus"
@@ -87,8 +84,8 @@ func (n *Node) Barrier(ctx context.Context, opts BarrierOptions) (answered int, 
 	defer cancel()
 	defer context.AfterFunc(n.ctx, cancel)()
 	asked := bus.BarrierOptions{AtLeast: opts.AtLeast}
-	if n.repairs != nil {
-		asked.Grace, asked.Positions = n.opts.MaxStaleness+graceLag, n.repairs.known
+	if n.journal != nil {
+		asked.Grace, asked.Positions = n.opts.MaxStaleness+graceLag, n.journal.Known
 	}
 	answered, err = n.bus.Barrier(ctx, asked)
 	switch {
@@ -107,8 +104,8 @@ func (n *Node) called(call bus.Call) {
 	switch {
 	case n.faults.Off(fault.Barriers):
 		n.bus.Arrive(call)
-	case n.repairs != nil:
-		n.repairs.call(call)
+	case n.journal != nil:
+		n.journal.Ask(call)
 	default:
 		// What a store announced has no number, so nobody notices its loss.
 		if n.cut.Load() || n.announces {
@@ -116,84 +113,4 @@ func (n *Node) called(call bus.Call) {
 		}
 		n.bus.Arrive(call)
 	}
-}
-
-// maxCalls is how many questions wait for the journal to be read. Who is not
-// answered asks again.
-const maxCalls = 1024
-
-// calls are the questions of other nodes that wait for the journal to be read.
-type calls struct {
-	mu      sync.Mutex // protects waiting
-	waiting []waitingCall
-}
-
-type waitingCall struct {
-	call  bus.Call
-	round uint64 // the latest that had begun; a later one reads what was written before the question
-}
-
-// call has the journal read to its end, and call answered after that.
-func (r *repairer) call(call bus.Call) {
-	r.calls.mu.Lock()
-	known := slices.ContainsFunc(r.calls.waiting, func(w waitingCall) bool { return w.call.Same(call) })
-	if !known && len(r.calls.waiting) < maxCalls {
-		r.calls.waiting = append(r.calls.waiting, waitingCall{call, r.turns.count()})
-	}
-	r.calls.mu.Unlock()
-	r.soon()
-}
-
-// answer answers the questions that came before this round, which has read all
-// journals, began. Who knows a journal that goes on where that of this node ends, or is of
-// another epoch, is not answered: one of the two reads what the other does not write. It
-// asks again, when that may be over.
-func (r *repairer) answer(round uint64) {
-	r.calls.mu.Lock()
-	defer r.calls.mu.Unlock()
-	r.calls.waiting = slices.DeleteFunc(r.calls.waiting, func(w waitingCall) bool {
-		if w.round >= round {
-			return false
-		}
-		if r.hasReached(w.call.Positions()) {
-			r.node.bus.Arrive(w.call)
-		}
-		return true
-	})
-}
-
-// known returns how far this node knows the journals to go: to where it has read them, or
-// to its own latest write, of the later epoch. Those with its latest writes come first.
-func (r *repairer) known() bus.Positions {
-	all := bus.Positions{Partitions: len(r.applied)}
-	for p := range r.applied {
-		rev := r.node.acked.Get(p)
-		if rev.Number == 0 {
-			continue // nothing of it has to arrive
-		}
-		if read := r.applied[p].Load(); read != nil && (read.Epoch > rev.Epoch || read.Epoch == rev.Epoch && read.Number > rev.Number) {
-			rev = *read
-		}
-		all.Known = append(all.Known, bus.Position{Partition: p, Epoch: rev.Epoch, Revision: rev.Number})
-	}
-	slices.SortFunc(all.Known, func(a, b bus.Position) int { return cmp.Compare(b.Revision, a.Revision) })
-	return all
-}
-
-// hasReached reports whether this node has read the journals to where another one knows
-// them to go. Those of a store with another number of partitions cannot be compared.
-func (r *repairer) hasReached(theirs bus.Positions) bool {
-	if theirs.Partitions != len(r.applied) {
-		return true
-	}
-	for _, at := range theirs.Known {
-		if at.Partition >= len(r.applied) {
-			continue
-		}
-		read := r.applied[at.Partition].Load()
-		if read == nil || read.Epoch != at.Epoch || read.Number < at.Revision {
-			return false
-		}
-	}
-	return true
 }

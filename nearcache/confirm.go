@@ -25,14 +25,14 @@ var errUnconfirmed = errors.New("the journal that tells whether it is the latest
 // It reports whether it waited for that, and some are confirmed. What they were judged
 // by was not read as lately as they were, and what the journal told since may end them.
 func (k *keyspace) confirm(ctx context.Context, keys []string, found []shared.Found) (waited bool) {
-	if k.node.repairs == nil || k.node.faults.Off(fault.Confirmation) {
+	if k.node.journal == nil || k.node.faults.Off(fault.Confirmation) {
 		return false
 	}
 	now := k.node.near.Now()
 	for i := range found {
 		switch {
 		case !k.doubts(keys[i], &found[i], now):
-		case k.node.opts.ServeStale && k.node.repairs.failure.Load() != nil:
+		case k.node.opts.ServeStale && k.node.journal.Err() != nil:
 			k.unconfirmed.Add(1) // nor will waiting confirm it
 		default:
 			return k.confirmFrom(ctx, keys[i:], found[i:])
@@ -51,7 +51,7 @@ func (k *keyspace) confirmFrom(ctx context.Context, keys []string, found []share
 		}
 	}
 	still := func(i int) bool { return k.doubts(keys[i], &found[i], k.node.near.Now()) }
-	failure := k.node.repairs.until(ctx, func() bool { return !slices.ContainsFunc(doubted, still) })
+	failure := k.node.journal.Wait(ctx, func() bool { return !slices.ContainsFunc(doubted, still) })
 	err := errUnconfirmed
 	if failure != nil {
 		err = fmt.Errorf("%w: %w", errUnconfirmed, failure)

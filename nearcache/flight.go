@@ -192,7 +192,7 @@ func (c *Cache[V]) boardSince(key string, hash uint64, load loader[V], since int
 func (c *Cache[V]) trusted(f *flight[V]) bool {
 	n := c.node
 	switch {
-	case n.repairs == nil:
+	case n.journal == nil:
 		return !n.cut.Load() || n.near.Age(f.stamp) <= n.opts.MaxStaleness
 	case n.near.Trusted() || n.opts.ServeStale:
 		return true

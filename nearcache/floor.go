@@ -99,7 +99,7 @@ func (f *floors) admits(e *near.Entry, hash uint64, stale bool) bool {
 func (k *keyspace) giveUnstored(key string, hash uint64) {
 	switch {
 	case k.node.tier == nil || k.node.faults.Off(fault.Floors):
-	case k.node.repairs != nil:
+	case k.node.journal != nil:
 		k.floors.raise(hash, floor{k.newest(key), k.node.near.Now()})
 	case k.opts.FailSafe > 0:
 		k.floors.raise(hash, floor{at: k.node.near.Now()})

@@ -22,7 +22,7 @@ var errSlow = errors.New("nearcache: the load takes longer than SoftTimeout")
 // gaveOld takes in that a caller was given an old value, because of err. Loaders' errors may
 // carry a value or a credential, so the log is not told what they say.
 func (k *keyspace) gaveOld(err error) {
-	if k.node.ctx.Err() != nil || !k.failing.fail(!errors.Is(err, errSlow)) {
+	if k.node.ctx.Err() != nil || !k.failing.Fail(!errors.Is(err, errSlow)) {
 		return
 	}
 	k.node.opts.Logger.Warn("nearcache: old values are given, because loads fail", "cache", k.name, "reason", whyOld(err))
@@ -46,7 +46,7 @@ func whyOld(err error) string {
 
 // loadsAgain takes in that a load ended well.
 func (k *keyspace) loadsAgain() {
-	if took, over := k.failing.succeed(); over {
+	if took, over := k.failing.Succeed(); over {
 		k.node.opts.Logger.Info("nearcache: loads succeed again", "cache", k.name, "after", took)
 	}
 }

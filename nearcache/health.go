@@ -6,6 +6,65 @@ import (
 	"time"
 )
 
+// Health says how far a node can vouch for what it serves. It prints as a line that says
+// why it is not trusted, and as JSON with the same in it.
+type Health struct {
+	// Trusted says that the node has heard of every write up to MaxStaleness
+	// ago at the latest. While it has not, values that it can no longer vouch
+	// for come from the source, or are served with NodeOptions.ServeStale.
+	//
+	// With a journal it is false until that was read once, and once it was not
+	// read for MaxStaleness, whatever the bus does. Without a journal it is about
+	// the bus alone, false from when that is lost to when it is heard, and says
+	// nothing of the shared tier; without a bus either it is true. After Close it
+	// is false.
+	//
+	// It is false as well while there is a Mismatch.
+	Trusted bool
+
+	// Mismatch says that other nodes on the bus have another shared tier than this one, or
+	// another namespace, and names some of them; empty if not. What they write is not seen
+	// here then, nor the other way round, until the TTL. Another order of the servers of
+	// Memcached is another shared tier, too. It is noticed by both sides, within about
+	// 15 s, and ends when the others leave or are set up as this node is.
+	Mismatch string
+
+	// Behind is how long ago the node was last known to have heard of every
+	// write, which is when its last whole read of the journal began. If there
+	// was none yet, it counts from when the node was made. Without a journal it
+	// is 0.
+	Behind time.Duration
+
+	// BusCut says that the bus cannot be heard.
+	BusCut bool
+
+	// Owed is how many invalidations could not be delivered yet. They are tried
+	// again; what they concern is read from the source on this node.
+	Owed int
+
+	// Journal is the error of the last attempt to read the journal, nil if it
+	// succeeded.
+	Journal error
+
+	why string // it is not trusted; empty if it is
+}
+
+// Health returns the state of the node. A readiness probe may ask for Trusted, until
+// it is true for the first time: when the shared tier is down, no node is trusted any
+// more, but all go on from the source, and had better stay in service.
+func (n *Node) Health() Health {
+	h := Health{Trusted: !n.cut.Load(), BusCut: n.cut.Load(), Owed: n.pending(), Mismatch: n.mismatch()}
+	if n.journal != nil {
+		horizon := n.near.Horizon()
+		h.Behind = time.Duration(n.near.Now() - horizon)
+		h.Trusted = horizon > 0 && h.Behind <= n.opts.MaxStaleness
+		h.Journal = n.journal.Err()
+	}
+	h.Trusted = h.Trusted && n.ctx.Err() == nil && h.Mismatch == ""
+	h.why = n.distrust(&h)
+	return h
+}
+
 // busCut is what a node without a journal cannot do without.
 const busCut = "the bus is not heard"
 
@@ -18,7 +77,7 @@ func (n *Node) distrust(h *Health) string {
 		return "the node is closed"
 	case h.Mismatch != "":
 		return h.Mismatch
-	case n.repairs == nil:
+	case n.journal == nil:
 		return busCut
 	case n.near.Horizon() <= 0:
 		return "the journal was not read yet"

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nearbus/nearbus/nearcache/internal/journal"
 	"github.com/nearbus/nearbus/shared"
 )
 
@@ -92,7 +93,7 @@ func (r *reach) giveBack(ctx context.Context, claims []shared.Claim) {
 		puts := make([]shared.Put, len(part))
 		for i := range part {
 			puts[i] = part[i].Released()
-			if _, rest := splitKey(part[i].Key); strings.HasPrefix(rest, refreshInfix) {
+			if _, rest := journal.SplitKey(part[i].Key); strings.HasPrefix(rest, refreshInfix) {
 				puts[i].TTL = time.Millisecond // beside a record: see released
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/nearbus/nearbus/bus"
 	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
+	"github.com/nearbus/nearbus/nearcache/internal/outage"
 	"github.com/nearbus/nearbus/nearcache/internal/pending"
 	"github.com/nearbus/nearbus/shared"
 )
@@ -27,7 +28,7 @@ type keyspace struct {
 	kept    generation.Kept
 	owes    atomic.Bool // a Clear in the shared tier, see repeat
 	pending pending.Queue
-	failing outage // of loads, while old values are given
+	failing outage.Outage // of loads, while old values are given
 	floors  floors
 	places  chan struct{} // holds one element for each loader that runs; nil: no limit
 
@@ -53,7 +54,7 @@ type settings struct {
 func (k *keyspace) init(node *Node, name string, opts settings) {
 	k.node, k.name, k.opts = node, name, opts
 	k.pending.SlotOf = generation.SlotOf
-	k.failing = outage{patience: slowPatience, quiet: loadsQuiet}
+	k.failing = outage.Outage{Patience: slowPatience, Quiet: loadsQuiet}
 	if opts.MaxLoads > 0 {
 		k.places = make(chan struct{}, opts.MaxLoads)
 	}
@@ -131,7 +132,7 @@ func (k *keyspace) check(keys ...string) error {
 
 // nearLife shortens the near lifetime where this node may be missing news.
 func (k *keyspace) nearLife(life time.Duration) time.Duration {
-	if k.node.repairs == nil && k.node.cut.Load() {
+	if k.node.journal == nil && k.node.cut.Load() {
 		return min(life, k.node.opts.MaxStaleness)
 	}
 	return life
@@ -163,7 +164,7 @@ func (k *keyspace) apply(m *bus.Message, inv *bus.Invalidation) {
 		Revision: rev, Own: m.Own,
 		Keep: inv.Op == bus.OpInvalidate || inv.Op == bus.OpSet,
 	}
-	if news.Keep && k.opts.FailSafe > 0 && k.node.repairs != nil {
+	if news.Keep && k.opts.FailSafe > 0 && k.node.journal != nil {
 		k.kept.Add(news.Revision)
 	}
 	k.space.Apply(inv.Key, k.space.Hash(inv.Key), news)

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nearbus/nearbus/nearcache/internal/outage"
 	"github.com/nearbus/nearbus/shared"
 )
 
@@ -26,23 +27,23 @@ const (
 
 // refusal is the outage of a shared tier that answers, and takes no writes.
 type refusal struct {
-	outage
+	outage.Outage
 	full atomic.Bool // it takes what makes values absent
 }
 
 // heard takes in how a call of a shared tier without a journal ended. With a journal,
 // reading it is what tells that the shared tier does not answer.
 func (n *Node) heard(ctx context.Context, err error) {
-	if n.repairs != nil {
+	if n.journal != nil {
 		return
 	}
 	switch {
 	case err == nil, errors.Is(err, shared.ErrRefused):
-		if took, over := n.lapse.succeed(); over {
+		if took, over := n.lapse.Succeed(); over {
 			n.opts.Logger.Info("nearcache: the shared tier answers again", "after", took)
 		}
 	case shared.Unreachable(err) || tookTooLong(err) && !ended(ctx):
-		if n.lapse.fail(shared.Unreachable(err)) {
+		if n.lapse.Fail(shared.Unreachable(err)) {
 			n.opts.Logger.Warn("nearcache: the shared tier does not answer", "error", err)
 		}
 	}
@@ -54,14 +55,14 @@ func (n *Node) heard(ctx context.Context, err error) {
 func (n *Node) stored(kind shared.Kind, err error) {
 	full := errors.Is(err, shared.ErrFull)
 	switch {
-	case full || n.repairs == nil && errors.Is(err, shared.ErrRefused):
+	case full || n.journal == nil && errors.Is(err, shared.ErrRefused):
 		n.refusal.full.Store(full)
-		if n.refusal.fail(true) {
+		if n.refusal.Fail(true) {
 			n.opts.Logger.Warn("nearcache: the shared tier refuses to store", "error", err)
 		}
 	case err != nil, n.refusal.full.Load() && (kind == shared.KindTombstone || kind == shared.KindWatermark):
 	default:
-		if took, over := n.refusal.succeed(); over {
+		if took, over := n.refusal.Succeed(); over {
 			n.refusal.full.Store(false)
 			n.opts.Logger.Info("nearcache: the shared tier stores again", "after", took)
 		}

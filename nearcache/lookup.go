@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/nearbus/nearbus/nearcache/internal/generation"
+	"github.com/nearbus/nearbus/nearcache/internal/journal"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/shared"
 )
@@ -162,7 +163,7 @@ func (c *Cache[V]) unproven(f *flight[V], after Token) error {
 		return fmt.Errorf("%w: %w", ErrUnproven, f.lookErr)
 	case c.node.proves() && after.number > 0 && after.partition == uint32(c.keys.partition(f.key)) &&
 		generation.Behind(f.head, shared.Revision{Epoch: after.epoch, Number: after.number}):
-		return fmt.Errorf("%w: %w", ErrUnproven, errBehind)
+		return fmt.Errorf("%w: %w", ErrUnproven, journal.ErrBehind)
 	}
 	return nil
 }
@@ -207,7 +208,7 @@ func (c *Cache[V]) nearAnswer(key string, hash uint64, r *Read[V]) (a Answer[V],
 	if found == nil || !applied && !c.keys.contains(key, found, r.After) {
 		return a, false
 	}
-	if found.Tagged() && c.node.repairs != nil {
+	if found.Tagged() && c.node.journal != nil {
 		if r.After.tags > 0 {
 			return a, false // its watermarks are in partitions that the token says nothing of
 		}
@@ -227,7 +228,7 @@ func (c *Cache[V]) nearAnswer(key string, hash uint64, r *Read[V]) (a Answer[V],
 // horizon returns up to when every write that concerns key has been applied
 // here, 0 if there is no journal that tells.
 func (k *keyspace) horizon(key string) int64 {
-	if k.node.repairs == nil {
+	if k.node.journal == nil {
 		return 0
 	}
 	if k.tags.InUse.Load() {
@@ -242,20 +243,20 @@ func (k *keyspace) hasApplied(key string, t Token) bool {
 	switch {
 	case t == Token{}:
 		return true
-	case k.node.repairs == nil || k.clock.Applied() < t.clock:
+	case k.node.journal == nil || k.clock.Applied() < t.clock:
 		return false
 	case t.number == 0:
 		return true // there was a Clear or a tag, and nothing else
 	case t.partition != uint32(k.node.partition(k.storeKey(key))):
 		return false // the token of another key
 	}
-	applied := k.node.repairs.applied[t.partition].Load()
+	applied := k.node.journal.Applied(int(t.partition))
 	return applied != nil && applied.Epoch == t.epoch && applied.Number >= t.number
 }
 
 // contains reports whether the entry of key was written after everything that t
 // stands for: revisions rise along a partition.
 func (k *keyspace) contains(key string, e *near.Entry, t Token) bool {
-	return k.node.repairs != nil && t.epoch != 0 && e.Revision.Epoch == t.epoch && e.Revision.Number >= t.number &&
+	return k.node.journal != nil && t.epoch != 0 && e.Revision.Epoch == t.epoch && e.Revision.Number >= t.number &&
 		t.partition == uint32(k.node.partition(k.storeKey(key))) && k.clock.Applied() >= t.clock
 }

@@ -172,7 +172,7 @@ func (m *meter) judgeLocked(n *Node, p *probe, newer shared.Revision) {
 		return
 	}
 	m.found.Stale++
-	if newer.Epoch == 0 || n.repairs == nil && n.tier.Partitions() == 0 {
+	if newer.Epoch == 0 || n.journal == nil && n.tier.Partitions() == 0 {
 		m.found.Undated++
 		return
 	}

@@ -12,7 +12,9 @@ import (
 	"github.com/nearbus/nearbus/bus"
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/nearcache/internal/generation"
+	"github.com/nearbus/nearbus/nearcache/internal/journal"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
+	"github.com/nearbus/nearbus/nearcache/internal/outage"
 	"github.com/nearbus/nearbus/shared"
 )
 
@@ -32,9 +34,9 @@ type Node struct {
 	// cut says that the bus cannot be heard. It is set before the near tier is
 	// flushed, so whatever is stamped after the flush sees it.
 	cut     atomic.Bool
-	outage  outage  // of the bus
-	lapse   outage  // of a shared tier without a journal
-	refusal refusal // of the shared tier
+	outage  outage.Outage // of the bus
+	lapse   outage.Outage // of a shared tier without a journal
+	refusal refusal       // of the shared tier
 
 	ctx      context.Context // ends with Close; for loads and background writes
 	cancel   context.CancelFunc
@@ -42,7 +44,7 @@ type Node struct {
 	flood    chan struct{}     // there was no room for a chore of some cache; never closed
 	added    chan struct{}     // an invalidation is pending in some cache; never closed
 	restored chan struct{}     // the shared tier is back, and takes what is pending; never closed
-	repairs  *repairer         // nil if the shared tier keeps no journal
+	journal  *journal.Follower // nil if the shared tier keeps no journal
 	acked    *generation.Acked // of own writes, if it does
 	heads    generation.Heads  // that were heard of, if it does
 	meter    meter
@@ -79,11 +81,12 @@ func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off fault.Switches
 		return nil, err
 	}
 	opts = opts.withDefaults()
-	n := &Node{bus: b, opts: opts, faults: off, lapse: outage{patience: lapseSilence, quiet: lapseQuiet}}
-	n.refusal.quiet = refusalQuiet
+	n := &Node{bus: b, opts: opts, faults: off, lapse: outage.Outage{Patience: lapseSilence, Quiet: lapseQuiet}}
+	n.refusal.Quiet = refusalQuiet
 	if tier != nil {
 		n.tier = &reach{Tier: tier.Records(), node: n}
 	}
+	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.chores, n.flood = make(chan chore, 1024), make(chan struct{}, 1)
 	n.added, n.restored = make(chan struct{}, 1), make(chan struct{}, 1)
 	n.caches.Store(&map[string]*keyspace{})
@@ -93,15 +96,15 @@ func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off fault.Switches
 	}
 	if tier != nil && tier.Partitions() > 0 && !off.Off(fault.Journal) {
 		conf.Partitions = tier.Partitions()
-		n.repairs = newRepairer(n)
 		n.acked = generation.NewAcked(conf.Partitions)
 		n.heads = make(generation.Heads, conf.Partitions)
+		n.journal = n.follower() // before the near tier, whose clock may call jumped at once
 	}
 	var err error
 	if n.near, err = near.New(conf); err != nil {
+		n.cancel()
 		return nil, err
 	}
-	n.ctx, n.cancel = context.WithCancel(context.Background())
 	if b != nil {
 		n.announces = tier != nil && tier.Endpoint() != nil && tier.Endpoint() == b.Endpoint()
 		n.cut.Store(true)
@@ -117,8 +120,8 @@ func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off fault.Switches
 	}
 	n.done.Go(n.work)         // ends with ctx; Close waits
 	n.done.Go(n.retryPending) // likewise
-	if n.repairs != nil {
-		n.done.Go(func() { n.repairs.run(n.ctx) }) // likewise
+	if n.journal != nil {
+		n.done.Go(n.journal.Run) // likewise
 	}
 	if tier != nil && opts.MeterRate > 0 {
 		n.done.Go(n.runMeter) // likewise
@@ -212,8 +215,8 @@ func (n *Node) apply(m bus.Message) {
 		if c := caches[inv.Cache]; c != nil {
 			c.apply(&m, inv)
 			n.applied.Add(1)
-			if n.repairs != nil {
-				n.repairs.untold.drop(write{inv.Cache, inv.Revision})
+			if n.journal != nil {
+				n.journal.Heard(inv.Cache, inv.Revision)
 			}
 		} else {
 			n.unknown.Add(1)
@@ -235,14 +238,14 @@ func (n *Node) gap(reason error) {
 func (n *Node) ready() {
 	n.catchUp()
 	n.cut.Store(false)
-	if took, over := n.outage.succeed(); over {
+	if took, over := n.outage.Succeed(); over {
 		n.opts.Logger.Info("nearcache: the bus is heard again", "after", took)
 	}
 }
 
 func (n *Node) catchUp() {
-	if n.repairs != nil {
-		n.repairs.soon()
+	if n.journal != nil {
+		n.journal.Trigger()
 		return
 	}
 	n.flush()
@@ -272,8 +275,7 @@ func (n *Node) forgetClocks() {
 // horizons and the clocks are older than they seem.
 func (n *Node) jumped() {
 	n.forgetClocks()
-	if n.repairs != nil {
-		n.repairs.losses.Add(1) // there may have been some
-		n.repairs.soon()
+	if n.journal != nil {
+		n.journal.Lost() // there may have been some
 	}
 }

@@ -2,11 +2,8 @@ package nearcache
 
 import (
 	"errors"
-	"slices"
-	"time"
 
 	"github.com/nearbus/nearbus/bus"
-	"github.com/nearbus/nearbus/shared"
 )
 
 // tellGap logs a gap. That another process is gone is no loss of the bus: with a
@@ -16,53 +13,11 @@ func (n *Node) tellGap(reason error) {
 	switch {
 	case errors.Is(reason, bus.ErrUnreadable):
 	case !errors.Is(reason, bus.ErrPeerSilent):
-		n.outage.fail(true)
+		n.outage.Fail(true)
 		n.opts.Logger.Warn("nearcache: lost the bus", "reason", reason)
-	case n.repairs != nil:
+	case n.journal != nil:
 		n.opts.Logger.Info("nearcache: another server has fallen silent", "reason", reason)
 	default:
 		n.opts.Logger.Warn("nearcache: another server has fallen silent, and the near tier was flushed", "reason", reason)
 	}
-}
-
-// breach says why a journal could not be read on; empty if it could, or was read
-// for the first time.
-func breach(tail *shared.Tail, from shared.Position) string {
-	switch {
-	case !tail.Reset || from == shared.Position{}:
-		return ""
-	case tail.Lost != nil:
-		return tail.Lost.Error()
-	case from.Revision.Epoch != tail.Next.Revision.Epoch:
-		return "the shared tier may have lost writes: it was restarted or emptied, or another server took over"
-	}
-	return "the journal does not go back to what this node had read: it was away for too long, or entries were evicted"
-}
-
-const (
-	// breachQuiet is how long journals have to be read on for their loss to be over.
-	breachQuiet = time.Minute
-
-	maxBreaches = 8 // reasons that are told of one outage
-)
-
-// breaches are the times that journals could not be read on. A server that evicts takes
-// them away again and again. They belong to one goroutine.
-type breaches struct {
-	outage
-	times int
-	told  []string
-}
-
-// add takes in that journals could not be read on, and reports whether why is news.
-func (b *breaches) add(why string) bool {
-	if b.fail(true) {
-		b.times, b.told = 0, nil
-	}
-	b.times++
-	if len(b.told) == maxBreaches || slices.Contains(b.told, why) {
-		return false
-	}
-	b.told = append(b.told, why)
-	return true
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/nearbus/nearbus/nearcache/internal/journal"
 	"github.com/nearbus/nearbus/shared"
 )
 
@@ -85,8 +86,8 @@ func (o NodeOptions) validate() error {
 			return err
 		}
 	}
-	if o.RepairInterval < 0 || o.RepairInterval > 0 && o.RepairInterval < repairPause {
-		return fmt.Errorf("nearcache: NodeOptions.RepairInterval is %v, less than %v", o.RepairInterval, repairPause)
+	if o.RepairInterval < 0 || o.RepairInterval > 0 && o.RepairInterval < journal.Pause {
+		return fmt.Errorf("nearcache: NodeOptions.RepairInterval is %v, less than %v", o.RepairInterval, journal.Pause)
 	}
 	if o = o.withDefaults(); o.MaxStaleness <= o.RepairInterval {
 		return fmt.Errorf("nearcache: NodeOptions.MaxStaleness %v is not longer than RepairInterval %v", o.MaxStaleness, o.RepairInterval)

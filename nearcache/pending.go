@@ -73,7 +73,7 @@ func (k *keyspace) deliver(ctx context.Context) error {
 	}
 	if !b.told && k.node.bus != nil {
 		err := k.node.bus.Publish(ctx, b.invs...)
-		if err != nil && k.node.repairs == nil {
+		if err != nil && k.node.journal == nil {
 			return err // nothing else would tell the others
 		}
 	}

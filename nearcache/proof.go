@@ -8,11 +8,9 @@ import (
 	"github.com/nearbus/nearbus/bus"
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/nearcache/internal/generation"
+	"github.com/nearbus/nearbus/nearcache/internal/journal"
 	"github.com/nearbus/nearbus/shared"
 )
-
-// errBehind is why a read is not believed.
-var errBehind = errors.New("the server that answered is not the one that has the latest writes")
 
 // headsOf appends the heads of the partitions of keys to all: one of each key, or one for
 // all if there is one partition.
@@ -49,7 +47,7 @@ func (r *reach) proven(ctx context.Context, keys []string) ([]shared.Found, erro
 				r.node.sees(p, found[i].Head)
 				r.node.heads[p].Proved(found[i].Head, began)
 			default:
-				found[i] = shared.Found{Err: fmt.Errorf("%w: %w", shared.ErrUnread, errBehind)}
+				found[i] = shared.Found{Err: fmt.Errorf("%w: %w", shared.ErrUnread, journal.ErrBehind)}
 				unproven++
 			}
 		}
@@ -63,7 +61,7 @@ func (r *reach) proven(ctx context.Context, keys []string) ([]shared.Found, erro
 			}
 			return found, nil
 		}
-		_ = r.node.repairs.until(ctx, func() bool { return false }) // whatever came of it, the second read tells
+		_ = r.node.journal.Wait(ctx, func() bool { return false }) // whatever came of it, the second read tells
 	}
 }
 
@@ -87,18 +85,12 @@ func (n *Node) elsewhere(partition int, epoch uint64) bool {
 	if epoch == n.heads[partition].Epoch() {
 		return false
 	}
-	for p := range n.repairs.epochs {
-		if p != partition && n.repairs.epochs[p].Load() == epoch {
-			return true
-		}
-	}
-	return false
+	return n.journal.HasEpoch(partition, epoch)
 }
 
 // epochBegan has the journal read at once: writes may be lost.
 func (n *Node) epochBegan() {
-	n.repairs.losses.Add(1)
-	n.repairs.soon()
+	n.journal.Lost()
 }
 
 // lost reports whether a server took a write to a key of a partition that was deposed.
@@ -119,7 +111,7 @@ func (n *Node) doubtful(partition int, rev shared.Revision) bool {
 
 // proves reports whether reads are believed only for what they prove.
 func (n *Node) proves() bool {
-	return n.repairs != nil && n.tier.Proves() && !n.faults.Off(fault.Proofs)
+	return n.journal != nil && n.tier.Proves() && !n.faults.Off(fault.Proofs)
 }
 
 // heardOf takes in that m tells of a write of this revision, to the key that has this name

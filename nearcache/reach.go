@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/nearbus/nearbus/nearcache/internal/journal"
 	"github.com/nearbus/nearbus/shared"
 )
 
@@ -41,9 +42,10 @@ func (r *reach) Write(ctx context.Context, puts []shared.Put) []shared.Receipt {
 	partitions := r.partitions(puts)
 	receipts := r.confirmed(puts, r.Tier.Write(ctx, puts))
 	r.node.heard(ctx, receipts[0].Err)
-	if repairs := r.node.repairs; repairs != nil { // which may have read of them already
+	if follower := r.node.journal; follower != nil { // which may have read of them already
 		for i := range receipts {
-			repairs.untold.drop(writeOf(puts[i].Key, receipts[i].Revision))
+			name, _ := journal.SplitKey(puts[i].Key)
+			follower.Heard(name, receipts[i].Revision.Number)
 		}
 	}
 	for i, p := range partitions {
@@ -57,7 +59,7 @@ func (r *reach) Write(ctx context.Context, puts []shared.Put) []shared.Receipt {
 
 // partitions returns those of puts, none if there is no journal.
 func (r *reach) partitions(puts []shared.Put) []int {
-	if r.node.repairs == nil {
+	if r.node.journal == nil {
 		return nil
 	}
 	all := make([]int, len(puts))
@@ -88,7 +90,7 @@ func (r *reach) ahead(p *shared.Put, rev shared.Revision) bool {
 func (r *reach) confirmed(puts []shared.Put, receipts []shared.Receipt) []shared.Receipt {
 	for i := range receipts {
 		if receipts[i].Err == nil && r.node.lost(r.node.partition(puts[i].Key), receipts[i].Revision) {
-			receipts[i].Err = fmt.Errorf("%w: %w", shared.ErrUnavailable, errBehind)
+			receipts[i].Err = fmt.Errorf("%w: %w", shared.ErrUnavailable, journal.ErrBehind)
 		}
 	}
 	return receipts
@@ -131,7 +133,7 @@ func (r *reach) Acquire(ctx context.Context, claims []shared.Claim) []shared.Cla
 // broke takes in that the servers of keys were away, if that is what err says of a call
 // of the shared tier.
 func (n *Node) broke(err error, keys ...string) {
-	if err == nil || n.repairs == nil || !shared.Unreachable(err) {
+	if err == nil || n.journal == nil || !shared.Unreachable(err) {
 		return
 	}
 	for _, key := range keys {

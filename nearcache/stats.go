@@ -129,10 +129,10 @@ func (n *Node) Stats() NodeStats {
 	if c := n.census; c != nil {
 		s.Mismatches, s.OptionsDiffer = c.told.Load(), int(c.contrasts.differ.Load())
 	}
-	if r := n.repairs; r != nil {
-		s.Repairs, s.RepairFailures = r.rounds.Load(), r.failures.Load()
-		s.SlowestRepair = time.Duration(r.slowest.Load())
-		s.Repaired, s.Resets = r.countUntold(), r.resets.Load()
+	if n.journal != nil {
+		j := n.journal.Stats()
+		s.Repairs, s.RepairFailures, s.SlowestRepair = j.Rounds, j.Failures, j.Slowest
+		s.Repaired, s.Resets = j.Repaired, j.Resets
 	}
 	return s
 }

@@ -80,7 +80,7 @@ func (k *keyspace) tagsLive(f *shared.Found) (since int64, live bool) {
 		return 0, false
 	}
 	var horizons *generation.Horizons
-	if k.node.repairs != nil {
+	if k.node.journal != nil {
 		horizons = &generation.Horizons{
 			Clock: k.node.near.HorizonOf(k.node.partition(k.tagClockKey())),
 			Slots: make([]int64, len(f.Slots)),

@@ -90,7 +90,7 @@ func (c *Cache[V]) Token(key string) Token { return c.keys.token(key) }
 func (k *keyspace) token(key string) Token {
 	clock, _, _ := k.clock.Get()
 	tags, _, _ := k.tags.Get()
-	if k.node.repairs == nil {
+	if k.node.journal == nil {
 		return Token{number: 1, clock: clock, tags: tags}
 	}
 	p := k.node.partition(k.storeKey(key))

@@ -137,7 +137,7 @@ func (k *keyspace) dropPart(ctx context.Context, op bus.Op, keys []string, annou
 	k.resolveOrRetry(settles, &b) // before readers may read again
 	for i, w := range writes {
 		rev := revisionOf(&b.invs[i])
-		if op == bus.OpInvalidate && k.opts.FailSafe > 0 && k.node.repairs != nil {
+		if op == bus.OpInvalidate && k.opts.FailSafe > 0 && k.node.journal != nil {
 			k.kept.Add(rev)
 		}
 		w.Invalidated(rev)
@@ -244,7 +244,7 @@ func (k *keyspace) broadcast(ctx context.Context, invs []bus.Invalidation) error
 	}
 	if err := k.node.bus.Publish(ctx, invs...); err != nil {
 		k.unannounced.Add(1)
-		if k.node.repairs == nil {
+		if k.node.journal == nil {
 			k.retryLater(invs, true, time.Time{}) // nothing else would tell the others
 		}
 		return fmt.Errorf("%w: cache %q: %w", ErrNotBroadcast, k.name, err)

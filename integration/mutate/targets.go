@@ -30,13 +30,13 @@ type suite struct {
 var targets = []target{
 	{
 		dir: "nearcache",
-		files: words(`absent arrive barrier batch clock conditional confirm drain ending failsafe flight floor held
-			keyspace late lease lifetimes load loadmany lookup many pending proof reach read refresh repair sourcelag tag tagread
-			token turns untold write`),
+		files: words(`absent arrive barrier batch clock conditional confirm drain ending failsafe flight floor follow held
+			keyspace late lease lifetimes load loadmany lookup many pending proof reach read refresh sourcelag tag tagread
+			token write`),
 		tests: []suite{{pkg: "./nearcache"}},
 		left: map[string]string{
 			"cache clone codec doc errors keyserror node options panics": "they put things together, check options, or translate",
-			"census health lapse meter notices outage settings stats":    "they tell, and decide nothing",
+			"census health lapse meter notices settings stats":           "they tell, and decide nothing",
 			"givenold refusals striped":                                  "they count or log",
 			"entry loads worker":                                         "costs, limits and a goroutine",
 		},
@@ -46,6 +46,16 @@ var targets = []target{
 		files: words("acked clear heads heard number slot tags"),
 		tests: []suite{{pkg: "./nearcache/internal/generation"}, {pkg: "./nearcache"}},
 		left:  map[string]string{"doc": "it says what the package is"},
+	},
+	{
+		dir:   "nearcache/internal/journal",
+		files: words("follower questions round rounds state unheard"),
+		tests: []suite{{pkg: "./nearcache/internal/journal"}, {pkg: "./nearcache"}},
+		left:  map[string]string{"breach doc": "they tell, and decide nothing"},
+	},
+	{
+		dir:  "nearcache/internal/outage",
+		left: map[string]string{"outage": "it tells, and decides nothing"},
 	},
 	{
 		dir:   "nearcache/internal/pending",

@@ -1,4 +1,5 @@
-package nearcache
+// Package outage says when something that a node can do without is gone, and when it is back.
+package outage
 
 import (
 	"sync"
@@ -6,12 +7,12 @@ import (
 	"time"
 )
 
-// outage is something that a node can do without for a time. It tells the log once that it
+// Outage is something that a node can do without for a time. It tells the log once that it
 // is gone, and once that it is back. It is safe for use by many goroutines; while all is
 // well, taking that in costs one atomic load.
-type outage struct {
-	patience time.Duration // for how long nothing may go well before failures that prove nothing are told
-	quiet    time.Duration // for how long nothing may fail for the outage to be over
+type Outage struct {
+	Patience time.Duration // for how long nothing may go well before failures that prove nothing are told
+	Quiet    time.Duration // for how long nothing may fail for the outage to be over
 
 	doubt atomic.Bool // something failed: what goes well would be news
 
@@ -22,9 +23,9 @@ type outage struct {
 	well   time.Time  // when something went well first since then; zero: nothing did
 }
 
-// fail takes in a failure, and reports whether an outage begins with it. One that is not
+// Fail takes in a failure, and reports whether an outage begins with it. One that is not
 // sure may be no more than slow.
-func (o *outage) fail(sure bool) (begins bool) {
+func (o *Outage) Fail(sure bool) (begins bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
@@ -33,16 +34,16 @@ func (o *outage) fail(sure bool) (begins bool) {
 	if o.silent.IsZero() {
 		o.silent = now
 	}
-	if !o.began.IsZero() || !sure && now.Sub(o.silent) < o.patience {
+	if !o.began.IsZero() || !sure && now.Sub(o.silent) < o.Patience {
 		return false
 	}
 	o.began = now
 	return true
 }
 
-// succeed takes in that something went well, and reports whether an outage is over, and
+// Succeed takes in that something went well, and reports whether an outage is over, and
 // how long it was: up to what went well first after the last failure.
-func (o *outage) succeed() (took time.Duration, over bool) {
+func (o *Outage) Succeed() (took time.Duration, over bool) {
 	if !o.doubt.Load() {
 		return 0, false
 	}
@@ -53,7 +54,7 @@ func (o *outage) succeed() (took time.Duration, over bool) {
 	if o.well.IsZero() {
 		o.well = now
 	}
-	if !o.began.IsZero() && now.Sub(o.failed) < o.quiet {
+	if !o.began.IsZero() && now.Sub(o.failed) < o.Quiet {
 		return 0, false
 	}
 	o.doubt.Store(false)

@@ -1,4 +1,4 @@
-package nearcache
+package journal
 
 import (
 	"strings"
@@ -6,15 +6,14 @@ import (
 	"time"
 
 	"github.com/nearbus/nearbus/nearcache/internal/generation"
-	"github.com/nearbus/nearbus/shared"
 )
 
 // busGrace is how much later than by the journal news may come by the bus.
 const busGrace = 2 * time.Second
 
-// untold are the writes that the journal told of before the bus did. That is no failure of
+// unheard are the writes that the journal told of before the bus did. That is no failure of
 // the bus, which needs a moment, unless it has not told of them after busGrace.
-type untold struct {
+type unheard struct {
 	mu     sync.Mutex // protects writes
 	writes map[write]int64
 }
@@ -27,7 +26,7 @@ type write struct {
 
 // add takes in a write, before it is applied, at this time. It reports whether there is
 // room.
-func (u *untold) add(w write, at int64) bool {
+func (u *unheard) add(w write, at int64) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if len(u.writes) >= generation.MaxHeard {
@@ -41,21 +40,21 @@ func (u *untold) add(w write, at int64) bool {
 }
 
 // drop takes w out: the bus told of it, this node made it, or it took nothing out.
-func (u *untold) drop(w write) {
+func (u *unheard) drop(w write) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	delete(u.writes, w)
 }
 
-// writeOf returns the write that put this revision under a key of the shared tier.
-func writeOf(storeKey string, r shared.Revision) write {
-	name, _ := splitKey(storeKey)
-	return write{name, r.Number}
+// writeOf returns the write that put this number under a key of the shared tier.
+func writeOf(storeKey string, number uint64) write {
+	name, _ := SplitKey(storeKey)
+	return write{name, number}
 }
 
-// splitKey returns the name of the cache that a key of the shared tier is of, which has
+// SplitKey returns the name of the cache that a key of the shared tier is of, which has
 // neither of these marks in it, and what follows.
-func splitKey(storeKey string) (name, rest string) {
+func SplitKey(storeKey string) (name, rest string) {
 	if at := strings.IndexAny(storeKey, ":!"); at >= 0 {
 		return storeKey[:at], storeKey[at:]
 	}
@@ -64,7 +63,7 @@ func splitKey(storeKey string) (name, rest string) {
 
 // overdue takes out the writes that the bus should have told of by now, and returns how
 // many there were.
-func (u *untold) overdue(now int64) (n uint64) {
+func (u *unheard) overdue(now int64) (n uint64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for w, at := range u.writes {
@@ -75,3 +74,7 @@ func (u *untold) overdue(now int64) (n uint64) {
 	}
 	return n
 }
+
+// Heard says that the bus told of a write of a cache with this number, or that this node made
+// it.
+func (f *Follower) Heard(cache string, number uint64) { f.unheard.drop(write{cache, number}) }

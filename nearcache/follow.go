@@ -1,0 +1,137 @@
+package nearcache
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/nearcache/internal/journal"
+	"github.com/nearbus/nearbus/shared"
+)
+
+// follower returns what follows the journals for n.
+func (n *Node) follower() *journal.Follower {
+	return journal.New(journal.Config{
+		Tier: n.tier, Near: followed{n}, Owner: followed{n}, Heads: n.heads, Acked: n.acked,
+		Proves: n.proves, OnBus: n.bus != nil,
+		Interval: n.opts.RepairInterval, MaxStaleness: n.opts.MaxStaleness, Logger: n.opts.Logger,
+		Done: n.ctx, Stopped: ErrClosed,
+	})
+}
+
+// followed is a node as its follower of the journals sees it.
+type followed struct{ n *Node }
+
+// Now implements [journal.Near].
+func (f followed) Now() int64 { return f.n.near.Now() }
+
+// Confirm implements [journal.Near].
+func (f followed) Confirm(partition int, at int64) { f.n.near.Confirm(partition, at) }
+
+// Broke implements [journal.Near].
+func (f followed) Broke(partition int) { f.n.near.Broke(partition) }
+
+// Apply implements [journal.Owner].
+func (f followed) Apply(e *shared.JournalEntry) (dropped bool) { return f.n.repair(e) }
+
+// Reached implements [journal.Owner].
+func (f followed) Reached(partition int, rev shared.Revision) { f.n.reaches(partition, rev) }
+
+// Deposed implements [journal.Owner].
+func (f followed) Deposed(partition int, at shared.Revision) bool { return f.n.deposed(partition, at) }
+
+// Restored implements [journal.Owner].
+func (f followed) Restored() { signal(f.n.restored) }
+
+// Arrive implements [journal.Owner].
+func (f followed) Arrive(call bus.Call) { f.n.bus.Arrive(call) }
+
+// Flush implements [journal.Owner].
+func (f followed) Flush(lost []bool) {
+	for _, one := range lost {
+		if !one {
+			f.n.flushPartitions(lost)
+			return
+		}
+	}
+	f.n.flush()
+}
+
+// repair applies one entry of the journal, and reports whether it took
+// something out that the bus should have.
+func (n *Node) repair(e *shared.JournalEntry) bool {
+	caches := *n.caches.Load()
+	if name, key, ok := strings.Cut(e.Key, ":"); ok && !strings.HasSuffix(name, tagInfix) {
+		c := caches[name]
+		return c != nil && c.repair(key, e.Revision)
+	}
+	return n.repairClocks(caches, e)
+}
+
+// repairClocks applies an entry of the journal that is of no key.
+func (n *Node) repairClocks(caches map[string]*keyspace, e *shared.JournalEntry) bool {
+	if name, ok := strings.CutSuffix(e.Key, clockSuffix); ok {
+		c := caches[name]
+		return c != nil && c.advance(e.Revision.Number)
+	}
+	if name, ok := strings.CutSuffix(e.Key, tagClockSuffix); ok {
+		if c := caches[name]; c != nil {
+			c.advanceTags(e.Revision.Number)
+		}
+		return false
+	}
+	name, slot, _ := strings.Cut(e.Key, slotInfix)
+	number, err := strconv.ParseUint(slot, 10, 16)
+	c := caches[name]
+	return err == nil && c != nil && c.repairSlot(uint32(number), e.Revision)
+}
+
+// hears reports whether this node would have heard by now of whatever was
+// invalidated, but for the bound on staleness.
+func (n *Node) hears() bool {
+	if n.journal != nil {
+		return n.near.Trusted()
+	}
+	return n.bus != nil && !n.cut.Load()
+}
+
+// partition returns the partition of a key of the shared tier.
+func (n *Node) partition(storeKey string) int {
+	if n.journal == nil {
+		return 0
+	}
+	return n.tier.Partition(storeKey)
+}
+
+// epoch returns the epoch of a partition, 0 if it is not known.
+func (n *Node) epoch(partition int) uint64 {
+	if n.journal == nil {
+		return 0
+	}
+	return n.journal.Epoch(partition)
+}
+
+// losses returns how often the shared tier turned out to have lost writes, or may have.
+func (n *Node) losses() uint64 {
+	if n.journal == nil {
+		return 0
+	}
+	return n.journal.Losses()
+}
+
+// superseded reports whether a record of this revision was there before the
+// shared tier lost writes: then it may be what one of them had replaced. A
+// record of a later epoch is news of such a loss.
+func (n *Node) superseded(partition int, rev shared.Revision) bool {
+	if n.journal == nil {
+		return false
+	}
+	epoch := n.journal.Epoch(partition)
+	if epoch != 0 && rev.Epoch > epoch {
+		n.journal.Trigger()
+	}
+	if n.proves() {
+		epoch = max(epoch, n.heads[partition].Epoch())
+	}
+	return rev.Epoch < epoch
+}

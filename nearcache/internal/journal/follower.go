@@ -1,0 +1,153 @@
+package journal
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/nearcache/internal/generation"
+	"github.com/nearbus/nearbus/nearcache/internal/outage"
+	"github.com/nearbus/nearbus/shared"
+)
+
+// Pause keeps a follower from asking without a break when the shared tier answers slowly.
+// When the shared tier does not answer, the pause grows.
+const Pause = 10 * time.Millisecond
+
+// Tier is what a follower reads.
+type Tier interface {
+	Partitions() int
+	Tail(ctx context.Context, reads []shared.TailRead) []shared.Tail
+}
+
+// Near is the near tier, as a follower sees it.
+type Near interface {
+	Now() int64                      // its clock
+	Confirm(partition int, at int64) // every write up to at was applied
+	Broke(partition int)             // the server of a partition was away
+}
+
+// Owner is what a follower asks of its node. The goroutine that runs rounds calls it.
+type Owner interface {
+	// Apply applies an entry, and reports whether that took something out.
+	Apply(e *shared.JournalEntry) (dropped bool)
+
+	// Reached takes in that a partition has a write of this revision.
+	Reached(partition int, rev shared.Revision)
+
+	// Deposed reports whether a server that is as far as this in a partition was deposed.
+	Deposed(partition int, at shared.Revision) bool
+
+	// Flush makes invalid what some partitions decide: lost has an element for each.
+	Flush(lost []bool)
+
+	// Restored says that the journals are read again after an outage.
+	Restored()
+
+	// Arrive answers the question of another node.
+	Arrive(call bus.Call)
+}
+
+// Config configures a follower. Every field but OnBus must be set.
+type Config struct {
+	Tier  Tier
+	Near  Near
+	Owner Owner
+	Heads generation.Heads
+	Acked *generation.Acked
+
+	Proves       func() bool   // reads are believed only for what they prove
+	OnBus        bool          // there is a bus, which tells of writes as well
+	Interval     time.Duration // from the beginning of a round to that of the next
+	MaxStaleness time.Duration
+	Logger       *slog.Logger
+
+	Done    context.Context // ends the rounds
+	Stopped error           // what Wait returns after that
+}
+
+// Follower keeps a near tier in step with the journals of a shared tier. Its methods are safe
+// for use by many goroutines; one goroutine runs Run.
+type Follower struct {
+	conf Config
+
+	positions []shared.Position                 // by partition; of the goroutine that runs rounds
+	epochs    []atomic.Uint64                   // by partition; 0 until it is known
+	losses    atomic.Uint64                     // how often writes turned out to be lost, or may be; raised before the horizon moves
+	applied   []atomic.Pointer[shared.Revision] // by partition: the journal has been applied up to there
+	wake      chan struct{}                     // a round is wanted at once; never closed
+	failure   atomic.Pointer[error]
+	warned    string        // the last warning of the store; of the goroutine that runs rounds
+	outage    outage.Outage // of the journal
+	breaches  breaches      // of its continuity
+	questions questions     // of other nodes, to be answered after a round
+	rounds    rounds
+	unheard   unheard
+
+	failures, repaired, resets atomic.Uint64
+	slowest                    atomic.Int64 // longest time from when a round was due to its end
+}
+
+// New returns a follower that has read nothing yet.
+func New(conf Config) *Follower {
+	partitions := conf.Tier.Partitions()
+	return &Follower{
+		conf:      conf,
+		positions: make([]shared.Position, partitions),
+		epochs:    make([]atomic.Uint64, partitions),
+		applied:   make([]atomic.Pointer[shared.Revision], partitions),
+		wake:      make(chan struct{}, 1),
+		rounds:    rounds{ended: make(chan struct{})},
+		breaches:  breaches{Outage: outage.Outage{Quiet: breachQuiet}},
+	}
+}
+
+// Trigger asks for a round without waiting for it.
+func (f *Follower) Trigger() {
+	select {
+	case f.wake <- struct{}{}:
+	default: // one is wanted already
+	}
+}
+
+// Run runs rounds until Config.Done ends. Intervals are from beginning to beginning, so that a
+// round that takes long does not put off the next one. They are cut at random, so that the
+// nodes of a fleet do not ask in step.
+func (f *Follower) Run() {
+	ctx, interval, pause := f.conf.Done, f.conf.Interval, Pause
+	for due := f.conf.Near.Now(); ctx.Err() == nil; {
+		next := f.conf.Near.Now() + int64(interval-rand.N(interval/4+1))
+		f.round(ctx, due)
+		if f.failure.Load() == nil {
+			pause = Pause
+		} else { // readers may be asking for one after the other, of servers that work as well
+			f.sleep(pause)
+			pause = max(Pause, min(2*pause, interval/4))
+		}
+		due = next
+		timer := time.NewTimer(max(time.Duration(due-f.conf.Near.Now()), Pause))
+		select {
+		case <-ctx.Done():
+		case <-f.wake:
+			due = f.conf.Near.Now()
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+func (f *Follower) sleep(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-f.conf.Done.Done():
+	}
+}
+
+// roundLimit is how long a round may take. One server that says nothing must not cost
+// the others their trust: two rounds that wait for it in vain are within MaxStaleness.
+func (f *Follower) roundLimit() time.Duration { return f.conf.MaxStaleness * 2 / 5 }

@@ -1,0 +1,205 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/nearcache/internal/generation"
+	"github.com/nearbus/nearbus/shared"
+)
+
+var errStopped = errors.New("stopped")
+
+// scene is a follower with everything around it. It notes what happens in which order.
+type scene struct {
+	*Follower
+	began time.Time
+
+	mu      sync.Mutex // protects the fields below
+	tails   [][]shared.Tail
+	events  []string
+	horizon [2]int64
+	dropped bool
+}
+
+func newScene(t *testing.T) *scene {
+	ctx, cancel := context.WithCancel(t.Context())
+	s := &scene{began: time.Now(), dropped: true}
+	s.Follower = New(Config{
+		Tier: s, Near: s, Owner: s, Heads: make(generation.Heads, 2), Acked: generation.NewAcked(2),
+		Proves: func() bool { return true }, OnBus: true, Interval: time.Second, MaxStaleness: 5 * time.Second,
+		Logger: slog.New(slog.DiscardHandler), Done: ctx, Stopped: errStopped,
+	})
+	var done sync.WaitGroup
+	done.Go(s.Run)
+	t.Cleanup(func() { cancel(); done.Wait() })
+	return s
+}
+
+func (s *scene) note(event string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.events = append(s.events, event)
+}
+
+// noted returns what happened since it was asked last.
+func (s *scene) noted() (events []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	events, s.events = s.events, nil
+	return events
+}
+
+func (s *scene) Partitions() int { return 2 }
+func (s *scene) Now() int64      { return int64(time.Since(s.began)) + 1 }
+
+// Tail answers with the next of tails, or else with the end of the journal.
+func (s *scene) Tail(_ context.Context, reads []shared.TailRead) []shared.Tail {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.tails) > 0 {
+		next := s.tails[0]
+		s.tails = s.tails[1:]
+		return next
+	}
+	tails := make([]shared.Tail, len(reads))
+	for i := range tails {
+		tails[i].Next = reads[i].From
+		tails[i].Next.Revision.Epoch = max(1, tails[i].Next.Revision.Epoch)
+	}
+	return tails
+}
+
+// horizons returns up to when this node has heard of every write, by partition.
+func (s *scene) horizons() [2]int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.horizon
+}
+
+func (s *scene) next(tails ...shared.Tail) {
+	s.mu.Lock()
+	s.tails = append(s.tails, tails)
+	s.mu.Unlock()
+	s.Trigger()
+	synctest.Wait()
+}
+
+func (s *scene) Confirm(partition int, at int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.horizon[partition] = at
+	if len(s.events) > 0 { // of a round with something to tell
+		s.events = append(s.events, "confirmed")
+	}
+}
+func (s *scene) Broke(int)                         { s.note("broke") }
+func (s *scene) Reached(int, shared.Revision)      {}
+func (s *scene) Deposed(int, shared.Revision) bool { return false }
+func (s *scene) Restored()                         { s.note("restored") }
+func (s *scene) Arrive(bus.Call)                   { s.note("answered") }
+func (s *scene) Flush([]bool)                      { s.note("flushed") }
+func (s *scene) Apply(e *shared.JournalEntry) bool { s.note("applied " + e.Key); return s.dropped }
+
+func at(epoch, number uint64) shared.Position {
+	return shared.Position{Revision: shared.Revision{Epoch: epoch, Number: number}}
+}
+
+// TestFollower_Order: what was written is applied, and what was lost is flushed, before the
+// horizon moves.
+func TestFollower_Order(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t)
+		synctest.Wait()
+		s.noted()
+		s.next(shared.Tail{
+			Next: at(1, 5), Entries: []shared.JournalEntry{{Key: "c:k", Revision: shared.Revision{Epoch: 1, Number: 5}}},
+		}, shared.Tail{Next: at(1, 0)})
+		assert.Equal(t, []string{"applied c:k", "confirmed", "confirmed"}, s.noted())
+		assert.Equal(t, uint64(5), s.Applied(0).Number)
+		s.next(shared.Tail{Next: at(2, 9), Reset: true}, shared.Tail{Next: at(1, 0)})
+		assert.Equal(t, []string{"flushed", "confirmed", "confirmed"}, s.noted())
+		assert.Equal(t, uint64(2), s.Epoch(0))
+		assert.True(t, s.HasEpoch(1, 2))
+		assert.False(t, s.HasEpoch(0, 2))
+		assert.Equal(t, uint64(3), s.Losses(), "two epochs that were not known, and a new one")
+	})
+}
+
+// TestFollower_OneJournalFails: the horizon of its partition stays, that of others moves.
+func TestFollower_OneJournalFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t)
+		synctest.Wait()
+		before := s.horizons()
+		time.Sleep(100 * time.Millisecond)
+		s.noted()
+		s.next(shared.Tail{Err: shared.ErrUnavailable}, shared.Tail{Next: at(1, 0)})
+		assert.Equal(t, []string{"broke", "confirmed"}, s.noted())
+		require.ErrorIs(t, s.Err(), shared.ErrUnavailable)
+		assert.Equal(t, before[0], s.horizons()[0])
+		assert.Greater(t, s.horizons()[1], before[1])
+		time.Sleep(time.Second)
+		require.NoError(t, s.Err())
+		assert.Equal(t, []string{"restored"}, s.noted())
+	})
+}
+
+// TestFollower_Wait: who waits gets the answer of a round that began later, and leaves when
+// its context or the follower ends.
+func TestFollower_Wait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t)
+		synctest.Wait()
+		require.NoError(t, s.Wait(t.Context(), func() bool { return false }))
+		s.mu.Lock()
+		s.tails = append(s.tails, []shared.Tail{{Err: shared.ErrUnavailable}, {Next: at(1, 0)}})
+		s.mu.Unlock()
+		require.ErrorIs(t, s.Wait(t.Context(), func() bool { return false }), shared.ErrUnavailable)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		require.ErrorIs(t, s.Wait(ctx, func() bool { return ctx.Err() == nil }), context.Canceled)
+	})
+}
+
+// TestFollower_QuestionIsAnsweredByALaterRound: a round that had begun may have read before
+// what the question is about was written.
+func TestFollower_QuestionIsAnsweredByALaterRound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t)
+		synctest.Wait()
+		s.noted()
+		s.Ask(bus.Call{})
+		s.Ask(bus.Call{}) // the same again
+		synctest.Wait()
+		assert.Equal(t, []string{"answered"}, s.noted()[:1])
+		time.Sleep(10 * time.Second)
+		assert.NotContains(t, s.noted(), "answered")
+	})
+}
+
+// TestFollower_Repaired counts what the journal told of and the bus did not.
+func TestFollower_Repaired(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t)
+		synctest.Wait()
+		entries := []shared.JournalEntry{
+			{Key: "c:a", Revision: shared.Revision{Epoch: 1, Number: 5}},
+			{Key: "c:b", Revision: shared.Revision{Epoch: 1, Number: 6}},
+		}
+		s.next(shared.Tail{Next: at(1, 6), Entries: entries}, shared.Tail{Next: at(1, 0)})
+		s.Heard("c", 5)
+		assert.Zero(t, s.Stats().Repaired, "the bus has a moment")
+		time.Sleep(busGrace)
+		assert.Equal(t, uint64(1), s.Stats().Repaired)
+	})
+}

@@ -1,0 +1,198 @@
+package journal
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nearbus/nearbus/nearcache/internal/generation"
+	"github.com/nearbus/nearbus/shared"
+)
+
+// tailPage is how many entries of a journal are read at first. While there are more, pages
+// grow four times each, up to tailPages for all journals that are read in one request: what
+// is written during a round trip must fit into less than a page, or a node never catches up.
+// Longer ones would hold up the server, and the memory of the node.
+const (
+	tailPage  = 1000
+	tailPages = 32_000
+)
+
+// reading is what became of one journal in a round.
+type reading struct {
+	at     int64 // when the last read began, on the clock of the near tier
+	reset  bool
+	breach string // why, if it is worth telling
+	err    error
+}
+
+// round reads all journals. Where continuity is lost, the end of the journal is
+// learned first, then what it decides is flushed, and only then the horizon
+// moves: so a write between two of these is either flushed or read next time.
+func (f *Follower) round(ctx context.Context, due int64) {
+	round := f.rounds.begin()
+	told, acked := make([]*shared.Revision, len(f.positions)), make([]shared.Revision, len(f.positions))
+	for p := range told {
+		told[p], acked[p] = f.conf.Heads[p].Told(), f.conf.Acked.Get(p)
+	}
+	late := max(0, f.conf.Near.Now()-due)
+	readings := f.readAll(ctx)
+	f.flush(readings)
+	var failure error
+	for p, reading := range readings {
+		if at := f.positions[p].Revision; reading.err == nil && at.Epoch == acked[p].Epoch && f.conf.Proves() && generation.Behind(at, acked[p]) {
+			// It ends before an own write that was answered before the round began.
+			reading.err = fmt.Errorf("nearcache: journal %d: %w", p, ErrBehind)
+		}
+		if reading.err != nil {
+			failure = reading.err
+			if shared.Unreachable(failure) {
+				f.conf.Near.Broke(p)
+			}
+			continue
+		}
+		f.conf.Heads.JournalRead(p, told[p])
+		f.applied[p].Store(&shared.Revision{Epoch: f.positions[p].Revision.Epoch, Number: f.positions[p].Revision.Number})
+		f.conf.Near.Confirm(p, reading.at)
+		f.slowest.Store(max(f.slowest.Load(), late+f.conf.Near.Now()-reading.at))
+	}
+	f.countUnheard()
+	f.fail(ctx, failure)
+	f.rounds.end(failure)
+	if failure == nil {
+		f.answer(round)
+	}
+}
+
+// flush makes invalid what the journals that could not be read on decide.
+func (f *Follower) flush(readings []reading) {
+	lost, n, why := make([]bool, len(readings)), 0, ""
+	for p := range readings {
+		if readings[p].reset {
+			lost[p] = true
+			n++
+		}
+		why = cmp.Or(why, readings[p].breach)
+	}
+	if n == 0 {
+		return
+	}
+	f.conf.Owner.Flush(lost)
+	f.resets.Add(1)
+	switch {
+	case why == "" || !f.breaches.add(why):
+	case n == len(lost):
+		f.conf.Logger.Warn("nearcache: flushed the near tier, because the journal cannot be read on", "reason", why)
+	default:
+		f.conf.Logger.Warn("nearcache: flushed a part of the near tier, because its journal cannot be read on",
+			"reason", why, "partitions", n, "of", len(lost))
+	}
+}
+
+// fail takes in how a round ended.
+func (f *Follower) fail(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	if err == nil {
+		f.failure.Store(nil)
+		if took, over := f.breaches.Succeed(); over && f.breaches.times > 1 {
+			f.conf.Logger.Info("nearcache: the journal can be read on again", "times", f.breaches.times, "after", took)
+		}
+		if took, over := f.outage.Succeed(); over {
+			f.conf.Logger.Info("nearcache: the journal is read again", "after", took)
+			f.conf.Owner.Restored()
+		}
+		return
+	}
+	f.failures.Add(1)
+	f.failure.Store(&err)
+	if f.outage.Fail(true) {
+		f.conf.Logger.Warn("nearcache: cannot read the journal", "error", err)
+	}
+}
+
+// readAll reads all journals to their ends: one request to each server for the
+// next page of all that have one.
+func (f *Follower) readAll(ctx context.Context) []reading {
+	ctx, cancel := context.WithTimeout(ctx, f.roundLimit())
+	defer cancel()
+	readings := make([]reading, len(f.positions))
+	pending := make([]shared.TailRead, len(f.positions))
+	for p := range pending {
+		pending[p] = shared.TailRead{Partition: p, From: f.positions[p], Limit: tailPage}
+	}
+	read := make([]int, len(f.positions)) // entries, by partition
+	for len(pending) > 0 {
+		at := f.conf.Near.Now()
+		tails := f.conf.Tier.Tail(ctx, pending)
+		more := pending[:0]
+		for i := range tails {
+			p := pending[i].Partition
+			err := tails[i].Err
+			if err == nil && f.conf.Owner.Deposed(p, tails[i].Next.Revision) {
+				err = ErrBehind
+			}
+			if err != nil {
+				readings[p].err = journalError(p, read[p], err)
+				continue
+			}
+			readings[p] = reading{at: at, reset: tails[i].Reset, breach: breach(&tails[i], f.positions[p])}
+			f.take(p, &tails[i])
+			read[p] += len(tails[i].Entries)
+			if tails[i].More {
+				more = append(more, shared.TailRead{Partition: p, From: f.positions[p], Limit: 4 * pending[i].Limit})
+			}
+		}
+		for i := range more {
+			more[i].Limit = min(more[i].Limit, max(tailPages/len(more), 1))
+		}
+		pending = more
+	}
+	return readings
+}
+
+// journalError is why a journal was not read to its end in a round that read so many entries
+// of it. If time ran out over the largest pages, it is not the server that was away.
+func journalError(partition, read int, err error) error {
+	if read < tailPages || !errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("nearcache: journal %d: %w", partition, err)
+	}
+	return fmt.Errorf("nearcache: journal %d: it is written faster than this node reads it, of which %d entries were no end: %w",
+		partition, read, err)
+}
+
+// take applies what was read of one journal.
+func (f *Follower) take(partition int, tail *shared.Tail) {
+	if w := tail.Warning; w != nil && w.Error() != f.warned {
+		f.warned = w.Error()
+		f.conf.Logger.Warn("nearcache: the journal is not safe", "warning", w)
+	}
+	f.positions[partition] = tail.Next
+	f.conf.Owner.Reached(partition, tail.Next.Revision) // before anything is applied, as all numbers are
+	if epoch := tail.Next.Revision.Epoch; f.epochs[partition].Swap(epoch) != epoch {
+		f.losses.Add(1)
+	}
+	for i := range tail.Entries {
+		f.apply(&tail.Entries[i])
+	}
+}
+
+// apply applies one entry of the journal. What it takes out is counted if the bus does not
+// take it out as well.
+func (f *Follower) apply(e *shared.JournalEntry) {
+	w := writeOf(e.Key, e.Revision.Number)
+	waits := f.conf.OnBus && f.unheard.add(w, f.conf.Near.Now())
+	switch dropped := f.conf.Owner.Apply(e); {
+	case !dropped && waits:
+		f.unheard.drop(w)
+	case dropped && !waits:
+		f.repaired.Add(1)
+	}
+}
+
+// countUnheard counts what the bus should have told by now.
+func (f *Follower) countUnheard() uint64 {
+	return f.repaired.Add(f.unheard.overdue(f.conf.Near.Now()))
+}
