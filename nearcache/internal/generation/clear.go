@@ -13,7 +13,7 @@ import (
 // has passed it.
 type Clear struct {
 	mu sync.Mutex // protects the fields below
-	number
+	n  number
 
 	// near says that something may have come near since what was near was ended last.
 	near bool
@@ -32,7 +32,7 @@ const clockAhead = uint64(12 * time.Hour / time.Microsecond)
 func (c *Clear) Get() (value uint64, known bool, forgot uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.number.get()
+	return c.n.get()
 }
 
 // Learn takes in the clock read from the shared tier, by a read that began at
@@ -41,7 +41,7 @@ func (c *Clear) Get() (value uint64, known bool, forgot uint64) {
 func (c *Clear) Learn(value uint64, at int64, forgot uint64) (ends bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.number.read(at, forgot)
+	c.n.read(at, forgot)
 	return c.raiseLocked(value)
 }
 
@@ -53,24 +53,24 @@ func (c *Clear) Raise(value uint64) (ends bool) {
 	defer c.mu.Unlock()
 	told := c.heard.Take(shared.Revision{Number: value})
 	switch {
-	case told && c.value < value && value < shared.MaxRevision: // what was near was ended by then
-		c.value, c.applied = value, max(c.applied, value)
+	case told && c.n.value < value && value < shared.MaxRevision: // what was near was ended by then
+		c.n.value, c.applied = value, max(c.applied, value)
 		return false
 	case told:
 		return false
-	case c.value < value || c.value-value < clockAhead:
+	case c.n.value < value || c.n.value-value < clockAhead:
 		return c.raiseLocked(value)
 	}
-	c.number.forget()
+	c.n.forget()
 	ends, c.near = c.near, false
 	return ends
 }
 
 func (c *Clear) raiseLocked(value uint64) (ends bool) {
-	if value <= c.value || value >= shared.MaxRevision {
+	if value <= c.n.value || value >= shared.MaxRevision {
 		return false
 	}
-	c.value = value
+	c.n.value = value
 	if !c.near {
 		c.applied = max(c.applied, value)
 		return false
@@ -87,7 +87,7 @@ func (c *Clear) Admits(value uint64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.near = true
-	return value >= c.value
+	return value >= c.n.value
 }
 
 // Settle says that what was near when the clock was raised to value is gone.
@@ -97,16 +97,18 @@ func (c *Clear) Settle(value uint64) {
 	c.applied = max(c.applied, value)
 }
 
+// Applied returns up to which number what is near was cleared.
 func (c *Clear) Applied() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.applied
 }
 
+// ReadAt returns when the latest read of the number began, 0 before the first.
 func (c *Clear) ReadAt() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.at
+	return c.n.at
 }
 
 // Forget makes the next read read the clock: there was a gap, in which there may
@@ -114,7 +116,7 @@ func (c *Clear) ReadAt() int64 {
 func (c *Clear) Forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.number.forget()
+	c.n.forget()
 }
 
 // Cleared is forget after a Clear, of which the bus says that it raised the clock to value.
@@ -124,5 +126,5 @@ func (c *Clear) Cleared(value uint64) {
 	defer c.mu.Unlock()
 	c.heard.Add(shared.Revision{Number: value})
 	c.near = false
-	c.number.forget()
+	c.n.forget()
 }

@@ -40,12 +40,14 @@ type Kept struct {
 	heard Heard
 }
 
+// Add takes in such a write.
 func (k *Kept) Add(r shared.Revision) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.heard.Add(r)
 }
 
+// Take reports whether r was such a write, and forgets it.
 func (k *Kept) Take(r shared.Revision) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
