@@ -22,6 +22,7 @@ import (
 	"github.com/nearbus/nearbus/integration/servers"
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memcachestore"
 	"github.com/nearbus/nearbus/shared/redisstore"
 )
@@ -36,7 +37,7 @@ type loner struct {
 	log  *lines
 }
 
-func newLoner(t *testing.T, store shared.Store, transport bus.Transport) *loner {
+func newLoner(t *testing.T, store driver.Store, transport bus.Transport) *loner {
 	t.Helper()
 	tier, err := shared.New(store, shared.Options{Timeout: 5 * time.Second})
 	require.NoError(t, err)

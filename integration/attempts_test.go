@@ -13,12 +13,13 @@ import (
 
 	"github.com/nearbus/nearbus/integration/servers"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memcachestore"
 	"github.com/nearbus/nearbus/shared/redisstore"
 )
 
 // tierOver returns a tier that has heard its server once.
-func tierOver(t *testing.T, store shared.Store, opts shared.Options) *shared.Tier {
+func tierOver(t *testing.T, store driver.Store, opts shared.Options) *shared.Tier {
 	t.Helper()
 	tier, err := shared.New(store, opts)
 	require.NoError(t, err)
@@ -82,7 +83,7 @@ func TestAttempts_ConnectionThatEnds(t *testing.T) {
 	t.Cleanup(func() { _ = client.Close() })
 	overRedis, err := redisstore.New(client, redisstore.Options{})
 	require.NoError(t, err)
-	for name, store := range map[string]shared.Store{"memcached": memcached, "redis": overRedis} {
+	for name, store := range map[string]driver.Store{"memcached": memcached, "redis": overRedis} {
 		for _, attempts := range []int{1, 3} {
 			tier, err := shared.New(store, shared.Options{Attempts: attempts, Timeout: 20 * time.Second})
 			require.NoError(t, err)

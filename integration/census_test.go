@@ -17,12 +17,13 @@ import (
 	"github.com/nearbus/nearbus/integration/servers"
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memcachestore"
 	"github.com/nearbus/nearbus/shared/redisstore"
 )
 
 // comparing returns a node over store and transport.
-func comparing(t *testing.T, store shared.Store, transport bus.Transport) *nearcache.Node {
+func comparing(t *testing.T, store driver.Store, transport bus.Transport) *nearcache.Node {
 	t.Helper()
 	tier, err := shared.New(store, shared.Options{Timeout: 10 * time.Second})
 	require.NoError(t, err)

@@ -14,6 +14,7 @@ import (
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/nearcache/nearcachetest"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memcachestore"
 	"github.com/nearbus/nearbus/shared/redisstore"
 )
@@ -21,7 +22,7 @@ import (
 // backend makes what one node of a fleet stands on. The clients are the
 // node's own, as in a process of its own.
 type backend struct {
-	store     func(t testing.TB, name string) shared.Store
+	store     func(t testing.TB, name string) driver.Store
 	transport func(t testing.TB, name string) bus.Transport
 }
 
@@ -55,7 +56,7 @@ func joinFleet(t testing.TB, b backend, name string) (*nearcache.Node, error) {
 func oneRedis() backend {
 	clients := map[string]*redis.Client{}
 	return backend{
-		store: func(t testing.TB, name string) shared.Store {
+		store: func(t testing.TB, name string) driver.Store {
 			clients[name] = newRedis(t, sharedRedis(t).Addr)
 			return redisStoreOf(t, clients[name], name)
 		},
@@ -73,7 +74,7 @@ func redisStoreOf(t testing.TB, client redis.UniversalClient, prefix string) *re
 	return store
 }
 
-func onRedis(t testing.TB, name string) shared.Store {
+func onRedis(t testing.TB, name string) driver.Store {
 	return redisStoreOf(t, newRedis(t, sharedRedis(t).Addr), name)
 }
 
@@ -85,9 +86,9 @@ func newCluster(t testing.TB) *redis.ClusterClient {
 	return client
 }
 
-func onCluster(t testing.TB, name string) shared.Store { return redisStoreOf(t, newCluster(t), name) }
+func onCluster(t testing.TB, name string) driver.Store { return redisStoreOf(t, newCluster(t), name) }
 
-func inMemcached(t testing.TB, name string) shared.Store {
+func inMemcached(t testing.TB, name string) driver.Store {
 	client := newMemcache(t, sharedMemcached(t).Addr)
 	return newMemcacheStore(t, client, memcachestore.Options{Prefix: name})
 }

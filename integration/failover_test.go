@@ -13,7 +13,7 @@ import (
 
 	"github.com/nearbus/nearbus/integration/servers"
 	"github.com/nearbus/nearbus/nearcache"
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // whileUsed runs during while each node reads all keys and writes its own. No
@@ -75,8 +75,8 @@ func (v *versions) use(ctx context.Context, s *sourceOfKeys, key int, write, los
 }
 
 // onClusterOf makes stores on a cluster of the test's own.
-func onClusterOf(cluster *servers.Cluster) func(t testing.TB, name string) shared.Store {
-	return func(t testing.TB, name string) shared.Store {
+func onClusterOf(cluster *servers.Cluster) func(t testing.TB, name string) driver.Store {
+	return func(t testing.TB, name string) driver.Store {
 		client := redis.NewClusterClient(&redis.ClusterOptions{
 			Addrs: cluster.Addrs(), PoolSize: 50, MaxRedirects: 3, ContextTimeoutEnabled: true,
 		})
@@ -158,7 +158,7 @@ func TestSentinel_FailsOver(t *testing.T) {
 
 // behindSentinel makes stores on the primary of a Sentinel.
 func behindSentinel(sentinel *servers.Sentinel) backend {
-	return backend{func(t testing.TB, name string) shared.Store {
+	return backend{func(t testing.TB, name string) driver.Store {
 		client := redis.NewFailoverClient(&redis.FailoverOptions{
 			MasterName: servers.SentinelName, SentinelAddrs: []string{sentinel.Watcher.Addr},
 			PoolSize: 50, MaxRetries: -1, ContextTimeoutEnabled: true,

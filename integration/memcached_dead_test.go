@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/integration/servers"
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memcachestore"
 )
 
@@ -82,7 +82,7 @@ func TestMemcachedStore_DeadConnectionsCostNobodyACall(t *testing.T) {
 			return putRecord(t.Context(), store, "w"+strconv.FormatUint(i, 10), value(i+1, "v"))
 		},
 		"lease": func(t *testing.T, store *memcachestore.Store, i uint64) error {
-			return store.Acquire(t.Context(), []shared.Lease{leaseOf("l"+strconv.FormatUint(i, 10), i+1, time.Minute)})[0].Err
+			return store.Acquire(t.Context(), []driver.Lease{leaseOf("l"+strconv.FormatUint(i, 10), i+1, time.Minute)})[0].Err
 		},
 	} {
 		for death, begin := range deaths {
@@ -168,8 +168,8 @@ func TestMemcachedStore_WriteOnADeadConnection(t *testing.T) {
 				assert.EqualValues(t, 1, memcachedStat(t, server.Addr, "cmd_set")-before)
 
 				dying.Store(true)
-				raised := shared.Record{Kind: shared.KindWatermark, Nonce: 3}
-				r := store.Write(t.Context(), []shared.Write{{Key: "clock", Image: raised.Append(nil)}})[0]
+				raised := driver.Record{Kind: driver.KindWatermark, Nonce: 3}
+				r := store.Write(t.Context(), []driver.Write{{Key: "clock", Image: raised.Append(nil)}})[0]
 				require.NoError(t, r.Err)
 				require.False(t, dying.Load(), "no connection died")
 				assert.Equal(t, r.Revision, recordOf(t, plain, "clock").Revision, "the receipt is of what is stored")

@@ -12,7 +12,7 @@ import (
 	"github.com/bradfitz/gomemcache/memcache"
 	"github.com/stretchr/testify/require"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memcachestore"
 )
 
@@ -44,33 +44,33 @@ func sharedMemcacheStore(t testing.TB) (store *memcachestore.Store, client *memc
 	return newMemcacheStore(t, client, memcachestore.Options{Prefix: prefix}), client, prefix
 }
 
-func leaseOf(key string, token uint64, ttl time.Duration) shared.Lease {
-	r := shared.Record{Kind: shared.KindLease, Nonce: token}
-	return shared.Lease{Key: key, Image: r.Append(nil), TTL: ttl}
+func leaseOf(key string, token uint64, ttl time.Duration) driver.Lease {
+	r := driver.Record{Kind: driver.KindLease, Nonce: token}
+	return driver.Lease{Key: key, Image: r.Append(nil), TTL: ttl}
 }
 
 // acquireLease asks for a lease of a minute.
-func acquireLease(t testing.TB, store shared.Store, key string, token uint64) shared.GrantStatus {
+func acquireLease(t testing.TB, store driver.Store, key string, token uint64) driver.GrantStatus {
 	t.Helper()
-	grant := store.Acquire(t.Context(), []shared.Lease{leaseOf(key, token, time.Minute)})[0]
+	grant := store.Acquire(t.Context(), []driver.Lease{leaseOf(key, token, time.Minute)})[0]
 	require.NoError(t, grant.Err)
 	return grant.Status
 }
 
-func putRecord(ctx context.Context, store shared.Store, key string, image []byte) error {
-	return store.Write(ctx, []shared.Write{{Key: key, Image: image, TTL: time.Minute}})[0].Err
+func putRecord(ctx context.Context, store driver.Store, key string, image []byte) error {
+	return store.Write(ctx, []driver.Write{{Key: key, Image: image, TTL: time.Minute}})[0].Err
 }
 
-func fillLease(t testing.TB, store shared.Store, key string, image []byte) error {
-	return store.Fill(t.Context(), []shared.Write{{Key: key, Image: image, TTL: time.Minute}})[0].Err
+func fillLease(t testing.TB, store driver.Store, key string, image []byte) error {
+	return store.Fill(t.Context(), []driver.Write{{Key: key, Image: image, TTL: time.Minute}})[0].Err
 }
 
 // recordOf returns the record of key, which must be there.
-func recordOf(t testing.TB, store shared.Store, key string) shared.Record {
+func recordOf(t testing.TB, store driver.Store, key string) driver.Record {
 	t.Helper()
 	images, err := store.Read(t.Context(), []string{key})
 	require.NoError(t, err)
-	r, err := shared.DecodeRecord(images[0])
+	r, err := driver.DecodeRecord(images[0])
 	require.NoError(t, err)
 	return r
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/integration/servers"
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memcachestore"
 	"github.com/nearbus/nearbus/shared/storetest"
 )
@@ -72,7 +72,7 @@ func TestRights_Memcached(t *testing.T) {
 	_, secure := servers.MemcachedTLS(t, certificates, "app", secret)
 	client := secureClient(t, secure, certificates.Client, "app", secret)
 	storetest.Run(t, storetest.Harness{
-		New: func() (shared.Store, error) {
+		New: func() (driver.Store, error) {
 			return memcachestore.New(client, memcachestore.Options{Prefix: uniqueName()})
 		},
 		NoRevisions: true,

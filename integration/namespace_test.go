@@ -16,13 +16,14 @@ import (
 	"github.com/nearbus/nearbus/integration/servers"
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memcachestore"
 	"github.com/nearbus/nearbus/shared/redisstore"
 )
 
 // neighbours are servers that fleets of several namespaces share.
 type neighbours struct {
-	store     func(t *testing.T, namespace string) (shared.Store, error)
+	store     func(t *testing.T, namespace string) (driver.Store, error)
 	transport func(t *testing.T, namespace string) (bus.Transport, error)
 	say       func(t *testing.T, name, text string) // to all who hear a channel or subject
 }
@@ -108,7 +109,7 @@ func redisNeighbours(t *testing.T) neighbours {
 		return clients[namespace]
 	}
 	return neighbours{
-		store: func(_ *testing.T, ns string) (shared.Store, error) {
+		store: func(_ *testing.T, ns string) (driver.Store, error) {
 			return redisstore.New(client(ns), redisstore.Options{Namespace: ns})
 		},
 		transport: func(_ *testing.T, ns string) (bus.Transport, error) {
@@ -130,7 +131,7 @@ func natsNeighbours(t *testing.T) (neighbours, *nats.Conn) {
 	memcached, server := servers.Memcached(t), servers.NATS(t, servers.JetStream)
 	conn := natsConnection(t, server.URL)
 	return neighbours{
-		store: func(t *testing.T, ns string) (shared.Store, error) {
+		store: func(t *testing.T, ns string) (driver.Store, error) {
 			return memcachestore.New(newMemcache(t, memcached.Addr), memcachestore.Options{Namespace: ns})
 		},
 		transport: func(_ *testing.T, ns string) (bus.Transport, error) {

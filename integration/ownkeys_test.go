@@ -12,6 +12,7 @@ import (
 
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memstore"
 )
 
@@ -20,8 +21,8 @@ import (
 func TestOwnKeys(t *testing.T) {
 	t.Parallel()
 	memory := memstore.New(memstore.Options{})
-	for name, store := range map[string]func(testing.TB, string) shared.Store{
-		"memory":    func(testing.TB, string) shared.Store { return memory },
+	for name, store := range map[string]func(testing.TB, string) driver.Store{
+		"memory":    func(testing.TB, string) driver.Store { return memory },
 		"redis":     onRedis,
 		"memcached": inMemcached,
 	} {
@@ -80,11 +81,11 @@ func present(t *testing.T, tier *shared.Tier, names []string) map[string]string 
 // harm does all that a caller can do to a key.
 func harm(t *testing.T, tier *shared.Tier, key string) {
 	t.Helper()
-	ctx, claims := t.Context(), []shared.Claim{{Key: key, Token: shared.NewNonce()}}
+	ctx, claims := t.Context(), []shared.Claim{{Key: key, Token: driver.NewNonce()}}
 	got := tier.Acquire(ctx, claims)[0]
 	require.NoError(t, got.Err)
-	require.Equal(t, shared.LeaseGranted, got.Status, key)
-	put := shared.Put{Key: key, Record: shared.Record{Kind: shared.KindValue, Nonce: claims[0].Token}, TTL: time.Hour}
+	require.Equal(t, driver.LeaseGranted, got.Status, key)
+	put := shared.Put{Key: key, Record: driver.Record{Kind: driver.KindValue, Nonce: claims[0].Token}, TTL: time.Hour}
 	require.NoError(t, tier.Fill(ctx, []shared.Put{put})[0].Err)
 	require.NoError(t, tier.Set(ctx, key, []byte("own"), 0))
 	require.NoError(t, tier.Delete(ctx, key))

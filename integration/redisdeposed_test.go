@@ -8,6 +8,7 @@ import (
 
 	"github.com/nearbus/nearbus/integration/servers"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/redisstore"
 )
 
@@ -49,7 +50,7 @@ func TestRedisJournal_DeposedOfAnotherKind(t *testing.T) {
 			for _, maxmemory := range []string{"0", "1"} {
 				require.NoError(t, admin.ConfigSet(t.Context(), "maxmemory", maxmemory).Err())
 				require.NoError(t, admin.ConfigSet(t.Context(), "min-replicas-to-write", "1").Err())
-				for _, from := range []shared.Position{r.at, {}} {
+				for _, from := range []driver.Position{r.at, {}} {
 					err := tailOf(t, r.store, from, 1).Err
 					require.ErrorContains(t, err, "NOREPLICAS")
 					require.ErrorIs(t, err, shared.ErrUnavailable)

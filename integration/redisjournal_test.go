@@ -14,6 +14,7 @@ import (
 
 	"github.com/nearbus/nearbus/integration/servers"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/redisstore"
 )
 
@@ -21,7 +22,7 @@ import (
 type reader struct {
 	t     *testing.T
 	store *redisstore.Store
-	at    shared.Position
+	at    driver.Position
 }
 
 // newReader returns a reader at the end of the journal.
@@ -31,14 +32,14 @@ func newReader(t *testing.T, store *redisstore.Store) *reader {
 	return r
 }
 
-func tailOf(t *testing.T, store *redisstore.Store, from shared.Position, limit int) shared.Tail {
+func tailOf(t *testing.T, store *redisstore.Store, from driver.Position, limit int) driver.Tail {
 	t.Helper()
-	tails := store.Tail(t.Context(), []shared.TailRead{{From: from, Limit: limit}})
+	tails := store.Tail(t.Context(), []driver.TailRead{{From: from, Limit: limit}})
 	require.Len(t, tails, 1)
 	return tails[0]
 }
 
-func (r *reader) read() shared.Tail {
+func (r *reader) read() driver.Tail {
 	r.t.Helper()
 	tail := tailOf(r.t, r.store, r.at, 1000)
 	require.NoError(r.t, tail.Err)
@@ -69,7 +70,7 @@ func (r *reader) resets() (newEpoch bool) {
 func (r *reader) set(keys ...string) {
 	r.t.Helper()
 	for _, key := range keys {
-		require.NoError(r.t, putRecord(r.t.Context(), r.store, key, value(shared.NewNonce(), "v")))
+		require.NoError(r.t, putRecord(r.t.Context(), r.store, key, value(driver.NewNonce(), "v")))
 	}
 }
 
@@ -208,10 +209,10 @@ func TestRedisJournal_Restart(t *testing.T) {
 	})
 	t.Run("first written, then read", func(t *testing.T) {
 		store := journalOn(t, newRedis(t, sharedRedis(t).Addr), redisstore.Options{})
-		require.NoError(t, putRecord(t.Context(), store, "a", value(shared.NewNonce(), "v")))
+		require.NoError(t, putRecord(t.Context(), store, "a", value(driver.NewNonce(), "v")))
 		images, err := store.Read(t.Context(), []string{"a"})
 		require.NoError(t, err)
-		written, err := shared.DecodeHeader(images[0])
+		written, err := driver.DecodeHeader(images[0])
 		require.NoError(t, err)
 		r := newReader(t, store)
 		assert.Equal(t, written.Revision.Epoch, r.at.Revision.Epoch, "what was written before anybody read the journal lives")
@@ -315,8 +316,8 @@ func TestRedisJournal_HasTheRevisions(t *testing.T) {
 	r := newReader(t, store)
 	var told, read []uint64
 	for len(told) == 0 || told[len(told)-1] < told[0]+1e6 {
-		w := shared.Write{Key: "k", Image: value(shared.NewNonce(), "v")}
-		receipt := store.Write(t.Context(), []shared.Write{w})[0]
+		w := driver.Write{Key: "k", Image: value(driver.NewNonce(), "v")}
+		receipt := store.Write(t.Context(), []driver.Write{w})[0]
 		require.NoError(t, receipt.Err)
 		told = append(told, receipt.Revision.Number)
 	}
@@ -340,8 +341,8 @@ func TestRedisJournal_None(t *testing.T) {
 	require.NoError(t, err)
 	assert.Zero(t, n)
 	assert.Zero(t, store.Partitions())
-	err = tailOf(t, store, shared.Position{}, 1).Err
-	require.ErrorIs(t, err, shared.ErrNoJournal)
+	err = tailOf(t, store, driver.Position{}, 1).Err
+	require.ErrorIs(t, err, driver.ErrNoJournal)
 	tier, err := shared.New(store, shared.Options{})
 	require.NoError(t, err)
 	assert.Zero(t, tier.Partitions())
@@ -366,15 +367,15 @@ func TestRedisJournal_OneRequestToEachServer(t *testing.T) {
 	t.Parallel()
 	client := newCluster(t)
 	store := redisStoreOf(t, client, uniqueName())
-	reads := make([]shared.TailRead, store.Partitions())
+	reads := make([]driver.TailRead, store.Partitions())
 	read := func() {
 		for i, tail := range store.Tail(t.Context(), reads) {
 			require.NoError(t, tail.Err)
-			reads[i] = shared.TailRead{Partition: i, From: tail.Next, Limit: 1}
+			reads[i] = driver.TailRead{Partition: i, From: tail.Next, Limit: 1}
 		}
 	}
 	for i := range reads {
-		reads[i] = shared.TailRead{Partition: i, Limit: 1}
+		reads[i] = driver.TailRead{Partition: i, Limit: 1}
 	}
 	read() // the servers learn the script
 	var trips roundTrips
@@ -396,7 +397,7 @@ func TestRedisJournal_MemoryFull(t *testing.T) {
 	r := newReader(t, store)
 	r.set("a")
 	require.NoError(t, client.ConfigSet(t.Context(), "maxmemory", "1").Err())
-	require.ErrorContains(t, putRecord(t.Context(), store, "b", value(shared.NewNonce(), "v")), "OOM")
+	require.ErrorContains(t, putRecord(t.Context(), store, "b", value(driver.NewNonce(), "v")), "OOM")
 	r.goesOn("a")
 	require.NoError(t, client.ConfigSet(t.Context(), "min-replicas-to-write", "1").Err())
 	require.ErrorContains(t, tailOf(t, store, r.at, 1).Err, "NOREPLICAS", "full or not")
@@ -416,22 +417,22 @@ func TestRedis_FullServerTakesValuesAway(t *testing.T) {
 			client := newRedis(t, server.Addr)
 			store := journalOn(t, client, redisstore.Options{JournalLength: length})
 			for _, key := range []string{"a", "b", "c", "kept"} {
-				require.NoError(t, putRecord(t.Context(), store, key, value(shared.NewNonce(), "v")))
+				require.NoError(t, putRecord(t.Context(), store, key, value(driver.NewNonce(), "v")))
 			}
 			clock := func(number uint64) []byte {
-				r := shared.Record{Kind: shared.KindWatermark, Nonce: shared.NewNonce(), Clock: number}
+				r := driver.Record{Kind: driver.KindWatermark, Nonce: driver.NewNonce(), Clock: number}
 				return r.Append(nil)
 			}
 			require.NoError(t, putRecord(t.Context(), store, "clock", clock(7)))
 			require.NoError(t, client.ConfigSet(t.Context(), "maxmemory", "1").Err())
 
-			require.NoError(t, putRecord(t.Context(), store, "a", tombstone(shared.NewNonce())))
-			keep := shared.Write{Key: "kept", Image: tombstone(shared.NewNonce()), TTL: time.Minute, KeepStale: true}
-			require.NoError(t, store.Write(t.Context(), []shared.Write{keep})[0].Err)
-			require.NoError(t, putRecord(t.Context(), store, "never there", tombstone(shared.NewNonce())))
-			receipts := store.Write(t.Context(), []shared.Write{
-				{Key: "b", Image: tombstone(shared.NewNonce()), TTL: time.Minute},
-				{Key: "c", Image: value(shared.NewNonce(), "w"), TTL: time.Minute},
+			require.NoError(t, putRecord(t.Context(), store, "a", tombstone(driver.NewNonce())))
+			keep := driver.Write{Key: "kept", Image: tombstone(driver.NewNonce()), TTL: time.Minute, KeepStale: true}
+			require.NoError(t, store.Write(t.Context(), []driver.Write{keep})[0].Err)
+			require.NoError(t, putRecord(t.Context(), store, "never there", tombstone(driver.NewNonce())))
+			receipts := store.Write(t.Context(), []driver.Write{
+				{Key: "b", Image: tombstone(driver.NewNonce()), TTL: time.Minute},
+				{Key: "c", Image: value(driver.NewNonce(), "w"), TTL: time.Minute},
 				{Key: "clock", Image: clock(6)},
 			})
 			require.NoError(t, receipts[0].Err)
@@ -439,9 +440,9 @@ func TestRedis_FullServerTakesValuesAway(t *testing.T) {
 			require.NoError(t, receipts[2].Err)
 
 			for _, key := range []string{"a", "b", "kept", "never there"} {
-				require.Equal(t, shared.KindTombstone, recordOf(t, store, key).Kind, key)
+				require.Equal(t, driver.KindTombstone, recordOf(t, store, key).Kind, key)
 			}
-			require.Equal(t, shared.KindValue, recordOf(t, store, "c").Kind)
+			require.Equal(t, driver.KindValue, recordOf(t, store, "c").Kind)
 			require.EqualValues(t, 7, recordOf(t, store, "clock").Clock, "the higher one stays")
 		})
 	}
@@ -454,7 +455,7 @@ func TestHazard4_WarnsOfEviction(t *testing.T) {
 		"allkeys-lru": true, "allkeys-random": true, "volatile-lru": false, "noeviction": false,
 	} {
 		server := servers.Redis(t, "--maxmemory", "100mb", "--maxmemory-policy", policy)
-		tail := tailOf(t, journalOn(t, newRedis(t, server.Addr), redisstore.Options{}), shared.Position{}, 1)
+		tail := tailOf(t, journalOn(t, newRedis(t, server.Addr), redisstore.Options{}), driver.Position{}, 1)
 		require.NoError(t, tail.Err)
 		if dangerous {
 			require.ErrorContains(t, tail.Warning, "maxmemory-policy is "+policy)
@@ -463,7 +464,7 @@ func TestHazard4_WarnsOfEviction(t *testing.T) {
 		}
 	}
 	unbounded := servers.Redis(t, "--maxmemory-policy", "allkeys-lru")
-	require.NoError(t, tailOf(t, journalOn(t, newRedis(t, unbounded.Addr), redisstore.Options{}), shared.Position{}, 1).Warning)
+	require.NoError(t, tailOf(t, journalOn(t, newRedis(t, unbounded.Addr), redisstore.Options{}), driver.Position{}, 1).Warning)
 }
 
 // TestRedisJournal_WentBack: a server is back where it was before, and is no other run of

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/integration/servers"
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/redisstore"
 )
 
@@ -25,7 +25,7 @@ func TestRights_WhatOneLacksHarmsNoOther(t *testing.T) {
 			opts := redisstore.Options{Prefix: uniqueName()}
 			r := newReader(t, journalOn(t, admin, opts))
 			r.set("a", "clock")
-			watermark := shared.Record{Kind: shared.KindWatermark, Nonce: shared.NewNonce(), Clock: 7}
+			watermark := driver.Record{Kind: driver.KindWatermark, Nonce: driver.NewNonce(), Clock: 7}
 			require.NoError(t, putRecord(t.Context(), r.store, "clock", watermark.Append(nil)))
 			r.goesOn("a", "clock", "clock")
 
@@ -33,12 +33,12 @@ func TestRights_WhatOneLacksHarmsNoOther(t *testing.T) {
 			allow(t, admin, name, opts.Prefix, "", slices.DeleteFunc(slices.Clone(all), func(r string) bool { return r == right }))
 			poor := journalOn(t, as(t, server.Addr, name, secret, nil), opts)
 			// What of this fails depends on the right.
-			_ = tailOf(t, poor, shared.Position{}, 1)
-			lease := shared.Record{Kind: shared.KindLease, Nonce: 4}
-			_ = poor.Acquire(t.Context(), []shared.Lease{{Key: "x", Image: lease.Append(nil), TTL: time.Minute}})
-			_ = poor.Fill(t.Context(), []shared.Write{{Key: "x", Image: value(4, "v"), TTL: time.Minute}})
-			_ = putRecord(t.Context(), poor, "b", value(shared.NewNonce(), "v"))
-			watermark.Nonce, watermark.Clock = shared.NewNonce(), 6
+			_ = tailOf(t, poor, driver.Position{}, 1)
+			lease := driver.Record{Kind: driver.KindLease, Nonce: 4}
+			_ = poor.Acquire(t.Context(), []driver.Lease{{Key: "x", Image: lease.Append(nil), TTL: time.Minute}})
+			_ = poor.Fill(t.Context(), []driver.Write{{Key: "x", Image: value(4, "v"), TTL: time.Minute}})
+			_ = putRecord(t.Context(), poor, "b", value(driver.NewNonce(), "v"))
+			watermark.Nonce, watermark.Clock = driver.NewNonce(), 6
 			_ = putRecord(t.Context(), poor, "clock", watermark.Append(nil))
 			_ = tailOf(t, poor, r.at, 1)
 			require.False(t, r.read().Reset, "the journal is deleted for all")

@@ -15,7 +15,7 @@ import (
 
 	"github.com/nearbus/nearbus/integration/servers"
 	"github.com/nearbus/nearbus/nearcache"
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/redisstore"
 )
 
@@ -74,7 +74,7 @@ func promoteBehind(t *testing.T, follower, leader *redis.Client) {
 
 // writtenIn writes, and returns in which epoch.
 func writtenIn(t *testing.T, store *redisstore.Store) uint64 {
-	receipt := store.Write(t.Context(), []shared.Write{{Key: "k", Image: value(shared.NewNonce(), "v"), TTL: time.Minute}})[0]
+	receipt := store.Write(t.Context(), []driver.Write{{Key: "k", Image: value(driver.NewNonce(), "v"), TTL: time.Minute}})[0]
 	require.NoError(t, receipt.Err)
 	return receipt.Revision.Epoch
 }
@@ -128,7 +128,7 @@ func TestG4_APrimaryThatWasCutOff(t *testing.T) {
 	prefix := uniqueName()
 	join := func() (*movingName, *versions) {
 		name := newMovingName(t, first.Options().Addr)
-		onName := func(t testing.TB, prefix string) shared.Store { return redisStoreOf(t, name.Client, prefix) }
+		onName := func(t testing.TB, prefix string) driver.Store { return redisStoreOf(t, name.Client, prefix) }
 		return name, versionsOn(t, backend{onName, overNATS}, prefix)
 	}
 	source := &sourceOfKeys{}

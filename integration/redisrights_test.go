@@ -18,7 +18,7 @@ import (
 	"github.com/nearbus/nearbus/bus/bustest"
 	"github.com/nearbus/nearbus/bus/redisbus"
 	"github.com/nearbus/nearbus/integration/servers"
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/redisstore"
 	"github.com/nearbus/nearbus/shared/storetest"
 )
@@ -96,26 +96,26 @@ func exercise(t testing.TB, admin, client *redis.Client, prefix, channel string)
 	require.NoError(t, err)
 	ctx, key := t.Context(), uniqueName()
 	var failures []error
-	put := func(w shared.Write) {
-		failures = append(failures, store.Write(ctx, []shared.Write{w})[0].Err)
+	put := func(w driver.Write) {
+		failures = append(failures, store.Write(ctx, []driver.Write{w})[0].Err)
 	}
 	_, err = store.Time(ctx)
 	failures = append(failures, err)
-	tail := store.Tail(ctx, []shared.TailRead{{Limit: 10}})[0]
+	tail := store.Tail(ctx, []driver.TailRead{{Limit: 10}})[0]
 	failures = append(failures, tail.Err, tail.Warning)
-	put(shared.Write{Key: key, Image: value(1, "v"), TTL: time.Minute})
-	put(shared.Write{Key: key, Image: tombstone(2), TTL: time.Minute, KeepStale: true})
+	put(driver.Write{Key: key, Image: value(1, "v"), TTL: time.Minute})
+	put(driver.Write{Key: key, Image: tombstone(2), TTL: time.Minute, KeepStale: true})
 	payload := make([]byte, 20)
-	put(shared.Write{Key: key, Image: value(3, "v"), Announce: &shared.Announcement{Channel: channel, Payload: payload}})
-	lease := shared.Record{Kind: shared.KindLease, Nonce: 4}
+	put(driver.Write{Key: key, Image: value(3, "v"), Announce: &driver.Announcement{Channel: channel, Payload: payload}})
+	lease := driver.Record{Kind: driver.KindLease, Nonce: 4}
 	failures = append(failures,
-		store.Acquire(ctx, []shared.Lease{{Key: key + "x", Image: lease.Append(nil), TTL: time.Second}})[0].Err,
-		store.Fill(ctx, []shared.Write{{Key: key + "x", Image: value(4, "v"), TTL: time.Minute}})[0].Err)
+		store.Acquire(ctx, []driver.Lease{{Key: key + "x", Image: lease.Append(nil), TTL: time.Second}})[0].Err,
+		store.Fill(ctx, []driver.Write{{Key: key + "x", Image: value(4, "v"), TTL: time.Minute}})[0].Err)
 	for _, keys := range [][]string{{key}, {key, key + "x"}} {
 		_, err = store.Read(ctx, keys)
 		failures = append(failures, err)
 	}
-	failures = append(failures, store.Tail(ctx, []shared.TailRead{{From: tail.Next, Limit: 10}})[0].Err)
+	failures = append(failures, store.Tail(ctx, []driver.TailRead{{From: tail.Next, Limit: 10}})[0].Err)
 	return errors.Join(failures...)
 }
 
@@ -190,9 +190,9 @@ func TestRights_RedisCluster(t *testing.T) {
 		require.NoError(t, err)
 		var failures []error
 		for i := range 10 {
-			failures = append(failures, putRecord(t.Context(), store, fmt.Sprint(i), value(shared.NewNonce(), "v")))
+			failures = append(failures, putRecord(t.Context(), store, fmt.Sprint(i), value(driver.NewNonce(), "v")))
 		}
-		for _, tail := range store.Tail(t.Context(), []shared.TailRead{{Partition: 0, Limit: 1}, {Partition: 1, Limit: 1}}) {
+		for _, tail := range store.Tail(t.Context(), []driver.TailRead{{Partition: 0, Limit: 1}, {Partition: 1, Limit: 1}}) {
 			failures = append(failures, tail.Err)
 		}
 		return errors.Join(errors.Join(failures...), listenOnce(t, client, "news"))
@@ -259,18 +259,18 @@ func TestCredentials_Redis(t *testing.T) {
 // everyCall returns the errors of all calls of a store, alone and together with others.
 func everyCall(t *testing.T, store *redisstore.Store) []error {
 	t.Helper()
-	write := func(key string) shared.Write { return shared.Write{Key: key, Image: value(shared.NewNonce(), "v")} }
-	lease := shared.Record{Kind: shared.KindLease, Nonce: 4}
-	leases := []shared.Lease{{Key: "a", Image: lease.Append(nil)}, {Key: "b", Image: lease.Append(nil)}}
+	write := func(key string) driver.Write { return driver.Write{Key: key, Image: value(driver.NewNonce(), "v")} }
+	lease := driver.Record{Kind: driver.KindLease, Nonce: 4}
+	leases := []driver.Lease{{Key: "a", Image: lease.Append(nil)}, {Key: "b", Image: lease.Append(nil)}}
 	_, failure := store.Time(t.Context())
 	errs := []error{failure}
 	for n := range 2 {
 		_, err := store.Read(t.Context(), []string{"a", "b"}[:n+1])
 		errs = append(errs, err,
-			store.Write(t.Context(), []shared.Write{write("a"), write("b")}[:n+1])[n].Err,
-			store.Fill(t.Context(), []shared.Write{write("a"), write("b")}[:n+1])[n].Err,
+			store.Write(t.Context(), []driver.Write{write("a"), write("b")}[:n+1])[n].Err,
+			store.Fill(t.Context(), []driver.Write{write("a"), write("b")}[:n+1])[n].Err,
 			store.Acquire(t.Context(), leases[:n+1])[n].Err,
-			store.Tail(t.Context(), make([]shared.TailRead, n+1))[n].Err)
+			store.Tail(t.Context(), make([]driver.TailRead, n+1))[n].Err)
 	}
 	return errs
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/integration/servers"
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/redisstore"
 )
 
@@ -33,12 +33,12 @@ func newRedisStore(t testing.TB, client redis.UniversalClient) *redisstore.Store
 }
 
 func value(nonce uint64, v string) []byte {
-	r := shared.Record{Kind: shared.KindValue, Nonce: nonce, Value: []byte(v)}
+	r := driver.Record{Kind: driver.KindValue, Nonce: nonce, Value: []byte(v)}
 	return r.Append(nil)
 }
 
 func tombstone(nonce uint64) []byte {
-	r := shared.Record{Kind: shared.KindTombstone, Nonce: nonce}
+	r := driver.Record{Kind: driver.KindTombstone, Nonce: nonce}
 	return r.Append(nil)
 }
 
@@ -77,7 +77,7 @@ func TestRedisStore_OneScriptForEachWrite(t *testing.T) {
 	client := newRedis(t, servers.Redis(t).Addr)
 	store := newRedisStore(t, client)
 	write := func(key string) {
-		r := store.Write(t.Context(), []shared.Write{{Key: key, Image: value(shared.NewNonce(), "v"), TTL: time.Minute}})
+		r := store.Write(t.Context(), []driver.Write{{Key: key, Image: value(driver.NewNonce(), "v"), TTL: time.Minute}})
 		require.NoError(t, r[0].Err)
 	}
 	untilKnown(t, client, func() { write("warm") })
@@ -101,17 +101,17 @@ func TestRedisStore_ScriptsFlushed(t *testing.T) {
 	store := newRedisStore(t, client)
 	for range 3 {
 		require.NoError(t, client.ScriptFlush(t.Context()).Err())
-		writes := []shared.Write{{Key: "a", Image: value(1, "a")}, {Key: "b", Image: value(2, "b")}}
+		writes := []driver.Write{{Key: "a", Image: value(1, "a")}, {Key: "b", Image: value(2, "b")}}
 		for _, r := range store.Write(t.Context(), writes) {
 			require.NoError(t, r.Err)
 		}
 		require.NoError(t, client.ScriptFlush(t.Context()).Err())
-		for _, r := range store.Write(t.Context(), []shared.Write{{Key: "c", Image: value(3, "c")}}) {
+		for _, r := range store.Write(t.Context(), []driver.Write{{Key: "c", Image: value(3, "c")}}) {
 			require.NoError(t, r.Err)
 		}
-		lease := shared.Record{Kind: shared.KindLease, Nonce: 9}
+		lease := driver.Record{Kind: driver.KindLease, Nonce: 9}
 		require.NoError(t, client.ScriptFlush(t.Context()).Err())
-		leases := []shared.Lease{
+		leases := []driver.Lease{
 			{Key: "d", Image: lease.Append(nil), TTL: time.Second}, {Key: "e", Image: lease.Append(nil), TTL: time.Second},
 		}
 		require.NoError(t, store.Acquire(t.Context(), leases[:1])[0].Err)
@@ -133,9 +133,9 @@ func TestRedisStore_Announces(t *testing.T) {
 	require.NoError(t, err)
 
 	payload := []byte("head" + strings.Repeat("\x00", 16) + "\x00\xfftail")
-	r := store.Write(t.Context(), []shared.Write{{
+	r := store.Write(t.Context(), []driver.Write{{
 		Key: "k", Image: value(1, "v"),
-		Announce: &shared.Announcement{Channel: channel, Payload: payload, RevisionAt: 4},
+		Announce: &driver.Announcement{Channel: channel, Payload: payload, RevisionAt: 4},
 	}})[0]
 	require.NoError(t, r.Err)
 	msg, err := sub.ReceiveMessage(t.Context())
@@ -155,12 +155,12 @@ func TestRedisStore_Hostile(t *testing.T) {
 	store, err := redisstore.New(client, redisstore.Options{Prefix: prefix})
 	require.NoError(t, err)
 	name := func(key string) string { return fmt.Sprintf("%s:{0}:%s", prefix, key) }
-	write := func(key string) shared.Receipt {
-		return store.Write(t.Context(), []shared.Write{{Key: key, Image: value(shared.NewNonce(), "v")}})[0]
+	write := func(key string) driver.Receipt {
+		return store.Write(t.Context(), []driver.Write{{Key: key, Image: value(driver.NewNonce(), "v")}})[0]
 	}
-	lease := func(key string) shared.GrantStatus {
-		r := shared.Record{Kind: shared.KindLease, Nonce: 5}
-		grant := store.Acquire(t.Context(), []shared.Lease{{Key: key, Image: r.Append(nil), TTL: time.Second}})[0]
+	lease := func(key string) driver.GrantStatus {
+		r := driver.Record{Kind: driver.KindLease, Nonce: 5}
+		grant := store.Acquire(t.Context(), []driver.Lease{{Key: key, Image: r.Append(nil), TTL: time.Second}})[0]
 		require.NoError(t, grant.Err)
 		return grant.Status
 	}
@@ -170,12 +170,12 @@ func TestRedisStore_Hostile(t *testing.T) {
 		images, err := store.Read(t.Context(), []string{"list"})
 		require.NoError(t, err)
 		assert.Equal(t, [][]byte{nil}, images)
-		assert.Equal(t, shared.LeaseUnusable, lease("list"))
+		assert.Equal(t, driver.LeaseUnusable, lease("list"))
 		require.NoError(t, write("list").Err)
 	})
 	t.Run("a revision from far ahead", func(t *testing.T) {
 		image := value(1, "v")
-		shared.StampRevision(image, shared.Revision{Epoch: 1, Number: 1 << 62})
+		driver.StampRevision(image, driver.Revision{Epoch: 1, Number: 1 << 62})
 		require.NoError(t, client.Set(t.Context(), name("ahead"), image, 0).Err())
 		r := write("ahead")
 		require.NoError(t, r.Err)
@@ -197,7 +197,7 @@ func TestRedisStore_Hostile(t *testing.T) {
 	t.Run("metadata that is evicted while the clock is behind a record", func(t *testing.T) {
 		ahead := uint64(time.Now().Add(time.Hour).UnixMicro())
 		image := value(1, "v")
-		shared.StampRevision(image, shared.Revision{Epoch: 1, Number: ahead})
+		driver.StampRevision(image, driver.Revision{Epoch: 1, Number: ahead})
 		require.NoError(t, client.Set(t.Context(), name("behind"), image, 0).Err())
 		require.NoError(t, client.Del(t.Context(), prefix+":{0}", prefix+":{0}!journal").Err())
 		assert.EqualValues(t, ahead+1, write("behind").Revision.Number)
@@ -214,9 +214,9 @@ func TestRedisStore_Hostile(t *testing.T) {
 // numbers of their own, also in one pipeline.
 func TestRedisStore_RevisionsOfOneMicrosecond(t *testing.T) {
 	store := newRedisStore(t, newRedis(t, sharedRedis(t).Addr))
-	writes := make([]shared.Write, 2000)
+	writes := make([]driver.Write, 2000)
 	for i := range writes {
-		writes[i] = shared.Write{Key: "k" + strconv.Itoa(i%3), Image: value(shared.NewNonce(), "v")}
+		writes[i] = driver.Write{Key: "k" + strconv.Itoa(i%3), Image: value(driver.NewNonce(), "v")}
 	}
 	// With the script there: those that a server without it refused are sent once more.
 	require.NoError(t, store.Write(t.Context(), writes[:1])[0].Err)
@@ -235,9 +235,9 @@ func TestRedisStore_ServerDown(t *testing.T) {
 	_, err := store.Read(t.Context(), []string{"k"})
 	require.ErrorContains(t, err, "redisstore: read")
 	for _, n := range []int{1, 2} {
-		writes := make([]shared.Write, n)
+		writes := make([]driver.Write, n)
 		for i := range writes {
-			writes[i] = shared.Write{Key: "k", Image: tombstone(1)}
+			writes[i] = driver.Write{Key: "k", Image: tombstone(1)}
 		}
 		for _, r := range store.Write(t.Context(), writes) {
 			require.ErrorContains(t, r.Err, "redisstore: write")
@@ -256,7 +256,7 @@ func TestRedisStore_ServerHangs(t *testing.T) {
 	defer cancel()
 	_, err = store.Read(ctx, []string{"k"})
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	r := store.Write(ctx, []shared.Write{{Key: "k", Image: value(1, "v")}})[0]
+	r := store.Write(ctx, []driver.Write{{Key: "k", Image: value(1, "v")}})[0]
 	require.ErrorIs(t, r.Err, context.DeadlineExceeded)
 }
 
@@ -266,10 +266,10 @@ func TestRedisStore_Cluster(t *testing.T) {
 	store := newRedisStore(t, client)
 	assert.Nil(t, store.Endpoint())
 	keys := make([]string, 500)
-	writes := make([]shared.Write, len(keys))
+	writes := make([]driver.Write, len(keys))
 	for i := range keys {
 		keys[i] = "key" + strconv.Itoa(i)
-		writes[i] = shared.Write{Key: keys[i], Image: value(shared.NewNonce(), keys[i])}
+		writes[i] = driver.Write{Key: keys[i], Image: value(driver.NewNonce(), keys[i])}
 	}
 	for _, r := range store.Write(t.Context(), writes) {
 		require.NoError(t, r.Err)
@@ -277,7 +277,7 @@ func TestRedisStore_Cluster(t *testing.T) {
 	images, err := store.Read(t.Context(), append(keys, "none"))
 	require.NoError(t, err)
 	for i, key := range keys {
-		r, err := shared.DecodeRecord(images[i])
+		r, err := driver.DecodeRecord(images[i])
 		require.NoError(t, err)
 		assert.Equal(t, key, string(r.Value))
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/integration/servers"
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/redisstore"
 )
 
@@ -78,13 +78,13 @@ func TestHazard16_ARingWhoseShardsAreAlwaysUp(t *testing.T) {
 		all = append(all, fmt.Sprint("other-", i))
 	}
 	for _, key := range all {
-		require.NoError(t, putRecord(t.Context(), store, key, value(shared.NewNonce(), "old")))
+		require.NoError(t, putRecord(t.Context(), store, key, value(driver.NewNonce(), "old")))
 	}
 	one.Kill()
 	failed := map[string]bool{}
 	for since := beats.Load(); beats.Load() < since+40; { // ten times what a Ring needs
 		for _, key := range all {
-			if putRecord(t.Context(), store, key, value(shared.NewNonce(), "new")) != nil {
+			if putRecord(t.Context(), store, key, value(driver.NewNonce(), "new")) != nil {
 				failed[key] = true
 			} else {
 				require.False(t, failed[key], "%s moved", key)
@@ -94,7 +94,7 @@ func TestHazard16_ARingWhoseShardsAreAlwaysUp(t *testing.T) {
 	assert.True(t, failed[on])
 	assert.Less(t, len(failed), len(all))
 	_, err := store.Read(t.Context(), all)
-	var partial *shared.PartialError
+	var partial *driver.PartialError
 	require.ErrorAs(t, err, &partial, "the others are read")
 	require.NoError(t, one.Restart(t.Context()))
 	for _, key := range all {
@@ -104,11 +104,11 @@ func TestHazard16_ARingWhoseShardsAreAlwaysUp(t *testing.T) {
 			if err != nil {
 				return false
 			}
-			r, err := shared.DecodeRecord(images[0])
+			r, err := driver.DecodeRecord(images[0])
 			want = string(r.Value)
 			return err == nil
 		}, 20*time.Second, 5*time.Millisecond)
 		assert.Equal(t, map[bool]string{true: "old", false: "new"}[failed[key]], want, "what was acknowledged is there")
 	}
-	require.NoError(t, putRecord(t.Context(), store, on, value(shared.NewNonce(), "newer")))
+	require.NoError(t, putRecord(t.Context(), store, on, value(driver.NewNonce(), "newer")))
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/nearcache"
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/shardstore"
 )
 
@@ -21,8 +21,8 @@ func TestShards_Lost(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f, prefix := newFarm(t, c.redis, c.memcached), uniqueName()
-			open := func(epoch uint64) func(t testing.TB, name string) shared.Store {
-				return func(t testing.TB, name string) shared.Store {
+			open := func(epoch uint64) func(t testing.TB, name string) driver.Store {
+				return func(t testing.TB, name string) driver.Store {
 					shards, _ := f.shards(t, name)
 					opts := shardstore.Options{Epoch: epoch, Handover: handover}
 					if epoch > 1 {

@@ -16,6 +16,7 @@ import (
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/nearcache/nearcachetest"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memcachestore"
 	"github.com/nearbus/nearbus/shared/shardstore"
 	"github.com/nearbus/nearbus/shared/storetest"
@@ -65,7 +66,7 @@ func (f *farm) shards(t testing.TB, prefix string) ([]shardstore.Shard, sharded)
 		name := fmt.Sprint("redis-", i)
 		shards = append(shards, shardstore.Shard{Name: name, Store: store})
 		s.plants[name] = func(ctx context.Context, key string, data []byte) error {
-			if err := putRecord(ctx, store, key, value(shared.NewNonce(), "v")); err != nil {
+			if err := putRecord(ctx, store, key, value(driver.NewNonce(), "v")); err != nil {
 				return err
 			}
 			return replaceInRedis(ctx, client, prefix, key, data)
@@ -102,7 +103,7 @@ func TestStore_Shards(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := newFarm(t, c.redis, c.memcached)
 			storetest.Run(t, storetest.Harness{
-				New:         func() (shared.Store, error) { return f.open(t, uniqueName()) },
+				New:         func() (driver.Store, error) { return f.open(t, uniqueName()) },
 				Plant:       plant,
 				NoRevisions: c.memcached > 0,
 				NoJournal:   c.memcached > 0,
@@ -124,7 +125,7 @@ func TestCoherence_Shards(t *testing.T) {
 	}
 }
 
-func (f *farm) store(t testing.TB, name string) shared.Store {
+func (f *farm) store(t testing.TB, name string) driver.Store {
 	s, err := f.open(t, name)
 	require.NoError(t, err)
 	return s.Store
@@ -231,8 +232,8 @@ func TestShards_JoinsAndLeaves(t *testing.T) {
 	t.Parallel()
 	f := newFarm(t, 3, 0)
 	prefix := uniqueName()
-	open := func(epoch uint64, idle bool) func(t testing.TB, name string) shared.Store {
-		return func(t testing.TB, name string) shared.Store {
+	open := func(epoch uint64, idle bool) func(t testing.TB, name string) driver.Store {
+		return func(t testing.TB, name string) driver.Store {
 			shards, _ := f.shards(t, name)
 			shards[2].Idle = idle
 			store, err := shardstore.New(shards, shardstore.Options{Epoch: epoch, Handover: handover})
@@ -301,6 +302,6 @@ func TestShards_ClocksApart(t *testing.T) {
 		assert.InDelta(t, time.Minute, found[0].Left, float64(5*time.Second))
 	}
 	assert.Zero(t, tier.Stats().TooLate)
-	late := shared.Write{Key: "late", Image: value(1, "v"), NotAfter: time.Now().Add(-2 * time.Second)}
-	require.ErrorIs(t, store.Write(t.Context(), []shared.Write{late})[0].Err, shared.ErrTooLate)
+	late := driver.Write{Key: "late", Image: value(1, "v"), NotAfter: time.Now().Add(-2 * time.Second)}
+	require.ErrorIs(t, store.Write(t.Context(), []driver.Write{late})[0].Err, shared.ErrTooLate)
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/nearbus/nearbus/integration/servers"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memcachestore"
 )
 
@@ -30,12 +31,12 @@ func TestMemcachedStore_RestartEndsLeases(t *testing.T) {
 	}
 	number := func() uint64 { return recordOf(t, node(), "k").Revision.Number }
 
-	require.Equal(t, shared.LeaseGranted, acquireLease(t, node(), "k", 1))
+	require.Equal(t, driver.LeaseGranted, acquireLease(t, node(), "k", 1))
 	before := number()
 	require.NoError(t, server.Restart(t.Context()))
 	require.ErrorIs(t, fillLease(t, node(), "k", value(1, "stale")), shared.ErrLeaseLost)
 
-	require.Equal(t, shared.LeaseGranted, acquireLease(t, node(), "k", 2))
+	require.Equal(t, driver.LeaseGranted, acquireLease(t, node(), "k", 2))
 	require.Equal(t, before, number(), "the number is given again")
 	require.ErrorIs(t, fillLease(t, node(), "k", value(1, "stale")), shared.ErrLeaseLost)
 	require.NoError(t, fillLease(t, node(), "k", value(2, "fresh")))
@@ -60,19 +61,19 @@ func TestMemcachedStore_ConcurrentWriters(t *testing.T) {
 			for round := range uint64(rounds) {
 				nonce := node<<32 | round + 1
 				assert.NoError(t, putRecord(t.Context(), store, "written", value(nonce, "v")))
-				raised := shared.Record{Kind: shared.KindWatermark, Nonce: nonce}
-				r := store.Write(t.Context(), []shared.Write{{Key: "clock", Image: raised.Append(nil)}})[0]
+				raised := driver.Record{Kind: driver.KindWatermark, Nonce: nonce}
+				r := store.Write(t.Context(), []driver.Write{{Key: "clock", Image: raised.Append(nil)}})[0]
 				assert.NoError(t, r.Err)
 				_, twice := revisions.LoadOrStore(r.Revision.Number, nonce)
 				assert.False(t, twice, "two writes of one revision")
 
 				key := "leased" + strconv.FormatUint(round, 10)
-				grant := store.Acquire(t.Context(), []shared.Lease{leaseOf(key, nonce, time.Minute)})[0]
+				grant := store.Acquire(t.Context(), []driver.Lease{leaseOf(key, nonce, time.Minute)})[0]
 				assert.NoError(t, grant.Err)
-				if grant.Status == shared.LeaseGranted {
+				if grant.Status == driver.LeaseGranted {
 					granted.Add(1)
 				}
-				if store.Fill(t.Context(), []shared.Write{{Key: key, Image: value(nonce, "v")}})[0].Err == nil {
+				if store.Fill(t.Context(), []driver.Write{{Key: key, Image: value(nonce, "v")}})[0].Err == nil {
 					filled.Add(1)
 				}
 			}
@@ -153,7 +154,7 @@ func TestMemcachedStore_WriteInBetween(t *testing.T) {
 		interfere()
 		return conn.Write(p)
 	}), memcachestore.Options{Prefix: prefix})
-	write := func() { assert.NoError(t, putRecord(t.Context(), store, "k", value(shared.NewNonce(), "in between"))) }
+	write := func() { assert.NoError(t, putRecord(t.Context(), store, "k", value(driver.NewNonce(), "in between"))) }
 	stored := func() string { return string(recordOf(t, store, "k").Value) }
 	require.NoError(t, putRecord(t.Context(), store, "k", value(1, "first")))
 
@@ -165,7 +166,7 @@ func TestMemcachedStore_WriteInBetween(t *testing.T) {
 	t.Run("a lease is lost", func(t *testing.T) {
 		require.NoError(t, putRecord(t.Context(), store, "k", tombstone(3)))
 		interfere = func() {}
-		require.Equal(t, shared.LeaseGranted, acquireLease(t, victim, "k", 4))
+		require.Equal(t, driver.LeaseGranted, acquireLease(t, victim, "k", 4))
 		interfere = sync.OnceFunc(write)
 		require.ErrorIs(t, fillLease(t, victim, "k", value(4, "stale")), shared.ErrLeaseLost)
 		assert.Equal(t, "in between", stored())
@@ -173,7 +174,7 @@ func TestMemcachedStore_WriteInBetween(t *testing.T) {
 	t.Run("a lease is not given", func(t *testing.T) {
 		require.NoError(t, putRecord(t.Context(), store, "k", tombstone(5)))
 		interfere = sync.OnceFunc(write)
-		require.Equal(t, shared.LeasePresent, acquireLease(t, victim, "k", 6))
+		require.Equal(t, driver.LeasePresent, acquireLease(t, victim, "k", 6))
 	})
 	t.Run("always", func(t *testing.T) {
 		interfere = write
@@ -190,7 +191,7 @@ func TestMemcachedStore_WriteInBetween(t *testing.T) {
 		require.NoError(t, putRecord(t.Context(), store, "k", tombstone(9)))
 		ctx, cancel := context.WithCancel(t.Context())
 		interfere = func() { write(); cancel() }
-		grant := victim.Acquire(ctx, []shared.Lease{leaseOf("k", 10, time.Minute)})[0]
+		grant := victim.Acquire(ctx, []driver.Lease{leaseOf("k", 10, time.Minute)})[0]
 		require.ErrorIs(t, grant.Err, context.Canceled)
 		assert.Zero(t, grant.Status)
 	})
@@ -208,7 +209,7 @@ func TestMemcachedStore_DeadlineInBetween(t *testing.T) {
 		}
 		return conn.Write(p)
 	}), memcachestore.Options{Prefix: prefix})
-	r := late.Write(t.Context(), []shared.Write{{Key: "k", Image: value(2, "late"), NotAfter: deadline}})[0]
+	r := late.Write(t.Context(), []driver.Write{{Key: "k", Image: value(2, "late"), NotAfter: deadline}})[0]
 	require.ErrorIs(t, r.Err, shared.ErrTooLate)
 	assert.Equal(t, "in time", string(recordOf(t, store, "k").Value))
 }
@@ -251,7 +252,7 @@ func TestMemcachedStore_NobodyComesInBetweenInLine(t *testing.T) {
 	for range writers {
 		all.Go(func() {
 			for range rounds {
-				assert.NoError(t, putRecord(t.Context(), store, "k", value(shared.NewNonce(), "v")))
+				assert.NoError(t, putRecord(t.Context(), store, "k", value(driver.NewNonce(), "v")))
 			}
 		})
 	}
@@ -302,9 +303,9 @@ func TestMemcachedStore_WritesRunAtATime(t *testing.T) {
 		}
 		return conn.Write(p)
 	}), memcachestore.Options{})
-	writes := make([]shared.Write, 2*parallel)
+	writes := make([]driver.Write, 2*parallel)
 	for i := range writes {
-		writes[i] = shared.Write{Key: strconv.Itoa(i), Image: value(1, "v")}
+		writes[i] = driver.Write{Key: strconv.Itoa(i), Image: value(1, "v")}
 	}
 	for _, r := range store.Write(ctx, writes) {
 		require.NoError(t, r.Err)
@@ -321,7 +322,7 @@ func TestMemcachedStore_ServerDown(t *testing.T) {
 	require.ErrorContains(t, err, "memcachestore: read: ")
 	require.ErrorContains(t, putRecord(t.Context(), store, "k", value(1, "v")), "memcachestore: write: ")
 	require.ErrorContains(t, fillLease(t, store, "k", value(1, "v")), "memcachestore: write: ")
-	grant := store.Acquire(t.Context(), []shared.Lease{leaseOf("k", 1, time.Minute)})[0]
+	grant := store.Acquire(t.Context(), []driver.Lease{leaseOf("k", 1, time.Minute)})[0]
 	require.ErrorContains(t, grant.Err, "memcachestore: acquire: ")
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"github.com/nearbus/nearbus/integration/servers"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memcachestore"
 )
 
@@ -40,7 +41,7 @@ func TestMemcachedStore_KeepsForAsLongAsAsked(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			key := strings.ReplaceAll(name, " ", "-")
 			before := time.Now()
-			r := store.Write(t.Context(), []shared.Write{{Key: key, Image: value(1, "v"), TTL: c.ttl}})[0]
+			r := store.Write(t.Context(), []driver.Write{{Key: key, Image: value(1, "v"), TTL: c.ttl}})[0]
 			require.NoError(t, r.Err)
 			left := secondsLeft(t, sharedMemcached(t).Addr, prefix+":"+key)
 			if c.left < 0 {
@@ -66,7 +67,7 @@ func TestMemcachedStore_KeepsForAsLongAsAsked(t *testing.T) {
 func TestMemcachedStore_RecordsExpireBeforeTheirItems(t *testing.T) {
 	store, client, prefix := sharedMemcacheStore(t)
 	plant := func(key string, image []byte) {
-		shared.Stamp(image, shared.Revision{}, time.Now().Add(-time.Second), 0, time.Second-time.Millisecond)
+		driver.Stamp(image, driver.Revision{}, time.Now().Add(-time.Second), 0, time.Second-time.Millisecond)
 		require.NoError(t, client.Set(&memcache.Item{Key: prefix + ":" + key, Value: image}))
 		for _, keys := range [][]string{{key}, {key, "none"}} {
 			images, err := store.Read(t.Context(), keys)
@@ -75,7 +76,7 @@ func TestMemcachedStore_RecordsExpireBeforeTheirItems(t *testing.T) {
 		}
 	}
 	plant("value", value(1, "v"))
-	require.Equal(t, shared.LeaseGranted, acquireLease(t, store, "value", 2))
+	require.Equal(t, driver.LeaseGranted, acquireLease(t, store, "value", 2))
 	plant("repeated", value(1, "v"))
 	require.NoError(t, putRecord(t.Context(), store, "repeated", value(1, "v")))
 	require.Equal(t, "v", string(recordOf(t, store, "repeated").Value))
@@ -84,15 +85,15 @@ func TestMemcachedStore_RecordsExpireBeforeTheirItems(t *testing.T) {
 	require.ErrorIs(t, fillLease(t, store, "lease", value(3, "old")), shared.ErrLeaseLost)
 	renewal := leaseOf("lease", 3, time.Minute)
 	renewal.Renew = true
-	require.ErrorIs(t, store.Acquire(t.Context(), []shared.Lease{renewal})[0].Err, shared.ErrLeaseLost)
-	require.Equal(t, shared.LeaseGranted, acquireLease(t, store, "lease", 4))
+	require.ErrorIs(t, store.Acquire(t.Context(), []driver.Lease{renewal})[0].Err, shared.ErrLeaseLost)
+	require.Equal(t, driver.LeaseGranted, acquireLease(t, store, "lease", 4))
 }
 
 // longestKey needs the longest name that the prefix allows.
 func longestKey(prefix string) string { return strings.Repeat("k", 250-len(prefix)-1) }
 
 func sized(nonce uint64, image int) []byte {
-	return value(nonce, strings.Repeat("x", image-shared.HeaderSize))
+	return value(nonce, strings.Repeat("x", image-driver.HeaderSize))
 }
 
 func TestMemcachedStore_LargestRecord(t *testing.T) {
@@ -111,17 +112,17 @@ func TestMemcachedStore_LargestRecord(t *testing.T) {
 			store := newMemcacheStore(t, client, memcachestore.Options{Prefix: prefix, MaxItem: c.item})
 			for nonce, size := range []int{store.MaxImage() / 2, store.MaxImage()} {
 				require.NoError(t, putRecord(t.Context(), store, key, sized(uint64(nonce+1), size)))
-				assert.Len(t, recordOf(t, store, key).Value, size-shared.HeaderSize)
+				assert.Len(t, recordOf(t, store, key).Value, size-driver.HeaderSize)
 			}
 			require.ErrorIs(t, putRecord(t.Context(), store, key, sized(3, store.MaxImage()+1)), shared.ErrTooLarge)
 
 			hopeful := newMemcacheStore(t, client, memcachestore.Options{Prefix: prefix, MaxItem: 2 * c.item})
 			tooLarge := sized(4, store.MaxImage()+1)
 			require.ErrorIs(t, putRecord(t.Context(), hopeful, key, tooLarge), shared.ErrTooLarge, "the server refuses to replace")
-			assert.Len(t, recordOf(t, store, key).Value, store.MaxImage()-shared.HeaderSize, "what was there is left")
+			assert.Len(t, recordOf(t, store, key).Value, store.MaxImage()-driver.HeaderSize, "what was there is left")
 			other := "K" + key[1:]
 			require.ErrorIs(t, putRecord(t.Context(), hopeful, other, tooLarge), shared.ErrTooLarge, "the server refuses to add")
-			require.Equal(t, shared.LeaseGranted, acquireLease(t, hopeful, other, 4))
+			require.Equal(t, driver.LeaseGranted, acquireLease(t, hopeful, other, 4))
 			require.ErrorIs(t, fillLease(t, hopeful, other, tooLarge), shared.ErrTooLarge)
 			require.NoError(t, fillLease(t, hopeful, other, value(4, "v")))
 		})
@@ -146,9 +147,9 @@ func TestMemcachedStore_KeysOfAnyKind(t *testing.T) {
 	for b := range 256 {
 		keys = append(keys, "byte"+string([]byte{byte(b)}))
 	}
-	writes := make([]shared.Write, len(keys))
+	writes := make([]driver.Write, len(keys))
 	for i, key := range keys {
-		writes[i] = shared.Write{Key: key, Image: value(uint64(i+1), key), TTL: time.Minute}
+		writes[i] = driver.Write{Key: key, Image: value(uint64(i+1), key), TTL: time.Minute}
 	}
 	for i, r := range store.Write(t.Context(), writes) {
 		require.NoError(t, r.Err, "%q", keys[i])
@@ -156,7 +157,7 @@ func TestMemcachedStore_KeysOfAnyKind(t *testing.T) {
 	images, err := store.Read(t.Context(), keys)
 	require.NoError(t, err)
 	for i, key := range keys {
-		r, err := shared.DecodeRecord(images[i])
+		r, err := driver.DecodeRecord(images[i])
 		require.NoError(t, err, "%q", key)
 		require.Equal(t, key, string(r.Value))
 		require.Equal(t, key, string(recordOf(t, store, key).Value))
@@ -205,9 +206,9 @@ func TestMemcachedStore_ManyReadsAreOneRequest(t *testing.T) {
 // TestMemcachedStore_Revisions: readers learn a number that is the write's own.
 func TestMemcachedStore_Revisions(t *testing.T) {
 	store, _, _ := sharedMemcacheStore(t)
-	last := shared.Revision{}
+	last := driver.Revision{}
 	for nonce := range uint64(5) {
-		r := store.Write(t.Context(), []shared.Write{{Key: "k", Image: value(nonce+1, "v")}})[0]
+		r := store.Write(t.Context(), []driver.Write{{Key: "k", Image: value(nonce+1, "v")}})[0]
 		require.NoError(t, r.Err)
 		require.Zero(t, r.Revision, "the protocol does not tell")
 		revision := recordOf(t, store, "k").Revision
@@ -222,16 +223,16 @@ func TestMemcachedStore_Revisions(t *testing.T) {
 	}
 	images, err := store.Read(t.Context(), []string{"k", "none"})
 	require.NoError(t, err)
-	r, err := shared.DecodeRecord(images[0])
+	r, err := driver.DecodeRecord(images[0])
 	require.NoError(t, err)
 	assert.Equal(t, last, r.Revision, "read together with others")
 }
 
 func TestMemcachedStore_Watermarks(t *testing.T) {
 	store, _, _ := sharedMemcacheStore(t)
-	raise := func(nonce, floor uint64) shared.Revision {
-		r := shared.Record{Kind: shared.KindWatermark, Nonce: nonce}
-		receipt := store.Write(t.Context(), []shared.Write{{Key: "clock", Image: r.Append(nil), Floor: floor}})[0]
+	raise := func(nonce, floor uint64) driver.Revision {
+		r := driver.Record{Kind: driver.KindWatermark, Nonce: nonce}
+		receipt := store.Write(t.Context(), []driver.Write{{Key: "clock", Image: r.Append(nil), Floor: floor}})[0]
 		require.NoError(t, receipt.Err)
 		require.Equal(t, receipt.Revision, recordOf(t, store, "clock").Revision)
 		return receipt.Revision
@@ -249,19 +250,19 @@ func TestMemcachedStore_Watermarks(t *testing.T) {
 
 	lease := leaseOf("clock", 9, time.Minute)
 	lease.MinClock = ahead * 2
-	grant := store.Acquire(t.Context(), []shared.Lease{lease})[0]
+	grant := store.Acquire(t.Context(), []driver.Lease{lease})[0]
 	require.NoError(t, grant.Err)
-	assert.Equal(t, shared.LeasePresent, grant.Status)
+	assert.Equal(t, driver.LeasePresent, grant.Status)
 }
 
 func TestMemcachedStore_Leases(t *testing.T) {
 	store, client, prefix := sharedMemcacheStore(t)
-	require.Equal(t, shared.LeaseGranted, acquireLease(t, store, "k", 1))
-	require.Equal(t, shared.LeaseHeld, acquireLease(t, store, "k", 2))
+	require.Equal(t, driver.LeaseGranted, acquireLease(t, store, "k", 1))
+	require.Equal(t, driver.LeaseHeld, acquireLease(t, store, "k", 2))
 	require.ErrorIs(t, fillLease(t, store, "k", value(2, "other")), shared.ErrLeaseLost)
 	renewal := leaseOf("k", 1, time.Hour)
 	renewal.Renew = true
-	require.NoError(t, store.Acquire(t.Context(), []shared.Lease{renewal})[0].Err)
+	require.NoError(t, store.Acquire(t.Context(), []driver.Lease{renewal})[0].Err)
 	require.Greater(t, secondsLeft(t, sharedMemcached(t).Addr, prefix+":k"), 120)
 	require.NoError(t, fillLease(t, store, "k", value(1, "loaded")))
 	require.NoError(t, fillLease(t, store, "k", value(1, "repeated")))
@@ -270,42 +271,42 @@ func TestMemcachedStore_Leases(t *testing.T) {
 	// The caller read the record and could not use it.
 	images, err := store.Read(t.Context(), []string{"k"})
 	require.NoError(t, err)
-	grant := store.Acquire(t.Context(), []shared.Lease{leaseOf("k", 3, time.Minute)})[0]
+	grant := store.Acquire(t.Context(), []driver.Lease{leaseOf("k", 3, time.Minute)})[0]
 	require.NoError(t, grant.Err)
-	require.Equal(t, shared.LeasePresent, grant.Status)
+	require.Equal(t, driver.LeasePresent, grant.Status)
 	require.Equal(t, images[0], grant.Image)
 	again := leaseOf("k", 3, time.Minute)
-	again.Discard = images[0][:shared.HeaderSize]
-	grant = store.Acquire(t.Context(), []shared.Lease{again})[0]
+	again.Discard = images[0][:driver.HeaderSize]
+	grant = store.Acquire(t.Context(), []driver.Lease{again})[0]
 	require.NoError(t, grant.Err)
-	require.Equal(t, shared.LeaseGranted, grant.Status)
+	require.Equal(t, driver.LeaseGranted, grant.Status)
 	require.Equal(t, leaseOf("k", 3, time.Minute).Image, again.Image, "the caller's image is left alone")
 	require.NoError(t, putRecord(t.Context(), store, "k", value(4, "written")))
-	grant = store.Acquire(t.Context(), []shared.Lease{again})[0]
+	grant = store.Acquire(t.Context(), []driver.Lease{again})[0]
 	require.NoError(t, grant.Err)
-	require.Equal(t, shared.LeasePresent, grant.Status, "another record is there by now")
+	require.Equal(t, driver.LeasePresent, grant.Status, "another record is there by now")
 	require.ErrorIs(t, fillLease(t, store, "k", value(3, "stale")), shared.ErrLeaseLost)
 	require.NoError(t, putRecord(t.Context(), store, "k", tombstone(5)))
-	require.Equal(t, shared.LeaseGranted, acquireLease(t, store, "k", 6))
+	require.Equal(t, driver.LeaseGranted, acquireLease(t, store, "k", 6))
 
 	again.MinClock = 7
-	grant = store.Acquire(t.Context(), []shared.Lease{again})[0]
+	grant = store.Acquire(t.Context(), []driver.Lease{again})[0]
 	require.NoError(t, grant.Err)
-	require.Equal(t, shared.LeaseGranted, grant.Status, "a lease of an earlier clock is none")
+	require.Equal(t, driver.LeaseGranted, grant.Status, "a lease of an earlier clock is none")
 
 	newer := value(1, "v")
-	newer[2] = shared.RecordVersion + 1
+	newer[2] = driver.RecordVersion + 1
 	for name, foreign := range map[string][]byte{"foreign": []byte("not ours"), "empty": {}, "newer": newer} {
 		require.NoError(t, client.Set(&memcache.Item{Key: prefix + ":" + name, Value: foreign}))
 		images, err := store.Read(t.Context(), []string{name})
 		require.NoError(t, err)
 		require.Equal(t, foreign, images[0], name)
-		require.Equal(t, shared.LeaseUnusable, acquireLease(t, store, name, 1), name)
+		require.Equal(t, driver.LeaseUnusable, acquireLease(t, store, name, 1), name)
 		discard := leaseOf(name, 1, time.Minute)
 		discard.Discard = foreign
-		grant := store.Acquire(t.Context(), []shared.Lease{discard})[0]
+		grant := store.Acquire(t.Context(), []driver.Lease{discard})[0]
 		require.NoError(t, grant.Err)
-		require.Equal(t, name == "foreign", grant.Status == shared.LeaseGranted, name)
+		require.Equal(t, name == "foreign", grant.Status == driver.LeaseGranted, name)
 		require.NoError(t, putRecord(t.Context(), store, name, value(2, "v")), "a write replaces anything")
 	}
 }
@@ -336,7 +337,7 @@ func TestMemcachedStore_SeveralServers(t *testing.T) {
 	images, err := store.Read(t.Context(), keys)
 	require.NoError(t, err)
 	for i, key := range keys {
-		r, err := shared.DecodeRecord(images[i])
+		r, err := driver.DecodeRecord(images[i])
 		require.NoError(t, err)
 		assert.Equal(t, key, string(r.Value))
 	}
@@ -366,7 +367,7 @@ func TestMemcachedStore_UnderATier(t *testing.T) {
 	claim := []shared.Claim{{Key: "k", Token: 7}}
 	claimed := tier.Acquire(ctx, claim)[0]
 	require.NoError(t, claimed.Err)
-	require.Equal(t, shared.LeaseGranted, claimed.Status)
+	require.Equal(t, driver.LeaseGranted, claimed.Status)
 	require.NoError(t, tier.Renew(ctx, claim)[0])
 	require.NoError(t, tier.Release(ctx, claim)[0])
 	require.ErrorIs(t, tier.Renew(ctx, claim)[0], shared.ErrLeaseLost)

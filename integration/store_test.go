@@ -10,7 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/nearbus/nearbus/integration/servers"
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memcachestore"
 	"github.com/nearbus/nearbus/shared/redisstore"
 	"github.com/nearbus/nearbus/shared/storetest"
@@ -41,7 +41,7 @@ func TestStore_RedisRing(t *testing.T) {
 func TestStore_Memcached(t *testing.T) {
 	client := newMemcache(t, sharedMemcached(t).Addr)
 	storetest.Run(t, storetest.Harness{
-		New: func() (shared.Store, error) {
+		New: func() (driver.Store, error) {
 			prefix := uniqueName()
 			store, err := memcachestore.New(client, memcachestore.Options{Prefix: prefix})
 			return plantable{store, func(_ context.Context, key string, data []byte) error {
@@ -56,7 +56,7 @@ func TestStore_Memcached(t *testing.T) {
 
 // plantable is a store together with a way to put anything under its keys.
 type plantable struct {
-	shared.Store
+	driver.Store
 	plant func(ctx context.Context, key string, data []byte) error
 }
 
@@ -70,7 +70,7 @@ type journaled struct {
 	*redisstore.Store
 }
 
-func plant(ctx context.Context, store shared.Store, key string, data []byte) error {
+func plant(ctx context.Context, store driver.Store, key string, data []byte) error {
 	return store.(interface {
 		planted(ctx context.Context, key string, data []byte) error
 	}).planted(ctx, key, data)
@@ -79,11 +79,11 @@ func plant(ctx context.Context, store shared.Store, key string, data []byte) err
 // redisHarness makes stores over client, each with a prefix of its own.
 func redisHarness(client redis.UniversalClient) storetest.Harness {
 	return storetest.Harness{
-		New: func() (shared.Store, error) {
+		New: func() (driver.Store, error) {
 			prefix := uniqueName()
 			store, err := redisstore.New(client, redisstore.Options{Prefix: prefix})
 			return journaled{plantable{store, func(ctx context.Context, key string, data []byte) error {
-				if err := putRecord(ctx, store, key, value(shared.NewNonce(), "v")); err != nil {
+				if err := putRecord(ctx, store, key, value(driver.NewNonce(), "v")); err != nil {
 					return err
 				}
 				return replaceInRedis(ctx, client, prefix, key, data)

@@ -15,7 +15,7 @@ import (
 	"github.com/nearbus/nearbus/bus/redisbus"
 	"github.com/nearbus/nearbus/integration/servers"
 	"github.com/nearbus/nearbus/nearcache"
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/redisstore"
 )
 
@@ -26,7 +26,7 @@ func TestG4_SubscribersKilledDuringLoads(t *testing.T) {
 	t.Parallel()
 	server := servers.Redis(t)
 	fleet := neighbours{
-		store: func(t *testing.T, namespace string) (shared.Store, error) {
+		store: func(t *testing.T, namespace string) (driver.Store, error) {
 			return redisstore.New(newRedis(t, server.Addr), redisstore.Options{Namespace: namespace})
 		},
 		transport: func(t *testing.T, namespace string) (bus.Transport, error) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/nearbus/nearbus/integration/servers"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // keyWriter writes one number after the other under a key of its own.
@@ -30,7 +31,7 @@ func (w *keyWriter) write(t *testing.T) bool {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(1+w.tried%50)*time.Millisecond)
 	defer cancel()
 	r := w.tier.Write(ctx, []shared.Put{{
-		Key: w.key, Record: shared.Record{Kind: shared.KindValue, Value: []byte(strconv.Itoa(w.tried))},
+		Key: w.key, Record: driver.Record{Kind: driver.KindValue, Value: []byte(strconv.Itoa(w.tried))},
 	}})[0]
 	if r.Err != nil {
 		return false

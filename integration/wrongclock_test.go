@@ -15,6 +15,7 @@ import (
 	"github.com/nearbus/nearbus/integration/servers"
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memcachestore"
 	"github.com/nearbus/nearbus/shared/redisstore"
 )
@@ -23,7 +24,7 @@ import (
 type clockFleet struct {
 	t     *testing.T
 	hub   *membus.Hub
-	store func() shared.Store
+	store func() driver.Store
 }
 
 func (f *clockFleet) join() *nearcache.Cache[string] {
@@ -83,7 +84,7 @@ func TestWrongClock_Redis(t *testing.T) {
 			server, err := servers.StartRedisAt(t.Context(), time.Second)
 			require.NoError(t, err)
 			t.Cleanup(server.Stop)
-			f := &clockFleet{t: t, hub: membus.NewHub(), store: func() shared.Store {
+			f := &clockFleet{t: t, hub: membus.NewHub(), store: func() driver.Store {
 				store, err := redisstore.New(newRedis(t, server.Addr), redisstore.Options{})
 				require.NoError(t, err)
 				return store
@@ -106,7 +107,7 @@ func TestWrongClock_Memcached(t *testing.T) {
 	t.Parallel()
 	server := servers.Memcached(t)
 	client := memcache.New(server.Addr)
-	f := &clockFleet{t: t, hub: membus.NewHub(), store: func() shared.Store {
+	f := &clockFleet{t: t, hub: membus.NewHub(), store: func() driver.Store {
 		store, err := memcachestore.New(memcache.New(server.Addr), memcachestore.Options{})
 		require.NoError(t, err)
 		return store
@@ -115,11 +116,11 @@ func TestWrongClock_Memcached(t *testing.T) {
 	for _, key := range []string{"nearbus:users!clock", "nearbus:users!tags"} {
 		item, err := client.Get(key)
 		require.NoError(t, err)
-		header, err := shared.DecodeHeader(item.Value)
+		header, err := driver.DecodeHeader(item.Value)
 		require.NoError(t, err)
 		ahead := header.Revision
 		ahead.Number = uint64(time.Now().Add(25 * time.Hour).UnixMicro())
-		shared.StampRevision(item.Value, ahead)
+		driver.StampRevision(item.Value, ahead)
 		require.Equal(t, ahead.Number, binary.BigEndian.Uint64(item.Value[16:]))
 		require.NoError(t, client.Set(item))
 	}

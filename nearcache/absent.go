@@ -4,11 +4,11 @@ import (
 	"time"
 
 	"github.com/nearbus/nearbus/nearcache/internal/near"
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // newAbsent makes the near entry which says that there is no value.
-func (c *Cache[V]) newAbsent(key string, stamp near.Stamp, rev shared.Revision) *near.Entry {
+func (c *Cache[V]) newAbsent(key string, stamp near.Stamp, rev driver.Revision) *near.Entry {
 	e := newNamed[V](key)
 	c.labelEmpty(e, stamp, rev)
 	e.Extend(&near.Extra{Absent: true})
@@ -22,5 +22,5 @@ func (c *Cache[V]) absentHere(f *flight[V], most time.Duration) (*near.Entry, ti
 		return nil, 0
 	}
 	ttl := share(c.opts.NotFoundTTL, c.opts.jitter())
-	return c.newAbsent(f.key, f.stamp, shared.Revision{}), min(ttl, c.opts.NearTTL, most)
+	return c.newAbsent(f.key, f.stamp, driver.Revision{}), min(ttl, c.opts.NearTTL, most)
 }

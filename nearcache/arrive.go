@@ -6,6 +6,7 @@ import (
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // way is a way by which a value, or that there is none, reaches callers of this node.
@@ -44,7 +45,7 @@ const (
 // basis is what a value rests on, apart from the stamp of its entry: what its reader
 // or writer knew before the read, write or load of it began.
 type basis struct {
-	revision shared.Revision // of its record; zero if it has none
+	revision driver.Revision // of its record; zero if it has none
 	clock    uint64          // of the cache
 	tagClock uint64          // of the cache, likewise
 	slots    []uint32        // of its tags
@@ -179,7 +180,7 @@ func (k *keyspace) aboveFloor(a *arrival) bool {
 	switch {
 	case !p.holds():
 		return true
-	case a.found.Kind == shared.KindStale || a.found.Kept && k.node.journal == nil:
+	case a.found.Kind == driver.KindStale || a.found.Kept && k.node.journal == nil:
 		return false // the revision is that of the invalidation, or has no order in time
 	}
 	return p.above(a.revision.Number)

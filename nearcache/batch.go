@@ -13,6 +13,7 @@ import (
 	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/nearcache/internal/pending"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // What one round trip of a batch carries at most, and one call of the loader of
@@ -200,7 +201,7 @@ type batch struct {
 }
 
 // take enters what the shared tier answered.
-func (k *keyspace) take(b *batch, receipts []shared.Receipt) {
+func (k *keyspace) take(b *batch, receipts []driver.Receipt) {
 	for i := range receipts {
 		b.errs[i] = receipts[i].Err
 		b.invs[i].Epoch, b.invs[i].Revision = receipts[i].Revision.Epoch, receipts[i].Revision.Number
@@ -290,8 +291,8 @@ func (k *keyspace) tell(ctx context.Context, b *batch, failed *KeysError) {
 	}
 }
 
-func revisionOf(inv *bus.Invalidation) shared.Revision {
-	return shared.Revision{Epoch: inv.Epoch, Number: inv.Revision}
+func revisionOf(inv *bus.Invalidation) driver.Revision {
+	return driver.Revision{Epoch: inv.Epoch, Number: inv.Revision}
 }
 
 // checkEach is check for several keys, each by itself: it returns those that are valid,

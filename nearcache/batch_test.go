@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/nearcache"
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 func TestGetMany(t *testing.T) {
@@ -165,7 +165,7 @@ func TestG1_SetMany(t *testing.T) {
 
 // choosy is a store in which some keys cannot be written.
 type choosy struct {
-	shared.Store
+	driver.Store
 	fails func(key string) bool
 	most  atomic.Int64 // keys of one call
 }
@@ -175,9 +175,9 @@ func (p *choosy) Read(ctx context.Context, keys []string) ([][]byte, error) {
 	return p.Store.Read(ctx, keys)
 }
 
-func (p *choosy) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
+func (p *choosy) Write(ctx context.Context, writes []driver.Write) []driver.Receipt {
 	p.most.Store(max(p.most.Load(), int64(len(writes))))
-	receipts := make([]shared.Receipt, len(writes))
+	receipts := make([]driver.Receipt, len(writes))
 	for i := range writes {
 		if p.fails(writes[i].Key) {
 			receipts[i].Err = errDown

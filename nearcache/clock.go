@@ -7,6 +7,7 @@ import (
 
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // forgetClock forgets the clock, and all that is known of tags.
@@ -172,7 +173,7 @@ func (k *keyspace) learnClock(ctx context.Context, f *shared.Found, before uint6
 
 // clockOf returns the clock that was found, 0 if there is none.
 func clockOf(f *shared.Found) uint64 {
-	if f.Err != nil || f.Kind != shared.KindWatermark || f.Revision.Number >= shared.MaxRevision {
+	if f.Err != nil || f.Kind != driver.KindWatermark || f.Revision.Number >= driver.MaxRevision {
 		return 0
 	}
 	return f.Revision.Number
@@ -188,7 +189,7 @@ func (k *keyspace) wholeClock(ctx context.Context, f *shared.Found, before uint6
 	}
 	floor := max(before, f.Revision.Number) + 1
 	r := raised(k.node.tier.Fill(ctx, []shared.Put{{
-		Key: k.clockKey(), Record: shared.Record{Kind: shared.KindWatermark}, Expect: f.Nonce, Floor: floor,
+		Key: k.clockKey(), Record: driver.Record{Kind: driver.KindWatermark}, Expect: f.Nonce, Floor: floor,
 	}})[0], floor)
 	if r.Err != nil && !errors.Is(r.Err, shared.ErrLeaseLost) {
 		return nil, fmt.Errorf("%w: the clock: %w", shared.ErrUnread, r.Err)
@@ -204,15 +205,15 @@ func (k *keyspace) wholeClock(ctx context.Context, f *shared.Found, before uint6
 }
 
 // advanceClock raises the clock in the shared tier, to floor at least.
-func (k *keyspace) advanceClock(ctx context.Context, floor uint64) shared.Receipt {
+func (k *keyspace) advanceClock(ctx context.Context, floor uint64) driver.Receipt {
 	return k.advanceTo(ctx, k.clockKey(), floor)
 }
 
 // advanceTo raises a clock in the shared tier, to floor at least. One that is lower ends
 // nothing on nodes that knew a higher one, so it is an error.
-func (k *keyspace) advanceTo(ctx context.Context, key string, floor uint64) shared.Receipt {
+func (k *keyspace) advanceTo(ctx context.Context, key string, floor uint64) driver.Receipt {
 	return raised(k.node.tier.Write(ctx, []shared.Put{{
-		Key: key, Record: shared.Record{Kind: shared.KindWatermark}, Floor: floor,
+		Key: key, Record: driver.Record{Kind: driver.KindWatermark}, Floor: floor,
 	}})[0], floor)
 }
 
@@ -222,9 +223,9 @@ var errNotRaised = errors.New("nearcache: the shared tier raised a clock to less
 
 // raised is the answer of the shared tier to a write of a clock, with an error if that did
 // not come to floor.
-func raised(r shared.Receipt, floor uint64) shared.Receipt {
+func raised(r driver.Receipt, floor uint64) driver.Receipt {
 	if r.Err == nil && r.Revision.Number < max(floor, 1) {
-		r.Revision, r.Err = shared.Revision{}, errNotRaised
+		r.Revision, r.Err = driver.Revision{}, errNotRaised
 	}
 	return r
 }

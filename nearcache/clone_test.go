@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/nearcache"
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 type set map[string]bool
@@ -146,7 +146,7 @@ func TestSchema_OtherVersionsAreMisses(t *testing.T) {
 		images, err := f.store.Read(t.Context(), []string{"users:k", "users:many"})
 		require.NoError(t, err)
 		for _, image := range images {
-			r, err := shared.DecodeRecord(image)
+			r, err := driver.DecodeRecord(image)
 			require.NoError(t, err)
 			assert.EqualValues(t, 1, r.Schema)
 		}

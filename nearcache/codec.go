@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // validateCodecs checks that an ID says which codec of o reads a record.
@@ -62,7 +63,7 @@ func isNil(codec shared.Codec) bool {
 }
 
 // reader returns the codec that reads a record, or nil if the cache cannot.
-func (o *Options[V]) reader(r *shared.Record) shared.Codec {
+func (o *Options[V]) reader(r *driver.Record) shared.Codec {
 	if r.Schema != o.Schema {
 		return nil
 	}

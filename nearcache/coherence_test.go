@@ -18,6 +18,7 @@ import (
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/nearcache/nearcachetest"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // suite is the conformance suite over a fleet in memory.
@@ -365,12 +366,12 @@ func TestHazard10_LateOwnWrite(t *testing.T) {
 		requireNear(t, m, "k", "old")
 
 		channel, payload, at := m.bus.Announcement(bus.Invalidation{Op: bus.OpSet, Cache: "users", Key: "k"})
-		w := shared.Put{Key: "users:k", Announce: &shared.Announcement{Channel: channel, Payload: payload, RevisionAt: at}, Record: shared.Record{
-			Kind: shared.KindValue, Codec: shared.JSON.ID(), Value: []byte(`"new"`),
+		w := shared.Put{Key: "users:k", Announce: &driver.Announcement{Channel: channel, Payload: payload, RevisionAt: at}, Record: driver.Record{
+			Kind: driver.KindValue, Codec: shared.JSON.ID(), Value: []byte(`"new"`),
 		}}
 		r := tier.Records().Write(t.Context(), []shared.Put{w})[0]
 		require.NoError(t, r.Err)
-		f.store.announce(&shared.Write{Announce: w.Announce}, &r)
+		f.store.announce(&driver.Write{Announce: w.Announce}, &r)
 		settle()
 		v, err = m.Get(t.Context(), "k")
 		require.NoError(t, err)
@@ -593,7 +594,7 @@ func TestHazard19_SlowLoad(t *testing.T) {
 			require.NoError(t, err)
 			got := tier.Records().Acquire(t.Context(), []shared.Claim{{Key: "users:k", Token: 42}})[0]
 			require.NoError(t, got.Err)
-			require.Equal(t, shared.LeaseGranted, got.Status)
+			require.Equal(t, driver.LeaseGranted, got.Status)
 			began := time.Now()
 			v, err := b.Fetch(t.Context(), "k", is("v"))
 			require.NoError(t, err)
@@ -705,19 +706,19 @@ func TestG2_LoadOvertakesAnswer(t *testing.T) {
 }
 
 // taciturn is a store that does not tell writers the revision.
-type taciturn struct{ shared.Store }
+type taciturn struct{ driver.Store }
 
-func (s taciturn) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
+func (s taciturn) Write(ctx context.Context, writes []driver.Write) []driver.Receipt {
 	return withoutRevisions(s.Store.Write(ctx, writes))
 }
 
-func (s taciturn) Fill(ctx context.Context, writes []shared.Write) []shared.Receipt {
+func (s taciturn) Fill(ctx context.Context, writes []driver.Write) []driver.Receipt {
 	return withoutRevisions(s.Store.Fill(ctx, writes))
 }
 
-func withoutRevisions(receipts []shared.Receipt) []shared.Receipt {
+func withoutRevisions(receipts []driver.Receipt) []driver.Receipt {
 	for i := range receipts {
-		receipts[i].Revision = shared.Revision{}
+		receipts[i].Revision = driver.Revision{}
 	}
 	return receipts
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // previousKey is the key of the previous value in the context of a loader.
@@ -31,7 +32,7 @@ func (c *Cache[V]) withPrevious(ctx context.Context, found *shared.Found) contex
 	var previous *V
 	if found != nil {
 		record := *found
-		record.Kind, record.Err = shared.KindValue, nil
+		record.Kind, record.Err = driver.KindValue, nil
 		e, err := c.decode("", &record)
 		if _, live := c.keys.tagsLive(&record); err == nil && live {
 			previous = &e.value

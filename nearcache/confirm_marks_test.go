@@ -15,7 +15,7 @@ import (
 
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // slotKey is where the watermark of the slot of a tag is.
@@ -148,8 +148,8 @@ func TestG4_RestoredClockFoundOutBeforeLease(t *testing.T) {
 		require.NoError(t, b.Clear(t.Context()))
 		require.NoError(t, b.node.Close())
 		restore()
-		gone := (&shared.Record{Kind: shared.KindTombstone, Nonce: shared.NewNonce()}).Append(nil)
-		require.NoError(t, s.Write(t.Context(), []shared.Write{{Key: "users:k", Image: gone, TTL: 1}})[0].Err)
+		gone := (&driver.Record{Kind: driver.KindTombstone, Nonce: driver.NewNonce()}).Append(nil)
+		require.NoError(t, s.Write(t.Context(), []driver.Write{{Key: "users:k", Image: gone, TTL: 1}})[0].Err)
 		s.slowTails(100 * time.Millisecond)
 		appears := sync.OnceFunc(func() {
 			time.Sleep(500 * time.Millisecond) // the journals are read by then

@@ -17,6 +17,7 @@ import (
 	"github.com/nearbus/nearbus/bus"
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // TestG7_SharedTierDown: Fetch goes to the source, one load for each key and
@@ -156,12 +157,12 @@ func TestG7_CannotAnnounce(t *testing.T) {
 // TestG8_Outside: whatever stands on the bus or in the shared tier, a node
 // neither crashes nor serves it.
 func TestG8_Outside(t *testing.T) {
-	good := shared.Record{Kind: shared.KindValue, Codec: shared.JSON.ID(), Value: []byte(`"planted"`)}
+	good := driver.Record{Kind: driver.KindValue, Codec: shared.JSON.ID(), Value: []byte(`"planted"`)}
 	image := good.Append(nil)
 	newer := append([]byte(nil), image...)
-	newer[2] = shared.RecordVersion + 1
-	badJSON := (&shared.Record{Kind: shared.KindValue, Codec: shared.JSON.ID(), Value: []byte(`{`)}).Append(nil)
-	foreign := (&shared.Record{Kind: shared.KindValue, Codec: 200, Value: []byte("x")}).Append(nil)
+	newer[2] = driver.RecordVersion + 1
+	badJSON := (&driver.Record{Kind: driver.KindValue, Codec: shared.JSON.ID(), Value: []byte(`{`)}).Append(nil)
+	foreign := (&driver.Record{Kind: driver.KindValue, Codec: 200, Value: []byte("x")}).Append(nil)
 
 	for name, c := range map[string]struct {
 		bytes  []byte
@@ -170,7 +171,7 @@ func TestG8_Outside(t *testing.T) {
 		"empty":               {[]byte{}, true},
 		"not ours":            {[]byte("hello"), true},
 		"long and not ours":   {[]byte(strings.Repeat("x", 1<<20)), true},
-		"header alone":        {image[:shared.HeaderSize], true},
+		"header alone":        {image[:driver.HeaderSize], true},
 		"truncated":           {image[:len(image)-1], true},
 		"a flipped bit":       {append(append([]byte(nil), image[:len(image)-1]...), 'X'), true},
 		"refused by codec":    {badJSON, true},
@@ -238,7 +239,7 @@ func TestG8_Outside(t *testing.T) {
 // planted is a store in which a foreign record stands under a key, as far as
 // Read and Acquire are concerned.
 type planted struct {
-	shared.Store
+	driver.Store
 	key   string
 	bytes []byte
 	on    *bool

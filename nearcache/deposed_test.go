@@ -12,6 +12,7 @@ import (
 	"github.com/nearbus/nearbus/bus"
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memstore"
 )
 
@@ -23,7 +24,7 @@ type halves struct {
 	readsGo       atomic.Bool // reads go to the primary all the same
 }
 
-func (h *halves) ReadProven(ctx context.Context, keys []string) ([][]byte, []shared.Revision, error) {
+func (h *halves) ReadProven(ctx context.Context, keys []string) ([][]byte, []driver.Revision, error) {
 	if h.readsGo.Load() {
 		return h.Store.ReadProven(ctx, keys)
 	}
@@ -35,12 +36,12 @@ func (h *halves) Read(ctx context.Context, keys []string) ([][]byte, error) {
 	return images, err
 }
 
-func (h *halves) Acquire(ctx context.Context, leases []shared.Lease) []shared.Grant {
+func (h *halves) Acquire(ctx context.Context, leases []driver.Lease) []driver.Grant {
 	grants := h.Store.Acquire(ctx, leases)
 	if was := h.stale.Load(); was != nil && h.leases.Load() {
 		for i := range leases {
 			if image := (*was)[leases[i].Key]; image != nil {
-				grants[i] = shared.Grant{Status: shared.LeasePresent, Image: image, Now: time.Now()}
+				grants[i] = driver.Grant{Status: driver.LeasePresent, Image: image, Now: time.Now()}
 			}
 		}
 	}
@@ -48,13 +49,13 @@ func (h *halves) Acquire(ctx context.Context, leases []shared.Lease) []shared.Gr
 }
 
 // Tail answers as a server that got no write since it was deposed.
-func (h *halves) Tail(ctx context.Context, reads []shared.TailRead) []shared.Tail {
+func (h *halves) Tail(ctx context.Context, reads []driver.TailRead) []driver.Tail {
 	if h.stale.Load() == nil || !h.tails.Load() {
 		return h.Store.Tail(ctx, reads)
 	}
-	tails := make([]shared.Tail, len(reads))
+	tails := make([]driver.Tail, len(reads))
 	for i := range reads {
-		tails[i] = shared.Tail{Next: reads[i].From, Now: time.Now()}
+		tails[i] = driver.Tail{Next: reads[i].From, Now: time.Now()}
 	}
 	return tails
 }
@@ -224,23 +225,23 @@ func (r *routed) Read(ctx context.Context, keys []string) ([][]byte, error) {
 	return r.at().Read(ctx, keys)
 }
 
-func (r *routed) ReadProven(ctx context.Context, keys []string) ([][]byte, []shared.Revision, error) {
+func (r *routed) ReadProven(ctx context.Context, keys []string) ([][]byte, []driver.Revision, error) {
 	return r.at().ReadProven(ctx, keys)
 }
 
-func (r *routed) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
+func (r *routed) Write(ctx context.Context, writes []driver.Write) []driver.Receipt {
 	return r.at().Write(ctx, writes)
 }
 
-func (r *routed) Fill(ctx context.Context, writes []shared.Write) []shared.Receipt {
+func (r *routed) Fill(ctx context.Context, writes []driver.Write) []driver.Receipt {
 	return r.at().Fill(ctx, writes)
 }
 
-func (r *routed) Acquire(ctx context.Context, leases []shared.Lease) []shared.Grant {
+func (r *routed) Acquire(ctx context.Context, leases []driver.Lease) []driver.Grant {
 	return r.at().Acquire(ctx, leases)
 }
 
-func (r *routed) Tail(ctx context.Context, reads []shared.TailRead) []shared.Tail {
+func (r *routed) Tail(ctx context.Context, reads []driver.TailRead) []driver.Tail {
 	return r.at().Tail(ctx, reads)
 }
 
@@ -269,9 +270,9 @@ func promotedOf(t *testing.T, one *memstore.Store) *memstore.Store {
 	t.Helper()
 	wait(time.Millisecond) // epochs rise with time
 	promoted := memstore.New(memstore.Options{})
-	identity := shared.Record{Kind: shared.KindValue, Nonce: shared.NewNonce(), Value: []byte("theirs")}
+	identity := driver.Record{Kind: driver.KindValue, Nonce: driver.NewNonce(), Value: []byte("theirs")}
 	for _, server := range []*memstore.Store{one, promoted} {
-		require.NoError(t, server.Write(t.Context(), []shared.Write{{Key: "!tier", Image: identity.Append(nil)}})[0].Err)
+		require.NoError(t, server.Write(t.Context(), []driver.Write{{Key: "!tier", Image: identity.Append(nil)}})[0].Err)
 	}
 	return promoted
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memstore"
 )
 
@@ -21,11 +22,11 @@ type setBack struct {
 	mute atomic.Bool // the journal is not answered
 }
 
-func (s *setBack) Tail(ctx context.Context, reads []shared.TailRead) []shared.Tail {
+func (s *setBack) Tail(ctx context.Context, reads []driver.TailRead) []driver.Tail {
 	tails := s.twoServers.Tail(ctx, reads)
 	for i := range tails {
 		if s.mute.Load() {
-			tails[i] = shared.Tail{Err: shared.ErrUnavailable}
+			tails[i] = driver.Tail{Err: shared.ErrUnavailable}
 		}
 	}
 	return tails
@@ -40,9 +41,9 @@ func onSetBack(t *testing.T, test func(t *testing.T, s *setBack, a, b *member)) 
 		first := f.store.Store.(*memstore.Store)
 		s := &setBack{twoServers: newTwoServers(first, promotedOf(t, first))}
 		s.moved.Store(true)
-		clock := shared.Record{Kind: shared.KindWatermark, Nonce: shared.NewNonce()}
+		clock := driver.Record{Kind: driver.KindWatermark, Nonce: driver.NewNonce()}
 		ahead := uint64(time.Now().Add(48 * time.Hour).UnixMicro())
-		require.NoError(t, s.Store.Write(t.Context(), []shared.Write{{Key: names[1], Image: clock.Append(nil), Floor: ahead}})[0].Err)
+		require.NoError(t, s.Store.Write(t.Context(), []driver.Write{{Key: names[1], Image: clock.Append(nil), Floor: ahead}})[0].Err)
 		a, b := f.joinOver(s), f.joinOver(s)
 		require.NoError(t, a.Set(t.Context(), "k", "old"))
 		wait(2 * time.Second)
@@ -91,9 +92,9 @@ func TestDeposition_EndsWithAWatermark(t *testing.T) {
 // of the other one's. What is stored there from now on is a hit all the same.
 func TestG7_PromotedServerWithAClockBehind(t *testing.T) {
 	onTwoServers(t, func(t *testing.T, s *twoServers, a, b *member) {
-		r := shared.Record{Kind: shared.KindValue, Nonce: shared.NewNonce()}
+		r := driver.Record{Kind: driver.KindValue, Nonce: driver.NewNonce()}
 		ahead := uint64(time.Now().Add(time.Hour).UnixMicro())
-		require.NoError(t, s.deposed.Write(t.Context(), []shared.Write{{Key: "users:x", Image: r.Append(nil), Floor: ahead}})[0].Err)
+		require.NoError(t, s.deposed.Write(t.Context(), []driver.Write{{Key: "users:x", Image: r.Append(nil), Floor: ahead}})[0].Err)
 		_, err := a.Lookup(t.Context(), "k", nearcache.Read[string]{FromShared: true})
 		require.NoError(t, err)
 		s.moved.Store(true)

@@ -39,7 +39,7 @@
 // Prompt: with a healthy bus, other nodes have dropped the old value one bus
 // hop after the write.
 //
-// Bounded: with a shared tier that keeps a journal ([shared.Journaler]; Redis
+// Bounded: with a shared tier that keeps a journal ([driver.Journaler]; Redis
 // does), no node answers with a value older than an acknowledged write by more
 // than [NodeOptions.RepairInterval] and the time of one read of the journal,
 // whatever the bus loses. A node that cannot read the journal answers with

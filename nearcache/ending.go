@@ -7,6 +7,7 @@ import (
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // ending is a load under a lease that is over: what it brought, and what becomes of
@@ -105,13 +106,13 @@ func (c *Cache[V]) prepareAbsent(e *ending[V]) {
 	}
 	e.does, e.put = putAbsent, shared.Put{
 		Key: c.keys.storeKey(e.f.key), TTL: share(c.opts.NotFoundTTL, c.opts.jitter()), Expect: e.expect, Born: e.born,
-		Record: shared.Record{Kind: shared.KindNotFound, Nonce: e.nonce(), Clock: e.clock},
+		Record: driver.Record{Kind: driver.KindNotFound, Nonce: e.nonce(), Clock: e.clock},
 	}
 	if e.young {
 		e.put.TTL = min(e.put.TTL, c.opts.SourceLag)
 	}
 	if !stores { // what there was must not be of use any more
-		e.does, e.put.TTL, e.put.Record.Kind = putGone, 0, shared.KindTombstone
+		e.does, e.put.TTL, e.put.Record.Kind = putGone, 0, driver.KindTombstone
 	}
 }
 
@@ -124,7 +125,7 @@ func (c *Cache[V]) letGo(e *ending[V]) {
 		e.does, e.put = giveBack, e.released()
 	case e.f.fresh && !e.f.background:
 		e.does, e.put = endReplaced, shared.Put{
-			Key: c.keys.storeKey(e.f.key), Expect: e.expect, Record: shared.Record{Kind: shared.KindTombstone},
+			Key: c.keys.storeKey(e.f.key), Expect: e.expect, Record: driver.Record{Kind: driver.KindTombstone},
 		}
 	}
 }
@@ -150,11 +151,11 @@ func (c *Cache[V]) carryOut(ctx context.Context, part []ending[V]) {
 }
 
 // store stores what was loaded, where nothing came in between.
-func (k *keyspace) store(ctx context.Context, puts []shared.Put) []shared.Receipt {
+func (k *keyspace) store(ctx context.Context, puts []shared.Put) []driver.Receipt {
 	if !k.node.faults.Off(fault.Expectation) {
 		return k.node.tier.Fill(ctx, puts)
 	}
-	receipts := make([]shared.Receipt, len(puts))
+	receipts := make([]driver.Receipt, len(puts))
 	for i := range puts {
 		store := k.node.tier.Fill
 		if puts[i].Expect != 0 {
@@ -166,7 +167,7 @@ func (k *keyspace) store(ctx context.Context, puts []shared.Put) []shared.Receip
 }
 
 // done takes in what became of what was to be done.
-func (c *Cache[V]) done(e *ending[V], r *shared.Receipt) {
+func (c *Cache[V]) done(e *ending[V], r *driver.Receipt) {
 	did, lost := e.does, errors.Is(r.Err, shared.ErrLeaseLost)
 	e.does = nothing
 	switch {
@@ -184,7 +185,7 @@ func (c *Cache[V]) done(e *ending[V], r *shared.Receipt) {
 }
 
 // stored has the near tier know what the shared tier has.
-func (c *Cache[V]) stored(e *ending[V], did deed, rev shared.Revision) {
+func (c *Cache[V]) stored(e *ending[V], did deed, rev driver.Revision) {
 	f := e.f
 	a := arrival{
 		way: wayLoaded, key: f.key, hash: f.hash, write: f.refresh,

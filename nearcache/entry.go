@@ -7,6 +7,7 @@ import (
 
 	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // entry is what the near tier holds. The near tier returns a pointer to the
@@ -22,7 +23,7 @@ const unknownCost = math.MaxInt64 / 2
 
 // newEntry makes the near entry of a value. size is the length of the encoded
 // value.
-func (c *Cache[V]) newEntry(key string, v V, size int, stamp near.Stamp, rev shared.Revision) *entry[V] {
+func (c *Cache[V]) newEntry(key string, v V, size int, stamp near.Stamp, rev driver.Revision) *entry[V] {
 	e := newNamed[V](key)
 	e.value = v
 	c.label(e, size, stamp, rev)
@@ -30,7 +31,7 @@ func (c *Cache[V]) newEntry(key string, v V, size int, stamp near.Stamp, rev sha
 }
 
 // label is newEntry for an entry that has its key and its value already.
-func (c *Cache[V]) label(e *entry[V], size int, stamp near.Stamp, rev shared.Revision) {
+func (c *Cache[V]) label(e *entry[V], size int, stamp near.Stamp, rev driver.Revision) {
 	cost := int64(size)
 	if c.opts.Cost != nil && c.keys.guard(callbackCost, e.Key(), func() error { cost = max(0, c.opts.Cost(e.value)); return nil }) != nil {
 		cost = unknownCost
@@ -51,7 +52,7 @@ func (c *Cache[V]) found(w way, f *flight[V], e *near.Entry, found *shared.Found
 }
 
 // labelEmpty is label for an entry without a value.
-func (c *Cache[V]) labelEmpty(e *entry[V], stamp near.Stamp, rev shared.Revision) {
+func (c *Cache[V]) labelEmpty(e *entry[V], stamp near.Stamp, rev driver.Revision) {
 	e.Stamp, e.Revision = stamp, rev
 	e.Partition = int32(c.keys.partition(e.Key()))
 	e.Charge(int64(len(e.Key())) + near.Overhead)

@@ -12,6 +12,7 @@ import (
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 const shortThrottle = time.Second
@@ -82,7 +83,7 @@ func (c *Cache[V]) keepOld(f *flight[V], found *shared.Found) {
 		return
 	}
 	record := *found
-	record.Kind, record.Err = shared.KindValue, nil
+	record.Kind, record.Err = driver.KindValue, nil
 	e, err := c.decode(f.key, &record)
 	if err != nil {
 		return
@@ -101,8 +102,8 @@ func (c *Cache[V]) keepOld(f *flight[V], found *shared.Found) {
 // meetDeleted reports whether the key was deleted, as far as the record found
 // tells, and this node may not have heard of it. There is no old value then.
 func (c *Cache[V]) meetDeleted(f *flight[V], found *shared.Found) bool {
-	deleted := found.Kind == shared.KindTombstone && errors.Is(found.Err, shared.ErrNotFound) &&
-		found.Codec != shared.TombstoneReleased
+	deleted := found.Kind == driver.KindTombstone && errors.Is(found.Err, shared.ErrNotFound) &&
+		found.Codec != driver.TombstoneReleased
 	if !deleted || c.opts.FailSafe == 0 {
 		return false
 	}
@@ -160,9 +161,9 @@ func (c *Cache[V]) loadKept(ctx context.Context, f *flight[V], load loader[V], o
 		case got.Err != nil:
 			c.keys.sharedErrors.Add(1)
 			return c.loadDegraded(ctx, f, load)
-		case got.Status == shared.LeaseGranted:
+		case got.Status == driver.LeaseGranted:
 			return c.reload(ctx, f, load, claim, &got)
-		case got.Status != shared.LeaseHeld:
+		case got.Status != driver.LeaseHeld:
 			return c.loadAlone(ctx, f, load, 0)
 		}
 		landed, now, failed := c.awaitRefresh(ctx, f, old, began)
@@ -200,8 +201,8 @@ func (c *Cache[V]) awaitRefresh(ctx context.Context, f *flight[V], old *shared.F
 			return true, nil, false
 		case found[0].Nonce != old.Nonce:
 			return false, &found[0], false
-		case lease[0].Kind != shared.KindLease: // if it did not fail: what it loaded was not taken, or it died
-			return false, nil, lease[0].Kind == shared.KindTombstone && lease[0].Codec == shared.TombstoneFailed
+		case lease[0].Kind != driver.KindLease: // if it did not fail: what it loaded was not taken, or it died
+			return false, nil, lease[0].Kind == driver.KindTombstone && lease[0].Codec == driver.TombstoneFailed
 		}
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memstore"
 )
 
@@ -61,7 +62,7 @@ func (f *fleet) join(opts ...nearcache.Options[string]) *member {
 }
 
 // joinOver is join for a node with a store of its own.
-func (f *fleet) joinOver(store shared.Store, opts ...nearcache.Options[string]) *member {
+func (f *fleet) joinOver(store driver.Store, opts ...nearcache.Options[string]) *member {
 	f.t.Helper()
 	m := &member{link: &link{Transport: f.hub.Join(), announces: f.announces, hub: f.hub}}
 	tier, err := shared.New(store, f.tierOpts)
@@ -155,8 +156,8 @@ func counting(v string, takes time.Duration) (func(context.Context, string) (str
 // gate is a store whose calls can be held, failed or counted. Its fields may be
 // changed while no call is under way.
 type gate struct {
-	shared.Store
-	identity shared.Store // has that of the tier, which nodes read by themselves at any time
+	driver.Store
+	identity driver.Store // has that of the tier, which nodes read by themselves at any time
 	hub      *membus.Transport
 
 	// before and after are called with the kind of call (read, write, fill,
@@ -225,10 +226,10 @@ func (g *gate) Read(ctx context.Context, keys []string) ([][]byte, error) {
 	return images, errors.Join(err, g.hook(ctx, "read", keys[0], true))
 }
 
-func (g *gate) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
+func (g *gate) Write(ctx context.Context, writes []driver.Write) []driver.Receipt {
 	g.writes.Add(1)
 	if err := g.hook(ctx, "write", writes[0].Key, false); err != nil {
-		return slices.Repeat([]shared.Receipt{{Err: err}}, len(writes))
+		return slices.Repeat([]driver.Receipt{{Err: err}}, len(writes))
 	}
 	if g.abandoned.Load() {
 		ctx = context.WithoutCancel(ctx)
@@ -238,13 +239,13 @@ func (g *gate) Write(ctx context.Context, writes []shared.Write) []shared.Receip
 		g.announce(&writes[i], &receipts[i])
 	}
 	if err := g.hook(ctx, "write", writes[0].Key, true); err != nil {
-		return slices.Repeat([]shared.Receipt{{Err: err}}, len(writes))
+		return slices.Repeat([]driver.Receipt{{Err: err}}, len(writes))
 	}
 	return receipts
 }
 
 // announce publishes as a store does that is one with the bus.
-func (g *gate) announce(w *shared.Write, r *shared.Receipt) {
+func (g *gate) announce(w *driver.Write, r *driver.Receipt) {
 	if w.Announce == nil || r.Err != nil {
 		return
 	}
@@ -254,12 +255,12 @@ func (g *gate) announce(w *shared.Write, r *shared.Receipt) {
 	_ = g.hub.Publish(context.Background(), payload)
 }
 
-func (g *gate) Fill(ctx context.Context, writes []shared.Write) []shared.Receipt {
+func (g *gate) Fill(ctx context.Context, writes []driver.Write) []driver.Receipt {
 	if isIdentity(writes[0].Key) {
 		return g.identity.Fill(ctx, writes)
 	}
 	g.fills.Add(1)
-	receipts := make([]shared.Receipt, len(writes))
+	receipts := make([]driver.Receipt, len(writes))
 	for i := range writes {
 		err := g.hook(ctx, "fill", writes[i].Key, false)
 		if err == nil {
@@ -267,18 +268,18 @@ func (g *gate) Fill(ctx context.Context, writes []shared.Write) []shared.Receipt
 			err = g.hook(ctx, "fill", writes[i].Key, true)
 		}
 		if err != nil {
-			receipts[i] = shared.Receipt{Err: err}
+			receipts[i] = driver.Receipt{Err: err}
 		}
 	}
 	return receipts
 }
 
-func (g *gate) Acquire(ctx context.Context, leases []shared.Lease) []shared.Grant {
+func (g *gate) Acquire(ctx context.Context, leases []driver.Lease) []driver.Grant {
 	if isIdentity(leases[0].Key) {
 		return g.identity.Acquire(ctx, leases)
 	}
 	g.acquires.Add(1)
-	grants := make([]shared.Grant, len(leases))
+	grants := make([]driver.Grant, len(leases))
 	for i := range leases {
 		err := g.hook(ctx, "acquire", leases[i].Key, false)
 		if err == nil {
@@ -297,7 +298,7 @@ func (g *gate) Acquire(ctx context.Context, leases []shared.Lease) []shared.Gran
 func isIdentity(key string) bool { return strings.HasPrefix(key, "!tier") }
 
 // forNode returns the store as one node sees it.
-func (g *gate) forNode(f *fleet) shared.Store {
+func (g *gate) forNode(f *fleet) driver.Store {
 	switch {
 	case f.announces && f.journal:
 		return struct {
@@ -322,17 +323,17 @@ func (j journalGate) Partitions() int { return 1 }
 
 func (j journalGate) Partition(string) int { return 0 }
 
-func (j journalGate) Tail(ctx context.Context, reads []shared.TailRead) []shared.Tail {
+func (j journalGate) Tail(ctx context.Context, reads []driver.TailRead) []driver.Tail {
 	j.g.tails.Add(1)
 	err := j.g.hook(ctx, "tail", "", false)
-	tails := make([]shared.Tail, len(reads))
+	tails := make([]driver.Tail, len(reads))
 	if err == nil {
-		tails = j.g.Store.(shared.Journaler).Tail(ctx, reads)
+		tails = j.g.Store.(driver.Journaler).Tail(ctx, reads)
 		err = j.g.hook(ctx, "tail", "", true)
 	}
 	for i := range tails {
 		if j.g.lag.Load() {
-			tails[i] = shared.Tail{Next: reads[i].From}
+			tails[i] = driver.Tail{Next: reads[i].From}
 		}
 		tails[i].Err = errors.Join(tails[i].Err, err)
 		if tails[i].Reset {

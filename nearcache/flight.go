@@ -10,6 +10,7 @@ import (
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // flight is one read of the shared tier, and the load after it, for all callers
@@ -36,7 +37,7 @@ type flight[V any] struct {
 
 	looked  gate            // open when the read is over
 	lookErr error           // set before looked opens
-	head    shared.Revision // of the server that answered the read; likewise
+	head    driver.Revision // of the server that answered the read; likewise
 	old     *V              // an old value that the shared tier has; likewise
 
 	done  gate  // open when the flight is over

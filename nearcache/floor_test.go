@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // TestG2_BackFromTheSource: while the shared tier was down, or did not take a
@@ -54,9 +54,9 @@ func TestG2_BackFromTheSource(t *testing.T) {
 // and is older than what was loaded meanwhile all the same.
 func TestG2_BackFromTheSourceAfterTheClockWasSetBack(t *testing.T) {
 	journaled(t, func(t *testing.T, f *fleet, a, b *member) {
-		image := (&shared.Record{Kind: shared.KindTombstone, Nonce: shared.NewNonce()}).Append(nil)
+		image := (&driver.Record{Kind: driver.KindTombstone, Nonce: driver.NewNonce()}).Append(nil)
 		ahead := uint64(time.Now().Add(20 * time.Minute).UnixMicro())
-		r := f.store.Store.Write(t.Context(), []shared.Write{{Key: "users:other", Image: image, TTL: time.Hour, Floor: ahead}})[0]
+		r := f.store.Store.Write(t.Context(), []driver.Write{{Key: "users:other", Image: image, TTL: time.Hour, Floor: ahead}})[0]
 		require.NoError(t, r.Err)
 		require.Equal(t, ahead, r.Revision.Number)
 		require.NoError(t, b.Set(t.Context(), "k", "old"))

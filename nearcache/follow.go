@@ -6,7 +6,7 @@ import (
 
 	"github.com/nearbus/nearbus/bus"
 	"github.com/nearbus/nearbus/nearcache/internal/journal"
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // follower returns what follows the journals for n.
@@ -32,13 +32,13 @@ func (f followed) Confirm(partition int, at int64) { f.n.near.Confirm(partition,
 func (f followed) Broke(partition int) { f.n.near.Broke(partition) }
 
 // Apply implements [journal.Owner].
-func (f followed) Apply(e *shared.JournalEntry) (dropped bool) { return f.n.repair(e) }
+func (f followed) Apply(e *driver.JournalEntry) (dropped bool) { return f.n.repair(e) }
 
 // Reached implements [journal.Owner].
-func (f followed) Reached(partition int, rev shared.Revision) { f.n.reaches(partition, rev) }
+func (f followed) Reached(partition int, rev driver.Revision) { f.n.reaches(partition, rev) }
 
 // Deposed implements [journal.Owner].
-func (f followed) Deposed(partition int, at shared.Revision) bool { return f.n.deposed(partition, at) }
+func (f followed) Deposed(partition int, at driver.Revision) bool { return f.n.deposed(partition, at) }
 
 // Restored implements [journal.Owner].
 func (f followed) Restored() { signal(f.n.restored) }
@@ -59,7 +59,7 @@ func (f followed) Flush(lost []bool) {
 
 // repair applies one entry of the journal, and reports whether it took
 // something out that the bus should have.
-func (n *Node) repair(e *shared.JournalEntry) bool {
+func (n *Node) repair(e *driver.JournalEntry) bool {
 	caches := *n.caches.Load()
 	if name, key, ok := strings.Cut(e.Key, ":"); ok && !strings.HasSuffix(name, tagInfix) {
 		c := caches[name]
@@ -69,7 +69,7 @@ func (n *Node) repair(e *shared.JournalEntry) bool {
 }
 
 // repairClocks applies an entry of the journal that is of no key.
-func (n *Node) repairClocks(caches map[string]*keyspace, e *shared.JournalEntry) bool {
+func (n *Node) repairClocks(caches map[string]*keyspace, e *driver.JournalEntry) bool {
 	if name, ok := strings.CutSuffix(e.Key, clockSuffix); ok {
 		c := caches[name]
 		return c != nil && c.advance(e.Revision.Number)
@@ -122,7 +122,7 @@ func (n *Node) losses() uint64 {
 // superseded reports whether a record of this revision was there before the
 // shared tier lost writes: then it may be what one of them had replaced. A
 // record of a later epoch is news of such a loss.
-func (n *Node) superseded(partition int, rev shared.Revision) bool {
+func (n *Node) superseded(partition int, rev driver.Revision) bool {
 	if n.journal == nil {
 		return false
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nearbus/nearbus/nearcache/internal/journal"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // partingTimeout bounds how long Close gives leases back.
@@ -104,7 +105,7 @@ func (r *reach) giveBack(ctx context.Context, claims []shared.Claim) {
 // granted returns those of claims that are leases now, with those that may be if asked to.
 func granted(claims []shared.Claim, answers []shared.Claimed, maybe bool) (some []shared.Claim) {
 	for i := range answers {
-		if err := answers[i].Err; err == nil && answers[i].Status == shared.LeaseGranted || err != nil && maybe {
+		if err := answers[i].Err; err == nil && answers[i].Status == driver.LeaseGranted || err != nil && maybe {
 			some = append(some, claims[i])
 		}
 	}

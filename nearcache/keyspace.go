@@ -13,6 +13,7 @@ import (
 	"github.com/nearbus/nearbus/nearcache/internal/outage"
 	"github.com/nearbus/nearbus/nearcache/internal/pending"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // keyspace is what a cache is but for its values: its keys, what this node knows of their
@@ -151,12 +152,12 @@ func (k *keyspace) apply(m *bus.Message, inv *bus.Invalidation) {
 	case bus.OpClear:
 		// The new clock is read from the shared tier: a number on the bus could
 		// be anybody's.
-		k.node.heardOf(m, k.clockKey, shared.Revision{Epoch: k.node.epoch(k.clockPartition()), Number: inv.Revision})
+		k.node.heardOf(m, k.clockKey, driver.Revision{Epoch: k.node.epoch(k.clockPartition()), Number: inv.Revision})
 		k.clock.Cleared(inv.Revision)
 		k.space.Clear()
 		return
 	}
-	rev := shared.Revision{Epoch: inv.Epoch, Number: inv.Revision}
+	rev := driver.Revision{Epoch: inv.Epoch, Number: inv.Revision}
 	if k.node.heardOf(m, func() string { return k.storeKey(inv.Key) }, rev) {
 		k.floors.raise(k.space.Hash(inv.Key), floor{rev.Number, k.node.near.Now()})
 	}
@@ -172,7 +173,7 @@ func (k *keyspace) apply(m *bus.Message, inv *bus.Invalidation) {
 
 // repair applies what the journal tells of a key, and reports whether that took anything
 // out.
-func (k *keyspace) repair(key string, rev shared.Revision) bool {
+func (k *keyspace) repair(key string, rev driver.Revision) bool {
 	if k.opts.FailSafe > 0 && k.kept.Take(rev) {
 		return false // it is applied, and took out what it was to take out
 	}

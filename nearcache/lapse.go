@@ -9,6 +9,7 @@ import (
 
 	"github.com/nearbus/nearbus/nearcache/internal/outage"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 const (
@@ -52,7 +53,7 @@ func (n *Node) heard(ctx context.Context, err error) {
 // stored takes in what became of a record of a kind that was to be stored. A server that
 // takes no writes at all cannot have its journal read either, which is told: what is left
 // to tell of one with a journal is that it is full.
-func (n *Node) stored(kind shared.Kind, err error) {
+func (n *Node) stored(kind driver.Kind, err error) {
 	full := errors.Is(err, shared.ErrFull)
 	switch {
 	case full || n.journal == nil && errors.Is(err, shared.ErrRefused):
@@ -60,7 +61,7 @@ func (n *Node) stored(kind shared.Kind, err error) {
 		if n.refusal.Fail(true) {
 			n.opts.Logger.Warn("nearcache: the shared tier refuses to store", "error", err)
 		}
-	case err != nil, n.refusal.full.Load() && (kind == shared.KindTombstone || kind == shared.KindWatermark):
+	case err != nil, n.refusal.full.Load() && (kind == driver.KindTombstone || kind == driver.KindWatermark):
 	default:
 		if took, over := n.refusal.Succeed(); over {
 			n.refusal.full.Store(false)

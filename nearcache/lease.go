@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // hold is the right to store what a flight loads: a lease.
@@ -17,10 +18,10 @@ type hold struct {
 	// it; 0 if it is in its place.
 	expect uint64
 
-	// born is the revision of then, see shared.Write.Born.
-	born shared.Revision
+	// born is the revision of then, see driver.Write.Born.
+	born driver.Revision
 
-	replaced shared.Revision // of what the lease took the place of
+	replaced driver.Revision // of what the lease took the place of
 	lag
 }
 
@@ -53,12 +54,12 @@ func (h *hold) nonce() uint64 {
 // found.
 func (k *keyspace) claimInPlace(key string, miss *shared.Found) shared.Claim {
 	clock, _, _ := k.clock.Get()
-	return shared.Claim{Key: k.storeKey(key), Token: shared.NewNonce(), Clock: clock, Discard: unusable(miss)}
+	return shared.Claim{Key: k.storeKey(key), Token: driver.NewNonce(), Clock: clock, Discard: unusable(miss)}
 }
 
 // claimBeside asks for the lease beside the record of key, which stays of use.
 func (k *keyspace) claimBeside(key string) shared.Claim {
-	return shared.Claim{Key: k.refreshKey(key), Token: shared.NewNonce()}
+	return shared.Claim{Key: k.refreshKey(key), Token: driver.NewNonce()}
 }
 
 // unusable returns the header of a record that a lease may replace: one that

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // longNear keeps values near for 20 seconds, unless their entry says otherwise.
@@ -104,11 +105,11 @@ func TestNearTTL_NotDecided(t *testing.T) {
 }
 
 // recordOf returns the record of a key.
-func (f *fleet) recordOf(t *testing.T, key string) shared.Record {
+func (f *fleet) recordOf(t *testing.T, key string) driver.Record {
 	t.Helper()
 	images, err := f.store.Store.Read(t.Context(), []string{"users:" + key})
 	require.NoError(t, err)
-	r, err := shared.DecodeRecord(images[0])
+	r, err := driver.DecodeRecord(images[0])
 	require.NoError(t, err)
 	return r
 }
@@ -117,7 +118,7 @@ func (f *fleet) recordOf(t *testing.T, key string) shared.Record {
 // the request for the lease is left alone, too.
 func TestNewerFormat_MetByALease(t *testing.T) {
 	const flag, unknown = 5, 1 << 3
-	image := (&shared.Record{Kind: shared.KindValue, Codec: shared.JSON.ID(), Nonce: 7, Value: []byte(`"newer"`)}).Append(nil)
+	image := (&driver.Record{Kind: driver.KindValue, Codec: shared.JSON.ID(), Nonce: 7, Value: []byte(`"newer"`)}).Append(nil)
 	image[flag] |= unknown
 	for name, fetch := range map[string]func(context.Context, *member) error{
 		"Fetch": func(ctx context.Context, m *member) error {

@@ -11,6 +11,7 @@ import (
 	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // minPause is the first pause of a node that waits for another's load.
@@ -146,7 +147,7 @@ func (c *Cache[V]) entryHere(f *flight[V], entry *Entry[V], slots []uint32, life
 		}
 		size = len(data)
 	}
-	e := c.newEntry(f.key, entry.Value, size, f.stamp, shared.Revision{})
+	e := c.newEntry(f.key, entry.Value, size, f.stamp, driver.Revision{})
 	e.Tag(slots)
 	c.extend(e, life, c.opts.ahead(life))
 	return &e.Entry
@@ -180,11 +181,11 @@ func (c *Cache[V]) loadShared(ctx context.Context, f *flight[V], load loader[V],
 		case got.Err != nil:
 			c.keys.sharedErrors.Add(1)
 			return c.loadDegraded(ctx, f, load)
-		case got.Status == shared.LeaseGranted:
+		case got.Status == driver.LeaseGranted:
 			return c.loadUnder(ctx, f, load, c.keys.holdInPlace(claim, &got, miss))
-		case got.Status == shared.LeaseUnusable:
+		case got.Status == driver.LeaseUnusable:
 			return c.loadAlone(ctx, f, load, 0)
-		case got.Status == shared.LeasePresent:
+		case got.Status == driver.LeasePresent:
 			present, over, err := c.loadPresent(ctx, f, load, got.Present, losses)
 			if over {
 				return err
@@ -251,7 +252,7 @@ func (c *Cache[V]) await(ctx context.Context, f *flight[V], began time.Time) (la
 			return false // Acquire will meet it
 		case c.use(f, &found[0]):
 			return true
-		case found[0].Kind != shared.KindLease:
+		case found[0].Kind != driver.KindLease:
 			return false
 		}
 	}

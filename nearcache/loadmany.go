@@ -8,6 +8,7 @@ import (
 
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // permit is what a flight of a batch may do with the value it loads.
@@ -98,7 +99,7 @@ func (c *Cache[V]) acquireMany(ctx context.Context, missing []looked[V]) (grante
 			c.keys.sharedErrors.Add(1)
 			failed = append(failed, l)
 			continue
-		case got.Status != shared.LeaseGranted:
+		case got.Status != driver.LeaseGranted:
 			others = append(others, l)
 			continue
 		case l.beside():

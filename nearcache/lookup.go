@@ -10,7 +10,7 @@ import (
 	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/nearcache/internal/journal"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // ErrUnproven is returned by Lookup when the shared tier cannot be read, so
@@ -162,7 +162,7 @@ func (c *Cache[V]) unproven(f *flight[V], after Token) error {
 	case f.lookErr != nil:
 		return fmt.Errorf("%w: %w", ErrUnproven, f.lookErr)
 	case c.node.proves() && after.number > 0 && after.partition == uint32(c.keys.partition(f.key)) &&
-		generation.Behind(f.head, shared.Revision{Epoch: after.epoch, Number: after.number}):
+		generation.Behind(f.head, driver.Revision{Epoch: after.epoch, Number: after.number}):
 		return fmt.Errorf("%w: %w", ErrUnproven, journal.ErrBehind)
 	}
 	return nil

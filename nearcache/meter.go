@@ -9,6 +9,7 @@ import (
 
 	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 const (
@@ -112,7 +113,7 @@ func (n *Node) sample(most int) {
 	for i, p := range probes {
 		clock := &found[clocks[p.cache]]
 		switch newer, comparable := newerThan(p.entry.Revision, &found[i]); {
-		case clock.Err == nil && clock.Kind == shared.KindWatermark && clock.Revision.Number > known[p.cache]:
+		case clock.Err == nil && clock.Kind == driver.KindWatermark && clock.Revision.Number > known[p.cache]:
 			m.judgeLocked(n, &p, clock.Revision)
 		case !comparable:
 			m.found.Skipped++
@@ -153,7 +154,7 @@ func (n *Node) probes(most int) (probes []probe, clocks map[*keyspace]int, names
 
 // newerThan reports whether the shared tier has something newer than a value of
 // this revision, and whether that can be told.
-func newerThan(rev shared.Revision, found *shared.Found) (newer, comparable bool) {
+func newerThan(rev driver.Revision, found *shared.Found) (newer, comparable bool) {
 	other := found.Revision
 	if rev.Number == 0 || other.Number == 0 || rev.Epoch != other.Epoch {
 		return false, false
@@ -166,7 +167,7 @@ func newerThan(rev shared.Revision, found *shared.Found) (newer, comparable bool
 
 // judgeLocked counts an entry for which the shared tier has something newer, as
 // stale if it is still in its place: otherwise it went in time.
-func (m *meter) judgeLocked(n *Node, p *probe, newer shared.Revision) {
+func (m *meter) judgeLocked(n *Node, p *probe, newer driver.Revision) {
 	m.found.Checked++
 	if !n.near.InPlace(p.entry) {
 		return

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/nearcache"
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memstore"
 )
 
@@ -44,14 +44,14 @@ func (h *homes) Partition(string) int {
 	return 0
 }
 
-func (h *homes) Acquire(ctx context.Context, leases []shared.Lease) []shared.Grant {
+func (h *homes) Acquire(ctx context.Context, leases []driver.Lease) []driver.Grant {
 	return h.server(h.Partition("")).Acquire(ctx, leases)
 }
 
-func (h *homes) Tail(ctx context.Context, reads []shared.TailRead) []shared.Tail {
-	tails := make([]shared.Tail, len(reads))
+func (h *homes) Tail(ctx context.Context, reads []driver.TailRead) []driver.Tail {
+	tails := make([]driver.Tail, len(reads))
 	for i, r := range reads {
-		tails[i] = h.server(r.Partition).Tail(ctx, []shared.TailRead{{From: r.From, Limit: r.Limit}})[0]
+		tails[i] = h.server(r.Partition).Tail(ctx, []driver.TailRead{{From: r.From, Limit: r.Limit}})[0]
 	}
 	return tails
 }

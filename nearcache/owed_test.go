@@ -14,7 +14,7 @@ import (
 
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // TestHazard14_WriteFailed: the source has changed, but the shared tier was
@@ -263,7 +263,7 @@ func TestHazard5_FailedEarly(t *testing.T) {
 	for _, own := range []bool{true, false} {
 		journaled(t, func(t *testing.T, f *fleet, a, b *member) {
 			a.link.deaf.Store(false)
-			f.store.Store = &straying{Store: f.store.Store, Journaler: f.store.Store.(shared.Journaler)}
+			f.store.Store = &straying{Store: f.store.Store, Journaler: f.store.Store.(driver.Journaler)}
 			require.ErrorIs(t, a.Set(t.Context(), "k", "first"), os.ErrDeadlineExceeded)
 			writer := b
 			if own {
@@ -288,19 +288,19 @@ func TestHazard5_FailedEarly(t *testing.T) {
 
 // straying is a store whose first write fails and arrives half a second later.
 type straying struct {
-	shared.Store
-	shared.Journaler
+	driver.Store
+	driver.Journaler
 	strayed atomic.Bool
 }
 
-func (s *straying) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
+func (s *straying) Write(ctx context.Context, writes []driver.Write) []driver.Receipt {
 	if s.strayed.Swap(true) {
 		return s.Store.Write(ctx, writes)
 	}
 	time.AfterFunc(500*time.Millisecond, func() {
 		s.Store.Write(context.WithoutCancel(ctx), writes)
 	})
-	return []shared.Receipt{{Err: os.ErrDeadlineExceeded}} // of the connection
+	return []driver.Receipt{{Err: os.ErrDeadlineExceeded}} // of the connection
 }
 
 // TestHazard14_BusDown: the shared tier is back and the bus is not. What is owed

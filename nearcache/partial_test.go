@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/nearcache"
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // readsPartly makes the store read all keys but some.
@@ -19,7 +19,7 @@ func (f *fleet) readsPartly(unread ...string) {
 }
 
 type partly struct {
-	shared.Store
+	driver.Store
 	unread []string
 }
 
@@ -34,7 +34,7 @@ func (p partly) Read(ctx context.Context, keys []string) ([][]byte, error) {
 			images[i], errs[i] = nil, errDown
 		}
 	}
-	return images, shared.Partial(errs)
+	return images, driver.Partial(errs)
 }
 
 // TestG7_OneServerOfManyDown: its keys come from the source, those of others

@@ -10,11 +10,12 @@ import (
 	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/nearcache/internal/journal"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // headsOf appends the heads of the partitions of keys to all: one of each key, or one for
 // all if there is one partition.
-func (n *Node) headsOf(keys []string, all []*shared.Revision) []*shared.Revision {
+func (n *Node) headsOf(keys []string, all []*driver.Revision) []*driver.Revision {
 	if len(n.heads) == 1 {
 		return append(all, n.heads.Of(0))
 	}
@@ -30,7 +31,7 @@ func (n *Node) headsOf(keys []string, all []*shared.Revision) []*shared.Revision
 // over another connection, says nothing of those. The journal is read first and then
 // the keys once more, since the connection may be another one by then.
 func (r *reach) proven(ctx context.Context, keys []string) ([]shared.Found, error) {
-	var room [1]*shared.Revision // for most
+	var room [1]*driver.Revision // for most
 	for again := false; ; again = true {
 		began, asked := r.node.near.Now(), r.node.headsOf(keys, room[:0])
 		found, err := r.Tier.Read(ctx, keys)
@@ -66,14 +67,14 @@ func (r *reach) proven(ctx context.Context, keys []string) ([]shared.Found, erro
 }
 
 // sees takes in that the shared tier has a write of this revision to a key of a partition.
-func (n *Node) sees(partition int, rev shared.Revision) {
+func (n *Node) sees(partition int, rev driver.Revision) {
 	if len(n.heads) > 0 && !n.elsewhere(partition, rev.Epoch) {
 		n.reaches(partition, rev)
 	}
 }
 
 // reaches takes in that a partition has a write of this revision.
-func (n *Node) reaches(partition int, rev shared.Revision) {
+func (n *Node) reaches(partition int, rev driver.Revision) {
 	if n.heads[partition].Raise(rev, n.near.Now()) {
 		n.epochBegan()
 	}
@@ -94,18 +95,18 @@ func (n *Node) epochBegan() {
 }
 
 // lost reports whether a server took a write to a key of a partition that was deposed.
-func (n *Node) lost(partition int, rev shared.Revision) bool {
+func (n *Node) lost(partition int, rev driver.Revision) bool {
 	return n.proves() && !n.elsewhere(partition, rev.Epoch) && n.deposed(partition, rev)
 }
 
 // deposed reports whether a server that is as far as this in a partition was deposed.
-func (n *Node) deposed(partition int, at shared.Revision) bool {
+func (n *Node) deposed(partition int, at driver.Revision) bool {
 	return n.proves() && n.heads[partition].Deposed(at.Epoch, n.near.Now(), func() { n.acked.Forget(partition, at.Epoch) })
 }
 
 // doubtful reports whether what the shared tier has under this revision may be older than
 // what a server took that was deposed.
-func (n *Node) doubtful(partition int, rev shared.Revision) bool {
+func (n *Node) doubtful(partition int, rev driver.Revision) bool {
 	return n.proves() && n.heads[partition].Doubtful(rev.Number)
 }
 
@@ -120,7 +121,7 @@ func (n *Node) proves() bool {
 // invented, or is that of a watermark, which may be ahead. It reports whether a server took
 // the write that was deposed: then it is lost, and what the shared tier has up to there may
 // be older.
-func (n *Node) heardOf(m *bus.Message, name func() string, rev shared.Revision) (lost bool) {
+func (n *Node) heardOf(m *bus.Message, name func() string, rev driver.Revision) (lost bool) {
 	if rev.Number == 0 || rev.Epoch == 0 || !n.proves() || n.stranger(m) {
 		return false
 	}

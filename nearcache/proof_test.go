@@ -14,6 +14,7 @@ import (
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memstore"
 )
 
@@ -22,7 +23,7 @@ import (
 type pooled struct {
 	*memstore.Store
 	stale atomic.Pointer[map[string][]byte] // what the server has that was the primary; nil: reads go to the primary
-	head  shared.Revision                   // of that server
+	head  driver.Revision                   // of that server
 }
 
 // depose makes reads of these keys go to a server that has what there is now.
@@ -42,7 +43,7 @@ func (p *pooled) Read(ctx context.Context, keys []string) ([][]byte, error) {
 	return images, err
 }
 
-func (p *pooled) ReadProven(ctx context.Context, keys []string) ([][]byte, []shared.Revision, error) {
+func (p *pooled) ReadProven(ctx context.Context, keys []string) ([][]byte, []driver.Revision, error) {
 	images, heads, err := p.Store.ReadProven(ctx, keys)
 	if was := p.stale.Load(); was != nil && err == nil {
 		for i, key := range keys {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/nearbus/nearbus/nearcache/internal/journal"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // reach is the shared tier as its node uses it: whichever call finds that a server is
@@ -38,7 +39,7 @@ func (r *reach) Read(ctx context.Context, keys []string) ([]shared.Found, error)
 }
 
 // Write is that of the tier. What is confirmed is in the journal, which fills are not.
-func (r *reach) Write(ctx context.Context, puts []shared.Put) []shared.Receipt {
+func (r *reach) Write(ctx context.Context, puts []shared.Put) []driver.Receipt {
 	partitions := r.partitions(puts)
 	receipts := r.confirmed(puts, r.Tier.Write(ctx, puts))
 	r.node.heard(ctx, receipts[0].Err)
@@ -70,7 +71,7 @@ func (r *reach) partitions(puts []shared.Put) []int {
 }
 
 // Fill is that of the tier.
-func (r *reach) Fill(ctx context.Context, puts []shared.Put) []shared.Receipt {
+func (r *reach) Fill(ctx context.Context, puts []shared.Put) []driver.Receipt {
 	receipts := r.received(puts, r.confirmed(puts, r.Tier.Fill(ctx, puts)))
 	for i := range receipts {
 		if over(receipts[i].Err) || r.node.ctx.Err() == nil {
@@ -81,13 +82,13 @@ func (r *reach) Fill(ctx context.Context, puts []shared.Put) []shared.Receipt {
 }
 
 // ahead reports whether the number of a watermark is ahead of the server's clock, so that
-// the journal and the head have a lower one: see shared.Write.Floor.
-func (r *reach) ahead(p *shared.Put, rev shared.Revision) bool {
-	return p.Record.Kind == shared.KindWatermark && rev.Number > r.Newest(p.Key)
+// the journal and the head have a lower one: see driver.Write.Floor.
+func (r *reach) ahead(p *shared.Put, rev driver.Revision) bool {
+	return p.Record.Kind == driver.KindWatermark && rev.Number > r.Newest(p.Key)
 }
 
 // confirmed is receipts, without those of a server that was deposed: what it takes is lost.
-func (r *reach) confirmed(puts []shared.Put, receipts []shared.Receipt) []shared.Receipt {
+func (r *reach) confirmed(puts []shared.Put, receipts []driver.Receipt) []driver.Receipt {
 	for i := range receipts {
 		if receipts[i].Err == nil && r.node.lost(r.node.partition(puts[i].Key), receipts[i].Revision) {
 			receipts[i].Err = fmt.Errorf("%w: %w", shared.ErrUnavailable, journal.ErrBehind)
@@ -96,7 +97,7 @@ func (r *reach) confirmed(puts []shared.Put, receipts []shared.Receipt) []shared
 	return receipts
 }
 
-func (r *reach) received(puts []shared.Put, receipts []shared.Receipt) []shared.Receipt {
+func (r *reach) received(puts []shared.Put, receipts []driver.Receipt) []driver.Receipt {
 	for i := range receipts {
 		r.node.broke(receipts[i].Err, puts[i].Key)
 		r.node.stored(puts[i].Record.Kind, receipts[i].Err)
@@ -123,8 +124,8 @@ func (r *reach) Acquire(ctx context.Context, claims []shared.Claim) []shared.Cla
 	}
 	for i := range answers {
 		r.node.broke(answers[i].Err, claims[i].Key)
-		if answers[i].Err != nil || answers[i].Status == shared.LeaseGranted {
-			r.node.stored(shared.KindLease, answers[i].Err)
+		if answers[i].Err != nil || answers[i].Status == driver.LeaseGranted {
+			r.node.stored(driver.KindLease, answers[i].Err)
 		}
 	}
 	return answers

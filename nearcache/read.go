@@ -9,6 +9,7 @@ import (
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // Get returns the value of key from the near tier or the shared tier. The
@@ -228,7 +229,7 @@ func (c *Cache[V]) load(ctx context.Context, f *flight[V], load loader[V], l loo
 // use takes the record found as the result of f and puts it near, if it is a
 // live value that this cache can read, or says that there is none.
 func (c *Cache[V]) use(f *flight[V], found *shared.Found) bool {
-	w, absent := wayRecord, found.Kind == shared.KindNotFound
+	w, absent := wayRecord, found.Kind == driver.KindNotFound
 	var e *near.Entry
 	var value *V
 	switch {
@@ -266,7 +267,7 @@ func (c *Cache[V]) decode(key string, found *shared.Found) (*entry[V], error) {
 	if found.Err != nil {
 		return nil, found.Err
 	}
-	if found.Kind != shared.KindValue || c.keys.cleared(found) {
+	if found.Kind != driver.KindValue || c.keys.cleared(found) {
 		return nil, errUnusable
 	}
 	codec := c.opts.reader(&found.Record)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 const (
@@ -35,7 +36,7 @@ func (k *keyspace) released(lease shared.Claim, err error) shared.Put {
 	put := lease.Released()
 	put.TTL = time.Millisecond
 	if err != nil && !errors.Is(err, ErrNotFound) {
-		put.Record.Codec, put.TTL = shared.TombstoneFailed, k.node.tier.LeaseTTL()/5
+		put.Record.Codec, put.TTL = driver.TombstoneFailed, k.node.tier.LeaseTTL()/5
 	}
 	return put
 }
@@ -109,7 +110,7 @@ func (c *Cache[V]) refresh(ctx context.Context, f *flight[V], load loader[V]) er
 	if got.Err != nil {
 		return c.keys.sharedFailed(got.Err)
 	}
-	if got.Status != shared.LeaseGranted {
+	if got.Status != driver.LeaseGranted {
 		return nil // another node is at it
 	}
 	var failure error // of the load

@@ -17,6 +17,7 @@ import (
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memstore"
 )
 
@@ -501,10 +502,10 @@ func (f *fleet) busyJournal(perSecond int, away time.Duration) {
 		mu.Lock()
 		defer mu.Unlock()
 		n := int(time.Since(last).Seconds() * float64(perSecond))
-		writes := make([]shared.Write, n)
+		writes := make([]driver.Write, n)
 		for i := range writes {
-			r := shared.Record{Kind: shared.KindTombstone, Nonce: shared.NewNonce()}
-			writes[i] = shared.Write{Key: fmt.Sprint("users:", next%100), Image: r.Append(nil), TTL: time.Second}
+			r := driver.Record{Kind: driver.KindTombstone, Nonce: driver.NewNonce()}
+			writes[i] = driver.Write{Key: fmt.Sprint("users:", next%100), Image: r.Append(nil), TTL: time.Second}
 			next++
 		}
 		for _, r := range f.store.Store.Write(context.WithoutCancel(ctx), writes) {

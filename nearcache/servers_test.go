@@ -14,13 +14,14 @@ import (
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memstore"
 )
 
 // servers are a store of three: one has the values, partition 0, the others the clock
 // and what tags are judged by. Keys that begin with away are beside the latter.
 type servers struct {
-	shared.Store // of the values; for what concerns neither
+	driver.Store // of the values; for what concerns neither
 	all          [3]*memstore.Store
 
 	// beforeTail is called before the journal of a partition is read; an error is the answer.
@@ -74,10 +75,10 @@ func (s *servers) Read(ctx context.Context, keys []string) ([][]byte, error) {
 	return images, nil
 }
 
-func (s *servers) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
-	var receipts []shared.Receipt
+func (s *servers) Write(ctx context.Context, writes []driver.Write) []driver.Receipt {
+	var receipts []driver.Receipt
 	for _, w := range writes {
-		receipts = append(receipts, s.of(w.Key).Write(ctx, []shared.Write{w})...)
+		receipts = append(receipts, s.of(w.Key).Write(ctx, []driver.Write{w})...)
 		if s.Partition(w.Key) == 1 {
 			s.raises.Add(1)
 		}
@@ -85,14 +86,14 @@ func (s *servers) Write(ctx context.Context, writes []shared.Write) []shared.Rec
 	return receipts
 }
 
-func (s *servers) Fill(ctx context.Context, writes []shared.Write) []shared.Receipt {
-	receipts := make([]shared.Receipt, len(writes))
+func (s *servers) Fill(ctx context.Context, writes []driver.Write) []driver.Receipt {
+	receipts := make([]driver.Receipt, len(writes))
 	for i, w := range writes {
 		if s.fails.Load() {
 			receipts[i].Err = errNoReplicas
 			continue
 		}
-		receipts[i] = s.of(w.Key).Fill(ctx, []shared.Write{w})[0]
+		receipts[i] = s.of(w.Key).Fill(ctx, []driver.Write{w})[0]
 		if receipts[i].Err == nil && s.Partition(w.Key) == 1 {
 			s.raises.Add(1)
 		}
@@ -100,20 +101,20 @@ func (s *servers) Fill(ctx context.Context, writes []shared.Write) []shared.Rece
 	return receipts
 }
 
-func (s *servers) Acquire(ctx context.Context, leases []shared.Lease) []shared.Grant {
+func (s *servers) Acquire(ctx context.Context, leases []driver.Lease) []driver.Grant {
 	if f := s.beforeAcquire.Load(); f != nil {
 		(*f)()
 	}
-	var grants []shared.Grant
+	var grants []driver.Grant
 	for _, l := range leases {
-		grants = append(grants, s.of(l.Key).Acquire(ctx, []shared.Lease{l})...)
+		grants = append(grants, s.of(l.Key).Acquire(ctx, []driver.Lease{l})...)
 	}
 	return grants
 }
 
-func (s *servers) Tail(ctx context.Context, reads []shared.TailRead) []shared.Tail {
+func (s *servers) Tail(ctx context.Context, reads []driver.TailRead) []driver.Tail {
 	s.tails.Add(1)
-	tails := make([]shared.Tail, len(reads))
+	tails := make([]driver.Tail, len(reads))
 	for i, r := range reads {
 		if f := s.beforeTail.Load(); f != nil {
 			if err := (*f)(ctx, r.Partition); err != nil {
@@ -121,7 +122,7 @@ func (s *servers) Tail(ctx context.Context, reads []shared.TailRead) []shared.Ta
 				continue
 			}
 		}
-		tails[i] = s.all[r.Partition].Tail(ctx, []shared.TailRead{r})[0]
+		tails[i] = s.all[r.Partition].Tail(ctx, []driver.TailRead{r})[0]
 	}
 	return tails
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // recency tells how long ago the newest invalidation of a key was that the shared tier
@@ -43,9 +44,9 @@ func recencyOf(number uint64, server, heard time.Time) recency {
 // recencyIn tells it of the record that a load is to replace. A tombstone or a kept value
 // has the revision of what made it, and a lease the revision of what it replaced. Where
 // revisions are no times, it may have been just now.
-func recencyIn(r *shared.Record, server, heard time.Time) recency {
+func recencyIn(r *driver.Record, server, heard time.Time) recency {
 	switch {
-	case r.Kind != shared.KindTombstone && r.Kind != shared.KindStale && r.Kind != shared.KindLease:
+	case r.Kind != driver.KindTombstone && r.Kind != driver.KindStale && r.Kind != driver.KindLease:
 		return recency{}
 	case r.Revision.Epoch == 0 && r.Revision.Number != 0 || server.IsZero():
 		return recency{known: true, heard: heard}
@@ -64,7 +65,7 @@ type lag struct {
 
 // lagOf judges a load that is to replace the record replaced, under a lease that was
 // granted just now. miss is what a read found before.
-func (k *keyspace) lagOf(got *shared.Claimed, replaced *shared.Record, clock uint64, miss *shared.Found) lag {
+func (k *keyspace) lagOf(got *shared.Claimed, replaced *driver.Record, clock uint64, miss *shared.Found) lag {
 	l := lag{server: got.Now, heard: time.Now()}
 	l.ended = recencyIn(replaced, l.server, l.heard).newer(recencyOf(clock, l.server, l.heard))
 	if miss != nil && len(miss.Slots) > 0 {

@@ -13,6 +13,7 @@ import (
 	"github.com/nearbus/nearbus/bus/membus"
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 const (
@@ -282,14 +283,14 @@ func TestSourceLag_Refused(t *testing.T) {
 }
 
 // timeless is a store whose revisions tell no time, as those of Memcached.
-type timeless struct{ shared.Store }
+type timeless struct{ driver.Store }
 
-func (s timeless) Acquire(ctx context.Context, leases []shared.Lease) []shared.Grant {
+func (s timeless) Acquire(ctx context.Context, leases []driver.Lease) []driver.Grant {
 	grants := s.Store.Acquire(ctx, leases)
 	for i := range grants {
-		grants[i].Revision = shared.Revision{}
+		grants[i].Revision = driver.Revision{}
 		if len(grants[i].Image) > 0 {
-			shared.StampRevision(grants[i].Image, shared.Revision{Number: 7})
+			driver.StampRevision(grants[i].Image, driver.Revision{Number: 7})
 		}
 	}
 	return grants

@@ -11,11 +11,12 @@ import (
 	"github.com/nearbus/nearbus/bus"
 	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // Limits of tags.
 const (
-	maxTags    = shared.MaxSlots // of one value
+	maxTags    = driver.MaxSlots // of one value
 	maxTagSize = 256             // bytes
 	maxTagCall = 1024            // of one InvalidateTags
 )
@@ -167,18 +168,18 @@ func (k *keyspace) raiseSlots(ctx context.Context, invs []bus.Invalidation, anno
 // higher of two. It has no TTL, so that policies that evict what has one leave it
 // alone; the number of slots bounds what that takes.
 func (k *keyspace) slotPut(slot uint32, clock uint64) shared.Put {
-	return shared.Put{Key: k.slotKey(slot), Record: shared.Record{Kind: shared.KindWatermark, Clock: clock}}
+	return shared.Put{Key: k.slotKey(slot), Record: driver.Record{Kind: driver.KindWatermark, Clock: clock}}
 }
 
 // advanceTagClock raises the tag clock in the shared tier, to floor at least.
-func (k *keyspace) advanceTagClock(ctx context.Context, floor uint64) shared.Receipt {
+func (k *keyspace) advanceTagClock(ctx context.Context, floor uint64) driver.Receipt {
 	return k.advanceTo(ctx, k.tagClockKey(), floor)
 }
 
 // applyTag applies news of a tag that came by bus.
 func (k *keyspace) applyTag(m *bus.Message, inv *bus.Invalidation) {
 	slot := generation.SlotOf(inv.Key)
-	rev := shared.Revision{Epoch: inv.Epoch, Number: inv.Revision}
+	rev := driver.Revision{Epoch: inv.Epoch, Number: inv.Revision}
 	k.node.heardOf(m, func() string { return k.slotKey(slot) }, rev)
 	if m.Own && k.tags.Covers(slot, rev) {
 		return // the echo of a write that was answered
@@ -192,7 +193,7 @@ func (k *keyspace) applyTag(m *bus.Message, inv *bus.Invalidation) {
 
 // repairSlot applies what the journal tells of the watermark of a slot, and reports whether
 // something may have been near that it ended, and of which nobody had told.
-func (k *keyspace) repairSlot(slot uint32, rev shared.Revision) bool {
+func (k *keyspace) repairSlot(slot uint32, rev driver.Revision) bool {
 	ended, news := k.tags.Repair(slot, rev)
 	if news { // also for what is on its way
 		k.space.InvalidateSlots([]uint32{slot})

@@ -14,6 +14,7 @@ import (
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memstore"
 )
 
@@ -31,8 +32,8 @@ func loads(v string, tags ...string) func(context.Context, string) (nearcache.En
 // needs the room.
 func (f *fleet) evict(t *testing.T, storeKey string) {
 	t.Helper()
-	image := (&shared.Record{Kind: shared.KindTombstone, Nonce: shared.NewNonce()}).Append(nil)
-	r := f.store.Store.Write(t.Context(), []shared.Write{{Key: storeKey, Image: image, TTL: 1}})
+	image := (&driver.Record{Kind: driver.KindTombstone, Nonce: driver.NewNonce()}).Append(nil)
+	r := f.store.Store.Write(t.Context(), []driver.Write{{Key: storeKey, Image: image, TTL: 1}})
 	require.NoError(t, r[0].Err)
 	time.Sleep(time.Microsecond)
 	images, err := f.store.Store.Read(t.Context(), []string{storeKey})
@@ -209,7 +210,7 @@ func TestHazard1_LoadInFlight(t *testing.T) {
 		settle()
 		images, err := f.store.Store.Read(t.Context(), []string{"users:K"})
 		require.NoError(t, err)
-		r, err := shared.DecodeRecord(images[0])
+		r, err := driver.DecodeRecord(images[0])
 		require.NoError(t, err)
 		require.Equal(t, `"old"`, string(r.Value), "the Fill was accepted")
 		v := make([]string, 3)
@@ -252,8 +253,8 @@ func TestHazard1_WriterDies(t *testing.T) {
 	inFleets(t, func(t *testing.T, f *fleet) {
 		a, b := f.join(), f.join()
 		require.NoError(t, a.SetEntry(t.Context(), "k", tagged("old", "T")))
-		image := (&shared.Record{Kind: shared.KindWatermark, Nonce: shared.NewNonce()}).Append(nil)
-		require.NoError(t, f.store.Store.Write(t.Context(), []shared.Write{{Key: "users!tags", Image: image}})[0].Err)
+		image := (&driver.Record{Kind: driver.KindWatermark, Nonce: driver.NewNonce()}).Append(nil)
+		require.NoError(t, f.store.Store.Write(t.Context(), []driver.Write{{Key: "users!tags", Image: image}})[0].Err)
 		wait(2 * time.Second)
 		for _, m := range []*member{a, b, f.join()} {
 			v, err := m.Get(t.Context(), "k")
@@ -302,20 +303,20 @@ func TestHazard1_Overtaken(t *testing.T) {
 // skewed is a store of two servers, one of whose clocks is an hour ahead. The
 // tag clock and what belongs to it may be on either.
 type skewed struct {
-	shared.Store // the one that is ahead
+	driver.Store // the one that is ahead
 	behind       *memstore.Store
 	ahead        func(key string) bool
 }
 
 func newSkewed(t *testing.T, ahead func(key string) bool) *skewed {
 	s := &skewed{Store: memstore.New(memstore.Options{}), behind: memstore.New(memstore.Options{}), ahead: ahead}
-	image := (&shared.Record{Kind: shared.KindTombstone, Nonce: 1}).Append(nil)
+	image := (&driver.Record{Kind: driver.KindTombstone, Nonce: 1}).Append(nil)
 	floor := uint64(time.Now().Add(time.Hour).UnixMicro())
-	require.NoError(t, s.Store.Write(t.Context(), []shared.Write{{Key: "x", Image: image, Floor: floor}})[0].Err)
+	require.NoError(t, s.Store.Write(t.Context(), []driver.Write{{Key: "x", Image: image, Floor: floor}})[0].Err)
 	return s
 }
 
-func (s *skewed) of(key string) shared.Store {
+func (s *skewed) of(key string) driver.Store {
 	if s.ahead(key) {
 		return s.Store
 	}
@@ -334,24 +335,24 @@ func (s *skewed) Read(ctx context.Context, keys []string) ([][]byte, error) {
 	return images, nil
 }
 
-func (s *skewed) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
-	receipts := make([]shared.Receipt, len(writes))
+func (s *skewed) Write(ctx context.Context, writes []driver.Write) []driver.Receipt {
+	receipts := make([]driver.Receipt, len(writes))
 	for i, w := range writes {
-		receipts[i] = s.of(w.Key).Write(ctx, []shared.Write{w})[0]
+		receipts[i] = s.of(w.Key).Write(ctx, []driver.Write{w})[0]
 	}
 	return receipts
 }
 
-func (s *skewed) Fill(ctx context.Context, writes []shared.Write) []shared.Receipt {
-	receipts := make([]shared.Receipt, len(writes))
+func (s *skewed) Fill(ctx context.Context, writes []driver.Write) []driver.Receipt {
+	receipts := make([]driver.Receipt, len(writes))
 	for i := range writes {
 		receipts[i] = s.of(writes[i].Key).Fill(ctx, writes[i:i+1])[0]
 	}
 	return receipts
 }
 
-func (s *skewed) Acquire(ctx context.Context, leases []shared.Lease) []shared.Grant {
-	grants := make([]shared.Grant, len(leases))
+func (s *skewed) Acquire(ctx context.Context, leases []driver.Lease) []driver.Grant {
+	grants := make([]driver.Grant, len(leases))
 	for i := range leases {
 		grants[i] = s.of(leases[i].Key).Acquire(ctx, leases[i:i+1])[0]
 	}
@@ -857,7 +858,7 @@ func TestG8_ForeignTags(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		m := f.join()
 		require.NoError(t, m.InvalidateTags(t.Context(), "T"))
-		r := shared.Record{Kind: shared.KindValue, Codec: shared.JSON.ID(), Value: []byte(`"planted"`)}
+		r := driver.Record{Kind: driver.KindValue, Codec: shared.JSON.ID(), Value: []byte(`"planted"`)}
 		for _, slots := range [][]uint32{{1 << 16}, {1<<32 - 1}, {5, 1 << 20}} {
 			r.Slots, r.TagClock = slots, 1<<64-1
 			f.store.Store.(*memstore.Store).Plant("users:k", r.Append(nil))
@@ -921,7 +922,7 @@ func TestTags_Lookup(t *testing.T) {
 func TestTags_ClockIsReadLate(t *testing.T) {
 	inFleets(t, func(t *testing.T, f *fleet) {
 		a := f.join()
-		var clock shared.Revision
+		var clock driver.Revision
 		f.store.onAfter(during(f, "read", func(ctx context.Context) {
 			assert.NoError(t, a.SetEntry(ctx, "k", tagged("v", "T")))
 			clock = f.revisionOf(t, "users!tags")
@@ -954,14 +955,14 @@ func TestClear_ClockIsReadLate(t *testing.T) {
 }
 
 // revisionOf returns the revision of the record under key, zero if there is none.
-func (f *fleet) revisionOf(t *testing.T, key string) shared.Revision {
+func (f *fleet) revisionOf(t *testing.T, key string) driver.Revision {
 	t.Helper()
 	images, err := f.store.Store.Read(t.Context(), []string{key})
 	require.NoError(t, err)
 	if images[0] == nil {
-		return shared.Revision{}
+		return driver.Revision{}
 	}
-	header, err := shared.DecodeHeader(images[0])
+	header, err := driver.DecodeHeader(images[0])
 	require.NoError(t, err)
 	return header.Revision
 }

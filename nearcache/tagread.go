@@ -11,6 +11,7 @@ import (
 	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // knowTags reads what is needed to judge the records among found that have
@@ -224,7 +225,7 @@ type making struct {
 	found        *shared.Found // in its place
 	clock, floor uint64
 
-	revision shared.Revision
+	revision driver.Revision
 	there    *shared.Found
 	err      error
 }
@@ -238,8 +239,8 @@ func (k *keyspace) makeWatermarks(ctx context.Context, all []making) {
 	claims := make([]shared.Claim, len(all))
 	for i := range all {
 		m := &all[i]
-		claims[i] = shared.Claim{Key: m.key, Token: shared.NewNonce()}
-		if m.found.Kind != shared.KindLease {
+		claims[i] = shared.Claim{Key: m.key, Token: driver.NewNonce()}
+		if m.found.Kind != driver.KindLease {
 			claims[i].Discard = unusable(m.found)
 		}
 	}
@@ -250,14 +251,14 @@ func (k *keyspace) makeWatermarks(ctx context.Context, all []making) {
 		switch {
 		case got.Err != nil:
 			m.err = got.Err
-		case got.Status == shared.LeasePresent:
+		case got.Status == driver.LeasePresent:
 			m.there = &got.Present
-		case got.Status == shared.LeaseUnusable:
+		case got.Status == driver.LeaseUnusable:
 			m.err = fmt.Errorf("%q: %w", m.key, errUnusable)
-		case got.Status == shared.LeaseGranted:
+		case got.Status == driver.LeaseGranted:
 			granted = append(granted, m)
-			puts = append(puts, shared.Put{Key: m.key, Floor: m.floor, Record: shared.Record{
-				Kind: shared.KindWatermark, Nonce: claims[i].Token, Clock: m.clock,
+			puts = append(puts, shared.Put{Key: m.key, Floor: m.floor, Record: driver.Record{
+				Kind: driver.KindWatermark, Nonce: claims[i].Token, Clock: m.clock,
 			}})
 		}
 	}
@@ -282,12 +283,12 @@ func (k *keyspace) raiseMarks(slots []uint32) {
 
 // watermark returns the revision of what was found under key, zero if it is no
 // watermark, or was there before the shared tier lost writes.
-func (k *keyspace) watermark(key string, f *shared.Found) shared.Revision {
-	if f.Err != nil || f.Kind != shared.KindWatermark || k.node.superseded(k.node.partition(key), f.Revision) {
-		return shared.Revision{}
+func (k *keyspace) watermark(key string, f *shared.Found) driver.Revision {
+	if f.Err != nil || f.Kind != driver.KindWatermark || k.node.superseded(k.node.partition(key), f.Revision) {
+		return driver.Revision{}
 	}
-	if max(f.Revision.Number, f.Clock) >= shared.MaxRevision {
-		return shared.Revision{} // not by this library, and nothing could be above it
+	if max(f.Revision.Number, f.Clock) >= driver.MaxRevision {
+		return driver.Revision{} // not by this library, and nothing could be above it
 	}
 	return f.Revision
 }

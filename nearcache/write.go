@@ -11,6 +11,7 @@ import (
 	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // abandonTimeout bounds the announcement of a write that failed, whose caller
@@ -70,9 +71,9 @@ func (k *keyspace) valuePut(key string, l lifetimes, clock uint64, data []byte) 
 }
 
 // valueRecord returns the record of a value that was encoded, as its entry alone has it.
-func (k *keyspace) valueRecord(l lifetimes, data []byte) shared.Record {
-	return shared.Record{
-		Kind: shared.KindValue, Codec: k.opts.Codec.ID(), Schema: k.opts.Schema,
+func (k *keyspace) valueRecord(l lifetimes, data []byte) driver.Record {
+	return driver.Record{
+		Kind: driver.KindValue, Codec: k.opts.Codec.ID(), Schema: k.opts.Schema,
 		NearTTL: l.told, Ahead: k.opts.toldAhead(l), Value: data,
 	}
 }
@@ -167,7 +168,7 @@ func (k *keyspace) bury(ctx context.Context, b *batch, announce bool) {
 	puts := make([]shared.Put, len(b.invs))
 	for i := range b.invs {
 		puts[i] = shared.Put{
-			Key: k.storeKey(b.invs[i].Key), Record: shared.Record{Kind: shared.KindTombstone},
+			Key: k.storeKey(b.invs[i].Key), Record: driver.Record{Kind: driver.KindTombstone},
 			KeepStale: k.opts.FailSafe > 0 && b.invs[i].Op == bus.OpInvalidate,
 		}
 	}
@@ -227,7 +228,7 @@ func (k *keyspace) raiseClock(ctx context.Context) (inv bus.Invalidation, err er
 
 // announcement returns the message that the shared tier is to publish with the
 // write, or nil if it cannot.
-func (k *keyspace) announcement(inv *bus.Invalidation) *shared.Announcement {
+func (k *keyspace) announcement(inv *bus.Invalidation) *driver.Announcement {
 	if !k.node.announces {
 		return nil
 	}
@@ -235,7 +236,7 @@ func (k *keyspace) announcement(inv *bus.Invalidation) *shared.Announcement {
 	if payload == nil {
 		return nil
 	}
-	return &shared.Announcement{Channel: channel, Payload: payload, RevisionAt: at}
+	return &driver.Announcement{Channel: channel, Payload: payload, RevisionAt: at}
 }
 
 func (k *keyspace) broadcast(ctx context.Context, invs []bus.Invalidation) error {

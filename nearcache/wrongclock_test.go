@@ -9,16 +9,16 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/nearcache"
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // raiseFarAhead leaves what a Clear and an InvalidateTags leave that were carried out by a
 // clock which was a day and an hour ahead.
 func (f *fleet) raiseFarAhead() {
 	for _, key := range []string{"users!clock", "users!tags"} {
-		image := (&shared.Record{Kind: shared.KindWatermark, Nonce: shared.NewNonce()}).Append(nil)
+		image := (&driver.Record{Kind: driver.KindWatermark, Nonce: driver.NewNonce()}).Append(nil)
 		ahead := uint64(time.Now().Add(25 * time.Hour).UnixMicro())
-		r := f.store.Store.Write(f.t.Context(), []shared.Write{{Key: key, Image: image, Floor: ahead}})[0]
+		r := f.store.Store.Write(f.t.Context(), []driver.Write{{Key: key, Image: image, Floor: ahead}})[0]
 		require.NoError(f.t, r.Err)
 		require.GreaterOrEqual(f.t, r.Revision.Number, ahead)
 	}
@@ -59,12 +59,12 @@ func TestG4_ClockAheadOfTheJournal(t *testing.T) {
 }
 
 // backwards is a store that answers each write of a clock as if it were years ago.
-type backwards struct{ shared.Store }
+type backwards struct{ driver.Store }
 
-func (s backwards) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
+func (s backwards) Write(ctx context.Context, writes []driver.Write) []driver.Receipt {
 	receipts := s.Store.Write(ctx, writes)
 	for i := range writes {
-		if shared.Kind(writes[i].Image[shared.KindOffset]) == shared.KindWatermark {
+		if driver.Kind(writes[i].Image[driver.KindOffset]) == driver.KindWatermark {
 			receipts[i].Revision.Number = uint64(i + 1)
 		}
 	}
@@ -92,7 +92,7 @@ func TestG1_ClockThatDoesNotRise(t *testing.T) {
 func TestG8_ClockThatNothingIsAbove(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		for _, key := range []string{"users!clock", "users!tags"} {
-			r := shared.Record{Kind: shared.KindWatermark, Nonce: 1, Revision: shared.Revision{Epoch: 1, Number: 1<<64 - 1}}
+			r := driver.Record{Kind: driver.KindWatermark, Nonce: 1, Revision: driver.Revision{Epoch: 1, Number: 1<<64 - 1}}
 			f.store.Store.(interface{ Plant(string, []byte) }).Plant(key, r.Append(nil))
 		}
 		a, b := f.join(), f.join()

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // Found is what [Tier.Read] found under one key.
 type Found struct {
-	Record // set when Err is nil
+	driver.Record // set when Err is nil
 
 	// Left is the lifetime that remains: until the soft expiry if there is one,
 	// or, if Kept, until the record is gone. Zero means no expiry.
@@ -30,8 +32,8 @@ type Found struct {
 	Header []byte
 
 	// Head tells how new the server is that answered, whatever it found, if
-	// [Tier.Proves]: see [Prover].
-	Head Revision
+	// [Tier.Proves]: see [driver.Prover].
+	Head driver.Revision
 }
 
 // Put is one record for [Tier.Write] or [Tier.Fill] to store.
@@ -41,7 +43,7 @@ type Put struct {
 	// Record is what to store. Its revision and expiries are given by the
 	// store. A Nonce of zero is replaced by a new one; for Fill without Expect
 	// it is the token of the lease.
-	Record Record
+	Record driver.Record
 
 	// TTL is the lifetime; zero means none, or Options.TombstoneTTL for a
 	// tombstone. It is not negative, and no longer than MaxDuration.
@@ -52,11 +54,11 @@ type Put struct {
 	// longer than MaxDuration.
 	Keep time.Duration
 
-	Expect    uint64        // as in [Write]
-	KeepStale bool          // as in [Write]
-	Floor     uint64        // as in [Write]
-	Born      Revision      // as in [Write]; of Claimed.Revision
-	Announce  *Announcement // as in [Write]
+	Expect    uint64               // as in [Write]
+	KeepStale bool                 // as in [Write]
+	Floor     uint64               // as in [Write]
+	Born      driver.Revision      // as in [Write]; of Claimed.Revision
+	Announce  *driver.Announcement // as in [Write]
 }
 
 // Read reads keys in one round trip. The result is in the order of keys. The
@@ -103,12 +105,12 @@ func (t *Tier) Read(ctx context.Context, keys []string) ([]Found, error) {
 }
 
 // read is that of the store. Heads are zero if the store does not prove its reads.
-func (t *Tier) read(ctx context.Context, keys []string) (images [][]byte, heads []Revision, err error) {
+func (t *Tier) read(ctx context.Context, keys []string) (images [][]byte, heads []driver.Revision, err error) {
 	if t.prover != nil {
 		return t.prover.ReadProven(ctx, keys)
 	}
 	images, err = t.store.Read(ctx, keys)
-	return images, make([]Revision, len(images)), err
+	return images, make([]driver.Revision, len(images)), err
 }
 
 // pick returns the elements of all at these places.
@@ -127,8 +129,8 @@ func (t *Tier) find(image []byte, f *Found, now time.Time) {
 		f.Err = ErrNotFound
 		return
 	}
-	f.Header = image[:min(len(image), HeaderSize)]
-	f.Record, f.Err = DecodeRecord(image)
+	f.Header = image[:min(len(image), driver.HeaderSize)]
+	f.Record, f.Err = driver.DecodeRecord(image)
 	switch {
 	case f.Err == nil:
 	case errors.Is(f.Err, ErrNewerFormat):
@@ -144,7 +146,7 @@ func (t *Tier) find(image []byte, f *Found, now time.Time) {
 		f.Err = err
 		return
 	}
-	f.Value, f.Compression = value, CompressionNone
+	f.Value, f.Compression = value, driver.CompressionNone
 	f.judge(now)
 }
 
@@ -153,10 +155,10 @@ func (f *Found) judge(now time.Time) {
 	left := func(expiry int64) time.Duration { return time.UnixMilli(expiry).Sub(now) }
 	gone := f.Hard != 0 && left(f.Hard) <= 0
 	overdue := f.Soft != 0 && left(f.Soft) <= 0
-	if gone || overdue || f.Kind == KindTombstone || f.Kind == KindLease || f.Kind == KindStale {
+	if gone || overdue || f.Kind == driver.KindTombstone || f.Kind == driver.KindLease || f.Kind == driver.KindStale {
 		f.Err = ErrNotFound
 	}
-	f.Kept = !gone && (f.Kind == KindStale || f.Kind == KindValue && overdue)
+	f.Kept = !gone && (f.Kind == driver.KindStale || f.Kind == driver.KindValue && overdue)
 	switch {
 	case f.Soft != 0 && !f.Kept:
 		f.Left = left(f.Soft)
@@ -171,7 +173,7 @@ func (f *Found) judge(now time.Time) {
 // machine.
 func (t *Tier) Newest(key string) (number uint64) {
 	at := t.clock.atMost()
-	if c, ok := t.store.(Clocked); ok {
+	if c, ok := t.store.(driver.Clocked); ok {
 		at = c.AtMost(t.name(key))
 	}
 	return uint64(at.UnixMicro()) + 1
@@ -180,21 +182,21 @@ func (t *Tier) Newest(key string) (number uint64) {
 // Write stores puts in one round trip where the store can. Each receipt tells
 // what became of the put in its place. An error other than [ErrInvalidKey],
 // [ErrTooLarge], [ErrTooLate], [ErrOpen] and [ErrClosed] leaves the outcome open.
-func (t *Tier) Write(ctx context.Context, puts []Put) []Receipt {
+func (t *Tier) Write(ctx context.Context, puts []Put) []driver.Receipt {
 	return t.put(ctx, puts, t.store.Write)
 }
 
 // Fill is Write for holders of leases: it stores each put if the lease whose
 // token is Record.Nonce is still in its place, or, with Expect, the record of that
 // nonce; otherwise its error is [ErrLeaseLost].
-func (t *Tier) Fill(ctx context.Context, puts []Put) []Receipt {
+func (t *Tier) Fill(ctx context.Context, puts []Put) []driver.Receipt {
 	return t.put(ctx, puts, t.store.Fill)
 }
 
 // put carries out puts in the way of store.
-func (t *Tier) put(ctx context.Context, puts []Put, store func(context.Context, []Write) []Receipt) []Receipt {
-	receipts := make([]Receipt, len(puts))
-	writes := make([]Write, 0, len(puts))
+func (t *Tier) put(ctx context.Context, puts []Put, store func(context.Context, []driver.Write) []driver.Receipt) []driver.Receipt {
+	receipts := make([]driver.Receipt, len(puts))
+	writes := make([]driver.Write, 0, len(puts))
 	places := make([]int, 0, len(puts))
 	for i := range puts {
 		w, err := t.write(&puts[i])
@@ -214,36 +216,36 @@ func (t *Tier) put(ctx context.Context, puts []Put, store func(context.Context, 
 }
 
 // write makes the driver's form of p.
-func (t *Tier) write(p *Put) (Write, error) {
+func (t *Tier) write(p *Put) (driver.Write, error) {
 	name, err := t.check(p.Key)
 	if err != nil {
-		return Write{}, err
+		return driver.Write{}, err
 	}
-	if n := len(p.Record.Value) + p.Record.extension(); n > t.maxValue {
-		return Write{}, fmt.Errorf("%w: %q: %d bytes, more than %d", ErrTooLarge, p.Key, n, t.maxValue)
+	if n := len(p.Record.Value) + p.Record.Extension(); n > t.maxValue {
+		return driver.Write{}, fmt.Errorf("%w: %q: %d bytes, more than %d", ErrTooLarge, p.Key, n, t.maxValue)
 	}
-	if n := len(p.Record.Slots); n > MaxSlots {
-		return Write{}, fmt.Errorf("%w: %q: %d tag slots, more than %d", ErrTooLarge, p.Key, n, MaxSlots)
+	if n := len(p.Record.Slots); n > driver.MaxSlots {
+		return driver.Write{}, fmt.Errorf("%w: %q: %d tag slots, more than %d", ErrTooLarge, p.Key, n, driver.MaxSlots)
 	}
 	if p.TTL < 0 || p.TTL > MaxDuration || p.Keep < 0 || p.Keep > MaxDuration {
-		return Write{}, fmt.Errorf("shared: %q: Put.TTL is %v and Put.Keep %v, not in 0 to %v", p.Key, p.TTL, p.Keep, MaxDuration)
+		return driver.Write{}, fmt.Errorf("shared: %q: Put.TTL is %v and Put.Keep %v, not in 0 to %v", p.Key, p.TTL, p.Keep, MaxDuration)
 	}
 	if r := &p.Record; r.NearTTL < 0 || r.NearTTL > MaxDuration || r.Ahead < 0 || r.Ahead > MaxDuration {
-		return Write{}, fmt.Errorf("shared: %q: Record.NearTTL is %v and Record.Ahead %v, not in 0 to %v", p.Key, r.NearTTL, r.Ahead, MaxDuration)
+		return driver.Write{}, fmt.Errorf("shared: %q: Record.NearTTL is %v and Record.Ahead %v, not in 0 to %v", p.Key, r.NearTTL, r.Ahead, MaxDuration)
 	}
-	setDefault(&p.Record.Nonce, NewNonce())
-	if p.Record.Kind == KindTombstone {
+	setDefault(&p.Record.Nonce, driver.NewNonce())
+	if p.Record.Kind == driver.KindTombstone {
 		setDefault(&p.TTL, t.opts.TombstoneTTL)
 	}
 	r := p.Record
 	if r.Value, r.Compression, err = t.pack(r.Value); err != nil {
-		return Write{}, fmt.Errorf("%q: %w", p.Key, err)
+		return driver.Write{}, fmt.Errorf("%q: %w", p.Key, err)
 	}
-	if n := r.Size() - HeaderSize; n > t.maxStored {
-		return Write{}, fmt.Errorf("%w: %q: %d bytes compressed, more than %d", ErrTooLarge, p.Key, n, t.maxStored)
+	if n := r.Size() - driver.HeaderSize; n > t.maxStored {
+		return driver.Write{}, fmt.Errorf("%w: %q: %d bytes compressed, more than %d", ErrTooLarge, p.Key, n, t.maxStored)
 	}
 	image := r.Append(make([]byte, 0, r.Size()))
-	w := Write{
+	w := driver.Write{
 		Key: name, Image: image, TTL: p.TTL,
 		Expect: p.Expect, KeepStale: p.KeepStale, Floor: p.Floor, Born: p.Born, Announce: p.Announce,
 	}

@@ -15,14 +15,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memstore"
 )
 
-func imageOf(r shared.Record) []byte { return r.Append(nil) }
+func imageOf(r driver.Record) []byte { return r.Append(nil) }
 
 func TestRead_JudgesWhatItFinds(t *testing.T) {
 	now := time.Now()
-	value := shared.Record{Kind: shared.KindValue, Codec: 9, Nonce: 3, Clock: 4, Value: []byte("value")}
+	value := driver.Record{Kind: driver.KindValue, Codec: 9, Nonce: 3, Clock: 4, Value: []byte("value")}
 	expiring, expired := value, value
 	expiring.Hard, expired.Hard = now.Add(time.Hour).UnixMilli(), now.Add(-time.Millisecond).UnixMilli()
 	newer := imageOf(value)
@@ -37,14 +38,14 @@ func TestRead_JudgesWhatItFinds(t *testing.T) {
 	}{
 		"value":              {image: imageOf(value)},
 		"value with expiry":  {image: imageOf(expiring), left: true},
-		"watermark":          {image: imageOf(shared.Record{Kind: shared.KindWatermark})},
+		"watermark":          {image: imageOf(driver.Record{Kind: driver.KindWatermark})},
 		"nothing":            {image: nil, err: shared.ErrNotFound},
-		"tombstone":          {image: imageOf(shared.Record{Kind: shared.KindTombstone}), err: shared.ErrNotFound},
-		"lease":              {image: imageOf(shared.Record{Kind: shared.KindLease}), err: shared.ErrNotFound},
+		"tombstone":          {image: imageOf(driver.Record{Kind: driver.KindTombstone}), err: shared.ErrNotFound},
+		"lease":              {image: imageOf(driver.Record{Kind: driver.KindLease}), err: shared.ErrNotFound},
 		"value past its end": {image: imageOf(expired), err: shared.ErrNotFound},
-		"corrupt":            {image: corrupt, err: shared.ErrCorrupt, stats: shared.Stats{Corrupt: 1}},
-		"empty":              {image: []byte{}, err: shared.ErrCorrupt, stats: shared.Stats{Corrupt: 1}},
-		"foreign":            {image: []byte("set by another program"), err: shared.ErrCorrupt, stats: shared.Stats{Corrupt: 1}},
+		"corrupt":            {image: corrupt, err: driver.ErrCorrupt, stats: shared.Stats{Corrupt: 1}},
+		"empty":              {image: []byte{}, err: driver.ErrCorrupt, stats: shared.Stats{Corrupt: 1}},
+		"foreign":            {image: []byte("set by another program"), err: driver.ErrCorrupt, stats: shared.Stats{Corrupt: 1}},
 		"newer format":       {image: newer, err: shared.ErrNewerFormat, stats: shared.Stats{NewerFormat: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -59,7 +60,7 @@ func TestRead_JudgesWhatItFinds(t *testing.T) {
 				require.ErrorIs(t, f.Err, c.err)
 			} else {
 				require.NoError(t, f.Err)
-				want, err := shared.DecodeRecord(c.image)
+				want, err := driver.DecodeRecord(c.image)
 				require.NoError(t, err)
 				assert.Equal(t, want, f.Record)
 			}
@@ -67,7 +68,7 @@ func TestRead_JudgesWhatItFinds(t *testing.T) {
 				assert.InDelta(t, time.Hour, f.Left, float64(time.Minute))
 			}
 			assert.True(t, strings.HasPrefix(string(c.image), string(f.Header)))
-			assert.Len(t, f.Header, min(len(c.image), shared.HeaderSize))
+			assert.Len(t, f.Header, min(len(c.image), driver.HeaderSize))
 			assert.Equal(t, c.stats, tier.Stats())
 
 			_, err = tier.Get(t.Context(), "key")
@@ -86,7 +87,7 @@ func TestRead_LifetimeByTheServersClock(t *testing.T) {
 		server := newServer()
 		server.ahead = 24 * time.Hour
 		tier := newTier(t, server, shared.Options{})
-		r := shared.Record{Kind: shared.KindValue, Hard: time.Now().Add(server.ahead + time.Minute).UnixMilli()}
+		r := driver.Record{Kind: driver.KindValue, Hard: time.Now().Add(server.ahead + time.Minute).UnixMilli()}
 		server.planted["key"] = r.Append(nil)
 		for _, want := range []time.Duration{60 * time.Second, 40 * time.Second, 20 * time.Second} {
 			found, err := tier.Read(t.Context(), []string{"key"})
@@ -126,7 +127,7 @@ func TestWrite_RefusesOnlyWhatIsBad(t *testing.T) {
 	schema := put("schema")
 	schema.Record.Schema, schema.Record.Value = 1, make([]byte, 9)
 	slots := put("slots")
-	slots.Record.Slots = make([]uint32, shared.MaxSlots+1)
+	slots.Record.Slots = make([]uint32, driver.MaxSlots+1)
 	receipts := tier.Write(t.Context(), []shared.Put{put(""), put("a"), large, put("b"), schema, slots})
 	require.Len(t, receipts, 6)
 	require.ErrorIs(t, receipts[4].Err, shared.ErrTooLarge, "the extension counts")
@@ -147,15 +148,15 @@ func TestWrite_PassesOnWhatItIsGiven(t *testing.T) {
 	server := newServer()
 	tier := newTier(t, server, shared.Options{})
 	p := shared.Put{
-		Key: "key", TTL: time.Minute, Floor: 7, Announce: &shared.Announcement{Channel: "c"},
-		Record: shared.Record{Kind: shared.KindTombstone, Codec: 3, Nonce: 4, Clock: 5},
+		Key: "key", TTL: time.Minute, Floor: 7, Announce: &driver.Announcement{Channel: "c"},
+		Record: driver.Record{Kind: driver.KindTombstone, Codec: 3, Nonce: 4, Clock: 5},
 	}
 	require.NoError(t, tier.Write(t.Context(), []shared.Put{p})[0].Err)
 	w := server.writes[0]
 	assert.Equal(t, p.TTL, w.TTL)
 	assert.Equal(t, p.Floor, w.Floor)
 	assert.Same(t, p.Announce, w.Announce)
-	r, err := shared.DecodeRecord(w.Image)
+	r, err := driver.DecodeRecord(w.Image)
 	require.NoError(t, err)
 	p.Record.Value = []byte{}
 	assert.Equal(t, p.Record, r)
@@ -167,7 +168,7 @@ func TestWrite_GivesEachANonce(t *testing.T) {
 	tier.Write(t.Context(), []shared.Put{put("a"), put("b")})
 	var nonces []uint64
 	for _, w := range server.writes {
-		r, err := shared.DecodeRecord(w.Image)
+		r, err := driver.DecodeRecord(w.Image)
 		require.NoError(t, err)
 		nonces = append(nonces, r.Nonce)
 	}
@@ -188,7 +189,7 @@ func TestDelete_JoinsWhatFailed(t *testing.T) {
 }
 
 // lease asks for the lease of key and requires an outcome.
-func lease(t *testing.T, tier *shared.Tier, key string, token uint64, want shared.GrantStatus) shared.Found {
+func lease(t *testing.T, tier *shared.Tier, key string, token uint64, want driver.GrantStatus) shared.Found {
 	t.Helper()
 	got := tier.Acquire(t.Context(), claims(key, token))[0]
 	require.NoError(t, got.Err)
@@ -208,7 +209,7 @@ func filling(key string, token uint64) shared.Put {
 }
 
 // fill is a Fill of one.
-func fill(t *testing.T, tier *shared.Tier, p shared.Put) shared.Receipt {
+func fill(t *testing.T, tier *shared.Tier, p shared.Put) driver.Receipt {
 	t.Helper()
 	receipts := tier.Fill(t.Context(), []shared.Put{p})
 	require.Len(t, receipts, 1)
@@ -217,12 +218,12 @@ func fill(t *testing.T, tier *shared.Tier, p shared.Put) shared.Receipt {
 
 func TestLease_FillsOnce(t *testing.T) {
 	tier := newTier(t, memstore.New(memstore.Options{}), shared.Options{})
-	lease(t, tier, "key", 1, shared.LeaseGranted)
-	lease(t, tier, "key", 2, shared.LeaseHeld)
+	lease(t, tier, "key", 1, driver.LeaseGranted)
+	lease(t, tier, "key", 2, driver.LeaseHeld)
 	require.ErrorIs(t, fill(t, tier, filling("key", 2)).Err, shared.ErrLeaseLost)
 	filled := fill(t, tier, filling("key", 1))
 	require.NoError(t, filled.Err)
-	found := lease(t, tier, "key", 3, shared.LeasePresent)
+	found := lease(t, tier, "key", 3, driver.LeasePresent)
 	require.NoError(t, found.Err)
 	assert.Equal(t, "value of key", string(found.Value))
 	assert.Equal(t, filled.Revision, found.Revision)
@@ -237,7 +238,7 @@ func TestLease_EndedByAWrite(t *testing.T) {
 		"delete": func(key string) error { return tier.Delete(t.Context(), key) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			lease(t, tier, name, 1, shared.LeaseGranted)
+			lease(t, tier, name, 1, driver.LeaseGranted)
 			require.NoError(t, write(name))
 			require.ErrorIs(t, fill(t, tier, filling(name, 1)).Err, shared.ErrLeaseLost)
 			require.ErrorIs(t, tier.Renew(t.Context(), claims(name, 1))[0], shared.ErrLeaseLost)
@@ -254,28 +255,28 @@ func TestLease_EndedByAWrite(t *testing.T) {
 func TestLease_EndsUnlessRenewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tier := newTier(t, memstore.New(memstore.Options{}), shared.Options{LeaseTTL: time.Second})
-		lease(t, tier, "renewed", 1, shared.LeaseGranted)
-		lease(t, tier, "left", 1, shared.LeaseGranted)
+		lease(t, tier, "renewed", 1, driver.LeaseGranted)
+		lease(t, tier, "left", 1, driver.LeaseGranted)
 		time.Sleep(600 * time.Millisecond)
 		require.NoError(t, tier.Renew(t.Context(), claims("renewed", 1))[0])
 		time.Sleep(600 * time.Millisecond)
-		lease(t, tier, "renewed", 2, shared.LeaseHeld)
+		lease(t, tier, "renewed", 2, driver.LeaseHeld)
 		require.ErrorIs(t, tier.Renew(t.Context(), claims("left", 1))[0], shared.ErrLeaseLost)
-		lease(t, tier, "left", 2, shared.LeaseGranted)
+		lease(t, tier, "left", 2, driver.LeaseGranted)
 	})
 }
 
 func TestLease_ReleasedAtOnce(t *testing.T) {
 	tier := newTier(t, memstore.New(memstore.Options{}), shared.Options{})
-	lease(t, tier, "key", 1, shared.LeaseGranted)
+	lease(t, tier, "key", 1, driver.LeaseGranted)
 	require.NoError(t, tier.Release(t.Context(), claims("key", 1))[0])
-	lease(t, tier, "key", 2, shared.LeaseGranted)
+	lease(t, tier, "key", 2, driver.LeaseGranted)
 }
 
 func TestRelease_TellsWhatFailed(t *testing.T) {
 	server := newServer()
 	tier := newTier(t, server, shared.Options{})
-	lease(t, tier, "key", 1, shared.LeaseGranted)
+	lease(t, tier, "key", 1, driver.LeaseGranted)
 	server.late["key"] = 2
 	require.ErrorIs(t, tier.Release(t.Context(), claims("key", 1))[0], shared.ErrTooLate)
 }
@@ -288,35 +289,35 @@ func TestAcquire_ClockAndDiscard(t *testing.T) {
 	require.NoError(t, tier.Write(t.Context(), []shared.Put{p})[0].Err)
 	got := tier.Acquire(t.Context(), []shared.Claim{{Key: "key", Token: 1, Clock: 10}})[0]
 	require.NoError(t, got.Err)
-	require.Equal(t, shared.LeasePresent, got.Status)
-	r, err := shared.DecodeRecord(server.lease.Image)
+	require.Equal(t, driver.LeasePresent, got.Status)
+	r, err := driver.DecodeRecord(server.lease.Image)
 	require.NoError(t, err)
 	assert.EqualValues(t, 10, r.Clock, "the lease has the clock that it was asked with")
 
 	got = tier.Acquire(t.Context(), []shared.Claim{{Key: "key", Token: 1, Clock: 11}})[0]
 	require.NoError(t, got.Err)
-	require.Equal(t, shared.LeaseGranted, got.Status, "the value is older than the clock")
+	require.Equal(t, driver.LeaseGranted, got.Status, "the value is older than the clock")
 
 	require.NoError(t, tier.Set(t.Context(), "bad", []byte("no reader decodes this"), 0))
 	found, err := tier.Read(t.Context(), []string{"bad"})
 	require.NoError(t, err)
 	got = tier.Acquire(t.Context(), []shared.Claim{{Key: "bad", Token: 2, Discard: found[0].Header}})[0]
 	require.NoError(t, got.Err)
-	require.Equal(t, shared.LeaseGranted, got.Status)
+	require.Equal(t, driver.LeaseGranted, got.Status)
 }
 
 func TestAcquire_UnusableIsCounted(t *testing.T) {
 	store := memstore.New(memstore.Options{})
 	tier := newTier(t, store, shared.Options{})
-	image := imageOf(shared.Record{Kind: shared.KindValue, Value: []byte("value")})
+	image := imageOf(driver.Record{Kind: driver.KindValue, Value: []byte("value")})
 	image[len(image)-1]++
-	require.NoError(t, store.Write(t.Context(), []shared.Write{{Key: "key", Image: image}})[0].Err)
-	found := lease(t, tier, "key", 1, shared.LeasePresent)
-	require.ErrorIs(t, found.Err, shared.ErrCorrupt)
+	require.NoError(t, store.Write(t.Context(), []driver.Write{{Key: "key", Image: image}})[0].Err)
+	found := lease(t, tier, "key", 1, driver.LeasePresent)
+	require.ErrorIs(t, found.Err, driver.ErrCorrupt)
 	assert.EqualValues(t, 1, tier.Stats().Corrupt)
 	got := tier.Acquire(t.Context(), []shared.Claim{{Key: "key", Token: 1, Discard: found.Header}})[0]
 	require.NoError(t, got.Err)
-	assert.Equal(t, shared.LeaseGranted, got.Status)
+	assert.Equal(t, driver.LeaseGranted, got.Status)
 }
 
 // TestWrite_OpenUntil: a write that was given up before its deadline says until
@@ -360,7 +361,7 @@ type failing struct {
 	takes time.Duration
 }
 
-func (f *failing) Write(_ context.Context, writes []shared.Write) []shared.Receipt {
+func (f *failing) Write(_ context.Context, writes []driver.Write) []driver.Receipt {
 	time.Sleep(f.takes)
-	return slices.Repeat([]shared.Receipt{{Err: f.err}}, len(writes))
+	return slices.Repeat([]driver.Receipt{{Err: f.err}}, len(writes))
 }

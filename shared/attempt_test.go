@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memstore"
 )
 
@@ -36,8 +37,8 @@ type flaky struct {
 	leave    func()        // called by reads, which then fail as their context does
 	attempts int
 	at       []time.Time
-	sent     []shared.Write
-	asked    []shared.Lease
+	sent     []driver.Write
+	asked    []driver.Lease
 }
 
 func newFlaky() *flaky { return &flaky{Store: memstore.New(memstore.Options{})} }
@@ -74,61 +75,61 @@ func (s *flaky) Read(ctx context.Context, keys []string) ([][]byte, error) {
 			images[i], errs[i] = nil, errRefused
 		}
 		s.partial = 0
-		return images, shared.Partial(errs)
+		return images, driver.Partial(errs)
 	}
 	return images, err
 }
 
-func (s *flaky) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
-	receipts := make([]shared.Receipt, len(writes))
+func (s *flaky) Write(ctx context.Context, writes []driver.Write) []driver.Receipt {
+	receipts := make([]driver.Receipt, len(writes))
 	for i := range writes {
-		receipts[i] = s.write(ctx, writes[i], func(w shared.Write) shared.Receipt {
-			return s.Store.Write(ctx, []shared.Write{w})[0]
+		receipts[i] = s.write(ctx, writes[i], func(w driver.Write) driver.Receipt {
+			return s.Store.Write(ctx, []driver.Write{w})[0]
 		})
 	}
 	return receipts
 }
 
-func (s *flaky) Fill(ctx context.Context, writes []shared.Write) []shared.Receipt {
-	receipts := make([]shared.Receipt, len(writes))
+func (s *flaky) Fill(ctx context.Context, writes []driver.Write) []driver.Receipt {
+	receipts := make([]driver.Receipt, len(writes))
 	for i := range writes {
-		receipts[i] = s.write(ctx, writes[i], func(w shared.Write) shared.Receipt {
-			return s.Store.Fill(ctx, []shared.Write{w})[0]
+		receipts[i] = s.write(ctx, writes[i], func(w driver.Write) driver.Receipt {
+			return s.Store.Fill(ctx, []driver.Write{w})[0]
 		})
 	}
 	return receipts
 }
 
-func (s *flaky) write(_ context.Context, w shared.Write, store func(shared.Write) shared.Receipt) shared.Receipt {
+func (s *flaky) write(_ context.Context, w driver.Write, store func(driver.Write) driver.Receipt) driver.Receipt {
 	s.sent = append(s.sent, w)
 	if err := s.attempt(); err != nil {
-		return shared.Receipt{Err: err}
+		return driver.Receipt{Err: err}
 	}
 	r := store(w)
 	if err := next(&s.unheard); err != nil {
-		return shared.Receipt{Err: err, Now: time.Now().Add(s.ahead)}
+		return driver.Receipt{Err: err, Now: time.Now().Add(s.ahead)}
 	}
 	return r
 }
 
-func (s *flaky) Acquire(ctx context.Context, leases []shared.Lease) []shared.Grant {
-	grants := make([]shared.Grant, len(leases))
+func (s *flaky) Acquire(ctx context.Context, leases []driver.Lease) []driver.Grant {
+	grants := make([]driver.Grant, len(leases))
 	for i, l := range leases {
 		s.asked = append(s.asked, l)
 		if grants[i].Err = s.attempt(); grants[i].Err != nil {
 			continue
 		}
-		grants[i] = s.Store.Acquire(ctx, []shared.Lease{l})[0]
+		grants[i] = s.Store.Acquire(ctx, []driver.Lease{l})[0]
 		if lost := next(&s.unheard); lost != nil {
-			grants[i] = shared.Grant{Err: lost}
+			grants[i] = driver.Grant{Err: lost}
 		}
 	}
 	return grants
 }
 
-func (s *flaky) Tail(ctx context.Context, reads []shared.TailRead) []shared.Tail {
+func (s *flaky) Tail(ctx context.Context, reads []driver.TailRead) []driver.Tail {
 	if err := s.attempt(); err != nil {
-		return []shared.Tail{{Err: err}}
+		return []driver.Tail{{Err: err}}
 	}
 	return s.Store.Tail(ctx, reads)
 }
@@ -262,19 +263,19 @@ func TestHazard5_ARetryIsTheSameWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newFlaky()
 		tier := newTier(t, store, shared.Options{})
-		from := tier.Tail(t.Context(), []shared.TailRead{{Limit: 10}})[0].Next
+		from := tier.Tail(t.Context(), []driver.TailRead{{Limit: 10}})[0].Next
 		store.attempts, store.unheard, store.ahead = 0, []error{io.EOF, io.EOF}, 50*time.Millisecond
 		r := tier.Write(t.Context(), []shared.Put{put("key")})[0]
 		require.NoError(t, r.Err)
 		require.Len(t, store.sent, 3)
 		for _, w := range store.sent[1:] {
 			assert.Equal(t, store.sent[0].NotAfter, w.NotAfter)
-			assert.Equal(t, store.sent[0].Image[shared.NonceOffset:], w.Image[shared.NonceOffset:])
+			assert.Equal(t, store.sent[0].Image[driver.NonceOffset:], w.Image[driver.NonceOffset:])
 		}
 		found, err := tier.Read(t.Context(), []string{"key"})
 		require.NoError(t, err)
 		assert.Equal(t, found[0].Revision, r.Revision)
-		tail := tier.Tail(t.Context(), []shared.TailRead{{From: from, Limit: 10}})[0]
+		tail := tier.Tail(t.Context(), []driver.TailRead{{From: from, Limit: 10}})[0]
 		assert.Len(t, tail.Entries, 1, "it was carried out once")
 	})
 }
@@ -330,7 +331,7 @@ func TestAttempts_Leases(t *testing.T) {
 		claim := []shared.Claim{{Key: "key", Token: 7}}
 		got := tier.Acquire(t.Context(), claim)[0]
 		require.NoError(t, got.Err)
-		assert.Equal(t, shared.LeaseGranted, got.Status, "its own lease, of the first attempt, does not hold it up")
+		assert.Equal(t, driver.LeaseGranted, got.Status, "its own lease, of the first attempt, does not hold it up")
 		store.unheard = []error{io.EOF}
 		require.NoError(t, tier.Renew(t.Context(), claim)[0])
 		p := put("key")
@@ -366,9 +367,9 @@ func TestAttempts_SomeLeases(t *testing.T) {
 		require.EqualError(t, got[4].Err, "NOPERM")
 		for _, i := range []int{0, 2} {
 			require.NoError(t, got[i].Err)
-			assert.Equal(t, shared.LeaseGranted, got[i].Status)
+			assert.Equal(t, driver.LeaseGranted, got[i].Status)
 		}
-		assert.Equal(t, shared.LeasePresent, got[3].Status)
+		assert.Equal(t, driver.LeasePresent, got[3].Status)
 		assert.Equal(t, "v", string(got[3].Present.Value))
 
 		store.lost = []error{errRefused, nil, nil}
@@ -393,6 +394,6 @@ func TestAttempts_NotOfTheJournal(t *testing.T) {
 	store := newFlaky()
 	tier := newTier(t, store, shared.Options{})
 	store.lost = []error{errRefused}
-	require.ErrorIs(t, tier.Tail(t.Context(), []shared.TailRead{{Limit: 1}})[0].Err, errRefused)
+	require.ErrorIs(t, tier.Tail(t.Context(), []driver.TailRead{{Limit: 1}})[0].Err, errRefused)
 	assert.Equal(t, 1, store.attempts)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // broken is a tier whose breaker opens after three calls.
@@ -52,7 +53,7 @@ func TestBreaker_OpensAndCloses(t *testing.T) {
 		stats := tier.Stats()
 		assert.EqualValues(t, 1, stats.Opened)
 		assert.EqualValues(t, len(everyMethod(t.Context(), tier, "key")), stats.Refused)
-		require.NoError(t, tier.Tail(t.Context(), []shared.TailRead{{Limit: 1}})[0].Err, "the journal is read all the same")
+		require.NoError(t, tier.Tail(t.Context(), []driver.TailRead{{Limit: 1}})[0].Err, "the journal is read all the same")
 
 		time.Sleep(5*time.Second + 1)
 		fail(t, store, tier, errRefused)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // Compressor makes values smaller in the store. Its methods may be called from
@@ -24,17 +26,6 @@ type Compressor interface {
 	// take up much more memory than limit.
 	Decompress(id uint8, data []byte, limit int) ([]byte, error)
 }
-
-// What the record says of its compression.
-const (
-	CompressionNone uint8 = 0
-	CompressionZstd uint8 = 1
-	CompressionS2   uint8 = 2
-	CompressionOwn  uint8 = 3 // a compressor that is not of this library
-)
-
-// compressionMask are the bits of the flags that say so.
-const compressionMask = 3
 
 // defaultCompressOver is the default of Options.CompressOver.
 const defaultCompressOver = 1 << 10
@@ -60,7 +51,7 @@ func (o Options) validateCompression() error {
 	if err != nil {
 		return fmt.Errorf("shared: Options.Compress: %w", err)
 	}
-	if id < CompressionZstd || id > CompressionOwn {
+	if id < driver.CompressionZstd || id > driver.CompressionOwn {
 		return fmt.Errorf("shared: Options.Compress has the ID %d, not 1 to 3", id)
 	}
 	return nil
@@ -70,7 +61,7 @@ func (o Options) validateCompression() error {
 func (t *Tier) limit() {
 	t.maxValue, t.maxStored = t.opts.MaxValue, math.MaxInt
 	if n := t.store.MaxImage(); n > 0 {
-		t.maxStored = n - HeaderSize
+		t.maxStored = n - driver.HeaderSize
 	}
 	if t.opts.Compress == nil {
 		t.maxValue = min(t.maxValue, t.maxStored)
@@ -79,8 +70,8 @@ func (t *Tier) limit() {
 
 // Fits returns nil for a record, with its encoded value, that can be stored. Otherwise
 // the error wraps [ErrTooLarge], or is that of the compressor.
-func (t *Tier) Fits(r *Record) error {
-	value, extra := r.Value, r.extension()
+func (t *Tier) Fits(r *driver.Record) error {
+	value, extra := r.Value, r.Extension()
 	if n := len(value) + extra; n > t.maxValue {
 		return fmt.Errorf("%w: %d bytes, more than %d", ErrTooLarge, n, t.maxValue)
 	}
@@ -98,7 +89,7 @@ func (t *Tier) Fits(r *Record) error {
 func (t *Tier) pack(value []byte) (packed []byte, compression uint8, err error) {
 	c := t.opts.Compress
 	if c == nil || len(value) < t.opts.CompressOver {
-		return value, CompressionNone, nil
+		return value, driver.CompressionNone, nil
 	}
 	err = guard(func() (err error) {
 		packed, err = c.Compress(value)
@@ -108,20 +99,20 @@ func (t *Tier) pack(value []byte) (packed []byte, compression uint8, err error) 
 		return nil, 0, fmt.Errorf("shared: compress %d bytes: %w", len(value), err)
 	}
 	if len(packed) >= len(value) {
-		return value, CompressionNone, nil
+		return value, driver.CompressionNone, nil
 	}
 	return packed, c.ID(), nil
 }
 
 // unpack returns the value of a record that was found.
-func (t *Tier) unpack(r *Record) (value []byte, err error) {
+func (t *Tier) unpack(r *driver.Record) (value []byte, err error) {
 	switch {
 	case len(r.Value) > t.maxValue:
-		return nil, fmt.Errorf("%w: %d bytes, more than %d", ErrCorrupt, len(r.Value), t.maxValue)
-	case r.Compression == CompressionNone:
+		return nil, fmt.Errorf("%w: %d bytes, more than %d", driver.ErrCorrupt, len(r.Value), t.maxValue)
+	case r.Compression == driver.CompressionNone:
 		return r.Value, nil
 	case t.opts.Compress == nil:
-		return nil, fmt.Errorf("%w: it is compressed, and there is no Options.Compress", ErrCorrupt)
+		return nil, fmt.Errorf("%w: it is compressed, and there is no Options.Compress", driver.ErrCorrupt)
 	}
 	err = guard(func() (err error) {
 		value, err = t.opts.Compress.Decompress(r.Compression, r.Value, t.maxValue)
@@ -131,7 +122,7 @@ func (t *Tier) unpack(r *Record) (value []byte, err error) {
 		err = fmt.Errorf("%d bytes, more than %d", len(value), t.maxValue)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: decompress: %w", ErrCorrupt, err)
+		return nil, fmt.Errorf("%w: decompress: %w", driver.ErrCorrupt, err)
 	}
 	return value, nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // halves is a compressor that "packs" two equal halves into one.
@@ -23,7 +24,7 @@ type halves struct {
 
 func (c *halves) ID() uint8 {
 	if c.id == 0 {
-		return shared.CompressionOwn
+		return driver.CompressionOwn
 	}
 	return c.id
 }
@@ -72,10 +73,10 @@ func TestCompress_Threshold(t *testing.T) {
 			tier := newTier(t, server, c.opts)
 			value := bytes.Clone(c.value)
 			require.NoError(t, tier.Set(t.Context(), "key", value, 0))
-			r, err := shared.DecodeRecord(server.writes[0].Image)
+			r, err := driver.DecodeRecord(server.writes[0].Image)
 			require.NoError(t, err)
 			assert.Len(t, r.Value, c.stored)
-			assert.Equal(t, c.stored < len(c.value), r.Compression == shared.CompressionOwn)
+			assert.Equal(t, c.stored < len(c.value), r.Compression == driver.CompressionOwn)
 			assert.Equal(t, c.value, value, "the caller's bytes are as they were")
 			got, err := tier.Get(t.Context(), "key")
 			require.NoError(t, err)
@@ -102,10 +103,10 @@ func TestCompress_Unknown(t *testing.T) {
 			assert.EqualValues(t, 1, tier.Stats().Undecodable)
 			found, err := tier.Read(t.Context(), []string{"key"})
 			require.NoError(t, err)
-			require.ErrorIs(t, found[0].Err, shared.ErrCorrupt)
+			require.ErrorIs(t, found[0].Err, driver.ErrCorrupt)
 			got := tier.Acquire(t.Context(), []shared.Claim{{Key: "key", Token: 1, Discard: found[0].Header}})[0]
 			require.NoError(t, got.Err)
-			assert.Equal(t, shared.LeaseGranted, got.Status)
+			assert.Equal(t, driver.LeaseGranted, got.Status)
 		})
 	}
 }
@@ -126,7 +127,7 @@ func TestCompress_CompressorThatFails(t *testing.T) {
 // what is stored.
 func TestCompress_Limits(t *testing.T) {
 	server := newServer()
-	server.maxImage = shared.HeaderSize + 1000
+	server.maxImage = driver.HeaderSize + 1000
 	tier := newTier(t, server, shared.Options{Compress: &halves{}, CompressOver: 500, MaxValue: 4000})
 	assert.Equal(t, 4000, tier.MaxValue())
 	assert.Equal(t, 1000, newTier(t, server, shared.Options{MaxValue: 4000}).MaxValue())
@@ -142,7 +143,7 @@ func TestCompress_Limits(t *testing.T) {
 		"small enough without anything": {noise[:1000], ""},
 	} {
 		err := tier.Set(t.Context(), "key", c.value, 0)
-		fits := tier.Fits(&shared.Record{Kind: shared.KindValue, Value: c.value})
+		fits := tier.Fits(&driver.Record{Kind: driver.KindValue, Value: c.value})
 		if c.want == "" {
 			require.NoError(t, err, name)
 			require.NoError(t, fits, name)
@@ -158,14 +159,14 @@ func TestCompress_Limits(t *testing.T) {
 // TestMaxValue_WhenRead: what is stored by others is bounded as well, whether or
 // not it is compressed, and whatever the compressor says.
 func TestMaxValue_WhenRead(t *testing.T) {
-	for name, r := range map[string]shared.Record{
+	for name, r := range map[string]driver.Record{
 		"plain":      {Value: twice(1001)},
-		"compressed": {Value: twice(501), Compression: shared.CompressionOwn},
+		"compressed": {Value: twice(501), Compression: driver.CompressionOwn},
 	} {
 		for _, c := range []*halves{{}, {lies: true}} {
 			server := newServer()
 			tier := newTier(t, server, shared.Options{MaxValue: 1000, Compress: c})
-			r.Kind, r.Nonce = shared.KindValue, 1
+			r.Kind, r.Nonce = driver.KindValue, 1
 			server.planted["key"] = r.Append(nil)
 			_, err := tier.Get(t.Context(), "key")
 			require.ErrorIs(t, err, shared.ErrNotFound, name)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // delivery is a batch of writes on their way. Every attempt of a write has the
@@ -12,19 +14,19 @@ import (
 // which none of them takes effect.
 type delivery struct {
 	tier     *Tier
-	store    func(context.Context, []Write) []Receipt
-	writes   []Write
-	receipts []Receipt // in the order of writes
-	places   []int     // of the writes that are still to be sent
-	sent     bool      // deadlines are given
-	end      time.Time // the deadline, on our clock; set when sent
+	store    func(context.Context, []driver.Write) []driver.Receipt
+	writes   []driver.Write
+	receipts []driver.Receipt // in the order of writes
+	places   []int            // of the writes that are still to be sent
+	sent     bool             // deadlines are given
+	end      time.Time        // the deadline, on our clock; set when sent
 }
 
 // deliver sends writes, and again those that no server answered.
-func (t *Tier) deliver(ctx context.Context, writes []Write, store func(context.Context, []Write) []Receipt) []Receipt {
+func (t *Tier) deliver(ctx context.Context, writes []driver.Write, store func(context.Context, []driver.Write) []driver.Receipt) []driver.Receipt {
 	d := delivery{
 		tier: t, store: store, writes: writes,
-		receipts: make([]Receipt, len(writes)), places: make([]int, len(writes)),
+		receipts: make([]driver.Receipt, len(writes)), places: make([]int, len(writes)),
 	}
 	for i := range d.places {
 		d.places[i] = i
@@ -90,14 +92,14 @@ func (d *delivery) attempt(ctx context.Context) (again bool, err error) {
 }
 
 // repeatable reports whether w, which failed with err, may be sent again.
-func repeatable(w *Write, err error) bool {
-	return transient(err) && (!w.isValue() || !overtakes(err))
+func repeatable(w *driver.Write, err error) bool {
+	return transient(err) && (!isValue(w) || !overtakes(err))
 }
 
 // send tries once more where a write was refused as late although its context
 // has not ended: then it was our idea of the server's clock that was off, and
 // the answer has mended it.
-func (t *Tier) send(ctx context.Context, writes []Write, store func(context.Context, []Write) []Receipt) []Receipt {
+func (t *Tier) send(ctx context.Context, writes []driver.Write, store func(context.Context, []driver.Write) []driver.Receipt) []driver.Receipt {
 	receipts := t.sendOnce(ctx, writes, store)
 	var late []int
 	for i, r := range receipts {
@@ -122,7 +124,7 @@ func (t *Tier) send(ctx context.Context, writes []Write, store func(context.Cont
 	return receipts
 }
 
-func (t *Tier) sendOnce(ctx context.Context, writes []Write, store func(context.Context, []Write) []Receipt) []Receipt {
+func (t *Tier) sendOnce(ctx context.Context, writes []driver.Write, store func(context.Context, []driver.Write) []driver.Receipt) []driver.Receipt {
 	sent := time.Now()
 	receipts := store(ctx, writes)
 	received := time.Now()
@@ -133,4 +135,11 @@ func (t *Tier) sendOnce(ctx context.Context, writes []Write, store func(context.
 		}
 	}
 	return receipts
+}
+
+// isValue reports whether w stores a value, or that there is none. Storing
+// another kind of record twice makes keys miss at worst.
+func isValue(w *driver.Write) bool {
+	kind := driver.Kind(w.Image[driver.KindOffset])
+	return kind == driver.KindValue || kind == driver.KindNotFound
 }

@@ -1,12 +1,16 @@
 package shared
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/nearbus/nearbus/shared/driver"
+)
 
 // Errors that a caller decides on. Compare with [errors.Is]. The first three are
 // errors of package nearcache as well.
 var (
 	// ErrNotFound is returned by reads when there is no live value.
-	ErrNotFound = errors.New("nearbus: not found")
+	ErrNotFound = driver.ErrNotFound
 
 	// ErrInvalidKey is returned by every method for a key that is empty or
 	// longer than MaxKeySize. Nothing was sent.
@@ -14,15 +18,15 @@ var (
 
 	// ErrTooLarge is returned by writes when the record exceeds the limit of
 	// the Tier or the store. Nothing was stored.
-	ErrTooLarge = errors.New("nearbus: value too large")
+	ErrTooLarge = driver.ErrTooLarge
 
 	// ErrLeaseLost is returned by Fill when the lease is no longer in its
 	// place: another write ended it, or it expired. Nothing was stored.
-	ErrLeaseLost = errors.New("shared: lease lost")
+	ErrLeaseLost = driver.ErrLeaseLost
 
 	// ErrTooLate is returned by writes that reached the store after their
 	// deadline, together with [context.DeadlineExceeded]. Nothing was stored.
-	ErrTooLate = errors.New("shared: write arrived after its deadline")
+	ErrTooLate = driver.ErrTooLate
 
 	// ErrUnread is the error of one key of a Tier.Read that read others: the
 	// server of that key failed. It wraps the error of the store.
@@ -31,24 +35,20 @@ var (
 	// ErrUnavailable is wrapped by stores around an answer of a server that is
 	// not ready: it loads its data, or another becomes the primary. A Tier tries
 	// again, as it does when a connection fails.
-	ErrUnavailable = errors.New("shared: server is not ready")
+	ErrUnavailable = driver.ErrUnavailable
 
 	// ErrRefused is wrapped by stores around an answer of a server that takes no writes,
 	// with why and what to do. Reads may be answered.
-	ErrRefused = errors.New("shared: server refuses writes")
+	ErrRefused = driver.ErrRefused
 
 	// ErrFull is wrapped by stores, beside ErrRefused, around an answer of a server that
 	// has no room for what was to be stored.
-	ErrFull = errors.New("shared: server is full")
+	ErrFull = driver.ErrFull
 
 	// ErrClosed is returned by every method after Close.
-	ErrClosed = errors.New("shared: closed")
-
-	// ErrCorrupt is returned by DecodeRecord for bytes that are not a whole
-	// record.
-	ErrCorrupt = errors.New("shared: corrupt record")
+	ErrClosed = driver.ErrClosed
 
 	// ErrNewerFormat is returned by DecodeRecord for a record that a newer
 	// version of this library wrote.
-	ErrNewerFormat = errors.New("shared: record of a newer format")
+	ErrNewerFormat = driver.ErrNewerFormat
 )

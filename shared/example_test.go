@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memstore"
 )
 
@@ -45,19 +46,19 @@ func ExampleTier_Fill() {
 		log.Fatal(err)
 	}
 	ctx := context.Background()
-	token := shared.NewNonce()
+	token := driver.NewNonce()
 	got := tier.Acquire(ctx, []shared.Claim{{Key: "user:42", Token: token}})[0]
 	if got.Err != nil {
 		log.Fatal(got.Err)
 	}
-	fmt.Println("granted:", got.Status == shared.LeaseGranted)
+	fmt.Println("granted:", got.Status == driver.LeaseGranted)
 
 	loaded := []byte("Ada Byron") // from the source
 	if err := tier.Set(ctx, "user:42", []byte("Ada Lovelace"), 0); err != nil {
 		log.Fatal(err)
 	}
 
-	record := shared.Record{Kind: shared.KindValue, Codec: shared.CodecRaw, Nonce: token, Value: loaded}
+	record := driver.Record{Kind: driver.KindValue, Codec: shared.CodecRaw, Nonce: token, Value: loaded}
 	receipt := tier.Fill(ctx, []shared.Put{{Key: "user:42", Record: record, TTL: time.Minute}})[0]
 	fmt.Println("lost:", errors.Is(receipt.Err, shared.ErrLeaseLost))
 	value, err := tier.Get(ctx, "user:42")
@@ -70,15 +71,15 @@ func ExampleTier_Fill() {
 
 // What a store holds is a Record: a header, and then the value.
 func ExampleDecodeRecord() {
-	record := shared.Record{Kind: shared.KindValue, Nonce: 1, Value: []byte("Ada")}
+	record := driver.Record{Kind: driver.KindValue, Nonce: 1, Value: []byte("Ada")}
 	image := record.Append(nil)
-	fmt.Println(len(image) == shared.HeaderSize+3)
+	fmt.Println(len(image) == driver.HeaderSize+3)
 
-	decoded, err := shared.DecodeRecord(image)
+	decoded, err := driver.DecodeRecord(image)
 	fmt.Printf("%s %v\n", decoded.Value, err)
 
-	_, err = shared.DecodeRecord(image[:len(image)-1])
-	fmt.Println(errors.Is(err, shared.ErrCorrupt), err)
+	_, err = driver.DecodeRecord(image[:len(image)-1])
+	fmt.Println(errors.Is(err, driver.ErrCorrupt), err)
 	// Output:
 	// true
 	// Ada <nil>
@@ -86,7 +87,7 @@ func ExampleDecodeRecord() {
 }
 
 // away is a store whose server cannot be reached.
-type away struct{ shared.Store }
+type away struct{ driver.Store }
 
 func (away) Read(context.Context, []string) ([][]byte, error) {
 	fmt.Println("asked the server")

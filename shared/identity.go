@@ -8,6 +8,8 @@ import (
 	"hash/fnv"
 	"strconv"
 	"time"
+
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // identityKey is what the identity of a tier is under. No cache has a name that begins
@@ -18,24 +20,9 @@ const identityKey = "!tier"
 // makes it.
 const identityPause = 20 * time.Millisecond
 
-// Placed is implemented by a [Store] whose client decides by itself which server a key is
-// on, by a list of servers that may differ between processes.
-type Placed interface {
-	// IdentityKeys is the number of keys that are needed to notice another list, and
-	// another order of it.
-	IdentityKeys() int
-}
-
-// Named is implemented by a [Store] that knows which namespace it was given.
-type Named interface {
-	// Namespace returns what [Namespace] made of it, or "" if keys begin with something
-	// that was given in its place.
-	Namespace() string
-}
-
 // Namespace returns the namespace of the store, "" if it has none or does not tell it.
 func (t *Tier) Namespace() string {
-	if n, ok := t.store.(Named); ok {
+	if n, ok := t.store.(driver.Named); ok {
 		return n.Namespace()
 	}
 	return ""
@@ -44,7 +31,7 @@ func (t *Tier) Namespace() string {
 // Identity returns a number that all processes get which have the same keys on the same
 // servers, and others do not: it is kept in the store, made by whoever asks first, and made
 // anew when the store has lost it. A store that was copied has that of the original. With
-// a store that is [Placed], processes get another number if they find some keys on other
+// a store that is [driver.Placed], processes get another number if they find some keys on other
 // servers.
 //
 // It makes one attempt, of [Options].Timeout at most, and does not go through the breaker.
@@ -79,7 +66,7 @@ func (t *Tier) Identity(ctx context.Context) (uint64, error) {
 
 func (t *Tier) identityKeys() []string {
 	n := 1
-	if p, ok := t.store.(Placed); ok {
+	if p, ok := t.store.(driver.Placed); ok {
 		n = max(n, p.IdentityKeys())
 	}
 	keys := make([]string, n)
@@ -97,8 +84,8 @@ func (t *Tier) identityKeys() []string {
 func identityOf(images [][]byte) (identity uint64, missing []int) {
 	all := fnv.New64a()
 	for i, image := range images {
-		r, err := DecodeRecord(image)
-		if err != nil || r.Kind != KindValue || len(r.Value) == 0 {
+		r, err := driver.DecodeRecord(image)
+		if err != nil || r.Kind != driver.KindValue || len(r.Value) == 0 {
 			missing = append(missing, i)
 		}
 		_, _ = all.Write(r.Value) // never fails
@@ -111,28 +98,28 @@ var errForeignIdentity = errors.New("there is something that is not ours to repl
 // makeIdentity puts a new number under each of these keys that nobody else is about to
 // put one under. Nobody's is replaced.
 func (t *Tier) makeIdentity(ctx context.Context, keys []string, images [][]byte) error {
-	leases := make([]Lease, len(keys))
+	leases := make([]driver.Lease, len(keys))
 	for i, key := range keys {
-		record := Record{Kind: KindLease, Nonce: NewNonce()}
-		leases[i] = Lease{Key: key, Image: record.Append(nil), TTL: t.opts.LeaseTTL}
-		if _, err := DecodeRecord(images[i]); errors.Is(err, ErrCorrupt) {
-			leases[i].Discard = images[i][:min(len(images[i]), HeaderSize)]
+		record := driver.Record{Kind: driver.KindLease, Nonce: driver.NewNonce()}
+		leases[i] = driver.Lease{Key: key, Image: record.Append(nil), TTL: t.opts.LeaseTTL}
+		if _, err := driver.DecodeRecord(images[i]); errors.Is(err, driver.ErrCorrupt) {
+			leases[i].Discard = images[i][:min(len(images[i]), driver.HeaderSize)]
 		}
 	}
-	var fills []Write
+	var fills []driver.Write
 	for i, grant := range t.store.Acquire(ctx, leases) {
 		switch {
 		case grant.Err != nil:
 			return grant.Err
-		case grant.Status == LeaseUnusable:
+		case grant.Status == driver.LeaseUnusable:
 			return errForeignIdentity
-		case grant.Status != LeaseGranted:
+		case grant.Status != driver.LeaseGranted:
 			continue
 		}
-		nonce := binary.BigEndian.Uint64(leases[i].Image[NonceOffset:])
-		value := binary.BigEndian.AppendUint64(nil, NewNonce())
-		record := Record{Kind: KindValue, Codec: CodecRaw, Nonce: nonce, Value: value}
-		fills = append(fills, Write{Key: keys[i], Image: record.Append(nil), Born: grant.Revision})
+		nonce := binary.BigEndian.Uint64(leases[i].Image[driver.NonceOffset:])
+		value := binary.BigEndian.AppendUint64(nil, driver.NewNonce())
+		record := driver.Record{Kind: driver.KindValue, Codec: CodecRaw, Nonce: nonce, Value: value}
+		fills = append(fills, driver.Write{Key: keys[i], Image: record.Append(nil), Born: grant.Revision})
 	}
 	if len(fills) == 0 {
 		return nil

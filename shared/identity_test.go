@@ -10,10 +10,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memstore"
 )
 
-func identity(t *testing.T, store shared.Store) uint64 {
+func identity(t *testing.T, store driver.Store) uint64 {
 	t.Helper()
 	tier, err := shared.New(store, shared.Options{Timeout: time.Minute})
 	require.NoError(t, err)
@@ -61,13 +62,13 @@ func TestIdentity_HalfMade(t *testing.T) {
 
 // servers are stores that a client chooses among by the place of a key.
 type servers struct {
-	shared.Store
-	list []shared.Store
+	driver.Store
+	list []driver.Store
 }
 
 func (s servers) IdentityKeys() int { return 32 }
 
-func (s servers) of(key string) shared.Store {
+func (s servers) of(key string) driver.Store {
 	sum := 0
 	for _, c := range []byte(key) {
 		sum += int(c)
@@ -87,14 +88,14 @@ func (s servers) Read(ctx context.Context, keys []string) ([][]byte, error) {
 	return images, nil
 }
 
-func (s servers) Acquire(ctx context.Context, leases []shared.Lease) (grants []shared.Grant) {
+func (s servers) Acquire(ctx context.Context, leases []driver.Lease) (grants []driver.Grant) {
 	for i := range leases {
 		grants = append(grants, s.of(leases[i].Key).Acquire(ctx, leases[i:i+1])...)
 	}
 	return grants
 }
 
-func (s servers) Fill(ctx context.Context, writes []shared.Write) (receipts []shared.Receipt) {
+func (s servers) Fill(ctx context.Context, writes []driver.Write) (receipts []driver.Receipt) {
 	for i := range writes {
 		receipts = append(receipts, s.of(writes[i].Key).Fill(ctx, writes[i:i+1])...)
 	}
@@ -103,7 +104,7 @@ func (s servers) Fill(ctx context.Context, writes []shared.Write) (receipts []sh
 
 func TestIdentity_Placed(t *testing.T) {
 	a, b, c := memstore.New(memstore.Options{}), memstore.New(memstore.Options{}), memstore.New(memstore.Options{})
-	list := func(list ...shared.Store) servers { return servers{list[0], list} }
+	list := func(list ...driver.Store) servers { return servers{list[0], list} }
 	all := identity(t, list(a, b, c))
 	assert.Equal(t, all, identity(t, list(a, b, c)))
 	for name, other := range map[string]servers{

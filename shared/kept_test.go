@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memstore"
 )
 
@@ -19,7 +20,7 @@ func TestTier_KeepsPastItsTTL(t *testing.T) {
 		tier := newTier(t, memstore.New(memstore.Options{}), shared.Options{})
 		put := shared.Put{
 			Key: "key", TTL: time.Minute, Keep: time.Hour,
-			Record: shared.Record{Kind: shared.KindValue, Value: []byte("value")},
+			Record: driver.Record{Kind: driver.KindValue, Value: []byte("value")},
 		}
 		require.NoError(t, tier.Write(t.Context(), []shared.Put{put})[0].Err)
 		read := func() shared.Found {
@@ -41,13 +42,13 @@ func TestTier_KeepsPastItsTTL(t *testing.T) {
 		_, err := tier.Get(t.Context(), "key")
 		require.ErrorIs(t, err, shared.ErrNotFound)
 
-		put.Record = shared.Record{Kind: shared.KindTombstone}
+		put.Record = driver.Record{Kind: driver.KindTombstone}
 		put.KeepStale = true
 		require.NoError(t, tier.Write(t.Context(), []shared.Put{put})[0].Err)
 		f = read()
 		require.ErrorIs(t, f.Err, shared.ErrNotFound)
 		assert.True(t, f.Kept, "an invalidation may keep it")
-		assert.Equal(t, shared.KindStale, f.Kind)
+		assert.Equal(t, driver.KindStale, f.Kind)
 
 		time.Sleep(time.Hour)
 		f = read()
@@ -66,7 +67,7 @@ func TestFill_Expects(t *testing.T) {
 		refresh := func(v string) error {
 			return fill(t, tier, shared.Put{
 				Key: "key", TTL: time.Minute, Expect: found[0].Nonce,
-				Record: shared.Record{Kind: shared.KindValue, Value: []byte(v)},
+				Record: driver.Record{Kind: driver.KindValue, Value: []byte(v)},
 			}).Err
 		}
 		require.NoError(t, refresh("2"))
@@ -79,12 +80,12 @@ func TestFill_Expects(t *testing.T) {
 
 func TestTier_NotFoundIsNoValue(t *testing.T) {
 	tier := newTier(t, memstore.New(memstore.Options{}), shared.Options{})
-	put := shared.Put{Key: "key", TTL: time.Minute, Record: shared.Record{Kind: shared.KindNotFound}}
+	put := shared.Put{Key: "key", TTL: time.Minute, Record: driver.Record{Kind: driver.KindNotFound}}
 	require.NoError(t, tier.Write(t.Context(), []shared.Put{put})[0].Err)
 	found, err := tier.Read(t.Context(), []string{"key"})
 	require.NoError(t, err)
 	require.NoError(t, found[0].Err)
-	assert.Equal(t, shared.KindNotFound, found[0].Kind)
+	assert.Equal(t, driver.KindNotFound, found[0].Kind)
 	_, err = tier.Get(t.Context(), "key")
 	require.ErrorIs(t, err, shared.ErrNotFound)
 }

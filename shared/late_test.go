@@ -10,13 +10,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 func put(key string) shared.Put {
-	return shared.Put{Key: key, Record: shared.Record{Kind: shared.KindValue, Value: []byte("value of " + key)}}
+	return shared.Put{Key: key, Record: driver.Record{Kind: driver.KindValue, Value: []byte("value of " + key)}}
 }
 
-func keysOf(writes []shared.Write) []string {
+func keysOf(writes []driver.Write) []string {
 	keys := make([]string, len(writes))
 	for i := range writes {
 		keys[i] = writes[i].Key
@@ -51,7 +52,7 @@ func TestTooLate_OnlyTheLateOnesAreSentAgain(t *testing.T) {
 func TestTooLate_AFillIsSentAgain(t *testing.T) {
 	server := newServer()
 	tier := newTier(t, server, shared.Options{})
-	lease(t, tier, "key", 5, shared.LeaseGranted)
+	lease(t, tier, "key", 5, driver.LeaseGranted)
 	server.late["key"], server.calls = 1, nil
 	p := put("key")
 	p.Record.Nonce = 5
@@ -107,10 +108,10 @@ type detached struct {
 	outcome chan error // of the write, when it arrived; never closed
 }
 
-func (d *detached) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
+func (d *detached) Write(ctx context.Context, writes []driver.Write) []driver.Receipt {
 	time.AfterFunc(time.Minute, func() {
 		d.outcome <- d.server.Store.Write(context.WithoutCancel(ctx), writes)[0].Err
 	})
 	<-ctx.Done()
-	return []shared.Receipt{{Err: ctx.Err()}}
+	return []driver.Receipt{{Err: ctx.Err()}}
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"time"
+
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // Claim names the lease of one key for [Tier.Acquire], [Tier.Renew] and
@@ -23,16 +25,16 @@ type Claim struct {
 
 // Claimed answers a [Claim].
 type Claimed struct {
-	Status  GrantStatus
+	Status  driver.GrantStatus
 	Present Found // the value that is there, if Status is LeasePresent
 	Err     error // then there is no status
 
 	// Revision, of a lease that was granted, is for Put.Born.
-	Revision Revision
+	Revision driver.Revision
 
 	// Replaced is the header of the record that a lease which was granted replaced; its
 	// Kind is 0 if there was none. Of a lease, the revision is that of what it replaced.
-	Replaced Record
+	Replaced driver.Record
 
 	Now time.Time // the server's clock then; zero if it is not known
 }
@@ -44,10 +46,10 @@ func (t *Tier) Acquire(ctx context.Context, claims []Claim) []Claimed {
 	for i, grant := range t.claim(ctx, claims, false) {
 		answers[i].Status, answers[i].Err, answers[i].Revision = grant.Status, grant.Err, grant.Revision
 		answers[i].Now = grant.Now
-		if grant.Err == nil && grant.Status == LeaseGranted {
-			answers[i].Replaced, _ = DecodeHeader(grant.Image) // nothing, if there was no record of ours
+		if grant.Err == nil && grant.Status == driver.LeaseGranted {
+			answers[i].Replaced, _ = driver.DecodeHeader(grant.Image) // nothing, if there was no record of ours
 		}
-		if grant.Err == nil && grant.Status == LeasePresent {
+		if grant.Err == nil && grant.Status == driver.LeasePresent {
 			now, _ := t.clock.now()
 			t.find(grant.Image, &answers[i].Present, now)
 		}
@@ -84,15 +86,15 @@ func (t *Tier) Release(ctx context.Context, claims []Claim) []error {
 // Released returns what gives the lease back, for a [Tier.Fill] that has other
 // things to store as well.
 func (c *Claim) Released() Put {
-	return Put{Key: c.Key, Record: Record{Kind: KindTombstone, Codec: TombstoneReleased, Nonce: c.Token}}
+	return Put{Key: c.Key, Record: driver.Record{Kind: driver.KindTombstone, Codec: driver.TombstoneReleased, Nonce: c.Token}}
 }
 
 // claim makes the driver's form of claims and asks for them.
-func (t *Tier) claim(ctx context.Context, claims []Claim, renew bool) []Grant {
-	grants := make([]Grant, len(claims))
-	leases := make([]Lease, 0, len(claims))
+func (t *Tier) claim(ctx context.Context, claims []Claim, renew bool) []driver.Grant {
+	grants := make([]driver.Grant, len(claims))
+	leases := make([]driver.Lease, 0, len(claims))
 	places := make([]int, 0, len(claims))
-	images := make([]byte, 0, len(claims)*HeaderSize)
+	images := make([]byte, 0, len(claims)*driver.HeaderSize)
 	for i := range claims {
 		c := &claims[i]
 		name, err := t.check(c.Key)
@@ -100,10 +102,10 @@ func (t *Tier) claim(ctx context.Context, claims []Claim, renew bool) []Grant {
 			grants[i].Err = err
 			continue
 		}
-		record := Record{Kind: KindLease, Nonce: c.Token, Clock: c.Clock}
+		record := driver.Record{Kind: driver.KindLease, Nonce: c.Token, Clock: c.Clock}
 		at := len(images)
 		images = record.Append(images)
-		l := Lease{Key: name, Image: images[at:len(images):len(images)], TTL: t.opts.LeaseTTL, MinClock: c.Clock, Renew: renew}
+		l := driver.Lease{Key: name, Image: images[at:len(images):len(images)], TTL: t.opts.LeaseTTL, MinClock: c.Clock, Renew: renew}
 		if !renew {
 			l.Discard = slices.Clone(c.Discard)
 		}
@@ -125,15 +127,15 @@ func (t *Tier) claim(ctx context.Context, claims []Claim, renew bool) []Grant {
 // back: it is not tried again.
 type asking struct {
 	tier   *Tier
-	leases []Lease
-	grants []Grant // in the order of leases
-	places []int   // of the leases that are still to be asked for
-	sent   bool    // deadlines are given
+	leases []driver.Lease
+	grants []driver.Grant // in the order of leases
+	places []int          // of the leases that are still to be asked for
+	sent   bool           // deadlines are given
 }
 
 // acquire asks for leases, and again for those that no server answered.
-func (t *Tier) acquire(ctx context.Context, leases []Lease) []Grant {
-	a := asking{tier: t, leases: leases, grants: make([]Grant, len(leases)), places: make([]int, len(leases))}
+func (t *Tier) acquire(ctx context.Context, leases []driver.Lease) []driver.Grant {
+	a := asking{tier: t, leases: leases, grants: make([]driver.Grant, len(leases)), places: make([]int, len(leases))}
 	for i := range a.places {
 		a.places[i] = i
 	}

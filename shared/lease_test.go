@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memstore"
 )
 
@@ -17,13 +18,13 @@ import (
 // longer than its client waits.
 type slowWay struct {
 	*memstore.Store
-	held []shared.Lease
+	held []driver.Lease
 }
 
-func (s *slowWay) Acquire(ctx context.Context, leases []shared.Lease) []shared.Grant {
+func (s *slowWay) Acquire(ctx context.Context, leases []driver.Lease) []driver.Grant {
 	if s.held == nil {
 		s.held = slices.Clone(leases)
-		return slices.Repeat([]shared.Grant{{Err: os.ErrDeadlineExceeded}}, len(leases)) // as a socket says it
+		return slices.Repeat([]driver.Grant{{Err: os.ErrDeadlineExceeded}}, len(leases)) // as a socket says it
 	}
 	return s.Store.Acquire(ctx, leases)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memstore"
 )
 
@@ -47,7 +48,7 @@ func TestOptions_TooLong(t *testing.T) {
 func TestTier_LifetimesTooLong(t *testing.T) {
 	tier := newTier(t, newServer(), shared.Options{})
 	require.EqualError(t, tier.Set(t.Context(), "k", nil, forever), `shared: set "k": ttl is 2562047h47m16.854775807s, longer than 876000h0m0s`)
-	record := shared.Record{Kind: shared.KindValue}
+	record := driver.Record{Kind: driver.KindValue}
 	for _, put := range []shared.Put{{TTL: forever}, {TTL: 1, Keep: forever}, {Keep: forever}, {TTL: -1}, {TTL: 1, Keep: -1}} {
 		put.Key, put.Record = "k", record
 		for _, r := range append(tier.Write(t.Context(), []shared.Put{put}), tier.Fill(t.Context(), []shared.Put{put})...) {

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memstore"
 )
 
@@ -53,11 +54,11 @@ func TestRecords_EveryCall(t *testing.T) {
 			claims := []shared.Claim{{Key: key, Token: 7}}
 			got := one.Acquire(ctx, claims)[0]
 			require.NoError(t, got.Err)
-			require.Equal(t, shared.LeaseGranted, got.Status, "there is nothing under it")
+			require.Equal(t, driver.LeaseGranted, got.Status, "there is nothing under it")
 			require.NoError(t, one.Renew(ctx, claims)[0])
 			require.NoError(t, one.Release(ctx, claims)[0])
-			require.Equal(t, shared.LeaseGranted, one.Acquire(ctx, claims)[0].Status)
-			p := shared.Put{Key: key, Record: shared.Record{Kind: shared.KindValue, Nonce: 7, Value: []byte("ours")}}
+			require.Equal(t, driver.LeaseGranted, one.Acquire(ctx, claims)[0].Status)
+			p := shared.Put{Key: key, Record: driver.Record{Kind: driver.KindValue, Nonce: 7, Value: []byte("ours")}}
 			require.NoError(t, one.Fill(ctx, []shared.Put{p})[0].Err)
 			found, err := one.Read(ctx, []string{"none", key, "other:1", key})
 			require.NoError(t, err)

@@ -3,14 +3,16 @@ package shared
 import (
 	"fmt"
 	"time"
+
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // MaxKeySize is the length of the longest key in a store, in bytes.
-const MaxKeySize = 1024
+const MaxKeySize = driver.MaxKeySize
 
 // MaxDuration is the longest time that an option or a lifetime may say: 100 years. Two
 // of them can be added, and to any time.
-const MaxDuration = 100 * 365 * 24 * time.Hour
+const MaxDuration = driver.MaxDuration
 
 // maxAttempts is the largest number of attempts of a call.
 const maxAttempts = 10

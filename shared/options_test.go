@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 func TestOptions_Refused(t *testing.T) {
@@ -38,7 +39,7 @@ func TestOptions_Refused(t *testing.T) {
 }
 
 // use makes one call of each kind and returns what the server heard.
-func use(t *testing.T, opts shared.Options) (server *server, tier *shared.Tier, set, tombstone shared.Write) {
+func use(t *testing.T, opts shared.Options) (server *server, tier *shared.Tier, set, tombstone driver.Write) {
 	t.Helper()
 	server = newServer()
 	tier = newTier(t, server, opts)
@@ -46,7 +47,7 @@ func use(t *testing.T, opts shared.Options) (server *server, tier *shared.Tier, 
 	set = server.writes[0]
 	require.NoError(t, tier.Delete(t.Context(), "deleted"))
 	tombstone = server.writes[0]
-	lease(t, tier, "leased", 1, shared.LeaseGranted)
+	lease(t, tier, "leased", 1, driver.LeaseGranted)
 	return server, tier, set, tombstone
 }
 
@@ -85,9 +86,9 @@ func TestOptions_Given(t *testing.T) {
 
 func TestOptions_TheStoreMayAllowLess(t *testing.T) {
 	for name, c := range map[string]struct{ store, tier, want int }{
-		"store allows less": {1000, 2000, 1000 - shared.HeaderSize},
+		"store allows less": {1000, 2000, 1000 - driver.HeaderSize},
 		"tier allows less":  {1000, 500, 500},
-		"header included":   {1000, 1000 - shared.HeaderSize + 1, 1000 - shared.HeaderSize},
+		"header included":   {1000, 1000 - driver.HeaderSize + 1, 1000 - driver.HeaderSize},
 		"store has none":    {0, 500, 500},
 	} {
 		t.Run(name, func(t *testing.T) {

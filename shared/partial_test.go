@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // partly is a store that fails for some keys.
@@ -19,7 +20,7 @@ type partly struct {
 
 func (p partly) Read(ctx context.Context, keys []string) ([][]byte, error) {
 	images, err := p.server.Read(ctx, keys)
-	return images, errors.Join(err, shared.Partial(p.errs))
+	return images, errors.Join(err, driver.Partial(p.errs))
 }
 
 func TestRead_SomeServersDown(t *testing.T) {
@@ -41,11 +42,11 @@ func TestRead_SomeServersDown(t *testing.T) {
 
 func TestPartial(t *testing.T) {
 	first, second := errors.New("first"), errors.New("second")
-	require.NoError(t, shared.Partial(nil))
-	require.NoError(t, shared.Partial([]error{nil, nil}))
-	assert.Equal(t, first, shared.Partial([]error{first, second}), "nothing was read")
-	err := shared.Partial([]error{nil, first, second})
+	require.NoError(t, driver.Partial(nil))
+	require.NoError(t, driver.Partial([]error{nil, nil}))
+	assert.Equal(t, first, driver.Partial([]error{first, second}), "nothing was read")
+	err := driver.Partial([]error{nil, first, second})
 	require.EqualError(t, err, "shared: 2 of 3 keys not read: first")
 	require.ErrorIs(t, err, second)
-	require.EqualError(t, &shared.PartialError{}, "shared: 0 keys not read")
+	require.EqualError(t, &driver.PartialError{}, "shared: 0 keys not read")
 }

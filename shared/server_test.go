@@ -8,13 +8,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memstore"
 )
 
 // server is a store that is some way off, whose clock is not ours and that
 // notes what reaches it. It is for one goroutine.
 type server struct {
-	shared.Store
+	driver.Store
 
 	ahead    time.Duration  // its clock is ahead of ours by this
 	way      time.Duration  // from here to there
@@ -27,8 +28,8 @@ type server struct {
 
 	calls  []string
 	ctx    context.Context // of the latest call
-	writes []shared.Write  // of the latest Write or Fill
-	lease  shared.Lease    // of the latest Acquire
+	writes []driver.Write  // of the latest Write or Fill
+	lease  driver.Lease    // of the latest Acquire
 }
 
 // newServer returns a server that is right here.
@@ -36,7 +37,7 @@ func newServer() *server {
 	return &server{Store: memstore.New(memstore.Options{}), planted: map[string][]byte{}, late: map[string]int{}, fails: map[string]error{}}
 }
 
-func newTier(t *testing.T, store shared.Store, opts shared.Options) *shared.Tier {
+func newTier(t *testing.T, store driver.Store, opts shared.Options) *shared.Tier {
 	t.Helper()
 	tier, err := shared.New(store, opts)
 	require.NoError(t, err)
@@ -91,35 +92,35 @@ func (s *server) Read(ctx context.Context, keys []string) ([][]byte, error) {
 	return images, err
 }
 
-func (s *server) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
+func (s *server) Write(ctx context.Context, writes []driver.Write) []driver.Receipt {
 	s.called(ctx, "write")
 	return s.carryOut(ctx, writes, s.Store.Write)
 }
 
-func (s *server) Fill(ctx context.Context, writes []shared.Write) []shared.Receipt {
+func (s *server) Fill(ctx context.Context, writes []driver.Write) []driver.Receipt {
 	s.called(ctx, "fill")
 	return s.carryOut(ctx, writes, s.Store.Fill)
 }
 
-func (s *server) carryOut(ctx context.Context, writes []shared.Write, store func(context.Context, []shared.Write) []shared.Receipt) []shared.Receipt {
-	s.writes = append([]shared.Write(nil), writes...)
-	receipts := make([]shared.Receipt, len(writes))
+func (s *server) carryOut(ctx context.Context, writes []driver.Write, store func(context.Context, []driver.Write) []driver.Receipt) []driver.Receipt {
+	s.writes = append([]driver.Write(nil), writes...)
+	receipts := make([]driver.Receipt, len(writes))
 	for i, w := range writes {
 		w.NotAfter = s.ours(w.Key, w.NotAfter)
-		receipts[i] = store(ctx, []shared.Write{w})[0]
+		receipts[i] = store(ctx, []driver.Write{w})[0]
 		receipts[i].Now = s.now()
 	}
 	time.Sleep(s.back)
 	return receipts
 }
 
-func (s *server) Acquire(ctx context.Context, leases []shared.Lease) []shared.Grant {
+func (s *server) Acquire(ctx context.Context, leases []driver.Lease) []driver.Grant {
 	s.called(ctx, "acquire")
 	s.lease = leases[0]
-	grants := make([]shared.Grant, len(leases))
+	grants := make([]driver.Grant, len(leases))
 	for i, l := range leases {
 		l.NotAfter = s.ours(l.Key, l.NotAfter)
-		grants[i] = s.Store.Acquire(ctx, []shared.Lease{l})[0]
+		grants[i] = s.Store.Acquire(ctx, []driver.Lease{l})[0]
 		grants[i].Now = s.now()
 	}
 	time.Sleep(s.back)

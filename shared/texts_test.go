@@ -11,11 +11,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memstore"
 )
 
 // nobody is a store whose server is not there.
-type nobody struct{ shared.Store }
+type nobody struct{ driver.Store }
 
 func (nobody) Time(context.Context) (time.Time, error) {
 	return time.Time{}, &net.OpError{Op: "dial", Err: errors.New("connection refused")}

@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"reflect"
 	"sync/atomic"
 	"time"
+
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // Tier is the shared tier as callers use it. It is safe for use by many
@@ -22,14 +23,14 @@ type Tier struct {
 
 // tier is what a Tier shares with that of its records.
 type tier struct {
-	store     Store
+	store     driver.Store
 	opts      Options
 	maxValue  int // of a value, not compressed
 	maxStored int // of a record without its header
 	clock     *serverClock
-	journal   Journaler // nil if the store keeps none
-	prover    Prover    // nil if its reads prove nothing
-	breaker   *breaker  // nil if there is none
+	journal   driver.Journaler // nil if the store keeps none
+	prover    driver.Prover    // nil if its reads prove nothing
+	breaker   *breaker         // nil if there is none
 
 	closed  atomic.Bool
 	corrupt atomic.Uint64
@@ -41,7 +42,7 @@ type tier struct {
 }
 
 // New returns a Tier over store.
-func New(store Store, opts Options) (*Tier, error) {
+func New(store driver.Store, opts Options) (*Tier, error) {
 	if isNil(store) {
 		return nil, errors.New("shared: New: the store is nil")
 	}
@@ -50,17 +51,17 @@ func New(store Store, opts Options) (*Tier, error) {
 	}
 	opts = opts.withDefaults()
 	t := &Tier{tier: &tier{store: store, opts: opts, clock: newServerClock(), breaker: newBreaker(opts)}}
-	if j, ok := store.(Journaler); ok && j.Partitions() > 0 {
+	if j, ok := store.(driver.Journaler); ok && j.Partitions() > 0 {
 		t.journal = j
 	}
-	if p, ok := store.(Prover); ok && t.journal != nil && p.Proves() {
+	if p, ok := store.(driver.Prover); ok && t.journal != nil && p.Proves() {
 		t.prover = p
 	}
 	t.limit()
 	return t, nil
 }
 
-func isNil(store Store) bool {
+func isNil(store driver.Store) bool {
 	if store == nil {
 		return true
 	}
@@ -76,7 +77,7 @@ func (t *Tier) Get(ctx context.Context, key string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if found[0].Err != nil || found[0].Kind == KindNotFound {
+	if found[0].Err != nil || found[0].Kind == driver.KindNotFound {
 		return nil, ErrNotFound
 	}
 	return found[0].Value, nil
@@ -94,7 +95,7 @@ func (t *Tier) Set(ctx context.Context, key string, value []byte, ttl time.Durat
 		return fmt.Errorf("shared: set %q: ttl is %v, longer than %v", key, ttl, MaxDuration)
 	}
 	setDefault(&ttl, t.opts.TTL)
-	put := Put{Key: key, Record: Record{Kind: KindValue, Codec: CodecRaw, Value: value}, TTL: ttl}
+	put := Put{Key: key, Record: driver.Record{Kind: driver.KindValue, Codec: CodecRaw, Value: value}, TTL: ttl}
 	return t.Write(ctx, []Put{put})[0].Err
 }
 
@@ -103,7 +104,7 @@ func (t *Tier) Set(ctx context.Context, key string, value []byte, ttl time.Durat
 func (t *Tier) Delete(ctx context.Context, keys ...string) error {
 	puts := make([]Put, len(keys))
 	for i, key := range keys {
-		puts[i] = Put{Key: key, Record: Record{Kind: KindTombstone}}
+		puts[i] = Put{Key: key, Record: driver.Record{Kind: driver.KindTombstone}}
 	}
 	receipts := t.Write(ctx, puts)
 	errs := make([]error, len(receipts))
@@ -124,9 +125,9 @@ func (t *Tier) TombstoneTTL() time.Duration { return t.opts.TombstoneTTL }
 func (t *Tier) MaxValue() int { return t.maxValue }
 
 // Endpoint returns the client through which the store can publish a message in
-// the same step as a write, or nil if it cannot. See [Announcer].
+// the same step as a write, or nil if it cannot. See [driver.Announcer].
 func (t *Tier) Endpoint() any {
-	if a, ok := t.store.(Announcer); ok {
+	if a, ok := t.store.(driver.Announcer); ok {
 		return a.Endpoint()
 	}
 	return nil
@@ -170,14 +171,4 @@ func (t *Tier) deadline(ctx context.Context) time.Time {
 	end, _ := ctx.Deadline()
 	now, _ := t.clock.now()
 	return now.Add(time.Until(end))
-}
-
-// NewNonce returns a number that no other caller has: a write id or a lease
-// token.
-func NewNonce() uint64 {
-	for {
-		if n := rand.Uint64(); n != 0 {
-			return n
-		}
-	}
 }

@@ -15,11 +15,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memstore"
 )
 
 func TestNew_RefusesNil(t *testing.T) {
-	for name, store := range map[string]shared.Store{
+	for name, store := range map[string]driver.Store{
 		"nil": nil, "typed nil": (*memstore.Store)(nil),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -131,7 +132,7 @@ func TestTier_AcceptsKeys(t *testing.T) {
 func TestTier_RefusesLargeValues(t *testing.T) {
 	server := newServer()
 	tier := newTier(t, server, shared.Options{MaxValue: 10})
-	large := shared.Put{Key: "key", Record: shared.Record{Kind: shared.KindValue, Value: make([]byte, 11)}}
+	large := shared.Put{Key: "key", Record: driver.Record{Kind: driver.KindValue, Value: make([]byte, 11)}}
 	for method, err := range map[string]error{
 		"Set":   tier.Set(t.Context(), "key", large.Record.Value, 0),
 		"Write": tier.Write(t.Context(), []shared.Put{large})[0].Err,
@@ -216,7 +217,7 @@ func TestTier_IsBoundedInTime(t *testing.T) {
 
 // announcing is a store that publishes.
 type announcing struct {
-	shared.Store
+	driver.Store
 	client any
 }
 
@@ -232,7 +233,7 @@ func TestTier_Endpoint(t *testing.T) {
 func TestNewNonce(t *testing.T) {
 	seen := map[uint64]bool{0: true}
 	for range 1000 {
-		n := shared.NewNonce()
+		n := driver.NewNonce()
 		require.False(t, seen[n])
 		seen[n] = true
 	}

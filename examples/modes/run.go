@@ -15,6 +15,7 @@ import (
 	"github.com/nearbus/nearbus/bus/membus"
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memstore"
 )
 
@@ -190,7 +191,7 @@ func (s *scene) write(ctx context.Context) error {
 
 // counting is a store that counts what it is asked.
 type counting struct {
-	shared.Store
+	driver.Store
 	reads, writes atomic.Int64
 }
 
@@ -199,17 +200,17 @@ func (c *counting) Read(ctx context.Context, keys []string) ([][]byte, error) {
 	return c.Store.Read(ctx, keys)
 }
 
-func (c *counting) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
+func (c *counting) Write(ctx context.Context, writes []driver.Write) []driver.Receipt {
 	c.writes.Add(1)
 	return c.Store.Write(ctx, writes)
 }
 
-func (c *counting) Fill(ctx context.Context, writes []shared.Write) []shared.Receipt {
+func (c *counting) Fill(ctx context.Context, writes []driver.Write) []driver.Receipt {
 	c.writes.Add(1)
 	return c.Store.Fill(ctx, writes)
 }
 
-func (c *counting) Acquire(ctx context.Context, leases []shared.Lease) []shared.Grant {
+func (c *counting) Acquire(ctx context.Context, leases []driver.Lease) []driver.Grant {
 	c.writes.Add(1)
 	return c.Store.Acquire(ctx, leases)
 }

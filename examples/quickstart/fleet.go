@@ -16,6 +16,7 @@ import (
 	"github.com/nearbus/nearbus/bus/redisbus"
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memstore"
 	"github.com/nearbus/nearbus/shared/redisstore"
 )
@@ -99,7 +100,7 @@ func (f *fleet) join(ctx context.Context, cfg config) error {
 
 // drivers chooses what stands behind a node. This is all that changes from one
 // server to another.
-func (f *fleet) drivers(ctx context.Context, cfg config) (store shared.Store, transport bus.Transport, err error) {
+func (f *fleet) drivers(ctx context.Context, cfg config) (store driver.Store, transport bus.Transport, err error) {
 	store, transport = f.memory, f.hub.Join()
 	if cfg.redisURL != "" {
 		client, err := dialRedis(ctx, cfg.redisURL)

@@ -18,9 +18,9 @@ import (
 // follows is one in how many writes that is followed to the last process.
 const follows = 4
 
-// driver sends requests as clients do, and judges the answers by nothing but
+// traffic sends requests as clients do, and judges the answers by nothing but
 // what was acknowledged to it.
-type driver struct {
+type traffic struct {
 	cfg       fleetConfig
 	client    *http.Client
 	processes []*process
@@ -41,22 +41,22 @@ type driver struct {
 	failures  []error
 }
 
-// row is what the driver knows of a user.
+// row is what traffic knows of a user.
 type row struct {
 	acked   atomic.Int64 // version of the last write that was acknowledged
 	settled atomic.Int64 // version that was acknowledged longer ago than the bound
 }
 
-func newDriver(cfg fleetConfig) *driver {
+func newTraffic(cfg fleetConfig) *traffic {
 	transport := &http.Transport{MaxIdleConnsPerHost: 2 * cfg.workers}
-	return &driver{
+	return &traffic{
 		cfg: cfg, rows: make([]row, cfg.users+1), end: make(chan struct{}),
 		client: &http.Client{Transport: transport, Timeout: 10 * time.Second},
 	}
 }
 
 // run drives the fleet, with a crash midway.
-func (d *driver) run(ctx context.Context, out io.Writer) error {
+func (d *traffic) run(ctx context.Context, out io.Writer) error {
 	began := time.Now()
 	crashed := make(chan error, 1)
 	var wg sync.WaitGroup
@@ -82,18 +82,18 @@ func (d *driver) run(ctx context.Context, out io.Writer) error {
 }
 
 // line tells how it is going.
-func (d *driver) line(out io.Writer, elapsed time.Duration) {
+func (d *traffic) line(out io.Writer, elapsed time.Duration) {
 	d.print(out, "%4.0fs  %7d reads  %6d writes  %d stale\n", elapsed.Seconds(), d.reads.Load(), d.puts.Load(), d.stale.Load())
 }
 
-func (d *driver) print(out io.Writer, format string, args ...any) {
+func (d *traffic) print(out io.Writer, format string, args ...any) {
 	d.outMu.Lock()
 	defer d.outMu.Unlock()
 	fmt.Fprintf(out, format, args...)
 }
 
 // work sends one request after the other.
-func (d *driver) work(ctx context.Context) {
+func (d *traffic) work(ctx context.Context) {
 	zipf := rand.NewZipf(rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), 1.1, 1, uint64(d.cfg.users-1))
 	for {
 		select {
@@ -112,7 +112,7 @@ func (d *driver) work(ctx context.Context) {
 }
 
 // read reads a user and judges the answer.
-func (d *driver) read(ctx context.Context, p *process, id int) {
+func (d *traffic) read(ctx context.Context, p *process, id int) {
 	settled, acked := d.rows[id].settled.Load(), d.rows[id].acked.Load() // before the request is sent
 	began := time.Now()
 	u, ok := d.send(ctx, p, http.MethodGet, id, nil)
@@ -135,7 +135,7 @@ func (d *driver) read(ctx context.Context, p *process, id int) {
 
 // write changes a user. Only an answer acknowledges it: what a killed process
 // did and did not tell counts for nothing.
-func (d *driver) write(ctx context.Context, p *process, id int) {
+func (d *traffic) write(ctx context.Context, p *process, id int) {
 	body, err := json.Marshal(user{Name: fmt.Sprint("Name ", rand.Uint32()), Email: "new@example.org"})
 	if err != nil {
 		d.fail(err)
@@ -154,7 +154,7 @@ func (d *driver) write(ctx context.Context, p *process, id int) {
 }
 
 // follow waits until every process answers with the version, or is down.
-func (d *driver) follow(ctx context.Context, id int, version int64, began time.Time) {
+func (d *traffic) follow(ctx context.Context, id int, version int64, began time.Time) {
 	for _, p := range d.processes {
 		for {
 			down := p.down.Load()
@@ -179,7 +179,7 @@ func (d *driver) follow(ctx context.Context, id int, version int64, began time.T
 
 // send sends one request. A failure while the process was down, or went down,
 // is what a kill does to clients; any other is a failure of the fleet.
-func (d *driver) send(ctx context.Context, p *process, method string, id int, body []byte) (u user, ok bool) {
+func (d *traffic) send(ctx context.Context, p *process, method string, id int, body []byte) (u user, ok bool) {
 	down := p.down.Load()
 	err := d.exchange(ctx, p, method, fmt.Sprintf("/users/%d", id), body, &u)
 	switch {
@@ -195,7 +195,7 @@ func (d *driver) send(ctx context.Context, p *process, method string, id int, bo
 	return u, false
 }
 
-func (d *driver) exchange(ctx context.Context, p *process, method, path string, body []byte, answer any) error {
+func (d *traffic) exchange(ctx context.Context, p *process, method, path string, body []byte, answer any) error {
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+*p.addr.Load()+path, bytes.NewReader(body))
 	if err != nil {
 		return err
@@ -215,14 +215,14 @@ func (d *driver) exchange(ctx context.Context, p *process, method, path string, 
 	return json.Unmarshal(data, answer)
 }
 
-func (d *driver) fail(err error) {
+func (d *traffic) fail(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.failures = append(d.failures, err)
 }
 
 // remember adds up what a process tells of itself.
-func (d *driver) remember(ctx context.Context, p *process) {
+func (d *traffic) remember(ctx context.Context, p *process) {
 	var c counts
 	if err := d.exchange(ctx, p, http.MethodGet, "/stats", nil, &c); err != nil {
 		d.fail(err)

@@ -62,7 +62,7 @@ func runFleet(ctx context.Context, cfg fleetConfig, out io.Writer) error {
 	if err := db.seed(ctx, cfg.users); err != nil {
 		return err
 	}
-	d := newDriver(cfg)
+	d := newTraffic(cfg)
 	for range cfg.processes {
 		p := &process{args: cfg.wiring.args()}
 		if err := p.start(ctx); err != nil {

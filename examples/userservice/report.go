@@ -11,7 +11,7 @@ var errStale = errors.New("there were stale answers")
 
 // report prints the summary. The error tells that the fleet did not do what it
 // should.
-func (d *driver) report(out io.Writer) error {
+func (d *traffic) report(out io.Writer) error {
 	for _, p := range d.processes {
 		d.remember(context.Background(), p)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/nearbus/nearbus/bus/redisbus"
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memcachestore"
 	"github.com/nearbus/nearbus/shared/redisstore"
 )
@@ -106,7 +107,7 @@ func (w wiring) redis(c *closer) (*redis.Client, error) {
 }
 
 // openStore is the one place that knows which shared tier it is.
-func (w wiring) openStore(client *redis.Client, c *closer) (shared.Store, error) {
+func (w wiring) openStore(client *redis.Client, c *closer) (driver.Store, error) {
 	switch w.store {
 	case "redis":
 		return redisstore.New(client, redisstore.Options{Namespace: "userservice"})

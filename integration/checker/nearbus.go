@@ -14,6 +14,7 @@ import (
 	"github.com/nearbus/nearbus/integration/servers"
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/redisstore"
 	"github.com/nearbus/nearbus/shared/shardstore"
 )
@@ -67,7 +68,7 @@ func openNearbus(s settings, d *death) (_ subject, err error) {
 }
 
 // store returns what the shared tier stands on.
-func (o *ours) store(s settings, d *death, client redis.UniversalClient) (shared.Store, error) {
+func (o *ours) store(s settings, d *death, client redis.UniversalClient) (driver.Store, error) {
 	if len(s.Shards) == 0 {
 		return redisstore.New(client, redisstore.Options{})
 	}

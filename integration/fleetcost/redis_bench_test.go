@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/integration/servers"
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/redisstore"
 )
 
@@ -21,18 +21,18 @@ func BenchmarkServerTime(b *testing.B) {
 	defer client.Close()
 	store, err := redisstore.New(client, redisstore.Options{})
 	require.NoError(b, err)
-	record := shared.Record{Kind: shared.KindValue, Value: make([]byte, 200)}
+	record := driver.Record{Kind: driver.KindValue, Value: make([]byte, 200)}
 	write := func(i int) {
-		record.Nonce = shared.NewNonce()
-		w := shared.Write{Key: fmt.Sprintf("cache:%016d", i%10_000), Image: record.Append(nil)}
-		require.NoError(b, store.Write(b.Context(), []shared.Write{w})[0].Err)
+		record.Nonce = driver.NewNonce()
+		w := driver.Write{Key: fmt.Sprintf("cache:%016d", i%10_000), Image: record.Append(nil)}
+		require.NoError(b, store.Write(b.Context(), []driver.Write{w})[0].Err)
 	}
-	tail := func(from shared.Position) shared.Tail {
-		t := store.Tail(b.Context(), []shared.TailRead{{From: from, Limit: page}})[0]
+	tail := func(from driver.Position) driver.Tail {
+		t := store.Tail(b.Context(), []driver.TailRead{{From: from, Limit: page}})[0]
 		require.NoError(b, t.Err)
 		return t
 	}
-	start := tail(shared.Position{}).Next
+	start := tail(driver.Position{}).Next
 	for i := range page {
 		write(i)
 	}

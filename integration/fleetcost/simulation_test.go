@@ -18,6 +18,7 @@ import (
 	"github.com/nearbus/nearbus/bus/membus"
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memstore"
 )
 
@@ -75,7 +76,7 @@ type tier struct {
 
 func (s tier) Endpoint() any { return nil }
 
-func (s tier) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
+func (s tier) Write(ctx context.Context, writes []driver.Write) []driver.Receipt {
 	s.m.Load().writes.Add(int64(len(writes)))
 	return s.Store.Write(ctx, writes)
 }
@@ -91,12 +92,12 @@ func (s tier) Read(ctx context.Context, keys []string) ([][]byte, error) {
 	return s.Store.Read(ctx, keys)
 }
 
-func (s tier) ReadProven(ctx context.Context, keys []string) ([][]byte, []shared.Revision, error) {
+func (s tier) ReadProven(ctx context.Context, keys []string) ([][]byte, []driver.Revision, error) {
 	s.m.Load().reads.Add(int64(len(keys)))
 	return s.Store.ReadProven(ctx, keys)
 }
 
-func (s tier) Tail(ctx context.Context, reads []shared.TailRead) []shared.Tail {
+func (s tier) Tail(ctx context.Context, reads []driver.TailRead) []driver.Tail {
 	tails := s.Store.Tail(ctx, reads)
 	m := s.m.Load()
 	m.rounds.Add(int64(len(reads)))

@@ -15,6 +15,7 @@ import (
 	"github.com/nearbus/nearbus/integration/servers"
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memcachestore"
 	"github.com/nearbus/nearbus/shared/redisstore"
 )
@@ -34,7 +35,7 @@ func stores(e *env) []row {
 		users  *nearcache.Cache[user]
 		weight func() float64
 	}
-	open := func(store shared.Store, name string) *nearcache.Cache[user] {
+	open := func(store driver.Store, name string) *nearcache.Cache[user] {
 		n := e.open(value(shared.New(store, shared.Options{})), value(redisbus.New(client, redisbus.Options{Channel: name})), nearcache.NodeOptions{})
 		return value(nearcache.New(n, "users", nearcache.Options[user]{NearTTL: time.Nanosecond}))
 	}

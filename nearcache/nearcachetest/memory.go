@@ -12,6 +12,7 @@ import (
 	"github.com/nearbus/nearbus/bus/membus"
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memstore"
 )
 
@@ -93,30 +94,30 @@ func (s *failingStore) Read(ctx context.Context, keys []string) ([][]byte, error
 	return s.Store.Read(ctx, keys)
 }
 
-func (s *failingStore) ReadProven(ctx context.Context, keys []string) ([][]byte, []shared.Revision, error) {
+func (s *failingStore) ReadProven(ctx context.Context, keys []string) ([][]byte, []driver.Revision, error) {
 	if err := s.failure.Load(); err != nil {
 		return nil, nil, *err
 	}
 	return s.Store.ReadProven(ctx, keys)
 }
 
-func (s *failingStore) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
+func (s *failingStore) Write(ctx context.Context, writes []driver.Write) []driver.Receipt {
 	if err := s.failure.Load(); err != nil {
-		return slices.Repeat([]shared.Receipt{{Err: *err}}, len(writes))
+		return slices.Repeat([]driver.Receipt{{Err: *err}}, len(writes))
 	}
 	return s.Store.Write(ctx, writes)
 }
 
-func (s *failingStore) Fill(ctx context.Context, writes []shared.Write) []shared.Receipt {
+func (s *failingStore) Fill(ctx context.Context, writes []driver.Write) []driver.Receipt {
 	if err := s.failure.Load(); err != nil {
-		return slices.Repeat([]shared.Receipt{{Err: *err}}, len(writes))
+		return slices.Repeat([]driver.Receipt{{Err: *err}}, len(writes))
 	}
 	return s.Store.Fill(ctx, writes)
 }
 
-func (s *failingStore) Acquire(ctx context.Context, leases []shared.Lease) []shared.Grant {
+func (s *failingStore) Acquire(ctx context.Context, leases []driver.Lease) []driver.Grant {
 	if err := s.failure.Load(); err != nil {
-		return slices.Repeat([]shared.Grant{{Err: *err}}, len(leases))
+		return slices.Repeat([]driver.Grant{{Err: *err}}, len(leases))
 	}
 	return s.Store.Acquire(ctx, leases)
 }
@@ -128,9 +129,9 @@ func (s *failingStore) Time(ctx context.Context) (time.Time, error) {
 	return s.Store.Time(ctx)
 }
 
-func (s *failingStore) Tail(ctx context.Context, reads []shared.TailRead) []shared.Tail {
+func (s *failingStore) Tail(ctx context.Context, reads []driver.TailRead) []driver.Tail {
 	if err := s.failure.Load(); err != nil {
-		return slices.Repeat([]shared.Tail{{Err: *err}}, len(reads))
+		return slices.Repeat([]driver.Tail{{Err: *err}}, len(reads))
 	}
 	return s.Store.Tail(ctx, reads)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/cborcodec"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memstore"
 )
 
@@ -31,7 +32,7 @@ func Example() {
 	// [2] <nil>
 }
 
-func process(store shared.Store, opts nearcache.Options[[]int]) *nearcache.Cache[[]int] {
+func process(store driver.Store, opts nearcache.Options[[]int]) *nearcache.Cache[[]int] {
 	tier, err := shared.New(store, shared.Options{})
 	if err != nil {
 		log.Fatal(err)

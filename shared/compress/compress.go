@@ -19,6 +19,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 var (
@@ -37,7 +38,7 @@ type Compressor struct {
 var _ shared.Compressor = (*Compressor)(nil)
 
 // S2 returns a compressor that writes S2, an extension of Snappy.
-func S2() *Compressor { return &Compressor{id: shared.CompressionS2, decoder: newDecoder()} }
+func S2() *Compressor { return &Compressor{id: driver.CompressionS2, decoder: newDecoder()} }
 
 // Zstd returns a compressor that writes Zstandard (RFC 8878).
 func Zstd() *Compressor {
@@ -48,7 +49,7 @@ func Zstd() *Compressor {
 	if err != nil {
 		panic("compress: " + err.Error()) // the options above are constant
 	}
-	return &Compressor{id: shared.CompressionZstd, encoder: encoder, decoder: newDecoder()}
+	return &Compressor{id: driver.CompressionZstd, encoder: encoder, decoder: newDecoder()}
 }
 
 func newDecoder() *zstd.Decoder {
@@ -59,7 +60,7 @@ func newDecoder() *zstd.Decoder {
 	return decoder
 }
 
-// ID returns [shared.CompressionS2] or [shared.CompressionZstd].
+// ID returns [driver.CompressionS2] or [driver.CompressionZstd].
 func (c *Compressor) ID() uint8 { return c.id }
 
 // Compress returns data compressed.
@@ -74,7 +75,7 @@ func (c *Compressor) Compress(data []byte) ([]byte, error) {
 // allocates what the data says that it needs, if that is within the limit.
 func (c *Compressor) Decompress(id uint8, data []byte, limit int) ([]byte, error) {
 	switch id {
-	case shared.CompressionS2:
+	case driver.CompressionS2:
 		n, err := s2.DecodedLen(data)
 		if err != nil {
 			return nil, err
@@ -83,7 +84,7 @@ func (c *Compressor) Decompress(id uint8, data []byte, limit int) ([]byte, error
 			return nil, errTooLarge
 		}
 		return s2.Decode(nil, data)
-	case shared.CompressionZstd:
+	case driver.CompressionZstd:
 		n, err := zstdSize(data)
 		if err != nil {
 			return nil, err

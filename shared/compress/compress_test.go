@@ -16,6 +16,7 @@ import (
 
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/compress"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memstore"
 )
 
@@ -54,7 +55,7 @@ func TestCompressor_RoundTrip(t *testing.T) {
 		for name, writer := range both {
 			data, err := writer.Compress(want)
 			require.NoError(t, err)
-			if len(want) == 0 && writer.ID() == shared.CompressionZstd {
+			if len(want) == 0 && writer.ID() == driver.CompressionZstd {
 				continue // has no frame, and is never compressed
 			}
 			for _, reader := range both {
@@ -140,8 +141,8 @@ func TestTier_Bombs(t *testing.T) {
 	tier, err := shared.New(store, shared.Options{Compress: compress.S2()})
 	require.NoError(t, err)
 	for name, bomb := range bombs(t) {
-		r := shared.Record{Kind: shared.KindValue, Compression: bomb.id, Nonce: 1, Value: bomb.data}
-		require.NoError(t, store.Write(t.Context(), []shared.Write{{Key: name, Image: r.Append(nil)}})[0].Err)
+		r := driver.Record{Kind: driver.KindValue, Compression: bomb.id, Nonce: 1, Value: bomb.data}
+		require.NoError(t, store.Write(t.Context(), []driver.Write{{Key: name, Image: r.Append(nil)}})[0].Err)
 		before := tier.Stats().Undecodable
 		_, err := tier.Get(t.Context(), name)
 		require.ErrorIs(t, err, shared.ErrNotFound, name)

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memcachestore"
 )
 
@@ -64,8 +64,8 @@ func TestStore_TriesDeadConnectionsAgain(t *testing.T) {
 			}
 			store, err := memcachestore.New(client, memcachestore.Options{})
 			require.NoError(t, err)
-			record := shared.Record{Kind: shared.KindValue, Nonce: 1}
-			write := []shared.Write{{Key: "k", Image: record.Append(nil)}}
+			record := driver.Record{Kind: driver.KindValue, Nonce: 1}
+			write := []driver.Write{{Key: "k", Image: record.Append(nil)}}
 			for _, call := range []func() error{
 				func() error { _, err := store.Read(t.Context(), []string{"k"}); return err },
 				func() error { _, err := store.Read(t.Context(), []string{"k", "l"}); return err },

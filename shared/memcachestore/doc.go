@@ -21,10 +21,10 @@
 //
 // Revisions. The revision of a record is the server's cas number, with epoch 0,
 // and readers learn it; writers do not, because the text protocol does not tell
-// it, so [shared.Receipt] leaves it zero. A restarted server counts from the
+// it, so [driver.Receipt] leaves it zero. A restarted server counts from the
 // beginning, so these numbers compare by equality only. Records of
-// [shared.KindWatermark] are the exception: their number is part of what is
-// stored. It is the largest of the previous one + 1, [shared.Write] Floor and
+// [driver.KindWatermark] are the exception: their number is part of what is
+// stored. It is the largest of the previous one + 1, [driver.Write] Floor and
 // the clock of the application in microseconds, and the receipt tells it. A
 // number that is a day or more ahead of that clock is not ours and counts as 0.
 //
@@ -35,7 +35,7 @@
 // cas, within one exchange, after which another record got the very same
 // number.
 //
-// Deadlines. The server judges none. [shared.Write] NotAfter is compared with
+// Deadlines. The server judges none. [driver.Write] NotAfter is compared with
 // the clock of the application, right before each request is sent. An abandoned
 // request that is still on its way then is refused by the server when anything
 // was written to its key since, because add needs the key to be absent and cas
@@ -64,7 +64,7 @@
 // it, so no two keys of any two prefixes share a name.
 //
 // A record whose item is larger than Options.MaxItem is refused with
-// [shared.ErrTooLarge] before anything is sent, one that the server finds too
+// [driver.ErrTooLarge] before anything is sent, one that the server finds too
 // large afterwards. Where the server runs with -C, without cas, every call
 // fails once there is something to be read.
 //

@@ -10,6 +10,7 @@ import (
 	"github.com/bradfitz/gomemcache/memcache"
 
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memcachestore"
 )
 
@@ -32,7 +33,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	name, err := tier.Get(ctx, "user:42")
-	if errors.Is(err, shared.ErrNotFound) {
+	if errors.Is(err, driver.ErrNotFound) {
 		fmt.Println("nobody")
 		return
 	}

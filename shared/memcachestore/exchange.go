@@ -9,7 +9,7 @@ import (
 
 	"github.com/bradfitz/gomemcache/memcache"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // maxTries is how often a write is overtaken before it gives up.
@@ -113,7 +113,7 @@ func ready(ctx context.Context, notAfter time.Time) error {
 		return err
 	}
 	if !notAfter.IsZero() && time.Now().After(notAfter) {
-		return shared.ErrTooLate
+		return driver.ErrTooLate
 	}
 	return nil
 }
@@ -123,16 +123,16 @@ func ready(ctx context.Context, notAfter time.Time) error {
 func failed(ctx context.Context, op string, err error) error {
 	var unreached *memcache.ConnectTimeoutError
 	switch end := ctx.Err(); {
-	case err == nil || errors.Is(err, shared.ErrTooLate):
+	case err == nil || errors.Is(err, driver.ErrTooLate):
 		return err
 	case tooLarge(err):
-		return shared.ErrTooLarge
+		return driver.ErrTooLarge
 	case end != nil && !errors.Is(err, end):
 		return fmt.Errorf("memcachestore: %s: %w (%w)", op, end, err)
 	case full(err):
-		return fmt.Errorf("memcachestore: %s: %w (%w) (%w: %s)", op, err, shared.ErrFull, shared.ErrRefused, whenFull)
+		return fmt.Errorf("memcachestore: %s: %w (%w) (%w: %s)", op, err, driver.ErrFull, driver.ErrRefused, whenFull)
 	case errors.As(err, &unreached):
-		return fmt.Errorf("memcachestore: %s: %w (%w)", op, err, shared.ErrUnavailable)
+		return fmt.Errorf("memcachestore: %s: %w (%w)", op, err, driver.ErrUnavailable)
 	}
 	return fmt.Errorf("memcachestore: %s: %w", op, err)
 }

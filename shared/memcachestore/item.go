@@ -8,7 +8,7 @@ import (
 
 	"github.com/bradfitz/gomemcache/memcache"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 const (
@@ -67,7 +67,7 @@ func expiration(ttl time.Duration, now time.Time) int32 {
 type stored struct {
 	item   *memcache.Item // nil if there is none
 	image  []byte         // stamped with its revision; nil if there is none or it has expired
-	header shared.Record  // of the image, as the server has it
+	header driver.Record  // of the image, as the server has it
 	err    error          // of decoding the header
 }
 
@@ -81,12 +81,12 @@ func examine(item *memcache.Item, now time.Time) (stored, error) {
 	if item.CasID == 0 {
 		return st, errNoCas
 	}
-	st.header, st.err = shared.DecodeHeader(item.Value)
+	st.header, st.err = driver.DecodeHeader(item.Value)
 	if st.err == nil && st.header.Hard != 0 && st.header.Hard <= now.UnixMilli() {
 		return stored{item: item}, nil
 	}
-	if st.err == nil && st.header.Kind != shared.KindWatermark {
-		shared.StampRevision(item.Value, shared.Revision{Number: item.CasID})
+	if st.err == nil && st.header.Kind != driver.KindWatermark {
+		driver.StampRevision(item.Value, driver.Revision{Number: item.CasID})
 	}
 	st.image = item.Value
 	return st, nil
@@ -95,14 +95,14 @@ func examine(item *memcache.Item, now time.Time) (stored, error) {
 // carries reports whether st is a record with this nonce and a lease, or no
 // lease, as asked.
 func (st *stored) carries(nonce uint64, lease bool) bool {
-	return st.image != nil && st.err == nil && st.header.Nonce == nonce && (st.header.Kind == shared.KindLease) == lease
+	return st.image != nil && st.err == nil && st.header.Nonce == nonce && (st.header.Kind == driver.KindLease) == lease
 }
 
 // watermark returns the revision of st if it is a watermark, which is the only
 // kind that has one of its own.
-func (st *stored) watermark() shared.Revision {
-	if st.header.Kind != shared.KindWatermark {
-		return shared.Revision{}
+func (st *stored) watermark() driver.Revision {
+	if st.header.Kind != driver.KindWatermark {
+		return driver.Revision{}
 	}
 	return st.header.Revision
 }

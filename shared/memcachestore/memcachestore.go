@@ -11,13 +11,13 @@ import (
 
 	"github.com/bradfitz/gomemcache/memcache"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // maxParallel is how many writes, or leases, of one call run at a time.
 const maxParallel = 16
 
-// Store is a [shared.Store] in Memcached.
+// Store is a [driver.Store] in Memcached.
 type Store struct {
 	client *memcache.Client
 	opts   Options
@@ -26,9 +26,9 @@ type Store struct {
 }
 
 var (
-	_ shared.Store  = (*Store)(nil)
-	_ shared.Placed = (*Store)(nil)
-	_ shared.Named  = (*Store)(nil)
+	_ driver.Store  = (*Store)(nil)
+	_ driver.Placed = (*Store)(nil)
+	_ driver.Named  = (*Store)(nil)
 )
 
 // New returns a Store over client. It does not ask the servers. Set up the
@@ -56,9 +56,9 @@ func (s *Store) MaxImage() int { return s.opts.MaxItem - itemOverhead }
 // probability of 99.8 %; another order, and another number, move nearly all of them.
 func (s *Store) IdentityKeys() int { return 128 }
 
-// Namespace implements [shared.Named].
+// Namespace implements [driver.Named].
 func (s *Store) Namespace() string {
-	if name, _ := shared.Namespace(s.opts.Namespace); name == s.opts.Prefix {
+	if name, _ := driver.Namespace(s.opts.Namespace); name == s.opts.Prefix {
 		return name
 	}
 	return ""
@@ -69,7 +69,7 @@ func (s *Store) Time(ctx context.Context) (time.Time, error) {
 	return time.Now(), failed(ctx, "time", ctx.Err())
 }
 
-// Read implements [shared.Store].
+// Read implements [driver.Store].
 func (s *Store) Read(ctx context.Context, keys []string) ([][]byte, error) {
 	images, err := s.images(ctx, keys)
 	if err != nil {
@@ -113,18 +113,18 @@ func (s *Store) images(ctx context.Context, keys []string) ([][]byte, error) {
 	return images, nil
 }
 
-// Write implements [shared.Store].
-func (s *Store) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
+// Write implements [driver.Store].
+func (s *Store) Write(ctx context.Context, writes []driver.Write) []driver.Receipt {
 	return s.steps(ctx, writes, false)
 }
 
-// Fill implements [shared.Store].
-func (s *Store) Fill(ctx context.Context, writes []shared.Write) []shared.Receipt {
+// Fill implements [driver.Store].
+func (s *Store) Fill(ctx context.Context, writes []driver.Write) []driver.Receipt {
 	return s.steps(ctx, writes, true)
 }
 
-func (s *Store) steps(ctx context.Context, writes []shared.Write, fill bool) []shared.Receipt {
-	receipts := make([]shared.Receipt, len(writes))
+func (s *Store) steps(ctx context.Context, writes []driver.Write, fill bool) []driver.Receipt {
+	receipts := make([]driver.Receipt, len(writes))
 	each(len(writes), func(i int) { receipts[i] = s.step(ctx, &writes[i], fill) })
 	return receipts
 }
@@ -147,36 +147,36 @@ func each(n int, f func(i int)) {
 }
 
 // step is one atomic write.
-func (s *Store) step(ctx context.Context, w *shared.Write, fill bool) shared.Receipt {
+func (s *Store) step(ctx context.Context, w *driver.Write, fill bool) driver.Receipt {
 	if len(w.Image) > s.MaxImage() {
-		return shared.Receipt{Now: time.Now(), Err: shared.ErrTooLarge}
+		return driver.Receipt{Now: time.Now(), Err: driver.ErrTooLarge}
 	}
-	var revision shared.Revision
+	var revision driver.Revision
 	err := s.swap(ctx, "write", w.Key, w.NotAfter, func(old *stored) (change, error) {
 		switch id := nonce(w.Image); {
 		case old.carries(id, false): // repeated
 			revision = old.watermark()
 			return change{}, nil
 		case fill && !replaces(old, w):
-			return change{}, shared.ErrLeaseLost
+			return change{}, driver.ErrLeaseLost
 		}
 		now := time.Now()
 		if kept, ok := keep(old, w, now); ok {
 			return kept, nil
 		}
 		revision = next(old, w, now)
-		shared.Stamp(w.Image, revision, now, w.Soft, w.TTL)
-		shared.KeepClock(w.Image, old.image)
+		driver.Stamp(w.Image, revision, now, w.Soft, w.TTL)
+		driver.KeepClock(w.Image, old.image)
 		return change{w.Image, w.TTL}, nil
 	})
 	if err != nil {
-		return shared.Receipt{Now: time.Now(), Err: err}
+		return driver.Receipt{Now: time.Now(), Err: err}
 	}
-	return shared.Receipt{Revision: revision, Now: time.Now()}
+	return driver.Receipt{Revision: revision, Now: time.Now()}
 }
 
 // replaces reports whether old is the record that the fill w is to replace.
-func replaces(old *stored, w *shared.Write) bool {
+func replaces(old *stored, w *driver.Write) bool {
 	if w.Expect != 0 {
 		return old.image != nil && old.err == nil && old.header.Nonce == w.Expect
 	}
@@ -184,11 +184,11 @@ func replaces(old *stored, w *shared.Write) bool {
 }
 
 // keep returns what w leaves of old, if w is to keep its value and there is one.
-func keep(old *stored, w *shared.Write, now time.Time) (change, bool) {
+func keep(old *stored, w *driver.Write, now time.Time) (change, bool) {
 	if !w.KeepStale {
 		return change{}, false
 	}
-	image, ok := shared.StampStale(old.image, w.Image, shared.Revision{})
+	image, ok := driver.StampStale(old.image, w.Image, driver.Revision{})
 	if !ok {
 		return change{}, false
 	}
@@ -199,73 +199,73 @@ func keep(old *stored, w *shared.Write, now time.Time) (change, bool) {
 	return change{image, left}, true
 }
 
-func nonce(image []byte) uint64 { return binary.BigEndian.Uint64(image[shared.NonceOffset:]) }
+func nonce(image []byte) uint64 { return binary.BigEndian.Uint64(image[driver.NonceOffset:]) }
 
 // next returns the revision that w is stored with: none, unless it is a
 // watermark. That is above the one that is there, whatever clock that was raised by.
-func next(old *stored, w *shared.Write, now time.Time) shared.Revision {
-	if shared.Kind(w.Image[shared.KindOffset]) != shared.KindWatermark {
-		return shared.Revision{}
+func next(old *stored, w *driver.Write, now time.Time) driver.Revision {
+	if driver.Kind(w.Image[driver.KindOffset]) != driver.KindWatermark {
+		return driver.Revision{}
 	}
 	number := uint64(now.UnixMicro())
 	for _, least := range []uint64{old.watermark().Number + 1, w.Floor} {
-		if least <= shared.MaxRevision {
+		if least <= driver.MaxRevision {
 			number = max(number, least)
 		}
 	}
-	return shared.Revision{Number: number}
+	return driver.Revision{Number: number}
 }
 
-// Acquire implements [shared.Store].
-func (s *Store) Acquire(ctx context.Context, leases []shared.Lease) []shared.Grant {
-	grants := make([]shared.Grant, len(leases))
+// Acquire implements [driver.Store].
+func (s *Store) Acquire(ctx context.Context, leases []driver.Lease) []driver.Grant {
+	grants := make([]driver.Grant, len(leases))
 	each(len(leases), func(i int) { grants[i] = s.grant(ctx, &leases[i]) })
 	return grants
 }
 
-func (s *Store) grant(ctx context.Context, l *shared.Lease) shared.Grant {
-	var grant shared.Grant
+func (s *Store) grant(ctx context.Context, l *driver.Lease) driver.Grant {
+	var grant driver.Grant
 	err := s.swap(ctx, "acquire", l.Key, l.NotAfter, func(old *stored) (change, error) {
 		if l.Renew && !old.carries(nonce(l.Image), true) {
-			return change{}, shared.ErrLeaseLost
+			return change{}, driver.ErrLeaseLost
 		}
-		grant = shared.Grant{Status: judge(old, l)}
+		grant = driver.Grant{Status: judge(old, l)}
 		switch grant.Status {
-		case shared.LeasePresent:
+		case driver.LeasePresent:
 			grant.Image = old.image
-		case shared.LeaseGranted:
-			grant.Image = bytes.Clone(old.image[:min(len(old.image), shared.HeaderSize)])
+		case driver.LeaseGranted:
+			grant.Image = bytes.Clone(old.image[:min(len(old.image), driver.HeaderSize)])
 			image := bytes.Clone(l.Image)
-			shared.Stamp(image, shared.Revision{}, time.Now(), 0, l.TTL)
+			driver.Stamp(image, driver.Revision{}, time.Now(), 0, l.TTL)
 			return change{image, l.TTL}, nil
 		}
 		return change{}, nil
 	})
 	if err != nil {
-		grant = shared.Grant{Err: err}
+		grant = driver.Grant{Err: err}
 	}
 	grant.Now = time.Now()
 	return grant
 }
 
 // judge says what becomes of a request for a lease where old is stored.
-func judge(old *stored, l *shared.Lease) shared.GrantStatus {
+func judge(old *stored, l *driver.Lease) driver.GrantStatus {
 	discard := len(l.Discard) > 0 && bytes.HasPrefix(old.image, l.Discard)
 	switch {
-	case errors.Is(old.err, shared.ErrNewerFormat):
-		return shared.LeaseUnusable
+	case errors.Is(old.err, driver.ErrNewerFormat):
+		return driver.LeaseUnusable
 	case old.image == nil || discard:
-		return shared.LeaseGranted
+		return driver.LeaseGranted
 	case old.err != nil:
-		return shared.LeaseUnusable
-	case old.header.Kind == shared.KindWatermark:
-		return shared.LeasePresent
+		return driver.LeaseUnusable
+	case old.header.Kind == driver.KindWatermark:
+		return driver.LeasePresent
 	case old.header.Clock < l.MinClock:
-		return shared.LeaseGranted
-	case old.header.Kind == shared.KindLease && old.header.Nonce != nonce(l.Image):
-		return shared.LeaseHeld
-	case old.header.Kind == shared.KindValue || old.header.Kind == shared.KindNotFound:
-		return shared.LeasePresent
+		return driver.LeaseGranted
+	case old.header.Kind == driver.KindLease && old.header.Nonce != nonce(l.Image):
+		return driver.LeaseHeld
+	case old.header.Kind == driver.KindValue || old.header.Kind == driver.KindNotFound:
+		return driver.LeasePresent
 	}
-	return shared.LeaseGranted
+	return driver.LeaseGranted
 }

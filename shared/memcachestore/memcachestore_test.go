@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memcachestore"
 )
 
@@ -79,7 +79,7 @@ func TestName(t *testing.T) {
 	}
 	for name, key := range map[string]string{
 		"one byte too long": strings.Repeat("k", 243),
-		"longest":           strings.Repeat("k", shared.MaxKeySize),
+		"longest":           strings.Repeat("k", driver.MaxKeySize),
 		"line end":          "a\r\n",
 		"nul":               "\x00",
 		"delete":            "\x7f",
@@ -120,17 +120,17 @@ func TestExpiration(t *testing.T) {
 // client has none, so that its error would show.
 func TestStore_SendsNothing(t *testing.T) {
 	store := newStore(t, memcachestore.Options{MaxItem: 1 << 10})
-	record := shared.Record{Kind: shared.KindValue, Nonce: 1}
+	record := driver.Record{Kind: driver.KindValue, Nonce: 1}
 	write := func(ctx context.Context, notAfter time.Time, image []byte) error {
-		return store.Write(ctx, []shared.Write{{Key: "k", Image: image, NotAfter: notAfter}})[0].Err
+		return store.Write(ctx, []driver.Write{{Key: "k", Image: image, NotAfter: notAfter}})[0].Err
 	}
 	past := time.Now().Add(-time.Millisecond)
 
 	require.ErrorIs(t, write(t.Context(), time.Time{}, record.Append(nil)), memcache.ErrNoServers)
-	require.ErrorIs(t, write(t.Context(), past, record.Append(nil)), shared.ErrTooLate)
-	lease := shared.Lease{Key: "k", Image: record.Append(nil), NotAfter: past}
-	require.ErrorIs(t, store.Acquire(t.Context(), []shared.Lease{lease})[0].Err, shared.ErrTooLate)
-	require.ErrorIs(t, write(t.Context(), time.Time{}, make([]byte, store.MaxImage()+1)), shared.ErrTooLarge)
+	require.ErrorIs(t, write(t.Context(), past, record.Append(nil)), driver.ErrTooLate)
+	lease := driver.Lease{Key: "k", Image: record.Append(nil), NotAfter: past}
+	require.ErrorIs(t, store.Acquire(t.Context(), []driver.Lease{lease})[0].Err, driver.ErrTooLate)
+	require.ErrorIs(t, write(t.Context(), time.Time{}, make([]byte, store.MaxImage()+1)), driver.ErrTooLarge)
 
 	// Where a server and a context that has ended could both be had.
 	dialling := memcache.New("127.0.0.1:1")

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // Options configure a [Store]. The zero value is the production default. All
@@ -28,7 +28,7 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	if o.Prefix == "" {
-		o.Prefix, _ = shared.Namespace(o.Namespace) // valid
+		o.Prefix, _ = driver.Namespace(o.Namespace) // valid
 	}
 	if o.MaxItem == 0 {
 		o.MaxItem = 1 << 20
@@ -37,7 +37,7 @@ func (o Options) withDefaults() Options {
 }
 
 func (o Options) validate() error {
-	if _, err := shared.Namespace(o.Namespace); err != nil {
+	if _, err := driver.Namespace(o.Namespace); err != nil {
 		return fmt.Errorf("memcachestore: Options.Namespace: %w", err)
 	}
 	if o.Namespace != "" && o.Prefix != "" {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memstore"
 )
 
@@ -29,7 +30,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	_, err = tier.Get(ctx, "user:42")
-	fmt.Println(errors.Is(err, shared.ErrNotFound))
+	fmt.Println(errors.Is(err, driver.ErrNotFound))
 	// Output:
 	// Ada <nil>
 	// true

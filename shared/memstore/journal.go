@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // journal is the list of the latest writes. It is guarded by the lock of its
@@ -20,7 +20,7 @@ type journal struct {
 
 type entry struct {
 	key      string
-	revision shared.Revision
+	revision driver.Revision
 	nonce    uint64
 }
 
@@ -37,9 +37,9 @@ func (j *journal) add(e entry) {
 }
 
 // after returns the entries after from, and whether from is one itself.
-func (j *journal) after(from shared.Position) ([]entry, bool) {
+func (j *journal) after(from driver.Position) ([]entry, bool) {
 	kept := j.entries[j.first:]
-	at, found := slices.BinarySearchFunc(kept, from, func(e entry, p shared.Position) int {
+	at, found := slices.BinarySearchFunc(kept, from, func(e entry, p driver.Position) int {
 		return cmp.Compare(e.revision.Number, p.Revision.Number)
 	})
 	if !found || kept[at].position() != from {
@@ -48,11 +48,11 @@ func (j *journal) after(from shared.Position) ([]entry, bool) {
 	return kept[at+1:], true
 }
 
-func (e *entry) position() shared.Position {
-	return shared.Position{Revision: e.revision, Nonce: e.nonce}
+func (e *entry) position() driver.Position {
+	return driver.Position{Revision: e.revision, Nonce: e.nonce}
 }
 
-// Partitions implements [shared.Journaler].
+// Partitions implements [driver.Journaler].
 func (s *Store) Partitions() int {
 	if s.opts.JournalLength < 0 {
 		return 0
@@ -60,14 +60,14 @@ func (s *Store) Partitions() int {
 	return 1
 }
 
-// Partition implements [shared.Journaler].
+// Partition implements [driver.Journaler].
 func (s *Store) Partition(string) int { return 0 }
 
-// Tail implements [shared.Journaler].
-func (s *Store) Tail(ctx context.Context, reads []shared.TailRead) []shared.Tail {
+// Tail implements [driver.Journaler].
+func (s *Store) Tail(ctx context.Context, reads []driver.TailRead) []driver.Tail {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	tails := make([]shared.Tail, len(reads))
+	tails := make([]driver.Tail, len(reads))
 	for i, r := range reads {
 		if err := ctx.Err(); err != nil {
 			tails[i].Err = err
@@ -78,14 +78,14 @@ func (s *Store) Tail(ctx context.Context, reads []shared.TailRead) []shared.Tail
 	return tails
 }
 
-func (s *Store) tailLocked(r shared.TailRead) shared.Tail {
+func (s *Store) tailLocked(r driver.TailRead) driver.Tail {
 	switch {
 	case s.closed:
-		return shared.Tail{Err: shared.ErrClosed}
+		return driver.Tail{Err: driver.ErrClosed}
 	case s.log.limit < 0:
-		return shared.Tail{Err: shared.ErrNoJournal}
+		return driver.Tail{Err: driver.ErrNoJournal}
 	}
-	tail := shared.Tail{Next: r.From, Now: time.Now()}
+	tail := driver.Tail{Next: r.From, Now: time.Now()}
 	entries, ok := s.log.after(r.From)
 	if !ok {
 		tail.Reset = true
@@ -96,7 +96,7 @@ func (s *Store) tailLocked(r shared.TailRead) shared.Tail {
 		entries, tail.More = entries[:max(r.Limit, 1)], true
 	}
 	for _, e := range entries {
-		tail.Entries = append(tail.Entries, shared.JournalEntry{Key: e.key, Revision: e.revision})
+		tail.Entries = append(tail.Entries, driver.JournalEntry{Key: e.key, Revision: e.revision})
 		tail.Next = e.position()
 	}
 	return tail

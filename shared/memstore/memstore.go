@@ -3,7 +3,7 @@
 //
 //	tier, err := shared.New(memstore.New(memstore.Options{}), shared.Options{})
 //
-// It keeps every promise of [shared.Store], revisions and deadlines included,
+// It keeps every promise of [driver.Store], revisions and deadlines included,
 // by the clock of the process. It holds what is stored until it expires, and
 // does not bound its memory.
 package memstore
@@ -18,7 +18,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // Options configure a [Store]. The zero value is the production default.
@@ -32,7 +32,7 @@ type Options struct {
 	JournalLength int
 }
 
-// Store is a [shared.Store] in memory.
+// Store is a [driver.Store] in memory.
 type Store struct {
 	opts Options
 
@@ -52,9 +52,9 @@ type item struct {
 }
 
 var (
-	_ shared.Store     = (*Store)(nil)
-	_ shared.Journaler = (*Store)(nil)
-	_ shared.Prover    = (*Store)(nil)
+	_ driver.Store     = (*Store)(nil)
+	_ driver.Journaler = (*Store)(nil)
+	_ driver.Prover    = (*Store)(nil)
 )
 
 // New returns an empty Store. There is nothing to stop.
@@ -70,7 +70,7 @@ func New(opts Options) *Store {
 	return s
 }
 
-// Close makes every later call return [shared.ErrClosed] and frees what is
+// Close makes every later call return [driver.ErrClosed] and frees what is
 // stored.
 func (s *Store) Close() error {
 	s.mu.Lock()
@@ -101,58 +101,58 @@ func (s *Store) Time(ctx context.Context) (time.Time, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return time.Time{}, shared.ErrClosed
+		return time.Time{}, driver.ErrClosed
 	}
 	return time.Now(), nil
 }
 
-// Read implements [shared.Store].
+// Read implements [driver.Store].
 func (s *Store) Read(ctx context.Context, keys []string) ([][]byte, error) {
 	images, _, err := s.read(ctx, keys)
 	return images, err
 }
 
-// Proves implements [shared.Prover]. Reads prove something if there is a journal.
+// Proves implements [driver.Prover]. Reads prove something if there is a journal.
 func (s *Store) Proves() bool { return s.opts.JournalLength >= 0 }
 
-// ReadProven implements [shared.Prover].
-func (s *Store) ReadProven(ctx context.Context, keys []string) ([][]byte, []shared.Revision, error) {
+// ReadProven implements [driver.Prover].
+func (s *Store) ReadProven(ctx context.Context, keys []string) ([][]byte, []driver.Revision, error) {
 	images, head, err := s.read(ctx, keys)
 	if err != nil {
 		return nil, nil, err
 	}
-	return images, slices.Repeat([]shared.Revision{head}, len(keys)), nil
+	return images, slices.Repeat([]driver.Revision{head}, len(keys)), nil
 }
 
-func (s *Store) read(ctx context.Context, keys []string) (images [][]byte, head shared.Revision, err error) {
+func (s *Store) read(ctx context.Context, keys []string) (images [][]byte, head driver.Revision, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, head, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return nil, head, shared.ErrClosed
+		return nil, head, driver.ErrClosed
 	}
 	images = make([][]byte, len(keys))
 	now := time.Now()
 	for i, key := range keys {
 		images[i] = bytes.Clone(s.getLocked(key, now))
 	}
-	return images, shared.Revision{Epoch: s.epoch, Number: s.last}, nil
+	return images, driver.Revision{Epoch: s.epoch, Number: s.last}, nil
 }
 
-// Write implements [shared.Store].
-func (s *Store) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
+// Write implements [driver.Store].
+func (s *Store) Write(ctx context.Context, writes []driver.Write) []driver.Receipt {
 	return s.steps(ctx, writes, false)
 }
 
-// Fill implements [shared.Store].
-func (s *Store) Fill(ctx context.Context, writes []shared.Write) []shared.Receipt {
+// Fill implements [driver.Store].
+func (s *Store) Fill(ctx context.Context, writes []driver.Write) []driver.Receipt {
 	return s.steps(ctx, writes, true)
 }
 
-func (s *Store) steps(ctx context.Context, writes []shared.Write, fill bool) []shared.Receipt {
-	receipts := make([]shared.Receipt, len(writes))
+func (s *Store) steps(ctx context.Context, writes []driver.Write, fill bool) []driver.Receipt {
+	receipts := make([]driver.Receipt, len(writes))
 	for i := range writes {
 		receipts[i] = s.step(ctx, &writes[i], fill)
 	}
@@ -160,28 +160,28 @@ func (s *Store) steps(ctx context.Context, writes []shared.Write, fill bool) []s
 }
 
 // step is one atomic write.
-func (s *Store) step(ctx context.Context, w *shared.Write, fill bool) shared.Receipt {
+func (s *Store) step(ctx context.Context, w *driver.Write, fill bool) driver.Receipt {
 	if err := ctx.Err(); err != nil {
-		return shared.Receipt{Err: err}
+		return driver.Receipt{Err: err}
 	}
 	if s.opts.MaxImage > 0 && len(w.Image) > s.opts.MaxImage {
-		return shared.Receipt{Err: shared.ErrTooLarge}
+		return driver.Receipt{Err: driver.ErrTooLarge}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	r := shared.Receipt{Now: now}
+	r := driver.Receipt{Now: now}
 	old := s.getLocked(w.Key, now)
-	header, _ := shared.DecodeHeader(old) // no kind if there is no record of ours
+	header, _ := driver.DecodeHeader(old) // no kind if there is no record of ours
 	switch {
 	case s.closed:
-		r.Err = shared.ErrClosed
+		r.Err = driver.ErrClosed
 	case late(w.NotAfter, now):
-		r.Err = shared.ErrTooLate
-	case header.Kind != 0 && header.Kind != shared.KindLease && header.Nonce == nonce(w.Image):
+		r.Err = driver.ErrTooLate
+	case header.Kind != 0 && header.Kind != driver.KindLease && header.Nonce == nonce(w.Image):
 		r.Revision = header.Revision // repeated
 	case fill && (!replaces(&header, w) || w.Born.Epoch != 0 && w.Born.Epoch != s.epoch):
-		r.Err = shared.ErrLeaseLost
+		r.Err = driver.ErrLeaseLost
 	case fill:
 		r.Revision = raised(w, &header, s.fillLocked(w, &header, now))
 		s.storeLocked(w, old, r.Revision, now)
@@ -196,46 +196,46 @@ func (s *Store) step(ctx context.Context, w *shared.Write, fill bool) shared.Rec
 
 // replaces reports whether the record of this header is the one that the fill w
 // is to replace.
-func replaces(header *shared.Record, w *shared.Write) bool {
+func replaces(header *driver.Record, w *driver.Write) bool {
 	if w.Expect != 0 {
 		return header.Kind != 0 && header.Nonce == w.Expect
 	}
-	return header.Kind == shared.KindLease && header.Nonce == nonce(w.Image)
+	return header.Kind == driver.KindLease && header.Nonce == nonce(w.Image)
 }
 
 // storeLocked puts what w makes of old in its place.
-func (s *Store) storeLocked(w *shared.Write, old []byte, rev shared.Revision, now time.Time) {
+func (s *Store) storeLocked(w *driver.Write, old []byte, rev driver.Revision, now time.Time) {
 	if w.KeepStale {
-		if kept, ok := shared.StampStale(old, w.Image, rev); ok {
+		if kept, ok := driver.StampStale(old, w.Image, rev); ok {
 			s.items[w.Key] = item{image: kept, expires: s.items[w.Key].expires}
 			return
 		}
 	}
 	image := bytes.Clone(w.Image)
-	shared.Stamp(image, rev, now, w.Soft, w.TTL)
-	shared.KeepClock(image, old)
+	driver.Stamp(image, rev, now, w.Soft, w.TTL)
+	driver.KeepClock(image, old)
 	s.putLocked(w.Key, image, w.TTL, now)
 }
 
 func late(notAfter, now time.Time) bool { return !notAfter.IsZero() && now.After(notAfter) }
 
-func nonce(image []byte) uint64 { return binary.BigEndian.Uint64(image[shared.NonceOffset:]) }
+func nonce(image []byte) uint64 { return binary.BigEndian.Uint64(image[driver.NonceOffset:]) }
 
 // tooFar is how far ahead of the clock a floor is that other revisions do not go on from.
 const tooFar = 24 * time.Hour
 
 // raised returns the revision of w, which is rev unless w is a watermark that has to be
-// further ahead: see shared.Write.Floor.
-func raised(w *shared.Write, old *shared.Record, rev shared.Revision) shared.Revision {
-	if w.Floor == 0 || shared.Kind(w.Image[shared.KindOffset]) != shared.KindWatermark {
+// further ahead: see driver.Write.Floor.
+func raised(w *driver.Write, old *driver.Record, rev driver.Revision) driver.Revision {
+	if w.Floor == 0 || driver.Kind(w.Image[driver.KindOffset]) != driver.KindWatermark {
 		return rev
 	}
 	least := []uint64{w.Floor, 0}
-	if old.Kind == shared.KindWatermark || old.Kind == shared.KindLease {
+	if old.Kind == driver.KindWatermark || old.Kind == driver.KindLease {
 		least[1] = old.Revision.Number + 1
 	}
 	for _, number := range least {
-		if number <= shared.MaxRevision {
+		if number <= driver.MaxRevision {
 			rev.Number = max(rev.Number, number)
 		}
 	}
@@ -252,90 +252,90 @@ func near(floor uint64, now time.Time) uint64 {
 
 // nextLocked returns a revision above all that were given before, and not
 // below floor unless that is too far ahead.
-func (s *Store) nextLocked(floor uint64, now time.Time) shared.Revision {
+func (s *Store) nextLocked(floor uint64, now time.Time) driver.Revision {
 	s.last = max(uint64(now.UnixMicro()), s.last+1, near(floor, now))
-	return shared.Revision{Epoch: s.epoch, Number: s.last}
+	return driver.Revision{Epoch: s.epoch, Number: s.last}
 }
 
 // fillLocked returns the revision of a fill that replaces the record of old. It
 // is not below what was given to the key before: that is in old, or so old that
 // the clock has passed it, unless the clock was set back.
-func (s *Store) fillLocked(w *shared.Write, old *shared.Record, now time.Time) shared.Revision {
+func (s *Store) fillLocked(w *driver.Write, old *driver.Record, now time.Time) driver.Revision {
 	at := uint64(now.UnixMicro())
 	if w.Born.Number == 0 || s.last > at {
 		return s.nextLocked(w.Floor, now)
 	}
 	number := max(old.Revision.Number+1, min(w.Born.Number, at), near(w.Floor, now))
 	s.last = max(s.last, number)
-	return shared.Revision{Epoch: s.epoch, Number: number}
+	return driver.Revision{Epoch: s.epoch, Number: number}
 }
 
-// Acquire implements [shared.Store].
-func (s *Store) Acquire(ctx context.Context, leases []shared.Lease) []shared.Grant {
-	grants := make([]shared.Grant, len(leases))
+// Acquire implements [driver.Store].
+func (s *Store) Acquire(ctx context.Context, leases []driver.Lease) []driver.Grant {
+	grants := make([]driver.Grant, len(leases))
 	for i := range leases {
 		grants[i] = s.grant(ctx, &leases[i])
 	}
 	return grants
 }
 
-func (s *Store) grant(ctx context.Context, l *shared.Lease) shared.Grant {
+func (s *Store) grant(ctx context.Context, l *driver.Lease) driver.Grant {
 	if err := ctx.Err(); err != nil {
-		return shared.Grant{Err: err}
+		return driver.Grant{Err: err}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
 	switch {
 	case s.closed:
-		return shared.Grant{Err: shared.ErrClosed}
+		return driver.Grant{Err: driver.ErrClosed}
 	case late(l.NotAfter, now):
-		return shared.Grant{Now: now, Err: shared.ErrTooLate}
+		return driver.Grant{Now: now, Err: driver.ErrTooLate}
 	}
 	old := s.getLocked(l.Key, now)
 	if l.Renew && !holds(old, l) {
-		return shared.Grant{Now: now, Err: shared.ErrLeaseLost}
+		return driver.Grant{Now: now, Err: driver.ErrLeaseLost}
 	}
 	status, revision := judge(old, l)
-	grant := shared.Grant{Status: status, Now: now}
+	grant := driver.Grant{Status: status, Now: now}
 	switch status {
-	case shared.LeasePresent:
+	case driver.LeasePresent:
 		grant.Image = bytes.Clone(old)
-	case shared.LeaseGranted:
-		grant.Image = bytes.Clone(old[:min(len(old), shared.HeaderSize)])
-		grant.Revision = shared.Revision{Epoch: s.epoch, Number: max(uint64(now.UnixMicro()), s.last+1)}
+	case driver.LeaseGranted:
+		grant.Image = bytes.Clone(old[:min(len(old), driver.HeaderSize)])
+		grant.Revision = driver.Revision{Epoch: s.epoch, Number: max(uint64(now.UnixMicro()), s.last+1)}
 		image := bytes.Clone(l.Image)
-		shared.Stamp(image, revision, now, 0, l.TTL)
+		driver.Stamp(image, revision, now, 0, l.TTL)
 		s.putLocked(l.Key, image, l.TTL, now)
 	}
 	return grant
 }
 
 // holds reports whether old is the very lease l.
-func holds(old []byte, l *shared.Lease) bool {
-	header, err := shared.DecodeHeader(old)
-	return err == nil && header.Kind == shared.KindLease && header.Nonce == nonce(l.Image)
+func holds(old []byte, l *driver.Lease) bool {
+	header, err := driver.DecodeHeader(old)
+	return err == nil && header.Kind == driver.KindLease && header.Nonce == nonce(l.Image)
 }
 
 // judge says what becomes of a request for a lease where old is stored. A
 // lease carries on the revision of what it replaces.
-func judge(old []byte, l *shared.Lease) (shared.GrantStatus, shared.Revision) {
-	header, err := shared.DecodeHeader(old)
+func judge(old []byte, l *driver.Lease) (driver.GrantStatus, driver.Revision) {
+	header, err := driver.DecodeHeader(old)
 	switch {
-	case old == nil || len(l.Discard) > 0 && bytes.HasPrefix(old, l.Discard) && !errors.Is(err, shared.ErrNewerFormat):
-		return shared.LeaseGranted, header.Revision
+	case old == nil || len(l.Discard) > 0 && bytes.HasPrefix(old, l.Discard) && !errors.Is(err, driver.ErrNewerFormat):
+		return driver.LeaseGranted, header.Revision
 	case err != nil:
-		return shared.LeaseUnusable, shared.Revision{}
-	case header.Kind == shared.KindWatermark:
-		return shared.LeasePresent, header.Revision
+		return driver.LeaseUnusable, driver.Revision{}
+	case header.Kind == driver.KindWatermark:
+		return driver.LeasePresent, header.Revision
 	case header.Clock < l.MinClock:
-		return shared.LeaseGranted, header.Revision
-	case header.Kind == shared.KindLease && header.Nonce != nonce(l.Image):
-		return shared.LeaseHeld, header.Revision
-	case header.Kind == shared.KindValue || header.Kind == shared.KindNotFound:
-		return shared.LeasePresent, header.Revision
+		return driver.LeaseGranted, header.Revision
+	case header.Kind == driver.KindLease && header.Nonce != nonce(l.Image):
+		return driver.LeaseHeld, header.Revision
+	case header.Kind == driver.KindValue || header.Kind == driver.KindNotFound:
+		return driver.LeasePresent, header.Revision
 	default:
-		return shared.LeaseGranted, header.Revision
+		return driver.LeaseGranted, header.Revision
 	}
 }
 

@@ -7,21 +7,21 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // What acquire.lua answers beside the statuses of a grant.
 const (
-	statusTooLate shared.GrantStatus = 5
-	statusLost    shared.GrantStatus = 6
+	statusTooLate driver.GrantStatus = 5
+	statusLost    driver.GrantStatus = 6
 )
 
-// Acquire implements [shared.Store].
-func (s *Store) Acquire(ctx context.Context, leases []shared.Lease) []shared.Grant {
+// Acquire implements [driver.Store].
+func (s *Store) Acquire(ctx context.Context, leases []driver.Lease) []driver.Grant {
 	if len(leases) == 1 {
-		return []shared.Grant{s.step(ctx, step{lease: &leases[0]}).grant()}
+		return []driver.Grant{s.step(ctx, step{lease: &leases[0]}).grant()}
 	}
-	steps, grants := make([]step, len(leases)), make([]shared.Grant, len(leases))
+	steps, grants := make([]step, len(leases)), make([]driver.Grant, len(leases))
 	for i := range leases {
 		steps[i].lease = &leases[i]
 	}
@@ -32,7 +32,7 @@ func (s *Store) Acquire(ctx context.Context, leases []shared.Lease) []shared.Gra
 }
 
 // acquireCmd returns the call of acquire.lua for a lease; see writeCmd.
-func (s *Store) acquireCmd(ctx context.Context, l *shared.Lease, whole bool) *redis.Cmd {
+func (s *Store) acquireCmd(ctx context.Context, l *driver.Lease, whole bool) *redis.Cmd {
 	p := &s.partitions[s.Partition(l.Key)]
 	args := append(make([]any, 0, 11), "evalsha", acquireScript.Hash(), 2, p.prefix+l.Key, p.metadata,
 		l.Image, millis(l.TTL), micros(l.NotAfter), l.MinClock, l.Discard, l.Renew)
@@ -64,16 +64,16 @@ func acquired(ctx context.Context, cmd *redis.Cmd) (a answer) {
 			a.born.Number = binary.BigEndian.Uint64([]byte(born)[8:])
 		}
 	}
-	switch shared.GrantStatus(status) {
-	case shared.LeasePresent, shared.LeaseGranted:
+	switch driver.GrantStatus(status) {
+	case driver.LeasePresent, driver.LeaseGranted:
 		a.image = []byte(image)
 		fallthrough
-	case shared.LeaseHeld, shared.LeaseUnusable:
-		a.status = shared.GrantStatus(status)
+	case driver.LeaseHeld, driver.LeaseUnusable:
+		a.status = driver.GrantStatus(status)
 	case statusTooLate:
-		a.Err = shared.ErrTooLate
+		a.Err = driver.ErrTooLate
 	case statusLost:
-		a.Err = shared.ErrLeaseLost
+		a.Err = driver.ErrLeaseLost
 	default:
 		a = answer{}
 		a.Err = failed(ctx, "acquire", errAnswer)

@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // slowWrites answers after a second, and notes what it was sent. As a client, it
@@ -112,7 +112,7 @@ func newWriting(t *testing.T) *writing {
 }
 
 func writeOf(key string, size int) step {
-	return step{write: &shared.Write{Key: key, Image: make([]byte, size)}}
+	return step{write: &driver.Write{Key: key, Image: make([]byte, size)}}
 }
 
 // starts begins a write, which waits once it returned.
@@ -313,7 +313,7 @@ func TestWriteCombiner_AnErrorIsEverybodys(t *testing.T) {
 func TestWriteCombiner_Leases(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWriting(t)
-		lease, fill := step{lease: &shared.Lease{Key: "2"}}, writeOf("3", 100)
+		lease, fill := step{lease: &driver.Lease{Key: "2"}}, writeOf("3", 100)
 		fill.fill = true
 		w.starts(t.Context(), "1", w.stored("1"))
 		for key, st := range map[string]step{"2": lease, "3": fill} {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // notReady are the answers of a server that may give another soon: it loads its
@@ -68,13 +68,13 @@ func failed(ctx context.Context, op string, err error) error {
 func explained(err error) error {
 	code := code(err)
 	if slices.Contains(notReady, code) {
-		err = fmt.Errorf("%w (%w)", err, shared.ErrUnavailable)
+		err = fmt.Errorf("%w (%w)", err, driver.ErrUnavailable)
 	}
 	if code == "OOM" {
-		err = fmt.Errorf("%w (%w)", err, shared.ErrFull)
+		err = fmt.Errorf("%w (%w)", err, driver.ErrFull)
 	}
 	if do, refused := refusals[code]; refused {
-		return fmt.Errorf("%w (%w: %s)", err, shared.ErrRefused, do)
+		return fmt.Errorf("%w (%w: %s)", err, driver.ErrRefused, do)
 	}
 	for _, sign := range refusedInScript {
 		if strings.Contains(err.Error(), sign) {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 //go:embed rollback.lua
@@ -36,15 +36,15 @@ func (s *Store) journalLength() int {
 	return max(s.opts.JournalLength/s.opts.Partitions, 1)
 }
 
-// Tail implements [shared.Journaler].
-func (s *Store) Tail(ctx context.Context, reads []shared.TailRead) []shared.Tail {
-	tails := make([]shared.Tail, len(reads))
+// Tail implements [driver.Journaler].
+func (s *Store) Tail(ctx context.Context, reads []driver.TailRead) []driver.Tail {
+	tails := make([]driver.Tail, len(reads))
 	err := s.ready(ctx)
 	switch {
 	case err != nil:
 		err = failed(ctx, "tail", err)
 	case s.opts.JournalLength < 0:
-		err = shared.ErrNoJournal
+		err = driver.ErrNoJournal
 	}
 	if err != nil {
 		for i := range tails {
@@ -64,7 +64,7 @@ func (s *Store) Tail(ctx context.Context, reads []shared.TailRead) []shared.Tail
 }
 
 // tailAll reads some journals.
-func (s *Store) tailAll(ctx context.Context, reads []shared.TailRead, tails []shared.Tail, which []int) {
+func (s *Store) tailAll(ctx context.Context, reads []driver.TailRead, tails []driver.Tail, which []int) {
 	again := s.tail(ctx, tailScript.EvalSha, reads, tails, which)
 	for range 2 { // with the script, and then with a write, if need be
 		if len(again) > 0 {
@@ -72,14 +72,14 @@ func (s *Store) tailAll(ctx context.Context, reads []shared.TailRead, tails []sh
 		}
 	}
 	for _, i := range again {
-		tails[i] = shared.Tail{Err: failed(ctx, "tail", errAnswer)}
+		tails[i] = driver.Tail{Err: failed(ctx, "tail", errAnswer)}
 	}
 }
 
 // wentBack looks at journals that cannot be read on although their epoch is the same. It
 // begins a new epoch where the server has lost what was read, and returns those. See
 // rollback.lua. A journal that is shorter than one which is trimmed was taken away.
-func (s *Store) wentBack(ctx context.Context, reads []shared.TailRead, tails []shared.Tail) (went []int) {
+func (s *Store) wentBack(ctx context.Context, reads []driver.TailRead, tails []driver.Tail) (went []int) {
 	suspects, kept := make(map[int]*redis.Cmd), make(map[int]*redis.Cmd)
 	least := min(s.journalLength(), leastTrimmed)
 	s.pipelined(ctx, func(pipe redis.Pipeliner) {
@@ -96,7 +96,7 @@ func (s *Store) wentBack(ctx context.Context, reads []shared.TailRead, tails []s
 	for i, cmd := range suspects {
 		switch began, err := cmd.Int(); {
 		case err != nil:
-			tails[i] = shared.Tail{Err: failed(ctx, "tail", err)}
+			tails[i] = driver.Tail{Err: failed(ctx, "tail", err)}
 		case began == 1:
 			went = append(went, i)
 		default:
@@ -121,9 +121,9 @@ var (
 )
 
 // lost says why what was at from is there no more, as far as the epochs tell.
-func lost(from, next shared.Position) error {
+func lost(from, next driver.Position) error {
 	switch {
-	case from == shared.Position{} || from.Revision.Epoch == next.Revision.Epoch || from.Server == "" || next.Server == "":
+	case from == driver.Position{} || from.Revision.Epoch == next.Revision.Epoch || from.Server == "" || next.Server == "":
 		return nil
 	case sameServer(from.Server, next.Server):
 		return errMetadataGone
@@ -146,7 +146,7 @@ type runner func(ctx context.Context, c redis.Scripter, keys []string, args ...a
 //
 // Between the two steps others may write: the second begins with the entry
 // that the first saw, and what it lacks then was written, or trimmed, since.
-func (s *Store) tail(ctx context.Context, run runner, reads []shared.TailRead, tails []shared.Tail, which []int) (again []int) {
+func (s *Store) tail(ctx context.Context, run runner, reads []driver.TailRead, tails []driver.Tail, which []int) (again []int) {
 	positions, entries, proofs := make([]*redis.Cmd, len(which)), make([]*redis.Cmd, len(which)), make([]*redis.Cmd, len(which))
 	outside := s.writesOutside.Load()
 	s.pipelined(ctx, func(pipe redis.Pipeliner) {
@@ -179,7 +179,7 @@ func (s *Store) tail(ctx context.Context, run runner, reads []shared.TailRead, t
 			err = readEntries(&tail, entries[n], max(reads[i].Limit, 1))
 		}
 		if err != nil {
-			tail = shared.Tail{Err: failed(ctx, "tail", err)}
+			tail = driver.Tail{Err: failed(ctx, "tail", err)}
 		}
 		tails[i] = tail
 	}
@@ -188,7 +188,7 @@ func (s *Store) tail(ctx context.Context, run runner, reads []shared.TailRead, t
 
 // readPosition reads the answer of the tail script to who reads on from a position, and
 // whether its server is to be written to outside of it.
-func readPosition(cmd *redis.Cmd, from shared.Position) (tail shared.Tail, outside bool, err error) {
+func readPosition(cmd *redis.Cmd, from driver.Position) (tail driver.Tail, outside bool, err error) {
 	answer, err := cmd.Slice()
 	if err != nil {
 		return tail, false, err
@@ -205,7 +205,7 @@ func readPosition(cmd *redis.Cmd, from shared.Position) (tail shared.Tail, outsi
 	}
 	tail.Reset = answer[1] == "1"
 	server, _ := answer[8].(string)
-	tail.Next = shared.Position{Revision: shared.Revision{Epoch: epoch, Number: number}, Nonce: nonce, Server: server}
+	tail.Next = driver.Position{Revision: driver.Revision{Epoch: epoch, Number: number}, Nonce: nonce, Server: server}
 	if !tail.Reset {
 		tail.Next.Server = from.Server
 	}
@@ -234,7 +234,7 @@ func warning(policy, unknown any) error {
 // readEntries reads the entries after the position of tail, and moves it to the
 // last one. If the answer does not begin with the entry at the position, that
 // was trimmed a moment ago: the next read will find a reset.
-func readEntries(tail *shared.Tail, cmd *redis.Cmd, limit int) error {
+func readEntries(tail *driver.Tail, cmd *redis.Cmd, limit int) error {
 	answer, err := cmd.Slice()
 	if err != nil {
 		return err
@@ -252,7 +252,7 @@ func readEntries(tail *shared.Tail, cmd *redis.Cmd, limit int) error {
 	}
 	for _, e := range entries[1:] {
 		tail.Next.Revision.Number, tail.Next.Nonce = e.number, e.nonce
-		tail.Entries = append(tail.Entries, shared.JournalEntry{Key: e.key, Revision: tail.Next.Revision})
+		tail.Entries = append(tail.Entries, driver.JournalEntry{Key: e.key, Revision: tail.Next.Revision})
 	}
 	tail.More = len(tail.Entries) == limit
 	return nil

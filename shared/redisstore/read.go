@@ -7,32 +7,32 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // proven is what was read under a key, and how new the server is that it was read
 // from: the head of its partition's metadata.
 type proven struct {
 	image []byte
-	head  shared.Revision
+	head  driver.Revision
 }
 
-// Read implements [shared.Store].
+// Read implements [driver.Store].
 func (s *Store) Read(ctx context.Context, keys []string) ([][]byte, error) {
 	images, _, err := s.ReadProven(ctx, keys)
 	return images, err
 }
 
-// Proves implements [shared.Prover]: it reports whether there is a journal.
+// Proves implements [driver.Prover]: it reports whether there is a journal.
 func (s *Store) Proves() bool { return s.Partitions() > 0 }
 
-// ReadProven implements [shared.Prover]. The metadata of each partition is read in the
+// ReadProven implements [driver.Prover]. The metadata of each partition is read in the
 // same request as its keys, and so over the same connection.
-func (s *Store) ReadProven(ctx context.Context, keys []string) ([][]byte, []shared.Revision, error) {
+func (s *Store) ReadProven(ctx context.Context, keys []string) ([][]byte, []driver.Revision, error) {
 	if err := s.ready(ctx); err != nil {
 		return nil, nil, failed(ctx, "read", err)
 	}
-	images, heads := make([][]byte, len(keys)), make([]shared.Revision, len(keys))
+	images, heads := make([][]byte, len(keys)), make([]driver.Revision, len(keys))
 	read := s.readMany
 	switch {
 	case len(keys) == 0:
@@ -78,19 +78,19 @@ func (s *Store) readApart(ctx context.Context, keys []string) ([]proven, error) 
 			all[i].head = headOf(text)
 		}
 	}
-	return all, shared.Partial(errs)
+	return all, driver.Partial(errs)
 }
 
 // headSize is how much of the metadata of a partition is its head: epoch and last
 // revision number.
 const headSize = 16
 
-func headOf(metadata string) shared.Revision {
+func headOf(metadata string) driver.Revision {
 	if len(metadata) < headSize {
-		return shared.Revision{}
+		return driver.Revision{}
 	}
 	head := []byte(metadata[:headSize])
-	return shared.Revision{Epoch: binary.BigEndian.Uint64(head), Number: binary.BigEndian.Uint64(head[8:])}
+	return driver.Revision{Epoch: binary.BigEndian.Uint64(head), Number: binary.BigEndian.Uint64(head[8:])}
 }
 
 // readOne reads one key.

@@ -84,7 +84,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 var (
@@ -127,7 +127,7 @@ type Options struct {
 
 func (o Options) withDefaults(client redis.UniversalClient) Options {
 	if o.Prefix == "" {
-		o.Prefix, _ = shared.Namespace(o.Namespace) // valid
+		o.Prefix, _ = driver.Namespace(o.Namespace) // valid
 	}
 	if o.Partitions == 0 {
 		o.Partitions = 64
@@ -142,7 +142,7 @@ func (o Options) withDefaults(client redis.UniversalClient) Options {
 }
 
 func (o Options) validate() error {
-	if _, err := shared.Namespace(o.Namespace); err != nil {
+	if _, err := driver.Namespace(o.Namespace); err != nil {
 		return fmt.Errorf("redisstore: Options.Namespace: %w", err)
 	}
 	if o.Namespace != "" && o.Prefix != "" {
@@ -157,7 +157,7 @@ func (o Options) validate() error {
 	return nil
 }
 
-// Store is a [shared.Store] in Redis.
+// Store is a [driver.Store] in Redis.
 type Store struct {
 	client redis.UniversalClient
 	single *redis.Client // client, if it is of one server
@@ -186,12 +186,12 @@ type partition struct {
 }
 
 var (
-	_ shared.Store     = (*Store)(nil)
-	_ shared.Announcer = (*Store)(nil)
-	_ shared.Journaler = (*Store)(nil)
-	_ shared.Prover    = (*Store)(nil)
-	_ shared.Placed    = (*Store)(nil)
-	_ shared.Named     = (*Store)(nil)
+	_ driver.Store     = (*Store)(nil)
+	_ driver.Announcer = (*Store)(nil)
+	_ driver.Journaler = (*Store)(nil)
+	_ driver.Prover    = (*Store)(nil)
+	_ driver.Placed    = (*Store)(nil)
+	_ driver.Named     = (*Store)(nil)
 )
 
 // New returns a Store over client, which is a *redis.Client, a *redis.ClusterClient or
@@ -245,9 +245,9 @@ func (s *Store) IdentityKeys() int {
 	return 1
 }
 
-// Namespace implements [shared.Named].
+// Namespace implements [driver.Named].
 func (s *Store) Namespace() string {
-	if name, _ := shared.Namespace(s.opts.Namespace); name == s.opts.Prefix {
+	if name, _ := driver.Namespace(s.opts.Namespace); name == s.opts.Prefix {
 		return name
 	}
 	return ""

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/redisstore"
 )
 
@@ -81,16 +81,16 @@ func TestOptions(t *testing.T) {
 func TestStore_NamesItsErrors(t *testing.T) {
 	store, err := redisstore.New(unreachable(t), redisstore.Options{})
 	require.NoError(t, err)
-	r := shared.Record{Kind: shared.KindValue, Nonce: 1, Value: []byte("secret")}
-	write := shared.Write{Key: "key", Image: r.Append(nil), TTL: time.Minute}
-	lease := shared.Lease{Key: "key", Image: write.Image}
+	r := driver.Record{Kind: driver.KindValue, Nonce: 1, Value: []byte("secret")}
+	write := driver.Write{Key: "key", Image: r.Append(nil), TTL: time.Minute}
+	lease := driver.Lease{Key: "key", Image: write.Image}
 	errs := map[string]error{
-		"write":  store.Write(t.Context(), []shared.Write{write})[0].Err,
-		"writes": store.Write(t.Context(), []shared.Write{write, write})[1].Err,
-		"fill":   store.Fill(t.Context(), []shared.Write{write})[0].Err,
-		"fills":  store.Fill(t.Context(), []shared.Write{write, write})[1].Err,
-		"lease":  store.Acquire(t.Context(), []shared.Lease{lease})[0].Err,
-		"leases": store.Acquire(t.Context(), []shared.Lease{lease, lease})[1].Err,
+		"write":  store.Write(t.Context(), []driver.Write{write})[0].Err,
+		"writes": store.Write(t.Context(), []driver.Write{write, write})[1].Err,
+		"fill":   store.Fill(t.Context(), []driver.Write{write})[0].Err,
+		"fills":  store.Fill(t.Context(), []driver.Write{write, write})[1].Err,
+		"lease":  store.Acquire(t.Context(), []driver.Lease{lease})[0].Err,
+		"leases": store.Acquire(t.Context(), []driver.Lease{lease, lease})[1].Err,
 		"read":   second(store.Read(t.Context(), []string{"key"})),
 		"reads":  second(store.Read(t.Context(), []string{"key", "another"})),
 		"time":   second(store.Time(t.Context())),
@@ -110,16 +110,16 @@ func TestStore_EndedContextSendsNothing(t *testing.T) {
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	r := shared.Record{Kind: shared.KindValue, Nonce: 1}
-	write := shared.Write{Key: "key", Image: r.Append(nil)}
-	lease := shared.Lease{Key: "key", Image: write.Image}
+	r := driver.Record{Kind: driver.KindValue, Nonce: 1}
+	write := driver.Write{Key: "key", Image: r.Append(nil)}
+	lease := driver.Lease{Key: "key", Image: write.Image}
 	for name, err := range map[string]error{
-		"write":  store.Write(ctx, []shared.Write{write})[0].Err,
-		"writes": store.Write(ctx, []shared.Write{write, write})[1].Err,
-		"fill":   store.Fill(ctx, []shared.Write{write})[0].Err,
-		"fills":  store.Fill(ctx, []shared.Write{write, write})[1].Err,
-		"lease":  store.Acquire(ctx, []shared.Lease{lease})[0].Err,
-		"leases": store.Acquire(ctx, []shared.Lease{lease, lease})[1].Err,
+		"write":  store.Write(ctx, []driver.Write{write})[0].Err,
+		"writes": store.Write(ctx, []driver.Write{write, write})[1].Err,
+		"fill":   store.Fill(ctx, []driver.Write{write})[0].Err,
+		"fills":  store.Fill(ctx, []driver.Write{write, write})[1].Err,
+		"lease":  store.Acquire(ctx, []driver.Lease{lease})[0].Err,
+		"leases": store.Acquire(ctx, []driver.Lease{lease, lease})[1].Err,
 		"read":   second(store.Read(ctx, []string{"key"})),
 		"reads":  second(store.Read(ctx, []string{"key", "another"})),
 		"time":   second(store.Time(ctx)),

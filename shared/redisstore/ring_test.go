@@ -7,7 +7,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/redisstore"
 )
 
@@ -47,17 +47,17 @@ func TestHazard16_ARingOfOtherShards(t *testing.T) {
 	const want = "the Ring has 1 shards, not 2: keys have moved"
 	_, err = store.Read(t.Context(), []string{"a"})
 	require.ErrorContains(t, err, want)
-	r := shared.Record{Kind: shared.KindValue, Nonce: 1}
-	w := shared.Write{Key: "a", Image: r.Append(nil)}
-	l := shared.Lease{Key: "a", Image: w.Image}
+	r := driver.Record{Kind: driver.KindValue, Nonce: 1}
+	w := driver.Write{Key: "a", Image: r.Append(nil)}
+	l := driver.Lease{Key: "a", Image: w.Image}
 	for n := 1; n <= 2; n++ {
-		writes := []shared.Write{w, w}[:n]
+		writes := []driver.Write{w, w}[:n]
 		for _, r := range append(store.Write(t.Context(), writes), store.Fill(t.Context(), writes)...) {
 			require.ErrorContains(t, r.Err, want)
 		}
-		for _, g := range store.Acquire(t.Context(), []shared.Lease{l, l}[:n]) {
+		for _, g := range store.Acquire(t.Context(), []driver.Lease{l, l}[:n]) {
 			require.ErrorContains(t, g.Err, want)
 		}
 	}
-	require.ErrorContains(t, store.Tail(t.Context(), []shared.TailRead{{Limit: 1}})[0].Err, want)
+	require.ErrorContains(t, store.Tail(t.Context(), []driver.TailRead{{Limit: 1}})[0].Err, want)
 }

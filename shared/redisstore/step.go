@@ -5,27 +5,27 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // step is one call of a script: a write, a fill or a lease.
 type step struct {
-	write *shared.Write
+	write *driver.Write
 	fill  bool
 	room  bool          // a full server refused the write, which makes values absent: it is to make room first
-	lease *shared.Lease // in place of write
+	lease *driver.Lease // in place of write
 }
 
 // answer is that to a step.
 type answer struct {
-	shared.Receipt
-	status shared.GrantStatus // for a lease
+	driver.Receipt
+	status driver.GrantStatus // for a lease
 	image  []byte             // likewise
-	born   shared.Revision    // likewise
+	born   driver.Revision    // likewise
 }
 
-func (a answer) grant() shared.Grant {
-	return shared.Grant{Status: a.status, Image: a.image, Now: a.Now, Err: a.Err, Revision: a.born}
+func (a answer) grant() driver.Grant {
+	return driver.Grant{Status: a.status, Image: a.image, Now: a.Now, Err: a.Err, Revision: a.born}
 }
 
 // size is how much of a request a step is, about.
@@ -98,8 +98,8 @@ func (st *step) makesRoom(err error) bool {
 	if err == nil || st.lease != nil || st.fill || st.room || code(err) != "OOM" {
 		return false
 	}
-	kind := shared.Kind(st.write.Image[shared.KindOffset])
-	return kind == shared.KindTombstone || kind == shared.KindWatermark
+	kind := driver.Kind(st.write.Image[driver.KindOffset])
+	return kind == driver.KindTombstone || kind == driver.KindWatermark
 }
 
 // pipeline sends all steps at once, in one pipeline to each server, and those whose

@@ -8,7 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // What write.lua is to do.
@@ -19,21 +19,21 @@ const (
 	modeFill  = "fill"
 )
 
-// Write implements [shared.Store].
-func (s *Store) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
+// Write implements [driver.Store].
+func (s *Store) Write(ctx context.Context, writes []driver.Write) []driver.Receipt {
 	return s.write(ctx, writes, false)
 }
 
-// Fill implements [shared.Store].
-func (s *Store) Fill(ctx context.Context, writes []shared.Write) []shared.Receipt {
+// Fill implements [driver.Store].
+func (s *Store) Fill(ctx context.Context, writes []driver.Write) []driver.Receipt {
 	return s.write(ctx, writes, true)
 }
 
-func (s *Store) write(ctx context.Context, writes []shared.Write, fill bool) []shared.Receipt {
+func (s *Store) write(ctx context.Context, writes []driver.Write, fill bool) []driver.Receipt {
 	if len(writes) == 1 {
-		return []shared.Receipt{s.step(ctx, step{write: &writes[0], fill: fill}).Receipt}
+		return []driver.Receipt{s.step(ctx, step{write: &writes[0], fill: fill}).Receipt}
 	}
-	steps, receipts := make([]step, len(writes)), make([]shared.Receipt, len(writes))
+	steps, receipts := make([]step, len(writes)), make([]driver.Receipt, len(writes))
 	for i := range writes {
 		steps[i] = step{write: &writes[i], fill: fill}
 	}
@@ -72,7 +72,7 @@ func (s *Store) writeCmd(ctx context.Context, st step, whole bool) *redis.Cmd {
 	numbers = binary.BigEndian.AppendUint64(numbers, millis(w.Soft))
 	numbers = binary.BigEndian.AppendUint64(numbers, w.Born.Number)
 	numbers = binary.BigEndian.AppendUint64(numbers, w.Born.Epoch)
-	entry := append(numbers, w.Image[shared.NonceOffset:shared.ClockOffset]...)
+	entry := append(numbers, w.Image[driver.NonceOffset:driver.ClockOffset]...)
 	entry = append(entry, w.Key...)
 	args = append(args, w.Image, millis(w.TTL), numbers, entry[len(numbers):], st.mode())
 	if w.Expect != 0 {
@@ -105,20 +105,20 @@ func micros(t time.Time) uint64 {
 var errAnswer = errors.New("unexpected answer of the script")
 
 // receipt reads the answer of write.lua.
-func receipt(ctx context.Context, cmd *redis.Cmd) shared.Receipt {
+func receipt(ctx context.Context, cmd *redis.Cmd) driver.Receipt {
 	text, err := cmd.Text()
 	if err != nil {
-		return shared.Receipt{Err: failed(ctx, "write", err)}
+		return driver.Receipt{Err: failed(ctx, "write", err)}
 	}
 	answer := []byte(text)
 	number := func(at int) uint64 { return binary.BigEndian.Uint64(answer[at:]) }
 	switch {
 	case len(answer) == 24:
-		return shared.Receipt{Revision: shared.Revision{Epoch: number(0), Number: number(8)}, Now: time.UnixMicro(int64(number(16)))}
+		return driver.Receipt{Revision: driver.Revision{Epoch: number(0), Number: number(8)}, Now: time.UnixMicro(int64(number(16)))}
 	case len(answer) == 9 && answer[8] == '1':
-		return shared.Receipt{Err: shared.ErrTooLate, Now: time.UnixMicro(int64(number(0)))}
+		return driver.Receipt{Err: driver.ErrTooLate, Now: time.UnixMicro(int64(number(0)))}
 	case len(answer) == 9 && answer[8] == '2':
-		return shared.Receipt{Err: shared.ErrLeaseLost, Now: time.UnixMicro(int64(number(0)))}
+		return driver.Receipt{Err: driver.ErrLeaseLost, Now: time.UnixMicro(int64(number(0)))}
 	}
-	return shared.Receipt{Err: failed(ctx, "write", errAnswer)}
+	return driver.Receipt{Err: failed(ctx, "write", errAnswer)}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/shardstore"
 )
 
@@ -50,22 +51,22 @@ func TestClocks_TenMinutesApart(t *testing.T) {
 			require.NoError(t, found[0].Err, home)
 			assert.InDelta(t, time.Minute, found[0].Left, float64(time.Millisecond), home)
 
-			late := shared.Record{Kind: shared.KindValue, Nonce: 1, Value: []byte("late")}
-			r := s.Write(t.Context(), []shared.Write{{Key: key, Image: late.Append(nil), NotAfter: time.Now().Add(-time.Millisecond)}})[0]
-			require.ErrorIs(t, r.Err, shared.ErrTooLate, home)
+			late := driver.Record{Kind: driver.KindValue, Nonce: 1, Value: []byte("late")}
+			r := s.Write(t.Context(), []driver.Write{{Key: key, Image: late.Append(nil), NotAfter: time.Now().Add(-time.Millisecond)}})[0]
+			require.ErrorIs(t, r.Err, driver.ErrTooLate, home)
 			assert.WithinDuration(t, time.Now(), r.Now, time.Millisecond)
 
 			// A record that proved unusable is replaced, though its expiry was
 			// translated.
 			got := tier.Acquire(t.Context(), []shared.Claim{{Key: key, Token: 9, Discard: found[0].Header}})[0]
 			require.NoError(t, got.Err)
-			assert.Equal(t, shared.LeaseGranted, got.Status, home)
+			assert.Equal(t, driver.LeaseGranted, got.Status, home)
 		}
 		assert.Zero(t, tier.Stats().TooLate)
 		time.Sleep(time.Hour)
 		for home, key := range on {
 			require.NoError(t, tier.Set(t.Context(), key, []byte("v"), time.Minute), home)
-			r := tier.Write(t.Context(), []shared.Put{{Key: key, Record: shared.Record{Kind: shared.KindValue}, TTL: time.Minute}})[0]
+			r := tier.Write(t.Context(), []shared.Put{{Key: key, Record: driver.Record{Kind: driver.KindValue}, TTL: time.Minute}})[0]
 			require.NoError(t, r.Err)
 			assert.Greater(t, tier.Newest(key), uint64(time.Now().Add(p[home].ahead).UnixMicro()), home)
 			assert.Less(t, tier.Newest(key), uint64(time.Now().Add(p[home].ahead+time.Second).UnixMicro()), home)
@@ -104,7 +105,7 @@ func TestG7_OneShardDown(t *testing.T) {
 		}
 		p["b"].down.Store(true)
 		images, err := s.Read(t.Context(), all)
-		var partial *shared.PartialError
+		var partial *driver.PartialError
 		require.ErrorAs(t, err, &partial)
 		for i, key := range all {
 			if homeOf(t, s, key) != "b" {
@@ -117,19 +118,19 @@ func TestG7_OneShardDown(t *testing.T) {
 			require.ErrorContains(t, partial.Errs[i], `shard "b"`)
 			require.ErrorIs(t, put(t.Context(), s, key, "meanwhile"), errDown)
 		}
-		leases, fills := make([]shared.Lease, 60), make([]shared.Write, 60)
+		leases, fills := make([]driver.Lease, 60), make([]driver.Write, 60)
 		for i := range leases {
 			key := "leased" + strconv.Itoa(i)
-			r := shared.Record{Kind: shared.KindLease, Nonce: uint64(i + 1)}
-			leases[i] = shared.Lease{Key: key, Image: r.Append(nil), TTL: time.Minute}
-			r.Kind = shared.KindValue
-			fills[i] = shared.Write{Key: key, Image: r.Append(nil)}
+			r := driver.Record{Kind: driver.KindLease, Nonce: uint64(i + 1)}
+			leases[i] = driver.Lease{Key: key, Image: r.Append(nil), TTL: time.Minute}
+			r.Kind = driver.KindValue
+			fills[i] = driver.Write{Key: key, Image: r.Append(nil)}
 		}
 		grants, receipts := s.Acquire(t.Context(), leases), s.Fill(t.Context(), fills)
 		for i, l := range leases {
 			if homeOf(t, s, l.Key) != "b" {
 				require.NoError(t, grants[i].Err)
-				require.Equal(t, shared.LeaseGranted, grants[i].Status)
+				require.Equal(t, driver.LeaseGranted, grants[i].Status)
 				require.NoError(t, receipts[i].Err)
 				continue
 			}
@@ -155,17 +156,17 @@ func TestG7_OneShardHangs(t *testing.T) {
 		p := newPark("a", "b", "c")
 		s := p.open(t, 1, "a", "b", "c")
 		on := onEach(t, s)
-		reads := make([]shared.TailRead, 3)
+		reads := make([]driver.TailRead, 3)
 		for i, key := range []string{on["a"], on["b"], on["c"]} {
 			require.NoError(t, put(t.Context(), s, key, "v"))
-			reads[i] = shared.TailRead{Partition: i, Limit: 10}
+			reads[i] = driver.TailRead{Partition: i, Limit: 10}
 		}
 		p["b"].hangs.Store(true)
 		for range 20 {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			images, err := s.Read(ctx, []string{on["a"], on["b"], on["c"]})
 			cancel()
-			var partial *shared.PartialError
+			var partial *driver.PartialError
 			require.ErrorAs(t, err, &partial)
 			require.ErrorIs(t, partial.Errs[1], context.DeadlineExceeded)
 			require.NotNil(t, images[0])
@@ -192,9 +193,9 @@ func TestG7_OneShardHangs(t *testing.T) {
 func TestG7_ManyShardsHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const shards, hang = 40, 30
-		names, reads := make([]string, shards), make([]shared.TailRead, shards)
+		names, reads := make([]string, shards), make([]driver.TailRead, shards)
 		for i := range names {
-			names[i], reads[i] = fmt.Sprintf("s%02d", i), shared.TailRead{Partition: i, Limit: 10}
+			names[i], reads[i] = fmt.Sprintf("s%02d", i), driver.TailRead{Partition: i, Limit: 10}
 		}
 		p := newPark(names...)
 		s := p.open(t, 1, names...)
@@ -236,8 +237,8 @@ func TestJournal_OfAllShards(t *testing.T) {
 		p := newPark("a", "b", "c")
 		s := p.open(t, 1, "a", "b", "-c")
 		require.Equal(t, 3, s.Partitions())
-		reads := make([]shared.TailRead, 3)
-		tail := func() []shared.Tail {
+		reads := make([]driver.TailRead, 3)
+		tail := func() []driver.Tail {
 			tails := s.Tail(t.Context(), reads)
 			for i := range tails {
 				if tails[i].Err == nil {
@@ -247,7 +248,7 @@ func TestJournal_OfAllShards(t *testing.T) {
 			return tails
 		}
 		for i := range reads {
-			reads[i] = shared.TailRead{Partition: i, Limit: 100}
+			reads[i] = driver.TailRead{Partition: i, Limit: 100}
 		}
 		for _, tail := range tail() {
 			require.True(t, tail.Reset)

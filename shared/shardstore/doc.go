@@ -1,5 +1,5 @@
 // Package shardstore is a shared tier over several: Redis or Memcached servers
-// that know nothing of each other, or any [shared.Store]. It is for caches that
+// that know nothing of each other, or any [driver.Store]. It is for caches that
 // are too large, or asked too often, for one server.
 //
 //	store, err := shardstore.New([]shardstore.Shard{
@@ -19,7 +19,7 @@
 // A shard that is down is an error for its keys, and for no others; they never
 // move to another shard because of it, since both would serve them, and old
 // values would come back with the shard. Of one read, the keys of a shard that
-// failed have an error of their own ([shared.PartialError]).
+// failed have an error of their own ([driver.PartialError]).
 //
 // Keys move when the configuration says so. The map (the names of the shards,
 // their weights and the number of their partitions, in any order) has a number,

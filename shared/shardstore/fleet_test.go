@@ -11,7 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memstore"
 	"github.com/nearbus/nearbus/shared/shardstore"
 )
@@ -60,7 +60,7 @@ func (s *server) ours(t time.Time) time.Time {
 
 // stamped gives the expiries of an image as the server's clock has them.
 func (s *server) stamped(image []byte) []byte {
-	if r, err := shared.DecodeRecord(image); err == nil && r.Hard != 0 {
+	if r, err := driver.DecodeRecord(image); err == nil && r.Hard != 0 {
 		r.Hard += s.ahead.Milliseconds()
 		return r.Append(nil)
 	}
@@ -69,7 +69,7 @@ func (s *server) stamped(image []byte) []byte {
 
 // kept is the reverse of stamped, for the beginning of a record.
 func (s *server) kept(header []byte) []byte {
-	const at = shared.StampOffset + 24
+	const at = driver.StampOffset + 24
 	if len(header) < at+8 {
 		return header
 	}
@@ -97,7 +97,7 @@ func (s *server) Read(ctx context.Context, keys []string) ([][]byte, error) {
 	return images, err
 }
 
-func (s *server) ReadProven(ctx context.Context, keys []string) ([][]byte, []shared.Revision, error) {
+func (s *server) ReadProven(ctx context.Context, keys []string) ([][]byte, []driver.Revision, error) {
 	images, err := s.Read(ctx, keys)
 	if err != nil {
 		return nil, nil, err
@@ -106,45 +106,45 @@ func (s *server) ReadProven(ctx context.Context, keys []string) ([][]byte, []sha
 	return images, heads, err
 }
 
-func (s *server) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
+func (s *server) Write(ctx context.Context, writes []driver.Write) []driver.Receipt {
 	return s.carryOut(ctx, writes, s.Store.Write)
 }
 
-func (s *server) Fill(ctx context.Context, writes []shared.Write) []shared.Receipt {
+func (s *server) Fill(ctx context.Context, writes []driver.Write) []driver.Receipt {
 	return s.carryOut(ctx, writes, s.Store.Fill)
 }
 
-func (s *server) carryOut(ctx context.Context, writes []shared.Write, do func(context.Context, []shared.Write) []shared.Receipt) []shared.Receipt {
-	receipts := make([]shared.Receipt, len(writes))
+func (s *server) carryOut(ctx context.Context, writes []driver.Write, do func(context.Context, []driver.Write) []driver.Receipt) []driver.Receipt {
+	receipts := make([]driver.Receipt, len(writes))
 	for i, w := range writes {
 		if receipts[i].Err = s.err(ctx); receipts[i].Err != nil {
 			continue
 		}
 		w.NotAfter = s.ours(w.NotAfter)
-		receipts[i] = do(ctx, []shared.Write{w})[0]
+		receipts[i] = do(ctx, []driver.Write{w})[0]
 		receipts[i].Now = s.theirs(receipts[i].Now)
 	}
 	return receipts
 }
 
-func (s *server) Acquire(ctx context.Context, leases []shared.Lease) []shared.Grant {
-	grants := make([]shared.Grant, len(leases))
+func (s *server) Acquire(ctx context.Context, leases []driver.Lease) []driver.Grant {
+	grants := make([]driver.Grant, len(leases))
 	for i, l := range leases {
 		if grants[i].Err = s.err(ctx); grants[i].Err != nil {
 			continue
 		}
 		l.NotAfter = s.ours(l.NotAfter)
 		l.Discard = s.kept(l.Discard)
-		grants[i] = s.Store.Acquire(ctx, []shared.Lease{l})[0]
+		grants[i] = s.Store.Acquire(ctx, []driver.Lease{l})[0]
 		grants[i].Now = s.theirs(grants[i].Now)
 		grants[i].Image = s.stamped(grants[i].Image)
 	}
 	return grants
 }
 
-func (s *server) Tail(ctx context.Context, reads []shared.TailRead) []shared.Tail {
+func (s *server) Tail(ctx context.Context, reads []driver.TailRead) []driver.Tail {
 	if err := s.err(ctx); err != nil {
-		tails := make([]shared.Tail, len(reads))
+		tails := make([]driver.Tail, len(reads))
 		for i := range tails {
 			tails[i].Err = err
 		}
@@ -201,23 +201,23 @@ func (p park) open(t *testing.T, epoch uint64, names ...string) *shardstore.Stor
 }
 
 // put writes a value of an hour and returns the error.
-func put(ctx context.Context, s shared.Store, key, value string) error {
-	r := shared.Record{Kind: shared.KindValue, Nonce: shared.NewNonce(), Value: []byte(value)}
-	return s.Write(ctx, []shared.Write{{Key: key, Image: r.Append(nil), TTL: time.Hour}})[0].Err
+func put(ctx context.Context, s driver.Store, key, value string) error {
+	r := driver.Record{Kind: driver.KindValue, Nonce: driver.NewNonce(), Value: []byte(value)}
+	return s.Write(ctx, []driver.Write{{Key: key, Image: r.Append(nil), TTL: time.Hour}})[0].Err
 }
 
 // get returns the value of key, "" if there is none.
-func get(ctx context.Context, s shared.Store, key string) (string, error) {
+func get(ctx context.Context, s driver.Store, key string) (string, error) {
 	images, err := s.Read(ctx, []string{key})
 	if err != nil || images[0] == nil {
 		return "", err
 	}
-	r, err := shared.DecodeRecord(images[0])
+	r, err := driver.DecodeRecord(images[0])
 	return string(r.Value), err
 }
 
 // has requires that key has this value, "" for none.
-func has(t *testing.T, s shared.Store, key, want string) {
+func has(t *testing.T, s driver.Store, key, want string) {
 	t.Helper()
 	got, err := get(t.Context(), s, key)
 	require.NoError(t, err)

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // Partitions returns the number of journals of all shards together, idle ones
@@ -27,13 +27,13 @@ func (s *Store) Partition(key string) int {
 	return sh.offset + sh.journal.Partition(name(key, since))
 }
 
-// Tail implements [shared.Journaler]. When another map has taken effect since a
+// Tail implements [driver.Journaler]. When another map has taken effect since a
 // position was given out, the answer is a reset, because keys have other
 // partitions.
-func (s *Store) Tail(ctx context.Context, reads []shared.TailRead) []shared.Tail {
-	tails := make([]shared.Tail, len(reads))
+func (s *Store) Tail(ctx context.Context, reads []driver.TailRead) []driver.Tail {
+	tails := make([]driver.Tail, len(reads))
 	if s.partitions == 0 {
-		return failedTails(tails, shared.ErrNoJournal)
+		return failedTails(tails, driver.ErrNoJournal)
 	}
 	v, groups, err := s.prepareTail(ctx, reads)
 	if err != nil {
@@ -43,7 +43,7 @@ func (s *Store) Tail(ctx context.Context, reads []shared.TailRead) []shared.Tail
 	return tails
 }
 
-func failedTails(tails []shared.Tail, err error) []shared.Tail {
+func failedTails(tails []driver.Tail, err error) []driver.Tail {
 	for i := range tails {
 		tails[i].Err = err
 	}
@@ -51,7 +51,7 @@ func failedTails(tails []shared.Tail, err error) []shared.Tail {
 }
 
 // prepareTail is prepare for journals.
-func (s *Store) prepareTail(ctx context.Context, reads []shared.TailRead) (*view, []*group, error) {
+func (s *Store) prepareTail(ctx context.Context, reads []driver.TailRead) (*view, []*group, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, nil, fmt.Errorf("shardstore: tail: %w", err)
 	}
@@ -85,15 +85,15 @@ func (s *Store) shardOf(partition int) *shard {
 }
 
 // tail reads journals of one shard.
-func (s *Store) tail(ctx context.Context, v *view, g *group, reads []shared.TailRead, tails []shared.Tail) {
-	theirs := make([]shared.TailRead, len(g.places))
+func (s *Store) tail(ctx context.Context, v *view, g *group, reads []driver.TailRead, tails []driver.Tail) {
+	theirs := make([]driver.TailRead, len(g.places))
 	for n, at := range g.places {
 		theirs[n] = reads[at]
 		theirs[n].Partition -= g.shard.offset
 		theirs[n].From = v.tagged(reads[at].From)
 	}
 	err := g.err
-	got := make([]shared.Tail, len(theirs))
+	got := make([]driver.Tail, len(theirs))
 	if err == nil {
 		sent := time.Now()
 		copy(got, g.shard.journal.Tail(ctx, theirs))
@@ -106,9 +106,9 @@ func (s *Store) tail(ctx context.Context, v *view, g *group, reads []shared.Tail
 	for n, at := range g.places {
 		switch {
 		case err != nil:
-			tails[at] = shared.Tail{Err: g.shard.failed(err)}
+			tails[at] = driver.Tail{Err: g.shard.failed(err)}
 		case got[n].Err != nil:
-			tails[at] = shared.Tail{Err: g.shard.failed(got[n].Err)}
+			tails[at] = driver.Tail{Err: g.shard.failed(got[n].Err)}
 		default:
 			s.epochs[reads[at].Partition].Store(got[n].Next.Revision.Epoch)
 			tails[at] = s.told(v, got[n])
@@ -117,7 +117,7 @@ func (s *Store) tail(ctx context.Context, v *view, g *group, reads []shared.Tail
 }
 
 // told turns the answer of a shard into that of the Store.
-func (s *Store) told(v *view, t shared.Tail) shared.Tail {
+func (s *Store) told(v *view, t driver.Tail) driver.Tail {
 	t.Next = v.tagged(t.Next)
 	if !t.Now.IsZero() {
 		t.Now = s.now()
@@ -125,7 +125,7 @@ func (s *Store) told(v *view, t shared.Tail) shared.Tail {
 	entries := t.Entries[:0]
 	for _, e := range t.Entries {
 		if key, ok := keyOf(e.Key); ok {
-			entries = append(entries, shared.JournalEntry{Key: key, Revision: e.Revision})
+			entries = append(entries, driver.JournalEntry{Key: key, Revision: e.Revision})
 		}
 	}
 	t.Entries = entries
@@ -134,8 +134,8 @@ func (s *Store) told(v *view, t shared.Tail) shared.Tail {
 
 // tagged turns a position of a shard into one that only this view understands,
 // and back: to another view it is an entry that is not there.
-func (v *view) tagged(p shared.Position) shared.Position {
-	if p != (shared.Position{}) {
+func (v *view) tagged(p driver.Position) driver.Position {
+	if p != (driver.Position{}) {
 		p.Nonce ^= v.tag
 	}
 	return p

@@ -13,12 +13,12 @@ import (
 
 	"github.com/nearbus/nearbus/bus/membus"
 	"github.com/nearbus/nearbus/nearcache"
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/shardstore"
 )
 
 // noJournal is a server without a journal.
-type noJournal struct{ shared.Store }
+type noJournal struct{ driver.Store }
 
 // losing is a fleet of which a shard is lost, and removed by a rolling deployment.
 type losing struct {

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/shardstore"
 )
 
@@ -109,7 +109,7 @@ func TestHazard16_TwoMapsAtATime(t *testing.T) {
 			require.NoError(t, put(t.Context(), next, key, "new"))
 			has(t, next, key, "new")
 		}
-		for _, tail := range old.Tail(t.Context(), []shared.TailRead{{Partition: 0, Limit: 1}}) {
+		for _, tail := range old.Tail(t.Context(), []driver.TailRead{{Partition: 0, Limit: 1}}) {
 			require.ErrorIs(t, tail.Err, shardstore.ErrMap, "it confirms nothing")
 		}
 	})
@@ -162,15 +162,15 @@ func TestG5_LeaseOfAnEarlierHome(t *testing.T) {
 		old := p.open(t, 1, "a", "b", "-c")
 		moved, _ := movers(t, old, newPark2(t, "a", "b", "c"))
 		key := moved[0]
-		lease := shared.Record{Kind: shared.KindLease, Nonce: 7}
-		grant := old.Acquire(t.Context(), []shared.Lease{{Key: key, Image: lease.Append(nil), TTL: time.Hour}})[0]
+		lease := driver.Record{Kind: driver.KindLease, Nonce: 7}
+		grant := old.Acquire(t.Context(), []driver.Lease{{Key: key, Image: lease.Append(nil), TTL: time.Hour}})[0]
 		require.NoError(t, grant.Err)
-		require.Equal(t, shared.LeaseGranted, grant.Status)
+		require.Equal(t, driver.LeaseGranted, grant.Status)
 		p.open(t, 2, "a", "b", "c")
 		p.open(t, 3, "a", "b", "-c")
-		loaded := shared.Record{Kind: shared.KindValue, Nonce: 7, Value: []byte("loaded long ago")}
-		r := old.Fill(t.Context(), []shared.Write{{Key: key, Image: loaded.Append(nil)}})[0]
-		require.ErrorIs(t, r.Err, shared.ErrLeaseLost)
+		loaded := driver.Record{Kind: driver.KindValue, Nonce: 7, Value: []byte("loaded long ago")}
+		r := old.Fill(t.Context(), []driver.Write{{Key: key, Image: loaded.Append(nil)}})[0]
+		require.ErrorIs(t, r.Err, driver.ErrLeaseLost)
 		has(t, old, key, "")
 	})
 }
@@ -337,7 +337,7 @@ func TestMap_ShardsThatLoseTheirRegistry(t *testing.T) {
 
 // TestMap_StrangersInTheRegistry: bytes that are none of ours are replaced.
 func TestMap_StrangersInTheRegistry(t *testing.T) {
-	record := shared.Record{Kind: shared.KindValue, Value: []byte(`{"maps":[]}`)}
+	record := driver.Record{Kind: driver.KindValue, Value: []byte(`{"maps":[]}`)}
 	for name, data := range map[string][]byte{"bytes": []byte("hello"), "a record": record.Append(nil)} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -19,11 +19,12 @@ import (
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/nearcache/nearcachetest"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/shardstore"
 )
 
 // node returns a node over store, and over a bus if there is a hub.
-func node(t *testing.T, store shared.Store, hub *membus.Hub, opts ...nearcache.NodeOptions) *nearcache.Node {
+func node(t *testing.T, store driver.Store, hub *membus.Hub, opts ...nearcache.NodeOptions) *nearcache.Node {
 	t.Helper()
 	tier, err := shared.New(store, shared.Options{})
 	require.NoError(t, err)
@@ -214,7 +215,7 @@ func TestHazard1_ClearedStaysCleared(t *testing.T) {
 		p := newPark("a", "b", "c")
 		clock := clockThatMoves(t, newPark2(t, "a", "b", "c"))
 		name := clock[:len(clock)-len("!clock")]
-		open := func(store shared.Store) *nearcache.Cache[string] {
+		open := func(store driver.Store) *nearcache.Cache[string] {
 			c, err := nearcache.New[string](node(t, store, nil), name, nearcache.Options[string]{})
 			require.NoError(t, err)
 			return c

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 const (
@@ -23,7 +23,7 @@ type Shard struct {
 	Name string
 
 	// Store is what the shard stands on. It belongs to the caller.
-	Store shared.Store
+	Store driver.Store
 
 	// Weight is the share of keys in proportion to those of others. Zero means
 	// 1; it is 64 at most.
@@ -129,12 +129,12 @@ func (s *Shard) validate() error {
 	return nil
 }
 
-func isNil(store shared.Store) bool {
+func isNil(store driver.Store) bool {
 	v := reflect.ValueOf(store)
 	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
 // same reports whether two stores are one.
-func same(a, b shared.Store) bool {
+func same(a, b driver.Store) bool {
 	return reflect.TypeOf(a).Comparable() && reflect.TypeOf(b).Comparable() && a == b
 }

@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/internal/serverclock"
 )
 
@@ -28,10 +28,10 @@ const (
 // shard is a store and what is known of it.
 type shard struct {
 	name       string
-	store      shared.Store
+	store      driver.Store
 	weight     int
 	idle       bool
-	journal    shared.Journaler // nil if it keeps none
+	journal    driver.Journaler // nil if it keeps none
 	partitions int              // of its journal
 	offset     int              // of its first partition among those of all shards
 
@@ -45,7 +45,7 @@ func newShard(s *Shard) *shard {
 		name: s.Name, store: s.Store, weight: max(s.Weight, 1), idle: s.Idle,
 		clock: serverclock.New(), turn: make(chan struct{}, 1),
 	}
-	if j, ok := s.Store.(shared.Journaler); ok && j.Partitions() > 0 {
+	if j, ok := s.Store.(driver.Journaler); ok && j.Partitions() > 0 {
 		sh.journal, sh.partitions = j, j.Partitions()
 	}
 	return sh
@@ -131,15 +131,15 @@ func (f *found) take(sh *shard, image []byte) (leased bool) {
 	if image == nil {
 		return false
 	}
-	f.header = image[:min(len(image), shared.HeaderSize)]
-	r, err := shared.DecodeRecord(image)
+	f.header = image[:min(len(image), driver.HeaderSize)]
+	r, err := driver.DecodeRecord(image)
 	switch {
-	case errors.Is(err, shared.ErrNewerFormat):
+	case errors.Is(err, driver.ErrNewerFormat):
 		f.err = sh.failed(err)
 	case err != nil: // damaged: as good as none
-	case r.Kind == shared.KindLease:
+	case r.Kind == driver.KindLease:
 		return !sh.expired(r.Hard)
-	case r.Kind == shared.KindValue:
+	case r.Kind == driver.KindValue:
 		f.charter, err = decodeCharter(r.Value)
 		if err == nil && f.charter.Shard != sh.name {
 			f.err = sh.failed(fmt.Errorf("%w: its registry says that it is %q", ErrMap, f.charter.Shard))
@@ -159,21 +159,21 @@ func (sh *shard) expired(hard int64) bool {
 // older. It returns what the registry holds then.
 func (sh *shard) writeRegistry(ctx context.Context, f found, c charter) found {
 	c.Shard = sh.name
-	token := shared.NewNonce()
-	lease := shared.Record{Kind: shared.KindLease, Nonce: token, Clock: c.clock()}
+	token := driver.NewNonce()
+	lease := driver.Record{Kind: driver.KindLease, Nonce: token, Clock: c.clock()}
 	at := time.Now()
-	grant := sh.store.Acquire(ctx, []shared.Lease{{
+	grant := sh.store.Acquire(ctx, []driver.Lease{{
 		Key: registry, Image: lease.Append(nil), TTL: registryTTL, MinClock: c.clock(), Discard: f.header,
 	}})[0]
 	switch {
 	case grant.Err != nil:
 		return found{at: at, err: sh.failed(grant.Err)}
-	case grant.Status != shared.LeaseGranted:
+	case grant.Status != driver.LeaseGranted:
 		return sh.readRegistry(ctx) // somebody was faster
 	}
-	record := shared.Record{Kind: shared.KindValue, Nonce: token, Clock: c.clock(), Value: c.encode()}
-	r := sh.store.Fill(ctx, []shared.Write{{Key: registry, Image: record.Append(nil)}})[0]
-	if r.Err != nil && !errors.Is(r.Err, shared.ErrLeaseLost) {
+	record := driver.Record{Kind: driver.KindValue, Nonce: token, Clock: c.clock(), Value: c.encode()}
+	r := sh.store.Fill(ctx, []driver.Write{{Key: registry, Image: record.Append(nil)}})[0]
+	if r.Err != nil && !errors.Is(r.Err, driver.ErrLeaseLost) {
 		return found{at: at, err: sh.failed(r.Err)}
 	}
 	return sh.readRegistry(ctx)
@@ -198,11 +198,11 @@ func (sh *shard) ahead(s *Store) time.Duration {
 // translate turns the expiries of a record from the shard's clock into those
 // of the Store's.
 func (sh *shard) translate(s *Store, image []byte) {
-	if _, err := shared.DecodeHeader(image); err != nil {
+	if _, err := driver.DecodeHeader(image); err != nil {
 		return
 	}
 	ahead := sh.ahead(s).Milliseconds()
-	for _, at := range []int{shared.StampOffset + 16, shared.StampOffset + 24} {
+	for _, at := range []int{driver.StampOffset + 16, driver.StampOffset + 24} {
 		if t := binary.BigEndian.Uint64(image[at:]); t != 0 {
 			binary.BigEndian.PutUint64(image[at:], uint64(int64(t)-ahead))
 		}
@@ -213,11 +213,11 @@ func (sh *shard) translate(s *Store, image []byte) {
 // gave it out: up to the revision, which names the record. The expiries after
 // it were translated. It may be the beginning of a header alone.
 func discardable(header []byte) []byte {
-	whole := append(slices.Clone(header), make([]byte, shared.HeaderSize)...)
-	if _, err := shared.DecodeHeader(whole); err != nil {
+	whole := append(slices.Clone(header), make([]byte, driver.HeaderSize)...)
+	if _, err := driver.DecodeHeader(whole); err != nil {
 		return header
 	}
-	return header[:min(len(header), shared.StampOffset+16)]
+	return header[:min(len(header), driver.StampOffset+16)]
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -10,13 +10,13 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // maxReroutes is how often one call follows a map that changes.
 const maxReroutes = 8
 
-// Store is a [shared.Store] over several.
+// Store is a [driver.Store] over several.
 type Store struct {
 	shards     []*shard // by name
 	byName     map[string]*shard
@@ -41,11 +41,11 @@ type Store struct {
 }
 
 var (
-	_ shared.Store     = (*Store)(nil)
-	_ shared.Journaler = (*Store)(nil)
-	_ shared.Prover    = (*Store)(nil)
-	_ shared.Clocked   = (*Store)(nil)
-	_ shared.Named     = (*Store)(nil)
+	_ driver.Store     = (*Store)(nil)
+	_ driver.Journaler = (*Store)(nil)
+	_ driver.Prover    = (*Store)(nil)
+	_ driver.Clocked   = (*Store)(nil)
+	_ driver.Named     = (*Store)(nil)
 )
 
 // New returns a Store over shards, in any order. It asks none of them: see
@@ -122,7 +122,7 @@ func (s *Store) Time(ctx context.Context) (time.Time, error) {
 func (s *Store) Namespace() string {
 	name := ""
 	for i, sh := range s.shards {
-		n, ok := sh.store.(shared.Named)
+		n, ok := sh.store.(driver.Named)
 		if !ok || i > 0 && n.Namespace() != name {
 			return ""
 		}
@@ -134,7 +134,7 @@ func (s *Store) Namespace() string {
 // MaxImage returns the smallest of those of the shards.
 func (s *Store) MaxImage() int { return s.maxImage }
 
-// AtMost implements [shared.Clocked].
+// AtMost implements [driver.Clocked].
 func (s *Store) AtMost(key string) time.Time {
 	if v := s.view.Load(); v != nil {
 		home, _ := v.maps.locate(key)
@@ -248,45 +248,45 @@ func each(n int, f func(i int)) {
 	others.Wait()
 }
 
-// Read implements [shared.Store]. Each shard is asked once, all at the same
+// Read implements [driver.Store]. Each shard is asked once, all at the same
 // time.
 func (s *Store) Read(ctx context.Context, keys []string) ([][]byte, error) {
 	images, _, err := s.ReadProven(ctx, keys)
 	return images, err
 }
 
-// Proves implements [shared.Prover]: it reports whether all shards do.
+// Proves implements [driver.Prover]: it reports whether all shards do.
 func (s *Store) Proves() bool {
 	for _, sh := range s.shards {
-		if p, ok := sh.store.(shared.Prover); !ok || !p.Proves() {
+		if p, ok := sh.store.(driver.Prover); !ok || !p.Proves() {
 			return false
 		}
 	}
 	return s.partitions > 0
 }
 
-// ReadProven implements [shared.Prover].
-func (s *Store) ReadProven(ctx context.Context, keys []string) ([][]byte, []shared.Revision, error) {
+// ReadProven implements [driver.Prover].
+func (s *Store) ReadProven(ctx context.Context, keys []string) ([][]byte, []driver.Revision, error) {
 	v, groups, err := s.prepare(ctx, func(i int) string { return keys[i] }, len(keys))
 	if err != nil {
 		return nil, nil, err
 	}
-	images, heads, errs := make([][]byte, len(keys)), make([]shared.Revision, len(keys)), make([]error, len(keys))
+	images, heads, errs := make([][]byte, len(keys)), make([]driver.Revision, len(keys)), make([]error, len(keys))
 	each(len(groups), func(i int) { s.read(ctx, v, groups[i], images, heads, errs) })
-	return images, heads, shared.Partial(errs)
+	return images, heads, driver.Partial(errs)
 }
 
-func (s *Store) read(ctx context.Context, v *view, g *group, images [][]byte, heads []shared.Revision, errs []error) {
+func (s *Store) read(ctx context.Context, v *view, g *group, images [][]byte, heads []driver.Revision, errs []error) {
 	var got [][]byte
-	var proof []shared.Revision // nil if the shard gives none
+	var proof []driver.Revision // nil if the shard gives none
 	err := g.err
-	if p, ok := g.shard.store.(shared.Prover); err == nil && ok {
+	if p, ok := g.shard.store.(driver.Prover); err == nil && ok {
 		got, proof, err = p.ReadProven(ctx, g.names)
 	} else if err == nil {
 		got, err = g.shard.store.Read(ctx, g.names)
 	}
 	unread := make([]error, len(g.places))
-	var partial *shared.PartialError
+	var partial *driver.PartialError
 	switch {
 	case errors.As(err, &partial) && len(partial.Errs) == len(unread) && len(got) == len(unread):
 		copy(unread, partial.Errs)
@@ -320,22 +320,22 @@ func (s *Store) read(ctx context.Context, v *view, g *group, images [][]byte, he
 	}
 }
 
-// Write implements [shared.Store].
-func (s *Store) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
-	return s.writeAll(ctx, writes, shared.Store.Write)
+// Write implements [driver.Store].
+func (s *Store) Write(ctx context.Context, writes []driver.Write) []driver.Receipt {
+	return s.writeAll(ctx, writes, driver.Store.Write)
 }
 
-// Fill implements [shared.Store].
-func (s *Store) Fill(ctx context.Context, writes []shared.Write) []shared.Receipt {
-	return s.writeAll(ctx, writes, shared.Store.Fill)
+// Fill implements [driver.Store].
+func (s *Store) Fill(ctx context.Context, writes []driver.Write) []driver.Receipt {
+	return s.writeAll(ctx, writes, driver.Store.Fill)
 }
 
 // writing is the method of a shard by which it writes.
-type writing func(shared.Store, context.Context, []shared.Write) []shared.Receipt
+type writing func(driver.Store, context.Context, []driver.Write) []driver.Receipt
 
 // writeAll has each shard write its part of writes, all at the same time.
-func (s *Store) writeAll(ctx context.Context, writes []shared.Write, by writing) []shared.Receipt {
-	receipts := make([]shared.Receipt, len(writes))
+func (s *Store) writeAll(ctx context.Context, writes []driver.Write, by writing) []driver.Receipt {
+	receipts := make([]driver.Receipt, len(writes))
 	var places []int // of those that are not refused at once
 	for i := range writes {
 		if receipts[i].Err = s.fits(&writes[i]); receipts[i].Err == nil {
@@ -360,17 +360,17 @@ func (s *Store) writeAll(ctx context.Context, writes []shared.Write, by writing)
 }
 
 // fits refuses what one of the shards would not take, whichever the key is on.
-func (s *Store) fits(w *shared.Write) error {
+func (s *Store) fits(w *driver.Write) error {
 	if s.maxImage > 0 && len(w.Image) > s.maxImage {
-		return shared.ErrTooLarge
+		return driver.ErrTooLarge
 	}
 	return nil
 }
 
 // write sends its part of writes to one shard and enters what became of them
 // into receipts.
-func (s *Store) write(ctx context.Context, v *view, g *group, writes []shared.Write, receipts []shared.Receipt, by writing) {
-	ours, places := make([]shared.Write, 0, len(g.places)), make([]int, 0, len(g.places))
+func (s *Store) write(ctx context.Context, v *view, g *group, writes []driver.Write, receipts []driver.Receipt, by writing) {
+	ours, places := make([]driver.Write, 0, len(g.places)), make([]int, 0, len(g.places))
 	for n, at := range g.places {
 		w := writes[at]
 		w.Key, w.NotAfter, w.Announce = g.names[n], g.shard.theirs(s, w.NotAfter), nil
@@ -398,7 +398,7 @@ func (s *Store) write(ctx context.Context, v *view, g *group, writes []shared.Wr
 		}
 		switch {
 		case err != nil && r.Err == nil:
-			r = shared.Receipt{Err: g.shard.failed(err)}
+			r = driver.Receipt{Err: g.shard.failed(err)}
 		case r.Err != nil:
 			r.Err = g.shard.failed(r.Err)
 		}
@@ -406,10 +406,10 @@ func (s *Store) write(ctx context.Context, v *view, g *group, writes []shared.Wr
 	}
 }
 
-// Acquire implements [shared.Store]. Each shard is asked once, all at the same
+// Acquire implements [driver.Store]. Each shard is asked once, all at the same
 // time.
-func (s *Store) Acquire(ctx context.Context, leases []shared.Lease) []shared.Grant {
-	grants := make([]shared.Grant, len(leases))
+func (s *Store) Acquire(ctx context.Context, leases []driver.Lease) []driver.Grant {
+	grants := make([]driver.Grant, len(leases))
 	v, groups, err := s.prepare(ctx, func(i int) string { return leases[i].Key }, len(leases))
 	if err != nil {
 		for i := range grants {
@@ -423,11 +423,11 @@ func (s *Store) Acquire(ctx context.Context, leases []shared.Lease) []shared.Gra
 
 // acquire asks one shard for its part of leases and enters what became of them
 // into grants.
-func (s *Store) acquire(ctx context.Context, v *view, g *group, leases []shared.Lease, grants []shared.Grant) {
-	ours, places := make([]shared.Lease, 0, len(g.places)), make([]int, 0, len(g.places))
+func (s *Store) acquire(ctx context.Context, v *view, g *group, leases []driver.Lease, grants []driver.Grant) {
+	ours, places := make([]driver.Lease, 0, len(g.places)), make([]int, 0, len(g.places))
 	for n, at := range g.places {
 		l, err := leases[at], g.err
-		var found *shared.Grant
+		var found *driver.Grant
 		if err == nil {
 			found, err = s.acquirable(ctx, v, g.shard, g.names[n], &l)
 		}
@@ -458,7 +458,7 @@ func (s *Store) acquire(ctx context.Context, v *view, g *group, leases []shared.
 			grant.Err = err
 		}
 		if grant.Err != nil {
-			grant = shared.Grant{Now: grant.Now, Err: g.shard.failed(grant.Err)}
+			grant = driver.Grant{Now: grant.Now, Err: g.shard.failed(grant.Err)}
 		} else {
 			g.shard.translate(s, grant.Image)
 		}

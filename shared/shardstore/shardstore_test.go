@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memstore"
 	"github.com/nearbus/nearbus/shared/shardstore"
 	"github.com/nearbus/nearbus/shared/storetest"
@@ -32,7 +32,7 @@ func newStore(t *testing.T, shards []shardstore.Shard, opts shardstore.Options) 
 func harness(n int) storetest.Harness {
 	stores := map[*shardstore.Store][]shardstore.Shard{}
 	return storetest.Harness{
-		New: func() (shared.Store, error) {
+		New: func() (driver.Store, error) {
 			shards := inMemory(n)
 			store, err := shardstore.New(shards, shardstore.Options{})
 			if err != nil {
@@ -41,7 +41,7 @@ func harness(n int) storetest.Harness {
 			stores[store] = shards
 			return store, store.Open(context.Background())
 		},
-		Plant: func(ctx context.Context, store shared.Store, key string, data []byte) error {
+		Plant: func(ctx context.Context, store driver.Store, key string, data []byte) error {
 			s := store.(*shardstore.Store)
 			home, name, err := s.Locate(ctx, key)
 			for _, sh := range stores[s] {

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // maxLegacies is how many watermarks of earlier homes are remembered.
@@ -63,9 +63,9 @@ func (s *Store) bequeath(v *view, key string, image []byte) {
 // now: by the one of an earlier home it would seem to be from before a loss.
 func (s *Store) adopted(key string, image []byte) []byte {
 	image = bytes.Clone(image)
-	if r, err := shared.DecodeHeader(image); err == nil && s.partitions > 0 {
+	if r, err := driver.DecodeHeader(image); err == nil && s.partitions > 0 {
 		if epoch := s.epochs[s.Partition(key)].Load(); epoch != 0 {
-			shared.StampRevision(image, shared.Revision{Epoch: epoch, Number: r.Revision.Number})
+			driver.StampRevision(image, driver.Revision{Epoch: epoch, Number: r.Revision.Number})
 		}
 	}
 	return image
@@ -73,7 +73,7 @@ func (s *Store) adopted(key string, image []byte) []byte {
 
 // proved takes in how far the shard is that answered for name, if its journal was not read
 // yet: what a node takes in from the same answer, it judges watermarks by.
-func (s *Store) proved(name string, head shared.Revision) {
+func (s *Store) proved(name string, head driver.Revision) {
 	if key, ok := keyOf(name); ok && isWatermark(key) && s.partitions > 0 {
 		s.epochs[s.Partition(key)].CompareAndSwap(0, head.Epoch)
 	}
@@ -81,7 +81,7 @@ func (s *Store) proved(name string, head shared.Revision) {
 
 // acquirable returns the grant for a watermark, called name on its home, that is
 // there on an earlier home and not on its own: it must not be made anew.
-func (s *Store) acquirable(ctx context.Context, v *view, sh *shard, name string, l *shared.Lease) (grant *shared.Grant, err error) {
+func (s *Store) acquirable(ctx context.Context, v *view, sh *shard, name string, l *driver.Lease) (grant *driver.Grant, err error) {
 	if key, ok := keyOf(name); !ok || !isWatermark(key) || l.Renew {
 		return nil, nil
 	}
@@ -93,7 +93,7 @@ func (s *Store) acquirable(ctx context.Context, v *view, sh *shard, name string,
 	if err != nil || images[0] != nil {
 		return nil, err
 	}
-	return &shared.Grant{Status: shared.LeasePresent, Image: image}, s.stands(ctx, v, sh)
+	return &driver.Grant{Status: driver.LeasePresent, Image: image}, s.stands(ctx, v, sh)
 }
 
 // searchFor looks for a watermark on the homes before the current one.
@@ -113,7 +113,7 @@ func (s *Store) searchFor(ctx context.Context, maps history, key string) ([]byte
 		if err != nil {
 			return nil, sh.failed(err)
 		}
-		if r, err := shared.DecodeHeader(images[0]); err == nil && r.Kind == shared.KindWatermark {
+		if r, err := driver.DecodeHeader(images[0]); err == nil && r.Kind == driver.KindWatermark {
 			return images[0], nil
 		}
 	}
@@ -122,22 +122,22 @@ func (s *Store) searchFor(ctx context.Context, maps history, key string) ([]byte
 
 // inherit makes a watermark that is to be written under its name go on from
 // what the earlier homes have.
-func (s *Store) inherit(ctx context.Context, v *view, w *shared.Write) error {
-	if shared.Kind(w.Image[shared.KindOffset]) != shared.KindWatermark {
+func (s *Store) inherit(ctx context.Context, v *view, w *driver.Write) error {
+	if driver.Kind(w.Image[driver.KindOffset]) != driver.KindWatermark {
 		return nil
 	}
 	image, err := s.inherited(ctx, v, w.Key)
 	if err != nil || image == nil {
 		return err
 	}
-	old, err := shared.DecodeHeader(image)
+	old, err := driver.DecodeHeader(image)
 	if err != nil {
 		return err
 	}
 	w.Floor = max(w.Floor, old.Revision.Number+1)
-	if old.Clock > binary.BigEndian.Uint64(w.Image[shared.ClockOffset:]) {
+	if old.Clock > binary.BigEndian.Uint64(w.Image[driver.ClockOffset:]) {
 		w.Image = bytes.Clone(w.Image) // it is the caller's
-		binary.BigEndian.PutUint64(w.Image[shared.ClockOffset:], old.Clock)
+		binary.BigEndian.PutUint64(w.Image[driver.ClockOffset:], old.Clock)
 	}
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/shardstore"
 )
 
@@ -27,17 +27,17 @@ func clockThatMoves(t *testing.T, with *shardstore.Store) string {
 	return ""
 }
 
-func raise(ctx context.Context, s shared.Store, key string, clock, floor uint64) shared.Receipt {
-	r := shared.Record{Kind: shared.KindWatermark, Nonce: shared.NewNonce(), Clock: clock}
-	return s.Write(ctx, []shared.Write{{Key: key, Image: r.Append(nil), Floor: floor}})[0]
+func raise(ctx context.Context, s driver.Store, key string, clock, floor uint64) driver.Receipt {
+	r := driver.Record{Kind: driver.KindWatermark, Nonce: driver.NewNonce(), Clock: clock}
+	return s.Write(ctx, []driver.Write{{Key: key, Image: r.Append(nil), Floor: floor}})[0]
 }
 
-func watermark(t *testing.T, s shared.Store, key string) shared.Record {
+func watermark(t *testing.T, s driver.Store, key string) driver.Record {
 	t.Helper()
 	images, err := s.Read(t.Context(), []string{key})
 	require.NoError(t, err)
 	require.NotNil(t, images[0])
-	r, err := shared.DecodeRecord(images[0])
+	r, err := driver.DecodeRecord(images[0])
 	require.NoError(t, err)
 	return r
 }
@@ -87,14 +87,14 @@ func TestWatermark_IsNotMadeAnew(t *testing.T) {
 		require.NoError(t, before.Err)
 		p["c"].BeginEpoch()
 		two := p.open(t, 2, "a", "b", "c")
-		tail := two.Tail(t.Context(), []shared.TailRead{{Partition: two.Partition(key), Limit: 1}})[0]
+		tail := two.Tail(t.Context(), []driver.TailRead{{Partition: two.Partition(key), Limit: 1}})[0]
 		require.NoError(t, tail.Err)
-		lease := shared.Record{Kind: shared.KindLease, Nonce: 5}
-		ask := shared.Lease{Key: key, Image: lease.Append(nil), TTL: time.Minute}
-		grant := two.Acquire(t.Context(), []shared.Lease{ask})[0]
+		lease := driver.Record{Kind: driver.KindLease, Nonce: 5}
+		ask := driver.Lease{Key: key, Image: lease.Append(nil), TTL: time.Minute}
+		grant := two.Acquire(t.Context(), []driver.Lease{ask})[0]
 		require.NoError(t, grant.Err)
-		require.Equal(t, shared.LeasePresent, grant.Status)
-		r, err := shared.DecodeRecord(grant.Image)
+		require.Equal(t, driver.LeasePresent, grant.Status)
+		r, err := driver.DecodeRecord(grant.Image)
 		require.NoError(t, err)
 		assert.Equal(t, before.Revision.Number, r.Revision.Number)
 		assert.Equal(t, tail.Next.Revision.Epoch, r.Revision.Epoch)
@@ -104,9 +104,9 @@ func TestWatermark_IsNotMadeAnew(t *testing.T) {
 		require.NoError(t, err)
 		ask.Key = name
 		// As if it had been granted before the map changed.
-		require.NoError(t, p["c"].Acquire(t.Context(), []shared.Lease{ask})[0].Err)
-		made := shared.Record{Kind: shared.KindWatermark, Nonce: 5, Clock: 3}
-		fill := two.Fill(t.Context(), []shared.Write{{Key: key, Image: made.Append(nil)}})[0]
+		require.NoError(t, p["c"].Acquire(t.Context(), []driver.Lease{ask})[0].Err)
+		made := driver.Record{Kind: driver.KindWatermark, Nonce: 5, Clock: 3}
+		fill := two.Fill(t.Context(), []driver.Write{{Key: key, Image: made.Append(nil)}})[0]
 		require.NoError(t, fill.Err)
 		assert.Greater(t, fill.Revision.Number, before.Revision.Number)
 		assert.EqualValues(t, 77, watermark(t, two, key).Clock)
@@ -126,10 +126,10 @@ func TestG7_MovedWatermarkBeforeTheJournalIsRead(t *testing.T) {
 		require.NoError(t, before.Err)
 		images, heads, err := p.open(t, 2, "a", "b", "c").ReadProven(t.Context(), []string{key})
 		require.NoError(t, err)
-		r, err := shared.DecodeRecord(images[0])
+		r, err := driver.DecodeRecord(images[0])
 		require.NoError(t, err)
 		require.Less(t, before.Revision.Epoch, heads[0].Epoch)
-		assert.Equal(t, shared.Revision{Epoch: heads[0].Epoch, Number: before.Revision.Number}, r.Revision)
+		assert.Equal(t, driver.Revision{Epoch: heads[0].Epoch, Number: before.Revision.Number}, r.Revision)
 	})
 }
 

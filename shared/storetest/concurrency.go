@@ -7,7 +7,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 func concurrencyCases() []testCase {
@@ -24,11 +24,11 @@ func concurrencyCases() []testCase {
 // revisionSet holds what was given out, and refuses what was given twice.
 type revisionSet struct {
 	mu      sync.Mutex // protects the following fields
-	seen    map[shared.Revision]bool
-	highest shared.Revision
+	seen    map[driver.Revision]bool
+	highest driver.Revision
 }
 
-func (set *revisionSet) add(r shared.Revision) error {
+func (set *revisionSet) add(r driver.Revision) error {
 	set.mu.Lock()
 	defer set.mu.Unlock()
 	if set.seen[r] {
@@ -42,15 +42,15 @@ func (set *revisionSet) add(r shared.Revision) error {
 }
 
 // race lets writers write records of a kind to one key, many times each.
-func (s *scene) race(record func() shared.Record, ordered bool) {
+func (s *scene) race(record func() driver.Record, ordered bool) {
 	const writers, writes = 8, 25
-	set := revisionSet{seen: make(map[shared.Revision]bool)}
+	set := revisionSet{seen: make(map[driver.Revision]bool)}
 	nonces := make([]uint64, writers) // of each writer's last write
 	s.together(writers, func(i int) error {
-		var last shared.Revision
+		var last driver.Revision
 		for range writes {
 			r := record()
-			receipt := s.store.Write(s.ctx, []shared.Write{write("key", r)})[0]
+			receipt := s.store.Write(s.ctx, []driver.Write{write("key", r)})[0]
 			if receipt.Err != nil {
 				return receipt.Err
 			}
@@ -76,7 +76,7 @@ func (s *scene) race(record func() shared.Record, ordered bool) {
 }
 
 func concurrentWriters(s *scene) {
-	s.race(func() shared.Record { return value("value") }, !s.harness.NoRevisions)
+	s.race(func() driver.Record { return value("value") }, !s.harness.NoRevisions)
 }
 
 func concurrentWatermarks(s *scene) { s.race(watermark, true) }
@@ -85,7 +85,7 @@ func concurrentAcquire(s *scene) {
 	for round := range 10 {
 		key := fmt.Sprintf("round %d", round)
 		const callers = 8
-		var statuses [callers]shared.GrantStatus
+		var statuses [callers]driver.GrantStatus
 		s.together(callers, func(i int) error {
 			grant := s.tryAcquire(lease(key, uint64(i+1)))
 			statuses[i] = grant.Status
@@ -93,10 +93,10 @@ func concurrentAcquire(s *scene) {
 		})
 		var holders []uint64
 		for i, status := range statuses {
-			if status == shared.LeaseGranted {
+			if status == driver.LeaseGranted {
 				holders = append(holders, uint64(i+1))
 			} else {
-				s.require(status == shared.LeaseHeld, "status %d", status)
+				s.require(status == driver.LeaseHeld, "status %d", status)
 			}
 		}
 		s.require(len(holders) == 1, "%d hold the lease", len(holders))
@@ -113,7 +113,7 @@ func concurrentFills(s *scene) {
 			switch {
 			case i == holder:
 				return err
-			case !errors.Is(err, shared.ErrLeaseLost):
+			case !errors.Is(err, driver.ErrLeaseLost):
 				return errors.Join(errors.New("a fill without the lease was not refused as that"), err)
 			}
 			return nil
@@ -131,10 +131,10 @@ func fillRacesWrite(s *scene) {
 		token := s.acquire(key)
 		s.together(2, func(i int) error {
 			if i == round%2 { // either may be first
-				return s.store.Write(s.ctx, []shared.Write{write(key, value("newer"))})[0].Err
+				return s.store.Write(s.ctx, []driver.Write{write(key, value("newer"))})[0].Err
 			}
 			err := s.tryFill(filling(key, value("loaded"), token)).Err
-			if errors.Is(err, shared.ErrLeaseLost) {
+			if errors.Is(err, driver.ErrLeaseLost) {
 				return nil
 			}
 			return err
@@ -149,12 +149,12 @@ func renewalRacesWrite(s *scene) {
 		token := s.acquire(key)
 		s.together(2, func(i int) error {
 			if i == round%2 { // either may be first
-				return s.store.Write(s.ctx, []shared.Write{write(key, value("newer"))})[0].Err
+				return s.store.Write(s.ctx, []driver.Write{write(key, value("newer"))})[0].Err
 			}
 			l := lease(key, token)
 			l.Renew = true
 			err := s.tryAcquire(l).Err
-			if errors.Is(err, shared.ErrLeaseLost) {
+			if errors.Is(err, driver.ErrLeaseLost) {
 				return nil
 			}
 			return err

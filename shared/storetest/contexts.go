@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 func contextCases() []testCase {
@@ -35,14 +35,14 @@ func (s *scene) ended(ctx context.Context, want error) {
 	_, err = s.store.Time(ctx)
 	s.fails(err, want, "time")
 	for n := range 2 { // one, or several
-		grants := s.store.Acquire(ctx, []shared.Lease{lease("free", 1), lease("another", 2)}[:n+1])
+		grants := s.store.Acquire(ctx, []driver.Lease{lease("free", 1), lease("another", 2)}[:n+1])
 		s.require(len(grants) == n+1, "%d grants for %d leases", len(grants), n+1)
 		for _, g := range grants {
 			s.fails(g.Err, want, "acquire")
 		}
-		writes := []shared.Write{filling("leased", value("new"), token), filling("another", value("new"), 2)}[:n+1]
+		writes := []driver.Write{filling("leased", value("new"), token), filling("another", value("new"), 2)}[:n+1]
 		s.refuses(s.store.Fill(ctx, writes), n+1, want, "fill")
-		writes = []shared.Write{write("key", value("new")), write("another", value("new"))}[:n+1]
+		writes = []driver.Write{write("key", value("new")), write("another", value("new"))}[:n+1]
 		s.refuses(s.store.Write(ctx, writes), n+1, want, "write")
 	}
 
@@ -53,7 +53,7 @@ func (s *scene) ended(ctx context.Context, want error) {
 }
 
 // refuses requires n receipts with this error.
-func (s *scene) refuses(receipts []shared.Receipt, n int, want error, doing string) {
+func (s *scene) refuses(receipts []driver.Receipt, n int, want error, doing string) {
 	s.require(len(receipts) == n, "%s: %d receipts, not %d", doing, len(receipts), n)
 	for _, r := range receipts {
 		s.fails(r.Err, want, doing)

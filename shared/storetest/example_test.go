@@ -4,7 +4,7 @@ import (
 	"context"
 	"testing"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memstore"
 	"github.com/nearbus/nearbus/shared/storetest"
 )
@@ -13,8 +13,8 @@ import (
 func ExampleRun() {
 	conformance := func(t *testing.T) {
 		storetest.Run(t, storetest.Harness{
-			New: func() (shared.Store, error) { return memstore.New(memstore.Options{}), nil },
-			Plant: func(_ context.Context, store shared.Store, key string, data []byte) error {
+			New: func() (driver.Store, error) { return memstore.New(memstore.Options{}), nil },
+			Plant: func(_ context.Context, store driver.Store, key string, data []byte) error {
 				store.(*memstore.Store).Plant(key, data)
 				return nil
 			},

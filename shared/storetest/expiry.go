@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 const (
@@ -29,7 +29,7 @@ func expiryCases() []testCase {
 }
 
 // live writes a value that lives for ttl.
-func live(key string, ttl time.Duration) shared.Write {
+func live(key string, ttl time.Duration) driver.Write {
 	w := write(key, value("value"))
 	w.TTL = ttl
 	return w
@@ -67,7 +67,7 @@ func ttlLong(s *scene) {
 
 // stamped writes w and requires that its expiries are its TTLs after the time
 // of the write.
-func (s *scene) stamped(w shared.Write) {
+func (s *scene) stamped(w driver.Write) {
 	before := s.now()
 	s.put(w)
 	after := s.now()
@@ -99,7 +99,7 @@ func expiriesStamped(s *scene) {
 	before := s.now()
 	l := lease("lease", 1)
 	l.TTL = 7 * time.Second
-	s.asks(l, shared.LeaseGranted)
+	s.asks(l, driver.LeaseGranted)
 	at := time.UnixMilli(s.record("lease").Hard)
 	s.require(!at.Before(before.Add(l.TTL-slack)) && !at.After(s.now().Add(l.TTL+slack)),
 		"a lease of %v ends %v after it was granted", l.TTL, at.Sub(before))
@@ -113,7 +113,7 @@ func (s *scene) expired(key string) bool {
 	if image == nil {
 		return true
 	}
-	r, err := shared.DecodeRecord(image)
+	r, err := driver.DecodeRecord(image)
 	s.noError(err, "decode")
 	past := now.Sub(time.UnixMilli(r.Hard))
 	s.require(past < slack, "%q is there %v after it expired", key, past)
@@ -121,7 +121,7 @@ func (s *scene) expired(key string) bool {
 }
 
 func valueExpires(s *scene) {
-	for _, kind := range []shared.Record{value("value"), tombstone()} {
+	for _, kind := range []driver.Record{value("value"), tombstone()} {
 		key := fmt.Sprintf("kind %d", kind.Kind)
 		w := write(key, kind)
 		w.TTL = 300 * time.Millisecond
@@ -132,7 +132,7 @@ func valueExpires(s *scene) {
 		images, err := s.store.Read(s.ctx, []string{key, key})
 		s.noError(err, "read")
 		s.require(images[0] == nil && images[1] == nil, "%q expired for a single read only", key)
-		s.asks(lease(key, shared.NewNonce()), shared.LeaseGranted)
+		s.asks(lease(key, driver.NewNonce()), driver.LeaseGranted)
 	}
 }
 
@@ -168,7 +168,7 @@ func timeGoesOn(s *scene) {
 	if !r.Now.IsZero() {
 		s.require(r.Now.After(first) && !r.Now.After(s.now().Add(slack)), "a write at %v, after %v", r.Now, first)
 	}
-	grant := s.asks(lease("key", 1), shared.LeasePresent)
+	grant := s.asks(lease("key", 1), driver.LeasePresent)
 	if !grant.Now.IsZero() {
 		s.require(grant.Now.After(first) && !grant.Now.After(s.now().Add(slack)), "a lease at %v, after %v", grant.Now, first)
 	}

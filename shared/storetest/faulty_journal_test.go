@@ -7,13 +7,13 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // tails makes every tail pass through change.
-func (f *faulty) tails(change func(from shared.Position, tail *shared.Tail)) {
+func (f *faulty) tails(change func(from driver.Position, tail *driver.Tail)) {
 	tail := f.tail
-	f.tail = func(ctx context.Context, r shared.TailRead) shared.Tail {
+	f.tail = func(ctx context.Context, r driver.TailRead) driver.Tail {
 		t := tail(ctx, r)
 		change(r.From, &t)
 		return t
@@ -23,20 +23,20 @@ func (f *faulty) tails(change func(from shared.Position, tail *shared.Tail)) {
 func keepsNoJournal(f *faulty) { f.partitions = 0 }
 
 func backwardsJournal(f *faulty) {
-	f.tails(func(_ shared.Position, t *shared.Tail) { slices.Reverse(t.Entries) })
+	f.tails(func(_ driver.Position, t *driver.Tail) { slices.Reverse(t.Entries) })
 }
 
 func journalWithoutDeletes(f *faulty) {
-	f.tails(func(_ shared.Position, t *shared.Tail) {
-		t.Entries = slices.DeleteFunc(t.Entries, func(e shared.JournalEntry) bool {
+	f.tails(func(_ driver.Position, t *driver.Tail) {
+		t.Entries = slices.DeleteFunc(t.Entries, func(e driver.JournalEntry) bool {
 			_, old := f.peek(e.Key)
-			return old.Kind != shared.KindValue
+			return old.Kind != driver.KindValue
 		})
 	})
 }
 
 func journalTrimsKeys(f *faulty) {
-	f.tails(func(_ shared.Position, t *shared.Tail) {
+	f.tails(func(_ driver.Position, t *driver.Tail) {
 		for i := range t.Entries {
 			t.Entries[i].Key = strings.TrimSpace(t.Entries[i].Key)
 		}
@@ -46,10 +46,10 @@ func journalTrimsKeys(f *faulty) {
 // journalsFills tells of what was filled as if it were written.
 func journalsFills(f *faulty) {
 	fill := f.fill
-	f.fill = func(ctx context.Context, w shared.Write) shared.Receipt {
+	f.fill = func(ctx context.Context, w driver.Write) driver.Receipt {
 		r := fill(ctx, w)
 		if r.Err == nil {
-			return f.Store.Write(ctx, []shared.Write{write(w.Key, shared.Record{Kind: kindOf(w.Image), Nonce: shared.NewNonce()})})[0]
+			return f.Store.Write(ctx, []driver.Write{write(w.Key, driver.Record{Kind: kindOf(w.Image), Nonce: driver.NewNonce()})})[0]
 		}
 		return r
 	}
@@ -58,7 +58,7 @@ func journalsFills(f *faulty) {
 // journalsRefused tells of writes that were refused.
 func journalsRefused(f *faulty) {
 	write := f.write
-	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
+	f.write = func(ctx context.Context, w driver.Write) driver.Receipt {
 		r := write(ctx, w)
 		if r.Err != nil {
 			f.set(w.Key)
@@ -67,22 +67,22 @@ func journalsRefused(f *faulty) {
 	}
 }
 
-func write(key string, r shared.Record) shared.Write {
-	return shared.Write{Key: key, Image: r.Append(nil)}
+func write(key string, r driver.Record) driver.Write {
+	return driver.Write{Key: key, Image: r.Append(nil)}
 }
 
 func (f *faulty) set(key string) {
-	f.Store.Write(context.Background(), []shared.Write{write(key, shared.Record{Kind: shared.KindValue, Nonce: shared.NewNonce()})})
+	f.Store.Write(context.Background(), []driver.Write{write(key, driver.Record{Kind: driver.KindValue, Nonce: driver.NewNonce()})})
 }
 
 // neverResets goes on from wherever it is asked to.
 func neverResets(f *faulty) {
-	f.tails(func(_ shared.Position, t *shared.Tail) { t.Reset = false })
+	f.tails(func(_ driver.Position, t *driver.Tail) { t.Reset = false })
 }
 
 // resetsToFrom leads nowhere after a reset.
 func resetsToFrom(f *faulty) {
-	f.tails(func(from shared.Position, t *shared.Tail) {
+	f.tails(func(from driver.Position, t *driver.Tail) {
 		if from.Revision.Epoch != 0 {
 			t.Next = from
 		}
@@ -90,9 +90,9 @@ func resetsToFrom(f *faulty) {
 }
 
 func knowsNumbersOnly(f *faulty) {
-	positions := newNotes[shared.Position]()
+	positions := newNotes[driver.Position]()
 	tail := f.tail
-	f.tail = func(ctx context.Context, r shared.TailRead) shared.Tail {
+	f.tail = func(ctx context.Context, r driver.TailRead) driver.Tail {
 		if r.From.Revision.Epoch != 0 {
 			r.From.Nonce = positions.get(string(rune(r.From.Revision.Number))).Nonce
 		}
@@ -103,15 +103,15 @@ func knowsNumbersOnly(f *faulty) {
 }
 
 func neverMore(f *faulty) {
-	f.tails(func(_ shared.Position, t *shared.Tail) { t.More = false })
+	f.tails(func(_ driver.Position, t *driver.Tail) { t.More = false })
 }
 
 func noTimeOfTail(f *faulty) {
-	f.tails(func(_ shared.Position, t *shared.Tail) { t.Now = time.Time{} })
+	f.tails(func(_ driver.Position, t *driver.Tail) { t.Now = time.Time{} })
 }
 
 func endsMove(f *faulty) {
-	f.tails(func(_ shared.Position, t *shared.Tail) { f.set("moved") })
+	f.tails(func(_ driver.Position, t *driver.Tail) { f.set("moved") })
 }
 
 func movesPartitions(f *faulty) {
@@ -122,7 +122,7 @@ func movesPartitions(f *faulty) {
 // losesRaced forgets to enter a write while it is being tailed.
 func losesRaced(f *faulty) {
 	var n atomic.Int64
-	f.tails(func(_ shared.Position, t *shared.Tail) {
+	f.tails(func(_ driver.Position, t *driver.Tail) {
 		if n.Add(1) > 20 && len(t.Entries) > 1 {
 			t.Entries = t.Entries[1:]
 		}
@@ -133,7 +133,7 @@ func answersAboutOthers(f *faulty) { f.shuffles = true }
 
 func ignoresLimit(f *faulty) {
 	tail := f.tail
-	f.tail = func(ctx context.Context, r shared.TailRead) shared.Tail {
+	f.tail = func(ctx context.Context, r driver.TailRead) driver.Tail {
 		r.Limit++
 		return tail(ctx, r)
 	}
@@ -141,7 +141,7 @@ func ignoresLimit(f *faulty) {
 
 // provesNothing tells the head of before every write.
 func provesNothing(f *faulty) {
-	f.heads = func(_ []string, heads []shared.Revision) []shared.Revision {
+	f.heads = func(_ []string, heads []driver.Revision) []driver.Revision {
 		for i := range heads {
 			heads[i].Number = 1
 		}

@@ -7,13 +7,13 @@ import (
 	"slices"
 	"time"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // leasing changes every request for a lease.
-func (f *faulty) leasing(change func(*shared.Lease)) {
+func (f *faulty) leasing(change func(*driver.Lease)) {
 	acquire := f.acquire
-	f.acquire = func(ctx context.Context, l shared.Lease) shared.Grant {
+	f.acquire = func(ctx context.Context, l driver.Lease) driver.Grant {
 		change(&l)
 		return acquire(ctx, l)
 	}
@@ -21,10 +21,10 @@ func (f *faulty) leasing(change func(*shared.Lease)) {
 
 func grantsTwice(f *faulty) {
 	acquire := f.acquire
-	f.acquire = func(ctx context.Context, l shared.Lease) shared.Grant {
+	f.acquire = func(ctx context.Context, l driver.Lease) driver.Grant {
 		grant := acquire(ctx, l)
-		if grant.Status == shared.LeaseHeld {
-			grant.Status = shared.LeaseGranted
+		if grant.Status == driver.LeaseHeld {
+			grant.Status = driver.LeaseGranted
 		}
 		return grant
 	}
@@ -33,22 +33,22 @@ func grantsTwice(f *faulty) {
 // grantsRace looks and writes in two steps.
 func grantsRace(f *faulty) {
 	acquire := f.acquire
-	f.acquire = func(ctx context.Context, l shared.Lease) shared.Grant {
+	f.acquire = func(ctx context.Context, l driver.Lease) driver.Grant {
 		if image, _ := f.peek(l.Key); image != nil {
 			return acquire(ctx, l)
 		}
 		time.Sleep(time.Millisecond) // lets the others look as well
-		f.Store.Write(ctx, []shared.Write{{Key: l.Key, Image: l.Image, TTL: l.TTL}})
-		return shared.Grant{Status: shared.LeaseGranted}
+		f.Store.Write(ctx, []driver.Write{{Key: l.Key, Image: l.Image, TTL: l.TTL}})
+		return driver.Grant{Status: driver.LeaseGranted}
 	}
 }
 
 // hidesReplaced says nothing of what a lease replaced.
 func hidesReplaced(f *faulty) {
 	acquire := f.acquire
-	f.acquire = func(ctx context.Context, l shared.Lease) shared.Grant {
+	f.acquire = func(ctx context.Context, l driver.Lease) driver.Grant {
 		grant := acquire(ctx, l)
-		if grant.Status == shared.LeaseGranted {
+		if grant.Status == driver.LeaseGranted {
 			grant.Image = nil
 		}
 		return grant
@@ -57,16 +57,16 @@ func hidesReplaced(f *faulty) {
 
 // forgetsDeletes gives what gives a lease back a revision of its own.
 func forgetsDeletes(f *faulty) {
-	f.changing(func(w *shared.Write) { w.Born = shared.Revision{} })
+	f.changing(func(w *driver.Write) { w.Born = driver.Revision{} })
 }
 
-func leaseForEver(f *faulty) { f.leasing(func(l *shared.Lease) { l.TTL = 0 }) }
+func leaseForEver(f *faulty) { f.leasing(func(l *driver.Lease) { l.TTL = 0 }) }
 
 func refusesHolder(f *faulty) {
 	acquire := f.acquire
-	f.acquire = func(ctx context.Context, l shared.Lease) shared.Grant {
-		if _, old := f.peek(l.Key); old.Kind == shared.KindLease && !l.Renew && old.Clock >= l.MinClock {
-			return shared.Grant{Status: shared.LeaseHeld}
+	f.acquire = func(ctx context.Context, l driver.Lease) driver.Grant {
+		if _, old := f.peek(l.Key); old.Kind == driver.KindLease && !l.Renew && old.Clock >= l.MinClock {
+			return driver.Grant{Status: driver.LeaseHeld}
 		}
 		return acquire(ctx, l)
 	}
@@ -74,33 +74,33 @@ func refusesHolder(f *faulty) {
 
 func renewsNothing(f *faulty) {
 	acquire := f.acquire
-	f.acquire = func(ctx context.Context, l shared.Lease) shared.Grant {
-		if _, old := f.peek(l.Key); l.Renew && old.Kind == shared.KindLease && old.Nonce == nonceOf(l.Image) {
-			return shared.Grant{Status: shared.LeaseGranted}
+	f.acquire = func(ctx context.Context, l driver.Lease) driver.Grant {
+		if _, old := f.peek(l.Key); l.Renew && old.Kind == driver.KindLease && old.Nonce == nonceOf(l.Image) {
+			return driver.Grant{Status: driver.LeaseGranted}
 		}
 		return acquire(ctx, l)
 	}
 }
 
-func renewsAnything(f *faulty) { f.leasing(func(l *shared.Lease) { l.Renew = false }) }
+func renewsAnything(f *faulty) { f.leasing(func(l *driver.Lease) { l.Renew = false }) }
 
 // renewsRace looks and renews in two steps.
 func renewsRace(f *faulty) {
 	acquire := f.acquire
-	f.acquire = func(ctx context.Context, l shared.Lease) shared.Grant {
-		if _, old := f.peek(l.Key); l.Renew && old.Kind == shared.KindLease {
+	f.acquire = func(ctx context.Context, l driver.Lease) driver.Grant {
+		if _, old := f.peek(l.Key); l.Renew && old.Kind == driver.KindLease {
 			time.Sleep(time.Millisecond) // lets a write come in between
-			r := f.Store.Write(ctx, []shared.Write{{Key: l.Key, Image: l.Image, TTL: l.TTL}})[0]
-			return shared.Grant{Status: shared.LeaseGranted, Err: r.Err}
+			r := f.Store.Write(ctx, []driver.Write{{Key: l.Key, Image: l.Image, TTL: l.TTL}})[0]
+			return driver.Grant{Status: driver.LeaseGranted, Err: r.Err}
 		}
 		return acquire(ctx, l)
 	}
 }
 
 func leasesValues(f *faulty) {
-	f.leasing(func(l *shared.Lease) {
+	f.leasing(func(l *driver.Lease) {
 		if !l.Renew && len(l.Discard) == 0 {
-			if image, header := f.peek(l.Key); header.Kind == shared.KindValue {
+			if image, header := f.peek(l.Key); header.Kind == driver.KindValue {
 				l.Discard = image
 			}
 		}
@@ -109,7 +109,7 @@ func leasesValues(f *faulty) {
 
 func presentWithoutImage(f *faulty) {
 	acquire := f.acquire
-	f.acquire = func(ctx context.Context, l shared.Lease) shared.Grant {
+	f.acquire = func(ctx context.Context, l driver.Lease) driver.Grant {
 		grant := acquire(ctx, l)
 		grant.Image = nil
 		return grant
@@ -118,33 +118,33 @@ func presentWithoutImage(f *faulty) {
 
 func tombstonesHold(f *faulty) {
 	acquire := f.acquire
-	f.acquire = func(ctx context.Context, l shared.Lease) shared.Grant {
-		if _, old := f.peek(l.Key); old.Kind == shared.KindTombstone && !l.Renew {
-			return shared.Grant{Status: shared.LeaseHeld}
+	f.acquire = func(ctx context.Context, l driver.Lease) driver.Grant {
+		if _, old := f.peek(l.Key); old.Kind == driver.KindTombstone && !l.Renew {
+			return driver.Grant{Status: driver.LeaseHeld}
 		}
 		return acquire(ctx, l)
 	}
 }
 
 func leasesWatermarks(f *faulty) {
-	f.leasing(func(l *shared.Lease) {
-		if image, header := f.peek(l.Key); header.Kind == shared.KindWatermark && header.Clock < l.MinClock {
+	f.leasing(func(l *driver.Lease) {
+		if image, header := f.peek(l.Key); header.Kind == driver.KindWatermark && header.Clock < l.MinClock {
 			l.Discard = image
 		}
 	})
 }
 
-func noMinClock(f *faulty) { f.leasing(func(l *shared.Lease) { l.MinClock = 0 }) }
+func noMinClock(f *faulty) { f.leasing(func(l *driver.Lease) { l.MinClock = 0 }) }
 
 // roundClock keeps as many digits of a clock as a number in Lua's own notation.
 func roundClock(f *faulty) {
-	f.leasing(func(l *shared.Lease) { l.MinClock = l.MinClock / 100 * 100 })
+	f.leasing(func(l *driver.Lease) { l.MinClock = l.MinClock / 100 * 100 })
 }
 
-func noDiscard(f *faulty) { f.leasing(func(l *shared.Lease) { l.Discard = nil }) }
+func noDiscard(f *faulty) { f.leasing(func(l *driver.Lease) { l.Discard = nil }) }
 
 func discardsAnything(f *faulty) {
-	f.leasing(func(l *shared.Lease) {
+	f.leasing(func(l *driver.Lease) {
 		if image, _ := f.peek(l.Key); len(l.Discard) > 0 {
 			l.Discard = image
 		}
@@ -152,7 +152,7 @@ func discardsAnything(f *faulty) {
 }
 
 func leasesForeign(f *faulty) {
-	f.leasing(func(l *shared.Lease) {
+	f.leasing(func(l *driver.Lease) {
 		if image, header := f.peek(l.Key); image != nil && header.Kind == 0 {
 			l.Discard = image
 		}
@@ -160,9 +160,9 @@ func leasesForeign(f *faulty) {
 }
 
 func leasesNewer(f *faulty) {
-	f.leasing(func(l *shared.Lease) {
+	f.leasing(func(l *driver.Lease) {
 		image, _ := f.peek(l.Key)
-		if _, err := shared.DecodeHeader(image); errors.Is(err, shared.ErrNewerFormat) {
+		if _, err := driver.DecodeHeader(image); errors.Is(err, driver.ErrNewerFormat) {
 			f.clear(l.Key)
 		}
 	})
@@ -172,8 +172,8 @@ func fillsUnchecked(f *faulty) { f.fill = f.write }
 
 func fillsAnyLease(f *faulty) {
 	fill := f.fill
-	f.fill = func(ctx context.Context, w shared.Write) shared.Receipt {
-		if _, old := f.peek(w.Key); old.Kind == shared.KindLease {
+	f.fill = func(ctx context.Context, w driver.Write) driver.Receipt {
+		if _, old := f.peek(w.Key); old.Kind == driver.KindLease {
 			return f.write(ctx, w)
 		}
 		return fill(ctx, w)
@@ -182,7 +182,7 @@ func fillsAnyLease(f *faulty) {
 
 func fillsAbsent(f *faulty) {
 	fill := f.fill
-	f.fill = func(ctx context.Context, w shared.Write) shared.Receipt {
+	f.fill = func(ctx context.Context, w driver.Write) driver.Receipt {
 		if image, _ := f.peek(w.Key); image == nil {
 			return f.write(ctx, w)
 		}
@@ -193,8 +193,8 @@ func fillsAbsent(f *faulty) {
 // fillsTombstones forgets that a delete ends a lease.
 func fillsTombstones(f *faulty) {
 	fill := f.fill
-	f.fill = func(ctx context.Context, w shared.Write) shared.Receipt {
-		if _, old := f.peek(w.Key); old.Kind == shared.KindTombstone {
+	f.fill = func(ctx context.Context, w driver.Write) driver.Receipt {
+		if _, old := f.peek(w.Key); old.Kind == driver.KindTombstone {
 			return f.write(ctx, w)
 		}
 		return fill(ctx, w)
@@ -205,14 +205,14 @@ func fillsTombstones(f *faulty) {
 func leasesApart(f *faulty) {
 	tokens := newNotes[uint64]()
 	acquire, fill := f.acquire, f.fill
-	f.acquire = func(ctx context.Context, l shared.Lease) shared.Grant {
+	f.acquire = func(ctx context.Context, l driver.Lease) driver.Grant {
 		grant := acquire(ctx, l)
-		if grant.Status == shared.LeaseGranted {
+		if grant.Status == driver.LeaseGranted {
 			tokens.set(l.Key, nonceOf(l.Image))
 		}
 		return grant
 	}
-	f.fill = func(ctx context.Context, w shared.Write) shared.Receipt {
+	f.fill = func(ctx context.Context, w driver.Write) driver.Receipt {
 		if tokens.get(w.Key) != nonceOf(w.Image) {
 			return fill(ctx, w)
 		}
@@ -224,8 +224,8 @@ func leasesApart(f *faulty) {
 // fillsRace looks and fills in two steps.
 func fillsRace(f *faulty) {
 	fill := f.fill
-	f.fill = func(ctx context.Context, w shared.Write) shared.Receipt {
-		if _, old := f.peek(w.Key); old.Kind == shared.KindLease && old.Nonce == nonceOf(w.Image) {
+	f.fill = func(ctx context.Context, w driver.Write) driver.Receipt {
+		if _, old := f.peek(w.Key); old.Kind == driver.KindLease && old.Nonce == nonceOf(w.Image) {
 			time.Sleep(time.Millisecond) // lets a write come in between
 			return f.write(ctx, w)
 		}
@@ -234,31 +234,31 @@ func fillsRace(f *faulty) {
 }
 
 func fillsNothing(f *faulty) {
-	f.fill = func(context.Context, shared.Write) shared.Receipt { return shared.Receipt{} }
+	f.fill = func(context.Context, driver.Write) driver.Receipt { return driver.Receipt{} }
 }
 
 func fillsValuesOnly(f *faulty) {
 	fill := f.fill
-	f.fill = func(ctx context.Context, w shared.Write) shared.Receipt {
-		if kindOf(w.Image) != shared.KindValue {
-			return shared.Receipt{Err: shared.ErrLeaseLost}
+	f.fill = func(ctx context.Context, w driver.Write) driver.Receipt {
+		if kindOf(w.Image) != driver.KindValue {
+			return driver.Receipt{Err: driver.ErrLeaseLost}
 		}
 		return fill(ctx, w)
 	}
 }
 
 func leaseIsValue(f *faulty) {
-	f.leasing(func(l *shared.Lease) {
+	f.leasing(func(l *driver.Lease) {
 		l.Image = bytes.Clone(l.Image)
-		l.Image[shared.KindOffset] = byte(shared.KindValue)
+		l.Image[driver.KindOffset] = byte(driver.KindValue)
 	})
 }
 
 // foreign reports whether what is under key is no record of any version.
 func (f *faulty) foreign(key string) bool {
 	image, _ := f.peek(key)
-	_, err := shared.DecodeHeader(image)
-	return image != nil && errors.Is(err, shared.ErrCorrupt)
+	_, err := driver.DecodeHeader(image)
+	return image != nil && errors.Is(err, driver.ErrCorrupt)
 }
 
 func hidesForeign(f *faulty) {
@@ -276,9 +276,9 @@ func hidesForeign(f *faulty) {
 
 func sparesForeign(f *faulty) {
 	write := f.write
-	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
+	f.write = func(ctx context.Context, w driver.Write) driver.Receipt {
 		if f.foreign(w.Key) {
-			return shared.Receipt{Err: errFailed}
+			return driver.Receipt{Err: errFailed}
 		}
 		return write(ctx, w)
 	}
@@ -287,8 +287,8 @@ func sparesForeign(f *faulty) {
 // fillsForeign looks at kind and nonce only.
 func fillsForeign(f *faulty) {
 	fill := f.fill
-	f.fill = func(ctx context.Context, w shared.Write) shared.Receipt {
-		if image, _ := f.peek(w.Key); len(image) >= shared.HeaderSize && kindOf(image) == shared.KindLease && nonceOf(image) == nonceOf(w.Image) {
+	f.fill = func(ctx context.Context, w driver.Write) driver.Receipt {
+		if image, _ := f.peek(w.Key); len(image) >= driver.HeaderSize && kindOf(image) == driver.KindLease && nonceOf(image) == nonceOf(w.Image) {
 			return f.write(ctx, w)
 		}
 		return fill(ctx, w)
@@ -297,11 +297,11 @@ func fillsForeign(f *faulty) {
 
 // leasesFailTogether answers every lease of a batch with the first error.
 func leasesFailTogether(f *faulty) {
-	f.leases = func(ctx context.Context, leases []shared.Lease) []shared.Grant {
+	f.leases = func(ctx context.Context, leases []driver.Lease) []driver.Grant {
 		grants := f.eachLease(ctx, leases)
 		for _, g := range grants {
 			if g.Err != nil {
-				return slices.Repeat([]shared.Grant{g}, len(grants))
+				return slices.Repeat([]driver.Grant{g}, len(grants))
 			}
 		}
 		return grants
@@ -310,10 +310,10 @@ func leasesFailTogether(f *faulty) {
 
 // leasesBatchesAreSmall leaves out what is more than fits.
 func leasesBatchesAreSmall(f *faulty) {
-	f.leases = func(ctx context.Context, leases []shared.Lease) []shared.Grant {
+	f.leases = func(ctx context.Context, leases []driver.Lease) []driver.Grant {
 		grants := f.eachLease(ctx, leases[:min(len(leases), 512)])
 		for len(grants) < len(leases) {
-			grants = append(grants, shared.Grant{Status: shared.LeaseGranted})
+			grants = append(grants, driver.Grant{Status: driver.LeaseGranted})
 		}
 		return grants
 	}
@@ -322,11 +322,11 @@ func leasesBatchesAreSmall(f *faulty) {
 // fillsFailTogether answers every fill of a batch with the first error. It fills
 // them, so that only the receipts are wrong.
 func fillsFailTogether(f *faulty) {
-	f.fills = func(ctx context.Context, writes []shared.Write) []shared.Receipt {
+	f.fills = func(ctx context.Context, writes []driver.Write) []driver.Receipt {
 		receipts := f.eachFill(ctx, writes)
 		for _, r := range receipts {
 			if r.Err != nil {
-				return slices.Repeat([]shared.Receipt{r}, len(receipts))
+				return slices.Repeat([]driver.Receipt{r}, len(receipts))
 			}
 		}
 		return receipts
@@ -335,7 +335,7 @@ func fillsFailTogether(f *faulty) {
 
 // fillsMixReceipts answers the fills of a large batch in another order.
 func fillsMixReceipts(f *faulty) {
-	f.fills = func(ctx context.Context, writes []shared.Write) []shared.Receipt {
+	f.fills = func(ctx context.Context, writes []driver.Write) []driver.Receipt {
 		receipts := f.eachFill(ctx, writes)
 		if len(writes) > 100 {
 			slices.Reverse(receipts)

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memstore"
 )
 
@@ -16,15 +16,15 @@ import (
 type faulty struct {
 	*memstore.Store
 	read    func(ctx context.Context, keys []string) ([][]byte, error)
-	heads   func(keys []string, heads []shared.Revision) []shared.Revision
-	write   func(ctx context.Context, w shared.Write) shared.Receipt
-	fill    func(ctx context.Context, w shared.Write) shared.Receipt
-	acquire func(ctx context.Context, l shared.Lease) shared.Grant
-	batch   func(ctx context.Context, writes []shared.Write) []shared.Receipt
-	fills   func(ctx context.Context, writes []shared.Write) []shared.Receipt
-	leases  func(ctx context.Context, leases []shared.Lease) []shared.Grant
+	heads   func(keys []string, heads []driver.Revision) []driver.Revision
+	write   func(ctx context.Context, w driver.Write) driver.Receipt
+	fill    func(ctx context.Context, w driver.Write) driver.Receipt
+	acquire func(ctx context.Context, l driver.Lease) driver.Grant
+	batch   func(ctx context.Context, writes []driver.Write) []driver.Receipt
+	fills   func(ctx context.Context, writes []driver.Write) []driver.Receipt
+	leases  func(ctx context.Context, leases []driver.Lease) []driver.Grant
 	now     func(ctx context.Context) (time.Time, error)
-	tail    func(ctx context.Context, r shared.TailRead) shared.Tail
+	tail    func(ctx context.Context, r driver.TailRead) driver.Tail
 	limit   int
 
 	partitions int
@@ -36,19 +36,19 @@ func newFaulty(fault func(*faulty)) *faulty {
 	const limit = 64 << 10
 	inner := memstore.New(memstore.Options{MaxImage: limit})
 	f := &faulty{Store: inner, read: inner.Read, now: inner.Time, limit: limit}
-	f.heads = func(_ []string, heads []shared.Revision) []shared.Revision { return heads }
+	f.heads = func(_ []string, heads []driver.Revision) []driver.Revision { return heads }
 	f.partitions, f.partition = inner.Partitions(), inner.Partition
-	f.tail = func(ctx context.Context, r shared.TailRead) shared.Tail {
-		return inner.Tail(ctx, []shared.TailRead{r})[0]
+	f.tail = func(ctx context.Context, r driver.TailRead) driver.Tail {
+		return inner.Tail(ctx, []driver.TailRead{r})[0]
 	}
-	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
-		return inner.Write(ctx, []shared.Write{w})[0]
+	f.write = func(ctx context.Context, w driver.Write) driver.Receipt {
+		return inner.Write(ctx, []driver.Write{w})[0]
 	}
-	f.fill = func(ctx context.Context, w shared.Write) shared.Receipt {
-		return inner.Fill(ctx, []shared.Write{w})[0]
+	f.fill = func(ctx context.Context, w driver.Write) driver.Receipt {
+		return inner.Fill(ctx, []driver.Write{w})[0]
 	}
-	f.acquire = func(ctx context.Context, l shared.Lease) shared.Grant {
-		return inner.Acquire(ctx, []shared.Lease{l})[0]
+	f.acquire = func(ctx context.Context, l driver.Lease) driver.Grant {
+		return inner.Acquire(ctx, []driver.Lease{l})[0]
 	}
 	f.batch, f.fills, f.leases = f.eachWrite, f.eachFill, f.eachLease
 	fault(f)
@@ -57,7 +57,7 @@ func newFaulty(fault func(*faulty)) *faulty {
 
 func (f *faulty) Read(ctx context.Context, keys []string) ([][]byte, error) { return f.read(ctx, keys) }
 
-func (f *faulty) ReadProven(ctx context.Context, keys []string) ([][]byte, []shared.Revision, error) {
+func (f *faulty) ReadProven(ctx context.Context, keys []string) ([][]byte, []driver.Revision, error) {
 	images, err := f.read(ctx, keys)
 	if err != nil {
 		return nil, nil, err
@@ -66,27 +66,27 @@ func (f *faulty) ReadProven(ctx context.Context, keys []string) ([][]byte, []sha
 	return images, f.heads(keys, heads), err
 }
 
-func (f *faulty) Write(ctx context.Context, writes []shared.Write) []shared.Receipt {
+func (f *faulty) Write(ctx context.Context, writes []driver.Write) []driver.Receipt {
 	return f.batch(ctx, writes)
 }
 
-func (f *faulty) Fill(ctx context.Context, writes []shared.Write) []shared.Receipt {
+func (f *faulty) Fill(ctx context.Context, writes []driver.Write) []driver.Receipt {
 	return f.fills(ctx, writes)
 }
 
-func (f *faulty) Acquire(ctx context.Context, leases []shared.Lease) []shared.Grant {
+func (f *faulty) Acquire(ctx context.Context, leases []driver.Lease) []driver.Grant {
 	return f.leases(ctx, leases)
 }
 
-func (f *faulty) eachWrite(ctx context.Context, writes []shared.Write) []shared.Receipt {
+func (f *faulty) eachWrite(ctx context.Context, writes []driver.Write) []driver.Receipt {
 	return each(ctx, writes, f.write)
 }
 
-func (f *faulty) eachFill(ctx context.Context, writes []shared.Write) []shared.Receipt {
+func (f *faulty) eachFill(ctx context.Context, writes []driver.Write) []driver.Receipt {
 	return each(ctx, writes, f.fill)
 }
 
-func (f *faulty) eachLease(ctx context.Context, leases []shared.Lease) []shared.Grant {
+func (f *faulty) eachLease(ctx context.Context, leases []driver.Lease) []driver.Grant {
 	return each(ctx, leases, f.acquire)
 }
 
@@ -105,8 +105,8 @@ func (f *faulty) Partitions() int { return f.partitions }
 
 func (f *faulty) Partition(key string) int { return f.partition(key) }
 
-func (f *faulty) Tail(ctx context.Context, reads []shared.TailRead) []shared.Tail {
-	tails := make([]shared.Tail, len(reads))
+func (f *faulty) Tail(ctx context.Context, reads []driver.TailRead) []driver.Tail {
+	tails := make([]driver.Tail, len(reads))
 	for i, r := range reads {
 		tails[i] = f.tail(ctx, r)
 	}
@@ -119,13 +119,13 @@ func (f *faulty) Tail(ctx context.Context, reads []shared.TailRead) []shared.Tai
 func (f *faulty) MaxImage() int { return f.limit }
 
 // changing makes every write and fill pass through change first.
-func (f *faulty) changing(change func(*shared.Write)) {
+func (f *faulty) changing(change func(*driver.Write)) {
 	write, fill := f.write, f.fill
-	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
+	f.write = func(ctx context.Context, w driver.Write) driver.Receipt {
 		change(&w)
 		return write(ctx, w)
 	}
-	f.fill = func(ctx context.Context, w shared.Write) shared.Receipt {
+	f.fill = func(ctx context.Context, w driver.Write) driver.Receipt {
 		change(&w)
 		return fill(ctx, w)
 	}
@@ -133,7 +133,7 @@ func (f *faulty) changing(change func(*shared.Write)) {
 
 // naming makes every key another one.
 func (f *faulty) naming(name func(string) string) {
-	f.changing(func(w *shared.Write) { w.Key = name(w.Key) })
+	f.changing(func(w *driver.Write) { w.Key = name(w.Key) })
 	read, acquire := f.read, f.acquire
 	f.read = func(ctx context.Context, keys []string) ([][]byte, error) {
 		names := make([]string, len(keys))
@@ -142,16 +142,16 @@ func (f *faulty) naming(name func(string) string) {
 		}
 		return read(ctx, names)
 	}
-	f.acquire = func(ctx context.Context, l shared.Lease) shared.Grant {
+	f.acquire = func(ctx context.Context, l driver.Lease) driver.Grant {
 		l.Key = name(l.Key)
 		return acquire(ctx, l)
 	}
 }
 
 // peek returns what is stored under key.
-func (f *faulty) peek(key string) (image []byte, header shared.Record) {
+func (f *faulty) peek(key string) (image []byte, header driver.Record) {
 	images, _ := f.Store.Read(context.Background(), []string{key})
-	header, _ = shared.DecodeHeader(images[0])
+	header, _ = driver.DecodeHeader(images[0])
 	return images[0], header
 }
 
@@ -175,14 +175,14 @@ func (n *notes[V]) set(key string, v V) {
 	n.m[key] = v
 }
 
-func kindOf(image []byte) shared.Kind { return shared.Kind(image[shared.KindOffset]) }
+func kindOf(image []byte) driver.Kind { return driver.Kind(image[driver.KindOffset]) }
 
-func nonceOf(image []byte) uint64 { return binary.BigEndian.Uint64(image[shared.NonceOffset:]) }
+func nonceOf(image []byte) uint64 { return binary.BigEndian.Uint64(image[driver.NonceOffset:]) }
 
 // clear leaves nothing under key.
 func (f *faulty) clear(key string) {
-	r := shared.Record{Kind: shared.KindTombstone, Nonce: shared.NewNonce()}
-	f.Store.Write(context.Background(), []shared.Write{{Key: key, Image: r.Append(nil), TTL: 1}})
+	r := driver.Record{Kind: driver.KindTombstone, Nonce: driver.NewNonce()}
+	f.Store.Write(context.Background(), []driver.Write{{Key: key, Image: r.Append(nil), TTL: 1}})
 	for image, _ := f.peek(key); image != nil; image, _ = f.peek(key) {
 		time.Sleep(time.Millisecond)
 	}

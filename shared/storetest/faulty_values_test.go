@@ -7,14 +7,14 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 func deletesNothing(f *faulty) {
 	write := f.write
-	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
-		if kindOf(w.Image) == shared.KindTombstone {
-			return shared.Receipt{}
+	f.write = func(ctx context.Context, w driver.Write) driver.Receipt {
+		if kindOf(w.Image) == driver.KindTombstone {
+			return driver.Receipt{}
 		}
 		return write(ctx, w)
 	}
@@ -22,9 +22,9 @@ func deletesNothing(f *faulty) {
 
 func deletesWithoutTombstone(f *faulty) {
 	write := f.write
-	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
+	f.write = func(ctx context.Context, w driver.Write) driver.Receipt {
 		r := write(ctx, w)
-		if kindOf(w.Image) == shared.KindTombstone && r.Err == nil {
+		if kindOf(w.Image) == driver.KindTombstone && r.Err == nil {
 			f.clear(w.Key)
 		}
 		return r
@@ -33,9 +33,9 @@ func deletesWithoutTombstone(f *faulty) {
 
 func keepsFirst(f *faulty) {
 	write := f.write
-	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
-		if _, old := f.peek(w.Key); old.Kind == shared.KindValue && kindOf(w.Image) == shared.KindValue {
-			return shared.Receipt{Revision: old.Revision}
+	f.write = func(ctx context.Context, w driver.Write) driver.Receipt {
+		if _, old := f.peek(w.Key); old.Kind == driver.KindValue && kindOf(w.Image) == driver.KindValue {
+			return driver.Receipt{Revision: old.Revision}
 		}
 		return write(ctx, w)
 	}
@@ -46,7 +46,7 @@ func emptyIsMissing(f *faulty) {
 	f.read = func(ctx context.Context, keys []string) ([][]byte, error) {
 		images, err := read(ctx, keys)
 		for i := range images {
-			if len(images[i]) == shared.HeaderSize && kindOf(images[i]) == shared.KindValue {
+			if len(images[i]) == driver.HeaderSize && kindOf(images[i]) == driver.KindValue {
 				images[i] = nil
 			}
 		}
@@ -60,7 +60,7 @@ func textOnly(f *faulty) {
 	f.read = func(ctx context.Context, keys []string) ([][]byte, error) {
 		images, err := read(ctx, keys)
 		for i, image := range images {
-			if at := bytes.LastIndex(image, []byte("\r\n")); at > shared.HeaderSize {
+			if at := bytes.LastIndex(image, []byte("\r\n")); at > driver.HeaderSize {
 				images[i] = image[:at]
 			}
 		}
@@ -69,7 +69,7 @@ func textOnly(f *faulty) {
 }
 
 func truncates(f *faulty) {
-	f.changing(func(w *shared.Write) { w.Image = w.Image[:min(len(w.Image), 32<<10)] })
+	f.changing(func(w *driver.Write) { w.Image = w.Image[:min(len(w.Image), 32<<10)] })
 }
 
 func promisesTooMuch(f *faulty) { f.limit *= 2 }
@@ -78,8 +78,8 @@ func allowsTooMuch(f *faulty) { f.limit /= 2 }
 
 // losesExtension knows records without one only.
 func losesExtension(f *faulty) {
-	f.changing(func(w *shared.Write) {
-		if r, err := shared.DecodeRecord(w.Image); err == nil {
+	f.changing(func(w *driver.Write) {
+		if r, err := driver.DecodeRecord(w.Image); err == nil {
 			r.Schema, r.TagClock, r.Slots, r.NearTTL, r.Ahead = 0, 0, nil, 0, 0
 			w.Image = r.Append(nil)
 		}
@@ -88,14 +88,14 @@ func losesExtension(f *faulty) {
 
 // losesFlags knows values only that are stored as they are.
 func losesFlags(f *faulty) {
-	f.changing(func(w *shared.Write) {
+	f.changing(func(w *driver.Write) {
 		w.Image = bytes.Clone(w.Image)
 		w.Image[5] = 0
 	})
 }
 
 func losesCodec(f *faulty) {
-	f.changing(func(w *shared.Write) {
+	f.changing(func(w *driver.Write) {
 		w.Image = bytes.Clone(w.Image)
 		w.Image[4] = 0
 	})
@@ -122,13 +122,13 @@ func keepsResult(f *faulty) {
 // keepsImage stores the slice that it is given, as far as a reader can tell.
 func keepsImage(f *faulty) {
 	given := newNotes[[]byte]()
-	f.changing(func(w *shared.Write) { given.set(w.Key, w.Image) })
+	f.changing(func(w *driver.Write) { given.set(w.Key, w.Image) })
 	read := f.read
 	f.read = func(ctx context.Context, keys []string) ([][]byte, error) {
 		images, err := read(ctx, keys)
 		for i, image := range images {
 			if kept := given.get(keys[i]); len(image) == len(kept) && len(kept) > 0 {
-				copy(image[shared.NonceOffset:], kept[shared.NonceOffset:])
+				copy(image[driver.NonceOffset:], kept[driver.NonceOffset:])
 			}
 		}
 		return images, err
@@ -138,7 +138,7 @@ func keepsImage(f *faulty) {
 // scribblesLater changes the slice that it was given after it returned.
 func scribblesLater(f *faulty) {
 	given := newNotes[[]byte]()
-	f.changing(func(w *shared.Write) {
+	f.changing(func(w *driver.Write) {
 		given.set(w.Key, w.Image)
 		w.Image = bytes.Clone(w.Image)
 	})
@@ -207,19 +207,19 @@ func hashTag(f *faulty) {
 	})
 }
 
-func ignoresTTL(f *faulty) { f.changing(func(w *shared.Write) { w.TTL = 0 }) }
+func ignoresTTL(f *faulty) { f.changing(func(w *driver.Write) { w.TTL = 0 }) }
 
 func wholeSeconds(f *faulty) {
-	f.changing(func(w *shared.Write) { w.TTL = w.TTL.Truncate(time.Second) })
+	f.changing(func(w *driver.Write) { w.TTL = w.TTL.Truncate(time.Second) })
 }
 
 func roundsUp(f *faulty) {
-	f.changing(func(w *shared.Write) { w.TTL = (w.TTL + time.Second - 1).Truncate(time.Second) })
+	f.changing(func(w *driver.Write) { w.TTL = (w.TTL + time.Second - 1).Truncate(time.Second) })
 }
 
 // thirtyDays takes longer lifetimes for dates, as Memcached does.
 func thirtyDays(f *faulty) {
-	f.changing(func(w *shared.Write) {
+	f.changing(func(w *driver.Write) {
 		if w.TTL > 30*24*time.Hour {
 			w.TTL = 1
 		}
@@ -227,18 +227,18 @@ func thirtyDays(f *faulty) {
 }
 
 func zeroIsNow(f *faulty) {
-	f.changing(func(w *shared.Write) {
+	f.changing(func(w *driver.Write) {
 		if w.TTL == 0 {
 			w.TTL = time.Second
 		}
 	})
 }
 
-func noSoftExpiry(f *faulty) { f.changing(func(w *shared.Write) { w.Soft = 0 }) }
+func noSoftExpiry(f *faulty) { f.changing(func(w *driver.Write) { w.Soft = 0 }) }
 
 func keepsFirstTTL(f *faulty) {
 	write := f.write
-	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
+	f.write = func(ctx context.Context, w driver.Write) driver.Receipt {
 		if _, old := f.peek(w.Key); old.Hard != 0 {
 			w.TTL = time.Until(time.UnixMilli(old.Hard))
 		}
@@ -246,7 +246,7 @@ func keepsFirstTTL(f *faulty) {
 	}
 }
 
-func halves(f *faulty) { f.changing(func(w *shared.Write) { w.TTL /= 2 }) }
+func halves(f *faulty) { f.changing(func(w *driver.Write) { w.TTL /= 2 }) }
 
 // lateExpiry shows what expired for a while longer.
 func lateExpiry(f *faulty) {
@@ -259,7 +259,7 @@ func lateExpiry(f *faulty) {
 				given.set(key, bytes.Clone(images[i]))
 				continue
 			}
-			old, _ := shared.DecodeHeader(given.get(key))
+			old, _ := driver.DecodeHeader(given.get(key))
 			if old.Hard != 0 && time.Since(time.UnixMilli(old.Hard)) < 200*time.Millisecond {
 				images[i] = bytes.Clone(given.get(key))
 			}
@@ -276,11 +276,11 @@ func stopsClock(f *faulty) {
 // batchFailsTogether answers every write of a batch with the first error. It
 // writes them, so that only the receipts are wrong.
 func batchFailsTogether(f *faulty) {
-	f.batch = func(ctx context.Context, writes []shared.Write) []shared.Receipt {
+	f.batch = func(ctx context.Context, writes []driver.Write) []driver.Receipt {
 		receipts := f.eachWrite(ctx, writes)
 		for _, r := range receipts {
 			if r.Err != nil {
-				return slices.Repeat([]shared.Receipt{r}, len(writes))
+				return slices.Repeat([]driver.Receipt{r}, len(writes))
 			}
 		}
 		return receipts
@@ -289,15 +289,15 @@ func batchFailsTogether(f *faulty) {
 
 // batchesAreSmall leaves out what is more than fits.
 func batchesAreSmall(f *faulty) {
-	f.batch = func(ctx context.Context, writes []shared.Write) []shared.Receipt {
+	f.batch = func(ctx context.Context, writes []driver.Write) []driver.Receipt {
 		receipts := f.eachWrite(ctx, writes[:min(len(writes), 512)])
-		return append(receipts, make([]shared.Receipt, len(writes)-len(receipts))...)
+		return append(receipts, make([]driver.Receipt, len(writes)-len(receipts))...)
 	}
 }
 
 // batchMixesReceipts answers the writes of a large batch in another order.
 func batchMixesReceipts(f *faulty) {
-	f.batch = func(ctx context.Context, writes []shared.Write) []shared.Receipt {
+	f.batch = func(ctx context.Context, writes []driver.Write) []driver.Receipt {
 		receipts := f.eachWrite(ctx, writes)
 		if len(writes) > 100 {
 			slices.Reverse(receipts)
@@ -330,7 +330,7 @@ func neverMissing(f *faulty) {
 // forgets keeps every record for one read.
 func forgets(f *faulty) {
 	seen := newNotes[bool]()
-	f.changing(func(w *shared.Write) { seen.set(w.Key, false) })
+	f.changing(func(w *driver.Write) { seen.set(w.Key, false) })
 	read := f.read
 	f.read = func(ctx context.Context, keys []string) ([][]byte, error) {
 		images, err := read(ctx, keys)

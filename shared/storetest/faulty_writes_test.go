@@ -8,18 +8,18 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // revising replaces the revisions that receipts and readers are told.
-func (f *faulty) revising(revise func(shared.Kind, shared.Revision) shared.Revision) {
-	f.receipts(func(w shared.Write, r shared.Revision) shared.Revision { return revise(kindOf(w.Image), r) })
+func (f *faulty) revising(revise func(driver.Kind, driver.Revision) driver.Revision) {
+	f.receipts(func(w driver.Write, r driver.Revision) driver.Revision { return revise(kindOf(w.Image), r) })
 	read := f.read
 	f.read = func(ctx context.Context, keys []string) ([][]byte, error) {
 		images, err := read(ctx, keys)
 		for _, image := range images {
-			if r, err := shared.DecodeHeader(image); err == nil {
-				shared.StampRevision(image, revise(r.Kind, r.Revision))
+			if r, err := driver.DecodeHeader(image); err == nil {
+				driver.StampRevision(image, revise(r.Kind, r.Revision))
 			}
 		}
 		return images, err
@@ -27,10 +27,10 @@ func (f *faulty) revising(revise func(shared.Kind, shared.Revision) shared.Revis
 }
 
 // receipts replaces the revisions that receipts tell.
-func (f *faulty) receipts(revision func(shared.Write, shared.Revision) shared.Revision) {
-	for _, method := range []*func(context.Context, shared.Write) shared.Receipt{&f.write, &f.fill} {
+func (f *faulty) receipts(revision func(driver.Write, driver.Revision) driver.Revision) {
+	for _, method := range []*func(context.Context, driver.Write) driver.Receipt{&f.write, &f.fill} {
 		inner := *method
-		*method = func(ctx context.Context, w shared.Write) shared.Receipt {
+		*method = func(ctx context.Context, w driver.Write) driver.Receipt {
 			r := inner(ctx, w)
 			if r.Err == nil {
 				r.Revision = revision(w, r.Revision)
@@ -41,30 +41,30 @@ func (f *faulty) receipts(revision func(shared.Write, shared.Revision) shared.Re
 }
 
 func noRevision(f *faulty) {
-	f.revising(func(shared.Kind, shared.Revision) shared.Revision { return shared.Revision{} })
+	f.revising(func(driver.Kind, driver.Revision) driver.Revision { return driver.Revision{} })
 }
 
 func receiptOff(f *faulty) {
 	write := f.write
-	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
+	f.write = func(ctx context.Context, w driver.Write) driver.Receipt {
 		r := write(ctx, w)
 		r.Revision.Number++
 		return r
 	}
 }
 
-func coarse(r shared.Revision) shared.Revision {
-	return shared.Revision{Epoch: r.Epoch, Number: r.Number - r.Number%1000}
+func coarse(r driver.Revision) driver.Revision {
+	return driver.Revision{Epoch: r.Epoch, Number: r.Number - r.Number%1000}
 }
 
 // milliseconds gives revisions by a clock that is too coarse.
 func milliseconds(f *faulty) {
-	f.revising(func(_ shared.Kind, r shared.Revision) shared.Revision { return coarse(r) })
+	f.revising(func(_ driver.Kind, r driver.Revision) driver.Revision { return coarse(r) })
 }
 
 func coarseWatermarks(f *faulty) {
-	f.revising(func(kind shared.Kind, r shared.Revision) shared.Revision {
-		if kind == shared.KindWatermark {
+	f.revising(func(kind driver.Kind, r driver.Revision) driver.Revision {
+		if kind == driver.KindWatermark {
 			return coarse(r)
 		}
 		return r
@@ -72,8 +72,8 @@ func coarseWatermarks(f *faulty) {
 }
 
 func newEpochs(f *faulty) {
-	f.revising(func(_ shared.Kind, r shared.Revision) shared.Revision {
-		return shared.Revision{Epoch: r.Number, Number: r.Number}
+	f.revising(func(_ driver.Kind, r driver.Revision) driver.Revision {
+		return driver.Revision{Epoch: r.Number, Number: r.Number}
 	})
 }
 
@@ -82,7 +82,7 @@ func newEpochs(f *faulty) {
 func perRecord(f *faulty) {
 	last := newNotes[uint64]()
 	write := f.write
-	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
+	f.write = func(ctx context.Context, w driver.Write) driver.Receipt {
 		image, _ := f.peek(w.Key)
 		r := write(ctx, w)
 		if image == nil {
@@ -98,10 +98,10 @@ func perRecord(f *faulty) {
 func watermarksAnew(f *faulty) {
 	last := newNotes[uint64]()
 	write := f.write
-	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
+	f.write = func(ctx context.Context, w driver.Write) driver.Receipt {
 		image, _ := f.peek(w.Key)
 		r := write(ctx, w)
-		if kindOf(w.Image) == shared.KindWatermark {
+		if kindOf(w.Image) == driver.KindWatermark {
 			if image == nil {
 				last.set(w.Key, 0)
 			}
@@ -114,8 +114,8 @@ func watermarksAnew(f *faulty) {
 
 func deleteStartsAnew(f *faulty) {
 	deleted := newNotes[bool]()
-	f.receipts(func(w shared.Write, r shared.Revision) shared.Revision {
-		if kindOf(w.Image) == shared.KindTombstone {
+	f.receipts(func(w driver.Write, r driver.Revision) driver.Revision {
+		if kindOf(w.Image) == driver.KindTombstone {
 			deleted.set(w.Key, true)
 		}
 		if deleted.get(w.Key) {
@@ -126,29 +126,29 @@ func deleteStartsAnew(f *faulty) {
 }
 
 // clocking sets the clock of watermarks anew.
-func (f *faulty) clocking(clock func(old, wanted shared.Record) uint64) {
+func (f *faulty) clocking(clock func(old, wanted driver.Record) uint64) {
 	write := f.write
-	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
-		wanted, _ := shared.DecodeHeader(w.Image)
+	f.write = func(ctx context.Context, w driver.Write) driver.Receipt {
+		wanted, _ := driver.DecodeHeader(w.Image)
 		_, old := f.peek(w.Key)
 		w.Image = bytes.Clone(w.Image)
-		binary.BigEndian.PutUint64(w.Image[shared.ClockOffset:], clock(old, wanted))
-		if old.Kind == shared.KindWatermark {
+		binary.BigEndian.PutUint64(w.Image[driver.ClockOffset:], clock(old, wanted))
+		if old.Kind == driver.KindWatermark {
 			// Or the store behind would keep its clock.
-			f.Store.Write(ctx, []shared.Write{{Key: w.Key, Image: (&shared.Record{Kind: shared.KindTombstone}).Append(nil)}})
+			f.Store.Write(ctx, []driver.Write{{Key: w.Key, Image: (&driver.Record{Kind: driver.KindTombstone}).Append(nil)}})
 		}
 		return write(ctx, w)
 	}
 }
 
 func takesAnyClock(f *faulty) {
-	f.clocking(func(_, wanted shared.Record) uint64 { return wanted.Clock })
+	f.clocking(func(_, wanted driver.Record) uint64 { return wanted.Clock })
 }
 
 // clocksAsFloats compares clocks as numbers of 53 bits.
 func clocksAsFloats(f *faulty) {
-	f.clocking(func(old, wanted shared.Record) uint64 {
-		if old.Kind == shared.KindWatermark && wanted.Kind == shared.KindWatermark && float64(old.Clock) > float64(wanted.Clock) {
+	f.clocking(func(old, wanted driver.Record) uint64 {
+		if old.Kind == driver.KindWatermark && wanted.Kind == driver.KindWatermark && float64(old.Clock) > float64(wanted.Clock) {
 			return old.Clock
 		}
 		return wanted.Clock
@@ -156,19 +156,19 @@ func clocksAsFloats(f *faulty) {
 }
 
 func keepsEveryClock(f *faulty) {
-	f.clocking(func(old, wanted shared.Record) uint64 { return max(old.Clock, wanted.Clock) })
+	f.clocking(func(old, wanted driver.Record) uint64 { return max(old.Clock, wanted.Clock) })
 }
 
 // agesAnew gives a fill the revision of when it is stored.
-func agesAnew(f *faulty) { f.changing(func(w *shared.Write) { w.Born.Number = 0 }) }
+func agesAnew(f *faulty) { f.changing(func(w *driver.Write) { w.Born.Number = 0 }) }
 
 // fillsAnyEpoch takes a lease for one of now.
-func fillsAnyEpoch(f *faulty) { f.changing(func(w *shared.Write) { w.Born.Epoch = 0 }) }
+func fillsAnyEpoch(f *faulty) { f.changing(func(w *driver.Write) { w.Born.Epoch = 0 }) }
 
 // agesBlindly believes whatever number it is told.
 func agesBlindly(f *faulty) {
 	fill := f.fill
-	f.fill = func(ctx context.Context, w shared.Write) shared.Receipt {
+	f.fill = func(ctx context.Context, w driver.Write) driver.Receipt {
 		r := fill(ctx, w)
 		if w.Born.Number > 0 {
 			r.Revision.Number = w.Born.Number
@@ -177,18 +177,18 @@ func agesBlindly(f *faulty) {
 	}
 }
 
-func noFloor(f *faulty) { f.changing(func(w *shared.Write) { w.Floor = 0 }) }
+func noFloor(f *faulty) { f.changing(func(w *driver.Write) { w.Floor = 0 }) }
 
 // dayAhead passes over numbers that are far ahead, whatever they are of.
 func dayAhead(f *faulty) {
 	write := f.write
-	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
+	f.write = func(ctx context.Context, w driver.Write) driver.Receipt {
 		late := uint64(time.Now().Add(24 * time.Hour).UnixMicro())
 		image, old := f.peek(w.Key)
 		if w.Floor >= late {
 			w.Floor = 0
 		}
-		if image != nil && old.Kind == shared.KindWatermark && old.Revision.Number >= late {
+		if image != nil && old.Kind == driver.KindWatermark && old.Revision.Number >= late {
 			f.Plant(w.Key, nil)
 		}
 		return write(ctx, w)
@@ -198,7 +198,7 @@ func dayAhead(f *faulty) {
 // carriesOn trusts the revision of whatever record is there.
 func carriesOn(f *faulty) {
 	write := f.write
-	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
+	f.write = func(ctx context.Context, w driver.Write) driver.Receipt {
 		if _, old := f.peek(w.Key); old.Kind != 0 {
 			w.Floor = max(w.Floor, old.Revision.Number+1)
 		}
@@ -207,10 +207,10 @@ func carriesOn(f *faulty) {
 }
 
 func noRepeat(f *faulty) {
-	f.changing(func(w *shared.Write) {
-		if _, old := f.peek(w.Key); old.Kind == shared.KindValue || old.Kind == shared.KindTombstone {
+	f.changing(func(w *driver.Write) {
+		if _, old := f.peek(w.Key); old.Kind == driver.KindValue || old.Kind == driver.KindTombstone {
 			w.Image = bytes.Clone(w.Image)
-			binary.BigEndian.PutUint64(w.Image[shared.NonceOffset:], shared.NewNonce())
+			binary.BigEndian.PutUint64(w.Image[driver.NonceOffset:], driver.NewNonce())
 		}
 	})
 }
@@ -218,10 +218,10 @@ func noRepeat(f *faulty) {
 // repeatByValue takes an equal value for a repeated write.
 func repeatByValue(f *faulty) {
 	write := f.write
-	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
+	f.write = func(ctx context.Context, w driver.Write) driver.Receipt {
 		old, header := f.peek(w.Key)
-		if header.Kind == shared.KindValue && bytes.Equal(old[shared.HeaderSize:], w.Image[shared.HeaderSize:]) {
-			return shared.Receipt{Revision: header.Revision}
+		if header.Kind == driver.KindValue && bytes.Equal(old[driver.HeaderSize:], w.Image[driver.HeaderSize:]) {
+			return driver.Receipt{Revision: header.Revision}
 		}
 		return write(ctx, w)
 	}
@@ -229,10 +229,10 @@ func repeatByValue(f *faulty) {
 
 // repeatForEver remembers nonces longer than their records.
 func repeatForEver(f *faulty) {
-	seen := newNotes[shared.Receipt]()
+	seen := newNotes[driver.Receipt]()
 	write := f.write
-	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
-		id := w.Key + string(w.Image[shared.NonceOffset:shared.ClockOffset])
+	f.write = func(ctx context.Context, w driver.Write) driver.Receipt {
+		id := w.Key + string(w.Image[driver.NonceOffset:driver.ClockOffset])
 		if r := seen.get(id); r.Revision.Number != 0 {
 			return r
 		}
@@ -242,18 +242,18 @@ func repeatForEver(f *faulty) {
 	}
 }
 
-func noDeadline(f *faulty) { f.changing(func(w *shared.Write) { w.NotAfter = time.Time{} }) }
+func noDeadline(f *faulty) { f.changing(func(w *driver.Write) { w.NotAfter = time.Time{} }) }
 
 func noDeadlineOfLeases(f *faulty) {
-	f.leasing(func(l *shared.Lease) { l.NotAfter = time.Time{} })
+	f.leasing(func(l *driver.Lease) { l.NotAfter = time.Time{} })
 }
 
 // lateStill refuses late writes and stores them all the same.
 func lateStill(f *faulty) {
 	write := f.write
-	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
+	f.write = func(ctx context.Context, w driver.Write) driver.Receipt {
 		r := write(ctx, w)
-		if errors.Is(r.Err, shared.ErrTooLate) {
+		if errors.Is(r.Err, driver.ErrTooLate) {
 			w.NotAfter = time.Time{}
 			write(ctx, w)
 		}
@@ -263,7 +263,7 @@ func lateStill(f *faulty) {
 
 // lateByCaller judges deadlines as if they were its own caller's timeout.
 func lateByCaller(f *faulty) {
-	f.changing(func(w *shared.Write) { w.NotAfter = w.NotAfter.Add(-2 * time.Hour) })
+	f.changing(func(w *driver.Write) { w.NotAfter = w.NotAfter.Add(-2 * time.Hour) })
 }
 
 func ignoresContext(f *faulty) {
@@ -271,10 +271,10 @@ func ignoresContext(f *faulty) {
 	f.read = func(ctx context.Context, keys []string) ([][]byte, error) {
 		return read(context.WithoutCancel(ctx), keys)
 	}
-	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
+	f.write = func(ctx context.Context, w driver.Write) driver.Receipt {
 		return write(context.WithoutCancel(ctx), w)
 	}
-	f.acquire = func(ctx context.Context, l shared.Lease) shared.Grant {
+	f.acquire = func(ctx context.Context, l driver.Lease) driver.Grant {
 		return acquire(context.WithoutCancel(ctx), l)
 	}
 }
@@ -295,7 +295,7 @@ func hidesContext(f *faulty) {
 // answersLate refuses an ended context after it did what was asked.
 func answersLate(f *faulty) {
 	write := f.write
-	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
+	f.write = func(ctx context.Context, w driver.Write) driver.Receipt {
 		r := write(context.WithoutCancel(ctx), w)
 		if ctx.Err() != nil {
 			r.Err = ctx.Err()
@@ -307,10 +307,10 @@ func answersLate(f *faulty) {
 func failsWhenOverlapping(f *faulty) {
 	var running atomic.Int32
 	write := f.write
-	f.write = func(ctx context.Context, w shared.Write) shared.Receipt {
+	f.write = func(ctx context.Context, w driver.Write) driver.Receipt {
 		defer running.Add(-1)
 		if running.Add(1) > 1 {
-			return shared.Receipt{Err: errFailed}
+			return driver.Receipt{Err: errFailed}
 		}
 		time.Sleep(time.Microsecond)
 		return write(ctx, w)
@@ -319,16 +319,16 @@ func failsWhenOverlapping(f *faulty) {
 
 // noTime does not learn the server's clock from its answers.
 func noTime(f *faulty) {
-	for _, method := range []*func(context.Context, shared.Write) shared.Receipt{&f.write, &f.fill} {
+	for _, method := range []*func(context.Context, driver.Write) driver.Receipt{&f.write, &f.fill} {
 		inner := *method
-		*method = func(ctx context.Context, w shared.Write) shared.Receipt {
+		*method = func(ctx context.Context, w driver.Write) driver.Receipt {
 			r := inner(ctx, w)
 			r.Now = time.Time{}
 			return r
 		}
 	}
 	acquire := f.acquire
-	f.acquire = func(ctx context.Context, l shared.Lease) shared.Grant {
+	f.acquire = func(ctx context.Context, l driver.Lease) driver.Grant {
 		grant := acquire(ctx, l)
 		grant.Now = time.Time{}
 		return grant
@@ -338,10 +338,10 @@ func noTime(f *faulty) {
 // unordered tells revisions to readers, and to writers of watermarks only, as
 // a store may whose server does not tell them.
 func unordered(f *faulty) {
-	f.receipts(func(w shared.Write, r shared.Revision) shared.Revision {
-		if kindOf(w.Image) == shared.KindWatermark {
+	f.receipts(func(w driver.Write, r driver.Revision) driver.Revision {
+		if kindOf(w.Image) == driver.KindWatermark {
 			return r
 		}
-		return shared.Revision{}
+		return driver.Revision{}
 	})
 }

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"time"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 func fillCases() []testCase {
@@ -29,14 +29,14 @@ func fillCases() []testCase {
 // stale requires that the value loaded under this lease is refused.
 func (s *scene) stale(key string, token uint64) {
 	r := s.tryFill(filling(key, value("stale"), token))
-	s.fails(r.Err, shared.ErrLeaseLost, "stale fill")
+	s.fails(r.Err, driver.ErrLeaseLost, "stale fill")
 }
 
 func fillReplacesLease(s *scene) {
 	token := s.acquire("key")
 	s.fill(filling("key", value("loaded"), token))
 	s.holds("key", "loaded")
-	s.asks(lease("key", shared.NewNonce()), shared.LeasePresent)
+	s.asks(lease("key", driver.NewNonce()), driver.LeasePresent)
 }
 
 func fillWithoutLease(s *scene) {
@@ -75,7 +75,7 @@ func deleteEndsLease(s *scene) {
 	token := s.acquire("key")
 	s.put(write("key", tombstone()))
 	s.stale("key", token)
-	s.require(s.record("key").Kind == shared.KindTombstone, "the tombstone was replaced")
+	s.require(s.record("key").Kind == driver.KindTombstone, "the tombstone was replaced")
 	s.acquire("key")
 }
 
@@ -92,7 +92,7 @@ func fillAfterTombstone(s *scene) {
 func fillAfterExpiry(s *scene) {
 	l := lease("key", 1)
 	l.TTL = 50 * time.Millisecond
-	s.asks(l, shared.LeaseGranted)
+	s.asks(l, driver.LeaseGranted)
 	s.until(func() bool { return s.image("key") == nil }, "the end of a lease")
 	s.stale("key", 1)
 	s.empty("key")
@@ -101,8 +101,8 @@ func fillAfterExpiry(s *scene) {
 func fillAfterOther(s *scene) {
 	l := lease("key", 1)
 	l.TTL = 50 * time.Millisecond
-	s.asks(l, shared.LeaseGranted)
-	s.until(func() bool { return s.ask(lease("key", 2)).Status == shared.LeaseGranted }, "the end of a lease")
+	s.asks(l, driver.LeaseGranted)
+	s.until(func() bool { return s.ask(lease("key", 2)).Status == driver.LeaseGranted }, "the end of a lease")
 	s.stale("key", 1)
 	s.fill(filling("key", value("loaded by the second"), 2))
 	s.holds("key", "loaded by the second")
@@ -140,14 +140,14 @@ func batchFill(s *scene) {
 	repeated := again
 	repeated.Image = bytes.Clone(again.Image)
 	first := s.fill(again)
-	writes := []shared.Write{
+	writes := []driver.Write{
 		filling("missing", value("missing"), 1), filling("leased", value("filled"), leased), late,
 		refreshing("refreshed", "new", expect), filling("back", tombstone(), back), repeated,
 	}
 	receipts := s.store.Fill(s.ctx, writes)
 	s.require(len(receipts) == len(writes), "%d receipts for %d fills", len(receipts), len(writes))
 	for i, r := range receipts {
-		if want := map[int]error{0: shared.ErrLeaseLost, 2: shared.ErrTooLate}[i]; want != nil {
+		if want := map[int]error{0: driver.ErrLeaseLost, 2: driver.ErrTooLate}[i]; want != nil {
 			s.fails(r.Err, want, "fill of "+writes[i].Key)
 		} else {
 			s.noError(r.Err, "fill of "+writes[i].Key)
@@ -158,15 +158,15 @@ func batchFill(s *scene) {
 	s.holds("leased", "filled")
 	s.holds("refreshed", "new")
 	s.require(s.record("late").Nonce == overdue, "the lease of a late fill is not there any more")
-	s.require(s.record("back").Kind == shared.KindTombstone, "a lease that was given back is there still")
+	s.require(s.record("back").Kind == driver.KindTombstone, "a lease that was given back is there still")
 }
 
 // fillAsOldAsItsLoad requires that the revision of a fill tells when its load was
 // permitted: below that of a write which came while it was loaded.
 func fillAsOldAsItsLoad(s *scene) {
 	s.put(write("key", tombstone())) // there is an epoch
-	token := shared.NewNonce()
-	grant := s.asks(lease("key", token), shared.LeaseGranted)
+	token := driver.NewNonce()
+	grant := s.asks(lease("key", token), driver.LeaseGranted)
 	s.require(grant.Revision.Number > 0, "a lease was granted without a revision")
 	before := s.set("before", "value").Revision
 	s.until(func() bool { return uint64(s.now().UnixMicro()) > before.Number+1 }, "the clock of the server to go on")
@@ -184,7 +184,7 @@ func fillAsOldAsItsLoad(s *scene) {
 func fillAfterReplaced(s *scene) {
 	old := s.set("key", "value")
 	w := live("key", time.Minute)
-	w.Image, w.Expect, w.Born = image(value("refreshed")), s.record("key").Nonce, shared.Revision{Epoch: old.Revision.Epoch, Number: 1}
+	w.Image, w.Expect, w.Born = image(value("refreshed")), s.record("key").Nonce, driver.Revision{Epoch: old.Revision.Epoch, Number: 1}
 	refreshed := s.later(old.Revision, s.fill(w).Revision, "a refresh")
 	s.later(refreshed, s.set("key", "newer").Revision, "a write after a refresh")
 }
@@ -193,12 +193,12 @@ func fillAfterReplaced(s *scene) {
 // lost writes is of no use.
 func fillOfEarlierEpoch(s *scene) {
 	s.put(write("key", tombstone())) // there is an epoch
-	token := shared.NewNonce()
-	grant := s.asks(lease("key", token), shared.LeaseGranted)
+	token := driver.NewNonce()
+	grant := s.asks(lease("key", token), driver.LeaseGranted)
 	w := filling("key", value("loaded"), token)
 	w.Born = grant.Revision
 	w.Born.Epoch--
-	s.fails(s.tryFill(w).Err, shared.ErrLeaseLost, "a fill of an earlier epoch")
+	s.fails(s.tryFill(w).Err, driver.ErrLeaseLost, "a fill of an earlier epoch")
 	s.require(s.record("key").Nonce == token, "the lease is not there any more")
 	w.Born = grant.Revision
 	s.fill(w)

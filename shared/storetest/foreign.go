@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 func foreignCases() []testCase {
@@ -28,18 +28,18 @@ func foreign() map[string][]byte {
 		"text":          []byte("set by another program"),
 		"long-text":     []byte(strings.Repeat("set by another program ", 100)),
 		"magic-alone":   []byte("nb"),
-		"cut-in-header": image(value("value"))[:shared.HeaderSize-1],
+		"cut-in-header": image(value("value"))[:driver.HeaderSize-1],
 		"another-magic": altered(image(value("value")), 0, 'x'),
 		"version-zero":  altered(image(value("value")), 2, 0),
-		"unknown-kind":  altered(image(value("value")), shared.KindOffset, 200),
-		"kind-zero":     altered(image(value("value")), shared.KindOffset, 0),
+		"unknown-kind":  altered(image(value("value")), driver.KindOffset, 200),
+		"kind-zero":     altered(image(value("value")), driver.KindOffset, 0),
 		"zeros":         make([]byte, 200),
 		"noise":         []byte(noise(200)),
-		"newer-but-cut": altered(image(value("value")), 2, 9)[:shared.HeaderSize-1],
+		"newer-but-cut": altered(image(value("value")), 2, 9)[:driver.HeaderSize-1],
 	}
 }
 
-func image(r shared.Record) []byte { return r.Append(nil) }
+func image(r driver.Record) []byte { return r.Append(nil) }
 
 func altered(image []byte, at int, b byte) []byte {
 	image[at] = b
@@ -53,20 +53,20 @@ func foreignRead(s *scene) {
 	}
 	s.plant("nothing", nil)
 	s.image("nothing") // empty or missing
-	s.plant("cut-in-value", image(value("value"))[:shared.HeaderSize+2])
-	_, err := shared.DecodeRecord(s.image("cut-in-value"))
-	s.fails(err, shared.ErrCorrupt, "decoding a record that is cut")
+	s.plant("cut-in-value", image(value("value"))[:driver.HeaderSize+2])
+	_, err := driver.DecodeRecord(s.image("cut-in-value"))
+	s.fails(err, driver.ErrCorrupt, "decoding a record that is cut")
 }
 
 func foreignNotLeased(s *scene) {
 	for name, data := range foreign() {
 		s.plant(name, data)
-		s.asks(lease(name, 1), shared.LeaseUnusable)
+		s.asks(lease(name, 1), driver.LeaseUnusable)
 		l := lease(name, 1)
 		l.MinClock = 1 << 60
-		s.asks(l, shared.LeaseUnusable)
+		s.asks(l, driver.LeaseUnusable)
 		l.Discard = []byte("not how it begins")
-		s.asks(l, shared.LeaseUnusable)
+		s.asks(l, driver.LeaseUnusable)
 		s.require(bytes.Equal(s.image(name), data), "%s was changed by a request for a lease", name)
 	}
 }
@@ -76,8 +76,8 @@ func foreignDiscarded(s *scene) {
 		s.plant(name, data)
 		l := lease(name, 1)
 		l.Discard = s.image(name)
-		l.Discard = l.Discard[:min(len(l.Discard), shared.HeaderSize)]
-		s.asks(l, shared.LeaseGranted)
+		l.Discard = l.Discard[:min(len(l.Discard), driver.HeaderSize)]
+		s.asks(l, driver.LeaseGranted)
 		s.fill(filling(name, value("loaded"), 1))
 		s.holds(name, "loaded")
 	}
@@ -95,19 +95,19 @@ func foreignOverwritten(s *scene) {
 }
 
 func foreignNoLease(s *scene) {
-	r := shared.Record{Kind: shared.KindLease, Nonce: 1}
+	r := driver.Record{Kind: driver.KindLease, Nonce: 1}
 	for name, data := range map[string][]byte{
 		"another-magic": altered(image(r), 0, 'x'),
 		"version-zero":  altered(image(r), 2, 0),
 		"newer":         altered(image(r), 2, 9),
-		"cut":           image(r)[:shared.HeaderSize-1],
+		"cut":           image(r)[:driver.HeaderSize-1],
 	} {
 		s.plant(name, data)
 		s.stale(name, 1)
 		l := lease(name, 1)
 		l.Renew = true
 		err := s.tryAcquire(l).Err
-		s.fails(err, shared.ErrLeaseLost, "renewal of "+name)
+		s.fails(err, driver.ErrLeaseLost, "renewal of "+name)
 		s.require(bytes.Equal(s.image(name), data), "%s was changed", name)
 	}
 	for name, data := range foreign() {
@@ -123,14 +123,14 @@ func damagedDiscarded(s *scene) {
 		"wrong-checksum": altered(bytes.Clone(whole), len(whole)-1, 'x'),
 		"cut-in-value":   bytes.Clone(whole[:len(whole)-1]),
 		"too-long":       append(bytes.Clone(whole), 'x'),
-		"header-alone":   bytes.Clone(whole[:shared.HeaderSize]),
+		"header-alone":   bytes.Clone(whole[:driver.HeaderSize]),
 	} {
 		s.plant(name, data)
-		_, err := shared.DecodeRecord(s.image(name))
-		s.fails(err, shared.ErrCorrupt, name)
+		_, err := driver.DecodeRecord(s.image(name))
+		s.fails(err, driver.ErrCorrupt, name)
 		l := lease(name, 1)
-		l.Discard = s.image(name)[:shared.HeaderSize]
-		s.asks(l, shared.LeaseGranted)
+		l.Discard = s.image(name)[:driver.HeaderSize]
+		s.asks(l, driver.LeaseGranted)
 		s.fill(filling(name, value("loaded"), 1))
 		s.holds(name, "loaded")
 	}
@@ -140,15 +140,15 @@ func damagedDiscarded(s *scene) {
 // library wrote, and that a Set replaces it.
 func newerFormat(s *scene) {
 	r := value("value")
-	newer := altered(image(r), 2, shared.RecordVersion+1)
+	newer := altered(image(r), 2, driver.RecordVersion+1)
 	s.plant("key", newer)
 	s.require(bytes.Equal(s.image("key"), newer), "a newer record is not read as it was planted")
 	l := lease("key", 1)
-	s.asks(l, shared.LeaseUnusable)
+	s.asks(l, driver.LeaseUnusable)
 	l.MinClock = 1 << 60
-	s.asks(l, shared.LeaseUnusable)
-	l.Discard = newer[:shared.HeaderSize]
-	s.asks(l, shared.LeaseUnusable)
+	s.asks(l, driver.LeaseUnusable)
+	l.Discard = newer[:driver.HeaderSize]
+	s.asks(l, driver.LeaseUnusable)
 	s.stale("key", r.Nonce)
 	s.require(bytes.Equal(s.image("key"), newer), "a newer record was changed")
 	s.put(write("key", r))
@@ -160,13 +160,13 @@ func newerFormat(s *scene) {
 func revisionAhead(s *scene) {
 	limit := uint64(s.now().Add(2 * day).UnixMicro())
 	for _, number := range []uint64{1 << 62, 1<<64 - 1, 1 << 53, uint64(s.now().Add(3 * day).UnixMicro())} {
-		for _, r := range []shared.Record{value("value"), watermark()} {
-			r.Revision = shared.Revision{Epoch: 1, Number: number}
+		for _, r := range []driver.Record{value("value"), watermark()} {
+			r.Revision = driver.Revision{Epoch: 1, Number: number}
 			s.plant("key", image(r))
 			w := write("key", watermark())
 			w.Floor = 1
 			got := s.put(w).Revision.Number
-			goesOn := r.Kind == shared.KindWatermark && number < shared.MaxRevision
+			goesOn := r.Kind == driver.KindWatermark && number < driver.MaxRevision
 			s.require(got != 0 && (got < limit || goesOn), "revision %d after one of %d", got, number)
 			s.require(got > number || !goesOn, "watermark %d over one of %d", got, number)
 			w = write("key", value("value"))

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 func journalCases() []testCase {
@@ -25,30 +25,30 @@ func journalCases() []testCase {
 	}
 }
 
-func (s *scene) journaler() shared.Journaler {
-	j, ok := s.store.(shared.Journaler)
+func (s *scene) journaler() driver.Journaler {
+	j, ok := s.store.(driver.Journaler)
 	s.require(ok && j.Partitions() > 0, "the store keeps no journal")
 	return j
 }
 
 // ends returns the end of each journal.
-func (s *scene) ends() []shared.Position {
-	ends := make([]shared.Position, s.journaler().Partitions())
+func (s *scene) ends() []driver.Position {
+	ends := make([]driver.Position, s.journaler().Partitions())
 	for p := range ends {
-		ends[p] = s.reset(p, shared.Position{})
+		ends[p] = s.reset(p, driver.Position{})
 	}
 	return ends
 }
 
-func (s *scene) tail(partition int, from shared.Position, limit int) shared.Tail {
-	tails := s.journaler().Tail(s.ctx, []shared.TailRead{{Partition: partition, From: from, Limit: limit}})
+func (s *scene) tail(partition int, from driver.Position, limit int) driver.Tail {
+	tails := s.journaler().Tail(s.ctx, []driver.TailRead{{Partition: partition, From: from, Limit: limit}})
 	s.require(len(tails) == 1, "%d answers to a read of one journal", len(tails))
 	s.noError(tails[0].Err, "tail")
 	return tails[0]
 }
 
 // reset reads from a position that is not there, and returns the end.
-func (s *scene) reset(partition int, from shared.Position) shared.Position {
+func (s *scene) reset(partition int, from driver.Position) driver.Position {
 	tail := s.tail(partition, from, 10)
 	s.require(tail.Reset && len(tail.Entries) == 0 && !tail.More,
 		"tail from %+v: reset is %t, with %d entries", from, tail.Reset, len(tail.Entries))
@@ -58,7 +58,7 @@ func (s *scene) reset(partition int, from shared.Position) shared.Position {
 
 // since returns the entries of all partitions after positions, which it moves
 // on.
-func (s *scene) since(at []shared.Position) (entries []shared.JournalEntry) {
+func (s *scene) since(at []driver.Position) (entries []driver.JournalEntry) {
 	for p := range at {
 		for more := true; more; {
 			tail := s.tail(p, at[p], 3)
@@ -74,18 +74,18 @@ func (s *scene) since(at []shared.Position) (entries []shared.JournalEntry) {
 
 // tells requires that entries are these writes, in this order if they are of
 // one key.
-func (s *scene) tells(entries []shared.JournalEntry, want ...shared.JournalEntry) {
+func (s *scene) tells(entries []driver.JournalEntry, want ...driver.JournalEntry) {
 	if s.harness.NoRevisions {
 		entries = slices.Clone(entries)
 		for i := range entries {
-			entries[i].Revision = shared.Revision{}
+			entries[i].Revision = driver.Revision{}
 		}
 		for i := range want {
-			want[i].Revision = shared.Revision{}
+			want[i].Revision = driver.Revision{}
 		}
 	}
 	if len(want) > 1 && want[0].Key != want[len(want)-1].Key {
-		sort := func(a, b shared.JournalEntry) int {
+		sort := func(a, b driver.JournalEntry) int {
 			if a.Key < b.Key {
 				return -1
 			}
@@ -99,24 +99,24 @@ func (s *scene) tells(entries []shared.JournalEntry, want ...shared.JournalEntry
 
 func journalOrder(s *scene) {
 	at := s.ends()
-	var want []shared.JournalEntry
-	for _, r := range []shared.Record{value("a"), tombstone(), value("b"), watermark()} {
+	var want []driver.JournalEntry
+	for _, r := range []driver.Record{value("a"), tombstone(), value("b"), watermark()} {
 		receipt := s.put(write("key", r))
-		want = append(want, shared.JournalEntry{Key: "key", Revision: receipt.Revision})
+		want = append(want, driver.JournalEntry{Key: "key", Revision: receipt.Revision})
 	}
 	s.tells(s.since(at), want...)
 }
 
 func journalBatch(s *scene) {
 	at := s.ends()
-	var writes []shared.Write
+	var writes []driver.Write
 	for i := range 20 {
 		writes = append(writes, write(fmt.Sprint("key-", i), value("value")))
 	}
-	var want []shared.JournalEntry
+	var want []driver.JournalEntry
 	for i, r := range s.store.Write(s.ctx, writes) {
 		s.noError(r.Err, "write")
-		want = append(want, shared.JournalEntry{Key: writes[i].Key, Revision: r.Revision})
+		want = append(want, driver.JournalEntry{Key: writes[i].Key, Revision: r.Revision})
 	}
 	s.tells(s.since(at), want...)
 }
@@ -125,7 +125,7 @@ func journalOddKeys(s *scene) {
 	for key := range oddKeys {
 		at := s.ends()
 		r := s.set(key, "value")
-		s.tells(s.since(at), shared.JournalEntry{Key: key, Revision: r.Revision})
+		s.tells(s.since(at), driver.JournalEntry{Key: key, Revision: r.Revision})
 	}
 }
 
@@ -133,8 +133,8 @@ func journalRefused(s *scene) {
 	at := s.ends()
 	w := write("key", value("value"))
 	w.NotAfter = s.now().Add(-patience)
-	s.fails(s.try(w).Err, shared.ErrTooLate, "late write")
-	s.fails(s.tryFill(filling("key", value("value"), 7)).Err, shared.ErrLeaseLost, "fill without a lease")
+	s.fails(s.try(w).Err, driver.ErrTooLate, "late write")
+	s.fails(s.tryFill(filling("key", value("value"), 7)).Err, driver.ErrLeaseLost, "fill without a lease")
 	s.tells(s.since(at))
 }
 
@@ -147,22 +147,22 @@ func journalFills(s *scene) {
 
 func tailFromNowhere(s *scene) {
 	for p := range s.journaler().Partitions() {
-		end := s.reset(p, shared.Position{})
-		s.require(s.reset(p, shared.Position{}) == end, "the end of a journal moved by being read")
+		end := s.reset(p, driver.Position{})
+		s.require(s.reset(p, driver.Position{}) == end, "the end of a journal moved by being read")
 	}
 }
 
 func tailFromElsewhere(s *scene) {
 	p := s.journaler().Partition("key")
-	for _, change := range []func(*shared.Position){
-		func(at *shared.Position) { at.Nonce++ },
-		func(at *shared.Position) { at.Revision.Number-- },
-		func(at *shared.Position) { at.Revision.Number += 1 << 40 },
-		func(at *shared.Position) { at.Revision.Epoch++ },
-		func(at *shared.Position) { at.Revision.Epoch = 0 },
+	for _, change := range []func(*driver.Position){
+		func(at *driver.Position) { at.Nonce++ },
+		func(at *driver.Position) { at.Revision.Number-- },
+		func(at *driver.Position) { at.Revision.Number += 1 << 40 },
+		func(at *driver.Position) { at.Revision.Epoch++ },
+		func(at *driver.Position) { at.Revision.Epoch = 0 },
 	} {
 		s.set("key", "value")
-		from := s.reset(p, shared.Position{})
+		from := s.reset(p, driver.Position{})
 		s.set("key", "another")
 		change(&from)
 		last, written := s.reset(p, from).Revision, s.record("key").Revision
@@ -172,8 +172,8 @@ func tailFromElsewhere(s *scene) {
 
 func tailPages(s *scene) {
 	p := s.journaler().Partition("key")
-	at := s.reset(p, shared.Position{})
-	var revisions []shared.Revision
+	at := s.reset(p, driver.Position{})
+	var revisions []driver.Revision
 	for range 5 {
 		revisions = append(revisions, s.set("key", "value").Revision)
 	}
@@ -190,7 +190,7 @@ func tailPages(s *scene) {
 func tailAtEnd(s *scene) {
 	p := s.journaler().Partition("key")
 	s.set("key", "value")
-	end := s.reset(p, shared.Position{})
+	end := s.reset(p, driver.Position{})
 	for range 3 {
 		tail := s.tail(p, end, 2)
 		s.require(!tail.Reset && !tail.More && len(tail.Entries) == 0 && tail.Next == end, "at the end: %+v", tail)
@@ -203,17 +203,17 @@ func tailAtEnd(s *scene) {
 func tailTogether(s *scene) {
 	at := s.ends()
 	s.set("key", "value")
-	var reads []shared.TailRead
+	var reads []driver.TailRead
 	for i := range 2 * len(at) {
 		p := min(i, 2*len(at)-1-i)
-		reads = append(reads, shared.TailRead{Partition: p, From: at[p], Limit: 5}, shared.TailRead{Partition: p, Limit: 1})
+		reads = append(reads, driver.TailRead{Partition: p, From: at[p], Limit: 5}, driver.TailRead{Partition: p, Limit: 1})
 	}
 	tails := s.journaler().Tail(s.ctx, reads)
 	s.require(len(tails) == len(reads), "%d answers to %d reads", len(tails), len(reads))
 	for i, r := range reads {
 		t := tails[i]
 		s.noError(t.Err, "tail")
-		s.require(t.Reset == (r.From == shared.Position{}), "read %d: reset is %t", i, t.Reset)
+		s.require(t.Reset == (r.From == driver.Position{}), "read %d: reset is %t", i, t.Reset)
 		told := !t.Reset && r.Partition == s.journaler().Partition("key")
 		s.require(told == (len(t.Entries) == 1), "read %d tells of %d writes", i, len(t.Entries))
 	}
@@ -245,7 +245,7 @@ func journalConcurrent(s *scene) {
 		}
 		for j := range writes {
 			key := fmt.Sprintf("key-%d-%d", i, j)
-			if err := s.store.Write(s.ctx, []shared.Write{write(key, value("value"))})[0].Err; err != nil {
+			if err := s.store.Write(s.ctx, []driver.Write{write(key, value("value"))})[0].Err; err != nil {
 				return err
 			}
 		}
@@ -265,9 +265,9 @@ func journalConcurrent(s *scene) {
 // readsProve requires of a store whose reads prove something that each tells the epoch
 // of its partition, and a number that no write has passed which was answered before.
 func readsProve(s *scene) {
-	p, ok := s.store.(shared.Prover)
+	p, ok := s.store.(driver.Prover)
 	s.require(ok && p.Proves(), "a store with a journal does not prove its reads")
-	prove := func(keys ...string) []shared.Revision {
+	prove := func(keys ...string) []driver.Revision {
 		images, heads, err := p.ReadProven(s.ctx, keys)
 		s.noError(err, "read")
 		s.require(len(images) == len(keys) && len(heads) == len(keys), "%d images and %d heads of %d keys", len(images), len(heads), len(keys))

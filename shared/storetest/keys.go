@@ -3,7 +3,7 @@ package storetest
 import (
 	"strings"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 func keyCases() []testCase {
@@ -35,7 +35,7 @@ func oddKeys(yield func(string) bool) {
 // longKeys yields keys around the lengths at which servers stop, which differ
 // in their last byte, and in the middle.
 func longKeys(yield func(string) bool) {
-	for _, n := range []int{100, 200, 230, 240, 241, 242, 243, 249, 250, 251, 255, 256, 257, 512, shared.MaxKeySize} {
+	for _, n := range []int{100, 200, 230, 240, 241, 242, 243, 249, 250, 251, 255, 256, 257, 512, driver.MaxKeySize} {
 		long := strings.Repeat("k", n-1)
 		for _, key := range []string{long + "1", long + "2", long + " ", long[:n/2] + "x" + long[n/2:]} {
 			if !yield(key) {
@@ -63,7 +63,7 @@ func (s *scene) keptApart(keys func(func(string) bool)) {
 	images, err := s.store.Read(s.ctx, all)
 	s.noError(err, "batch read")
 	for i, key := range all {
-		r, err := shared.DecodeRecord(images[i])
+		r, err := driver.DecodeRecord(images[i])
 		s.require(err == nil && string(r.Value) == "value of "+key, "%.40q in a batch holds %.40q", key, r.Value)
 	}
 	for i, key := range all {
@@ -82,7 +82,7 @@ func oddLeases(s *scene) {
 		}
 	}
 	for key, token := range tokens {
-		s.asks(lease(key, shared.NewNonce()), shared.LeaseHeld)
+		s.asks(lease(key, driver.NewNonce()), driver.LeaseHeld)
 		s.fill(filling(key, value("value of "+key), token))
 	}
 	for key := range tokens {

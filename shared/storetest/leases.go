@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 func leaseCases() []testCase {
@@ -33,7 +33,7 @@ func leaseCases() []testCase {
 func oneHolder(s *scene) {
 	token := s.acquire("key")
 	for range 3 {
-		grant := s.asks(lease("key", shared.NewNonce()), shared.LeaseHeld)
+		grant := s.asks(lease("key", driver.NewNonce()), driver.LeaseHeld)
 		s.require(grant.Image == nil, "an image where there is no value")
 	}
 	s.acquire("another key")
@@ -41,20 +41,20 @@ func oneHolder(s *scene) {
 }
 
 func leaseIsNoValue(s *scene) {
-	token := shared.NewNonce()
+	token := driver.NewNonce()
 	l := lease("key", token)
-	r := shared.Record{Kind: shared.KindLease, Nonce: token, Clock: 12}
+	r := driver.Record{Kind: driver.KindLease, Nonce: token, Clock: 12}
 	l.Image, l.MinClock = r.Append(nil), 12
-	s.asks(l, shared.LeaseGranted)
+	s.asks(l, driver.LeaseGranted)
 	got := s.record("key")
-	s.require(got.Kind == shared.KindLease && got.Nonce == token && got.Clock == 12,
+	s.require(got.Kind == driver.KindLease && got.Nonce == token && got.Clock == 12,
 		"kind %d, nonce %x, clock %d", got.Kind, got.Nonce, got.Clock)
 }
 
 func holderAsksAgain(s *scene) {
 	token := s.acquire("key")
-	s.asks(lease("key", token), shared.LeaseGranted)
-	s.asks(lease("key", shared.NewNonce()), shared.LeaseHeld)
+	s.asks(lease("key", token), driver.LeaseGranted)
+	s.asks(lease("key", driver.NewNonce()), driver.LeaseHeld)
 	s.fill(filling("key", value("value"), token))
 }
 
@@ -62,21 +62,21 @@ func holderAsksAgain(s *scene) {
 // record and as an obstacle for others.
 func holderRenews(s *scene) {
 	const ttl = 1100 * time.Millisecond
-	token := shared.NewNonce()
+	token := driver.NewNonce()
 	key := s.within(ttl, func(key string) error {
 		l := lease(key, token)
 		l.TTL = ttl
-		s.asks(l, shared.LeaseGranted)
+		s.asks(l, driver.LeaseGranted)
 		l.TTL, l.Renew = time.Hour, true
 		grant := s.tryAcquire(l)
-		if grant.Err == nil && grant.Status != shared.LeaseGranted {
+		if grant.Err == nil && grant.Status != driver.LeaseGranted {
 			return fmt.Errorf("renewal: the status is %d", grant.Status)
 		}
 		return grant.Err
 	})
 	s.pass(2 * ttl)
-	s.asks(lease(key, shared.NewNonce()), shared.LeaseHeld)
-	s.require(s.record(key).Kind == shared.KindLease, "no lease is left")
+	s.asks(lease(key, driver.NewNonce()), driver.LeaseHeld)
+	s.require(s.record(key).Kind == driver.KindLease, "no lease is left")
 	s.fill(filling(key, value("value"), token))
 }
 
@@ -87,7 +87,7 @@ func renewBringsNothingBack(s *scene) {
 		l := lease(key, token)
 		l.Renew = true
 		err := s.tryAcquire(l).Err
-		s.fails(err, shared.ErrLeaseLost, "renewal of "+key)
+		s.fails(err, driver.ErrLeaseLost, "renewal of "+key)
 	}
 	renew("never leased", 1)
 	s.empty("never leased")
@@ -95,7 +95,7 @@ func renewBringsNothingBack(s *scene) {
 	token := s.acquire("deleted")
 	s.put(write("deleted", tombstone()))
 	renew("deleted", token)
-	s.require(s.record("deleted").Kind == shared.KindTombstone, "a renewal replaced a tombstone")
+	s.require(s.record("deleted").Kind == driver.KindTombstone, "a renewal replaced a tombstone")
 
 	token = s.acquire("written")
 	s.set("written", "newer")
@@ -108,12 +108,12 @@ func renewBringsNothingBack(s *scene) {
 	s.holds("filled", "value")
 
 	other := s.acquire("another's")
-	renew("another's", shared.NewNonce())
+	renew("another's", driver.NewNonce())
 	s.fill(filling("another's", value("value"), other))
 
 	l := lease("expired", 2)
 	l.TTL = 50 * time.Millisecond
-	s.asks(l, shared.LeaseGranted)
+	s.asks(l, driver.LeaseGranted)
 	s.until(func() bool { return s.image("expired") == nil }, "the end of a lease")
 	renew("expired", 2)
 	s.empty("expired")
@@ -124,15 +124,15 @@ func leaseExpires(s *scene) {
 	l := lease("key", 1)
 	l.TTL = ttl
 	start := time.Now()
-	s.asks(l, shared.LeaseGranted)
-	s.until(func() bool { return s.ask(lease("key", 2)).Status == shared.LeaseGranted }, "the end of a lease")
+	s.asks(l, driver.LeaseGranted)
+	s.until(func() bool { return s.ask(lease("key", 2)).Status == driver.LeaseGranted }, "the end of a lease")
 	s.require(time.Since(start) > ttl-slack, "a lease of %v ended after %v", ttl, time.Since(start))
-	s.asks(lease("key", 3), shared.LeaseHeld)
+	s.asks(lease("key", 3), driver.LeaseHeld)
 }
 
 func valuePresent(s *scene) {
 	s.set("key", "value")
-	grant := s.asks(lease("key", 1), shared.LeasePresent)
+	grant := s.asks(lease("key", 1), driver.LeasePresent)
 	s.require(bytes.Equal(grant.Image, s.image("key")), "the image of the grant is not what is stored")
 	s.holds("key", "value")
 }
@@ -140,21 +140,21 @@ func valuePresent(s *scene) {
 func tombstoneLeased(s *scene) {
 	s.put(write("key", tombstone()))
 	token := s.acquire("key")
-	s.asks(lease("key", shared.NewNonce()), shared.LeaseHeld)
+	s.asks(lease("key", driver.NewNonce()), driver.LeaseHeld)
 	s.fill(filling("key", value("value"), token))
 	s.holds("key", "value")
 }
 
 // tellsReplaced requires that a grant has the header of what was there.
 func tellsReplaced(s *scene) {
-	replaced := func(l shared.Lease) shared.Record {
-		grant := s.asks(l, shared.LeaseGranted)
-		r, _ := shared.DecodeHeader(grant.Image)
+	replaced := func(l driver.Lease) driver.Record {
+		grant := s.asks(l, driver.LeaseGranted)
+		r, _ := driver.DecodeHeader(grant.Image)
 		return r
 	}
 	s.require(replaced(lease("nothing", 1)).Kind == 0, "a lease replaced nothing, and tells of a record")
 
-	for name, w := range map[string]shared.Write{"deleted": write("deleted", tombstone()), "kept": keeping("kept")} {
+	for name, w := range map[string]driver.Write{"deleted": write("deleted", tombstone()), "kept": keeping("kept")} {
 		s.set(name, "value")
 		s.put(w)
 		there := s.record(name)
@@ -164,8 +164,8 @@ func tellsReplaced(s *scene) {
 	}
 	s.set("discarded", "value")
 	l := lease("discarded", 1)
-	l.Discard = s.image("discarded")[:shared.HeaderSize]
-	s.require(replaced(l).Kind == shared.KindValue, "a lease does not tell that it replaced a value")
+	l.Discard = s.image("discarded")[:driver.HeaderSize]
+	s.require(replaced(l).Kind == driver.KindValue, "a lease does not tell that it replaced a value")
 }
 
 // carriesOn requires that the revision of a tombstone can be told from the lease that
@@ -190,7 +190,7 @@ func watermarkPresent(s *scene) {
 	s.put(write("clock", watermark()))
 	l := lease("clock", 1)
 	l.MinClock = 100
-	grant := s.asks(l, shared.LeasePresent)
+	grant := s.asks(l, driver.LeasePresent)
 	s.require(bytes.Equal(grant.Image, s.image("clock")), "the image of the grant is not what is stored")
 }
 
@@ -198,18 +198,18 @@ func watermarkPresent(s *scene) {
 const clock = 1_900_000_000_000_001
 
 func oldClockValue(s *scene) {
-	for _, kind := range []shared.Record{value("value"), tombstone()} {
+	for _, kind := range []driver.Record{value("value"), tombstone()} {
 		key := fmt.Sprintf("kind %d", kind.Kind)
 		kind.Clock = clock
 		s.put(write(key, kind))
-		if kind.Kind == shared.KindValue {
+		if kind.Kind == driver.KindValue {
 			l := lease(key, 1)
 			l.MinClock = clock
-			s.asks(l, shared.LeasePresent)
+			s.asks(l, driver.LeasePresent)
 		}
 		l := lease(key, 2)
 		l.MinClock = clock + 1
-		s.asks(l, shared.LeaseGranted)
+		s.asks(l, driver.LeaseGranted)
 		s.fill(filling(key, value("new"), 2))
 		s.holds(key, "new")
 	}
@@ -217,25 +217,25 @@ func oldClockValue(s *scene) {
 
 func oldClockLease(s *scene) {
 	l := lease("key", 1)
-	r := shared.Record{Kind: shared.KindLease, Nonce: 1, Clock: clock}
+	r := driver.Record{Kind: driver.KindLease, Nonce: 1, Clock: clock}
 	l.Image, l.MinClock = r.Append(nil), clock
-	s.asks(l, shared.LeaseGranted)
+	s.asks(l, driver.LeaseGranted)
 	l = lease("key", 2)
 	l.MinClock = clock
-	s.asks(l, shared.LeaseHeld)
+	s.asks(l, driver.LeaseHeld)
 	l.MinClock = clock + 1
-	s.asks(l, shared.LeaseGranted)
-	s.fails(s.tryFill(filling("key", value("old"), 1)).Err, shared.ErrLeaseLost, "fill by the older")
+	s.asks(l, driver.LeaseGranted)
+	s.fails(s.tryFill(filling("key", value("old"), 1)).Err, driver.ErrLeaseLost, "fill by the older")
 	s.fill(filling("key", value("new"), 2))
 }
 
 func discarded(s *scene) {
-	for _, size := range []int{shared.HeaderSize, shared.NonceOffset} {
+	for _, size := range []int{driver.HeaderSize, driver.NonceOffset} {
 		key := fmt.Sprintf("%d bytes", size)
 		s.set(key, "cannot be decoded by its reader")
 		l := lease(key, 1)
 		l.Discard = s.image(key)[:size]
-		s.asks(l, shared.LeaseGranted)
+		s.asks(l, driver.LeaseGranted)
 		s.fill(filling(key, value("good"), 1))
 		s.holds(key, "good")
 	}
@@ -243,17 +243,17 @@ func discarded(s *scene) {
 
 func discardedOther(s *scene) {
 	s.set("key", "bad")
-	discard := s.image("key")[:shared.HeaderSize]
+	discard := s.image("key")[:driver.HeaderSize]
 	s.set("key", "good")
 	l := lease("key", 1)
 	l.Discard = discard
-	s.asks(l, shared.LeasePresent)
+	s.asks(l, driver.LeasePresent)
 	s.holds("key", "good")
 
 	holder := s.acquire("leased")
-	l = lease("leased", shared.NewNonce())
+	l = lease("leased", driver.NewNonce())
 	l.Discard = discard
-	s.asks(l, shared.LeaseHeld)
+	s.asks(l, driver.LeaseHeld)
 	s.fill(filling("leased", value("value"), holder))
 }
 
@@ -265,16 +265,16 @@ func batchAcquire(s *scene) {
 	late.NotAfter = s.now().Add(-time.Minute)
 	again, lost := lease("renewed", renewed), lease("lost", 1)
 	again.Renew, lost.Renew = true, true
-	leases := []shared.Lease{
+	leases := []driver.Lease{
 		lease("free", 1), lease("held", held+1), late, lease("present", 1), again, lost, lease("free too", 2),
 	}
 	grants := s.store.Acquire(s.ctx, leases)
 	s.require(len(grants) == len(leases), "%d grants for %d leases", len(grants), len(leases))
-	for i, want := range []shared.GrantStatus{
-		shared.LeaseGranted, shared.LeaseHeld, 0, shared.LeasePresent, shared.LeaseGranted, 0, shared.LeaseGranted,
+	for i, want := range []driver.GrantStatus{
+		driver.LeaseGranted, driver.LeaseHeld, 0, driver.LeasePresent, driver.LeaseGranted, 0, driver.LeaseGranted,
 	} {
 		if want == 0 {
-			s.fails(grants[i].Err, map[string]error{"late": shared.ErrTooLate, "lost": shared.ErrLeaseLost}[leases[i].Key], leases[i].Key)
+			s.fails(grants[i].Err, map[string]error{"late": driver.ErrTooLate, "lost": driver.ErrLeaseLost}[leases[i].Key], leases[i].Key)
 			continue
 		}
 		s.noError(grants[i].Err, "acquire "+leases[i].Key)
@@ -285,7 +285,7 @@ func batchAcquire(s *scene) {
 	s.empty("lost")
 	for key, token := range map[string]uint64{"free": 1, "free too": 2, "held": held, "renewed": renewed} {
 		r := s.record(key)
-		s.require(r.Kind == shared.KindLease && r.Nonce == token, "%s: kind %d, nonce %x", key, r.Kind, r.Nonce)
+		s.require(r.Kind == driver.KindLease && r.Nonce == token, "%s: kind %d, nonce %x", key, r.Kind, r.Nonce)
 	}
 }
 
@@ -293,7 +293,7 @@ func batchAcquire(s *scene) {
 func thousandLeases(s *scene) {
 	const theirs = 500 // is another's
 	keys := make([]string, 1000)
-	leases, writes := make([]shared.Lease, len(keys)), make([]shared.Write, len(keys))
+	leases, writes := make([]driver.Lease, len(keys)), make([]driver.Write, len(keys))
 	for i := range keys {
 		keys[i] = fmt.Sprintf("key %d", i)
 		leases[i] = lease(keys[i], uint64(i+1))
@@ -302,17 +302,17 @@ func thousandLeases(s *scene) {
 	held := s.acquire(keys[theirs])
 	for i, grant := range s.store.Acquire(s.ctx, leases) {
 		s.noError(grant.Err, "acquire")
-		s.require((grant.Status == shared.LeaseGranted) == (i != theirs), "%d: the status is %d", i, grant.Status)
+		s.require((grant.Status == driver.LeaseGranted) == (i != theirs), "%d: the status is %d", i, grant.Status)
 	}
 	receipts := s.store.Fill(s.ctx, writes)
 	s.require(len(receipts) == len(writes), "%d receipts for %d fills", len(receipts), len(writes))
 	images, err := s.store.Read(s.ctx, keys)
 	s.noError(err, "read")
 	for i, r := range receipts {
-		got, err := shared.DecodeRecord(images[i])
+		got, err := driver.DecodeRecord(images[i])
 		s.noError(err, "decode")
 		if i == theirs {
-			s.fails(r.Err, shared.ErrLeaseLost, "fill by another")
+			s.fails(r.Err, driver.ErrLeaseLost, "fill by another")
 			s.require(got.Nonce == held, "the lease of another is not there any more")
 			continue
 		}

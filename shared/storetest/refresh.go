@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"time"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 func refreshCases() []testCase {
@@ -25,14 +25,14 @@ func refreshCases() []testCase {
 }
 
 // refreshing returns a fill that replaces the record with this nonce.
-func refreshing(key, v string, expect uint64) shared.Write {
+func refreshing(key, v string, expect uint64) driver.Write {
 	w := write(key, value(v))
 	w.Expect = expect
 	return w
 }
 
 // keeping returns a write that invalidates key and keeps its value.
-func keeping(key string) shared.Write {
+func keeping(key string) driver.Write {
 	w := write(key, tombstone())
 	w.KeepStale = true
 	return w
@@ -62,7 +62,7 @@ func refreshReplaces(s *scene) {
 func refreshRefused(s *scene) {
 	refused := func(key string, expect uint64, doing string) {
 		r := s.tryFill(refreshing(key, "stale", expect))
-		s.fails(r.Err, shared.ErrLeaseLost, doing)
+		s.fails(r.Err, driver.ErrLeaseLost, doing)
 	}
 	refused("absent", 1, "refresh of nothing")
 	s.empty("absent")
@@ -78,7 +78,7 @@ func refreshRefused(s *scene) {
 	expect = s.record("key").Nonce
 	s.put(keeping("key"))
 	refused("key", expect, "refresh after an invalidation that kept the value")
-	s.require(s.record("key").Kind == shared.KindStale, "the stale value was replaced")
+	s.require(s.record("key").Kind == driver.KindStale, "the stale value was replaced")
 
 	expect = s.record("key").Nonce
 	s.put(write("key", tombstone()))
@@ -100,7 +100,7 @@ func refreshRepeated(s *scene) {
 	s.require(first.Revision == second.Revision && s.record("key").Revision == stored, "a repeated fill was stored again")
 	s.set("key", "newer")
 	r := s.tryFill(again)
-	s.fails(r.Err, shared.ErrLeaseLost, "refresh after a write")
+	s.fails(r.Err, driver.ErrLeaseLost, "refresh after a write")
 }
 
 func refreshAfterExpiry(s *scene) {
@@ -109,12 +109,12 @@ func refreshAfterExpiry(s *scene) {
 	s.put(w)
 	s.until(func() bool { return s.image("key") == nil }, "the end of a value")
 	r := s.tryFill(refreshing("key", "stale", nonceOf(w.Image)))
-	s.fails(r.Err, shared.ErrLeaseLost, "refresh of what expired")
+	s.fails(r.Err, driver.ErrLeaseLost, "refresh of what expired")
 	s.empty("key")
 }
 
 func nonceOf(image []byte) uint64 {
-	r, _ := shared.DecodeHeader(image)
+	r, _ := driver.DecodeHeader(image)
 	return r.Nonce
 }
 
@@ -145,7 +145,7 @@ func staleKept(s *scene) {
 	nonce := nonceOf(w.Image)
 	receipt := s.put(w)
 	got := s.record("key")
-	s.require(got.Kind == shared.KindStale, "the record is of kind %d", got.Kind)
+	s.require(got.Kind == driver.KindStale, "the record is of kind %d", got.Kind)
 	s.require(got.Nonce == nonce, "the nonce is not that of the write")
 	s.require(got.Revision != before.Revision, "the revision is still that of the value")
 	s.require(receipt.Revision.Number == 0 || receipt.Revision == got.Revision, "the receipt tells another revision")
@@ -160,13 +160,13 @@ func staleKeptAgain(s *scene) {
 	first := s.record("key")
 	s.put(keeping("key"))
 	got := s.record("key")
-	s.require(got.Kind == shared.KindStale && string(got.Value) == "value", "the value is gone")
+	s.require(got.Kind == driver.KindStale && string(got.Value) == "value", "the value is gone")
 	s.require(got.Nonce != first.Nonce && got.Revision != first.Revision, "nonce or revision are those of the first time")
 	s.set("key", "newer")
 	s.holds("key", "newer")
 	s.put(keeping("key"))
 	s.put(write("key", tombstone()))
-	s.require(s.record("key").Kind == shared.KindTombstone, "a delete left a stale value")
+	s.require(s.record("key").Kind == driver.KindTombstone, "a delete left a stale value")
 }
 
 func staleExpires(s *scene) {
@@ -185,16 +185,16 @@ func staleExpires(s *scene) {
 	w.TTL = 50 * time.Millisecond // of the tombstone, if it came to that
 	s.put(w)
 	s.pass(2 * ttl)
-	s.require(s.record("long").Kind == shared.KindStale, "the stale value ended before its time")
+	s.require(s.record("long").Kind == driver.KindStale, "the stale value ended before its time")
 }
 
 func nothingToKeep(s *scene) {
 	leased := s.acquire("leased")
 	s.put(write("deleted", tombstone()))
-	s.put(write("not found", shared.Record{Kind: shared.KindNotFound, Nonce: shared.NewNonce()}))
+	s.put(write("not found", driver.Record{Kind: driver.KindNotFound, Nonce: driver.NewNonce()}))
 	for _, key := range []string{"absent", "leased", "deleted", "not found"} {
 		s.put(keeping(key))
-		s.require(s.record(key).Kind == shared.KindTombstone, "%s: a record of kind %d is left", key, s.record(key).Kind)
+		s.require(s.record(key).Kind == driver.KindTombstone, "%s: a record of kind %d is left", key, s.record(key).Kind)
 	}
 	s.stale("leased", leased)
 }
@@ -204,7 +204,7 @@ func keepingJournaled(s *scene) {
 	at := s.ends()
 	receipt := s.put(keeping("key"))
 	s.fill(refreshing("key", "refreshed", s.record("key").Nonce))
-	s.tells(s.since(at), shared.JournalEntry{Key: "key", Revision: receipt.Revision})
+	s.tells(s.since(at), driver.JournalEntry{Key: "key", Revision: receipt.Revision})
 }
 
 func staleLeased(s *scene) {
@@ -216,10 +216,10 @@ func staleLeased(s *scene) {
 }
 
 func notFoundPresent(s *scene) {
-	s.put(write("key", shared.Record{Kind: shared.KindNotFound, Nonce: shared.NewNonce()}))
-	grant := s.asks(lease("key", 1), shared.LeasePresent)
+	s.put(write("key", driver.Record{Kind: driver.KindNotFound, Nonce: driver.NewNonce()}))
+	grant := s.asks(lease("key", 1), driver.LeasePresent)
 	s.require(bytes.Equal(grant.Image, s.image("key")), "the image of the grant is not what is stored")
 	l := lease("key", 1)
 	l.MinClock = 1
-	s.asks(l, shared.LeaseGranted)
+	s.asks(l, driver.LeaseGranted)
 }

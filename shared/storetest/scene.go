@@ -8,14 +8,14 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // scene is the surroundings of one run of a case.
 type scene struct {
 	ctx     context.Context
 	harness Harness
-	store   shared.Store
+	store   driver.Store
 }
 
 // violation is what a case panics with to end itself.
@@ -100,54 +100,54 @@ func violated(err *error) {
 }
 
 // value returns a record of v that no other is like.
-func value(v string) shared.Record {
-	return shared.Record{Kind: shared.KindValue, Codec: 7, Nonce: shared.NewNonce(), Value: []byte(v)}
+func value(v string) driver.Record {
+	return driver.Record{Kind: driver.KindValue, Codec: 7, Nonce: driver.NewNonce(), Value: []byte(v)}
 }
 
-func tombstone() shared.Record {
-	return shared.Record{Kind: shared.KindTombstone, Nonce: shared.NewNonce()}
+func tombstone() driver.Record {
+	return driver.Record{Kind: driver.KindTombstone, Nonce: driver.NewNonce()}
 }
 
-func watermark() shared.Record {
-	return shared.Record{Kind: shared.KindWatermark, Nonce: shared.NewNonce()}
+func watermark() driver.Record {
+	return driver.Record{Kind: driver.KindWatermark, Nonce: driver.NewNonce()}
 }
 
 // write returns a write of r that lives for an hour.
-func write(key string, r shared.Record) shared.Write {
-	return shared.Write{Key: key, Image: r.Append(nil), TTL: time.Hour}
+func write(key string, r driver.Record) driver.Write {
+	return driver.Write{Key: key, Image: r.Append(nil), TTL: time.Hour}
 }
 
 // filling returns r as the holder of the lease with this token fills it in.
-func filling(key string, r shared.Record, token uint64) shared.Write {
+func filling(key string, r driver.Record, token uint64) driver.Write {
 	r.Nonce = token
 	return write(key, r)
 }
 
 // try writes and returns the only receipt.
-func (s *scene) try(w shared.Write) shared.Receipt {
-	receipts := s.store.Write(s.ctx, []shared.Write{w})
+func (s *scene) try(w driver.Write) driver.Receipt {
+	receipts := s.store.Write(s.ctx, []driver.Write{w})
 	s.require(len(receipts) == 1, "%d receipts for one write", len(receipts))
 	return receipts[0]
 }
 
 // put writes and requires that it succeeds.
-func (s *scene) put(w shared.Write) shared.Receipt {
+func (s *scene) put(w driver.Write) driver.Receipt {
 	r := s.try(w)
 	s.noError(r.Err, "write")
 	return r
 }
 
-func (s *scene) set(key, v string) shared.Receipt { return s.put(write(key, value(v))) }
+func (s *scene) set(key, v string) driver.Receipt { return s.put(write(key, value(v))) }
 
-func (s *scene) fill(w shared.Write) shared.Receipt {
+func (s *scene) fill(w driver.Write) driver.Receipt {
 	r := s.tryFill(w)
 	s.noError(r.Err, "fill")
 	return r
 }
 
 // tryFill fills and returns the only receipt.
-func (s *scene) tryFill(w shared.Write) shared.Receipt {
-	receipts := s.store.Fill(s.ctx, []shared.Write{w})
+func (s *scene) tryFill(w driver.Write) driver.Receipt {
+	receipts := s.store.Fill(s.ctx, []driver.Write{w})
 	s.require(len(receipts) == 1, "%d receipts for one fill", len(receipts))
 	return receipts[0]
 }
@@ -161,10 +161,10 @@ func (s *scene) image(key string) []byte {
 }
 
 // record returns the record under key, which must be there.
-func (s *scene) record(key string) shared.Record {
+func (s *scene) record(key string) driver.Record {
 	image := s.image(key)
 	s.require(image != nil, "nothing is stored under %q", key)
-	r, err := shared.DecodeRecord(image)
+	r, err := driver.DecodeRecord(image)
 	s.noError(err, "decode")
 	return r
 }
@@ -172,7 +172,7 @@ func (s *scene) record(key string) shared.Record {
 // holds requires that v is stored under key.
 func (s *scene) holds(key, v string) {
 	r := s.record(key)
-	s.require(r.Kind == shared.KindValue, "%q holds a record of kind %d, not a value", key, r.Kind)
+	s.require(r.Kind == driver.KindValue, "%q holds a record of kind %d, not a value", key, r.Kind)
 	s.require(string(r.Value) == v, "%q holds %.40q, not %.40q", key, r.Value, v)
 }
 
@@ -183,27 +183,27 @@ func (s *scene) empty(key string) {
 }
 
 // lease returns a request for the lease of key.
-func lease(key string, token uint64) shared.Lease {
-	r := shared.Record{Kind: shared.KindLease, Nonce: token}
-	return shared.Lease{Key: key, Image: r.Append(nil), TTL: time.Hour}
+func lease(key string, token uint64) driver.Lease {
+	r := driver.Record{Kind: driver.KindLease, Nonce: token}
+	return driver.Lease{Key: key, Image: r.Append(nil), TTL: time.Hour}
 }
 
 // ask requests a lease and returns the grant.
-func (s *scene) ask(l shared.Lease) shared.Grant {
+func (s *scene) ask(l driver.Lease) driver.Grant {
 	grant := s.tryAcquire(l)
 	s.noError(grant.Err, "acquire")
 	return grant
 }
 
 // tryAcquire requests a lease and returns the only grant.
-func (s *scene) tryAcquire(l shared.Lease) shared.Grant {
-	grants := s.store.Acquire(s.ctx, []shared.Lease{l})
+func (s *scene) tryAcquire(l driver.Lease) driver.Grant {
+	grants := s.store.Acquire(s.ctx, []driver.Lease{l})
 	s.require(len(grants) == 1, "%d grants for one lease", len(grants))
 	return grants[0]
 }
 
 // asks requires that a request for a lease has this outcome.
-func (s *scene) asks(l shared.Lease, want shared.GrantStatus) shared.Grant {
+func (s *scene) asks(l driver.Lease, want driver.GrantStatus) driver.Grant {
 	grant := s.ask(l)
 	s.require(grant.Status == want, "acquire: the status is %d, not %d", grant.Status, want)
 	return grant
@@ -211,8 +211,8 @@ func (s *scene) asks(l shared.Lease, want shared.GrantStatus) shared.Grant {
 
 // acquire gets the lease of key and returns its token.
 func (s *scene) acquire(key string) uint64 {
-	token := shared.NewNonce()
-	s.asks(lease(key, token), shared.LeaseGranted)
+	token := driver.NewNonce()
+	s.asks(lease(key, token), driver.LeaseGranted)
 	return token
 }
 

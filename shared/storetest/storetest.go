@@ -1,4 +1,4 @@
-// Package storetest is the suite that every [shared.Store] must pass. The
+// Package storetest is the suite that every [driver.Store] must pass. The
 // author of a driver writes one test:
 //
 //	func TestConformance(t *testing.T) {
@@ -19,7 +19,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // Harness makes the stores that the suite tests, and says what is special about
@@ -27,12 +27,12 @@ import (
 type Harness struct {
 	// New returns a store that is empty and whose keys no other store has. Each
 	// case asks for one. Who made the harness closes what it opens.
-	New func() (shared.Store, error)
+	New func() (driver.Store, error)
 
 	// Plant puts data under key as if store had written it, whatever it is. The
 	// keys that it is called with are words with hyphens. It is nil where
 	// there is no way to; then what is foreign or damaged is not tested.
-	Plant func(ctx context.Context, store shared.Store, key string, data []byte) error
+	Plant func(ctx context.Context, store driver.Store, key string, data []byte) error
 
 	// NoRevisions is set for a store that does not learn the revision of a
 	// write, and whose revisions compare by equality only. Watermarks have

@@ -10,14 +10,14 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/storetest"
 )
 
 func harness(fault func(*faulty)) storetest.Harness {
 	return storetest.Harness{
-		New: func() (shared.Store, error) { return newFaulty(fault), nil },
-		Plant: func(_ context.Context, store shared.Store, key string, data []byte) error {
+		New: func() (driver.Store, error) { return newFaulty(fault), nil },
+		Plant: func(_ context.Context, store driver.Store, key string, data []byte) error {
 			store.(*faulty).Plant(key, data)
 			return nil
 		},
@@ -81,8 +81,8 @@ func TestCheck_EveryCaseFailsForAFault(t *testing.T) {
 	}
 	slices.Sort(want)
 	all := check(t, storetest.Harness{
-		New: func() (shared.Store, error) { return nil, errFailed },
-		Plant: func(context.Context, shared.Store, string, []byte) error {
+		New: func() (driver.Store, error) { return nil, errFailed },
+		Plant: func(context.Context, driver.Store, string, []byte) error {
 			return errFailed
 		},
 	})

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // largest is the size of the largest image that the suite writes.
@@ -49,18 +50,18 @@ func overwrite(s *scene) {
 
 // comesBack requires that all is kept but what the store stamps.
 func comesBack(s *scene) {
-	want := shared.Record{
-		Kind: shared.KindValue, Codec: 255, Compression: 3, Nonce: 1<<64 - 1, Clock: 1<<64 - 2, Value: []byte("value"),
+	want := driver.Record{
+		Kind: driver.KindValue, Codec: 255, Compression: 3, Nonce: 1<<64 - 1, Clock: 1<<64 - 2, Value: []byte("value"),
 	}
 	s.put(write("key", want))
 	s.is(want, s.record("key"))
 
 	want.Schema, want.TagClock, want.Slots = 1<<32-1, 1<<64-3, []uint32{0, 1<<32 - 1}
-	want.NearTTL, want.Ahead = shared.MaxDuration, time.Millisecond
+	want.NearTTL, want.Ahead = driver.MaxDuration, time.Millisecond
 	s.put(write("extended", want))
 	s.is(want, s.record("extended"))
-	grant := s.asks(lease("extended", 1), shared.LeasePresent)
-	got, err := shared.DecodeRecord(grant.Image)
+	grant := s.asks(lease("extended", 1), driver.LeasePresent)
+	got, err := driver.DecodeRecord(grant.Image)
 	s.noError(err, "decode what a request for a lease found")
 	s.is(want, got)
 	want.Nonce = s.acquire("filled")
@@ -69,7 +70,7 @@ func comesBack(s *scene) {
 }
 
 // is requires that got is want but for what the store stamps.
-func (s *scene) is(want, got shared.Record) {
+func (s *scene) is(want, got driver.Record) {
 	got.Revision, got.Soft, got.Hard = want.Revision, want.Soft, want.Hard
 	s.require(bytes.Equal(got.Append(nil), want.Append(nil)), "wrote %+v, read %+v", want, got)
 }
@@ -102,11 +103,11 @@ func (s *scene) limit() int {
 	if n := s.store.MaxImage(); n > 0 {
 		limit = min(limit, n)
 	}
-	return limit - shared.HeaderSize
+	return limit - driver.HeaderSize
 }
 
 // longest returns the longest key, which leaves the least room.
-func longest() string { return strings.Repeat("k", shared.MaxKeySize) }
+func longest() string { return strings.Repeat("k", driver.MaxKeySize) }
 
 func largeValue(s *scene) {
 	s.require(s.limit() > 0, "no value is small enough for a MaxImage of %d", s.store.MaxImage())
@@ -124,12 +125,12 @@ func tooLarge(s *scene) {
 		return // more than a test should send
 	}
 	s.set("key", "small")
-	w := write("key", value(noise(limit-shared.HeaderSize+1)))
-	s.fails(s.try(w).Err, shared.ErrTooLarge, "write of an image above MaxImage")
+	w := write("key", value(noise(limit-driver.HeaderSize+1)))
+	s.fails(s.try(w).Err, driver.ErrTooLarge, "write of an image above MaxImage")
 	s.holds("key", "small")
 	token := s.acquire("filled")
 	w = filling("filled", value(noise(limit)), token)
-	s.fails(s.tryFill(w).Err, shared.ErrTooLarge, "fill of an image above MaxImage")
+	s.fails(s.tryFill(w).Err, driver.ErrTooLarge, "fill of an image above MaxImage")
 }
 
 func readNotAliased(s *scene) {
@@ -138,11 +139,11 @@ func readNotAliased(s *scene) {
 	s.noError(err, "read")
 	s.require(len(images) == 2 && images[1] != nil, "a key that is read twice is missing")
 	clear(images[0])
-	r, err := shared.DecodeRecord(images[1])
+	r, err := driver.DecodeRecord(images[1])
 	s.require(err == nil && string(r.Value) == "value", "a key that is read twice shares its bytes")
 	clear(images[1])
 	s.holds("key", "value")
-	grant := s.asks(lease("key", 1), shared.LeasePresent)
+	grant := s.asks(lease("key", 1), driver.LeasePresent)
 	clear(grant.Image)
 	s.holds("key", "value")
 }
@@ -157,7 +158,7 @@ func writtenNotAliased(s *scene) {
 	s.holds("key", "value")
 
 	l := lease("leased", 1)
-	s.asks(l, shared.LeaseGranted)
+	s.asks(l, driver.LeaseGranted)
 	clear(l.Image)
 	s.require(s.record("leased").Nonce == 1, "the image of a lease was kept")
 }
@@ -189,14 +190,14 @@ func batchWrite(s *scene) {
 	first := s.put(repeated)
 	late := write("late", value("late"))
 	late.NotAfter = s.now().Add(-time.Minute)
-	writes := []shared.Write{
+	writes := []driver.Write{
 		write("set", value("set")), late, write("leased", value("written")), repeated, write("deleted", tombstone()),
 	}
 	receipts := s.store.Write(s.ctx, writes)
 	s.require(len(receipts) == len(writes), "%d receipts for %d writes", len(receipts), len(writes))
 	for i, r := range receipts {
 		if i == 1 {
-			s.fails(r.Err, shared.ErrTooLate, "late write")
+			s.fails(r.Err, driver.ErrTooLate, "late write")
 		} else {
 			s.noError(r.Err, "write "+writes[i].Key)
 		}
@@ -204,13 +205,13 @@ func batchWrite(s *scene) {
 	s.require(receipts[3].Revision == first.Revision, "the repeated write was given another revision")
 	s.holds("set", "set")
 	s.empty("late")
-	s.fails(s.tryFill(filling("leased", value("filled"), token)).Err, shared.ErrLeaseLost, "fill")
-	s.require(s.record("deleted").Kind == shared.KindTombstone, "no tombstone")
+	s.fails(s.tryFill(filling("leased", value("filled"), token)).Err, driver.ErrLeaseLost, "fill")
+	s.require(s.record("deleted").Kind == driver.KindTombstone, "no tombstone")
 }
 
 func thousandKeys(s *scene) {
 	keys := make([]string, 1000)
-	writes := make([]shared.Write, len(keys))
+	writes := make([]driver.Write, len(keys))
 	for i := range keys {
 		keys[i] = fmt.Sprintf("key %d", i)
 		writes[i] = write(keys[i], value("value of "+keys[i]))
@@ -224,7 +225,7 @@ func thousandKeys(s *scene) {
 	s.noError(err, "read")
 	s.require(len(images) == len(keys), "%d images for %d keys", len(images), len(keys))
 	for i, key := range keys {
-		r, err := shared.DecodeRecord(images[i])
+		r, err := driver.DecodeRecord(images[i])
 		s.require(err == nil && string(r.Value) == "value of "+key, "%q holds %q", key, r.Value)
 		s.require(s.harness.NoRevisions || r.Revision == receipts[i].Revision, "%q has the receipt of another", key)
 	}
@@ -248,7 +249,7 @@ func deleteLeavesTombstone(s *scene) {
 		w.TTL = time.Minute
 		s.put(w)
 		r := s.record(key)
-		s.require(r.Kind == shared.KindTombstone && len(r.Value) == 0, "%q: no tombstone but kind %d", key, r.Kind)
+		s.require(r.Kind == driver.KindTombstone && len(r.Value) == 0, "%q: no tombstone but kind %d", key, r.Kind)
 	}
 }
 
@@ -267,6 +268,6 @@ func tierOver(s *scene) {
 	s.noError(tier.Delete(s.ctx, keys...), "delete")
 	for _, key := range keys {
 		_, err := tier.Get(s.ctx, key)
-		s.fails(err, shared.ErrNotFound, "get after delete")
+		s.fails(err, driver.ErrNotFound, "get after delete")
 	}
 }

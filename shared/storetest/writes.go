@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 func writeCases() []testCase {
@@ -31,7 +31,7 @@ func writeCases() []testCase {
 }
 
 // later requires that r came after last, and returns it.
-func (s *scene) later(last, r shared.Revision, what string) shared.Revision {
+func (s *scene) later(last, r driver.Revision, what string) driver.Revision {
 	s.require(r.Epoch != 0 && r.Number != 0, "%s has no revision", what)
 	s.require(last.Epoch == 0 || r.Epoch == last.Epoch, "%s began another epoch", what)
 	s.require(r.Number > last.Number, "%s has revision %d, not above %d", what, r.Number, last.Number)
@@ -39,9 +39,9 @@ func (s *scene) later(last, r shared.Revision, what string) shared.Revision {
 }
 
 func receiptRevision(s *scene) {
-	for _, r := range []shared.Record{value("value"), tombstone(), watermark()} {
+	for _, r := range []driver.Record{value("value"), tombstone(), watermark()} {
 		receipt := s.put(write("key", r))
-		s.later(shared.Revision{}, receipt.Revision, "a write")
+		s.later(driver.Revision{}, receipt.Revision, "a write")
 		s.require(s.record("key").Revision == receipt.Revision, "the record and its receipt differ")
 	}
 	token := s.acquire("filled")
@@ -50,7 +50,7 @@ func receiptRevision(s *scene) {
 }
 
 func revisionsRise(s *scene) {
-	var last shared.Revision
+	var last driver.Revision
 	for i := range 200 {
 		last = s.later(last, s.set("key", "value").Revision, fmt.Sprintf("write %d", i))
 	}
@@ -85,12 +85,12 @@ func riseAcrossExpiry(s *scene) {
 }
 
 func riseWithinBatch(s *scene) {
-	writes := make([]shared.Write, 50)
+	writes := make([]driver.Write, 50)
 	for i := range writes {
 		writes[i] = write("key", value("value"))
 	}
-	var highest shared.Revision
-	seen := map[shared.Revision]bool{}
+	var highest driver.Revision
+	seen := map[driver.Revision]bool{}
 	for _, r := range s.store.Write(s.ctx, writes) {
 		s.noError(r.Err, "write")
 		s.require(!seen[r.Revision], "two writes of a batch have one revision")
@@ -105,7 +105,7 @@ func riseWithinBatch(s *scene) {
 // revisionsDiffer requires of every store that readers can tell two writes from
 // each other.
 func revisionsDiffer(s *scene) {
-	seen := map[shared.Revision]bool{}
+	seen := map[driver.Revision]bool{}
 	for range 20 {
 		s.set("key", "the same")
 		r := s.record("key").Revision
@@ -142,7 +142,7 @@ func watermarksRise(s *scene) {
 		s.require(r.Number > last && r.Number >= w.Floor, "watermark %d after %d, floor %d", r.Number, last, w.Floor)
 		last = r.Number
 		got := s.record("clock")
-		s.require(got.Kind == shared.KindWatermark, "kind %d", got.Kind)
+		s.require(got.Kind == driver.KindWatermark, "kind %d", got.Kind)
 		s.require(got.Revision == r, "the watermark that is read is %d, that of the receipt %d", got.Revision.Number, r.Number)
 	}
 }
@@ -177,7 +177,7 @@ func riseWhenLost(s *scene) {
 }
 
 // marking is a write of a watermark with a clock.
-func marking(key string, clock uint64) shared.Write {
+func marking(key string, clock uint64) driver.Write {
 	w := write(key, marked(clock))
 	w.TTL = 0
 	return w
@@ -193,7 +193,7 @@ func keepsHigherClock(s *scene) {
 		highest = max(highest, clock)
 		s.put(marking("mark", clock))
 		got := s.record("mark")
-		s.require(got.Kind == shared.KindWatermark, "kind %d", got.Kind)
+		s.require(got.Kind == driver.KindWatermark, "kind %d", got.Kind)
 		s.require(got.Clock == highest, "after a watermark with clock %d the clock is %d, not %d", clock, got.Clock, highest)
 	}
 }
@@ -234,14 +234,14 @@ func onlyWatermarksKeep(s *scene) {
 	s.require(got.Clock == 3, "a value took over the clock %d of a value", got.Clock)
 }
 
-func marked(clock uint64) shared.Record {
+func marked(clock uint64) driver.Record {
 	r := watermark()
 	r.Clock = clock
 	return r
 }
 
 func repeatedWrite(s *scene) {
-	for _, r := range []shared.Record{value("value"), tombstone(), watermark()} {
+	for _, r := range []driver.Record{value("value"), tombstone(), watermark()} {
 		key := fmt.Sprintf("kind %d", r.Kind)
 		s.put(write(key, value("before")))
 		first := s.put(write(key, r))
@@ -274,18 +274,18 @@ func lateWrite(s *scene) {
 	s.set("key", "value")
 	token := s.acquire("leased")
 	past := s.now().Add(-time.Second)
-	late := func(w shared.Write) shared.Write {
+	late := func(w driver.Write) driver.Write {
 		w.NotAfter = past
 		return w
 	}
-	s.fails(s.try(late(write("key", value("late")))).Err, shared.ErrTooLate, "late write")
-	s.fails(s.try(late(write("key", tombstone()))).Err, shared.ErrTooLate, "late delete")
-	s.fails(s.try(late(write("new", value("late")))).Err, shared.ErrTooLate, "late write of a new key")
-	s.fails(s.tryFill(late(filling("leased", value("late"), token))).Err, shared.ErrTooLate, "late fill")
+	s.fails(s.try(late(write("key", value("late")))).Err, driver.ErrTooLate, "late write")
+	s.fails(s.try(late(write("key", tombstone()))).Err, driver.ErrTooLate, "late delete")
+	s.fails(s.try(late(write("new", value("late")))).Err, driver.ErrTooLate, "late write of a new key")
+	s.fails(s.tryFill(late(filling("leased", value("late"), token))).Err, driver.ErrTooLate, "late fill")
 	l := lease("unleased", 1)
 	l.NotAfter = past
 	err := s.tryAcquire(l).Err
-	s.fails(err, shared.ErrTooLate, "late request for a lease")
+	s.fails(err, driver.ErrTooLate, "late request for a lease")
 
 	s.holds("key", "value")
 	s.empty("new")
@@ -300,7 +300,7 @@ func deadlineAhead(s *scene) {
 	s.holds("key", "value")
 	l := lease("leased", 1)
 	l.NotAfter = s.now().Add(time.Hour)
-	s.asks(l, shared.LeaseGranted)
+	s.asks(l, driver.LeaseGranted)
 	w = filling("leased", value("filled"), 1)
 	w.NotAfter = s.now().Add(time.Hour)
 	s.fill(w)

@@ -18,7 +18,7 @@ import (
 	"github.com/nearbus/nearbus/integration/servers"
 	"github.com/nearbus/nearbus/integration/simulate/internal/tee"
 	"github.com/nearbus/nearbus/integration/simulate/simmemcached"
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memcachestore"
 )
 
@@ -149,12 +149,12 @@ func (d *duel) key() string {
 func (d *duel) call() {
 	switch n := d.IntN(100); {
 	case n < 25:
-		d.store.Write(d, []shared.Write{d.write(false)})
+		d.store.Write(d, []driver.Write{d.write(false)})
 	case n < 45:
-		d.store.Fill(d, []shared.Write{d.write(true)})
+		d.store.Fill(d, []driver.Write{d.write(true)})
 	case n < 65:
-		d.store.Acquire(d, []shared.Lease{{
-			Key: d.key(), Image: d.image(shared.KindLease), TTL: time.Hour, Renew: d.IntN(3) == 0, MinClock: pick[uint64](d, 0, 2),
+		d.store.Acquire(d, []driver.Lease{{
+			Key: d.key(), Image: d.image(driver.KindLease), TTL: time.Hour, Renew: d.IntN(3) == 0, MinClock: pick[uint64](d, 0, 2),
 		}})
 	case n < 85:
 		keys := make([]string, pick(d, 1, 1, 2, 64))
@@ -167,10 +167,10 @@ func (d *duel) call() {
 	}
 }
 
-func (d *duel) write(fill bool) shared.Write {
-	w := shared.Write{
+func (d *duel) write(fill bool) driver.Write {
+	w := driver.Write{
 		Key: d.key(), TTL: pick(d, 0, time.Hour, 100*24*time.Hour), KeepStale: !fill && d.IntN(4) == 0,
-		Image: d.image(shared.KindValue, shared.KindTombstone, shared.KindWatermark, shared.KindNotFound),
+		Image: d.image(driver.KindValue, driver.KindTombstone, driver.KindWatermark, driver.KindNotFound),
 	}
 	if fill {
 		w.Expect = pick(d, 0, d.nonce())
@@ -184,8 +184,8 @@ func (d *duel) nonce() uint64 {
 	return d.nonces/4 + 1 + uint64(d.IntN(2))
 }
 
-func (d *duel) image(kinds ...shared.Kind) []byte {
-	r := shared.Record{
+func (d *duel) image(kinds ...driver.Kind) []byte {
+	r := driver.Record{
 		Kind: pick(d, kinds...), Nonce: d.nonce(), Clock: pick[uint64](d, 0, 1, 2),
 		Value: bytes.Repeat([]byte{byte(d.IntN(256))}, pick(d, 0, 1, 300, 5000)),
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"github.com/nearbus/nearbus/integration/simulate/simmemcached"
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memcachestore"
 	"github.com/nearbus/nearbus/shared/storetest"
 )
@@ -42,11 +42,11 @@ func TestServer_CarriesTheStore(t *testing.T) {
 		stores := 0
 		err := storetest.Check(t.Context(), storetest.Harness{
 			NoRevisions: true, NoJournal: true,
-			New: func() (shared.Store, error) {
+			New: func() (driver.Store, error) {
 				stores++
 				return memcachestore.New(client, memcachestore.Options{Prefix: fmt.Sprint("store", stores)})
 			},
-			Plant: func(_ context.Context, _ shared.Store, key string, data []byte) error {
+			Plant: func(_ context.Context, _ driver.Store, key string, data []byte) error {
 				return client.Set(&memcache.Item{Key: fmt.Sprintf("store%d:%s", stores, key), Value: data})
 			},
 		})

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/integration/simulate/simredis"
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/redisstore"
 )
 
@@ -24,19 +24,19 @@ func calls() map[string]func(b *testing.B, store *redisstore.Store, i int) error
 	for i := range keys {
 		keys[i] = fmt.Sprint("key", i)
 	}
-	image := func(kind shared.Kind, value []byte) []byte {
-		r := shared.Record{Kind: kind, Nonce: shared.NewNonce(), Value: value}
+	image := func(kind driver.Kind, value []byte) []byte {
+		r := driver.Record{Kind: kind, Nonce: driver.NewNonce(), Value: value}
 		return r.Append(nil)
 	}
 	return map[string]func(b *testing.B, store *redisstore.Store, i int) error{
 		"write": func(b *testing.B, store *redisstore.Store, i int) error {
-			return store.Write(b.Context(), []shared.Write{{Key: keys[i%len(keys)], Image: image(shared.KindValue, value), TTL: time.Minute}})[0].Err
+			return store.Write(b.Context(), []driver.Write{{Key: keys[i%len(keys)], Image: image(driver.KindValue, value), TTL: time.Minute}})[0].Err
 		},
 		"acquire": func(b *testing.B, store *redisstore.Store, i int) error {
-			return store.Acquire(b.Context(), []shared.Lease{{Key: keys[i%len(keys)], Image: image(shared.KindLease, nil), TTL: time.Minute}})[0].Err
+			return store.Acquire(b.Context(), []driver.Lease{{Key: keys[i%len(keys)], Image: image(driver.KindLease, nil), TTL: time.Minute}})[0].Err
 		},
 		"tail": func(b *testing.B, store *redisstore.Store, _ int) error {
-			return store.Tail(b.Context(), []shared.TailRead{{Limit: 10}})[0].Err
+			return store.Tail(b.Context(), []driver.TailRead{{Limit: 10}})[0].Err
 		},
 		"read": func(b *testing.B, store *redisstore.Store, i int) error {
 			_, err := store.Read(b.Context(), keys[i%len(keys):][:1])

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/integration/simulate/simredis"
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 const newsChannel = "news"
@@ -20,7 +20,7 @@ const newsChannel = "news"
 // position is where a journal was read to.
 type position struct {
 	store, partition int
-	from             shared.Position
+	from             driver.Position
 }
 
 func pick[E any](d *duel, from ...E) E { return from[d.IntN(len(from))] }
@@ -65,7 +65,7 @@ func (d *duel) number() uint64 {
 	now := uint64(d.clock.Load())
 	day := uint64(24 * time.Hour / time.Microsecond)
 	return pick(d, 0, 0, 0, 1, 77, now, now-day, now+1, now+1000, now+day-1, now+day, now+day+1, now+30*day,
-		shared.MaxRevision-1, shared.MaxRevision, shared.MaxRevision+1, 1<<53, 1<<53+1, 1<<63, math.MaxUint64)
+		driver.MaxRevision-1, driver.MaxRevision, driver.MaxRevision+1, 1<<53, 1<<53+1, 1<<63, math.MaxUint64)
 }
 
 func (d *duel) nonce() uint64 { return pick(d, 1, 2, 3, 4, d.Uint64()) }
@@ -79,8 +79,8 @@ func (d *duel) notAfter() time.Time {
 }
 
 // image is a record, or almost one.
-func (d *duel) image(kinds ...shared.Kind) []byte {
-	r := shared.Record{
+func (d *duel) image(kinds ...driver.Kind) []byte {
+	r := driver.Record{
 		Kind: pick(d, kinds...), Nonce: d.nonce(), Clock: pick[uint64](d, 0, 1, 2, 1<<53+1, math.MaxUint64),
 		Codec: pick[uint8](d, 0, 1, 2), Value: bytes.Repeat([]byte{byte(d.IntN(256))}, pick(d, 0, 1, 10, 300, 5000)),
 	}
@@ -91,19 +91,19 @@ func (d *duel) image(kinds ...shared.Kind) []byte {
 	return image
 }
 
-func (d *duel) writes(fill bool) []shared.Write {
-	writes := make([]shared.Write, d.several())
+func (d *duel) writes(fill bool) []driver.Write {
+	writes := make([]driver.Write, d.several())
 	for i := range writes {
-		w := shared.Write{Key: d.key(), Soft: d.ttl(), TTL: d.ttl(), NotAfter: d.notAfter(), Floor: d.number()}
-		w.Image = d.image(shared.KindValue, shared.KindTombstone, shared.KindWatermark, shared.KindNotFound)
+		w := driver.Write{Key: d.key(), Soft: d.ttl(), TTL: d.ttl(), NotAfter: d.notAfter(), Floor: d.number()}
+		w.Image = d.image(driver.KindValue, driver.KindTombstone, driver.KindWatermark, driver.KindNotFound)
 		if fill {
 			w.Expect = pick(d, 0, 0, d.nonce())
-			w.Born = pick(d, shared.Revision{}, shared.Revision{Epoch: d.epoch(), Number: d.number()})
+			w.Born = pick(d, driver.Revision{}, driver.Revision{Epoch: d.epoch(), Number: d.number()})
 		} else {
 			w.KeepStale = d.IntN(4) == 0
 		}
 		if d.IntN(3) == 0 {
-			w.Announce = &shared.Announcement{
+			w.Announce = &driver.Announcement{
 				Channel: pick(d, newsChannel, "elsewhere"), Payload: bytes.Repeat([]byte{1, 2}, 20), RevisionAt: d.IntN(25),
 			}
 		}
@@ -120,11 +120,11 @@ func (d *duel) epoch() uint64 {
 	return d.number()
 }
 
-func (d *duel) leases() []shared.Lease {
-	leases := make([]shared.Lease, d.several())
+func (d *duel) leases() []driver.Lease {
+	leases := make([]driver.Lease, d.several())
 	for i := range leases {
-		leases[i] = shared.Lease{
-			Key: d.key(), Image: d.image(shared.KindLease), TTL: d.ttl(), NotAfter: d.notAfter(),
+		leases[i] = driver.Lease{
+			Key: d.key(), Image: d.image(driver.KindLease), TTL: d.ttl(), NotAfter: d.notAfter(),
 			MinClock: pick[uint64](d, 0, 0, 1, 2, 1<<53+1, math.MaxUint64), Renew: d.IntN(3) == 0,
 			Discard: pick(d, nil, nil, []byte("nb"), []byte("garbage")),
 		}
@@ -138,9 +138,9 @@ func (d *duel) tail(at int) {
 	if store.Partitions() == 0 {
 		return
 	}
-	reads := make([]shared.TailRead, d.several())
+	reads := make([]driver.TailRead, d.several())
 	for i := range reads {
-		reads[i] = shared.TailRead{Partition: d.IntN(store.Partitions()), Limit: pick(d, 1, 2, 100, 1000)}
+		reads[i] = driver.TailRead{Partition: d.IntN(store.Partitions()), Limit: pick(d, 1, 2, 100, 1000)}
 		if len(d.positions) > 0 && d.IntN(4) != 0 {
 			p := pick(d, d.positions...)
 			if p.store == at {
@@ -202,14 +202,14 @@ func (d *duel) meddle(at int) {
 	case 1:
 		do("SET", name, d.metadata())
 	case 2:
-		do("SET", name, d.image(shared.KindValue, shared.KindLease, shared.KindWatermark, shared.KindStale, 7, 0), "PX", d.IntN(1000))
+		do("SET", name, d.image(driver.KindValue, driver.KindLease, driver.KindWatermark, driver.KindStale, 7, 0), "PX", d.IntN(1000))
 	case 3:
 		do("SET", name, pick(d, "", "nb", "garbage", string(make([]byte, 64)), string(make([]byte, 96))), pick(d, "NX", "XX"))
 	case 4:
 		do("SETRANGE", name, d.IntN(100), pick(d, "", "x", "\x00\x00\x00"))
 	case 5:
 		do("XADD", name, pick(d, "*", "1-0", "0-0", "x", strconv.FormatUint(d.number(), 10)+"-0", "18446744073709551615-18446744073709551615"),
-			pick(d, "k", "f"), string(d.image(shared.KindValue)[:d.IntN(64)]))
+			pick(d, "k", "f"), string(d.image(driver.KindValue)[:d.IntN(64)]))
 	case 6:
 		do("XADD", name, "MAXLEN", "~", pick(d, 0, 1, 100, 250, -1), "*", "k", pick(d, "1", "-12345", "128", "70000", "99999999999", "007", "-0"))
 	case 7:

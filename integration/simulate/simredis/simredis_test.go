@@ -16,7 +16,7 @@ import (
 	"github.com/nearbus/nearbus/bus/bustest"
 	"github.com/nearbus/nearbus/bus/redisbus"
 	"github.com/nearbus/nearbus/integration/simulate/simredis"
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/redisstore"
 	"github.com/nearbus/nearbus/shared/storetest"
 )
@@ -74,11 +74,11 @@ func TestServer_CarriesTheStore(t *testing.T) {
 		client := newClient(t, server)
 		stores := 0
 		err := storetest.Check(t.Context(), storetest.Harness{
-			New: func() (shared.Store, error) {
+			New: func() (driver.Store, error) {
 				stores++
 				return redisstore.New(client, redisstore.Options{Prefix: fmt.Sprint("store", stores)})
 			},
-			Plant: func(ctx context.Context, _ shared.Store, key string, data []byte) error {
+			Plant: func(ctx context.Context, _ driver.Store, key string, data []byte) error {
 				return client.Set(ctx, fmt.Sprintf("store%d:{0}:%s", stores, key), data, 0).Err()
 			},
 		})

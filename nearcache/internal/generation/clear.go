@@ -4,7 +4,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // Clear is what this node knows of the clock of a cache: a number in the
@@ -24,7 +24,7 @@ type Clear struct {
 
 // clockAhead is how far, in microseconds, a clock is ahead of the number that the journal
 // has it under where the server was in the wrong day when it was raised: see
-// shared.Write.Floor. It is half of the least that this can be.
+// driver.Write.Floor. It is half of the least that this can be.
 const clockAhead = uint64(12 * time.Hour / time.Microsecond)
 
 // Get returns the clock and whether it can be relied on. How often it was
@@ -51,9 +51,9 @@ func (c *Clear) Learn(value uint64, at int64, forgot uint64) (ends bool) {
 func (c *Clear) Raise(value uint64) (ends bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	told := c.heard.Take(shared.Revision{Number: value})
+	told := c.heard.Take(driver.Revision{Number: value})
 	switch {
-	case told && c.n.value < value && value < shared.MaxRevision: // what was near was ended by then
+	case told && c.n.value < value && value < driver.MaxRevision: // what was near was ended by then
 		c.n.value, c.applied = value, max(c.applied, value)
 		return false
 	case told:
@@ -67,7 +67,7 @@ func (c *Clear) Raise(value uint64) (ends bool) {
 }
 
 func (c *Clear) raiseLocked(value uint64) (ends bool) {
-	if value <= c.n.value || value >= shared.MaxRevision {
+	if value <= c.n.value || value >= driver.MaxRevision {
 		return false
 	}
 	c.n.value = value
@@ -124,7 +124,7 @@ func (c *Clear) Forget() {
 func (c *Clear) Cleared(value uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.heard.Add(shared.Revision{Number: value})
+	c.heard.Add(driver.Revision{Number: value})
 	c.near = false
 	c.n.forget()
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // TestClear_Random: a value that comes near was never cleared as far as the node knows, and
@@ -65,8 +65,8 @@ func TestClear_JournalBehindTheClock(t *testing.T) {
 // TestHead_Deposed: a server of an earlier epoch is deposed for a while, and then forgotten.
 func TestHead_Deposed(t *testing.T) {
 	var h Head
-	assert.False(t, h.Raise(shared.Revision{Epoch: 1, Number: 10}, 0))
-	assert.True(t, h.Raise(shared.Revision{Epoch: 2, Number: 5}, 1))
+	assert.False(t, h.Raise(driver.Revision{Epoch: 1, Number: 10}, 0))
+	assert.True(t, h.Raise(driver.Revision{Epoch: 2, Number: 5}, 1))
 	assert.True(t, h.Doubtful(10))
 	assert.False(t, h.Doubtful(11))
 	forgot := false
@@ -80,9 +80,9 @@ func TestHead_Deposed(t *testing.T) {
 // TestAcked_Forget: what was acknowledged in a later epoch than one that came back is gone.
 func TestAcked_Forget(t *testing.T) {
 	a := NewAcked(2)
-	a.Raise(1, shared.Revision{Epoch: 2, Number: 3})
-	a.Raise(1, shared.Revision{Epoch: 1, Number: 9})
-	assert.Equal(t, shared.Revision{Epoch: 2, Number: 3}, a.Get(1))
+	a.Raise(1, driver.Revision{Epoch: 2, Number: 3})
+	a.Raise(1, driver.Revision{Epoch: 1, Number: 9})
+	assert.Equal(t, driver.Revision{Epoch: 2, Number: 3}, a.Get(1))
 	a.Forget(1, 1)
 	assert.Zero(t, a.Get(1))
 	assert.Zero(t, a.Get(0))

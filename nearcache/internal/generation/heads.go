@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // Heads are the highest revisions that this node has heard of, by partition of the
@@ -14,11 +14,11 @@ type Heads []Head
 
 // Head is what this node has heard of one partition. It is safe for use by many goroutines.
 type Head struct {
-	known atomic.Pointer[shared.Revision] // from the journal, and from the answers to own writes
+	known atomic.Pointer[driver.Revision] // from the journal, and from the answers to own writes
 
 	// told is from the bus, which anybody may write to. It counts until the journal was
 	// read whole by a round that began later.
-	told atomic.Pointer[shared.Revision]
+	told atomic.Pointer[driver.Revision]
 
 	epoch atomic.Uint64 // the latest that was heard of
 	heard atomic.Int64  // when that was, the last time, on the clock of the near tier
@@ -39,7 +39,7 @@ const deposition = 30 * time.Second
 
 // Raise takes in that the shared tier answered a write, or told of one, of this revision.
 // It reports whether an epoch began.
-func (h *Head) Raise(heard shared.Revision, now int64) (began bool) {
+func (h *Head) Raise(heard driver.Revision, now int64) (began bool) {
 	began = h.Hear(heard.Epoch, now)
 	raiseHead(&h.known, heard)
 	if heard.Epoch < h.epoch.Load() {
@@ -65,7 +65,7 @@ func (h *Head) Hear(epoch uint64, now int64) (began bool) {
 	if epoch <= old {
 		return false
 	}
-	for _, rev := range []*shared.Revision{h.known.Load(), h.told.Load()} {
+	for _, rev := range []*driver.Revision{h.known.Load(), h.told.Load()} {
 		if rev != nil && rev.Epoch < epoch {
 			h.doubtLocked(rev.Number, now)
 		}
@@ -81,7 +81,7 @@ func (h *Head) doubtLocked(number uint64, now int64) {
 
 // Proved takes in how far the server is that answered a read. What it stores from then on
 // has higher numbers, and is not in doubt.
-func (h *Head) Proved(to shared.Revision, began int64) {
+func (h *Head) Proved(to driver.Revision, began int64) {
 	if to.Number >= h.doubt.Load() {
 		return
 	}
@@ -108,7 +108,7 @@ func (h *Head) Deposed(epoch uint64, now int64, forget func()) bool {
 		return true
 	}
 	forget()
-	h.known.Store(&shared.Revision{Epoch: epoch})
+	h.known.Store(&driver.Revision{Epoch: epoch})
 	h.told.Store(nil)
 	h.epoch.Store(epoch)
 	return false
@@ -122,12 +122,12 @@ func (h *Head) Epoch() uint64 { return h.epoch.Load() }
 func (h *Head) Doubtful(number uint64) bool { return number <= h.doubt.Load() }
 
 // Told returns what the bus told of last, nil if that was read in the journal since.
-func (h *Head) Told() *shared.Revision { return h.told.Load() }
+func (h *Head) Told() *driver.Revision { return h.told.Load() }
 
 // Tell takes in that the bus told of this revision.
-func (h *Head) Tell(rev shared.Revision) { raiseHead(&h.told, rev) }
+func (h *Head) Tell(rev driver.Revision) { raiseHead(&h.told, rev) }
 
-func raiseHead(at *atomic.Pointer[shared.Revision], heard shared.Revision) {
+func raiseHead(at *atomic.Pointer[driver.Revision], heard driver.Revision) {
 	for heard.Epoch != 0 {
 		old := at.Load()
 		if old != nil && !Behind(*old, heard) {
@@ -141,7 +141,7 @@ func raiseHead(at *atomic.Pointer[shared.Revision], heard shared.Revision) {
 }
 
 // Of returns the head of a partition, nil if there is none.
-func (h Heads) Of(partition int) *shared.Revision {
+func (h Heads) Of(partition int) *driver.Revision {
 	known, told := h[partition].known.Load(), h[partition].told.Load()
 	if known == nil || told != nil && Behind(*known, *told) {
 		return told
@@ -151,7 +151,7 @@ func (h Heads) Of(partition int) *shared.Revision {
 
 // JournalRead takes in that the journal of a partition was read whole, by a round that
 // began when the bus had told of before: what it told then is in it, or was invented.
-func (h Heads) JournalRead(partition int, before *shared.Revision) {
+func (h Heads) JournalRead(partition int, before *driver.Revision) {
 	if before != nil {
 		h[partition].told.CompareAndSwap(before, nil)
 	}
@@ -159,6 +159,6 @@ func (h Heads) JournalRead(partition int, before *shared.Revision) {
 
 // Behind reports whether a server with the head has does not have the write of want yet,
 // or is of before a loss of writes that want comes after.
-func Behind(has, want shared.Revision) bool {
+func Behind(has, want driver.Revision) bool {
 	return has.Epoch < want.Epoch || has.Epoch == want.Epoch && has.Number < want.Number
 }

@@ -3,7 +3,7 @@ package generation
 import (
 	"sync"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // MaxHeard bounds what is remembered of news that came by one of bus and journal and not
@@ -13,10 +13,10 @@ const MaxHeard = 1 << 14
 // Heard are the revisions of what the bus told, until the journal tells the same: that is
 // no news then. Only the very same revision counts. A number on the bus could be anybody's,
 // and one that is too high must not keep out what the journal has to tell.
-type Heard map[shared.Revision]struct{}
+type Heard map[driver.Revision]struct{}
 
 // Add takes in a revision, zero if it is not known.
-func (h *Heard) Add(r shared.Revision) {
+func (h *Heard) Add(r driver.Revision) {
 	if r.Number == 0 {
 		return
 	}
@@ -27,7 +27,7 @@ func (h *Heard) Add(r shared.Revision) {
 }
 
 // Take reports whether r was heard, and forgets it.
-func (h Heard) Take(r shared.Revision) bool {
+func (h Heard) Take(r driver.Revision) bool {
 	_, found := h[r]
 	delete(h, r)
 	return found
@@ -41,14 +41,14 @@ type Kept struct {
 }
 
 // Add takes in such a write.
-func (k *Kept) Add(r shared.Revision) {
+func (k *Kept) Add(r driver.Revision) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.heard.Add(r)
 }
 
 // Take reports whether r was such a write, and forgets it.
-func (k *Kept) Take(r shared.Revision) bool {
+func (k *Kept) Take(r driver.Revision) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.heard.Take(r)

@@ -4,7 +4,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // slotPage is the number of slots of a tag table that are allocated together.
@@ -42,7 +42,7 @@ type slotState struct {
 	// revision is that of the watermark's record. What the journal tells of an
 	// earlier one is no news. If it is of an own write it stands for that write
 	// alone, since another's may have come before it unheard.
-	revision shared.Revision
+	revision driver.Revision
 	own      bool
 
 	// near says that an entry with this slot may have come near since the mark of
@@ -58,7 +58,7 @@ func (t *Tags) Expect() {
 	}
 }
 
-func (s *slotState) covers(r shared.Revision) bool {
+func (s *slotState) covers(r driver.Revision) bool {
 	return s.revision.Number != 0 && s.revision == r || !s.own && s.revision.Covers(r)
 }
 
@@ -111,7 +111,7 @@ func (t *Tags) Doubt(slot uint32) {
 
 // Hear is forget for a slot whose watermark was raised, as the bus says, by the write of
 // this revision.
-func (t *Tags) Hear(slot uint32, r shared.Revision) {
+func (t *Tags) Hear(slot uint32, r driver.Revision) {
 	t.mu.Lock()
 	t.heard.Add(r)
 	t.mu.Unlock()
@@ -121,7 +121,7 @@ func (t *Tags) Hear(slot uint32, r shared.Revision) {
 // Repair takes in that the watermark of a slot was raised by the write of this revision, as
 // the journal says. It reports whether that is news, and then whether something may be near
 // that it ends: the caller raises the mark of the slot next.
-func (t *Tags) Repair(slot uint32, r shared.Revision) (ended, news bool) {
+func (t *Tags) Repair(slot uint32, r driver.Revision) (ended, news bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := t.slotLocked(slot)
@@ -136,7 +136,7 @@ func (t *Tags) Repair(slot uint32, r shared.Revision) (ended, news bool) {
 
 // Covers reports whether what this node knows of the slot contains the write of
 // this revision.
-func (t *Tags) Covers(slot uint32, r shared.Revision) bool {
+func (t *Tags) Covers(slot uint32, r driver.Revision) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.slotLocked(slot).covers(r)
@@ -157,7 +157,7 @@ func (t *Tags) Advance(clock uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
-	case clock >= shared.MaxRevision:
+	case clock >= driver.MaxRevision:
 	case clock < t.clock.value && t.clock.value-clock >= clockAhead:
 		t.clock.forget()
 	default:
@@ -169,7 +169,7 @@ func (t *Tags) Advance(clock uint64) {
 type SlotRead struct {
 	Slot      uint32
 	Watermark uint64
-	Revision  shared.Revision
+	Revision  driver.Revision
 }
 
 // LearnSlots takes in watermarks, as learn does the tag clock. It returns the
@@ -224,7 +224,7 @@ func (t *Tags) Wrote(writes []SlotRead) (risen []uint32) {
 // Missing appends to dst the slots of a record that have to be read before it
 // can be judged. clockSure and slotsSure say that this node would have heard of
 // changes of what it knows; of the tag clock also that it was just read.
-func (t *Tags) Missing(r *shared.Record, clockSure, slotsSure bool, dst []uint32) []uint32 {
+func (t *Tags) Missing(r *driver.Record, clockSure, slotsSure bool, dst []uint32) []uint32 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, slot := range r.Slots {
@@ -258,7 +258,7 @@ func (t *Tags) Unseen(slots, dst []uint32) []uint32 {
 // Judge reports whether a record with slots is live by what is known, and since
 // when this node would have heard that it is not. horizons tell up to when the
 // journal of the tag clock and of each slot was applied; nil without a journal.
-func (t *Tags) Judge(r *shared.Record, horizons *Horizons) (since int64, live bool) {
+func (t *Tags) Judge(r *driver.Record, horizons *Horizons) (since int64, live bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	bySlots := int64(1<<63 - 1)

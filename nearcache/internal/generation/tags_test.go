@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // newTags returns tags whose invariants are checked when the test ends.
@@ -45,15 +45,15 @@ func TestTags_Random(t *testing.T) {
 		case 0:
 			truth++
 			tags.Learn(truth, int64(truth), forgot)
-			tags.Wrote([]SlotRead{{slot, truth, shared.Revision{Epoch: 1, Number: truth}}})
+			tags.Wrote([]SlotRead{{slot, truth, driver.Revision{Epoch: 1, Number: truth}}})
 		case 1:
-			tags.LearnSlots([]SlotRead{{slot, truth, shared.Revision{Epoch: 1, Number: truth}}}, int64(truth), forgot)
+			tags.LearnSlots([]SlotRead{{slot, truth, driver.Revision{Epoch: 1, Number: truth}}}, int64(truth), forgot)
 		case 2:
 			tags.Forget(slot)
 		case 3:
-			tags.Hear(slot, shared.Revision{Epoch: 1, Number: truth + 1})
+			tags.Hear(slot, driver.Revision{Epoch: 1, Number: truth + 1})
 		case 4:
-			tags.Repair(slot, shared.Revision{Epoch: 1, Number: truth})
+			tags.Repair(slot, driver.Revision{Epoch: 1, Number: truth})
 		case 5:
 			tags.Advance(truth)
 		case 6:
@@ -75,13 +75,13 @@ func TestTags_ReadBeforeForgotten(t *testing.T) {
 	_, _, forgot := tags.Get()
 	tags.ForgetAll()
 	tags.Learn(5, 1, forgot)
-	tags.LearnSlots([]SlotRead{{7, 4, shared.Revision{Epoch: 1, Number: 4}}}, 1, forgot)
+	tags.LearnSlots([]SlotRead{{7, 4, driver.Revision{Epoch: 1, Number: 4}}}, 1, forgot)
 	clock, known, _ := tags.Get()
 	assert.Equal(t, uint64(5), clock)
 	assert.False(t, known)
 	assert.Equal(t, []uint32{7}, tags.Unknown([]uint32{7}))
 	_, _, forgot = tags.Get()
-	tags.LearnSlots([]SlotRead{{7, 4, shared.Revision{Epoch: 1, Number: 4}}}, 2, forgot)
+	tags.LearnSlots([]SlotRead{{7, 4, driver.Revision{Epoch: 1, Number: 4}}}, 2, forgot)
 	assert.Empty(t, tags.Unknown([]uint32{7}))
 }
 
@@ -89,7 +89,7 @@ func TestTags_ReadBeforeForgotten(t *testing.T) {
 // something with its slot may be near.
 func TestTags_EndsWhatIsNear(t *testing.T) {
 	tags := newTags(t)
-	read := []SlotRead{{7, 4, shared.Revision{Epoch: 1, Number: 4}}}
+	read := []SlotRead{{7, 4, driver.Revision{Epoch: 1, Number: 4}}}
 	assert.Empty(t, tags.LearnSlots(read, 1, 0))
 	assert.True(t, tags.Admits([]uint32{7}, 4))
 	assert.False(t, tags.Admits([]uint32{7}, 3))

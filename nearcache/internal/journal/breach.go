@@ -5,14 +5,14 @@ import (
 	"time"
 
 	"github.com/nearbus/nearbus/nearcache/internal/outage"
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // breach says why a journal could not be read on; empty if it could, or was read
 // for the first time.
-func breach(tail *shared.Tail, from shared.Position) string {
+func breach(tail *driver.Tail, from driver.Position) string {
 	switch {
-	case !tail.Reset || from == shared.Position{}:
+	case !tail.Reset || from == driver.Position{}:
 		return ""
 	case tail.Lost != nil:
 		return tail.Lost.Error()

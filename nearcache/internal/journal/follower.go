@@ -10,7 +10,7 @@ import (
 	"github.com/nearbus/nearbus/bus"
 	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/nearcache/internal/outage"
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // Pause keeps a follower from asking without a break when the shared tier answers slowly.
@@ -20,7 +20,7 @@ const Pause = 10 * time.Millisecond
 // Tier is what a follower reads.
 type Tier interface {
 	Partitions() int
-	Tail(ctx context.Context, reads []shared.TailRead) []shared.Tail
+	Tail(ctx context.Context, reads []driver.TailRead) []driver.Tail
 }
 
 // Near is the near tier, as a follower sees it.
@@ -33,13 +33,13 @@ type Near interface {
 // Owner is what a follower asks of its node. The goroutine that runs rounds calls it.
 type Owner interface {
 	// Apply applies an entry, and reports whether that took something out.
-	Apply(e *shared.JournalEntry) (dropped bool)
+	Apply(e *driver.JournalEntry) (dropped bool)
 
 	// Reached takes in that a partition has a write of this revision.
-	Reached(partition int, rev shared.Revision)
+	Reached(partition int, rev driver.Revision)
 
 	// Deposed reports whether a server that is as far as this in a partition was deposed.
-	Deposed(partition int, at shared.Revision) bool
+	Deposed(partition int, at driver.Revision) bool
 
 	// Flush makes invalid what some partitions decide: lost has an element for each.
 	Flush(lost []bool)
@@ -74,10 +74,10 @@ type Config struct {
 type Follower struct {
 	conf Config
 
-	positions []shared.Position                 // by partition; of the goroutine that runs rounds
+	positions []driver.Position                 // by partition; of the goroutine that runs rounds
 	epochs    []atomic.Uint64                   // by partition; 0 until it is known
 	losses    atomic.Uint64                     // how often writes turned out to be lost, or may be; raised before the horizon moves
-	applied   []atomic.Pointer[shared.Revision] // by partition: the journal has been applied up to there
+	applied   []atomic.Pointer[driver.Revision] // by partition: the journal has been applied up to there
 	wake      chan struct{}                     // a round is wanted at once; never closed
 	failure   atomic.Pointer[error]
 	warned    string        // the last warning of the store; of the goroutine that runs rounds
@@ -96,9 +96,9 @@ func New(conf Config) *Follower {
 	partitions := conf.Tier.Partitions()
 	return &Follower{
 		conf:      conf,
-		positions: make([]shared.Position, partitions),
+		positions: make([]driver.Position, partitions),
 		epochs:    make([]atomic.Uint64, partitions),
-		applied:   make([]atomic.Pointer[shared.Revision], partitions),
+		applied:   make([]atomic.Pointer[driver.Revision], partitions),
 		wake:      make(chan struct{}, 1),
 		rounds:    rounds{ended: make(chan struct{})},
 		breaches:  breaches{Outage: outage.Outage{Quiet: breachQuiet}},

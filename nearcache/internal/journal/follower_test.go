@@ -15,6 +15,7 @@ import (
 	"github.com/nearbus/nearbus/bus"
 	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 var errStopped = errors.New("stopped")
@@ -25,7 +26,7 @@ type scene struct {
 	began time.Time
 
 	mu      sync.Mutex // protects the fields below
-	tails   [][]shared.Tail
+	tails   [][]driver.Tail
 	events  []string
 	horizon [2]int64
 	dropped bool
@@ -63,7 +64,7 @@ func (s *scene) Partitions() int { return 2 }
 func (s *scene) Now() int64      { return int64(time.Since(s.began)) + 1 }
 
 // Tail answers with the next of tails, or else with the end of the journal.
-func (s *scene) Tail(_ context.Context, reads []shared.TailRead) []shared.Tail {
+func (s *scene) Tail(_ context.Context, reads []driver.TailRead) []driver.Tail {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.tails) > 0 {
@@ -71,7 +72,7 @@ func (s *scene) Tail(_ context.Context, reads []shared.TailRead) []shared.Tail {
 		s.tails = s.tails[1:]
 		return next
 	}
-	tails := make([]shared.Tail, len(reads))
+	tails := make([]driver.Tail, len(reads))
 	for i := range tails {
 		tails[i].Next = reads[i].From
 		tails[i].Next.Revision.Epoch = max(1, tails[i].Next.Revision.Epoch)
@@ -86,7 +87,7 @@ func (s *scene) horizons() [2]int64 {
 	return s.horizon
 }
 
-func (s *scene) next(tails ...shared.Tail) {
+func (s *scene) next(tails ...driver.Tail) {
 	s.mu.Lock()
 	s.tails = append(s.tails, tails)
 	s.mu.Unlock()
@@ -103,15 +104,15 @@ func (s *scene) Confirm(partition int, at int64) {
 	}
 }
 func (s *scene) Broke(int)                         { s.note("broke") }
-func (s *scene) Reached(int, shared.Revision)      {}
-func (s *scene) Deposed(int, shared.Revision) bool { return false }
+func (s *scene) Reached(int, driver.Revision)      {}
+func (s *scene) Deposed(int, driver.Revision) bool { return false }
 func (s *scene) Restored()                         { s.note("restored") }
 func (s *scene) Arrive(bus.Call)                   { s.note("answered") }
 func (s *scene) Flush([]bool)                      { s.note("flushed") }
-func (s *scene) Apply(e *shared.JournalEntry) bool { s.note("applied " + e.Key); return s.dropped }
+func (s *scene) Apply(e *driver.JournalEntry) bool { s.note("applied " + e.Key); return s.dropped }
 
-func at(epoch, number uint64) shared.Position {
-	return shared.Position{Revision: shared.Revision{Epoch: epoch, Number: number}}
+func at(epoch, number uint64) driver.Position {
+	return driver.Position{Revision: driver.Revision{Epoch: epoch, Number: number}}
 }
 
 // TestFollower_Order: what was written is applied, and what was lost is flushed, before the
@@ -121,12 +122,12 @@ func TestFollower_Order(t *testing.T) {
 		s := newScene(t)
 		synctest.Wait()
 		s.noted()
-		s.next(shared.Tail{
-			Next: at(1, 5), Entries: []shared.JournalEntry{{Key: "c:k", Revision: shared.Revision{Epoch: 1, Number: 5}}},
-		}, shared.Tail{Next: at(1, 0)})
+		s.next(driver.Tail{
+			Next: at(1, 5), Entries: []driver.JournalEntry{{Key: "c:k", Revision: driver.Revision{Epoch: 1, Number: 5}}},
+		}, driver.Tail{Next: at(1, 0)})
 		assert.Equal(t, []string{"applied c:k", "confirmed", "confirmed"}, s.noted())
 		assert.Equal(t, uint64(5), s.Applied(0).Number)
-		s.next(shared.Tail{Next: at(2, 9), Reset: true}, shared.Tail{Next: at(1, 0)})
+		s.next(driver.Tail{Next: at(2, 9), Reset: true}, driver.Tail{Next: at(1, 0)})
 		assert.Equal(t, []string{"flushed", "confirmed", "confirmed"}, s.noted())
 		assert.Equal(t, uint64(2), s.Epoch(0))
 		assert.True(t, s.HasEpoch(1, 2))
@@ -143,7 +144,7 @@ func TestFollower_OneJournalFails(t *testing.T) {
 		before := s.horizons()
 		time.Sleep(100 * time.Millisecond)
 		s.noted()
-		s.next(shared.Tail{Err: shared.ErrUnavailable}, shared.Tail{Next: at(1, 0)})
+		s.next(driver.Tail{Err: shared.ErrUnavailable}, driver.Tail{Next: at(1, 0)})
 		assert.Equal(t, []string{"broke", "confirmed"}, s.noted())
 		require.ErrorIs(t, s.Err(), shared.ErrUnavailable)
 		assert.Equal(t, before[0], s.horizons()[0])
@@ -162,7 +163,7 @@ func TestFollower_Wait(t *testing.T) {
 		synctest.Wait()
 		require.NoError(t, s.Wait(t.Context(), func() bool { return false }))
 		s.mu.Lock()
-		s.tails = append(s.tails, []shared.Tail{{Err: shared.ErrUnavailable}, {Next: at(1, 0)}})
+		s.tails = append(s.tails, []driver.Tail{{Err: shared.ErrUnavailable}, {Next: at(1, 0)}})
 		s.mu.Unlock()
 		require.ErrorIs(t, s.Wait(t.Context(), func() bool { return false }), shared.ErrUnavailable)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -192,11 +193,11 @@ func TestFollower_Repaired(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t)
 		synctest.Wait()
-		entries := []shared.JournalEntry{
-			{Key: "c:a", Revision: shared.Revision{Epoch: 1, Number: 5}},
-			{Key: "c:b", Revision: shared.Revision{Epoch: 1, Number: 6}},
+		entries := []driver.JournalEntry{
+			{Key: "c:a", Revision: driver.Revision{Epoch: 1, Number: 5}},
+			{Key: "c:b", Revision: driver.Revision{Epoch: 1, Number: 6}},
 		}
-		s.next(shared.Tail{Next: at(1, 6), Entries: entries}, shared.Tail{Next: at(1, 0)})
+		s.next(driver.Tail{Next: at(1, 6), Entries: entries}, driver.Tail{Next: at(1, 0)})
 		s.Heard("c", 5)
 		assert.Zero(t, s.Stats().Repaired, "the bus has a moment")
 		time.Sleep(busGrace)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // tailPage is how many entries of a journal are read at first. While there are more, pages
@@ -32,7 +33,7 @@ type reading struct {
 // moves: so a write between two of these is either flushed or read next time.
 func (f *Follower) round(ctx context.Context, due int64) {
 	round := f.rounds.begin()
-	told, acked := make([]*shared.Revision, len(f.positions)), make([]shared.Revision, len(f.positions))
+	told, acked := make([]*driver.Revision, len(f.positions)), make([]driver.Revision, len(f.positions))
 	for p := range told {
 		told[p], acked[p] = f.conf.Heads[p].Told(), f.conf.Acked.Get(p)
 	}
@@ -53,7 +54,7 @@ func (f *Follower) round(ctx context.Context, due int64) {
 			continue
 		}
 		f.conf.Heads.JournalRead(p, told[p])
-		f.applied[p].Store(&shared.Revision{Epoch: f.positions[p].Revision.Epoch, Number: f.positions[p].Revision.Number})
+		f.applied[p].Store(&driver.Revision{Epoch: f.positions[p].Revision.Epoch, Number: f.positions[p].Revision.Number})
 		f.conf.Near.Confirm(p, reading.at)
 		f.slowest.Store(max(f.slowest.Load(), late+f.conf.Near.Now()-reading.at))
 	}
@@ -119,9 +120,9 @@ func (f *Follower) readAll(ctx context.Context) []reading {
 	ctx, cancel := context.WithTimeout(ctx, f.roundLimit())
 	defer cancel()
 	readings := make([]reading, len(f.positions))
-	pending := make([]shared.TailRead, len(f.positions))
+	pending := make([]driver.TailRead, len(f.positions))
 	for p := range pending {
-		pending[p] = shared.TailRead{Partition: p, From: f.positions[p], Limit: tailPage}
+		pending[p] = driver.TailRead{Partition: p, From: f.positions[p], Limit: tailPage}
 	}
 	read := make([]int, len(f.positions)) // entries, by partition
 	for len(pending) > 0 {
@@ -142,7 +143,7 @@ func (f *Follower) readAll(ctx context.Context) []reading {
 			f.take(p, &tails[i])
 			read[p] += len(tails[i].Entries)
 			if tails[i].More {
-				more = append(more, shared.TailRead{Partition: p, From: f.positions[p], Limit: 4 * pending[i].Limit})
+				more = append(more, driver.TailRead{Partition: p, From: f.positions[p], Limit: 4 * pending[i].Limit})
 			}
 		}
 		for i := range more {
@@ -164,7 +165,7 @@ func journalError(partition, read int, err error) error {
 }
 
 // take applies what was read of one journal.
-func (f *Follower) take(partition int, tail *shared.Tail) {
+func (f *Follower) take(partition int, tail *driver.Tail) {
 	if w := tail.Warning; w != nil && w.Error() != f.warned {
 		f.warned = w.Error()
 		f.conf.Logger.Warn("nearcache: the journal is not safe", "warning", w)
@@ -181,7 +182,7 @@ func (f *Follower) take(partition int, tail *shared.Tail) {
 
 // apply applies one entry of the journal. What it takes out is counted if the bus does not
 // take it out as well.
-func (f *Follower) apply(e *shared.JournalEntry) {
+func (f *Follower) apply(e *driver.JournalEntry) {
 	w := writeOf(e.Key, e.Revision.Number)
 	waits := f.conf.OnBus && f.unheard.add(w, f.conf.Near.Now())
 	switch dropped := f.conf.Owner.Apply(e); {

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // ErrBehind is why a read is not believed.
@@ -33,7 +33,7 @@ func (f *Follower) Lost() {
 }
 
 // Applied returns up to where the journal of a partition was applied, nil if it was not read.
-func (f *Follower) Applied(partition int) *shared.Revision { return f.applied[partition].Load() }
+func (f *Follower) Applied(partition int) *driver.Revision { return f.applied[partition].Load() }
 
 // Err returns why the last round failed, nil if it did not, or if there was none.
 func (f *Follower) Err() error {

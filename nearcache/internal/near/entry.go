@@ -7,7 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // Entry is one value of one key: the beginning of a struct that holds the value,
@@ -39,7 +39,7 @@ type Entry struct {
 
 	// Revision is that of the record the value was read from or written to,
 	// zero if it has none.
-	Revision shared.Revision
+	Revision driver.Revision
 
 	// Partition is that of the key in the shared tier.
 	Partition int32
@@ -202,7 +202,7 @@ func (t *Tier) tell(e *Entry, hash uint64, placed, dropped bool) {
 
 // Pass says that a value of revision r is given to those who wait for it, and may
 // not come near. Older ones go, as for a fenced value of Install.
-func (s *Space) Pass(key string, hash uint64, r shared.Revision) {
+func (s *Space) Pass(key string, hash uint64, r driver.Revision) {
 	st := s.tier.stripeOf(hash)
 	st.mu.Lock()
 	st.noteLocked(s, key, r)
@@ -225,7 +225,7 @@ func (s *Space) Supersede(key string, hash uint64, e *Entry, life time.Duration,
 	st := s.tier.stripeOf(hash)
 	st.mu.Lock()
 	if e != nil {
-		st.noteLocked(s, key, shared.Revision{})
+		st.noteLocked(s, key, driver.Revision{})
 	}
 	old := s.tier.lookupLocked(hash, s, key)
 	if e != nil && !s.fencedLocked(st, hash, e) {
@@ -256,7 +256,7 @@ func (s *Space) fencedLocked(st *stripe, hash uint64, e *Entry) bool {
 // that overlap would fence each other in turn for as long as readers come.
 //
 // A value without a revision has no order, and is not news.
-func (s *Space) passLocked(st *stripe, key string, hash uint64, r shared.Revision) (dropped bool) {
+func (s *Space) passLocked(st *stripe, key string, hash uint64, r driver.Revision) (dropped bool) {
 	old := s.tier.lookupLocked(hash, s, key)
 	covered := st.knowsLocked(hash, r) || old != nil && old.Revision.Covers(r)
 	if r.Number == 0 || covered || s.tier.conf.Faults.Off(fault.PassedNews) {

@@ -5,7 +5,7 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // Extra is what an entry may be beside a hit for all of its life. Find does not
@@ -34,7 +34,7 @@ type Extra struct {
 
 	// outlived is the revision of the invalidation that the entry was kept
 	// through last, zero if unknown. Guarded by the lock of the stripe.
-	outlived shared.Revision
+	outlived driver.Revision
 }
 
 // Extend makes e more than a hit for all of its life. It must come before e is
@@ -99,7 +99,7 @@ func (s *Space) keeps(e *Entry, now int64) bool {
 
 // keepLocked makes e, an entry of s which an invalidation of revision r concerns,
 // a stale value. It reports false if e has to go.
-func (s *Space) keepLocked(e *Entry, now int64, r shared.Revision) bool {
+func (s *Space) keepLocked(e *Entry, now int64, r driver.Revision) bool {
 	x := e.Extra()
 	if x == nil || x.Keep == 0 || x.Absent || !s.keeps(e, now) {
 		return false
@@ -114,7 +114,7 @@ func (s *Space) keepLocked(e *Entry, now int64, r shared.Revision) bool {
 // outlivedLocked reports whether e was kept through this very write. A later
 // one that it was kept through says nothing of those before it: one of them may
 // have been a delete.
-func (e *Entry) outlivedLocked(r shared.Revision) bool {
+func (e *Entry) outlivedLocked(r driver.Revision) bool {
 	x := e.Extra()
 	return x != nil && r.Number != 0 && x.outlived == r
 }
@@ -178,7 +178,7 @@ func (s *Space) BeginKeeping(key string, hash uint64) *Write { return s.begin(ke
 
 // Invalidated ends a write of BeginKeeping that has been given revision r, zero
 // if that is unknown.
-func (w *Write) Invalidated(r shared.Revision) {
+func (w *Write) Invalidated(r driver.Revision) {
 	w.written = r
 	w.Abort()
 }

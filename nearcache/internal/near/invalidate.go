@@ -4,12 +4,12 @@ import (
 	"time"
 
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // News is word of a write that this node did not make, or did not wait for.
 type News struct {
-	Revision shared.Revision // zero if unknown
+	Revision driver.Revision // zero if unknown
 
 	// Own marks the echo of a write of this node.
 	Own bool
@@ -34,7 +34,7 @@ func (s *Space) Apply(key string, hash uint64, news News) (dropped bool) {
 		st.mu.Unlock()
 		return false
 	}
-	st.raiseLocked(hash, t.count.Add(1), shared.Revision{}) // anybody can send a number
+	st.raiseLocked(hash, t.count.Add(1), driver.Revision{}) // anybody can send a number
 	kept := false
 	if covered {
 		t.skipped.Add(1)
@@ -54,7 +54,7 @@ func (s *Space) Apply(key string, hash uint64, news News) (dropped bool) {
 
 // noteLocked notes in the unanswered own writes and the refreshes of the key that r
 // was heard of or read, and reports whether there are any writes.
-func (st *stripe) noteLocked(s *Space, key string, r shared.Revision) (found bool) {
+func (st *stripe) noteLocked(s *Space, key string, r driver.Revision) (found bool) {
 	for w := st.writes; w != nil; w = w.next {
 		if w.space == s && w.key == key {
 			w.noteLocked(r)
@@ -80,15 +80,15 @@ type Write struct {
 
 	refresh bool // it is no write
 
-	written shared.Revision // of an invalidation, once it is known
+	written driver.Revision // of an invalidation, once it is known
 
 	// Guarded by the lock of the stripe: the highest revision seen since Begin,
 	// in an echo or a read, and whether there were some that cannot be compared.
-	seen  shared.Revision
+	seen  driver.Revision
 	mixed bool
 }
 
-func (w *Write) noteLocked(r shared.Revision) {
+func (w *Write) noteLocked(r driver.Revision) {
 	switch {
 	case r.Number == 0:
 		w.mixed = true
@@ -113,7 +113,7 @@ func (s *Space) begin(key string, hash uint64, keep bool) *Write {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	w.mark = t.count.Add(1)
-	st.raiseLocked(hash, w.mark, shared.Revision{})
+	st.raiseLocked(hash, w.mark, driver.Revision{})
 	w.clearLocked()
 	w.next, st.writes = st.writes, w
 	return w
@@ -136,7 +136,7 @@ func (w *Write) Finish(e *Entry, life time.Duration) bool {
 	st.mu.Lock()
 	w.unlinkLocked(st)
 	alone := w.aloneLocked(st, e)
-	var written shared.Revision
+	var written driver.Revision
 	if e != nil {
 		written = e.Revision
 	}

@@ -16,7 +16,7 @@ import (
 
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 type value struct {
@@ -41,7 +41,7 @@ func entry(stamp near.Stamp, n int) *value {
 
 func read(epoch, revision uint64, stamp near.Stamp, n int) *value {
 	v := entry(stamp, n)
-	v.Revision = shared.Revision{Epoch: epoch, Number: revision}
+	v.Revision = driver.Revision{Epoch: epoch, Number: revision}
 	return v
 }
 
@@ -225,13 +225,13 @@ func TestApply(t *testing.T) {
 		news near.News
 		kept bool
 	}{
-		{"of a later write", near.News{Revision: shared.Revision{Epoch: 7, Number: 21}}, false},
-		{"of the write that is here", near.News{Revision: shared.Revision{Epoch: 7, Number: 20}}, true},
-		{"of an earlier write", near.News{Revision: shared.Revision{Epoch: 7, Number: 19}}, true},
-		{"of another epoch", near.News{Revision: shared.Revision{Epoch: 6, Number: 1}}, false},
+		{"of a later write", near.News{Revision: driver.Revision{Epoch: 7, Number: 21}}, false},
+		{"of the write that is here", near.News{Revision: driver.Revision{Epoch: 7, Number: 20}}, true},
+		{"of an earlier write", near.News{Revision: driver.Revision{Epoch: 7, Number: 19}}, true},
+		{"of another epoch", near.News{Revision: driver.Revision{Epoch: 6, Number: 1}}, false},
 		{"without a revision", near.News{}, false},
-		{"own, of a later write that is not awaited", near.News{Revision: shared.Revision{Epoch: 7, Number: 21}, Own: true}, false},
-		{"own, of the write that is here", near.News{Revision: shared.Revision{Epoch: 7, Number: 20}, Own: true}, true},
+		{"own, of a later write that is not awaited", near.News{Revision: driver.Revision{Epoch: 7, Number: 21}, Own: true}, false},
+		{"own, of the write that is here", near.News{Revision: driver.Revision{Epoch: 7, Number: 20}, Own: true}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, s, apply := newRead(t)
@@ -242,23 +242,23 @@ func TestApply(t *testing.T) {
 	t.Run("fences loads even where it is skipped", func(t *testing.T) {
 		tier, s, apply := newRead(t)
 		stamp := tier.Stamp()
-		apply(near.News{Revision: shared.Revision{Epoch: 7, Number: 20}})
+		apply(near.News{Revision: driver.Revision{Epoch: 7, Number: 20}})
 		assert.False(t, s.Valid(s.Hash("a"), stamp))
 	})
 	t.Run("own, of a later write that is not awaited, while another is", func(t *testing.T) {
 		tier, s, apply := newRead(t)
 		s.Begin("b", s.Hash("a")) // which has the same stripe
 		tier.Space(1).Begin("a", s.Hash("a"))
-		apply(near.News{Revision: shared.Revision{Epoch: 7, Number: 21}, Own: true})
+		apply(near.News{Revision: driver.Revision{Epoch: 7, Number: 21}, Own: true})
 		assert.Equal(t, -1, get(s, "a"))
 	})
 	t.Run("epoch 0 compares by equality alone", func(t *testing.T) {
 		tier := newTier(t, near.Config{})
 		s := tier.Space(0)
 		require.True(t, install(s, "a", read(0, 20, tier.Stamp(), 20)))
-		s.Apply("a", s.Hash("a"), near.News{Revision: shared.Revision{Number: 20}})
+		s.Apply("a", s.Hash("a"), near.News{Revision: driver.Revision{Number: 20}})
 		assert.Equal(t, 20, get(s, "a"))
-		s.Apply("a", s.Hash("a"), near.News{Revision: shared.Revision{Number: 19}})
+		s.Apply("a", s.Hash("a"), near.News{Revision: driver.Revision{Number: 19}})
 		assert.Equal(t, -1, get(s, "a"))
 	})
 }
@@ -289,26 +289,26 @@ func TestWrite(t *testing.T) {
 	})
 	t.Run("leaves nothing after news of another write", func(t *testing.T) {
 		_, s, w := begin(t, near.Config{})
-		s.Apply("a", s.Hash("a"), near.News{Revision: shared.Revision{Epoch: 7, Number: 3}})
+		s.Apply("a", s.Hash("a"), near.News{Revision: driver.Revision{Epoch: 7, Number: 3}})
 		assert.False(t, finish(w, written(2, 2)))
 		assert.Equal(t, -1, get(s, "a"))
 	})
 	if fault.Compiled {
 		t.Run("leaves an older value behind when the check is off", func(t *testing.T) {
 			_, s, w := begin(t, near.Config{Faults: fault.Without(fault.OwnWrites)})
-			s.Apply("a", s.Hash("a"), near.News{Revision: shared.Revision{Epoch: 7, Number: 3}})
+			s.Apply("a", s.Hash("a"), near.News{Revision: driver.Revision{Epoch: 7, Number: 3}})
 			assert.True(t, finish(w, written(2, 2)))
 			assert.Equal(t, 2, get(s, "a"))
 		})
 	}
 	t.Run("its own echo before the answer changes nothing", func(t *testing.T) {
 		_, s, w := begin(t, near.Config{})
-		s.Apply("a", s.Hash("a"), near.News{Revision: shared.Revision{Epoch: 7, Number: 2}, Own: true})
+		s.Apply("a", s.Hash("a"), near.News{Revision: driver.Revision{Epoch: 7, Number: 2}, Own: true})
 		assert.True(t, finish(w, written(2, 2)))
 	})
 	t.Run("the echo of a later own write does", func(t *testing.T) {
 		_, s, w := begin(t, near.Config{})
-		s.Apply("a", s.Hash("a"), near.News{Revision: shared.Revision{Epoch: 7, Number: 3}, Own: true})
+		s.Apply("a", s.Hash("a"), near.News{Revision: driver.Revision{Epoch: 7, Number: 3}, Own: true})
 		assert.False(t, finish(w, written(2, 2)))
 	})
 	t.Run("a read of a later write does", func(t *testing.T) {
@@ -337,8 +337,8 @@ func TestWrite(t *testing.T) {
 	})
 	t.Run("echoes that cannot be compared do", func(t *testing.T) {
 		_, s, w := begin(t, near.Config{})
-		s.Apply("a", s.Hash("a"), near.News{Revision: shared.Revision{Epoch: 7, Number: 2}, Own: true})
-		s.Apply("a", s.Hash("a"), near.News{Revision: shared.Revision{Epoch: 6, Number: 9}, Own: true})
+		s.Apply("a", s.Hash("a"), near.News{Revision: driver.Revision{Epoch: 7, Number: 2}, Own: true})
+		s.Apply("a", s.Hash("a"), near.News{Revision: driver.Revision{Epoch: 6, Number: 9}, Own: true})
 		assert.False(t, finish(w, written(2, 2)))
 	})
 	t.Run("of two at once neither leaves its value", func(t *testing.T) {

@@ -52,7 +52,7 @@ import (
 	"time"
 
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // Overhead is what an entry costs beside its value and key: its header, its
@@ -120,7 +120,7 @@ type stripe struct {
 	floor    uint64          // mark of every key but last
 	last     uint64          // hash of the key that was invalidated last
 	lastMark uint64          // its mark
-	known    shared.Revision // of last: what reads that began since lastMark find at least
+	known    driver.Revision // of last: what reads that began since lastMark find at least
 	others   *knowns         // the same of keys that were last before; nil if there are none
 	writes   *Write          // own writes that have not been answered, and refreshes under way; the latest first
 
@@ -139,7 +139,7 @@ func (s *stripe) markLocked(hash uint64) uint64 {
 // taken under the lock and is therefore higher than all marks of the stripe.
 // Neighbours get the mark of the key whose place it takes, at most. found is
 // what the shared tier holds by now at least, or zero if it did not say.
-func (s *stripe) raiseLocked(hash, n uint64, found shared.Revision) {
+func (s *stripe) raiseLocked(hash, n uint64, found driver.Revision) {
 	if hash != s.last {
 		s.floor = max(s.floor, s.lastMark)
 		s.rememberLocked()
@@ -153,7 +153,7 @@ func (s *stripe) raiseLocked(hash, n uint64, found shared.Revision) {
 
 // knowsLocked reports whether reads of the key with this hash that began since
 // its mark find the write r at least.
-func (s *stripe) knowsLocked(hash uint64, r shared.Revision) bool {
+func (s *stripe) knowsLocked(hash uint64, r driver.Revision) bool {
 	if hash == s.last {
 		return s.known.Covers(r)
 	}
@@ -165,11 +165,11 @@ func (s *stripe) knowsLocked(hash uint64, r shared.Revision) bool {
 // reads fence each other for as long as readers come.
 type knowns struct {
 	hashes [8]uint64
-	known  [8]shared.Revision
+	known  [8]driver.Revision
 	next   int
 }
 
-func (k *knowns) of(hash uint64) shared.Revision {
+func (k *knowns) of(hash uint64) driver.Revision {
 	if k != nil {
 		for i, h := range k.hashes {
 			if h == hash {
@@ -177,7 +177,7 @@ func (k *knowns) of(hash uint64) shared.Revision {
 			}
 		}
 	}
-	return shared.Revision{}
+	return driver.Revision{}
 }
 
 // rememberLocked keeps what is known of last.

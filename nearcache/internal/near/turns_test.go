@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"github.com/nearbus/nearbus/nearcache/internal/near"
-	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // TestFenced_InTurnBesideAWrittenNeighbour: readers of a keep coming, each read overlaps
@@ -26,7 +26,7 @@ func TestFenced_InTurnBesideAWrittenNeighbour(t *testing.T) {
 					b = key
 				}
 			}
-			r := shared.Revision{Epoch: 7, Number: 9}
+			r := driver.Revision{Epoch: 7, Number: 9}
 			begun := tier.Stamp()
 			s.Apply(a, s.Hash(a), near.News{Revision: r}) // the one piece of news
 			near, rounds := false, 0
@@ -46,4 +46,4 @@ func TestFenced_InTurnBesideAWrittenNeighbour(t *testing.T) {
 	}
 }
 
-func newsOf(n uint64) near.News { return near.News{Revision: shared.Revision{Epoch: 7, Number: n}} }
+func newsOf(n uint64) near.News { return near.News{Revision: driver.Revision{Epoch: 7, Number: n}} }

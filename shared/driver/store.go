@@ -1,11 +1,11 @@
-package shared
+package driver
 
 import (
 	"context"
 	"time"
 )
 
-// Store is the contract that a driver fills. Callers use it through a [Tier].
+// Store is the contract that a driver fills. Callers use it through a shared.Tier.
 //
 // Every method may be called from many goroutines at once, blocks until the
 // server answered or ctx ended, makes one attempt and never retries. (Where a
@@ -119,13 +119,6 @@ type Write struct {
 	Announce *Announcement
 }
 
-// isValue reports whether w stores a value, or that there is none. Storing
-// another kind of record twice makes keys miss at worst.
-func (w *Write) isValue() bool {
-	kind := Kind(w.Image[KindOffset])
-	return kind == KindValue || kind == KindNotFound
-}
-
 // Receipt answers one [Write].
 //
 // The revision of a write is higher than that of the record it replaced and
@@ -205,3 +198,18 @@ const (
 	LeasePresent                         // there is a live value, in Grant.Image
 	LeaseUnusable                        // there is something that is not ours to replace: a newer format, a foreign type
 )
+
+// Placed is implemented by a [Store] whose client decides by itself which server a key is
+// on, by a list of servers that may differ between processes.
+type Placed interface {
+	// IdentityKeys is the number of keys that are needed to notice another list, and
+	// another order of it.
+	IdentityKeys() int
+}
+
+// Named is implemented by a [Store] that knows which namespace it was given.
+type Named interface {
+	// Namespace returns what [Namespace] made of it, or "" if keys begin with something
+	// that was given in its place.
+	Namespace() string
+}

@@ -1,4 +1,4 @@
-package shared_test
+package driver_test
 
 import (
 	"bytes"
@@ -16,13 +16,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // full has another value in every field.
-var full = shared.Record{
-	Kind:     shared.KindValue,
+var full = driver.Record{
+	Kind:     driver.KindValue,
 	Codec:    7,
-	Revision: shared.Revision{Epoch: 0x1112131415161718, Number: 0x2122232425262728},
+	Revision: driver.Revision{Epoch: 0x1112131415161718, Number: 0x2122232425262728},
 	Soft:     0x3132333435363738,
 	Hard:     0x4142434445464748,
 	Nonce:    0x5152535455565758,
@@ -40,7 +41,7 @@ const golden = "6e62" + "01" + "01" + "07" + "00" + "0000" + // magic, version, 
 	"76616c7565"
 
 // extended is full with an extension.
-var extended = func() shared.Record {
+var extended = func() driver.Record {
 	r := full
 	r.Schema, r.TagClock, r.Slots = 0x81828384, 0x9192939495969798, []uint32{0xa1a2a3a4, 0xb1b2b3b4}
 	return r
@@ -57,7 +58,7 @@ const goldenExtended = "6e62" + "01" + "01" + "07" + "00" + "0014" + // extensio
 	"76616c7565"
 
 // fielded is extended with fields.
-var fielded = func() shared.Record {
+var fielded = func() driver.Record {
 	r := extended
 	r.NearTTL, r.Ahead = 300*time.Millisecond, time.Second
 	return r
@@ -75,37 +76,37 @@ const goldenFielded = "6e62" + "01" + "01" + "07" + "04" + "002c" + // flag of f
 	"76616c7565"
 
 func TestRecord_Golden(t *testing.T) {
-	for stored, want := range map[string]shared.Record{golden: full, goldenExtended: extended, goldenFielded: fielded} {
+	for stored, want := range map[string]driver.Record{golden: full, goldenExtended: extended, goldenFielded: fielded} {
 		assert.Equal(t, stored, hex.EncodeToString(want.Append(nil)))
 		assert.Equal(t, len(stored)/2, want.Size())
 		data, err := hex.DecodeString(stored)
 		require.NoError(t, err)
-		got, err := shared.DecodeRecord(data)
+		got, err := driver.DecodeRecord(data)
 		require.NoError(t, err)
 		assert.Equal(t, want, got)
 	}
 }
 
 func TestRecord_ComesBack(t *testing.T) {
-	for name, want := range map[string]shared.Record{
-		"no value":      {Kind: shared.KindTombstone, Nonce: 1, Value: []byte{}},
-		"lease":         {Kind: shared.KindLease, Nonce: math.MaxUint64, Clock: math.MaxUint64, Value: []byte{}},
-		"watermark":     {Kind: shared.KindWatermark, Revision: shared.Revision{Number: math.MaxUint64}, Value: []byte{}},
-		"highest codec": {Kind: shared.KindValue, Codec: 255, Value: []byte{0}},
-		"schema alone":  {Kind: shared.KindValue, Schema: 1, Value: []byte{}},
-		"tag clock":     {Kind: shared.KindValue, TagClock: math.MaxUint64, Value: []byte{1}},
-		"slot zero":     {Kind: shared.KindValue, Slots: []uint32{0}, Value: []byte{1}},
-		"most slots":    {Kind: shared.KindValue, Slots: slices.Repeat([]uint32{math.MaxUint32}, shared.MaxSlots), Value: []byte{1}},
-		"near TTL":      {Kind: shared.KindValue, NearTTL: time.Millisecond, Value: []byte{1}},
-		"ahead":         {Kind: shared.KindValue, Ahead: time.Hour, Value: []byte{1}},
-		"all there is":  {Kind: shared.KindStale, Ahead: time.Second, NearTTL: shared.MaxDuration, Schema: 1, TagClock: 2, Slots: []uint32{3}, Compression: 3, Value: []byte{1}},
-		"large value":   {Kind: shared.KindValue, Soft: -1, Hard: math.MinInt64, Value: bytes.Repeat([]byte{0xff}, 1<<20)},
+	for name, want := range map[string]driver.Record{
+		"no value":      {Kind: driver.KindTombstone, Nonce: 1, Value: []byte{}},
+		"lease":         {Kind: driver.KindLease, Nonce: math.MaxUint64, Clock: math.MaxUint64, Value: []byte{}},
+		"watermark":     {Kind: driver.KindWatermark, Revision: driver.Revision{Number: math.MaxUint64}, Value: []byte{}},
+		"highest codec": {Kind: driver.KindValue, Codec: 255, Value: []byte{0}},
+		"schema alone":  {Kind: driver.KindValue, Schema: 1, Value: []byte{}},
+		"tag clock":     {Kind: driver.KindValue, TagClock: math.MaxUint64, Value: []byte{1}},
+		"slot zero":     {Kind: driver.KindValue, Slots: []uint32{0}, Value: []byte{1}},
+		"most slots":    {Kind: driver.KindValue, Slots: slices.Repeat([]uint32{math.MaxUint32}, driver.MaxSlots), Value: []byte{1}},
+		"near TTL":      {Kind: driver.KindValue, NearTTL: time.Millisecond, Value: []byte{1}},
+		"ahead":         {Kind: driver.KindValue, Ahead: time.Hour, Value: []byte{1}},
+		"all there is":  {Kind: driver.KindStale, Ahead: time.Second, NearTTL: shared.MaxDuration, Schema: 1, TagClock: 2, Slots: []uint32{3}, Compression: 3, Value: []byte{1}},
+		"large value":   {Kind: driver.KindValue, Soft: -1, Hard: math.MinInt64, Value: bytes.Repeat([]byte{0xff}, 1<<20)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			image := want.Append([]byte("before"))
 			require.Equal(t, "before", string(image[:6]))
 			assert.Len(t, image[6:], want.Size())
-			got, err := shared.DecodeRecord(image[6:])
+			got, err := driver.DecodeRecord(image[6:])
 			require.NoError(t, err)
 			assert.Equal(t, want, got)
 		})
@@ -114,9 +115,9 @@ func TestRecord_ComesBack(t *testing.T) {
 
 func TestDecodeRecord_ValueIsAPartOfTheData(t *testing.T) {
 	data := full.Append(nil)
-	got, err := shared.DecodeRecord(data)
+	got, err := driver.DecodeRecord(data)
 	require.NoError(t, err)
-	data[shared.HeaderSize] = 'V'
+	data[driver.HeaderSize] = 'V'
 	assert.Equal(t, "Value", string(got.Value))
 }
 
@@ -131,7 +132,7 @@ func with(at int, other ...byte) []byte {
 // that they should have then.
 func rewritten(change func([]byte) []byte) []byte {
 	data := change(full.Append(nil))
-	sum := crc32.Checksum(data[shared.HeaderSize:], crc32.MakeTable(crc32.Castagnoli))
+	sum := crc32.Checksum(data[driver.HeaderSize:], crc32.MakeTable(crc32.Castagnoli))
 	binary.BigEndian.PutUint32(data[60:], sum)
 	return data
 }
@@ -139,25 +140,25 @@ func rewritten(change func([]byte) []byte) []byte {
 // insert puts an extension of n zeros into data.
 func insert(data []byte, n int) []byte {
 	binary.BigEndian.PutUint16(data[6:], uint16(n))
-	return slices.Insert(data, shared.HeaderSize, make([]byte, n)...)
+	return slices.Insert(data, driver.HeaderSize, make([]byte, n)...)
 }
 
 func TestDecodeRecord_NewerFormat(t *testing.T) {
 	for name, data := range map[string][]byte{
-		"next version":    with(2, shared.RecordVersion+1),
+		"next version":    with(2, driver.RecordVersion+1),
 		"highest version": with(2, 255),
-		"version alone":   append([]byte("nb\x02"), make([]byte, shared.HeaderSize-3)...),
+		"version alone":   append([]byte("nb\x02"), make([]byte, driver.HeaderSize-3)...),
 		"of another kind": with(2, 2, 99),
 		"flags":           with(5, 8),
 		"all flags":       with(5, 0xff),
 		"short extension": rewritten(func(data []byte) []byte { return insert(data, 4) }),
 		"odd extension":   rewritten(func(data []byte) []byte { return insert(data, 13) }),
-		"too many slots":  rewritten(func(data []byte) []byte { return insert(data, 12+4*(shared.MaxSlots+1)) }),
+		"too many slots":  rewritten(func(data []byte) []byte { return insert(data, 12+4*(driver.MaxSlots+1)) }),
 	} {
 		t.Run(name, func(t *testing.T) {
-			r, err := shared.DecodeRecord(data)
-			require.ErrorIs(t, err, shared.ErrNewerFormat)
-			assert.NotErrorIs(t, err, shared.ErrCorrupt)
+			r, err := driver.DecodeRecord(data)
+			require.ErrorIs(t, err, driver.ErrNewerFormat)
+			assert.NotErrorIs(t, err, driver.ErrCorrupt)
 			assert.Zero(t, r)
 		})
 	}
@@ -172,8 +173,8 @@ func TestDecodeRecord_Corrupt(t *testing.T) {
 		"magic":            with(0, 'x'),
 		"half magic":       with(1, 'x'),
 		"version zero":     with(2, 0),
-		"kind zero":        with(shared.KindOffset, 0),
-		"unknown kind":     with(shared.KindOffset, 7),
+		"kind zero":        with(driver.KindOffset, 0),
+		"unknown kind":     with(driver.KindOffset, 7),
 		"one byte more":    append(bytes.Clone(whole), 0),
 		"length too small": with(56, 0, 0, 0, 4),
 		"length too large": with(56, 0xff, 0xff, 0xff, 0xff),
@@ -187,9 +188,9 @@ func TestDecodeRecord_Corrupt(t *testing.T) {
 	}
 	for name, data := range cases {
 		t.Run(name, func(t *testing.T) {
-			r, err := shared.DecodeRecord(data)
-			require.ErrorIs(t, err, shared.ErrCorrupt)
-			assert.NotErrorIs(t, err, shared.ErrNewerFormat)
+			r, err := driver.DecodeRecord(data)
+			require.ErrorIs(t, err, driver.ErrCorrupt)
+			assert.NotErrorIs(t, err, driver.ErrNewerFormat)
 			assert.Zero(t, r)
 			assert.NotContains(t, err.Error(), "value", "errors carry no values")
 		})
@@ -203,8 +204,8 @@ func TestDecodeRecord_FlippedBits(t *testing.T) {
 	for bit := 56 * 8; bit < len(whole)*8; bit++ {
 		data := bytes.Clone(whole)
 		data[bit/8] ^= 1 << (bit % 8)
-		_, err := shared.DecodeRecord(data)
-		require.ErrorIs(t, err, shared.ErrCorrupt, "bit %d", bit)
+		_, err := driver.DecodeRecord(data)
+		require.ErrorIs(t, err, driver.ErrCorrupt, "bit %d", bit)
 	}
 }
 
@@ -213,34 +214,34 @@ func TestDecodeHeader_DoesNotLookAtTheValue(t *testing.T) {
 	want.Value = nil
 	for name, data := range map[string][]byte{
 		"whole":     full.Append(nil),
-		"header":    full.Append(nil)[:shared.HeaderSize],
-		"cut":       full.Append(nil)[:shared.HeaderSize+1],
+		"header":    full.Append(nil)[:driver.HeaderSize],
+		"cut":       full.Append(nil)[:driver.HeaderSize+1],
 		"checksum":  with(60, 0),
 		"extension": with(6, 1),
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := shared.DecodeHeader(data)
+			got, err := driver.DecodeHeader(data)
 			require.NoError(t, err)
 			assert.Equal(t, want, got)
 		})
 	}
-	_, err := shared.DecodeHeader(full.Append(nil)[:shared.HeaderSize-1])
-	require.ErrorIs(t, err, shared.ErrCorrupt)
-	_, err = shared.DecodeHeader(with(2, 2))
-	require.ErrorIs(t, err, shared.ErrNewerFormat)
+	_, err := driver.DecodeHeader(full.Append(nil)[:driver.HeaderSize-1])
+	require.ErrorIs(t, err, driver.ErrCorrupt)
+	_, err = driver.DecodeHeader(with(2, 2))
+	require.ErrorIs(t, err, driver.ErrNewerFormat)
 }
 
 func TestOffsets(t *testing.T) {
 	image := full.Append(nil)
-	assert.Equal(t, byte(full.Kind), image[shared.KindOffset])
-	assert.Equal(t, full.Revision.Epoch, binary.BigEndian.Uint64(image[shared.StampOffset:]))
-	assert.Equal(t, full.Nonce, binary.BigEndian.Uint64(image[shared.NonceOffset:]))
-	assert.Equal(t, full.Clock, binary.BigEndian.Uint64(image[shared.ClockOffset:]))
+	assert.Equal(t, byte(full.Kind), image[driver.KindOffset])
+	assert.Equal(t, full.Revision.Epoch, binary.BigEndian.Uint64(image[driver.StampOffset:]))
+	assert.Equal(t, full.Nonce, binary.BigEndian.Uint64(image[driver.NonceOffset:]))
+	assert.Equal(t, full.Clock, binary.BigEndian.Uint64(image[driver.ClockOffset:]))
 }
 
 func TestStamp(t *testing.T) {
 	now := time.UnixMilli(1_800_000_000_123).Add(999 * time.Microsecond)
-	rev := shared.Revision{Epoch: 3, Number: 4}
+	rev := driver.Revision{Epoch: 3, Number: 4}
 	for name, c := range map[string]struct {
 		soft, hard         time.Duration
 		wantSoft, wantHard int64
@@ -252,10 +253,10 @@ func TestStamp(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			image := full.Append(nil)
-			shared.Stamp(image, rev, now, c.soft, c.hard)
+			driver.Stamp(image, rev, now, c.soft, c.hard)
 			want := full
 			want.Revision, want.Soft, want.Hard = rev, c.wantSoft, c.wantHard
-			got, err := shared.DecodeRecord(image)
+			got, err := driver.DecodeRecord(image)
 			require.NoError(t, err)
 			assert.Equal(t, want, got)
 		})
@@ -265,17 +266,17 @@ func TestStamp(t *testing.T) {
 func TestStampRevision_LeavesTheRest(t *testing.T) {
 	image := full.Append(nil)
 	want := full
-	want.Revision = shared.Revision{Epoch: 1, Number: math.MaxUint64}
-	shared.StampRevision(image, want.Revision)
-	got, err := shared.DecodeRecord(image)
+	want.Revision = driver.Revision{Epoch: 1, Number: math.MaxUint64}
+	driver.StampRevision(image, want.Revision)
+	got, err := driver.DecodeRecord(image)
 	require.NoError(t, err)
 	assert.Equal(t, want, got)
 }
 
 func TestRevision_Covers(t *testing.T) {
-	rev := func(epoch, number uint64) shared.Revision { return shared.Revision{Epoch: epoch, Number: number} }
+	rev := func(epoch, number uint64) driver.Revision { return driver.Revision{Epoch: epoch, Number: number} }
 	for name, c := range map[string]struct {
-		r, o shared.Revision
+		r, o driver.Revision
 		want bool
 	}{
 		"the same":                       {rev(1, 5), rev(1, 5), true},
@@ -299,27 +300,27 @@ func FuzzDecodeRecord(f *testing.F) {
 	whole := full.Append(nil)
 	for _, data := range [][]byte{
 		nil, extended.Append(nil), withFields(nearTTLOf(1)), withFields([]byte{9, 0, 1, 7}), withFields([]byte{128, 0, 0}),
-		(&shared.Record{Kind: shared.KindValue, NearTTL: time.Second, Slots: []uint32{1}}).Append(nil), rewritten(func(data []byte) []byte { return insert(data, 12) }), whole, whole[:shared.HeaderSize], whole[:shared.HeaderSize-1], append(bytes.Clone(whole), 0),
-		with(2, 2), with(2, 0), with(shared.KindOffset, 4), with(shared.KindOffset, 7), with(5, 1), with(6, 1), with(56, 0xff),
-		(&shared.Record{Kind: shared.KindTombstone}).Append(nil),
+		(&driver.Record{Kind: driver.KindValue, NearTTL: time.Second, Slots: []uint32{1}}).Append(nil), rewritten(func(data []byte) []byte { return insert(data, 12) }), whole, whole[:driver.HeaderSize], whole[:driver.HeaderSize-1], append(bytes.Clone(whole), 0),
+		with(2, 2), with(2, 0), with(driver.KindOffset, 4), with(driver.KindOffset, 7), with(5, 1), with(6, 1), with(56, 0xff),
+		(&driver.Record{Kind: driver.KindTombstone}).Append(nil),
 	} {
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		before := bytes.Clone(data)
-		r, err := shared.DecodeRecord(data)
-		header, headerErr := shared.DecodeHeader(data)
+		r, err := driver.DecodeRecord(data)
+		header, headerErr := driver.DecodeHeader(data)
 		require.Equal(t, before, data, "decoding changes nothing")
 		if err != nil {
-			newer := assert.ObjectsAreEqual(shared.ErrNewerFormat, err)
-			require.True(t, newer || strings.HasPrefix(err.Error(), shared.ErrCorrupt.Error()), "%v", err)
+			newer := assert.ObjectsAreEqual(driver.ErrNewerFormat, err)
+			require.True(t, newer || strings.HasPrefix(err.Error(), driver.ErrCorrupt.Error()), "%v", err)
 			require.Zero(t, r)
 			return
 		}
 		require.NoError(t, headerErr)
 		again := r.Append(nil)
 		if len(again) < len(data) && data[5]&4 != 0 { // it has fields that only another version knows
-			got, err := shared.DecodeRecord(again)
+			got, err := driver.DecodeRecord(again)
 			require.NoError(t, err)
 			require.Equal(t, r, got)
 		} else {
@@ -331,27 +332,27 @@ func FuzzDecodeRecord(f *testing.F) {
 }
 
 func TestStampStale(t *testing.T) {
-	old := shared.Record{
-		Kind: shared.KindValue, Codec: 3, Revision: shared.Revision{Epoch: 1, Number: 2}, Soft: 4, Hard: 5,
+	old := driver.Record{
+		Kind: driver.KindValue, Codec: 3, Revision: driver.Revision{Epoch: 1, Number: 2}, Soft: 4, Hard: 5,
 		Nonce: 6, Clock: 7, TagClock: 8, Slots: []uint32{9}, NearTTL: time.Second, Value: []byte("value"),
 	}
-	write := shared.Record{Kind: shared.KindTombstone, Nonce: 10}
-	rev := shared.Revision{Epoch: 1, Number: 11}
-	image, ok := shared.StampStale(old.Append(nil), write.Append(nil), rev)
+	write := driver.Record{Kind: driver.KindTombstone, Nonce: 10}
+	rev := driver.Revision{Epoch: 1, Number: 11}
+	image, ok := driver.StampStale(old.Append(nil), write.Append(nil), rev)
 	require.True(t, ok)
-	got, err := shared.DecodeRecord(image)
+	got, err := driver.DecodeRecord(image)
 	require.NoError(t, err)
 	want := old
-	want.Kind, want.Nonce, want.Revision = shared.KindStale, 10, rev
+	want.Kind, want.Nonce, want.Revision = driver.KindStale, 10, rev
 	assert.Equal(t, want, got)
-	_, ok = shared.StampStale(image, write.Append(nil), rev)
+	_, ok = driver.StampStale(image, write.Append(nil), rev)
 	assert.True(t, ok, "what was kept is kept on")
 
-	for _, kind := range []shared.Kind{shared.KindTombstone, shared.KindLease, shared.KindWatermark, shared.KindNotFound} {
+	for _, kind := range []driver.Kind{driver.KindTombstone, driver.KindLease, driver.KindWatermark, driver.KindNotFound} {
 		old.Kind = kind
-		_, ok := shared.StampStale(old.Append(nil), write.Append(nil), rev)
+		_, ok := driver.StampStale(old.Append(nil), write.Append(nil), rev)
 		assert.False(t, ok, "kind %d", kind)
 	}
-	_, ok = shared.StampStale(nil, write.Append(nil), rev)
+	_, ok = driver.StampStale(nil, write.Append(nil), rev)
 	assert.False(t, ok)
 }

@@ -1,4 +1,4 @@
-package shared
+package driver
 
 import (
 	"bytes"
@@ -132,8 +132,8 @@ type Record struct {
 	Ahead time.Duration
 }
 
-// extension returns the length of the extension of r.
-func (r *Record) extension() int { return r.fieldsSize() + r.tagsSize() }
+// Extension returns the length of the extension of r.
+func (r *Record) Extension() int { return r.fieldsSize() + r.tagsSize() }
 
 // tagsSize returns the length of the part of the extension that has a fixed layout.
 func (r *Record) tagsSize() int {
@@ -144,7 +144,7 @@ func (r *Record) tagsSize() int {
 }
 
 // Size returns the length of the encoded record.
-func (r *Record) Size() int { return HeaderSize + r.extension() + len(r.Value) }
+func (r *Record) Size() int { return HeaderSize + r.Extension() + len(r.Value) }
 
 // Append appends the encoded record to dst and returns it. The fields that the
 // store stamps are encoded as they are in r. Slots beyond MaxSlots are the
@@ -156,7 +156,7 @@ func (r *Record) Append(dst []byte) []byte {
 	}
 	dst = append(dst, recordMagic...)
 	dst = append(dst, RecordVersion, byte(r.Kind), r.Codec, flags)
-	dst = binary.BigEndian.AppendUint16(dst, uint16(r.extension()))
+	dst = binary.BigEndian.AppendUint16(dst, uint16(r.Extension()))
 	dst = binary.BigEndian.AppendUint64(dst, r.Revision.Epoch)
 	dst = binary.BigEndian.AppendUint64(dst, r.Revision.Number)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(r.Soft))
