@@ -83,7 +83,9 @@ func logged(t *testing.T, dirs ...string) (all []logLine) {
 	for _, dir := range dirs {
 		files, err := filepath.Glob(dir + "/*.go")
 		require.NoError(t, err)
-		for _, file := range files {
+		inner, err := filepath.Glob(dir + "/internal/*/*.go")
+		require.NoError(t, err)
+		for _, file := range append(files, inner...) {
 			source, err := os.ReadFile(file)
 			require.NoError(t, err)
 			for _, m := range call.FindAllStringSubmatch(string(source), -1) {
