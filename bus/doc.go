@@ -90,7 +90,7 @@
 //
 // # What comes from outside
 //
-// The format of messages is versioned and described in docs/design.md. Payloads
+// The format of messages is versioned and described in docs/design/formats.md. Payloads
 // that are no messages are counted, logged when they begin to come, and skipped. A payload that claims to be a
 // message and cannot be read, since it is damaged or of a newer version, may have
 // been news and is a gap; a heartbeat of a newer version is not, nor is any type

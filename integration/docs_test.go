@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,15 +19,108 @@ import (
 func TestDocs(t *testing.T) {
 	declared := declaredTests(t)
 	named := regexp.MustCompile("`((?:Test|Fuzz|Example)[A-Za-z0-9_]*\\*?)`")
-	pages, err := filepath.Glob("../docs/*.md")
-	require.NoError(t, err)
-	for _, page := range append(pages, "../README.md") {
-		text, err := os.ReadFile(page)
-		require.NoError(t, err)
-		for _, match := range named.FindAllStringSubmatch(string(text), -1) {
+	for page, text := range pages(t) {
+		for _, match := range named.FindAllStringSubmatch(text, -1) {
 			assert.True(t, matches(declared, match[1]), "%s names %s", page, match[1])
 		}
 	}
+}
+
+// TestDocs_Links: a link to a file of the repository leads to a file, and to a heading that
+// the file has.
+func TestDocs_Links(t *testing.T) {
+	all := pages(t)
+	headings := make(map[string][]string)
+	for page, text := range all {
+		headings[page] = anchors(text)
+	}
+	link := regexp.MustCompile(`\]\(([^)#\s]*)(?:#([^)\s]*))?\)`)
+	for page, text := range all {
+		for _, match := range link.FindAllStringSubmatch(text, -1) {
+			if strings.Contains(match[1], "://") {
+				continue
+			}
+			target := page
+			if match[1] != "" {
+				target = filepath.Join(filepath.Dir(page), match[1])
+			}
+			_, err := os.Stat(target)
+			assert.NoError(t, err, "%s: %s", page, match[0])
+			if match[2] != "" {
+				assert.Contains(t, headings[target], match[2], "%s: %s", page, match[0])
+			}
+		}
+	}
+}
+
+// TestDocs_Sources: a file or directory of the library that a page names is there.
+func TestDocs_Sources(t *testing.T) {
+	named := regexp.MustCompile("`((?:nearcache|shared|bus)/[a-z/]+(?:\\.go)?)`")
+	for page, text := range pages(t) {
+		for _, match := range named.FindAllStringSubmatch(text, -1) {
+			_, err := os.Stat(filepath.Join("..", match[1]))
+			assert.NoError(t, err, "%s", page)
+		}
+	}
+}
+
+// TestDocs_Hazards: the page has each hazard, and names each test of it there.
+func TestDocs_Hazards(t *testing.T) {
+	page, err := os.ReadFile("../docs/design/hazards.md")
+	require.NoError(t, err)
+	sections := strings.Split(string(page), "\n## ")
+	named := regexp.MustCompile("`(Test[A-Za-z0-9_]*\\*?)`")
+	tests := declaredTests(t)
+	for n := 1; n <= 20; n++ {
+		at := slices.IndexFunc(sections, func(s string) bool { return strings.HasPrefix(s, fmt.Sprintf("Hazard %d\n", n)) })
+		require.Positive(t, at, "hazard %d", n)
+		var names []string
+		for _, match := range named.FindAllStringSubmatch(sections[at], -1) {
+			names = append(names, match[1])
+		}
+		require.NotEmpty(t, names, "hazard %d", n)
+		for _, test := range tests {
+			if strings.HasPrefix(test, fmt.Sprintf("TestHazard%d_", n)) {
+				assert.True(t, slices.ContainsFunc(names, func(name string) bool { return matches([]string{test}, name) }),
+					"hazard %d does not name %s", n, test)
+			}
+		}
+	}
+	numbered := regexp.MustCompile(`^TestHazard(\d+)_`)
+	for _, test := range tests {
+		if number := numbered.FindStringSubmatch(test); number != nil {
+			assert.Contains(t, string(page), "\n## Hazard "+number[1]+"\n", test)
+		}
+	}
+}
+
+// anchors returns the names of the headings of a page, as GitHub makes them.
+func anchors(page string) (names []string) {
+	page = regexp.MustCompile("(?ms)^```.*?^```").ReplaceAllString(page, "")
+	mark := regexp.MustCompile(`[^\p{L}\p{N} _-]`)
+	for _, heading := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(page, -1) {
+		name := mark.ReplaceAllString(strings.ToLower(heading[1]), "")
+		names = append(names, strings.ReplaceAll(name, " ", "-"))
+	}
+	return names
+}
+
+// pages returns the text of all pages, by their paths.
+func pages(t *testing.T) map[string]string {
+	t.Helper()
+	all := make(map[string]string)
+	require.NoError(t, filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() && strings.HasPrefix(entry.Name(), ".") && path != ".." {
+			return fs.SkipDir
+		}
+		if err != nil || !strings.HasSuffix(path, ".md") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		all[path] = string(text)
+		return err
+	}))
+	return all
 }
 
 func matches(declared []string, name string) bool {

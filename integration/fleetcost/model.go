@@ -125,7 +125,7 @@ func Of(f Fleet) Cost {
 }
 
 // headerSize is what every message of the bus begins with: 20 bytes and the
-// name of the node. The table of the format is in docs/design.md.
+// name of the node. The table of the format is in docs/design/formats.md.
 func (f Fleet) headerSize() float64 { return 20 + stringSize(f.NodeName) }
 
 // heartbeatSize has an extension with a version and three numbers.

@@ -32,7 +32,7 @@ func checkRules(root string, models []*model) error {
 	if err != nil {
 		return err
 	}
-	design, err := os.ReadFile(filepath.Join(root, "docs", "design.md"))
+	design, err := readPages(filepath.Join(root, "docs", "design"))
 	if err != nil {
 		return err
 	}
@@ -40,7 +40,24 @@ func checkRules(root string, models []*model) error {
 	if err != nil {
 		return err
 	}
-	return checkTables(string(page), string(design), models, tests)
+	return checkTables(string(page), design, models, tests)
+}
+
+// readPages returns the text of all pages in a directory.
+func readPages(dir string) (string, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.md"))
+	if err != nil {
+		return "", err
+	}
+	var all strings.Builder
+	for _, file := range files {
+		page, err := os.ReadFile(file)
+		if err != nil {
+			return "", err
+		}
+		all.Write(page)
+	}
+	return all.String(), nil
 }
 
 func checkTables(page, design string, models []*model, tests []string) error {
@@ -65,8 +82,8 @@ func checkTables(page, design string, models []*model, tests []string) error {
 		if !there {
 			errs = append(errs, fmt.Errorf("models.md: no row has the rule of %s", anchor))
 		}
-		if !strings.Contains(design, "(models.md#"+anchor+")") {
-			errs = append(errs, fmt.Errorf("design.md: no link to models.md#%s", anchor))
+		if !strings.Contains(design, "models.md#"+anchor+")") {
+			errs = append(errs, fmt.Errorf("docs/design: no link to models.md#%s", anchor))
 		}
 	}
 	for n := 1; n <= hazards; n++ {
