@@ -1,11 +1,11 @@
-// Package bustest is the suite that every [bus.Transport] must pass, and the
-// [bus.Bus] over it. The author of a driver writes one test:
+// Package bustest is the suite for every [bus.Transport], and for the [bus.Bus] over
+// it. The author of a driver writes one test:
 //
 //	func TestConformance(t *testing.T) {
 //		bustest.Run(t, bustest.Harness{Join: join}, false)
 //	}
 //
-// The package also has a transport that misbehaves on demand, [Faulty].
+// The package also has a transport with faults on demand, [Faulty].
 package bustest
 
 import (

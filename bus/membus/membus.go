@@ -1,16 +1,15 @@
-// Package membus is a bus within one process: for tests, examples and programs
-// that are a fleet of their own.
+// Package membus is a bus within one process: for tests, examples, and programs with a
+// fleet inside.
 //
 //	hub := membus.NewHub()
 //	one, err := bus.New(hub.Join(), bus.Options{})
 //	two, err := bus.New(hub.Join(), bus.Options{})
 //
-// Order: all receivers of a hub get all payloads in one order, that of the
-// calls of Publish. Loss: a receiver that lags by more than 1024 payloads loses
-// those that come then, and is told in their place; publishers never wait for
-// receivers. Nothing is delivered twice, and a subscription ends only with its
-// context. There is nothing to close: a hub keeps no goroutine, and forgets a
-// receiver when its Receive returns.
+// Order: all receivers of a hub get all payloads in the same order, the order of the
+// calls of Publish. Loss: a receiver with a lag of more than 1024 payloads loses new
+// payloads, and is told in their place. Publishers never wait for receivers. Nothing is
+// delivered twice, and a subscription ends only with its context. There is nothing to
+// close: a hub keeps no goroutine, and forgets a receiver when Receive returns.
 package membus
 
 import (

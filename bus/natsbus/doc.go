@@ -13,17 +13,19 @@
 // # Core NATS
 //
 // [Transport] needs nothing but a server. Order: payloads published through one
-// connection arrive in the order of the calls. Duplication: none. Loss: NATS
-// keeps nothing for a subscriber that is not connected. Every disconnection ends
-// the subscription, although nats.go would restore it by itself, and so does a
-// receiver that lags by more than 1024 payloads, from which nats.go drops those
-// that come then. The subscription is made anew by the bus.
+// connection arrive in the order of the calls. Duplication: none. Loss: NATS keeps
+// nothing for a disconnected subscriber. Two events end a subscription, and the bus
+// then subscribes anew:
 //
-// A subscription is known to the server of the connection when Ready is called, and
-// a moment later to the others: those of a cluster or a super-cluster, and leaf
-// nodes. What is published there meanwhile is not heard. The bus makes up for it
-// when [bus.Options.HeartbeatTimeout] has passed, see [bus.Handler.Ready]. A client
-// cannot tell what servers there are, so the bus does this on every connection.
+//   - A disconnection, although nats.go would restore the subscription silently.
+//   - A lag of more than 1024 payloads, from which on nats.go drops new payloads.
+//
+// When Ready is called, the server of the connection knows the subscription. The other
+// servers of a cluster or a super-cluster, and leaf nodes, know it a moment later.
+// Payloads published there in between are not heard. The bus makes up for them when
+// [bus.Options.HeartbeatTimeout] has passed, see [bus.Handler.Ready]. A client cannot
+// tell which servers there are. Hence the bus makes up for the moment on every
+// connection.
 //
 // Publish returns when the server has answered a ping sent after the payload.
 //
@@ -31,35 +33,35 @@
 //
 //	nats pub nearbus 'invalidate users 42'
 //
-// Rights needed: publish and subscribe on the subject. What a user may not do is
-// an error of Publish or Receive.
+// Rights needed: publish and subscribe on the subject. A missing right is an error of
+// Publish or Receive.
 //
 // # JetStream
 //
-// [Stream] keeps what is published for a while, 2 minutes by default, and replays
-// what a receiver missed: a connection that is lost and comes back, a server that
-// restarts, are no gap. What a node publishes in vain meanwhile is sent again by the
-// bus. Order: that of the stream, the same for all. Duplication: a payload whose
-// answer was lost is in the stream twice. (Message ids would have the server keep
-// one for each payload of two minutes, for what does no harm.) Loss: none as long as the stream has what was missed. When
-// it does not, because it was trimmed, emptied or made anew, the subscription
-// ends, which is a gap. nats.go's own ordered consumer would go on without a
-// word.
+// [Stream] keeps payloads for a while, 2 minutes by default, and replays payloads
+// missed by a receiver. A lost connection that comes back is no gap, and neither is a
+// restart of a server. The bus sends again the payloads published in vain meanwhile.
+// Order: the order of the stream, the same for all. Duplication: a payload is in the
+// stream twice if its answer was lost. (Message ids would prevent harmless duplicates
+// only, and make the server keep an id for each payload of two minutes.) Loss: none
+// while the stream has the missed payloads. If the stream was trimmed, emptied or made
+// anew, the subscription ends, which is a gap. nats.go's own ordered consumer would go
+// on silently.
 //
 // The bus waits for its own heartbeat for [bus.Options.HeartbeatTimeout], 3 s by
-// default, and then reports a gap whatever the stream could replay. A node whose
-// shared tier keeps a journal repairs then, which costs little. Without one its
-// near tier is flushed: there, a timeout as long as the outages that are to pass
-// unnoticed keeps values near, and it is also for how long they may be old.
-// nats.go waits for [nats.ReconnectWait] before it connects again, 2 s by
-// default; 100 ms and a timeout of 10 s let a restart of the server pass.
+// default, and then reports a gap, even if the stream could replay everything. With a
+// journal in the shared tier, a node then reads the journal, which costs little.
+// Without a journal, the near tier is flushed. There, a timeout as long as the expected
+// outages keeps values near, and values may be old for as long. nats.go waits for
+// [nats.ReconnectWait] before it connects again, 2 s by default; 100 ms and a timeout
+// of 10 s let a restart of the server pass.
 //
-// With replicas, a leader that is stopped hands over within a moment. One that dies,
-// or is cut off, is replaced after 4 to 9 s, more if the first election fails: until
-// then the stream takes nothing, which only a longer timeout, of 15 s, outlasts.
+// With replicas, a stopped leader hands over within a moment. A dead or cut-off leader
+// is replaced after 4 to 9 s, more if the first election fails. Until then the stream
+// takes nothing, and only a longer timeout, of 15 s, outlasts the election.
 //
-// Publish returns when the stream has stored the payload. The stream is created
-// if there is none; see [StreamOptions] for what one that is there must be like.
+// Publish returns when the stream has stored the payload. A missing stream is created;
+// [StreamOptions] has the requirements for an existing stream.
 //
 // Another program invalidates with
 //
@@ -72,13 +74,13 @@
 //
 // # Both
 //
-// While the connection is down, Publish fails at once, where nats.go would keep
-// the payload in a buffer and report success. A payload whose Publish failed by
-// its context may still be sent, also after a reconnect.
+// While the connection is down, Publish fails at once. nats.go alone would buffer the
+// payload and report success. If Publish failed by its context, the payload may still
+// be sent, also after a reconnect.
 //
-// The connection is the user's: it is shared with whatever else uses it, this
-// package sets no handler on it, does not reconnect it and never closes it. When
-// it is dead without saying so, only nats.go can notice, by its pings: until
-// then the bus reports a gap and nothing is heard. One that nats.go would give up for
-// good is refused, see [New].
+// The connection is the user's, and may be shared with other users. The package sets no
+// handler on the connection, does not reconnect it and never closes it. Only nats.go
+// can notice a silently dead connection, by its pings; until then the bus reports a
+// gap, and nothing is heard. A connection which nats.go would give up for good is
+// refused, see [New].
 package natsbus

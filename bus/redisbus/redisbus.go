@@ -1,5 +1,5 @@
-// Package redisbus is a bus over Redis pub/sub, on any client of go-redis for
-// one server, Sentinel or Cluster. On a Cluster it uses sharded pub/sub, which
+// Package redisbus is a bus over Redis pub/sub, on any client of go-redis for one
+// server, Sentinel or Cluster. On a Cluster, the package uses sharded pub/sub, which
 // needs Redis 7.
 //
 //	client := redis.NewClient(&redis.Options{
@@ -11,24 +11,23 @@
 //	transport, err := redisbus.New(client, redisbus.Options{})
 //	b, err := bus.New(transport, bus.Options{})
 //
-// Order: payloads published one after the other arrive in that order.
-// Duplication: none by Redis; a client that retries may publish twice. Loss:
-// Redis keeps nothing for a subscriber that is not connected, and disconnects
-// one that is too slow (client-output-buffer-limit pubsub). Every end of the
-// connection ends the subscription: go-redis would connect again in silence,
-// and this package does not let it. Connections are made anew by the bus.
+// Order: payloads published one after the other arrive in the same order. Duplication:
+// none by Redis; a client with retries may publish twice. Loss: Redis keeps nothing for
+// a disconnected subscriber, and disconnects a slow subscriber
+// (client-output-buffer-limit pubsub). Every end of the connection ends the
+// subscription. go-redis would reconnect silently, and the package prevents the
+// reconnect. The bus makes connections anew.
 //
-// A subscription uses one connection of its own, in addition to those of the
-// pool. Waiting for a message ends at once when its context does; connecting
-// may take as long as the timeouts of the client, and so may publishing unless
-// ContextTimeoutEnabled is set.
+// A subscription uses a separate connection, in addition to those of the pool. Waiting
+// for a message ends at once with its context. Connecting may take as long as the
+// timeouts of the client, and so may publishing, unless ContextTimeoutEnabled is set.
 //
 // Another program invalidates with
 //
 //	redis-cli PUBLISH nearbus 'invalidate users 42'
 //
-// and on a Cluster with redis-cli -c SPUBLISH. On one server, or with Sentinel,
-// a store that has the same client publishes in the step that writes.
+// and on a Cluster with redis-cli -c SPUBLISH. On one server, or with Sentinel, a store
+// with the same client publishes in the writing step.
 //
 // Rights needed: publish and subscribe, on a Cluster spublish, ssubscribe and
 // cluster|slots, and the channel. The package never closes the client.

@@ -3,10 +3,10 @@
 //
 //	users, err := nearcache.New(node, "users", nearcache.Options[User]{Codec: cborcodec.New()})
 //
-// Structs are maps with their field names, as in JSON: json tags are heeded,
-// cbor tags before them. Times keep their nanoseconds and zone. A struct of which
-// nothing would be stored, such as a [math/big.Rat] or a [regexp.Regexp], is the text
-// that it makes of itself.
+// Structs are maps with their field names, as in JSON: the codec heeds json tags, and
+// cbor tags before them. Times keep nanoseconds and zone. If nothing of a struct would
+// be stored, as for a [math/big.Rat] or a [regexp.Regexp], the codec stores the text
+// that the struct makes of itself.
 package cborcodec
 
 import (

@@ -1,14 +1,13 @@
-// Package compress has the compressors of [shared.Options].Compress, made by
+// Package compress has the compressors for [shared.Options].Compress, made by
 // klauspost/compress.
 //
 //	tier, err := shared.New(store, shared.Options{Compress: compress.S2()})
 //
-// [S2] costs little: take it when the network or the memory of the store is
-// what is short. [Zstd] makes values smaller and costs several times as much.
-// Both read what either wrote, so a fleet can change from one to the other at
-// any time. One that begins to compress does it in two steps: first every
-// process learns to read, with Options.CompressOver at math.MaxInt, then they
-// write.
+// [S2] costs little: choose S2 when the network or the memory of the store is short.
+// [Zstd] makes values smaller and costs several times as much. Each reads the values of
+// both. Hence a fleet can change from one to the other at any time. A fleet begins to
+// compress in two steps: first every process learns to read, with Options.CompressOver
+// at math.MaxInt, then the processes write.
 package compress
 
 import (

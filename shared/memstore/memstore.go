@@ -1,11 +1,10 @@
-// Package memstore is a shared tier in the memory of one process: for tests,
-// examples and programs that are a fleet of their own.
+// Package memstore is a shared tier in the memory of one process: for tests, examples,
+// and programs with a fleet inside.
 //
 //	tier, err := shared.New(memstore.New(memstore.Options{}), shared.Options{})
 //
-// It keeps every promise of [driver.Store], revisions and deadlines included,
-// by the clock of the process. It holds what is stored until it expires, and
-// does not bound its memory.
+// The store keeps every promise of [driver.Store], revisions and deadlines included, by
+// the clock of the process. Records stay until they expire, and memory has no bound.
 package memstore
 
 import (

@@ -1,10 +1,10 @@
-// Package protocodec is a [shared.Codec] for Protocol Buffers. The type of the
-// cache is the pointer to a generated message:
+// Package protocodec is a [shared.Codec] for Protocol Buffers. The type of the cache is
+// the pointer to a generated message:
 //
 //	users, err := nearcache.New(node, "users", nearcache.Options[*pb.User]{Codec: protocodec.New()})
 //
-// A message in the near tier is shared by all callers. Who changes what Get
-// returned sets Options.Clone to [proto.CloneOf].
+// All callers share a message in the near tier. If a caller changes the result of Get,
+// set Options.Clone to [proto.CloneOf].
 package protocodec
 
 import (

@@ -1,5 +1,5 @@
-// Package redisstore is a shared tier in Redis, on any client of go-redis: one
-// server, Sentinel, Cluster or Ring.
+// Package redisstore is a shared tier in Redis, on any client of go-redis: one server,
+// Sentinel, Cluster or Ring.
 //
 //	client := redis.NewClient(&redis.Options{
 //		Addr:                  "localhost:6379",
@@ -11,63 +11,84 @@
 //	store, err := redisstore.New(client, redisstore.Options{})
 //	tier, err := shared.New(store, shared.Options{})
 //
-// Reads are plain GET and MGET. On one server, single reads that come while two
-// are under way travel together, in one MGET. Its context ends when the last of their
-// callers has no time left, and has the values of that caller's for hooks of the client.
-// Every write, fill and lease is one script, called by
-// EVALSHA and sent whole when the server does not have it; several of them are one
-// pipeline to each server. On one server, single ones that come while four are
-// under way travel together, in one pipeline on the context of the one that has
-// the most time, whose cancellation then does not end it. The store keeps no
-// connection, and never closes the client. It has a goroutine for reads that travel
-// together, and one for a second at most when it writes to a server that does not say, or has not
-// said yet, which run of it this is.
+// # Requests
 //
-// Keys: "prefix:{p}:key" holds the record of key, "prefix:{p}" the metadata of
-// partition p, a number that depends on the key, and "prefix:{p}!journal" its
-// journal, a stream of what was written; "prefix:{p}!none" is never there. Records expire by themselves, the
-// others do not. Set maxmemory-policy to noeviction or to one of volatile-*: a
-// policy that may evict metadata or a journal makes nodes start from an empty
-// near tier each time. Nodes warn of it in their log. On a full server that may not
-// evict, values are refused; what makes values absent is not.
+// Reads are plain GET and MGET. Every write, fill and lease is one script, called by
+// EVALSHA, and sent whole when the server does not have the script. Several of them are
+// one pipeline to each server.
 //
-// With two replicas or more, set min-replicas-to-write to 1: a primary that was deposed
-// and does not know it then confirms nothing. With one replica leave it 0, or the loss of
-// that replica stops all writes. Without it, a node that reaches only the deposed primary,
-// and hears no bus, serves old values for as long as that primary answers (on Cluster:
-// until cluster-node-timeout has passed).
+// On one server, concurrent single requests share a request:
 //
-// When a server of a Cluster cannot be reached, the store has the client ask the others
-// which of them has its keys, at most once a second: go-redis by itself does so after
-// ClusterStateReloadInterval, a minute.
+//   - Reads that come while two are under way share an MGET. The context of the MGET
+//     ends when the last caller has no time left, and has the values of that caller's
+//     context, for hooks of the client.
+//   - Writes, fills and leases that come while four are under way share a pipeline.
+//     The pipeline runs on the context of the caller with the most time, whose
+//     cancellation then does not end the pipeline.
 //
-// Deadlines and expiries are judged by the clock of the server that holds the
-// key. On Cluster and Ring each server has a clock of its own; keep them within
-// a fraction of [shared.Options.Timeout] of each other, or writes are refused
-// as late.
+// The store keeps no connection, and never closes the client. The store has a goroutine
+// for shared reads. While the run of a server is not known, a write may start another
+// goroutine, which ends within a second.
 //
-// Reads must see the writes before them: clients that read from replicas, or from
-// go-redis's client-side cache, are refused, as far as that can be seen. A client of
-// Sentinel does not tell its ReplicaOnly; with it, every write fails. What hooks of
-// the client do cannot be seen. A Limiter of the client is told redis.Nil for each key
-// that is absent; one that takes this for a failure refuses calls to a healthy server.
-// A value that a primary acknowledged
-// and lost, by a failover or a restart, is lost here as well.
+// # Keys
 //
-// A Ring is refused unless its HeartbeatFn is [AlwaysUp] or does the same: by
-// itself it moves the keys of a shard that is down to others, and finds old
-// values when it is back. Ring.SetAddrs moves keys as well; once the number of
-// shards is another, every call fails. An address that is replaced by another one
-// is not noticed. Better than a Ring is package shardstore, with one redisstore
-// for each server: there a list that changes brings nothing old back.
+// The record of key is under "prefix:{p}:key", where p is a partition, a number that
+// depends on the key. The metadata of the partition is under "prefix:{p}". Its journal,
+// a stream of writes, is under "prefix:{p}!journal". The key "prefix:{p}!none" is never
+// there.
 //
-// A restart and a failover are noticed by what INFO says of the server, asked in the
-// scripts that read and begin a journal, and by the first write to a server. Where the server refuses that (Redis Software
-// and Redis Cloud do), or says nothing, neither is noticed, and Tail.Warning says so.
+// Records expire by themselves; metadata and journals do not. Set maxmemory-policy to
+// noeviction, or to one of volatile-*. With a policy that may evict metadata or a
+// journal, nodes start from an empty near tier each time. Nodes warn of such a policy
+// in the log. A full server without evictions refuses values, but not the requests that
+// make values absent.
 //
-// Rights needed: get, mget, set, setrange, getrange, time, evalsha, eval;
-// publish for a store that announces on a bus; xadd, xrange, xrevrange, del and
-// info for a journal.
+// # Failover
+//
+// With two replicas or more, set min-replicas-to-write to 1: a deposed primary without
+// knowledge of the successor then confirms nothing. With one replica leave the setting
+// at 0, or the loss of the replica stops all writes. At 0, a node that reaches only the
+// deposed primary, and hears no bus, serves old values for as long as that primary
+// answers (on Cluster: until cluster-node-timeout has passed).
+//
+// When a server of a Cluster cannot be reached, the store has the client ask the other
+// servers for the owners of the keys, at most once a second. go-redis by itself asks
+// after ClusterStateReloadInterval, a minute.
+//
+// INFO tells of a restart and a failover. The scripts that read and begin a journal ask
+// for INFO, and so does the first write to a server. If the server refuses INFO inside
+// scripts (Redis Software and Redis Cloud do), or leaves the answer out, neither is
+// noticed, and Tail.Warning says so.
+//
+// If a primary acknowledges a value and loses it, by a failover or a restart, the value
+// is lost here as well.
+//
+// # Time
+//
+// The clock of the server with the key judges deadlines and expiries. On Cluster and
+// Ring each server has a separate clock. Keep the clocks within a fraction of
+// [shared.Options.Timeout] of each other; otherwise writes are refused as late.
+//
+// # Clients that are refused
+//
+// Reads must see the writes before them. Hence clients that read from replicas, or from
+// go-redis's client-side cache, are refused where the store can see the setting. A
+// client of Sentinel does not show ReplicaOnly; with ReplicaOnly, every write fails.
+// The store cannot see the work of a client's hooks. A Limiter of the client hears
+// redis.Nil for each absent key; a Limiter that counts redis.Nil as a failure refuses
+// calls to a healthy server.
+//
+// A Ring is refused unless its HeartbeatFn is [AlwaysUp] or does the same: by itself a
+// Ring moves the keys of a dead shard to others, and finds old values when the shard is
+// back. Ring.SetAddrs moves keys as well; once the number of shards is another, every
+// call fails. The store does not notice a replaced address. Better than a Ring is
+// package shardstore, with one redisstore for each server: there a changed list brings
+// no old value back.
+//
+// # Rights
+//
+// Rights needed: get, mget, set, setrange, getrange, time, evalsha, eval; publish for a
+// store that announces on a bus; xadd, xrange, xrevrange, del and info for a journal.
 package redisstore
 
 import (

@@ -1,14 +1,17 @@
-// Package storetest is the suite that every [driver.Store] must pass. The
-// author of a driver writes one test:
+// Package storetest is the suite for every [driver.Store]. The author of a driver
+// writes one test:
 //
 //	func TestConformance(t *testing.T) {
 //		storetest.Run(t, storetest.Harness{New: open}, false)
 //	}
 //
-// It tests one store at a time, for what a fleet may rely on: that records come
-// back as they were written, that revisions rise, that deadlines, expiries and
-// leases hold, that the journal tells of every write, and that no key or foreign
-// byte disturbs another.
+// The suite tests one store at a time, for the properties a fleet relies on:
+//
+//   - Records come back as written.
+//   - Revisions rise.
+//   - Deadlines, expiries and leases hold.
+//   - The journal tells of every write.
+//   - No key or foreign byte disturbs another.
 package storetest
 
 import (

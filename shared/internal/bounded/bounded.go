@@ -1,9 +1,9 @@
-// Package bounded has the context of a call of a store: one with a deadline whose
-// timer and channel are made for who asks for the channel.
+// Package bounded has the context of a call of a store: a context with a deadline,
+// whose timer and channel are made on demand.
 //
-// Of many calls that travel together only the one that sends does. The others wait no
-// longer than they would wait for company, see [Within], which is less than their
-// deadline is away.
+// Of the callers that share a request, only the sender asks for the channel. The others
+// wait no longer than for company, see [Within], which is less than the time to their
+// deadline.
 package bounded
 
 import (

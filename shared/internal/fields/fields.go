@@ -1,4 +1,4 @@
-// Package fields finds out from a type what a codec keeps of its values.
+// Package fields finds out which fields of a type a codec keeps.
 package fields
 
 import (
