@@ -1,15 +1,16 @@
-// Package driver is what a shared tier is made of below [shared.Tier]: the contract [Store]
-// that a driver fills, its optional parts, and the format of records. Callers of the shared
-// tier need none of it; they use package shared.
+// Package driver is the part of a shared tier below [shared.Tier]: the contract [Store]
+// of a driver, its optional parts, and the format of records. Callers of the shared
+// tier use package shared, and need nothing of this package.
 //
-// A driver implements Store, and wraps the errors of this package. It may implement more:
+// A driver implements Store, and wraps the errors of this package. A driver may
+// implement more:
 //
-//	Journaler   it keeps a journal of its writes, from which nodes repair what the bus lost
-//	Prover      its reads tell how new the server is that answered them
-//	Announcer   it publishes a message in the same step as it writes
-//	Clocked     its revisions come from the clocks of its servers
-//	Placed      its client decides which server a key is on
-//	Named       it knows the namespace that it was given
+//	Journaler   keeps a journal of writes, from which nodes repair losses of the bus
+//	Prover      has reads that tell how new the answering server is
+//	Announcer   publishes a message in the same step as it writes
+//	Clocked     takes revisions from the clocks of its servers
+//	Placed      has a client that decides which server a key is on
+//	Named       knows its namespace
 //
 // A driver passes the suite of package storetest, which has a case for each promise.
 //
