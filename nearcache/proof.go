@@ -13,14 +13,14 @@ import (
 	"github.com/nearbus/nearbus/shared/driver"
 )
 
-// headsOf appends the heads of the partitions of keys to all: one of each key, or one for
+// wantsOf appends what servers of the partitions of keys have to have to all: one of each key, or one for
 // all if there is one partition.
-func (n *Node) headsOf(keys []string, all []*driver.Revision) []*driver.Revision {
+func (n *Node) wantsOf(keys []string, all []*driver.Revision) []*driver.Revision {
 	if len(n.heads) == 1 {
-		return append(all, n.heads.Of(0))
+		return append(all, n.heads.Want(0))
 	}
 	for _, key := range keys {
-		all = append(all, n.heads.Of(n.partition(key)))
+		all = append(all, n.heads.Want(n.partition(key)))
 	}
 	return all
 }
@@ -33,7 +33,7 @@ func (n *Node) headsOf(keys []string, all []*driver.Revision) []*driver.Revision
 func (r *reach) proven(ctx context.Context, keys []string) ([]shared.Found, error) {
 	var room [1]*driver.Revision // for most
 	for again := false; ; again = true {
-		began, asked := r.node.near.Now(), r.node.headsOf(keys, room[:0])
+		began, asked := r.node.near.Now(), r.node.wantsOf(keys, room[:0])
 		found, err := r.Tier.Read(ctx, keys)
 		if err != nil {
 			return nil, err
@@ -117,25 +117,25 @@ func (n *Node) proves() bool {
 
 // heardOf takes in that m tells of a write of this revision, to the key that has this name
 // in the shared tier, unless that is another shared tier. An epoch that the journal has not
-// told of yet is news as well. A number that the clock of the server has not passed was
-// invented, or is that of a watermark, which may be ahead. It reports whether a server took
-// the write that was deposed: then it is lost, and what the shared tier has up to there may
-// be older.
+// told of yet is news as well. It reports whether a server took the write that was deposed:
+// then it is lost, and what the shared tier has up to there may be older. That is not believed
+// of a number ahead of the server's clock, which may be invented, and would keep the key from
+// being cached.
 func (n *Node) heardOf(m *bus.Message, name func() string, rev driver.Revision) (lost bool) {
 	if rev.Number == 0 || rev.Epoch == 0 || !n.proves() || n.stranger(m) {
 		return false
 	}
 	key := name()
 	p := n.partition(key)
-	if rev.Number > n.tier.Newest(key) || n.elsewhere(p, rev.Epoch) {
+	if n.elsewhere(p, rev.Epoch) {
 		return false
 	}
-	if h := &n.heads[p]; rev.Epoch >= h.Epoch() {
-		if h.Hear(rev.Epoch, n.near.Now()) {
-			n.epochBegan()
-		}
-		h.Tell(rev)
-		return false
+	h, newest := &n.heads[p], n.tier.Newest(key)
+	if rev.Epoch < h.Epoch() {
+		return rev.Number <= newest
 	}
-	return true
+	if h.Tell(rev, newest, n.near.Now()) {
+		n.epochBegan()
+	}
+	return false
 }

@@ -46,13 +46,13 @@ func (r *reach) Write(ctx context.Context, puts []shared.Put) []driver.Receipt {
 	if follower := r.node.journal; follower != nil { // which may have read of them already
 		for i := range receipts {
 			name, _ := journal.SplitKey(puts[i].Key)
-			follower.Heard(name, receipts[i].Revision.Number)
+			follower.Heard(name, receipts[i].Entered().Number)
 		}
 	}
 	for i, p := range partitions {
 		// A key whose home changed meanwhile is another one: see package shardstore.
-		if receipts[i].Err == nil && p == r.node.partition(puts[i].Key) && !r.ahead(&puts[i], receipts[i].Revision) {
-			r.node.acked.Raise(p, receipts[i].Revision)
+		if receipts[i].Err == nil && p == r.node.partition(puts[i].Key) {
+			r.node.acked.Raise(p, receipts[i].Entered())
 		}
 	}
 	return r.received(puts, receipts)
@@ -81,12 +81,6 @@ func (r *reach) Fill(ctx context.Context, puts []shared.Put) []driver.Receipt {
 	return receipts
 }
 
-// ahead reports whether the number of a watermark is ahead of the server's clock, so that
-// the journal and the head have a lower one: see driver.Write.Floor.
-func (r *reach) ahead(p *shared.Put, rev driver.Revision) bool {
-	return p.Record.Kind == driver.KindWatermark && rev.Number > r.Newest(p.Key)
-}
-
 // confirmed is receipts, without those of a server that was deposed: what it takes is lost.
 func (r *reach) confirmed(puts []shared.Put, receipts []driver.Receipt) []driver.Receipt {
 	for i := range receipts {
@@ -101,8 +95,8 @@ func (r *reach) received(puts []shared.Put, receipts []driver.Receipt) []driver.
 	for i := range receipts {
 		r.node.broke(receipts[i].Err, puts[i].Key)
 		r.node.stored(puts[i].Record.Kind, receipts[i].Err)
-		if receipts[i].Err == nil && !r.ahead(&puts[i], receipts[i].Revision) {
-			r.node.sees(r.node.partition(puts[i].Key), receipts[i].Revision)
+		if receipts[i].Err == nil {
+			r.node.sees(r.node.partition(puts[i].Key), receipts[i].Entered())
 		}
 	}
 	return receipts

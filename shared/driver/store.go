@@ -103,7 +103,7 @@ type Write struct {
 	// is given a number of at least Floor, and above the one of the watermark in its
 	// place, as far as these are below [MaxRevision]. Its number is then far ahead of
 	// the clock, too, and no other write goes on from there: the journal may have such
-	// a watermark under a lower number.
+	// a watermark under a lower number, which Receipt.Entry tells.
 	Floor uint64
 
 	// Born, for Fill, is Grant.Revision of the lease that the image was loaded
@@ -131,6 +131,19 @@ type Receipt struct {
 	Revision Revision
 	Now      time.Time // the server's clock at the write; zero if unknown
 	Err      error
+
+	// Entry is a number that the journal has reached with the write: the one that it has the
+	// write under, or a later one if the write is repeated. Zero is the number of Revision.
+	// The two differ where a watermark is ahead of the clock, see Write.Floor.
+	Entry uint64
+}
+
+// Entered returns Revision with the number of Entry.
+func (r *Receipt) Entered() Revision {
+	if r.Entry == 0 {
+		return r.Revision
+	}
+	return Revision{Epoch: r.Revision.Epoch, Number: r.Entry}
 }
 
 // Announcement is a message that a store publishes together with a write.

@@ -36,6 +36,14 @@ func (j *journal) add(e entry) {
 	}
 }
 
+// end returns the number of the last entry, 0 if there is none.
+func (j *journal) end() uint64 {
+	if len(j.entries) == 0 {
+		return 0
+	}
+	return j.entries[len(j.entries)-1].revision.Number
+}
+
 // after returns the entries after from, and whether from is one itself.
 func (j *journal) after(from driver.Position) ([]entry, bool) {
 	kept := j.entries[j.first:]

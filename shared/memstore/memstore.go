@@ -179,14 +179,20 @@ func (s *Store) step(ctx context.Context, w *driver.Write, fill bool) driver.Rec
 		r.Err = driver.ErrTooLate
 	case header.Kind != 0 && header.Kind != driver.KindLease && header.Nonce == nonce(w.Image):
 		r.Revision = header.Revision // repeated
+		if header.Kind == driver.KindWatermark {
+			r.Entry = s.log.end() // that of the write may be lower than its revision
+		}
 	case fill && (!replaces(&header, w) || w.Born.Epoch != 0 && w.Born.Epoch != s.epoch):
 		r.Err = driver.ErrLeaseLost
 	case fill:
-		r.Revision = raised(w, &header, s.fillLocked(w, &header, now))
+		r.Revision = s.fillLocked(w, &header, now)
+		r.Entry = r.Revision.Number
+		r.Revision = raised(w, &header, r.Revision)
 		s.storeLocked(w, old, r.Revision, now)
 	default:
 		r.Revision = s.nextLocked(w.Floor, now)
 		s.log.add(entry{key: w.Key, revision: r.Revision, nonce: nonce(w.Image)})
+		r.Entry = r.Revision.Number
 		r.Revision = raised(w, &header, r.Revision)
 		s.storeLocked(w, old, r.Revision, now)
 	}

@@ -113,8 +113,10 @@ func receipt(ctx context.Context, cmd *redis.Cmd) driver.Receipt {
 	answer := []byte(text)
 	number := func(at int) uint64 { return binary.BigEndian.Uint64(answer[at:]) }
 	switch {
-	case len(answer) == 24:
-		return driver.Receipt{Revision: driver.Revision{Epoch: number(0), Number: number(8)}, Now: time.UnixMicro(int64(number(16)))}
+	case len(answer) == 32:
+		return driver.Receipt{
+			Revision: driver.Revision{Epoch: number(0), Number: number(8)}, Now: time.UnixMicro(int64(number(16))), Entry: number(24),
+		}
 	case len(answer) == 9 && answer[8] == '1':
 		return driver.Receipt{Err: driver.ErrTooLate, Now: time.UnixMicro(int64(number(0)))}
 	case len(answer) == 9 && answer[8] == '2':

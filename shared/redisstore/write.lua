@@ -11,9 +11,9 @@
 --       7 length of the journal, 0 for none
 --       8 channel, if anything is to be published  9 payload before the revision
 --       10 payload after it
--- Returns epoch, revision and server time in us, 8 bytes each; or server time
--- and "1" for too late, "2" if the lease, or the record to be replaced, is not
--- there. What is stored already is answered as if it was stored now.
+-- Returns epoch, revision, server time in us and the number that the journal has it under,
+-- 8 bytes each; or server time and "1" for too late, "2" if the lease, or the record to be
+-- replaced, is not there. What is stored already is answered as if it was stored now.
 --
 -- Numbers that are a day or more ahead of the clock are not ours and count as
 -- 0: they would carry every later revision with them. A watermark that is written
@@ -56,7 +56,12 @@ local kind, previous, watermark = 0, 0, 0
 if #old == 64 and sub(old, 1, 3) == 'nb\1' then
   kind, previous = string.byte(old, 4), unpack('>I8', old, 17)
   if kind ~= 3 and sub(old, 41, 48) == nonce then
-    return sub(old, 9, 24) .. pack('>I8', now)
+    local entry = sub(old, 17, 24)
+    if kind == 4 and journaled then -- it may be under a lower number; the last one is no lower
+      local ends = pcall('XREVRANGE', KEYS[3], '+', '-', 'COUNT', '1')[1]
+      entry = pack('>I8', ends and tonumber(string.match(ends[1], '^%d+')) or 1)
+    end
+    return sub(old, 9, 24) .. pack('>I8', now) .. entry
   end
   if (kind == 3 or kind == 4) and previous < most then
     watermark = previous + 1
@@ -156,6 +161,7 @@ end
 -- otherwise the first look at the journal would take it for one of before a
 -- restart, and end what was just written.
 local number = pack('>I8', revision)
+local entry = number
 if epoch then
   call('SETRANGE', KEYS[2], '8', pack('>I8', math.max(last, revision)))
 else
@@ -197,4 +203,4 @@ end
 if ARGV[8] then
   call('PUBLISH', ARGV[8], ARGV[9] .. stamp .. ARGV[10])
 end
-return stamp .. pack('>I8', now)
+return stamp .. pack('>I8', now) .. entry

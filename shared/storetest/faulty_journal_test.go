@@ -55,6 +55,16 @@ func journalsFills(f *faulty) {
 	}
 }
 
+// tellsNoEntry says of every write that the journal has it under its revision.
+func tellsNoEntry(f *faulty) {
+	write := f.write
+	f.write = func(ctx context.Context, w driver.Write) driver.Receipt {
+		r := write(ctx, w)
+		r.Entry = 0
+		return r
+	}
+}
+
 // journalsRefused tells of writes that were refused.
 func journalsRefused(f *faulty) {
 	write := f.write

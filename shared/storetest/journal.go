@@ -14,6 +14,7 @@ func journalCases() []testCase {
 		{"journal tells odd keys as they are", journal, journalOddKeys},
 		{"journal tells of nothing that was refused", journal, journalRefused},
 		{"journal tells of no leases and fills", journal, journalFills},
+		{"receipts tell the number in the journal", journal | revisions, journalNumbers},
 		{"tail from nowhere is a reset", journal, tailFromNowhere},
 		{"tail from an entry that is not there is a reset", journal | revisions, tailFromElsewhere},
 		{"tail goes on where it ended", journal | revisions, tailPages},
@@ -142,6 +143,24 @@ func journalFills(s *scene) {
 	at := s.ends()
 	token := s.acquire("key")
 	s.fill(filling("key", value("loaded"), token))
+	s.tells(s.since(at))
+}
+
+// journalNumbers requires that the receipt of a watermark which is days ahead tells the number
+// that the journal has it under, and that of a repeated one a number that it has reached.
+func journalNumbers(s *scene) {
+	at := s.ends()
+	ahead := write("clock", watermark())
+	ahead.TTL, ahead.Floor = 0, uint64(s.now().Add(3*day).UnixMicro())
+	for _, w := range []driver.Write{write("key", value("value")), ahead, write("clock", watermark()), write("key", tombstone())} {
+		receipt := s.put(w)
+		s.tells(s.since(at), driver.JournalEntry{Key: w.Key, Revision: receipt.Entered()})
+	}
+	receipt := s.put(ahead)
+	s.tells(s.since(at), driver.JournalEntry{Key: "clock", Revision: receipt.Entered()})
+	again := s.put(ahead)
+	s.require(again.Revision == receipt.Revision, "a repeated write has revision %v, not %v", again.Revision, receipt.Revision)
+	s.require(again.Entered() == receipt.Entered(), "a repeated write is said to be in the journal as %v, not %v", again.Entered(), receipt.Entered())
 	s.tells(s.since(at))
 }
 

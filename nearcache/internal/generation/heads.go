@@ -20,6 +20,11 @@ type Head struct {
 	// read whole by a round that began later.
 	told atomic.Pointer[driver.Revision]
 
+	// beyond is from the bus as well, and so far ahead of the server's clock that no other
+	// write goes on from it: the journal has it under a lower number, which is not known,
+	// or it was invented. No read is believed until the journal was read, as above.
+	beyond atomic.Pointer[driver.Revision]
+
 	epoch atomic.Uint64 // the latest that was heard of
 	heard atomic.Int64  // when that was, the last time, on the clock of the near tier
 
@@ -110,6 +115,7 @@ func (h *Head) Deposed(epoch uint64, now int64, forget func()) bool {
 	forget()
 	h.known.Store(&driver.Revision{Epoch: epoch})
 	h.told.Store(nil)
+	h.beyond.Store(nil)
 	h.epoch.Store(epoch)
 	return false
 }
@@ -121,11 +127,26 @@ func (h *Head) Epoch() uint64 { return h.epoch.Load() }
 // a server took that was deposed.
 func (h *Head) Doubtful(number uint64) bool { return number <= h.doubt.Load() }
 
-// Told returns what the bus told of last, nil if that was read in the journal since.
-func (h *Head) Told() *driver.Revision { return h.told.Load() }
+// Hearsay is what the bus alone had told of a partition.
+type Hearsay struct{ told, beyond *driver.Revision }
 
-// Tell takes in that the bus told of this revision.
-func (h *Head) Tell(rev driver.Revision) { raiseHead(&h.told, rev) }
+// Hearsay returns what the bus told of that was not read in the journal since.
+func (h *Head) Hearsay() Hearsay { return Hearsay{h.told.Load(), h.beyond.Load()} }
+
+// Tell takes in that the bus told of this revision, of the latest epoch or a later one, when
+// the clock of the server had not passed the number newest. It reports whether an epoch
+// began. The number may be ahead of the clock, if that was set back.
+func (h *Head) Tell(rev driver.Revision, newest uint64, now int64) (began bool) {
+	switch known := h.known.Load(); {
+	case rev.Number <= newest+clockAhead, known != nil && rev.Number <= known.Number+clockAhead:
+		began = h.Hear(rev.Epoch, now)
+		raiseHead(&h.told, rev)
+	case rev.Epoch == h.epoch.Load():
+		to := rev // allocated only here
+		h.beyond.Store(&to)
+	}
+	return began
+}
 
 func raiseHead(at *atomic.Pointer[driver.Revision], heard driver.Revision) {
 	for heard.Epoch != 0 {
@@ -149,11 +170,23 @@ func (h Heads) Of(partition int) *driver.Revision {
 	return known
 }
 
-// JournalRead takes in that the journal of a partition was read whole, by a round that
+// Want returns what a server has to have that is to answer a read of a partition: its head,
+// or more than any server has while that is not known; nil if there is none.
+func (h Heads) Want(partition int) *driver.Revision {
+	if beyond := h[partition].beyond.Load(); beyond != nil {
+		return beyond
+	}
+	return h.Of(partition)
+}
+
+// JournalRead takes in that the journal of the partition was read whole, by a round that
 // began when the bus had told of before: what it told then is in it, or was invented.
-func (h Heads) JournalRead(partition int, before *driver.Revision) {
-	if before != nil {
-		h[partition].told.CompareAndSwap(before, nil)
+func (h *Head) JournalRead(before Hearsay) {
+	if before.told != nil {
+		h.told.CompareAndSwap(before.told, nil)
+	}
+	if before.beyond != nil {
+		h.beyond.CompareAndSwap(before.beyond, nil)
 	}
 }
 

@@ -33,9 +33,9 @@ type reading struct {
 // moves: so a write between two of these is either flushed or read next time.
 func (f *Follower) round(ctx context.Context, due int64) {
 	round := f.rounds.begin()
-	told, acked := make([]*driver.Revision, len(f.positions)), make([]driver.Revision, len(f.positions))
+	told, acked := make([]generation.Hearsay, len(f.positions)), make([]driver.Revision, len(f.positions))
 	for p := range told {
-		told[p], acked[p] = f.conf.Heads[p].Told(), f.conf.Acked.Get(p)
+		told[p], acked[p] = f.conf.Heads[p].Hearsay(), f.conf.Acked.Get(p)
 	}
 	late := max(0, f.conf.Near.Now()-due)
 	readings := f.readAll(ctx)
@@ -53,7 +53,7 @@ func (f *Follower) round(ctx context.Context, due int64) {
 			}
 			continue
 		}
-		f.conf.Heads.JournalRead(p, told[p])
+		f.conf.Heads[p].JournalRead(told[p])
 		f.applied[p].Store(&driver.Revision{Epoch: f.positions[p].Revision.Epoch, Number: f.positions[p].Revision.Number})
 		f.conf.Near.Confirm(p, reading.at)
 		f.slowest.Store(max(f.slowest.Load(), late+f.conf.Near.Now()-reading.at))
