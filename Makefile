@@ -91,9 +91,9 @@ model: deps ## Search the models of the protocol to their ends, for docs/models.
 	@go -C integration run ./model -root $(CURDIR) -only '$(ONLY)' -off '$(OFF)'
 
 .PHONY: simulate
-simulate: ## Simulate fleets under faults for FOR (10m), or run one SEED=n, or a PLAN=file again.
+simulate: ## Simulate fleets under faults (FAULT=name,...) for FOR (10m), or run one SEED=n, or a PLAN=file again.
 	@go -C integration test -v -count 1 -timeout 0 -run '^TestSimulate$$' ./simulate $(if $(PLAN),-plan $(abspath $(PLAN)), \
-		$(if $(SEED),-seed $(SEED)) $(if $(or $(FOR),$(if $(SEED),,10m)),-for $(or $(FOR),10m)))
+		$(if $(FAULT),-fault $(FAULT)) $(if $(SEED),-seed $(SEED)) $(if $(or $(FOR),$(if $(SEED),,10m)),-for $(or $(FOR),10m)))
 
 .PHONY: mutate
 mutate: deps ## Change the code a little, and see who notices (FILES=expression SAMPLE=n SEED=n FOR=10m RESULTS=file).

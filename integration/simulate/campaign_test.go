@@ -99,7 +99,7 @@ func (c *campaign) child(seed uint64) (last uint64, err error) {
 	}
 	defer pipe.Close()
 	args := append([]string{
-		"-test.run=^TestSimulate$", "-test.timeout=0", "-reports", "-shapes=" + strconv.FormatBool(*shapesFlag), "-first=" + strconv.FormatBool(*firstFlag), "-nodes=" + strconv.Itoa(*nodesFlag),
+		"-test.run=^TestSimulate$", "-test.timeout=0", "-reports", "-shapes=" + strconv.FormatBool(*shapesFlag), "-first=" + strconv.FormatBool(*firstFlag), "-nodes=" + strconv.Itoa(*nodesFlag), "-fault=" + *faultFlag,
 		"-seed=" + strconv.FormatUint(seed, 10), "-every=" + strconv.FormatUint(c.every, 10), "-last=" + strconv.FormatUint(c.last, 10), "-for=" + time.Until(c.until).String(),
 	}, c.args...)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -167,8 +167,8 @@ func (c *campaign) died(seed uint64, why error, said *os.File) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.failed = append(c.failed, seed)
-	fmt.Fprintf(c.out, "seed %d ends its process: %v. Repeat with make simulate SEED=%d\n%s\nall that it said is in %s\n",
-		seed, why, seed, firstLines(text, 30), said.Name())
+	fmt.Fprintf(c.out, "seed %d ends its process: %v. Repeat with %s\n%s\nall that it said is in %s\n",
+		seed, why, repeat(seed), firstLines(text, 30), said.Name())
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,6 +25,7 @@ var (
 	seedFlag  = flag.Uint64("seed", 0, "the first seed, 0 for a new one")
 	forFlag   = flag.Duration("for", 0, "how long to simulate one seed after the other; 0 for the short form")
 	nodesFlag = flag.Int("nodes", 0, "how many processes fleets have, 0 for what the seed says")
+	faultFlag = flag.String("fault", "", "faults to draw from, with commas between them, all if empty")
 	planFlag  = flag.String("plan", "", "file with a plan to run, in place of seeds")
 
 	shapesFlag = flag.Bool("shapes", false, "give fleets the shapes in which single mechanisms show, in turns")
@@ -63,8 +65,11 @@ func draw(from uint64) *Plan {
 	p := NewPlan(from)
 	if *nodesFlag > 0 {
 		p.Nodes = *nodesFlag
-		p.draw()
 	}
+	if *faultFlag != "" {
+		p.Only = strings.Split(*faultFlag, ",")
+	}
+	p.draw()
 	return p
 }
 
@@ -75,8 +80,8 @@ const mostAttempts = 150
 func shrunk(t *testing.T, out io.Writer, run Runner, r *Result) {
 	t.Helper()
 	promise := r.Violations[0].Promise
-	fmt.Fprintf(out, "seed %d breaks %s, %d times; in %d of 10 replays. Repeat with make simulate SEED=%d\n",
-		r.Plan.Seed, promise, len(r.Violations), run.Reproduces(r.Plan, promise, 10), r.Plan.Seed)
+	fmt.Fprintf(out, "seed %d breaks %s, %d times; in %d of 10 replays. Repeat with %s\n",
+		r.Plan.Seed, promise, len(r.Violations), run.Reproduces(r.Plan, promise, 10), repeat(r.Plan.Seed))
 	small, violation := Shrink(run, r, mostAttempts)
 	text, err := json.MarshalIndent(small.Plan, "", " ")
 	require.NoError(t, err)
@@ -85,6 +90,15 @@ func shrunk(t *testing.T, out io.Writer, run Runner, r *Result) {
 	fmt.Fprintf(out, "shortened to %d processes, %d operations and %d faults; run it with -plan %s\n",
 		small.Plan.Nodes, len(small.Plan.Ops), len(small.Plan.Strikes), file)
 	small.Timeline(out, violation)
+}
+
+// repeat is the command that runs a seed again.
+func repeat(seed uint64) string {
+	command := fmt.Sprintf("make simulate SEED=%d", seed)
+	if *faultFlag != "" {
+		command += " FAULT=" + *faultFlag
+	}
+	return command
 }
 
 // again tells of a run that broke a promise, if most replays of it do so as well.
@@ -100,6 +114,10 @@ func again(run Runner, r *Result) string {
 // TestSimulate simulates fleets while everything around them breaks. Without flags it is
 // the short form: some seeds that are always the same, and some new ones.
 func TestSimulate(t *testing.T) {
+	for name := range strings.SplitSeq(*faultFlag, ",") {
+		_, known := faultNamed(name)
+		require.True(t, known || name == "", "there is no fault %q", name)
+	}
 	switch {
 	case *planFlag != "":
 		text, err := os.ReadFile(*planFlag)
