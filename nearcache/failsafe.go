@@ -241,8 +241,12 @@ func (c *Cache[V]) replace(ctx context.Context, f *flight[V], load loader[V], h 
 // the record.
 func (k *keyspace) holdBeside(lease shared.Claim, got *shared.Claimed, found *shared.Found) hold {
 	clock, _, _ := k.clock.Get()
+	var replaced driver.Record // a value that stays of use tells of no invalidation
+	if found.Kind == driver.KindStale {
+		replaced = found.Record
+	}
 	return hold{
 		lease: lease, clock: clock, born: found.Head, expect: found.Nonce,
-		lag: k.lagOf(got, &found.Record, clock, found),
+		lag: k.lagOf(got, &replaced, clock, found),
 	}
 }

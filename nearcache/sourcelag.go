@@ -41,12 +41,13 @@ func recencyOf(number uint64, server, heard time.Time) recency {
 	return recency{known: true, ago: max(0, server.Sub(time.UnixMicro(int64(number)))), heard: heard}
 }
 
-// recencyIn tells it of the record that a load is to replace. A tombstone or a kept value
-// has the revision of what made it, and a lease the revision of what it replaced. Where
-// revisions are no times, it may have been just now.
+// recencyIn tells it of the record that a load is to replace. A record has the revision of
+// what made it, and a lease the revision of what it replaced. A value is one that this node
+// does not believe or cannot read: nothing is known to be newer than its write or load.
+// Where revisions are no times, it may have been just now.
 func recencyIn(r *driver.Record, server, heard time.Time) recency {
 	switch {
-	case r.Kind != driver.KindTombstone && r.Kind != driver.KindStale && r.Kind != driver.KindLease:
+	case r.Kind == 0 || r.Kind == driver.KindWatermark:
 		return recency{}
 	case r.Revision.Epoch == 0 && r.Revision.Number != 0 || server.IsZero():
 		return recency{known: true, heard: heard}
@@ -138,8 +139,9 @@ type sinceKey struct{}
 //
 // It counts what the shared tier knows of, by the clock of its server: Invalidate and
 // Delete of the key by any node for shared.Options.TombstoneTTL, Clear, and
-// InvalidateTags where the value that was ended is still there. For several keys it is
-// the newest of any of them. Memcached does not tell when a key was invalidated: it is
+// InvalidateTags where the value that was ended is still there. Where the load replaces a
+// value that the node does not believe or cannot read, that value counts as an
+// invalidation. For several keys it is the newest of any of them. Memcached does not tell when a key was invalidated: it is
 // then taken to have been as the load was permitted. ok is false if no invalidation is
 // known: none was, the shared tier is down, another node holds the lease of the key, or
 // there is no shared tier.

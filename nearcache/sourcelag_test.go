@@ -194,6 +194,37 @@ func TestSourceLag_OnlyTheKeys(t *testing.T) {
 	})
 }
 
+// TestSourceLag_OfARecordThatIsNotBelieved: a node has loaded while the shared tier was down,
+// so it does not believe the record of then, and replaces it. What made that record is no
+// longer ago for that.
+func TestSourceLag_OfARecordThatIsNotBelieved(t *testing.T) {
+	for name, change := range map[string]func(t *testing.T, m *member){
+		"loaded after Invalidate": func(t *testing.T, m *member) {
+			require.NoError(t, m.Invalidate(t.Context(), "k"))
+			fetches(t, m, "old", is("old"))
+		},
+		"Set": func(t *testing.T, m *member) { require.NoError(t, m.Set(t.Context(), "k", "new")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fleet) {
+				f.journal = true
+				opts := nearcache.Options[string]{SourceLag: lag}
+				a, b := f.join(opts), f.join(opts)
+				change(t, a)
+				f.store.down()
+				time.Sleep(time.Second)
+				fetches(t, b, "old", is("old"))
+				f.store.onBefore(nil)
+				time.Sleep(behind - 2*time.Second)
+				fetches(t, b, "old", is("old"))
+				time.Sleep(lag + 20*time.Millisecond)
+				fetches(t, b, "new", is("new"))
+				fetches(t, a, "new", is("new"))
+			})
+		})
+	}
+}
+
 // TestSinceInvalidated tells a loader what the shared tier knows.
 func TestSinceInvalidated(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
