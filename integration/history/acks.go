@@ -68,7 +68,7 @@ func (a *Acks) seal() {
 // when; 0 if it missed nothing.
 func (a *Acks) Age(r *Record) (age time.Duration, since Moment) {
 	list := a.keys[r.Key]
-	i := sort.Search(len(list), func(i int) bool { return list[i].version > r.Version })
+	i := sort.Search(len(list), func(i int) bool { return list[i].version > r.UpTo() })
 	if i == len(list) || list[i].at >= r.Start {
 		return 0, 0
 	}

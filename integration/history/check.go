@@ -92,7 +92,7 @@ type check struct {
 func (c *check) order(life int) {
 	v := &c.verdict
 	goneBack(c.history.Lives[life], func(r, before *Record) {
-		if c.history.excuses(r, c.bound(life, r)) && !c.kept.Between(r.Key, r.Version, before.Version) {
+		if c.history.excuses(r, c.bound(life, r)) && !c.kept.Between(r.Key, r.UpTo(), before.Version) {
 			v.Excused++
 			return
 		}
@@ -210,7 +210,7 @@ func goneBack(life []Record, found func(r, before *Record)) {
 				highest[byEnd[0].Key] = byEnd[0]
 			}
 		}
-		if h := highest[r.Key]; h != nil && r.Version < h.Version {
+		if h := highest[r.Key]; h != nil && r.UpTo() < h.Version {
 			found(r, h)
 		}
 	}

@@ -30,7 +30,14 @@ type Record struct {
 
 	Absent bool // the read was answered with that there is no value; Version is not known before [History.Check]
 	Stale  bool // the read was answered with a value that is kept for when there is no other, and says so
+
+	// Credit is the version that a read counts as if that is higher than Version: its value
+	// was loaded when a replica of the source may have been behind by so much.
+	Credit int64
 }
+
+// UpTo returns the version up to which a read misses nothing that is held against it.
+func (r *Record) UpTo() int64 { return max(r.Version, r.Credit) }
 
 // Answered reports whether r is a read that returned something.
 func (r *Record) Answered() bool { return r.Kind == Read || r.Kind == AtRest }

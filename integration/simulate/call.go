@@ -155,7 +155,7 @@ func (l *life) loadMany(ctx context.Context, missing []string, byName map[string
 	for i, name := range missing {
 		keys[i] = byName[name]
 	}
-	read := l.fleet.source.read(keys...)
+	read := l.fleet.source.read(l.fleet.behind(l.name, keys[0]), keys...)
 	if err := sleep(ctx, l.fleet.loadTime(l.name, uint32(len(missing)))); err != nil {
 		return nil, err
 	}

@@ -19,6 +19,13 @@ type fault struct {
 	// they may not hear the bus; one says that it is about one process.
 	tier, bus, one bool
 
+	// whole says that a process does nothing at all meanwhile.
+	whole bool
+
+	// forgets says that the shared tier may not know afterwards when keys were invalidated.
+	// What a replica of the source brings may then live for its whole TTL.
+	forgets bool
+
 	// redis says that it is one of Redis.
 	redis bool
 
@@ -45,7 +52,7 @@ func faultNamed(name string) (fault, bool) {
 
 // possible reports whether a fault makes sense in a plan.
 func (k *fault) possible(p *Plan) bool {
-	return (!k.onlyBus || p.Bus == OtherRedis) && (!k.redis || p.Store == Redis) && (len(p.Only) == 0 || slices.Contains(p.Only, k.name))
+	return (!k.onlyBus || p.Bus == OtherRedis) && (!k.redis || p.Store == Redis) && (!k.forgets || p.Behind == 0) && (len(p.Only) == 0 || slices.Contains(p.Only, k.name))
 }
 
 // strikesEach is how many faults there are in a minute, in the mean.
@@ -123,7 +130,7 @@ func (f *fleet) trouble(k *fault, s *Strike, start history.Moment) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.troubles = append(f.troubles, trouble{
-		Span: history.Span{Start: start, End: end}, node: node, bus: !k.tier,
+		Span: history.Span{Start: start, End: end}, node: node, bus: !k.tier, mute: k.bus && (!k.tier || k.whole || f.plan.Bus == SameRedis),
 		raw: history.Span{Start: start, End: start + int64(s.Length)},
 	})
 }

@@ -13,15 +13,15 @@ func failovers() []fault {
 	const second = time.Second
 	return []fault{
 		{
-			name: "failover", about: "the primary dies, its replica takes over without the last writes, the old one comes back", weight: 4, redis: true,
+			name: "failover", about: "the primary dies, its replica takes over without the last writes, the old one comes back", weight: 4, forgets: true, redis: true,
 			least: second / 10, most: 4 * second, tier: true, bus: true, strike: (*fleet).failOver,
 		},
 		{
-			name: "deposed", about: "the replica takes over while the old primary goes on taking writes", weight: 4, redis: true,
+			name: "deposed", about: "the replica takes over while the old primary goes on taking writes", weight: 4, forgets: true, redis: true,
 			least: second / 10, most: 8 * second, tier: true, bus: true, strike: (*fleet).depose,
 		},
 		{
-			name: "demoted", about: "the replica takes over, and the old primary becomes its replica, to which some connections stay", weight: 4, redis: true,
+			name: "demoted", about: "the replica takes over, and the old primary becomes its replica, to which some connections stay", weight: 4, forgets: true, redis: true,
 			least: second / 10, most: 8 * second, tier: true, bus: true, strike: (*fleet).demote,
 		},
 		{

@@ -13,7 +13,7 @@ func garbageFaults() []fault {
 			strike: func(f *fleet, s *Strike) func() { return f.litter(s, f.servers.bus, "publish", channelName) },
 		},
 		{
-			name: "garbage-records", about: "somebody overwrites records of the shared tier with bytes that are none", weight: 2, redis: true,
+			name: "garbage-records", about: "somebody overwrites records of the shared tier with bytes that are none", weight: 2, forgets: true, redis: true,
 			strike: func(f *fleet, s *Strike) func() {
 				dice, keys := f.seed.dice("garbage", s.Roll), make([]string, garbagePieces)
 				for i := range keys {

@@ -32,7 +32,7 @@ func processFaults() []fault {
 		},
 		{
 			name: "pause", about: "a process is stopped, and what is sent to it waits", weight: 3,
-			least: second / 10, most: 12 * second, tier: true, bus: true, one: true,
+			least: second / 10, most: 12 * second, tier: true, bus: true, one: true, whole: true,
 			strike: (*fleet).pause,
 		},
 	}

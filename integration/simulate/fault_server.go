@@ -26,12 +26,12 @@ func serverFaults() []fault {
 			},
 		},
 		{
-			name: "restart-empty", about: "the server of the shared tier is killed and starts empty", weight: 2,
+			name: "restart-empty", about: "the server of the shared tier is killed and starts empty", weight: 2, forgets: true,
 			least: second / 10, most: 4 * second, tier: true, bus: true,
 			strike: func(f *fleet, _ *Strike) func() { return f.restart(0) },
 		},
 		{
-			name: "restart-disk", about: "the server of the shared tier is killed and starts from a snapshot some seconds old", weight: 3, redis: true,
+			name: "restart-disk", about: "the server of the shared tier is killed and starts from a snapshot some seconds old", weight: 3, forgets: true, redis: true,
 			least: second / 10, most: 4 * second, tier: true, bus: true,
 			strike: func(f *fleet, s *Strike) func() { return f.restart(1 + time.Duration(s.Roll%5000)*time.Millisecond) },
 		},

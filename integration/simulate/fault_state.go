@@ -12,24 +12,24 @@ func stateFaults() []fault {
 	primary := func(f *fleet) *machine { p, _ := f.servers.now(); return p }
 	return []fault{
 		{
-			name: "clock-minutes", about: "the clock of the shared tier is set minutes forward or back, and then right again", weight: 3, redis: true,
+			name: "clock-minutes", about: "the clock of the shared tier is set minutes forward or back, and then right again", weight: 3, forgets: true, redis: true,
 			least: second, most: 10 * second, tier: true, bus: true,
 			strike: func(f *fleet, s *Strike) func() { return f.step(s, 20*time.Minute) },
 		},
 		{
-			name: "clock-days", about: "the clock of the shared tier is set days forward or back, and then right again", weight: 1, redis: true,
+			name: "clock-days", about: "the clock of the shared tier is set days forward or back, and then right again", weight: 1, forgets: true, redis: true,
 			least: second, most: 10 * second, tier: true, bus: true,
 			strike: func(f *fleet, s *Strike) func() { return f.step(s, 72*time.Hour) },
 		},
 		{
-			name: "eviction", about: "the shared tier evicts some keys that have a lifetime", weight: 3, redis: true,
+			name: "eviction", about: "the shared tier evicts some keys that have a lifetime", weight: 3, forgets: true, redis: true,
 			strike: func(f *fleet, s *Strike) func() {
 				primary(f).redis.Evict(1+int(s.Roll%20), simredis.VolatileRandom)
 				return func() {}
 			},
 		},
 		{
-			name: "eviction-any", about: "the shared tier evicts any keys, the journal among them", weight: 1, redis: true, tier: true,
+			name: "eviction-any", about: "the shared tier evicts any keys, the journal among them", weight: 1, forgets: true, redis: true, tier: true,
 			strike: func(f *fleet, s *Strike) func() {
 				primary(f).redis.Evict(1+int(s.Roll%20), simredis.AllKeysRandom)
 				return func() {}

@@ -37,6 +37,7 @@ func TestFinds(t *testing.T) {
 		"leases":       {nearcachetest.Leases, anyFleet},
 		"expectation":  {nearcachetest.Expectation, refreshing},
 		"debts":        {nearcachetest.Debts, anyFleet},
+		"barriers":     {nearcachetest.Barriers, questioned},
 	} {
 		t.Run(name, func(t *testing.T) {
 			nearcachetest.Break(nearcachetest.Without(f.off))

@@ -175,7 +175,7 @@ func (l *life) note(r history.Record) {
 
 // load is the loader: it reads the source, and takes some time.
 func (l *life) load(ctx context.Context, key uint32) (nearcache.Entry[int64], error) {
-	read := l.fleet.source.read(key)
+	read := l.fleet.source.read(l.fleet.behind(l.name, key), key)
 	if err := sleep(ctx, l.fleet.loadTime(l.name, key)); err != nil {
 		return nearcache.Entry[int64]{}, err
 	}
@@ -208,6 +208,7 @@ func (p *Plan) cacheOptions() nearcache.Options[int64] {
 	if p.Store == Memcached {
 		o.NearTTL = memcachedNearTTL
 	}
+	o.SourceLag = p.SourceLag
 	if p.Features {
 		o.TTL, o.FailSafe, o.RefreshAhead = 4*time.Second, time.Minute, time.Second
 		o.NotFoundTTL, o.TTLJitter, o.NearTTL = 3*time.Second, 0.2, 0

@@ -125,6 +125,7 @@ var promises = map[string]string{
 // judge goes through the whole run.
 func (o *oracle) judge() (*history.History, history.Verdict) {
 	f := o.fleet
+	f.credit()
 	h := f.history()
 	verdict := h.Check(func(life int, r *history.Record) time.Duration { return f.bound(f.lives[life].node, r) })
 	o.abandoned = f.abandoned()
@@ -197,7 +198,7 @@ func (o *oracle) judgeClaims(kept *history.Acks) {
 			continue
 		}
 		v := Violation{Node: c.life.node, Life: c.life.number, Read: c.read}
-		if c.read.Version < c.least && kept.Between(c.read.Key, c.read.Version, c.least) {
+		if c.read.UpTo() < c.least && kept.Between(c.read.Key, c.read.UpTo(), c.least) {
 			v.Promise, v.What = "Token", fmt.Sprintf("the token stands for version %d", c.least)
 			o.violated(v)
 		}
@@ -240,7 +241,7 @@ func (b *barrier) floor() map[uint32]int64 {
 func (o *oracle) judgeBarrier(b *barrier, floor map[uint32]int64, l *life, records []history.Record) {
 	for i := range records {
 		r := &records[i]
-		if r.Answered() && !r.Stale && !r.Absent && r.Start > b.end && r.Version < floor[r.Key] && !o.landedLate(r) {
+		if r.Answered() && !r.Stale && !r.Absent && r.Start > b.end && r.UpTo() < floor[r.Key] && !o.landedLate(r) {
 			o.violated(Violation{
 				Promise: "Barrier", What: fmt.Sprintf("process %d had written version %d before it", b.life.node, floor[r.Key]),
 				Node: l.node, Life: l.number, Read: *r, Known: b.end,

@@ -25,6 +25,10 @@ type Plan struct {
 	Slow                         bool    // packets and loads take long
 	Neighbours                   int     `json:",omitempty"` // processes of another fleet on the same servers
 
+	// Loaders read replicas of the source that are up to Behind late. SourceLag is the option
+	// of the library for that.
+	Behind, SourceLag time.Duration `json:",omitempty"`
+
 	Only []string `json:",omitempty"` // faults to draw from, all if empty
 
 	Ops     []Op
@@ -124,6 +128,10 @@ func NewPlan(from uint64) *Plan {
 	}
 	if dice.IntN(4) == 0 {
 		p.Neighbours = 2
+	}
+	if p.Store == Redis && dice.IntN(8) == 0 {
+		p.SourceLag = time.Duration(500+dice.IntN(1500)) * time.Millisecond
+		p.Behind = p.SourceLag
 	}
 	p.draw()
 	return p

@@ -1,6 +1,8 @@
 package simulate
 
-import "time"
+import (
+	"time"
+)
 
 // shapes are fleets in which what a mechanism is for shows sooner than in others.
 var shapes = []func(*Plan){anyFleet, hot, refreshing, moved, restored}
@@ -30,6 +32,13 @@ func refreshing(p *Plan) {
 // moved fleets have connections to a server that was the primary.
 func moved(p *Plan) {
 	p.Only, p.Features, p.Keys, p.Pace = []string{"demoted", "misled"}, false, 8, 4
+}
+
+// questioned fleets ask for barriers while processes hear neither the bus nor the journal.
+func questioned(p *Plan) {
+	p.Store, p.Bus, p.Only, p.Features = Redis, OtherRedis, []string{"cut", "bus-half-open"}, false
+	p.Keys, p.Pace, p.Length, p.Slow = 8, 4, time.Minute, false
+	p.RepairInterval, p.MaxStaleness = time.Second, 5*time.Second
 }
 
 // restored fleets have tight bounds, and a server that comes back with what it had.

@@ -2,7 +2,10 @@ package simulate
 
 import (
 	"fmt"
+	"sort"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nearbus/nearbus/integration/history"
 	"github.com/nearbus/nearbus/nearcache"
@@ -13,16 +16,31 @@ const maxKeys = 1 << 10
 
 // source is the truth: a version for each key. It survives every process.
 type source struct {
-	versions []atomic.Int64
-	failing  atomic.Bool  // loads fail
-	failed   atomic.Int64 // when the last load failed
+	mu      sync.Mutex         // protects commits
+	commits [][]history.Moment // of each key: when each version came
+
+	failing atomic.Bool  // loads fail
+	failed  atomic.Int64 // when the last load failed
 }
 
-func newSource(keys int) *source { return &source{versions: make([]atomic.Int64, keys)} }
+func newSource(keys int) *source { return &source{commits: make([][]history.Moment, keys)} }
 
-func (s *source) commit(key uint32) (version int64) { return s.versions[key].Add(1) }
+func (s *source) commit(key uint32) (version int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.commits[key] = append(s.commits[key], now())
+	return int64(len(s.commits[key]))
+}
 
-func (s *source) load(key uint32) (version int64) { return s.versions[key].Load() }
+func (s *source) load(key uint32) (version int64) { return s.asOf(key, now()) }
+
+// asOf returns the version that a key had at a time.
+func (s *source) asOf(key uint32, at history.Moment) (version int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := s.commits[key]
+	return int64(sort.Search(len(all), func(i int) bool { return all[i] > at }))
+}
 
 // snapshot is what was read of some keys at one moment.
 type snapshot struct {
@@ -32,11 +50,11 @@ type snapshot struct {
 	versions map[uint32]int64
 }
 
-// read reads some keys now.
-func (s *source) read(keys ...uint32) *snapshot {
+// read reads some keys now, of a replica that is behind by so much.
+func (s *source) read(behind time.Duration, keys ...uint32) *snapshot {
 	r := &snapshot{source: s, began: now(), failing: s.failing.Load(), versions: make(map[uint32]int64, len(keys))}
 	for _, key := range keys {
-		r.versions[key] = s.load(key)
+		r.versions[key] = s.asOf(key, r.began-int64(behind))
 	}
 	return r
 }
@@ -58,7 +76,7 @@ func (r *snapshot) entry(key uint32) (nearcache.Entry[int64], error) {
 func (s *source) failedSince(at history.Moment) bool { return s.failed.Load() >= at }
 
 func (s *source) latest() []int64 {
-	latest := make([]int64, len(s.versions))
+	latest := make([]int64, len(s.commits))
 	for i := range latest {
 		latest[i] = s.load(uint32(i))
 	}

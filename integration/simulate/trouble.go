@@ -13,6 +13,7 @@ type trouble struct {
 	history.Span
 	node int          // -1: all
 	bus  bool         // it is the bus alone that is troubled
+	mute bool         // processes may not be heard on the bus
 	raw  history.Span // without what is felt of it afterwards
 }
 
@@ -74,7 +75,7 @@ func (f *fleet) silent(node int, at history.Moment) bool {
 	var longest int64
 	for i := range f.troubles {
 		t := &f.troubles[i]
-		if (t.node < 0 || t.node == node) && t.raw.Start <= at+around && t.raw.End >= at-around {
+		if t.mute && (t.node < 0 || t.node == node) && t.raw.Start <= at+around && t.raw.End >= at-around {
 			longest += t.raw.End - t.raw.Start
 		}
 	}
