@@ -19,7 +19,7 @@ func (p *pooled) setBack(t *testing.T, _ *member) {
 	t.Helper()
 	image := (&driver.Record{Kind: driver.KindTombstone, Nonce: driver.NewNonce()}).Append(nil)
 	ahead := uint64(time.Now().Add(10 * time.Minute).UnixMicro())
-	r := p.Store.Write(t.Context(), []driver.Write{{Key: "users:other", Image: image, Floor: ahead}})[0]
+	r := p.Write(t.Context(), []driver.Write{{Key: "users:other", Image: image, Floor: ahead}})[0]
 	require.NoError(t, r.Err)
 	require.GreaterOrEqual(t, r.Revision.Number, ahead)
 }
@@ -31,7 +31,7 @@ func (p *pooled) raiseDaysAhead(t *testing.T, b *member) {
 	for _, key := range []string{"users!clock", "users!tags"} {
 		image := (&driver.Record{Kind: driver.KindWatermark, Nonce: driver.NewNonce()}).Append(nil)
 		ahead := uint64(time.Now().Add(7 * 24 * time.Hour).UnixMicro())
-		require.NoError(t, p.Store.Write(t.Context(), []driver.Write{{Key: key, Image: image, Floor: ahead}})[0].Err)
+		require.NoError(t, p.Write(t.Context(), []driver.Write{{Key: key, Image: image, Floor: ahead}})[0].Err)
 	}
 	require.NoError(t, b.Clear(t.Context()))
 	require.NoError(t, b.InvalidateTags(t.Context(), "t"))

@@ -5,7 +5,7 @@ import (
 )
 
 // shapes are fleets in which what a mechanism is for shows sooner than in others.
-var shapes = []func(*Plan){anyFleet, hot, refreshing, moved, restored}
+var shapes = []func(*Plan){anyFleet, hot, refreshing, moved, restored, questioned}
 
 // shaped is the plan of a seed, in one shape after the other.
 func shaped(from uint64) *Plan {
