@@ -97,6 +97,9 @@ func (c *Cache[V]) Lookup(ctx context.Context, key string, r Read[V]) (Answer[V]
 		}
 		since := int64(0)
 		if bounded {
+			if err := c.keys.catchUp(ctx, r.After); err != nil {
+				return Answer[V]{}, err
+			}
 			since = r.since(c.node.near.Now())
 		}
 		f, run := c.boardSince(key, hash, load, since, nil)
@@ -252,6 +255,26 @@ func (k *keyspace) hasApplied(key string, t Token) bool {
 	}
 	applied := k.node.journal.Applied(int(t.partition))
 	return applied != nil && applied.Epoch == t.epoch && applied.Number >= t.number
+}
+
+// catchUp has the journals read before a read of the shared tier, if t stands for a Clear or
+// an InvalidateTags that this node has not heard of. What tells of them may be on other
+// servers than the key, whose heads a token does not have. After that each server must have
+// what was acknowledged before. If this node still has not heard of it, it is lost.
+func (k *keyspace) catchUp(ctx context.Context, t Token) error {
+	if !k.node.proves() || len(k.node.heads) == 1 || k.hasHeard(t) {
+		return nil
+	}
+	if err := k.node.journal.Wait(ctx, func() bool { return false }); err != nil && !k.hasHeard(t) {
+		return fmt.Errorf("%w: %w", ErrUnproven, err)
+	}
+	return nil
+}
+
+// hasHeard reports whether this node knows of all Clears and InvalidateTags that t stands for.
+func (k *keyspace) hasHeard(t Token) bool {
+	tags, _, _ := k.tags.Get()
+	return k.clock.Applied() >= t.clock && tags >= t.tags
 }
 
 // contains reports whether the entry of key was written after everything that t
