@@ -14,30 +14,42 @@ import (
 
 // find is a mechanism that is taken out, and the fleets in which that shows.
 type find struct {
-	off   nearcachetest.Mechanism
-	shape func(p *Plan)
+	off    nearcachetest.Mechanism
+	shape  func(p *Plan)
+	strike func(p *Plan) // the strikes, nil for those that are drawn
+}
+
+// cutOff strikes so that process 1 hears nothing of the bus, and then reads no journal, until it
+// listens again.
+func cutOff(p *Plan) {
+	p.Strikes = nil
+	for at := 3 * time.Second; at < p.Length; at += 20 * time.Second {
+		p.Strikes = append(p.Strikes,
+			Strike{Fault: "bus-half-open", At: at, Node: 1},
+			Strike{Fault: "cut", At: at + 200*time.Millisecond, Length: 8 * time.Second, Node: 1})
+	}
 }
 
 // TestFinds: without a mechanism the simulator finds what it is for, within a few seeds.
 func TestFinds(t *testing.T) {
 	for name, f := range map[string]find{
-		"marks":        {nearcachetest.Marks, hot},
-		"cache mark":   {nearcachetest.CacheMark, anyFleet},
-		"tag marks":    {nearcachetest.TagMarks, anyFleet},
-		"clock":        {nearcachetest.Clock, anyFleet},
-		"watermarks":   {nearcachetest.Watermarks, anyFleet},
-		"losses":       {nearcachetest.Losses, anyFleet},
-		"floors":       {nearcachetest.Floors, anyFleet},
-		"passed news":  {nearcachetest.PassedNews, hot},
-		"removals":     {nearcachetest.Removals, anyFleet},
-		"joins":        {nearcachetest.Joins, anyFleet},
-		"journal":      {nearcachetest.Journal, anyFleet},
-		"confirmation": {nearcachetest.Confirmation, restored},
-		"proofs":       {nearcachetest.Proofs, moved},
-		"leases":       {nearcachetest.Leases, anyFleet},
-		"expectation":  {nearcachetest.Expectation, refreshing},
-		"debts":        {nearcachetest.Debts, anyFleet},
-		"barriers":     {nearcachetest.Barriers, questioned},
+		"marks":        {off: nearcachetest.Marks, shape: hot},
+		"cache mark":   {off: nearcachetest.CacheMark, shape: anyFleet},
+		"tag marks":    {off: nearcachetest.TagMarks, shape: anyFleet},
+		"clock":        {off: nearcachetest.Clock, shape: anyFleet},
+		"watermarks":   {off: nearcachetest.Watermarks, shape: anyFleet},
+		"losses":       {off: nearcachetest.Losses, shape: anyFleet},
+		"floors":       {off: nearcachetest.Floors, shape: anyFleet},
+		"passed news":  {off: nearcachetest.PassedNews, shape: hot},
+		"removals":     {off: nearcachetest.Removals, shape: anyFleet},
+		"joins":        {off: nearcachetest.Joins, shape: anyFleet},
+		"journal":      {off: nearcachetest.Journal, shape: anyFleet},
+		"confirmation": {off: nearcachetest.Confirmation, shape: restored},
+		"proofs":       {off: nearcachetest.Proofs, shape: moved},
+		"leases":       {off: nearcachetest.Leases, shape: anyFleet},
+		"expectation":  {off: nearcachetest.Expectation, shape: refreshing},
+		"debts":        {off: nearcachetest.Debts, shape: anyFleet},
+		"barriers":     {off: nearcachetest.Barriers, shape: questioned, strike: cutOff},
 	} {
 		t.Run(name, func(t *testing.T) {
 			nearcachetest.Break(nearcachetest.Without(f.off))
@@ -47,6 +59,9 @@ func TestFinds(t *testing.T) {
 				p.Nodes = 2 + int(s%4)
 				f.shape(p)
 				p.draw()
+				if f.strike != nil {
+					f.strike(p)
+				}
 				if r := simulate(t, p); len(r.Violations) > 0 {
 					v := r.Violations[0]
 					t.Logf("seed %d: %d violations, first %s: %s", p.Seed, len(r.Violations), v.Promise, v.What)
