@@ -95,13 +95,10 @@ func (c *Cache[V]) Lookup(ctx context.Context, key string, r Read[V]) (Answer[V]
 		if err := ctx.Err(); err != nil {
 			return Answer[V]{}, err
 		}
-		since := int64(0)
-		if bounded {
-			if err := c.keys.catchUp(ctx, r.After); err != nil {
-				return Answer[V]{}, err
-			}
-			since = r.since(c.node.near.Now())
+		if err := c.keys.catchUp(ctx, r.After); err != nil {
+			return Answer[V]{}, err
 		}
+		since := r.since(c.node.near.Now())
 		f, run := c.boardSince(key, hash, load, since, nil)
 		if f == nil {
 			continue // it came near meanwhile
@@ -189,13 +186,16 @@ func (r *Read[V]) loader(key string) (loader[V], error) {
 	return r.LoadEntry, nil
 }
 
-// since returns when a read must have begun at the earliest to answer r, which
-// has bounds, at the time now.
+// since returns when a read must have begun at the earliest to answer r at the time now, 0
+// if r has no bounds.
 func (r *Read[V]) since(now int64) int64 {
-	if r.FromShared || r.After != (Token{}) {
+	switch {
+	case r.FromShared || r.After != (Token{}):
 		return now
+	case r.MaxAge > 0:
+		return max(1, now-int64(r.MaxAge))
 	}
-	return max(1, now-int64(r.MaxAge))
+	return 0
 }
 
 // nearAnswer answers r from the near tier, if there is a value within its bounds.
