@@ -46,7 +46,7 @@ func benchNode(b *testing.B, near time.Duration) (*nearcache.Cache[user], *redis
 	require.NoError(b, err)
 	node, err := nearcache.NewNode(tier, wire, nearcache.NodeOptions{})
 	require.NoError(b, err)
-	b.Cleanup(func() { _ = node.Close(); _ = wire.Close() })
+	b.Cleanup(func() { _ = node.Close(ended); _ = wire.Close() })
 	users, err := nearcache.New(node, "users", nearcache.Options[user]{NearTTL: near})
 	require.NoError(b, err)
 	require.Eventually(b, func() bool { return !node.Stats().BusCut }, 10*time.Second, time.Millisecond)

@@ -88,7 +88,7 @@ func costNode(b *testing.B, addr string, interval time.Duration) (*nearcache.Cac
 	users, err := nearcache.New(node, "users", nearcache.Options[user]{})
 	require.NoError(b, err)
 	return users, func() {
-		_ = node.Close()
+		_ = node.Close(ended)
 		_ = messages.Close()
 		_ = client.Close()
 	}

@@ -81,3 +81,10 @@ func TestShare_StartsOneServerForAll(t *testing.T) {
 	assert.Same(t, sharedCluster(t), sharedCluster(t))
 	assert.NotEqual(t, uniqueName(), uniqueName())
 }
+
+// ended is a context that has ended: what is closed with it waits for nothing.
+var ended = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()

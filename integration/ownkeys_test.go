@@ -43,7 +43,7 @@ func usersOf(t *testing.T, tier *shared.Tier) *nearcache.Cache[string] {
 	t.Helper()
 	node, err := nearcache.NewNode(tier, nil, nearcache.NodeOptions{RepairInterval: 50 * time.Millisecond})
 	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, node.Close()) })
+	t.Cleanup(func() { assert.NoError(t, node.Close(ended)) })
 	users, err := nearcache.New(node, "users", nearcache.Options[string]{
 		TTL: time.Hour, RefreshAhead: time.Minute,
 		Tags: func(string, string) []string { return []string{"all"} },

@@ -69,5 +69,5 @@ func requireDelivered(t *testing.T, v *versions, source *sourceOfKeys) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	require.NoError(t, v.node.Drain(ctx))
-	assert.NoError(t, v.node.Close())
+	assert.NoError(t, v.node.Close(ended))
 }

@@ -95,7 +95,7 @@ func joinOver(t *testing.T, s driver.Store) *member {
 	require.NoError(t, err)
 	node, err := nearcache.NewBrokenNode(tier, nil, nearcache.NodeOptions{}, fault.Without())
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, node.Close()) })
+	t.Cleanup(func() { require.NoError(t, node.Close(atOnce)) })
 	c, err := nearcache.New(node, "users", nearcache.Options[string]{})
 	require.NoError(t, err)
 	return &member{Cache: c, node: node}

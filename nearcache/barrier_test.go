@@ -177,7 +177,7 @@ func TestBarrier_DeadNode(t *testing.T) {
 
 func TestBarrier_ClosedNode(t *testing.T) {
 	met(t, func(t *testing.T, _ *fleet, a, b *member) {
-		require.NoError(t, a.node.Close()) // its bus goes on
+		require.NoError(t, a.node.Close(atOnce)) // its bus goes on
 		took, err := b.pass(t, time.Minute)
 		require.NoError(t, err)
 		assert.Less(t, took, 150*time.Millisecond)
@@ -192,7 +192,7 @@ func TestBarrier_ClosedNode(t *testing.T) {
 			ended <- err
 		}()
 		synctest.Wait()
-		require.NoError(t, c.node.Close())
+		require.NoError(t, c.node.Close(atOnce))
 		require.ErrorIs(t, <-ended, nearcache.ErrClosed)
 	})
 }
@@ -228,7 +228,7 @@ func TestBarrier_WithoutBus(t *testing.T) {
 		require.NoError(t, err)
 		_, err = node.Barrier(t.Context(), nearcache.BarrierOptions{})
 		require.ErrorIs(t, err, nearcache.ErrNoBus)
-		require.NoError(t, node.Close())
+		require.NoError(t, node.Close(atOnce))
 		_, err = node.Barrier(t.Context(), nearcache.BarrierOptions{})
 		require.ErrorIs(t, err, nearcache.ErrClosed)
 	})

@@ -307,7 +307,7 @@ func TestBatch_InvalidKey(t *testing.T) {
 		}
 		_, err := m.GetMany(t.Context(), []string{""})
 		require.ErrorIs(t, err, nearcache.ErrInvalidKey, "alone")
-		require.NoError(t, m.node.Close())
+		require.NoError(t, m.node.Close(atOnce))
 		for _, call := range []func() error{set, func() error { return m.Delete(t.Context(), keys...) }} {
 			require.ErrorIs(t, call(), nearcache.ErrClosed)
 		}

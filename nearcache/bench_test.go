@@ -36,7 +36,7 @@ func benchmarkHit[V any](b *testing.B, v V) {
 	require.NoError(b, err)
 	node, err := nearcache.NewNode(tier, nil, nearcache.NodeOptions{NearBytes: 256 << 20})
 	require.NoError(b, err)
-	defer func() { require.NoError(b, node.Close()) }()
+	defer func() { require.NoError(b, node.Close(atOnce)) }()
 	c, err := nearcache.New(node, "users", nearcache.Options[V]{TTL: 1e15, NearTTL: 1e15})
 	require.NoError(b, err)
 	keys := make([]string, 100_000)
@@ -117,7 +117,7 @@ func benchmarkFeature(b *testing.B, opts nearcache.Options[record], entry nearca
 	require.NoError(b, err)
 	node, err := nearcache.NewNode(tier, nil, nearcache.NodeOptions{})
 	require.NoError(b, err)
-	defer func() { require.NoError(b, node.Close()) }()
+	defer func() { require.NoError(b, node.Close(atOnce)) }()
 	opts.NearTTL = opts.TTL
 	c, err := nearcache.New(node, "users", opts)
 	require.NoError(b, err)
@@ -156,7 +156,7 @@ func BenchmarkBatchHit(b *testing.B) {
 	require.NoError(b, err)
 	node, err := nearcache.NewNode(tier, nil, nearcache.NodeOptions{NearBytes: 256 << 20})
 	require.NoError(b, err)
-	defer func() { require.NoError(b, node.Close()) }()
+	defer func() { require.NoError(b, node.Close(atOnce)) }()
 	c, err := nearcache.New(node, "users", nearcache.Options[record]{TTL: time.Hour, NearTTL: time.Hour})
 	require.NoError(b, err)
 	const batch = 100
@@ -184,7 +184,7 @@ func BenchmarkShared(b *testing.B) {
 	require.NoError(b, err)
 	node, err := nearcache.NewNode(tier, nil, nearcache.NodeOptions{})
 	require.NoError(b, err)
-	defer func() { require.NoError(b, node.Close()) }()
+	defer func() { require.NoError(b, node.Close(atOnce)) }()
 	c, err := nearcache.New(node, "users", nearcache.Options[record]{TTL: time.Hour, NearTTL: time.Nanosecond})
 	require.NoError(b, err)
 	const batch = 100

@@ -342,7 +342,7 @@ func TestModes(t *testing.T) {
 				require.NoError(t, err)
 				node, err := nearcache.NewNode(tier, nil, nearcache.NodeOptions{})
 				require.NoError(t, err)
-				t.Cleanup(func() { _ = node.Close() })
+				t.Cleanup(func() { _ = node.Close(atOnce) })
 				c, err := nearcache.New[string](node, "users", nearcache.Options[string]{})
 				require.NoError(t, err)
 				return c
@@ -372,7 +372,7 @@ func TestModes(t *testing.T) {
 				require.NoError(t, err)
 				node, err := nearcache.NewNode(nil, b, nearcache.NodeOptions{})
 				require.NoError(t, err)
-				t.Cleanup(func() { _ = node.Close(); _ = b.Close() })
+				t.Cleanup(func() { _ = node.Close(atOnce); _ = b.Close() })
 				c, err := nearcache.New[string](node, "users", nearcache.Options[string]{})
 				require.NoError(t, err)
 				return c
@@ -425,7 +425,7 @@ func TestBadOptions(t *testing.T) {
 		}
 		node, err := nearcache.NewNode(tier, b, nearcache.NodeOptions{})
 		require.NoError(t, err)
-		defer node.Close()
+		defer node.Close(atOnce)
 		_, err = nearcache.NewNode(tier, b, nearcache.NodeOptions{})
 		require.ErrorIs(t, err, bus.ErrSubscribed, "a bus serves one node")
 

@@ -74,7 +74,7 @@ func TestMismatch_SharedTier(t *testing.T) {
 			assert.Equal(t, 2, log.count("level=ERROR"), "one line of a and of b: %s", log.String())
 			wait(time.Minute)
 			assert.Equal(t, 2, log.count("level=ERROR"))
-			require.NoError(t, c.node.Close())
+			require.NoError(t, c.node.Close(atOnce))
 			wait(time.Second)
 			for _, m := range []*member{a, b} {
 				assert.True(t, m.node.Health().Trusted)
@@ -128,7 +128,7 @@ func TestMismatch_Namespace(t *testing.T) {
 			node, err := nearcache.NewNode(tier, b, nearcache.NodeOptions{})
 			require.NoError(t, err)
 			t.Cleanup(func() {
-				require.NoError(t, node.Close())
+				require.NoError(t, node.Close(atOnce))
 				require.NoError(t, b.Close())
 			})
 			return node
@@ -179,7 +179,7 @@ func TestNewNode_Namespaces(t *testing.T) {
 			require.ErrorContains(t, err, "give both one Namespace")
 		} else {
 			require.NoError(t, err)
-			require.NoError(t, node.Close())
+			require.NoError(t, node.Close(atOnce))
 		}
 		require.NoError(t, b.Close())
 	}
@@ -208,7 +208,7 @@ func TestOptionsDiffer(t *testing.T) {
 		assert.Zero(t, log.count("cache=prices"), "that only one of them has it is no difference")
 		wait(time.Hour)
 		assert.Equal(t, 6, log.count(line))
-		require.NoError(t, b.node.Close())
+		require.NoError(t, b.node.Close(atOnce))
 		wait(time.Second)
 		assert.Zero(t, a.node.Stats().OptionsDiffer)
 	})

@@ -417,7 +417,7 @@ func TestHazard12_NothingStaleIsInstalled(t *testing.T) {
 		defer b.Close()
 		node, err := nearcache.NewNode(tier, b, nearcache.NodeOptions{})
 		require.NoError(t, err)
-		defer node.Close()
+		defer node.Close(atOnce)
 		late, err := nearcache.New[string](node, "users", nearcache.Options[string]{})
 		require.NoError(t, err)
 

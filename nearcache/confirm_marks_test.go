@@ -51,7 +51,7 @@ func TestG4_RestoredMarks(t *testing.T) {
 						restore := s.snapshot(t, marks.keys...)
 						wait(time.Second)
 						require.NoError(t, marks.end(t.Context(), b))
-						require.NoError(t, b.node.Close())
+						require.NoError(t, b.node.Close(atOnce))
 						restore()
 						s.slowTails(100 * time.Millisecond)
 						a := s.join(t, off)
@@ -84,7 +84,7 @@ func TestG4_RestoredClockFoundOutMeanwhile(t *testing.T) {
 		require.NoError(t, b.InvalidateTags(t.Context(), "u")) // or nobody would read watermarks
 		restore := s.snapshot(t, "users!clock")
 		require.NoError(t, b.Clear(t.Context()))
-		require.NoError(t, b.node.Close())
+		require.NoError(t, b.node.Close(atOnce))
 		restore()
 		s.slowTails(100 * time.Millisecond)
 		slow := func(keys []string) {
@@ -146,7 +146,7 @@ func TestG4_RestoredClockFoundOutBeforeLease(t *testing.T) {
 		require.NoError(t, err)
 		restore := s.snapshot(t, "users!clock")
 		require.NoError(t, b.Clear(t.Context()))
-		require.NoError(t, b.node.Close())
+		require.NoError(t, b.node.Close(atOnce))
 		restore()
 		gone := (&driver.Record{Kind: driver.KindTombstone, Nonce: driver.NewNonce()}).Append(nil)
 		require.NoError(t, s.Write(t.Context(), []driver.Write{{Key: "users:k", Image: gone, TTL: 1}})[0].Err)
@@ -270,7 +270,7 @@ func TestConfirm_ClosedMeanwhile(t *testing.T) {
 			left <- err
 		}()
 		wait(time.Second) // the next round is under way
-		require.NoError(t, a.node.Close())
+		require.NoError(t, a.node.Close(atOnce))
 		require.ErrorIs(t, <-left, nearcache.ErrClosed)
 	})
 }

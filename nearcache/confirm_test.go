@@ -137,7 +137,7 @@ func TestG4_RestoredBeforeStart(t *testing.T) {
 			require.NoError(t, err)
 			node, err := nearcache.NewBrokenNode(tier, nil, opts, off)
 			require.NoError(t, err)
-			defer func() { require.NoError(t, node.Close()) }()
+			defer func() { require.NoError(t, node.Close(atOnce)) }()
 			c, err := nearcache.New(node, "users", nearcache.Options[string]{})
 			require.NoError(t, err)
 			v, _ = c.Get(t.Context(), "k")
@@ -248,7 +248,7 @@ func TestConfirm_WaiterLeaves(t *testing.T) {
 			left <- err
 		}()
 		wait(10 * time.Millisecond)
-		require.NoError(t, a.node.Close())
+		require.NoError(t, a.node.Close(atOnce))
 		require.ErrorIs(t, <-left, nearcache.ErrClosed)
 	})
 }

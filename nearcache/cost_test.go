@@ -44,7 +44,7 @@ func countedNode(t *testing.T, hub *membus.Hub, store *memstore.Store) (*nearcac
 	node, err := nearcache.NewNode(tier, messages, nearcache.NodeOptions{NearBytes: 1 << 20})
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		require.NoError(t, node.Close())
+		require.NoError(t, node.Close(atOnce))
 		require.NoError(t, messages.Close())
 	})
 	return node, transport

@@ -522,10 +522,10 @@ func TestClose(t *testing.T) {
 			done := make(chan error, 1)
 			go func() { _, err := m.Fetch(t.Context(), "k", loadSlowly("v")); done <- err }()
 			synctest.Wait()
-			require.NoError(t, m.node.Close())
+			require.NoError(t, m.node.Close(atOnce))
 			require.ErrorIs(t, <-done, nearcache.ErrClosed)
 			time.Sleep(time.Second) // the loader does not heed its context
-			require.NoError(t, m.node.Close(), "twice")
+			require.NoError(t, m.node.Close(atOnce), "twice")
 			_, err := m.Get(t.Context(), "near")
 			assert.ErrorIs(t, err, nearcache.ErrClosed)
 			assert.ErrorIs(t, m.Set(t.Context(), "k", "v"), nearcache.ErrClosed)
@@ -568,9 +568,9 @@ func TestClose(t *testing.T) {
 				}()
 			}
 			for range 2 {
-				go func() { _ = m.node.Close() }()
+				go func() { _ = m.node.Close(atOnce) }()
 			}
-			require.NoError(t, m.node.Close())
+			require.NoError(t, m.node.Close(atOnce))
 			close(stop)
 			for range work {
 				<-done

@@ -10,9 +10,9 @@ import (
 const drainPause = 10 * time.Millisecond
 
 // Drain waits until every invalidation that could not be delivered has been: until
-// [Health.Owed] is 0. It belongs before Close where a program ends, once nothing
-// writes any more: what is owed then ends with the process, and the other nodes keep
-// what they have until it expires or is written again.
+// [Health.Owed] is 0. Close does it where a program ends, once nothing writes any more: what is
+// pending then ends with the process, and the other nodes keep what they have until it expires
+// or is written again.
 //
 // What is owed is tried again every 2 s at least, and when the journal is read again.
 // The error wraps that of ctx, or is [ErrClosed].

@@ -30,7 +30,7 @@ func TestDrain(t *testing.T) {
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.ErrorContains(t, err, "1 invalidations could not be delivered yet")
 		assert.Equal(t, 3*time.Second, time.Since(began))
-		require.NoError(t, b.node.Close())
+		require.ErrorContains(t, b.node.Close(atOnce), "1 invalidations could not be delivered yet")
 		require.ErrorIs(t, b.node.Drain(t.Context()), nearcache.ErrClosed)
 
 		f.store.onBefore(nil)

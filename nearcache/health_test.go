@@ -26,7 +26,7 @@ func TestHealth_Journal(t *testing.T) {
 		require.NoError(t, err)
 		node, err := nearcache.NewNode(tier, nil, nearcache.NodeOptions{})
 		require.NoError(t, err)
-		t.Cleanup(func() { require.NoError(t, node.Close()) })
+		t.Cleanup(func() { require.NoError(t, node.Close(atOnce)) })
 		assert.Equal(t, "not trusted: the journal was not read yet", node.Health().String(), "before the first attempt")
 		wait(2 * time.Second)
 		assert.Regexp(t, `^not trusted: the journal was not read yet; nearcache: journal 0: connection refused; 2(\.\d+)?s behind$`, node.Health().String())
@@ -38,7 +38,7 @@ func TestHealth_Journal(t *testing.T) {
 		assert.Regexp(t, `^trusted; nearcache: journal 0: connection refused; [34](\.\d+)?s behind$`, node.Health().String())
 		wait(5 * time.Second)
 		assert.Regexp(t, `^not trusted: the journal was not read for [89](\.\d+)?s; nearcache: journal 0: connection refused; [89](\.\d+)?s behind$`, node.Health().String())
-		require.NoError(t, node.Close())
+		require.NoError(t, node.Close(atOnce))
 		assert.Contains(t, node.Health().String(), "not trusted: the node is closed")
 	})
 }
@@ -68,7 +68,7 @@ func TestHealth_JSON(t *testing.T) {
 	}
 	bubble(t, func(t *testing.T, f *fleet) {
 		m := f.join()
-		require.NoError(t, m.node.Close())
+		require.NoError(t, m.node.Close(atOnce))
 		got, err := json.Marshal(m.node.Health())
 		require.NoError(t, err)
 		assert.Contains(t, string(got), `"why":"the node is closed"`)

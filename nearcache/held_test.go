@@ -65,7 +65,7 @@ func TestClose_GivesLeasesBack(t *testing.T) {
 					_ = c.load(context.Background(), a)
 				}()
 				time.Sleep(100 * time.Millisecond)
-				require.NoError(t, a.node.Close())
+				require.NoError(t, a.node.Close(atOnce))
 				began := time.Now()
 				if name != "a refresh" {
 					v, err := b.Fetch(t.Context(), "k", is("new"))
@@ -103,7 +103,7 @@ func TestClose_LeaseOnItsWay(t *testing.T) {
 		<-asked
 		f.store.onAfter(nil)
 		time.AfterFunc(10*time.Millisecond, func() { close(answer) })
-		require.NoError(t, a.node.Close())
+		require.NoError(t, a.node.Close(atOnce))
 		began := time.Now()
 		v, err := b.Fetch(t.Context(), "k", is("b's"))
 		require.NoError(t, err)
@@ -128,7 +128,7 @@ func TestClose_SharedTierHangs(t *testing.T) {
 			return ctx.Err()
 		})
 		began := time.Now()
-		require.NoError(t, a.node.Close())
+		require.NoError(t, a.node.Close(atOnce))
 		assert.LessOrEqual(t, time.Since(began), 600*time.Millisecond)
 		f.store.onBefore(nil)
 	})

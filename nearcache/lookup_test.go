@@ -55,7 +55,7 @@ func TestLookup(t *testing.T) {
 		require.ErrorContains(t, err, "both set")
 		_, err = m.Lookup(t.Context(), "", read{})
 		require.ErrorIs(t, err, nearcache.ErrInvalidKey)
-		require.NoError(t, m.node.Close())
+		require.NoError(t, m.node.Close(atOnce))
 		_, err = lookup(t, m, read{FromShared: true})
 		require.ErrorIs(t, err, nearcache.ErrClosed)
 	})

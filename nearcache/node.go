@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"sync"
 	"sync/atomic"
@@ -50,6 +51,7 @@ type Node struct {
 	meter    meter
 	census   *census // nil without a bus
 	done     sync.WaitGroup
+	owns     []io.Closer // closed after the node, in this order
 
 	mu     sync.Mutex // protects closed, and writes to caches
 	closed bool
@@ -153,33 +155,45 @@ func sameNamespace(tier *shared.Tier, b *bus.Bus) error {
 	return nil
 }
 
-// Close ends the node: its methods and those of its caches return ErrClosed
-// from here on, callers who wait for a load too. It waits for the node's own
-// goroutines, but not for loaders that go on after their context ended. It may
-// be called at any time, also twice. It closes neither the shared tier nor the
-// bus. The leases of loads under way are given back, so that no other node waits for
-// them; for that it takes up to 500 ms when the shared tier does not answer. Invalidations that could not be delivered end with the node, which logs how
-// many there are; Drain waits for them.
-func (n *Node) Close() error {
+// Close ends the node. It first waits as [Node.Drain] does, until ctx ends at the latest: what
+// is pending then ends with the node, which logs how many invalidations there were, and returns
+// an error. Nobody should write any more by then. A context that has ended closes at once.
+//
+// The methods of the node and those of its caches return ErrClosed from here on, callers who
+// wait for a load too. Close waits for the node's own goroutines, but not for loaders that go
+// on after their context ended. It may be called at any time, also twice. It closes the shared
+// tier and the bus if the node is from [Open], and otherwise leaves both to the caller. The
+// leases of loads under way are given back, so that no other node waits for them; for that it
+// takes up to 500 ms when the shared tier does not answer.
+func (n *Node) Close(ctx context.Context) error {
+	err := n.Drain(ctx)
+	if errors.Is(err, ErrClosed) {
+		err = nil
+	}
 	n.mu.Lock()
 	first := !n.closed
 	n.closed = true
 	n.mu.Unlock()
-	if first {
-		if pending := n.pending(); pending > 0 {
-			n.opts.Logger.Error("nearcache: closed while invalidations could not be delivered", "owed", pending)
-		}
-		n.cancel()
-		if n.bus != nil {
-			n.bus.Unsubscribe()
-		}
-		if n.tier != nil {
-			n.tier.part()
-		}
-		n.near.Close()
+	if !first {
+		n.done.Wait()
+		return nil
 	}
+	if pending := n.pending(); pending > 0 {
+		n.opts.Logger.Error("nearcache: closed while invalidations could not be delivered", "owed", pending)
+	}
+	n.cancel()
+	if n.bus != nil {
+		n.bus.Unsubscribe()
+	}
+	if n.tier != nil {
+		n.tier.part()
+	}
+	n.near.Close()
 	n.done.Wait()
-	return nil
+	for _, owned := range n.owns {
+		err = errors.Join(err, owned.Close())
+	}
+	return err
 }
 
 // join adds a cache, which is open once nothing refuses it.

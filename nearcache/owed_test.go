@@ -391,6 +391,6 @@ func TestHazard14_Close(t *testing.T) {
 		m := f.join()
 		f.store.down()
 		require.Error(t, m.Delete(t.Context(), "k"))
-		require.NoError(t, m.node.Close())
+		require.ErrorContains(t, m.node.Close(atOnce), "1 invalidations could not be delivered yet")
 	})
 }

@@ -635,7 +635,7 @@ func TestHealth_Trusted(t *testing.T) {
 		f.store.onBefore(nil)
 		wait(2 * time.Second)
 		assert.True(t, node.Health().Trusted)
-		require.NoError(t, node.Close())
+		require.NoError(t, node.Close(atOnce))
 		assert.False(t, node.Health().Trusted)
 	})
 }

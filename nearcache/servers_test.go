@@ -134,7 +134,7 @@ func (s *servers) join(t *testing.T, off fault.Switches) *member {
 	require.NoError(t, err)
 	node, err := nearcache.NewBrokenNode(tier, nil, nearcache.NodeOptions{}, off)
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, node.Close()) })
+	t.Cleanup(func() { require.NoError(t, node.Close(atOnce)) })
 	c, err := nearcache.New(node, "users", nearcache.Options[string]{})
 	require.NoError(t, err)
 	return &member{Cache: c, node: node}

@@ -337,7 +337,7 @@ func TestSourceLag_TimelessStore(t *testing.T) {
 		defer b.Close()
 		node, err := nearcache.NewNode(tier, b, nearcache.NodeOptions{})
 		require.NoError(t, err)
-		defer node.Close()
+		defer node.Close(atOnce)
 		c, err := nearcache.New(node, "users", nearcache.Options[string]{SourceLag: lag})
 		require.NoError(t, err)
 		_, err = c.Fetch(t.Context(), "never", is("v"))

@@ -586,7 +586,7 @@ func (f *fleet) withoutBus(t *testing.T) *nearcache.Cache[string] {
 	require.NoError(t, err)
 	node, err := nearcache.NewNode(tier, nil, f.nodeOpts)
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, node.Close()) })
+	t.Cleanup(func() { require.NoError(t, node.Close(atOnce)) })
 	c, err := nearcache.New(node, "users", nearcache.Options[string]{})
 	require.NoError(t, err)
 	return c

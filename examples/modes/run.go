@@ -102,7 +102,7 @@ func (s *scene) join(hub *membus.Hub) (err error) {
 	if err != nil {
 		return err
 	}
-	s.closes = append(s.closes, node.Close)
+	s.closes = append(s.closes, func() error { return node.Close(context.Background()) })
 	users, err := nearcache.New(node, "users", nearcache.Options[int64]{NearTTL: s.mode.nearTTL})
 	s.users = append(s.users, users)
 	return err

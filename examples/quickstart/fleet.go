@@ -89,7 +89,7 @@ func (f *fleet) join(ctx context.Context, cfg config) error {
 	if err != nil {
 		return err
 	}
-	f.closes = append(f.closes, func() { _ = node.Close() })
+	f.closes = append(f.closes, func() { _ = node.Close(context.Background()) })
 	users, err := nearcache.New[user](node, "users", nearcache.Options[user]{})
 	if err != nil {
 		return err

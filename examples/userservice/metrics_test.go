@@ -52,7 +52,7 @@ func TestMetrics_Lint(t *testing.T) {
 	require.NoError(t, err)
 	node, err := nearcache.NewNode(tier, b, nearcache.NodeOptions{})
 	require.NoError(t, err)
-	t.Cleanup(func() { _ = node.Close() })
+	t.Cleanup(func() { _ = node.Close(atOnce) })
 	none := func() (s nearcache.Stats) { return s }
 	m := &metrics{node: node, tier: tier, bus: b, caches: map[string]func() nearcache.Stats{"users": none, "orders": none}}
 	problems, err := testutil.CollectAndLint(m)

@@ -44,7 +44,7 @@ func newService(t *testing.T) (*service, *memstore.Store) {
 	require.NoError(t, err)
 	node, err := nearcache.NewNode(tier, nil, nearcache.NodeOptions{})
 	require.NoError(t, err)
-	t.Cleanup(func() { _ = node.Close() })
+	t.Cleanup(func() { _ = node.Close(atOnce) })
 	require.Eventually(t, func() bool { return node.Stats().Repairs > 0 }, 10*time.Second, time.Millisecond)
 	users, err := nearcache.New[user](node, "users", nearcache.Options[user]{})
 	require.NoError(t, err)
@@ -102,7 +102,7 @@ func TestService_CacheDown(t *testing.T) {
 func TestService_Ready(t *testing.T) {
 	s, _ := newService(t)
 	require.Equal(t, http.StatusOK, request(s, "GET", "/readyz", "").Code)
-	require.NoError(t, s.node.Close()) // it is trusted no more
+	require.NoError(t, s.node.Close(atOnce)) // it is trusted no more
 	assert.Equal(t, http.StatusOK, request(s, "GET", "/readyz", "").Code)
 	s.ready.Store(false)
 	w := request(s, "GET", "/readyz", "")
@@ -187,3 +187,10 @@ func TestFleet_Refuses(t *testing.T) {
 	cfg := fleetConfig{wiring: wiring{store: "disk", bus: "nats"}, processes: 2, workers: 1, users: 2, duration: time.Second, bound: time.Second}
 	require.Error(t, runFleet(context.Background(), cfg, &bytes.Buffer{}))
 }
+
+// atOnce has ended: what is closed with it waits for nothing.
+var atOnce = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()

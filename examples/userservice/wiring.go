@@ -26,6 +26,9 @@ import (
 // again for all of its requests.
 const poolSize = 50
 
+// closeTimeout is how long a process that ends waits for invalidations to be delivered.
+const closeTimeout = 5 * time.Second
+
 // wiring says what a process stands on.
 type wiring struct {
 	store, bus                   string
@@ -76,7 +79,11 @@ func (w wiring) connect(ctx context.Context, c *closer) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.add(node.Close)
+	c.add(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		return node.Close(ctx)
+	})
 	users, err := nearcache.New(node, "users", nearcache.Options[user]{TTL: 300 * time.Second})
 	if err != nil {
 		return nil, err

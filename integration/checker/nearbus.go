@@ -203,7 +203,9 @@ func (o *ours) report() report {
 }
 
 func (o *ours) close() {
-	_ = o.node.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel() // what is pending ends with the process
+	_ = o.node.Close(ctx)
 	_ = o.bus.Close()
 	for _, c := range o.closers {
 		c()

@@ -38,7 +38,7 @@ func joinRedis(t testing.TB, addr string, f Fleet, i int) *nearcache.Cache[int] 
 	node, err := nearcache.NewNode(tier, b, nearcache.NodeOptions{RepairInterval: f.Repair})
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		assert.NoError(t, node.Close())
+		assert.NoError(t, node.Close(atOnce))
 		assert.NoError(t, b.Close())
 		assert.NoError(t, client.Close())
 	})

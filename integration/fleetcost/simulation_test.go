@@ -156,7 +156,7 @@ func (s *simulation) start() {
 		c, err := nearcache.New(n, strings.Repeat("c", s.fleet.CacheName), nearcache.Options[int]{TTL: time.Hour})
 		require.NoError(s.t, err)
 		s.caches, s.buses = append(s.caches, c), append(s.buses, b)
-		s.closes = append(s.closes, func() error { return errors.Join(n.Close(), b.Close(), t.Close()) })
+		s.closes = append(s.closes, func() error { return errors.Join(n.Close(atOnce), b.Close(), t.Close()) })
 	}
 }
 
@@ -254,3 +254,10 @@ func TestModel_AgreesWithSimulation(t *testing.T) {
 		})
 	}
 }
+
+// atOnce has ended: what is closed with it waits for nothing.
+var atOnce = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()

@@ -132,7 +132,7 @@ func (e *env) start(tier *shared.Tier, transport bus.Transport, opts nearcache.N
 	messages := value(bus.New(transport, bus.Options{}))
 	n = value(nearcache.NewNode(tier, messages, opts))
 	e.eventually(func() bool { return !n.Stats().BusCut })
-	return n, func() { _ = n.Close(); _ = messages.Close() }
+	return n, func() { _ = n.Close(context.Background()); _ = messages.Close() }
 }
 
 func (e *env) eventually(ok func() bool) {

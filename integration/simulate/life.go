@@ -143,7 +143,9 @@ const poolSize = 500
 // close ends a life in order.
 func (l *life) close() {
 	l.over.Store(true)
-	_ = l.library.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel() // what is pending ends with the life
+	_ = l.library.Close(ctx)
 	_ = l.bus.Close()
 	for _, c := range l.clients {
 		_ = c.Close()

@@ -96,8 +96,10 @@ func (f *field) heard(ctx context.Context) error {
 
 func (f *field) close() error {
 	var errs []error
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel() // what a broken store has left undone is not waited for
 	for _, v := range f.views {
-		errs = append(errs, v.node.Close())
+		errs = append(errs, v.node.Close(ctx))
 	}
 	return errors.Join(errs...)
 }

@@ -46,7 +46,7 @@ func (m *Memory) Node(opts nearcache.NodeOptions) *nearcache.Node {
 	m.t.Cleanup(func() { _ = b.Close() })
 	node, err := nearcache.NewNode(tier, b, opts)
 	m.check(err)
-	m.t.Cleanup(func() { _ = node.Close() })
+	m.t.Cleanup(func() { _ = node.Close(m.t.Context()) }) // which has ended
 	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		switch h := node.Health(); {
 		case !h.BusCut && (h.Trusted || m.store.failure.Load() != nil):

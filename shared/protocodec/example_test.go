@@ -24,7 +24,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer node.Close()
+	defer node.Close(context.Background())
 	limits, err := nearcache.New(node, "limits", nearcache.Options[*durationpb.Duration]{Codec: protocodec.New()})
 	if err != nil {
 		log.Fatal(err)

@@ -99,9 +99,7 @@ func (p *process) terminate(t *testing.T) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	err := p.node.Drain(ctx)
-	require.NoError(t, p.node.Close())
-	return err
+	return p.node.Close(ctx)
 }
 
 // TestLost_DebtsFollowTheMap: a process that owes an invalidation to a shard that is lost,

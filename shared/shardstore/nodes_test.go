@@ -36,7 +36,7 @@ func node(t *testing.T, store driver.Store, hub *membus.Hub, opts ...nearcache.N
 	n, err := nearcache.NewNode(tier, b, append(opts, nearcache.NodeOptions{})[0])
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		require.NoError(t, n.Close())
+		require.NoError(t, n.Close(atOnce))
 		if b != nil {
 			require.NoError(t, b.Close())
 		}
@@ -265,3 +265,10 @@ func TestG7_NewsOfAKeyThatMoved(t *testing.T) {
 		}
 	})
 }
+
+// atOnce has ended: what is closed with it waits for nothing.
+var atOnce = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
