@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -33,7 +32,7 @@ type result struct {
 
 // court judges mutants.
 type court struct {
-	root      string
+	workshop  *workshop
 	duration  time.Duration // of simulating one; 0: no simulator
 	grace     time.Duration // that a process may take longer than it should
 	withTests bool
@@ -42,24 +41,21 @@ type court struct {
 	suites    func(file string) []suite
 }
 
-// judge says what becomes of a mutant, or, of nil, of the code as it is with the tests of
-// all packages.
+// judge says what becomes of a mutant, or, of nil, of the code as it is with these tests.
 func (c *court) judge(ctx context.Context, m *mutant, suites []suite) (*result, error) {
-	dir, err := os.MkdirTemp("", "mutate-")
+	if m == nil {
+		m = &mutant{}
+	} else if err := c.workshop.library.compiles(m); err != nil {
+		return &result{mutant: *m, Manner: c.manner(), Verdict: notCompiled, How: err.Error()}, nil
+	}
+	r := &result{mutant: *m, Manner: c.manner(), Verdict: survived}
+	dir, err := os.MkdirTemp(c.workshop.dir, "")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	overlay, err := c.overlay(dir, m)
-	if err != nil {
-		return nil, err
-	}
-	r := &result{Manner: c.manner(), Verdict: survived}
-	if m != nil {
-		r.mutant = *m
-	}
 	for _, s := range c.stages(suites) {
-		built, e, took, err := c.try(ctx, dir, overlay, &s)
+		built, e, took, err := c.try(ctx, dir, m, &s)
 		switch {
 		case err != nil:
 			return nil, err
@@ -116,41 +112,26 @@ func (c *court) stages(suites []suite) (all []stage) {
 	return all
 }
 
-// buildLimit and testLimit are how long a build and the tests of a package may take.
-const buildLimit, testLimit = 10 * time.Minute, 2 * time.Minute
+// testLimit is how long the tests of a package may take.
+const testLimit = 2 * time.Minute
 
-// overlay writes the mutant, and what has the go command read it.
-func (c *court) overlay(dir string, m *mutant) (file string, err error) {
-	replace := make(map[string]string)
-	if m != nil {
-		path := filepath.Join(c.root, m.File)
-		source, err := os.ReadFile(path)
-		if err != nil {
-			return "", err
-		}
-		changed := filepath.Join(dir, filepath.Base(m.File))
-		if err := os.WriteFile(changed, m.apply(source), 0o600); err != nil {
-			return "", err
-		}
-		replace[path] = changed
+// try runs the tests of a package with a mutant in it, in the directory of that package.
+func (c *court) try(ctx context.Context, dir string, m *mutant, s *stage) (built bool, e ended, took time.Duration, err error) {
+	var p *program
+	if m.shares() {
+		p, err = c.workshop.all(ctx, s.suite)
+	} else {
+		p, err = c.workshop.alone(ctx, dir, m, s.suite)
 	}
-	text, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
-		return "", err
-	}
-	file = filepath.Join(dir, "overlay.json")
-	return file, os.WriteFile(file, text, 0o600)
-}
-
-// try builds the tests of a package with a mutant in it, and runs them in its directory.
-func (c *court) try(ctx context.Context, dir, overlay string, s *stage) (built bool, e ended, took time.Duration, err error) {
-	module, program := filepath.Join(c.root, s.module), filepath.Join(dir, "program.test")
-	e, err = run(ctx, buildLimit, module, "go", "test", "-c", "-ldflags=-s -w", "-overlay", overlay, "-o", program, s.pkg)
-	if err != nil || e.failed {
 		return false, e, 0, err
 	}
+	if p.failed != nil {
+		return false, *p.failed, 0, nil
+	}
+	env := []string{numberName + "=" + strconv.Itoa(m.number), "TMPDIR=" + dir}
 	began := time.Now()
-	e, err = run(ctx, s.limit, filepath.Join(module, s.pkg), append([]string{program}, s.args...)...)
+	e, err = run(ctx, s.limit, filepath.Join(c.workshop.root, s.module, s.pkg), env, append([]string{p.file}, s.args...)...)
 	return true, e, time.Since(began), err
 }
 

@@ -18,8 +18,12 @@ func tinyCourt(t *testing.T) (*court, []mutant) {
 	require.NoError(t, err)
 	all, err := mutantsOf(root, "tiny.go")
 	require.NoError(t, err)
+	numbered(all)
+	w, err := newWorkshop(t.Context(), root, all)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, w.close()) })
 	return &court{
-		root: root, duration: time.Second, grace: time.Minute, withTests: true, simulate: suite{pkg: "./simulate"},
+		workshop: w, duration: time.Second, grace: time.Minute, withTests: true, simulate: suite{pkg: "./simulate"},
 		suites: func(string) []suite { return []suite{{pkg: "."}} },
 	}, all
 }

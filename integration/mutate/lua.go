@@ -50,7 +50,7 @@ func luaEdits(script []byte) (edits []edit) {
 			if r.kind == statement && bytes.Count(code[start:end], []byte("(")) != bytes.Count(code[start:end], []byte(")")) {
 				continue // it goes on in the next line
 			}
-			edits = append(edits, edit{"script", r.kind, start, end, r.with(string(script[start:end]))})
+			edits = append(edits, edit{"script", r.kind, start, end, r.with(string(script[start:end])), nil})
 		}
 	}
 	return edits

@@ -87,8 +87,13 @@ func mutate(ctx context.Context, w io.Writer, o *options) error {
 		_, err := fmt.Fprintf(w, "%d mutants, of %d\n", len(chosen), len(all))
 		return err
 	}
+	works, err := newWorkshop(ctx, root, all)
+	if err != nil {
+		return err
+	}
+	defer works.close()
 	c := &court{
-		root: root, duration: o.duration, grace: time.Minute, withTests: o.tests, quick: o.quick,
+		workshop: works, duration: o.duration, grace: time.Minute, withTests: o.tests, quick: o.quick,
 		simulate: suite{module: "integration", pkg: "./simulate"}, suites: suitesOf,
 	}
 	done, err := openResults(o.results, c.manner())

@@ -38,6 +38,9 @@ type mutant struct {
 
 	start, end int    // of the bytes that are replaced
 	with       string // by this
+
+	number int     // in a program with all of them, from 1
+	pieces []piece // that it has there; none: it has a program of its own
 }
 
 func (m *mutant) String() string {
@@ -55,6 +58,7 @@ type edit struct {
 	kind       kind
 	start, end int
 	with       string
+	pieces     []piece
 }
 
 // named returns the mutants of a file that these changes make, in the order of the file.
@@ -65,7 +69,7 @@ func named(file string, source []byte, edits []edit) []mutant {
 		from, to := lines(source, e)
 		m := mutant{
 			id: id{File: file, Func: e.fn, From: from, To: to}, Kind: e.kind,
-			Line: 1 + bytes.Count(source[:e.start], []byte("\n")), start: e.start, end: e.end, with: e.with,
+			Line: 1 + bytes.Count(source[:e.start], []byte("\n")), start: e.start, end: e.end, with: e.with, pieces: e.pieces,
 		}
 		m.Nth = seen[m.id]
 		seen[id{File: file, Func: e.fn, From: from, To: to}]++

@@ -21,13 +21,13 @@ const maxMemory = "6000000"
 
 // run runs a command with one processor, and kills it with its children if it takes
 // longer than limit, or ctx ends.
-func run(ctx context.Context, limit time.Duration, dir string, command ...string) (ended, error) {
+func run(ctx context.Context, limit time.Duration, dir string, env []string, command ...string) (ended, error) {
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	cmd := exec.CommandContext(limited, "sh", append([]string{"-c", `ulimit -v ` + maxMemory + `; exec "$@"`, "sh"}, command...)...)
 	var out transcript
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = dir, &out, &out, time.Second
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOWORK=off")
+	cmd.Env = append(append(os.Environ(), "GOMAXPROCS=1", "GOWORK=off"), env...)
 	inGroup(cmd)
 	err := cmd.Run()
 	if ctx.Err() != nil {

@@ -24,7 +24,7 @@ func TestRun_Children(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		_, err := run(ctx, time.Hour, ".", "sh", "-c", `sh -c 'sleep 1000; true' > "$1" & wait`, "sh", pipe)
+		_, err := run(ctx, time.Hour, ".", nil, "sh", "-c", `sh -c 'sleep 1000; true' > "$1" & wait`, "sh", pipe)
 		done <- err
 	}()
 	file, err := os.Open(pipe) // waits until the child has it
@@ -37,12 +37,12 @@ func TestRun_Children(t *testing.T) {
 }
 
 func TestRun_Fails(t *testing.T) {
-	e, err := run(t.Context(), time.Minute, ".", "sh", "-c", "echo why; exit 3")
+	e, err := run(t.Context(), time.Minute, ".", nil, "sh", "-c", "echo why; exit 3")
 	require.NoError(t, err)
 	assert.Equal(t, ended{output: "why\n", failed: true}, e)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = run(ctx, time.Minute, ".", "true")
+	_, err = run(ctx, time.Minute, ".", nil, "true")
 	assert.ErrorIs(t, err, context.Canceled)
 }
 

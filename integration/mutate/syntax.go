@@ -23,7 +23,8 @@ func goEdits(source []byte) ([]edit, error) {
 				w.body(d.Type, d.Body)
 			}
 		case *ast.GenDecl:
-			if w.fn = "const"; d.Tok == token.CONST {
+			if d.Tok == token.CONST {
+				w.fn = "const"
 				ast.Inspect(d, w.visit)
 			}
 		}
@@ -52,15 +53,34 @@ type walker struct {
 	base   int
 	fn     string
 	edits  []edit
+
+	constants bool // are declared here
 }
 
 func (w *walker) text(n ast.Node) string {
 	return string(w.source[int(n.Pos())-w.base : int(n.End())-w.base])
 }
 
-func (w *walker) replace(k kind, from, end token.Pos, with string) {
-	w.edits = append(w.edits, edit{w.fn, k, int(from) - w.base, int(end) - w.base, with})
+// replace notes a change, and the pieces that make a choice of it in a program with all of
+// them. A constant has none.
+func (w *walker) replace(k kind, from, end token.Pos, with string, pieces ...piece) {
+	if w.constants {
+		pieces = nil
+	}
+	w.edits = append(w.edits, edit{w.fn, k, int(from) - w.base, int(end) - w.base, with, pieces})
 }
+
+func (w *walker) around(n ast.Node, before, after string) piece {
+	return piece{start: int(n.Pos()) - w.base, end: int(n.End()) - w.base, before: before, after: after}
+}
+
+// instead is a piece in the place of what stands there.
+func (w *walker) instead(from, end token.Pos, text string) piece {
+	return piece{start: int(from) - w.base, end: int(end) - w.base, after: text, gone: true}
+}
+
+// flipped negates a condition in the mutant.
+func (w *walker) flipped(n ast.Node) piece { return w.around(n, "((", ") != (mutant == #))") }
 
 // body walks a function. Its last return has to stay if it returns something.
 func (w *walker) body(t *ast.FuncType, b *ast.BlockStmt) {
@@ -82,7 +102,7 @@ func (w *walker) statements(list []ast.Stmt) {
 			continue
 		}
 		if drops(s) {
-			w.replace(statement, s.Pos(), s.End(), "")
+			w.replace(statement, s.Pos(), s.End(), "", w.around(s, "if mutant != # { ", " }"))
 		}
 		ast.Inspect(s, w.visit)
 	}
@@ -113,6 +133,13 @@ func quiet(text string, s ast.Stmt) bool {
 // visit is for ast.Inspect.
 func (w *walker) visit(n ast.Node) bool {
 	switch n := n.(type) {
+	case *ast.GenDecl:
+		w.constants = n.Tok == token.CONST
+		for _, s := range n.Specs {
+			ast.Inspect(s, w.visit)
+		}
+		w.constants = false
+		return false
 	case *ast.FuncLit:
 		w.body(n.Type, n.Body)
 		return false
@@ -170,34 +197,50 @@ func (w *walker) negate(e ast.Expr) {
 	if b, ok := e.(*ast.BinaryExpr); ok && (b.Op == token.EQL || b.Op == token.NEQ) {
 		return
 	}
-	w.replace(negation, e.Pos(), e.End(), "!("+w.text(e)+")")
+	w.replace(negation, e.Pos(), e.End(), "!("+w.text(e)+")", w.flipped(e))
 }
 
 var swaps = map[token.Token]struct {
 	kind kind
 	with string
+	call string // in a program with all mutants
 }{
-	token.LSS: {comparison, "<="}, token.LEQ: {comparison, "<"},
-	token.GTR: {comparison, ">="}, token.GEQ: {comparison, ">"},
-	token.EQL: {comparison, "!="}, token.NEQ: {comparison, "=="},
-	token.LAND: {logic, "||"}, token.LOR: {logic, "&&"},
+	token.LSS: {comparison, "<=", "mutantLess"}, token.LEQ: {comparison, "<", "mutantLessOrEqual"},
+	token.GTR: {comparison, ">=", "mutantMore"}, token.GEQ: {comparison, ">", "mutantMoreOrEqual"},
+	token.EQL: {comparison, "!=", ""}, token.NEQ: {comparison, "==", ""},
+	token.LAND: {logic, "||", ""}, token.LOR: {logic, "&&", ""},
 }
 
 func (w *walker) binary(b *ast.BinaryExpr) {
-	if to, ok := swaps[b.Op]; ok {
-		w.replace(to.kind, b.OpPos, b.OpPos+token.Pos(len(b.Op.String())), to.with)
+	to, ok := swaps[b.Op]
+	if !ok {
+		return
 	}
+	end := b.OpPos + token.Pos(len(b.Op.String()))
+	pieces := []piece{w.flipped(b)}
+	switch {
+	case to.kind == logic: // a || b is !(!a && !b)
+		pieces = append(pieces, w.flipped(b.X), w.flipped(b.Y))
+	case to.call != "":
+		call := w.around(b, to.call+"(#, ", ")")
+		call.parts = true
+		pieces = []piece{call, w.instead(b.OpPos, end, ",")}
+	}
+	w.replace(to.kind, b.OpPos, end, to.with, pieces...)
 }
 
 func (w *walker) number(l *ast.BasicLit) {
 	if n, err := strconv.ParseInt(strings.ReplaceAll(l.Value, "_", ""), 0, 64); err == nil && l.Kind == token.INT {
-		w.replace(constant, l.Pos(), l.End(), strconv.FormatInt(n+1, 10))
+		w.replace(constant, l.Pos(), l.End(), strconv.FormatInt(n+1, 10), w.instead(l.Pos(), l.End(), "mutantNext(#, $("+l.Value+"))"))
 	}
 }
 
 func (w *walker) word(i *ast.Ident) {
-	if to, ok := map[string]string{"true": "false", "false": "true"}[i.Name]; ok {
-		w.replace(truth, i.Pos(), i.End(), to)
+	switch i.Name {
+	case "true":
+		w.replace(truth, i.Pos(), i.End(), "false", w.instead(i.Pos(), i.End(), "(mutant != #)"))
+	case "false":
+		w.replace(truth, i.Pos(), i.End(), "true", w.instead(i.Pos(), i.End(), "(mutant == #)"))
 	}
 }
 
@@ -207,8 +250,10 @@ func (w *walker) call(c *ast.CallExpr) bool {
 	switch name := w.text(c.Fun); {
 	case name == "make", strings.HasPrefix(name, "fmt."), name == "errors.New":
 		return false
-	case name == "min", name == "max":
-		w.replace(extreme, c.Fun.Pos(), c.Fun.End(), map[string]string{"min": "max", "max": "min"}[name])
+	case name == "min":
+		w.replace(extreme, c.Fun.Pos(), c.Fun.End(), "max", w.instead(c.Fun.Pos(), c.Lparen+1, "mutantMin(#, "))
+	case name == "max":
+		w.replace(extreme, c.Fun.Pos(), c.Fun.End(), "min", w.instead(c.Fun.Pos(), c.Lparen+1, "mutantMax(#, "))
 	}
 	return true
 }

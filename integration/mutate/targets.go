@@ -139,7 +139,7 @@ func allMutants(root string) (all []mutant, err error) {
 			all = append(all, some...)
 		}
 	}
-	return all, nil
+	return numbered(all), nil
 }
 
 // suitesOf returns the tests of the package that a file is of.
@@ -150,4 +150,14 @@ func suitesOf(file string) []suite {
 		}
 	}
 	return nil
+}
+
+// dirsOf returns the directories of the packages that mutants are in.
+func dirsOf(all []mutant) (dirs []string) {
+	for i := range all {
+		if dir := filepath.Dir(all[i].File); !slices.Contains(dirs, dir) {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
 }
