@@ -49,6 +49,7 @@ func now() history.Moment { return time.Now().UnixNano() }
 
 func (l *life) noteAnswer(call Call, start history.Moment, a answered) {
 	r := history.Record{Kind: history.Read, Key: a.key, Stale: a.stale, Start: start, End: now()}
+	l.fleet.oracle.erred(l, call, start, a.err)
 	if l.fleet.resting.Load() {
 		r.Kind = history.AtRest
 	}
@@ -66,6 +67,9 @@ func (l *life) noteAnswer(call Call, start history.Moment, a answered) {
 			l.fleet.oracle.foreign(l, call, &r, a.value)
 		}
 		r.Version = version
+	}
+	if call == Fetch {
+		l.fleet.oracle.fetched(l, &r)
 	}
 	l.note(r)
 }
@@ -109,6 +113,7 @@ func (l *life) lookup(ctx context.Context, op *Op) {
 	a, err := l.cache.Lookup(ctx, keyName(key), r)
 	silent := op.Call == Get && (err != nil || a.Stale)
 	if errors.Is(err, nearcache.ErrUnproven) {
+		l.fleet.oracle.erred(l, op.Call, start, err)
 		return // it says that it does not know
 	}
 	l.noteAnswer(op.Call, start, answered{key: key, value: a.Value, stale: a.Stale, err: err, silent: silent})
@@ -190,6 +195,10 @@ func (l *life) write(ctx context.Context, op *Op) {
 	}
 	err := l.tell(ctx, op, versions)
 	end := now()
+	l.fleet.oracle.erred(l, op.Call, start, err)
+	if op.Call == Tag || op.Call == Clear {
+		l.fleet.oracle.swept(start)
+	}
 	for _, key := range keys {
 		r := history.Record{Kind: history.Acked, Key: key, Version: versions[key], Start: start, End: end}
 		if unknown(errorOf(err, keyName(key))) != nil {

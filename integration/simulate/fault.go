@@ -68,7 +68,7 @@ func (p *Plan) drawStrikes() {
 			total += k.weight
 		}
 	}
-	if total == 0 {
+	if total == 0 || p.Quiet {
 		return
 	}
 	for at := after(dice, strikesEach/60); at < p.Length; at += after(dice, strikesEach/60) {

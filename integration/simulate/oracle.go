@@ -34,6 +34,7 @@ type oracle struct {
 	barriers   []barrier
 	abandoned  map[version]history.Moment // see fleet.abandoned
 	failures   map[string]int             // of reads, by error
+	quiet      quiet
 }
 
 // claim is what an answer says of itself, to be held against the whole history.
@@ -99,7 +100,11 @@ func (o *oracle) answer(l *life, op *Op, start history.Moment, a nearcache.Answe
 	})
 }
 
-func (o *oracle) barrier(l *life, start history.Moment, _ int, err error) {
+func (o *oracle) barrier(l *life, start history.Moment, answered int, err error) {
+	o.erred(l, Barrier, start, err)
+	if others := o.fleet.plan.Nodes - 1; o.fleet.plan.Quiet && answered != others {
+		o.unquiet(l, fmt.Sprintf("%d processes answered a barrier, of %d", answered, others), history.Record{Start: start, End: now()})
+	}
 	if err != nil {
 		return // it may wait for somebody who is cut off
 	}
@@ -149,6 +154,9 @@ func (o *oracle) judge() (*history.History, history.Verdict) {
 	kept := h.Acknowledged(true)
 	o.judgeClaims(kept)
 	o.judgeBarriers(h)
+	if f.plan.Quiet {
+		o.judgeQuiet(h)
+	}
 	return h, verdict
 }
 

@@ -29,6 +29,8 @@ type Plan struct {
 	// of the library for that.
 	Behind, SourceLag time.Duration `json:",omitempty"`
 
+	Quiet bool `json:",omitempty"` // no faults, and none of what only they excuse
+
 	Only []string `json:",omitempty"` // faults to draw from, all if empty
 
 	Ops     []Op

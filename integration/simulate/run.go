@@ -36,6 +36,11 @@ func Run(p *Plan) (*Result, error) {
 	}
 	_ = sleep(f.context, settling)
 	f.began = now()
+	if p.Quiet {
+		for _, l := range f.lives {
+			l.before = l.counters()
+		}
+	}
 	f.work()
 	f.rest()
 	r := &Result{Plan: p, Lived: time.Since(began), fleet: f}
@@ -113,6 +118,9 @@ func (f *fleet) rest() {
 		}
 	}
 	looks.Wait()
+	if f.plan.Quiet {
+		f.oracle.count()
+	}
 }
 
 func (f *fleet) close() {

@@ -5,10 +5,12 @@ import (
 )
 
 // shapes are fleets in which what a mechanism is for shows sooner than in others.
-var shapes = []func(*Plan){anyFleet, hot, refreshing, moved, restored, questioned}
+// Those without faults are quick, and come often.
+var shapes = []func(*Plan){restored, silent, hot, silent, unheard, silent, refreshing, silent, anyFleet, silent, moved, silent, questioned}
 
 // shaped is the plan of a seed, in one shape after the other.
 func shaped(from uint64) *Plan {
+
 	p := NewPlan(from)
 	p.Nodes = 2 + int(from%4)
 	shapes[from%uint64(len(shapes))](p)
@@ -17,6 +19,15 @@ func shaped(from uint64) *Plan {
 }
 
 func anyFleet(*Plan) {}
+
+// silent fleets have no faults, so that they are held to more.
+func silent(p *Plan) { p.Quiet, p.Length, p.Slow, p.Behind, p.SourceLag = true, 20*time.Second, false, 0, 0 }
+
+// unheard fleets have a bus that is hardly there.
+func unheard(p *Plan) {
+	p.Store, p.Bus, p.Only = Redis, OtherRedis, []string{"bus-cut", "bus-deaf"}
+	p.Keys, p.Pace, p.Length, p.Slow, p.Features = 8, 4, 20*time.Second, false, false
+}
 
 // hot fleets have few keys, which everybody reads and writes over a slow network.
 func hot(p *Plan) {

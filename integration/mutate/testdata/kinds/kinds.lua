@@ -1,0 +1,4 @@
+if n < 1 and m > 2 then
+  n = 5
+end
+return true
