@@ -77,9 +77,14 @@ func (l *life) counters() map[string]any {
 	return all
 }
 
-// count holds the counters of all processes against those from before the work.
+// count holds the counters of all processes against those from before the work, and looks
+// how they are.
 func (o *oracle) count() {
 	for _, l := range o.fleet.lives {
+		h := l.library.Health()
+		if late := h.Behind > o.fleet.plan.RepairInterval+prompt; late || !h.Trusted || h.BusCut || h.Owed != 0 || h.Journal != nil || h.Mismatch != "" {
+			o.unquiet(l, fmt.Sprintf("its health is %+v", h), history.Record{Start: now(), End: now()})
+		}
 		for name, v := range l.counters() {
 			if before := l.before[name]; v != before {
 				o.unquiet(l, fmt.Sprintf("%s was %v, and is %v", name, before, v), history.Record{Start: now(), End: now()})

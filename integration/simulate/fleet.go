@@ -129,7 +129,15 @@ func (f *fleet) token(node int, key uint32) (nearcache.Token, int64) {
 		return nearcache.Token{}, 0
 	}
 	least := l.acknowledged(key)
-	return l.cache.Token(keyName(key)), least
+	return handedOn(l.cache.Token(keyName(key))), least
+}
+
+// handedOn is a token as whoever is given its text has it.
+func handedOn(t nearcache.Token) (read nearcache.Token) {
+	if err := read.UnmarshalText([]byte(t.String())); err != nil || read != t {
+		panic(fmt.Errorf("simulate: token %s was read as %s: %w", t, read, err))
+	}
+	return read
 }
 
 func (l *life) acknowledged(key uint32) (version int64) {
