@@ -104,19 +104,22 @@ func (l *library) read(of *listed) (*loaded, error) {
 		return nil, err
 	}
 	for e, of := range info.Types {
-		if b, ok := of.Type.Underlying().(*types.Basic); ok && of.Value != nil {
-			if b.Info()&types.IsUntyped == 0 {
-				p.note(e, of.Type, info)
-			}
+		if of.Value != nil && !untyped(of.Type) {
+			p.note(e, of.Type, info)
 		}
 	}
 	return p, nil
 }
 
+func untyped(t types.Type) bool {
+	b, ok := t.(*types.Basic)
+	return ok && b.Info()&types.IsUntyped != 0
+}
+
 // note notes the type of the numbers that a constant is made of. Those that have none by
 // themselves have that of the whole.
 func (p *loaded) note(e ast.Expr, whole types.Type, info *types.Info) {
-	if b, ok := info.Types[e].Type.(*types.Basic); info.Types[e].Type != whole && !(ok && b.Info()&types.IsUntyped != 0) {
+	if t := info.Types[e].Type; t != whole && !untyped(t) {
 		return
 	}
 	switch e := e.(type) {

@@ -43,29 +43,22 @@ func numbered(all []mutant) []mutant {
 
 // schemata returns what stands in the place of files when all mutants are in the program.
 func schemata(l *library, all []mutant) (map[string][]byte, error) {
-	files, packages := make(map[string][]*mutant), make(map[string]*loaded)
+	files := make(map[string][]*mutant)
 	for i := range all {
-		m := &all[i]
-		if m.shares() {
+		if m := &all[i]; m.shares() {
 			files[m.File] = append(files[m.File], m)
-			packages[filepath.Dir(m.File)] = l.packages[filepath.Dir(m.File)]
 		}
 	}
 	replace := make(map[string][]byte)
-	for dir, p := range packages {
+	for _, dir := range dirsOf(all) {
+		p := l.packages[dir]
 		if p == nil {
 			return nil, fmt.Errorf("%s is no package that was loaded", dir)
 		}
-		var scripts, declared strings.Builder
+		var declared strings.Builder
 		for name, source := range p.sources {
 			pieces, imports := numberedPieces(p, name, files[filepath.Join(dir, name)])
-			for _, e := range embedded.FindAllSubmatchIndex(source, -1) {
-				script, variable := string(source[e[2]:e[3]]), string(source[e[4]:e[5]])
-				if len(files[filepath.Join(dir, script)]) > 0 {
-					pieces = append(pieces, piece{start: e[4], end: e[5], after: "Whole"})
-					fmt.Fprintf(&declared, "var %s = mutantScript(%q, %[1]sWhole)\n", variable, script)
-				}
-			}
+			pieces = append(pieces, scriptPieces(source, &declared)...)
 			if len(pieces) == 0 {
 				continue
 			}
@@ -74,19 +67,33 @@ func schemata(l *library, all []mutant) (map[string][]byte, error) {
 			pieces = append(pieces, piece{start: at - len(p.name), end: at, after: imports})
 			replace[filepath.Join(dir, name)] = weave(source, pieces)
 		}
-		for _, file := range slices.Sorted(maps.Keys(files)) {
-			if filepath.Dir(file) != dir || filepath.Ext(file) != ".lua" {
-				continue
-			}
-			for _, m := range files[file] {
-				fmt.Fprintf(&scripts, "\t%d: {%q, %d, %d, %q},\n", m.number, filepath.Base(file), m.start, m.end, m.with)
-			}
-		}
 		replace[filepath.Join(dir, "mutants.go")] = []byte(strings.NewReplacer(
-			"package support", "package "+p.name, "MUTANT", numberName, "\t// scripts\n", scripts.String(), "// declared\n", declared.String(),
+			"package support", "package "+p.name, "MUTANT", numberName, "\t// scripts\n", scripts(dir, all), "// declared\n", declared.String(),
 		).Replace(support))
 	}
 	return replace, nil
+}
+
+// scriptPieces rename the variables of a file with scripts. In their place variables are
+// declared that have the script of the mutant.
+func scriptPieces(source []byte, declared *strings.Builder) (all []piece) {
+	for _, e := range embedded.FindAllSubmatchIndex(source, -1) {
+		script, variable := string(source[e[2]:e[3]]), string(source[e[4]:e[5]])
+		all = append(all, piece{start: e[4], end: e[5], after: "Whole"})
+		fmt.Fprintf(declared, "var %s = mutantScript(%q, %[1]sWhole)\n", variable, script)
+	}
+	return all
+}
+
+// scripts returns the mutants of the scripts in a directory, as elements of mutantScripts.
+func scripts(dir string, all []mutant) string {
+	var text strings.Builder
+	for i := range all {
+		if m := &all[i]; filepath.Dir(m.File) == dir && filepath.Ext(m.File) == ".lua" {
+			fmt.Fprintf(&text, "\t%d: {%q, %d, %d, %q},\n", m.number, filepath.Base(m.File), m.start, m.end, m.with)
+		}
+	}
+	return text.String()
 }
 
 // shares reports whether a mutant is in the program with all of them, as the code as it is.

@@ -219,7 +219,7 @@ func (w *walker) binary(b *ast.BinaryExpr) {
 	end := b.OpPos + token.Pos(len(b.Op.String()))
 	pieces := []piece{w.flipped(b)}
 	switch {
-	case to.kind == logic: // a || b is !(!a && !b)
+	case to.kind == logic: // a || b is !(!a && !b); of a && b && c it is (a || b) && c, whatever the text binds
 		pieces = append(pieces, w.flipped(b.X), w.flipped(b.Y))
 	case to.call != "":
 		call := w.around(b, to.call+"(#, ", ")")

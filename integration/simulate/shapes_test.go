@@ -10,7 +10,6 @@ var shapes = []func(*Plan){restored, silent, hot, silent, unheard, silent, refre
 
 // shaped is the plan of a seed, in one shape after the other.
 func shaped(from uint64) *Plan {
-
 	p := NewPlan(from)
 	p.Nodes = 2 + int(from%4)
 	shapes[from%uint64(len(shapes))](p)

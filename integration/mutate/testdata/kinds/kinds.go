@@ -22,12 +22,12 @@ func compare(a, b int64) []bool {
 }
 
 // logic notes what is looked at, and in which order.
-func logic(a, b, c bool) (looks []int, all []bool) {
-	look := func(n int, x bool) bool {
-		looks = append(looks, n)
+func logic(a, b, c bool) (looks string, all []bool) {
+	look := func(name string, x bool) bool {
+		looks += name
 		return x
 	}
-	all = append(all, look(1, a) && look(2, b) && look(3, c), look(4, a) || look(5, b) && look(6, c), (look(7, a) || look(8, b)) && !c)
+	all = append(all, (look("a", a) && look("b", b)) && look("c", c), look("d", a) || look("e", b) && look("f", c), (look("g", a) || look("h", b)) && !c)
 	return looks, all
 }
 
