@@ -37,7 +37,7 @@ type life struct {
 	bus       *bus.Bus
 	clients   []*redis.Client
 	memcached *memcache.Client // nil with Redis
-	before    map[string]any   // the work, what its counters said; nil with faults
+	before    map[string]int64 // what its counters said before the work; nil with faults
 
 	mu      sync.Mutex // protects the fields below
 	records []history.Record
