@@ -93,7 +93,7 @@ func mutate(ctx context.Context, w io.Writer, o *options) error {
 	}
 	defer works.close()
 	c := &court{
-		workshop: works, duration: o.duration, grace: time.Minute, withTests: o.tests, quick: o.quick,
+		workshop: works, duration: o.duration, grace: 3 * time.Minute, withTests: o.tests, quick: o.quick,
 		simulate: suite{module: "integration", pkg: "./simulate"}, suites: suitesOf,
 	}
 	done, err := openResults(o.results, c.manner())
