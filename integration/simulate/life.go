@@ -46,7 +46,12 @@ type life struct {
 }
 
 // nearBytes is small, since the fleet has few keys.
-const nearBytes = 1 << 20
+func (p *Plan) nearBytes() int64 {
+	if p.Crowded {
+		return 64 << 10
+	}
+	return 1 << 20
+}
 
 // start begins a life, as the documentation of the library says.
 func (f *fleet) start(node int) (*life, error) {
@@ -64,7 +69,7 @@ func (l *life) open() (err error) {
 		return err
 	}
 	l.library, err = nearcache.NewNode(l.shared, l.bus, nearcache.NodeOptions{
-		RepairInterval: l.repairInterval(), MaxStaleness: f.plan.MaxStaleness, NearBytes: nearBytes,
+		RepairInterval: l.repairInterval(), MaxStaleness: f.plan.MaxStaleness, NearBytes: f.plan.nearBytes(),
 	})
 	if err != nil {
 		return err

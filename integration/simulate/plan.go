@@ -24,6 +24,7 @@ type Plan struct {
 	Pace                         float64 // of operations, 1 for the usual
 	Slow                         bool    // packets and loads take long
 	Neighbours                   int     `json:",omitempty"` // processes of another fleet on the same servers
+	Crowded                      bool    `json:",omitempty"` // near tiers are as small as may be, so that keys share marks
 
 	// Loaders read replicas of the source that are up to Behind late. SourceLag is the option
 	// of the library for that.
@@ -135,6 +136,7 @@ func NewPlan(from uint64) *Plan {
 		p.SourceLag = time.Duration(500+dice.IntN(1500)) * time.Millisecond
 		p.Behind = p.SourceLag
 	}
+	p.Crowded = dice.IntN(3) == 0
 	p.draw()
 	return p
 }
