@@ -89,6 +89,16 @@ func TestOptionsTags(t *testing.T) {
 	}
 }
 
+// TestOptionsTags_OfTheCaller: the map that a caller gave stays as it was.
+func TestOptionsTags_OfTheCaller(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		m := f.join(nearcache.Options[string]{Tags: byOrg})
+		given := entries{"k": tagged("7 Ada", "admins")}
+		require.NoError(t, m.SetEntries(t.Context(), given))
+		assert.Equal(t, entries{"k": tagged("7 Ada", "admins")}, given)
+	})
+}
+
 // TestOptionsTags_Panic: a write is refused, a loaded value is not cached.
 func TestOptionsTags_Panic(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
