@@ -98,3 +98,49 @@ func TestTags_EndsWhatIsNear(t *testing.T) {
 	assert.Empty(t, tags.LearnSlots(read, 3, 0))
 	assert.Equal(t, uint64(9), tags.Ended())
 }
+
+// TestTags_Advance: a node that hears of an InvalidateTags from the journal alone knows
+// the tag clock that it raised, or what it loads next would be dead on arrival. A clock that
+// is far ahead of the journal has to be read.
+func TestTags_Advance(t *testing.T) {
+	var tags Tags
+	tags.Learn(100, 1, 0)
+	tags.Advance(200)
+	clock, known, _ := tags.Get()
+	assert.Equal(t, []any{uint64(200), true}, []any{clock, known})
+	tags.Advance(150)
+	tags.Advance(driver.MaxRevision)
+	clock, known, _ = tags.Get()
+	assert.Equal(t, []any{uint64(200), true}, []any{clock, known})
+	tags.Learn(200+clockAhead, 2, 0)
+	tags.Advance(200)
+	clock, known, _ = tags.Get()
+	assert.Equal(t, []any{uint64(200 + clockAhead), false}, []any{clock, known})
+}
+
+// TestTags_NewsDuringARead: a read of the tag clock and of a watermark that news came into
+// may have found what was there before. It makes neither of them known.
+func TestTags_NewsDuringARead(t *testing.T) {
+	const slot = 7
+	found := []SlotRead{{slot, 100, driver.Revision{Epoch: 1, Number: 100}}}
+	later := driver.Revision{Epoch: 1, Number: 200}
+	for name, news := range map[string]func(*Tags){
+		"a gap":       (*Tags).ForgetAll,
+		"own write":   func(tags *Tags) { tags.Forget(slot) },
+		"unsure":      func(tags *Tags) { tags.Doubt(slot) },
+		"the bus":     func(tags *Tags) { tags.Hear(slot, later) },
+		"the journal": func(tags *Tags) { tags.Repair(slot, later) },
+		"clock ahead": func(tags *Tags) { tags.Advance(1) },
+		"nothing":     func(*Tags) {},
+	} {
+		var tags Tags
+		tags.Learn(2*clockAhead, 1, 0)
+		_, _, forgot := tags.Get()
+		news(&tags)
+		tags.Learn(100, 2, forgot)
+		tags.LearnSlots(found, 2, forgot)
+		_, known, _ := tags.Get()
+		assert.Equal(t, name == "nothing", known, name)
+		assert.Equal(t, name == "nothing", len(tags.Unknown([]uint32{slot})) == 0, name)
+	}
+}
