@@ -115,7 +115,7 @@ func TestTags_Advance(t *testing.T) {
 	tags.Learn(200+clockAhead, 2, 0)
 	tags.Advance(200)
 	clock, known, _ = tags.Get()
-	assert.Equal(t, []any{uint64(200 + clockAhead), false}, []any{clock, known})
+	assert.Equal(t, []any{200 + clockAhead, false}, []any{clock, known})
 }
 
 // TestTags_NewsDuringARead: a read of the tag clock and of a watermark that news came into
