@@ -80,3 +80,13 @@ func TestCall_Same(t *testing.T) {
 	assert.False(t, c.Same(Call{incarnation: 1, number: 3}))
 	assert.False(t, c.Same(Call{incarnation: 2, number: 2}))
 }
+
+// TestQuestion_ManyPositions: a question has no more positions than others read of one.
+func TestQuestion_ManyPositions(t *testing.T) {
+	many := Positions{Partitions: 2 * maxPositions, Known: make([]Position, 2*maxPositions)}
+	e := (&Bus{}).question(&subscription{}, nil, func() Positions { return many })
+	assert.Len(t, e.positions.Known, maxPositions)
+	many.Known = many.Known[:3]
+	e = (&Bus{}).question(&subscription{}, nil, func() Positions { return many })
+	assert.Len(t, e.positions.Known, 3)
+}
