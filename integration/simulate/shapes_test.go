@@ -20,7 +20,9 @@ func shaped(from uint64) *Plan {
 func anyFleet(*Plan) {}
 
 // silent fleets have no faults, so that they are held to more.
-func silent(p *Plan) { p.Quiet, p.Length, p.Slow, p.Behind, p.SourceLag = true, 20*time.Second, false, 0, 0 }
+func silent(p *Plan) {
+	p.Quiet, p.Length, p.Slow, p.Behind, p.SourceLag = true, 20*time.Second, false, 0, 0
+}
 
 // unheard fleets have a bus that is hardly there.
 func unheard(p *Plan) {
