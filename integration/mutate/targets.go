@@ -36,9 +36,9 @@ var targets = []target{
 		tests: []suite{{pkg: "./nearcache"}},
 		left: map[string]string{
 			"cache clone codec doc errors keyserror node open options panics": "they put things together, check options, or translate",
-			"census health lapse meter notices settings stats":           "they tell, and decide nothing",
-			"givenold refusals striped":                                  "they count or log",
-			"entry loads worker":                                         "costs, limits and a goroutine",
+			"census health lapse meter notices settings stats":                "they tell, and decide nothing",
+			"givenold refusals striped":                                       "they count or log",
+			"entry loads worker":                                              "costs, limits and a goroutine",
 		},
 	},
 	{
