@@ -63,6 +63,10 @@ fmt: ## Format all source files.
 tidy: ## Bring every go.mod in line with the source files.
 	@for module in $(MODULES); do go -C $$module mod tidy; done
 
+.PHONY: walk
+walk: ## Measure how far a reader goes who follows a Fetch, a Set or an invalidation.
+	@go run ./.ci/walk
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (30s).
 	@grep -rHoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed -E 's|/[^/]*:func | |' | \

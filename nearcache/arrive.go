@@ -90,6 +90,9 @@ type arrival struct {
 // news itself, by its revision, or by a floor if it has none.
 func (k *keyspace) arrive(a *arrival) bool {
 	ended := k.newsSince(a) != noNews
+	if k.node.journal == nil && k.node.cut.Load() { // this node may be missing news
+		a.life = min(a.life, k.node.opts.MaxStaleness)
+	}
 	switch a.way {
 	case wayRecord, wayAbsentRecord, wayKept:
 		if ended {
@@ -184,26 +187,4 @@ func (k *keyspace) aboveFloor(a *arrival) bool {
 		return false // the revision is that of the invalidation, or has no order in time
 	}
 	return p.above(a.revision.Number)
-}
-
-// joinable reports whether a caller who begins now may be given what f brings. It is
-// arrive for what is still to come, wayJoined: what f rests on is compared with the same
-// numbers. The caller compares it with the marks next. The lock of the shard of f must be
-// held.
-func (c *Cache[V]) joinable(f *flight[V]) bool {
-	off := c.node.faults
-	if off.Off(fault.Joins) {
-		return true
-	}
-	if p := c.keys.floors.of(f.hash); p.holds() && f.stamp.At() <= p.at && !off.Off(fault.Floors) {
-		return false
-	}
-	if !f.loading {
-		return true // it is yet to be seen what it finds
-	}
-	clock, _, _ := c.keys.clock.Get()
-	if f.clock < clock && !off.Off(fault.Clock) {
-		return false
-	}
-	return f.tagClock >= c.keys.tags.Ended() || off.Off(fault.Watermarks) // its tags are not known yet
 }

@@ -24,16 +24,6 @@ const (
 	maxPartBytes = 4 << 20 // encoded values to be written, except for a single one that is larger
 )
 
-// GetMany is Get for several keys: one round trip to the shared tier for those
-// that are not near, or one for each 1,024 of them. It returns the values found,
-// by key; that a key has none is no error. Keys may repeat.
-//
-// When some keys fail, an invalid one with [ErrInvalidKey], the others are returned all
-// the same and the error is a [KeysError].
-func (c *Cache[V]) GetMany(ctx context.Context, keys []string) (map[string]V, error) {
-	return c.readMany(ctx, keys, nil)
-}
-
 // SetMany is Set for several keys: one round trip to the shared tier and one
 // message to the other nodes, or one each for every 1,024 keys or 4 MiB of
 // values. What it promises, it promises for each key as Set does: they are not

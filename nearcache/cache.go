@@ -13,9 +13,9 @@ type Cache[V any] struct {
 	opts Options[V]
 	keys keyspace
 
-	flights   flights[V]
+	calls     callTable[V]
 	refreshes chan struct{} // holds one element for each refresh that runs; nil: there are none
-	late      bool          // there may be entries that are no hits, see late.go
+	late      bool          // there may be entries that are no hits, see lateAnswer
 }
 
 // New returns the cache of this name on node. Caches of one name on the nodes
@@ -49,7 +49,7 @@ func New[V any](node *Node, name string, opts Options[V]) (*Cache[V], error) {
 	if err != nil {
 		return nil, err
 	}
-	c.flights.init()
+	c.calls.init()
 	c.late = opts.NotFoundTTL > 0 || opts.FailSafe > 0 || opts.RefreshAhead > 0
 	if opts.RefreshAhead > 0 {
 		c.refreshes = make(chan struct{}, maxRefreshes)

@@ -1,10 +1,13 @@
 package nearcache
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 
+	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/driver"
 )
@@ -76,4 +79,63 @@ func (o *Options[V]) reader(r *driver.Record) shared.Codec {
 		}
 	}
 	return nil
+}
+
+var errUnusable = errors.New("nearcache: record not usable")
+
+// decode returns an entry that has the key and the value of a record and nothing
+// else yet, or an error if it reads as a miss.
+func (c *Cache[V]) decode(key string, found *shared.Found) (*entry[V], error) {
+	if found.Err != nil {
+		return nil, found.Err
+	}
+	if found.Kind != driver.KindValue || c.keys.cleared(found) {
+		return nil, errUnusable
+	}
+	codec := c.opts.reader(&found.Record)
+	if codec == nil {
+		c.keys.foreign(key, foreignFormat, found)
+		return nil, errUnusable
+	}
+	e := newNamed[V](key)
+	if err := c.keys.guard(callbackCodec, key, func() error { return codec.Unmarshal(found.Value, &e.value) }); err != nil {
+		c.keys.foreign(key, foreignType, found)
+		return nil, err
+	}
+	return e, nil
+}
+
+// cleared reports whether the record found was there before a Clear that this node
+// knows of.
+func (k *keyspace) cleared(found *shared.Found) bool {
+	clock, _, _ := k.clock.Get()
+	return found.Clock < clock && !k.node.faults.Off(fault.Clock)
+}
+
+// Why a record cannot be read.
+const (
+	foreignFormat = "it has another codec or schema: another version of this program wrote it, or another program " +
+		"with a cache of this name in the namespace"
+	foreignType = "the codec refuses it: it may be of another type, or be a value that its codec writes and does not read"
+)
+
+// foreign counts a record that this cache cannot read, and logs the first. What the codec
+// said of it may carry the value.
+func (k *keyspace) foreign(key, reason string, found *shared.Found) {
+	if k.undecodable.Add(1) > 1 {
+		return
+	}
+	k.node.opts.Logger.Warn("nearcache: a record that this cache cannot read is a miss",
+		"cache", k.name, "key", key, "reason", reason,
+		"codec", found.Codec, "schema", found.Schema, "own_codec", k.opts.Codec.ID(), "own_schema", k.opts.Schema)
+}
+
+// warnDropped logs the fields of the type that the codec does not store: the node that
+// loads a value has them, all others have none.
+func (c *Cache[V]) warnDropped(dropped []string) {
+	if len(dropped) == 0 {
+		return
+	}
+	c.node.opts.Logger.Warn("nearcache: the codec does not store all fields of the type: other nodes get values without them",
+		"cache", c.keys.name, "type", reflect.TypeFor[V]().String(), "codec", c.opts.Codec.ID(), "fields", strings.Join(dropped, ", "))
 }

@@ -3,8 +3,10 @@ package nearcache
 import (
 	"math"
 	"strings"
+	"time"
 	"unsafe"
 
+	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/driver"
@@ -20,6 +22,9 @@ type entry[V any] struct {
 
 // unknownCost is that of a value whose Options.Cost panicked: it is not kept near.
 const unknownCost = math.MaxInt64 / 2
+
+// longestRefresh is the longest pause between two attempts to refresh a value.
+const longestRefresh = time.Second
 
 // newEntry makes the near entry of a value. size is the length of the encoded
 // value.
@@ -42,7 +47,7 @@ func (c *Cache[V]) label(e *entry[V], size int, stamp near.Stamp, rev driver.Rev
 
 // found is the arrival of what f found in the shared tier: e, which has its key, and its
 // value if there is one.
-func (c *Cache[V]) found(w way, f *flight[V], e *near.Entry, found *shared.Found) arrival {
+func (c *Cache[V]) found(w way, f *call[V], e *near.Entry, found *shared.Found) arrival {
 	e.FromShared = true
 	e.Tag(found.Slots)
 	return arrival{
@@ -93,4 +98,50 @@ func newNamed[V any](key string) *entry[V] {
 		e.NameLong(unsafe.Offsetof(e.key))
 		return &e.entry
 	}
+}
+
+// newAbsent makes the near entry which says that there is no value.
+func (c *Cache[V]) newAbsent(key string, stamp near.Stamp, rev driver.Revision) *near.Entry {
+	e := newNamed[V](key)
+	c.labelEmpty(e, stamp, rev)
+	e.Extend(&near.Extra{Absent: true})
+	return &e.Entry
+}
+
+// extend makes e more than a hit for its life, if the options say so. left is
+// the lifetime that its value has in the shared tier, and ahead how long before the end
+// of that it is to be refreshed.
+func (c *Cache[V]) extend(e *entry[V], left, ahead time.Duration) {
+	if c.opts.FailSafe == 0 && c.opts.RefreshAhead == 0 {
+		return
+	}
+	x := &near.Extra{Fresh: left - ahead, Keep: c.opts.FailSafe, Pause: refreshPause(left, ahead)}
+	if c.node.faults.Off(fault.Pauses) {
+		x.Pause = 0
+	}
+	e.Extend(x)
+}
+
+// refreshPause is how long after a value came near, or after an attempt to refresh it,
+// the next attempt may begin: of a value that has so long left, and is to be refreshed so
+// long before its end.
+func refreshPause(left, ahead time.Duration) time.Duration {
+	return max(near.Tick, min(ahead/8, left/2, longestRefresh))
+}
+
+// entryHere makes the near entry of a value that has no record, nil if it cannot be
+// kept.
+func (c *Cache[V]) entryHere(f *call[V], entry *Entry[V], slots []uint32, life time.Duration) *near.Entry {
+	size := 0
+	if c.opts.Cost == nil {
+		data, err := c.encode(f.key, entry.Value)
+		if err != nil {
+			return nil
+		}
+		size = len(data)
+	}
+	e := c.newEntry(f.key, entry.Value, size, f.stamp, driver.Revision{})
+	e.Tag(slots)
+	c.extend(e, life, c.opts.ahead(life))
+	return &e.Entry
 }

@@ -107,14 +107,6 @@ func (e *PanicError) Error() string {
 	return fmt.Sprintf("nearcache: %s panicked: %v", what, e.Value)
 }
 
-// only returns the key if there is one only, to be named.
-func only(keys []string) string {
-	if len(keys) == 1 {
-		return keys[0]
-	}
-	return ""
-}
-
 // Unwrap returns the value of the panic if it is an error.
 func (e *PanicError) Unwrap() error {
 	err, _ := e.Value.(error)

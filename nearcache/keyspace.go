@@ -68,13 +68,6 @@ func (k *keyspace) open() {
 	k.space.Guard(k.floors.admits)
 }
 
-// missed counts a read that the near tier did not answer.
-func (k *keyspace) missed(hash uint64) {
-	if k.node.near.Notes(k.misses.Add(1)) {
-		k.node.near.Touch(hash, nil)
-	}
-}
-
 // storeKey is the name of a key in the shared tier. Names of caches have no
 // colon in them.
 func (k *keyspace) storeKey(key string) string { return k.name + ":" + key }
@@ -129,14 +122,6 @@ func (k *keyspace) check(keys ...string) error {
 		}
 	}
 	return nil
-}
-
-// nearLife shortens the near lifetime where this node may be missing news.
-func (k *keyspace) nearLife(life time.Duration) time.Duration {
-	if k.node.journal == nil && k.node.cut.Load() {
-		return min(life, k.node.opts.MaxStaleness)
-	}
-	return life
 }
 
 // apply applies one invalidation of another node, or the echo of an own write.

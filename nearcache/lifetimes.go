@@ -2,10 +2,26 @@ package nearcache
 
 import (
 	"fmt"
+	"math"
+	"math/rand/v2"
 	"time"
 
 	"github.com/nearbus/nearbus/shared"
 )
+
+// duration is an option that says a time.
+type duration struct {
+	name  string
+	value time.Duration
+}
+
+// tooLong refuses what cannot be added to a time, or to another one.
+func (d duration) tooLong(of string) error {
+	if d.value > shared.MaxDuration {
+		return fmt.Errorf("nearcache: %s.%s is %v, longer than %v", of, d.name, d.value, shared.MaxDuration)
+	}
+	return nil
+}
 
 // lifetimes are how long a value lives.
 type lifetimes struct {
@@ -55,33 +71,34 @@ func (o *Options[V]) ahead(life time.Duration) time.Duration {
 	return min(o.RefreshAhead, share(life, part))
 }
 
-// aheadOf is ahead for the record found. Its writer knew how long it was to live.
-func (o *Options[V]) aheadOf(found *shared.Found) time.Duration {
-	if found.Ahead > 0 {
-		return min(o.RefreshAhead, found.Ahead)
+// livesOf returns what is left of the lifetimes of the record found, the near one cut at
+// random where the options say so. Its writer knew how long it was to live.
+func (o *Options[V]) livesOf(found *shared.Found) lifetimes {
+	l := lifetimes{ttl: found.Left, near: o.NearTTL, ahead: o.RefreshAhead}
+	if found.Left == 0 { // it has no end
+		l.ttl = math.MaxInt64
 	}
-	return o.RefreshAhead
-}
-
-// toldAhead is what the record of a value with these lifetimes says of ahead: nothing, if
-// readers know it by their options.
-func (o *settings) toldAhead(l lifetimes) time.Duration {
-	if l.ahead < o.RefreshAhead {
-		return l.ahead
-	}
-	return 0
-}
-
-// nearLifeOf returns how long the value of the record found may be near, cut at random
-// where the options say so.
-func (o *Options[V]) nearLifeOf(found *shared.Found) time.Duration {
-	life := o.NearTTL
 	if found.NearTTL > 0 {
-		life = found.NearTTL
+		l.near = found.NearTTL
 	}
-	life = share(life, o.jitter())
-	if found.Left > 0 {
-		life = min(life, found.Left)
+	if found.Ahead > 0 {
+		l.ahead = min(l.ahead, found.Ahead)
 	}
-	return life
+	l.near = min(share(l.near, o.jitter()), l.ttl)
+	return l
+}
+
+// jitter returns the share of a lifetime that is left to it.
+func (o *Options[V]) jitter() float64 {
+	if o.TTLJitter == 0 {
+		return 1
+	}
+	return 1 - o.TTLJitter*rand.Float64()
+}
+
+func share(d time.Duration, part float64) time.Duration {
+	if part == 1 {
+		return d
+	}
+	return max(1, time.Duration(float64(d)*part))
 }

@@ -3,315 +3,447 @@ package nearcache
 import (
 	"context"
 	"errors"
-	"fmt"
-	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/nearcache/internal/generation"
-	"github.com/nearbus/nearbus/nearcache/internal/near"
+	"github.com/nearbus/nearbus/nearcache/internal/lag"
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/driver"
 )
 
-// minPause is the first pause of a node that waits for another's load.
-const minPause = time.Millisecond
+// fill is a load, and what becomes of what it brought in the shared tier.
+type fill[V any] struct {
+	f     *call[V]
+	hold                // without a lease, nothing is stored
+	life  time.Duration // how long the value is near at most, without a lease; not at all if 0
+	entry Entry[V]
+	err   error // why there is no entry; what the call ends with
 
-// source calls the loader of one key. That its load begins has been said.
-func (c *Cache[V]) source(ctx context.Context, f *flight[V], load loader[V]) (entry Entry[V], err error) {
-	ctx = withRecency(c.withPrevious(ctx, f.previous), f.ended)
-	entry, err = callSource(ctx, c, []string{f.key}, func(ctx context.Context) (Entry[V], error) {
-		return load(ctx, f.key)
-	})
-	if err == nil {
-		err = c.accept(ctx, f.key, &entry)
-	}
-	return entry, err
+	does    deed
+	put     shared.Put // that does it
+	refused bool       // something else was in its place
+
+	// Of a value to be stored.
+	lives lifetimes
+	size  int
+	slots []uint32
 }
 
-// accept makes the entry that a loader returned for key whole. One whose tags cannot be
-// used is given to those who wait for it, and stored nowhere.
-func (c *Cache[V]) accept(ctx context.Context, key string, e *Entry[V]) error {
-	if err := e.conclude(ctx); err != nil {
-		return err
+// deed is what is still to be done in the shared tier.
+type deed uint8
+
+const (
+	nothing     deed = iota
+	putValue         // store the value
+	putAbsent        // store that there is none
+	putGone          // take away the record that was of use: there is no value any more
+	giveBack         // give the lease back
+	endReplaced      // take away the record that was of use: its readers were given another value
+)
+
+// hold is the right to store what a call loads: a lease.
+type hold struct {
+	lease shared.Claim // in the place of the record, or beside it; the zero Claim if there is none
+	clock uint64       // of the cache, as it was known before the load
+
+	// expect is the nonce of the record to be replaced, if the lease is beside
+	// it; 0 if it is in its place.
+	expect uint64
+
+	// born is the revision of then, see driver.Write.Born.
+	born driver.Revision
+
+	replaced driver.Revision // of what the lease took the place of
+	lag.Lag
+}
+
+// released is what gives the lease back. What takes its place is as old as what was there
+// before, so that who loads next knows when the key was invalidated, or that it was not.
+func (h *hold) released() shared.Put {
+	put := h.lease.Released()
+	put.Born.Number = max(1, h.replaced.Number)
+	return put
+}
+
+// leased reports whether there is a lease.
+func (h *hold) leased() bool { return h.lease.Token != 0 }
+
+// loadAndFill calls load once for all, and does with each value what its lease allows:
+// store it, or keep it near for a while. It ends their calls.
+func (c *Cache[V]) loadAndFill(ctx context.Context, all []fill[V], load loader[V]) {
+	if len(all) == 0 {
+		return
 	}
-	if _, err := c.opts.lives(e); err != nil {
-		return err
-	}
-	if err := c.addTags(key, e); err != nil {
-		if c.keys.untaggable.Add(1) == 1 {
-			c.node.opts.Logger.Warn("nearcache: a loaded value has no valid tags, and is not cached", "cache", c.keys.name)
+	defer func() {
+		for i := range all { // user code panicked, or ended this goroutine
+			all[i].err = &PanicError{}
 		}
-		e.NoStore = true
-	}
-	return nil
-}
-
-// callSource calls load, which loads keys, within Options.LoadTimeout, once there
-// is a place for it. A loader that does not heed the end of its context is left
-// behind: its callers are not.
-func callSource[V, R any](ctx context.Context, c *Cache[V], keys []string, load func(context.Context) (R, error)) (R, error) {
-	leave, err := c.keys.enter(ctx)
-	if err != nil {
-		c.keys.loadErrors.Add(uint64(len(keys)))
-		return *new(R), err
-	}
-	ctx, cancel := context.WithTimeout(ctx, c.opts.LoadTimeout)
-	defer cancel()
-	type answer struct {
-		result R
-		err    error
-	}
-	c.keys.loads.Add(uint64(len(keys)))
-	answers := make(chan answer, 1)
-	go func() { // ends when the loader returns
-		defer leave()
-		a := answer{err: &PanicError{Callback: callbackLoader, Key: only(keys)}} // stands if the loader ends its goroutine
-		defer func() { answers <- a }()
-		var result R
-		err := c.keys.guard(callbackLoader, only(keys), func() (err error) {
-			result, err = load(ctx)
-			return err
-		})
-		a = answer{result, err}
+		c.keys.giveBack(ctx, c.besides(all)...)
 	}()
-	var a answer
-	select {
-	case a = <-answers:
-	case <-ctx.Done():
-		a.err = fmt.Errorf("nearcache: cache %q: the loader did not return in time: %w", c.keys.name, ctx.Err())
+	c.loadAll(ctx, all, load)
+	for len(all) > 0 {
+		n := c.fillPart(ctx, all)
+		c.keys.giveBack(ctx, c.besides(all[:n])...)
+		for i := range all[:n] {
+			c.finish(all[i].f, all[i].err)
+		}
+		all = all[n:]
 	}
-	if a.err != nil && !errors.Is(a.err, ErrNotFound) {
-		c.keys.loadErrors.Add(uint64(len(keys)))
-		return *new(R), a.err
-	}
-	c.keys.loadsAgain()
-	if a.err != nil {
-		return *new(R), a.err
-	}
-	return a.result, nil
 }
 
-// loadAlone loads for this node only and keeps the value near for life at most,
-// not at all if life is zero.
-func (c *Cache[V]) loadAlone(ctx context.Context, f *flight[V], load loader[V], life time.Duration) error {
-	clock, _, _ := c.keys.clock.Get()
-	c.beginLoad(f, clock)
-	f.ended = recency{}
-	entry, err := c.source(ctx, f, load)
-	return c.keepLoaded(f, &entry, life, err)
+// loadAll calls load once for all.
+func (c *Cache[V]) loadAll(ctx context.Context, all []fill[V], load loader[V]) {
+	if slices.ContainsFunc(all, func(e fill[V]) bool { return e.leased() }) {
+		c.keys.readyTagClock(ctx)
+	}
+	keys := make([]string, len(all))
+	var ended lag.Recency // the newest of all keys
+	for i := range all {
+		e := &all[i]
+		keys[i] = e.f.key
+		c.beginLoad(e)
+		ended = ended.Newer(e.Ended)
+	}
+	var previous *shared.Found
+	if len(all) == 1 && all[0].expect != 0 {
+		previous = all[0].f.found
+	}
+	ctx = withRecency(ctx, ended)
+	results, err := c.callLoader(ctx, keys, load, previous)
+	for i := range all {
+		e := &all[i]
+		if e.err = err; err != nil {
+			continue
+		}
+		if e.entry, e.err = results[i].entry, results[i].err; e.err == nil {
+			e.err = c.accept(&e.entry, e.f.key)
+		}
+	}
 }
 
-// keepLoaded ends a load for this node only, which brought entry or err. That there is
-// no value is kept near, if the options say so.
-func (c *Cache[V]) keepLoaded(f *flight[V], entry *Entry[V], life time.Duration, err error) error {
+// beginLoad says that the load of e begins now, with what this node knows.
+func (c *Cache[V]) beginLoad(e *fill[V]) {
+	if !e.leased() {
+		e.clock, _, _ = c.keys.clock.Get()
+	}
+	f := e.f
+	f.clock, f.loaded = e.clock, c.node.near.Stamp()
+	f.tagClock, _, _ = c.keys.tags.Get()
+	e.Begin(c.opts.SourceLag)
+	c.calls.advance(f, stateLoading)
+}
+
+// fillPart ends the first of all loads, as many as one round trip carries, and returns how
+// many these are. A value is the result of its call; it is stored, and installed if that
+// was accepted. One that was refused is not newer than what replaced the lease: if that
+// is a value, it is the result instead.
+func (c *Cache[V]) fillPart(ctx context.Context, all []fill[V]) (n int) {
+	c.youngByTags(ctx, all[:min(len(all), maxPart)])
+	var slots []uint32
+	for bytes := 0; n < min(len(all), maxPart) && bytes < maxPartBytes; n++ {
+		e := &all[n]
+		if e.leased() {
+			c.prepare(e)
+		} else {
+			c.keepLoaded(e)
+			c.finish(e.f, e.err)
+		}
+		bytes, slots = bytes+e.size, append(slots, e.slots...)
+	}
+	part := all[:n]
+	c.keys.seeSlots(ctx, slots)
+	c.carryOut(ctx, part)
+	c.carryOut(ctx, part) // leases of what turned out to be too large
+	c.takeOthers(ctx, part)
+	return n
+}
+
+// youngByTags is what young is, once the tags of the values are known. Watermarks are
+// read if any tag was invalidated within SourceLag, and those of these tags are not known.
+func (c *Cache[V]) youngByTags(ctx context.Context, all []fill[V]) {
+	if c.opts.SourceLag == 0 {
+		return
+	}
+	clock, _, _ := c.keys.tags.Get()
+	var suspects []*fill[V]
+	var slots []uint32
+	for i := range all {
+		e := &all[i]
+		if e.leased() && e.err == nil && len(e.entry.Tags) > 0 && !e.Young && e.Within(clock, c.opts.SourceLag) {
+			suspects, slots = append(suspects, e), append(slots, generation.SlotsOf(e.entry.Tags)...)
+		}
+	}
+	if len(suspects) == 0 {
+		return
+	}
+	if c.node.hears() {
+		slots = c.keys.tags.Unknown(slots)
+	}
+	var failure error
+	if len(slots) > 0 {
+		if _, failure = c.keys.readSlots(ctx, slots); failure != nil {
+			c.keys.sharedErrors.Add(1)
+		}
+	}
+	for _, e := range suspects {
+		e.Young = failure != nil || e.Within(c.keys.tags.Newest(generation.SlotsOf(e.entry.Tags)), c.opts.SourceLag)
+	}
+}
+
+// prepare decides what is to be done in the shared tier.
+func (c *Cache[V]) prepare(e *fill[V]) {
+	if e.err != nil {
+		c.prepareAbsent(e)
+	} else {
+		c.prepareValue(e)
+	}
+	switch e.does {
+	case putValue, putAbsent, putGone:
+		e.put.Expect, e.put.Born, e.put.Record.Clock = e.expect, e.born, e.clock
+		if e.expect == 0 { // or the record has a nonce of its own
+			e.put.Record.Nonce = e.lease.Token
+		}
+	}
+}
+
+func (c *Cache[V]) prepareValue(e *fill[V]) {
+	f, entry := e.f, &e.entry
+	f.value = &entry.Value
+	if entry.NoStore {
+		c.letGo(e)
+		return
+	}
+	if e.lives, _ = c.opts.lives(entry); e.Young {
+		l := &e.lives // it is not refreshed before its end: by then, the source has what was written before
+		l.ttl, l.near, l.ahead = min(l.ttl, c.opts.SourceLag), min(l.near, c.opts.SourceLag), min(l.ahead, time.Millisecond)
+	}
+	data, err := c.encode(f.key, entry.Value)
+	if err != nil {
+		c.letGo(e)
+		return
+	}
+	e.slots, e.size = generation.SlotsOf(entry.Tags), len(data)
+	e.does, e.put = putValue, c.keys.valuePut(f.key, e.lives, e.clock, data)
+	putTags(&e.put, e.slots, f.tagClock)
+}
+
+// prepareAbsent is for a load that failed. That there is no value is
+// stored, if the options say so.
+func (c *Cache[V]) prepareAbsent(e *fill[V]) {
+	stores := c.opts.NotFoundTTL > 0
+	if !errors.Is(e.err, ErrNotFound) || !stores && e.expect == 0 {
+		c.letGo(e)
+		return
+	}
+	e.does, e.put = putAbsent, shared.Put{
+		Key: c.keys.storeKey(e.f.key), TTL: share(c.opts.NotFoundTTL, c.opts.jitter()),
+		Record: driver.Record{Kind: driver.KindNotFound},
+	}
+	if e.Young {
+		e.put.TTL = min(e.put.TTL, c.opts.SourceLag)
+	}
+	if !stores { // what there was must not be of use any more
+		e.does, e.put.TTL, e.put.Record.Kind = putGone, 0, driver.KindTombstone
+	}
+}
+
+// letGo stores nothing. A lease in the place of the record is given back. One beside
+// it is given back by whoever took it; but if a caller is given what was loaded, the
+// record has had its day.
+func (c *Cache[V]) letGo(e *fill[V]) {
+	switch {
+	case e.expect == 0:
+		e.does, e.put = giveBack, e.released()
+	case e.f.value != nil && e.f.refresh == nil:
+		e.does, e.put = endReplaced, shared.Put{
+			Key: c.keys.storeKey(e.f.key), Expect: e.expect, Record: driver.Record{Kind: driver.KindTombstone},
+		}
+	}
+}
+
+// carryOut does what is to be done, in one round trip.
+func (c *Cache[V]) carryOut(ctx context.Context, part []fill[V]) {
+	puts := make([]shared.Put, 0, len(part))
+	for i := range part {
+		if part[i].does != nothing {
+			puts = append(puts, part[i].put)
+		}
+	}
+	if len(puts) == 0 {
+		return
+	}
+	receipts := c.keys.store(ctx, puts)
+	for i := range part {
+		if e := &part[i]; e.does != nothing {
+			c.done(e, &receipts[0])
+			receipts = receipts[1:]
+		}
+	}
+}
+
+// store stores what was loaded, where nothing came in between.
+func (k *keyspace) store(ctx context.Context, puts []shared.Put) []driver.Receipt {
+	all := k.node.faults.Off(fault.Leases)
+	if !all && !k.node.faults.Off(fault.Expectation) {
+		return k.node.tier.Fill(ctx, puts)
+	}
+	receipts := make([]driver.Receipt, len(puts))
+	for i := range puts {
+		store := k.node.tier.Fill
+		if all || puts[i].Expect != 0 {
+			puts[i].Expect, store = 0, k.node.tier.Write
+		}
+		receipts[i] = store(ctx, puts[i:i+1])[0]
+	}
+	return receipts
+}
+
+// done takes in what became of what was to be done.
+func (c *Cache[V]) done(e *fill[V], r *driver.Receipt) {
+	did, lost := e.does, errors.Is(r.Err, shared.ErrLeaseLost)
+	e.does = nothing
+	switch {
+	case r.Err == nil:
+		c.stored(e, did, r.Revision)
+	case lost:
+		e.refused = e.gives()
+	case did == putValue && errors.Is(r.Err, shared.ErrTooLarge):
+		c.keys.loadedTooLarge(e.f.key, e.size, r.Err)
+		c.letGo(e)
+	default: // nobody knows whether it is stored; a lease ends by itself
+		c.keys.sharedErrors.Add(1)
+		c.unstored(e, true)
+	}
+}
+
+// loadedTooLarge counts a loaded value that the shared tier does not take, of size bytes, and
+// logs the first of the cache: every node loads such a value for every request, and
+// nobody gets an error.
+func (k *keyspace) loadedTooLarge(key string, size int, err error) {
+	k.tooLarge.Add(1)
+	if k.toldTooLarge.Swap(true) {
+		return
+	}
+	k.node.opts.Logger.Warn("nearcache: a loaded value is too large for the shared tier, and is not cached",
+		"cache", k.name, "key", key, "size", size, "limit", k.node.tier.MaxValue(), "error", err)
+}
+
+// stored has the near tier know what the shared tier has.
+func (c *Cache[V]) stored(e *fill[V], did deed, rev driver.Revision) {
+	f := e.f
+	a := arrival{
+		way: wayLoaded, key: f.key, hash: f.hash, write: f.refresh,
+		basis: basis{revision: rev, clock: e.clock, tagClock: f.tagClock, slots: e.slots},
+	}
+	switch did {
+	case putValue:
+		near := c.newEntry(f.key, e.entry.Value, e.size, f.stamp, rev)
+		near.Tag(e.slots)
+		c.extend(near, e.lives.ttl, e.lives.ahead)
+		a.entry, a.life = &near.Entry, e.lives.near
+	case putAbsent:
+		a.way, a.entry, a.life = wayLoadedAbsent, c.newAbsent(f.key, f.stamp, rev), min(e.put.TTL, c.opts.NearTTL)
+	case putGone:
+		c.keys.space.Invalidate(f.key, f.hash)
+		return
+	default:
+		c.unstored(e, false)
+		return
+	}
+	if f.refresh != nil {
+		a.way = wayRefreshed
+	}
+	c.keys.arrive(&a)
+}
+
+// unstored gives what was loaded to those who wait for it, and it is not stored, or may
+// not be. keeps says that the shared tier may have something older: the lease did
+// not stand to the end.
+func (c *Cache[V]) unstored(e *fill[V], keeps bool) {
+	if e.gives() {
+		c.giveLoaded(e.f, &arrival{way: wayUnstored, keeps: keeps})
+	}
+}
+
+// gives reports whether the load has something for its callers, if only that there is no
+// value.
+func (e *fill[V]) gives() bool { return e.err == nil || errors.Is(e.err, ErrNotFound) }
+
+// takeOthers reads what took the place of the leases, or of the records to be
+// replaced, of those that were refused. A value is the result of its call.
+func (c *Cache[V]) takeOthers(ctx context.Context, part []fill[V]) {
+	var keys []string
+	for i := range part {
+		if part[i].refused {
+			keys = append(keys, part[i].f.key)
+		}
+	}
+	if len(keys) == 0 {
+		return
+	}
+	c.keys.refused.Add(uint64(len(keys)))
+	found, err := c.keys.readRecords(ctx, keys)
+	for i := range part {
+		e := &part[i]
+		if !e.refused {
+			continue
+		}
+		if err == nil && c.use(e.f, &found[0]) {
+			e.err = nil
+		} else {
+			c.unstored(e, true)
+		}
+		if err == nil {
+			found = found[1:]
+		}
+	}
+}
+
+// keepLoaded ends a load for this node only. What it brought is kept near, or that there
+// is no value, if the options say so.
+func (c *Cache[V]) keepLoaded(e *fill[V]) {
+	f := e.f
 	a := arrival{way: wayUnstored, keeps: true, basis: basis{clock: f.clock, tagClock: f.tagClock}}
 	switch {
-	case errors.Is(err, ErrNotFound):
-		a.entry, a.life = c.absentHere(f, life)
-	case err != nil:
-		return err
+	case errors.Is(e.err, ErrNotFound):
+		if c.opts.NotFoundTTL > 0 && e.life > 0 {
+			a.entry = c.newAbsent(f.key, f.stamp, driver.Revision{})
+			a.life = min(share(c.opts.NotFoundTTL, c.opts.jitter()), c.opts.NearTTL, e.life)
+		}
+	case e.err != nil:
+		return
 	default:
-		f.value, f.fresh = &entry.Value, true
-		if life > 0 && !entry.NoStore {
-			l, _ := c.opts.lives(entry)
-			a.slots, a.life = generation.SlotsOf(entry.Tags), min(l.near, life)
-			a.entry = c.entryHere(f, entry, a.slots, a.life)
+		f.value = &e.entry.Value
+		if e.life > 0 && !e.entry.NoStore {
+			l, _ := c.opts.lives(&e.entry)
+			a.slots, a.life = generation.SlotsOf(e.entry.Tags), min(l.near, e.life)
+			a.entry = c.entryHere(f, &e.entry, a.slots, a.life)
 		}
 	}
 	c.giveLoaded(f, &a)
-	return err
 }
 
 // giveLoaded ends the load of f, which is not stored. A refresh gives nothing to
 // anybody.
-func (c *Cache[V]) giveLoaded(f *flight[V], a *arrival) {
-	a.key, a.hash, a.life, a.stamp = f.key, f.hash, c.keys.nearLife(a.life), f.loaded
-	if f.background && a.entry == nil {
+func (c *Cache[V]) giveLoaded(f *call[V], a *arrival) {
+	a.key, a.hash, a.stamp = f.key, f.hash, f.loaded
+	if f.refresh != nil && a.entry == nil {
 		return
 	}
-	if f.background {
+	if f.refresh != nil {
 		a.way, a.write = wayRefreshed, f.refresh
 	}
 	c.keys.arrive(a)
 }
 
-// entryHere makes the near entry of a value that has no record, nil if it cannot be
-// kept.
-func (c *Cache[V]) entryHere(f *flight[V], entry *Entry[V], slots []uint32, life time.Duration) *near.Entry {
-	size := 0
-	if c.opts.Cost == nil {
-		data, err := c.encode(f.key, entry.Value)
-		if err != nil {
-			return nil
-		}
-		size = len(data)
-	}
-	e := c.newEntry(f.key, entry.Value, size, f.stamp, driver.Revision{})
-	e.Tag(slots)
-	c.extend(e, life, c.opts.ahead(life))
-	return &e.Entry
-}
-
-// loadDegraded loads while the shared tier is down.
-func (c *Cache[V]) loadDegraded(ctx context.Context, f *flight[V], load loader[V]) error {
-	c.keys.degraded.Add(1)
-	return c.loadAlone(ctx, f, load, c.node.opts.MaxStaleness)
-}
-
-// loadShared loads under a lease, so that one node of the fleet loads for all.
-// miss is what the read found.
-func (c *Cache[V]) loadShared(ctx context.Context, f *flight[V], load loader[V], miss *shared.Found) error {
-	if c.node.faults.Off(fault.Leases) {
-		return c.loadUnfenced(ctx, f, load)
-	}
-	if errors.Is(miss.Err, shared.ErrNewerFormat) {
-		return c.loadAlone(ctx, f, load, 0)
-	}
-	if miss.Kept && f.old != nil {
-		return c.loadKept(ctx, f, load, miss)
-	}
-	c.meetDeleted(f, miss)
-	claim, began := c.keys.claimInPlace(f.key, miss), time.Now()
-	refused := false // because of a value that turned out to be unusable
-	for ctx.Err() == nil && time.Since(began) < c.node.tier.LeaseTTL() {
-		claim.Clock, _, _ = c.keys.clock.Get()
-		losses := c.node.losses()
-		switch got := c.keys.acquire(ctx, claim); {
-		case got.Err != nil:
-			c.keys.sharedErrors.Add(1)
-			return c.loadDegraded(ctx, f, load)
-		case got.Status == driver.LeaseGranted:
-			return c.loadUnder(ctx, f, load, c.keys.holdInPlace(claim, &got, miss))
-		case got.Status == driver.LeaseUnusable:
-			return c.loadAlone(ctx, f, load, 0)
-		case got.Status == driver.LeasePresent:
-			present, over, err := c.loadPresent(ctx, f, load, got.Present, losses)
-			if over {
-				return err
-			}
-			if refused { // by a server that is behind, say
-				_ = sleep(ctx, pauseAfter(time.Since(began)))
-			}
-			claim.Discard, refused = unusable(present), true
-			continue
-		}
-		if c.await(ctx, f, began) {
-			return nil
+// besides returns what gives back the leases of all that are beside their records.
+func (c *Cache[V]) besides(all []fill[V]) (back []shared.Put) {
+	for i := range all {
+		if e := &all[i]; e.expect != 0 {
+			back = append(back, c.keys.released(e.lease, e.err))
 		}
 	}
-	// Waited for one lease time: whoever holds the lease is slow.
-	c.keys.overdue.Add(1)
-	return c.loadAlone(ctx, f, load, 0)
-}
-
-// loadPresent is loadShared where a value is in the place of the lease. It is over unless
-// that turned out to be unusable: it is returned then.
-func (c *Cache[V]) loadPresent(ctx context.Context, f *flight[V], load loader[V], found shared.Found, losses uint64) (present *shared.Found, over bool, err error) {
-	present, err = c.keys.present(ctx, f.key, found, losses)
-	switch {
-	case err != nil:
-		c.keys.sharedErrors.Add(1)
-		return nil, true, c.loadDegraded(ctx, f, load)
-	case c.use(f, present):
-		return nil, true, nil
-	case errors.Is(present.Err, shared.ErrNewerFormat):
-		return nil, true, c.loadAlone(ctx, f, load, 0)
-	}
-	return present, false, nil
-}
-
-// present returns what was found under key in the place of a lease, judged; losses is
-// how often the shared tier had lost writes before. If what judges it is not known any
-// more, the record is read again together with that.
-func (k *keyspace) present(ctx context.Context, key string, found shared.Found, losses uint64) (*shared.Found, error) {
-	records, keys := []shared.Found{found}, []string{key}
-	again, err := k.judge(ctx, keys, records, losses, false)
-	if _, known, _ := k.clock.Get(); err == nil && (again || !known || k.node.proves()) { // which a lease does not
-		records, err = k.readRecords(ctx, keys)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return &records[0], nil
-}
-
-// await waits, with pauses that grow, until the holder of the lease has filled
-// it, in which case f has its value, or the lease is gone, or one lease time
-// has passed since began.
-func (c *Cache[V]) await(ctx context.Context, f *flight[V], began time.Time) (landed bool) {
-	c.keys.waits.Add(1)
-	for {
-		waited := time.Since(began)
-		if waited >= c.node.tier.LeaseTTL() || sleep(ctx, pauseAfter(waited)) != nil {
-			return false
-		}
-		found, err := c.keys.readRecords(ctx, []string{f.key})
-		switch {
-		case err != nil:
-			return false // Acquire will meet it
-		case c.use(f, &found[0]):
-			return true
-		case found[0].Kind != driver.KindLease:
-			return false
-		}
-	}
-}
-
-// pauseAfter returns a pause of a twentieth of the time waited at most, jittered
-// downwards so that nodes do not ask in step.
-func pauseAfter(waited time.Duration) time.Duration {
-	p := max(minPause, waited/20)
-	return p - rand.N(p/4)
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
-}
-
-// loadUnder loads under h, whose lease is renewed, and stores the value if nothing came
-// in between.
-func (c *Cache[V]) loadUnder(ctx context.Context, f *flight[V], load loader[V], h hold) error {
-	stop := c.keys.renew(ctx, []shared.Claim{h.lease}, time.Now())
-	defer stop()
-	all := []ending[V]{{f: f, hold: h}}
-	e := &all[0]
-	c.keys.readyTagClock(ctx)
-	c.beginLoad(f, h.clock)
-	c.keys.beginLag(&e.lag)
-	f.ended = e.ended
-	e.entry, e.err = c.source(ctx, f, load)
-	c.conclude(ctx, all)
-	return e.err
-}
-
-// loadUnfenced is what a cache without leases does; only tests come here.
-func (c *Cache[V]) loadUnfenced(ctx context.Context, f *flight[V], load loader[V]) error {
-	clock, _, _ := c.keys.clock.Get()
-	c.beginLoad(f, clock)
-	entry, err := c.source(ctx, f, load)
-	if err != nil {
-		return err
-	}
-	f.value = &entry.Value
-	data, err := c.encode(f.key, entry.Value)
-	if err != nil {
-		return err
-	}
-	put, slots := c.keys.valuePut(f.key, lifetimes{ttl: c.opts.TTL}, clock, data), generation.SlotsOf(entry.Tags)
-	putTags(&put, slots, f.tagClock)
-	r := c.node.tier.Write(ctx, []shared.Put{put})[0]
-	if r.Err == nil {
-		e := c.newEntry(f.key, entry.Value, len(data), f.stamp, r.Revision)
-		e.Tag(slots)
-		c.keys.space.Install(f.key, f.hash, &e.Entry, c.keys.nearLife(c.opts.NearTTL))
-	}
-	return nil
+	return back
 }

@@ -69,25 +69,23 @@ type Answer[V any] struct {
 // With Read.After and a loader the error is then [ErrUnproven], since only the
 // shared tier orders writes.
 func (c *Cache[V]) Lookup(ctx context.Context, key string, r Read[V]) (Answer[V], error) {
-	load, err := r.loader(key)
-	if err != nil {
+	if err := c.checkRead(key, &r); err != nil {
 		return Answer[V]{}, err
 	}
-	if err := c.keys.check(key); err != nil {
-		return Answer[V]{}, err
-	}
-	if r.LoadEntry != nil {
-		c.keys.tags.Expect()
-	}
-	hash := c.keys.space.Hash(key)
+	hash, load := c.keys.space.Hash(key), loader[V](nil)
 	bounded := r.FromShared || r.MaxAge > 0 || r.After != Token{}
 	for counted := false; ; counted = true {
 		if a, ok := c.nearAnswer(key, hash, &r); ok {
+			var err error
 			a.Value, err = c.give(key, a.Value)
 			return a, err
 		}
-		if a, ok, err := c.lateLookup(ctx, key, hash, load); ok && !bounded {
-			return a, err
+		if load == nil {
+			load = r.loader(c)
+		}
+		late, ok, err := c.lateLookup(ctx, key, hash, load)
+		if ok && !bounded {
+			return late, err
 		}
 		if !counted {
 			c.keys.missed(hash)
@@ -98,15 +96,14 @@ func (c *Cache[V]) Lookup(ctx context.Context, key string, r Read[V]) (Answer[V]
 		if err := c.keys.catchUp(ctx, r.After); err != nil {
 			return Answer[V]{}, err
 		}
-		since := r.since(c.node.near.Now())
-		f, run := c.boardSince(key, hash, load, since, nil)
+		f, mine := c.joinOrStart(key, hash, load, r.since(c.node.near.Now()), nil)
 		if f == nil {
 			continue // it came near meanwhile
 		}
-		if run {
-			c.begin(ctx, f)
+		if mine {
+			c.start(ctx, f.one[:], load, late.Stale)
 		}
-		return c.flown(ctx, f, load != nil, bounded, r.After)
+		return c.awaitBounded(ctx, f, load != nil, bounded, r.After)
 	}
 }
 
@@ -118,7 +115,7 @@ func (c *Cache[V]) lateLookup(ctx context.Context, key string, hash uint64, load
 	horizon := c.keys.horizon(key) // before the look, as in nearAnswer
 	late, ok := c.lateAnswer(ctx, key, hash, load)
 	if !ok {
-		return a, false, nil
+		return Answer[V]{Stale: late.stale}, false, nil
 	}
 	a = Answer[V]{Value: late.value, Near: true, Stale: late.stale}
 	if !late.stale {
@@ -127,9 +124,9 @@ func (c *Cache[V]) lateLookup(ctx context.Context, key string, hash uint64, load
 	return a, true, late.err
 }
 
-// flown waits for a flight, and makes an answer of its result.
-func (c *Cache[V]) flown(ctx context.Context, f *flight[V], loads, bounded bool, after Token) (a Answer[V], err error) {
-	got := c.waitFor(ctx, f, loads, c.opts.FailSafe > 0 && !bounded, c.opts.SoftTimeout) // an old value is within no bounds
+// awaitBounded waits for a call, and makes an answer of its result.
+func (c *Cache[V]) awaitBounded(ctx context.Context, f *call[V], loads, bounded bool, after Token) (a Answer[V], err error) {
+	got := c.wait(ctx, f, loads, c.opts.FailSafe > 0 && !bounded, c.opts.SoftTimeout) // an old value is within no bounds
 	if got.err != nil {
 		if ended := ctx.Err() != nil || c.node.ctx.Err() != nil; !loads && !ended {
 			if unproven := c.unproven(f, after); unproven != nil {
@@ -155,12 +152,12 @@ func (c *Cache[V]) flown(ctx context.Context, f *flight[V], loads, bounded bool,
 
 // unproven returns why the result of f, whose read is over, may be older than
 // after, nil if it is not.
-func (c *Cache[V]) unproven(f *flight[V], after Token) error {
+func (c *Cache[V]) unproven(f *call[V], after Token) error {
 	switch {
 	case after == (Token{}) || c.node.tier == nil:
 		return nil
-	case f.lookErr != nil:
-		return fmt.Errorf("%w: %w", ErrUnproven, f.lookErr)
+	case f.readErr != nil:
+		return fmt.Errorf("%w: %w", ErrUnproven, f.readErr)
 	case c.node.proves() && after.number > 0 && after.partition == uint32(c.keys.partition(f.key)) &&
 		generation.Behind(f.head, driver.Revision{Epoch: after.epoch, Number: after.number}):
 		return fmt.Errorf("%w: %w", ErrUnproven, journal.ErrBehind)
@@ -168,22 +165,28 @@ func (c *Cache[V]) unproven(f *flight[V], after Token) error {
 	return nil
 }
 
-// loader returns the loader of r in the form of all loaders inside, nil if it
-// has none.
-func (r *Read[V]) loader(key string) (loader[V], error) {
+// checkRead refuses what cannot be read or answered.
+func (c *Cache[V]) checkRead(key string, r *Read[V]) error {
 	switch {
 	case r.MaxAge < 0:
-		return nil, fmt.Errorf("nearcache: lookup %q: Read.MaxAge is negative: %v", key, r.MaxAge)
+		return fmt.Errorf("nearcache: lookup %q: Read.MaxAge is negative: %v", key, r.MaxAge)
 	case r.Load != nil && r.LoadEntry != nil:
-		return nil, fmt.Errorf("nearcache: lookup %q: Read.Load and Read.LoadEntry are both set", key)
-	case r.Load != nil:
-		load := r.Load
-		return func(ctx context.Context, key string) (Entry[V], error) {
-			v, err := load(ctx, key)
-			return Entry[V]{Value: v}, err
-		}, nil
+		return fmt.Errorf("nearcache: lookup %q: Read.Load and Read.LoadEntry are both set", key)
 	}
-	return r.LoadEntry, nil
+	return c.keys.check(key)
+}
+
+// loader returns the loader of r in the form of all loaders inside, nil if it
+// has none.
+func (r *Read[V]) loader(c *Cache[V]) loader[V] {
+	switch {
+	case r.Load != nil:
+		return loadOne(c, r.Load, func(v V) Entry[V] { return Entry[V]{Value: v} })
+	case r.LoadEntry != nil:
+		c.keys.tags.Expect()
+		return loadOne(c, r.LoadEntry, func(e Entry[V]) Entry[V] { return e })
+	}
+	return nil
 }
 
 // since returns when a read must have begun at the earliest to answer r at the time now, 0

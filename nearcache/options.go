@@ -256,16 +256,28 @@ func (o Options[V]) validate() error {
 	return o.validateCodecs()
 }
 
-// duration is an option that says a time.
-type duration struct {
-	name  string
-	value time.Duration
-}
+// maxJitter leaves lifetimes something.
+const maxJitter = 0.9
 
-// tooLong refuses what cannot be added to a time, or to another one.
-func (d duration) tooLong(of string) error {
-	if d.value > shared.MaxDuration {
-		return fmt.Errorf("nearcache: %s.%s is %v, longer than %v", of, d.name, d.value, shared.MaxDuration)
+// validateLoads checks the options of what loaders return and how many run.
+func (o *Options[V]) validateLoads() error {
+	if o.NotFoundTTL < 0 {
+		return fmt.Errorf("nearcache: Options.NotFoundTTL is negative: %v", o.NotFoundTTL)
+	}
+	if err := (duration{"NotFoundTTL", o.NotFoundTTL}).tooLong("Options"); err != nil {
+		return err
+	}
+	if o.SourceLag < 0 {
+		return fmt.Errorf("nearcache: Options.SourceLag is negative: %v", o.SourceLag)
+	}
+	if err := (duration{"SourceLag", o.SourceLag}).tooLong("Options"); err != nil {
+		return err
+	}
+	if !(o.TTLJitter >= 0 && o.TTLJitter <= maxJitter) { // not a number is out of range, too
+		return fmt.Errorf("nearcache: Options.TTLJitter is %v, not in 0 to %v", o.TTLJitter, maxJitter)
+	}
+	if o.MaxLoads < 0 {
+		return fmt.Errorf("nearcache: Options.MaxLoads is negative: %d", o.MaxLoads)
 	}
 	return nil
 }

@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
+	"unsafe"
 
-	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/driver"
@@ -60,10 +61,7 @@ func (c *Cache[V]) fetch(ctx context.Context, key string, hash uint64, load func
 	if load == nil {
 		return *new(V), fmt.Errorf("nearcache: fetch %q: the loader is nil", key)
 	}
-	return c.miss(ctx, key, hash, func(ctx context.Context, key string) (Entry[V], error) {
-		v, err := load(ctx, key)
-		return Entry[V]{Value: v}, err
-	})
+	return c.miss(ctx, key, hash, loadOne(c, load, func(v V) Entry[V] { return Entry[V]{Value: v} }))
 }
 
 // FetchEntry is Fetch for loaders that decide how long their value lives, and
@@ -80,16 +78,25 @@ func (c *Cache[V]) FetchEntry(ctx context.Context, key string, load func(ctx con
 		return *new(V), fmt.Errorf("nearcache: fetch %q: the loader is nil", key)
 	}
 	c.keys.tags.Expect()
-	return c.miss(ctx, key, hash, load)
+	return c.miss(ctx, key, hash, loadOne(c, load, func(e Entry[V]) Entry[V] { return e }))
 }
 
+// missed counts a read that the near tier did not answer.
+func (k *keyspace) missed(hash uint64) {
+	if k.node.near.Notes(k.misses.Add(1)) {
+		k.node.near.Touch(hash, nil)
+	}
+}
+
+// miss reads a key that is no hit.
 func (c *Cache[V]) miss(ctx context.Context, key string, hash uint64, load loader[V]) (V, error) {
 	if err := c.keys.check(key); err != nil {
 		return *new(V), err
 	}
 	for counted := false; ; counted = true {
-		if a, ok := c.lateAnswer(ctx, key, hash, load); ok {
-			return a.value, a.err
+		late, ok := c.lateAnswer(ctx, key, hash, load)
+		if ok {
+			return late.value, late.err
 		}
 		if !counted {
 			c.keys.missed(hash)
@@ -97,58 +104,76 @@ func (c *Cache[V]) miss(ctx context.Context, key string, hash uint64, load loade
 		if err := ctx.Err(); err != nil {
 			return *new(V), err
 		}
-		f, run := c.board(key, hash, load)
+		f, mine := c.joinOrStart(key, hash, load, 0, nil)
 		if f == nil {
 			if e := c.hit(key, hash); e != nil {
 				return c.give(key, e.value)
 			}
 			continue
 		}
-		if run {
-			c.begin(ctx, f)
+		if mine {
+			c.start(ctx, f.one[:], load, late.stale)
 		}
-		a := c.wait(ctx, f, load != nil)
+		a := c.wait(ctx, f, load != nil, c.opts.FailSafe > 0, c.opts.SoftTimeout)
 		return a.value, a.err
 	}
 }
 
-// begin runs f for the caller who boarded it first.
-func (c *Cache[V]) begin(ctx context.Context, f *flight[V]) {
-	if c.opts.SoftTimeout > 0 && c.keys.hasOld(f.key, f.hash) {
-		go c.run(detached{c.node.ctx, ctx}, f) // ends with its load; the caller does not wait for a slow shared tier
-		return
+// lateAnswer answers from what the near tier has beside hits. It is asked after
+// a look for a hit was in vain, so that hits do not pay for it.
+//
+// A value that is about to end is refreshed with load, if there is one. An old
+// value is an answer for as long as no attempt is made to get another; stale without an
+// answer says that there is one.
+func (c *Cache[V]) lateAnswer(ctx context.Context, key string, hash uint64, load loader[V]) (a answer[V], ok bool) {
+	if !c.late {
+		return a, false
 	}
-	c.lookHere(ctx, f)
+	found, use := c.keys.space.FindLate(key, hash)
+	switch {
+	case use == near.Nothing || use == near.Stale && !c.node.near.Resting(found.Extra()):
+		return answer[V]{stale: use == near.Stale}, false
+	case use == near.Stale:
+		return c.oldAnswer(key, (*entry[V])(unsafe.Pointer(found)).value), true // see hit
+	}
+	if c.node.near.Notes(c.keys.hits.add()) {
+		c.node.near.Touch(hash, found)
+	}
+	a.at = found.Stamp.At()
+	if found.Extra().Absent {
+		c.keys.absentHits.Add(1)
+		a.err = ErrNotFound
+		return a, true
+	}
+	if load != nil && c.opts.RefreshAhead > 0 && c.node.near.Claim(found.Extra()) {
+		c.refreshSoon(ctx, key, hash, load)
+	}
+	a.value, a.err = c.give(key, (*entry[V])(unsafe.Pointer(found)).value) // see hit
+	return a, true
 }
 
-// lookHere reads the shared tier for f on the caller's goroutine and context,
-// which saves a hit the change of goroutines, and leaves the rest to another
-// goroutine.
-func (c *Cache[V]) lookHere(ctx context.Context, f *flight[V]) {
-	var l look
-	f.err = &PanicError{Key: f.key} // stands if the codec ends this goroutine
-	settled := false
-	defer func() {
-		if !settled {
-			c.land(f)
+// start runs calls for the caller who began them. The shared tier is read on the caller's
+// goroutine and context, which saves a hit the change of goroutines; the rest is left to
+// other goroutines. A caller who may have an old value does not wait for a slow shared
+// tier: all of it is left to another goroutine.
+func (c *Cache[V]) start(ctx context.Context, calls []*call[V], load loader[V], hasOld bool) {
+	apart := detached{c.node.ctx, ctx}
+	again := calls // are read apart
+	if c.opts.SoftTimeout == 0 || !hasOld {
+		c.readShared(ctx, calls)
+		again = nil
+		if failed := func(f *call[V]) bool { return f.readErr != nil && !f.state.ended() }; slices.ContainsFunc(calls, failed) && ended(ctx) {
+			// The read ended with its caller: others may wait.
+			again = slices.DeleteFunc(slices.Clone(calls), func(f *call[V]) bool { return !failed(f) })
+			calls = slices.DeleteFunc(slices.Clone(calls), failed)
 		}
-	}()
-	f.err = c.keys.guard("", "", func() error {
-		l = c.look(ctx, f)
-		return nil
-	})
-	settled = true
-	switch {
-	case f.found, f.err != nil:
-		c.land(f)
-	case l.err != nil && ended(ctx):
-		go c.run(detached{c.node.ctx, ctx}, f) // the read ended with its caller: others may wait
-	default:
-		if load := c.endLook(f, l.err); load != nil {
-			go c.runLoad(detached{c.node.ctx, ctx}, f, load, l)
-		} else {
-			c.land(f)
-		}
+		c.loadApart(apart, calls, load)
+	}
+	if len(again) > 0 {
+		go func(calls []*call[V]) { // ends with its read, or with the node, unless a codec or the shared tier's client blocks
+			c.readShared(apart, calls)
+			c.loadApart(apart, calls, load)
+		}(again)
 	}
 }
 
@@ -159,135 +184,146 @@ func ended(ctx context.Context) bool {
 	return ctx.Err() != nil || ok && !time.Now().Before(end)
 }
 
-// run is a flight from its beginning, on a goroutine of its own. It ends with
-// its load, or with the node's context at the latest, unless the codec or the
-// shared tier's client blocks.
-func (c *Cache[V]) run(ctx context.Context, f *flight[V]) {
-	defer c.land(f)
-	f.err = &PanicError{Key: f.key} // stands if user code ends this goroutine
-	f.err = c.keys.guard("", "", func() error {
-		l := c.look(ctx, f)
-		if f.found {
-			return nil
-		}
-		return c.load(ctx, f, c.endLook(f, l.err), l)
+// readShared reads the shared tier for calls in one round trip, and ends those whose
+// result it has.
+func (c *Cache[V]) readShared(ctx context.Context, calls []*call[V]) {
+	if c.node.tier == nil {
+		return
+	}
+	c.guarded(calls, func() error {
+		c.read(ctx, c.readable(calls))
+		return nil
 	})
 }
 
-// runLoad is a flight from the end of its read.
-func (c *Cache[V]) runLoad(ctx context.Context, f *flight[V], load loader[V], l look) {
-	defer c.land(f)
-	f.err = &PanicError{Key: f.key} // stands if user code ends this goroutine
-	f.err = c.keys.guard("", "", func() error { return c.load(ctx, f, load, l) })
+// guarded calls run, which works on all. If that panics, or ends the goroutine, those
+// that are not over end with it.
+func (c *Cache[V]) guarded(all []*call[V], run func() error) {
+	returned, err := false, error(nil)
+	defer func() {
+		if !returned {
+			p := &PanicError{}
+			if len(all) == 1 {
+				p.Key = all[0].key
+			}
+			err = p
+		}
+		if err != nil {
+			for _, f := range all {
+				c.finish(f, err)
+			}
+		}
+	}()
+	err = c.keys.guard("", "", run)
+	returned = true
 }
 
-// look is the outcome of a read of the shared tier that did not give a flight its
-// value.
-type look struct {
-	found *shared.Found // what is there
-	err   error         // the shared tier failed
+// readable returns the calls that may read the shared tier: those of whose keys no earlier
+// write is unconfirmed.
+func (c *Cache[V]) readable(calls []*call[V]) []*call[V] {
+	if !c.keys.pending.Some() {
+		return calls
+	}
+	may := make([]*call[V], 0, len(calls))
+	for _, f := range calls {
+		if c.keys.pending.HasKey(f.key) {
+			f.readErr = errPending
+		} else {
+			may = append(may, f)
+		}
+	}
+	return may
 }
 
-// look reads the shared tier for f, and sets f.found if that gave its value.
-func (c *Cache[V]) look(ctx context.Context, f *flight[V]) (l look) {
-	if c.node.tier == nil {
-		return l
+func (c *Cache[V]) read(ctx context.Context, calls []*call[V]) {
+	if len(calls) == 0 {
+		return
 	}
-	if c.keys.pending.HasKey(f.key) {
-		return look{err: errPending}
+	keys := make([]string, len(calls))
+	for i, f := range calls {
+		if keys[i] = f.key; f.bounded {
+			c.keys.forgetClock() // there may have been a Clear, or a tag, that nobody told of
+		}
 	}
-	if f.bounded {
-		c.keys.forgetClock() // there may have been a Clear, or a tag, that nobody told of
-	}
-	found, err := c.keys.readRecords(ctx, []string{f.key})
+	records, err := c.keys.readRecords(ctx, keys)
 	if err != nil {
-		return look{err: c.keys.sharedFailed(err)}
+		err = c.keys.sharedFailed(err)
 	}
-	f.head = found[0].Head
-	if f.found = c.use(f, &found[0]); f.found {
-		return l
+	for i, f := range calls {
+		f.readErr = err
+		if err == nil && errors.Is(records[i].Err, shared.ErrUnread) {
+			f.readErr = c.keys.sharedFailed(records[i].Err)
+		}
+		if f.readErr != nil {
+			continue
+		}
+		f.head, f.found = records[i].Head, &records[i]
+		if c.use(f, f.found) {
+			c.finish(f, nil)
+		} else {
+			c.keepOld(f)
+		}
 	}
-	c.keepOld(f, &found[0])
-	return look{found: &found[0]}
 }
 
-// load loads after a read that did not hit. Without a loader there is nothing
-// to do.
-func (c *Cache[V]) load(ctx context.Context, f *flight[V], load loader[V], l look) error {
-	switch {
-	case load == nil:
-		return nil
-	case c.node.tier == nil:
-		return c.loadAlone(ctx, f, load, c.opts.NearTTL)
-	case l.err != nil:
-		return c.loadDegraded(ctx, f, load)
-	default:
-		return c.loadShared(ctx, f, load, l.found)
+// loadApart ends the reads of calls, and leaves what there is to load to other
+// goroutines. Calls that were begun without a loader may have got one each.
+func (c *Cache[V]) loadApart(ctx context.Context, calls []*call[V], load loader[V]) {
+	loads := false
+	for _, f := range calls {
+		if f.state.ended() {
+			continue
+		}
+		switch c.calls.advance(f, stateMissed); {
+		case f.state.ended(): // nobody wants a load
+		case load == nil:
+			go c.loadMissed(ctx, f.one[:], f.load) // ends with its load, or with the node, unless a codec or the shared tier's client blocks
+		default:
+			loads = true
+		}
+	}
+	if loads {
+		go c.loadMissed(ctx, calls, load) // likewise
 	}
 }
 
 // use takes the record found as the result of f and puts it near, if it is a
 // live value that this cache can read, or says that there is none.
-func (c *Cache[V]) use(f *flight[V], found *shared.Found) bool {
+func (c *Cache[V]) use(f *call[V], found *shared.Found) bool {
 	w, absent := wayRecord, found.Kind == driver.KindNotFound
 	var e *near.Entry
 	var value *V
+	var lives lifetimes
 	switch {
 	case found.Err != nil, absent && c.opts.NotFoundTTL == 0:
 		return false
 	case absent:
+		lives = c.opts.livesOf(found)
 		w, e = wayAbsentRecord, c.newAbsent(f.key, f.stamp, found.Revision)
 	default:
 		decoded, err := c.decode(f.key, found)
 		if err != nil {
 			return false
 		}
+		lives = c.opts.livesOf(found)
 		c.label(decoded, len(found.Value), f.stamp, found.Revision)
-		c.extendFound(decoded, found)
+		c.extend(decoded, lives.ttl, lives.ahead)
 		e, value = &decoded.Entry, &decoded.value
 	}
-	if f.background {
+	if f.refresh != nil {
 		w = wayRefreshRecord
 	}
 	a := c.found(w, f, e, found)
-	a.life = c.keys.nearLife(c.opts.nearLifeOf(found))
+	a.life = lives.near
 	if !c.keys.arrive(&a) {
 		return false
 	}
 	c.keys.sharedHits.Add(1)
-	f.value, f.absent, f.fresh, f.asOf = value, absent, true, e.Stamp.At()
+	f.value, f.err, f.asOf = value, nil, e.Stamp.At()
+	if absent {
+		f.err = ErrNotFound
+	}
 	return true
-}
-
-var errUnusable = errors.New("nearcache: record not usable")
-
-// decode returns an entry that has the key and the value of a record and nothing
-// else yet, or an error if it reads as a miss.
-func (c *Cache[V]) decode(key string, found *shared.Found) (*entry[V], error) {
-	if found.Err != nil {
-		return nil, found.Err
-	}
-	if found.Kind != driver.KindValue || c.keys.cleared(found) {
-		return nil, errUnusable
-	}
-	codec := c.opts.reader(&found.Record)
-	if codec == nil {
-		c.keys.foreign(key, foreignFormat, found)
-		return nil, errUnusable
-	}
-	e := newNamed[V](key)
-	if err := c.keys.guard(callbackCodec, key, func() error { return codec.Unmarshal(found.Value, &e.value) }); err != nil {
-		c.keys.foreign(key, foreignType, found)
-		return nil, err
-	}
-	return e, nil
-}
-
-// cleared reports whether the record found was there before a Clear that this node
-// knows of.
-func (k *keyspace) cleared(found *shared.Found) bool {
-	clock, _, _ := k.clock.Get()
-	return found.Clock < clock && !k.node.faults.Off(fault.Clock)
 }
 
 // sharedFailed counts a failure of the shared tier and names it.

@@ -59,7 +59,7 @@ func (c *Cache[V]) SetEntry(ctx context.Context, key string, e Entry[V]) error {
 // written puts what w has written near, which rests on b.
 func (c *Cache[V]) written(w *near.Write, e *entry[V], life time.Duration, b basis) {
 	e.Tag(b.slots)
-	c.keys.arrive(&arrival{way: wayWritten, key: e.Key(), hash: w.Hash(), entry: &e.Entry, life: c.keys.nearLife(life), basis: b, write: w})
+	c.keys.arrive(&arrival{way: wayWritten, key: e.Key(), hash: w.Hash(), entry: &e.Entry, life: life, basis: b, write: w})
 }
 
 // valuePut returns what stores a value that was encoded, by a write that knew
@@ -72,10 +72,11 @@ func (k *keyspace) valuePut(key string, l lifetimes, clock uint64, data []byte) 
 
 // valueRecord returns the record of a value that was encoded, as its entry alone has it.
 func (k *keyspace) valueRecord(l lifetimes, data []byte) driver.Record {
-	return driver.Record{
-		Kind: driver.KindValue, Codec: k.opts.Codec.ID(), Schema: k.opts.Schema,
-		NearTTL: l.told, Ahead: k.opts.toldAhead(l), Value: data,
+	r := driver.Record{Kind: driver.KindValue, Codec: k.opts.Codec.ID(), Schema: k.opts.Schema, NearTTL: l.told, Value: data}
+	if l.ahead < k.opts.RefreshAhead { // or readers know it by their options
+		r.Ahead = l.ahead
 	}
+	return r
 }
 
 // Delete deletes keys everywhere. That a key is not there is no error. What it

@@ -199,23 +199,27 @@ func (g graph) add(fset *token.FileSet, from types.Importer, p *listed) error {
 	}
 	for i, file := range files {
 		for _, d := range file.Decls {
-			decl, ok := d.(*ast.FuncDecl)
-			if !ok || decl.Body == nil {
-				continue
+			if decl, ok := d.(*ast.FuncDecl); ok && decl.Body != nil {
+				f := &function{name: nameOf(info.Defs[decl.Name].(*types.Func)), pkg: p.ImportPath, file: filepath.Join(p.Dir, p.GoFiles[i])}
+				f.calls = callsIn(decl.Body, info)
+				g[f.name] = f
 			}
-			f := &function{name: nameOf(info.Defs[decl.Name].(*types.Func)), pkg: p.ImportPath, file: filepath.Join(p.Dir, p.GoFiles[i])}
-			ast.Inspect(decl.Body, func(n ast.Node) bool {
-				if id, ok := n.(*ast.Ident); ok {
-					if callee, ok := info.Uses[id].(*types.Func); ok && callee.Pkg() != nil {
-						f.calls = append(f.calls, nameOf(callee))
-					}
-				}
-				return true
-			})
-			g[f.name] = f
 		}
 	}
 	return nil
+}
+
+// callsIn returns the functions that a body names, in the order of the source.
+func callsIn(body *ast.BlockStmt, info *types.Info) (calls []string) {
+	ast.Inspect(body, func(n ast.Node) bool {
+		if id, ok := n.(*ast.Ident); ok {
+			if callee, ok := info.Uses[id].(*types.Func); ok && callee.Pkg() != nil {
+				calls = append(calls, nameOf(callee))
+			}
+		}
+		return true
+	})
+	return calls
 }
 
 // nameOf returns the package, the type if there is one, and the name of f.

@@ -30,15 +30,14 @@ type suite struct {
 var targets = []target{
 	{
 		dir: "nearcache",
-		files: words(`absent arrive barrier batch clock conditional confirm drain ending failsafe flight floor follow held
-			keyspace late lease lifetimes load loadmany lookup many pending proof reach read refresh sourcelag tag tagread
-			token write`),
+		files: words(`arrive barrier batch call clock codec confirm drain floor follow held keyspace lease lifetimes load lookup
+			many pending proof reach read source sourcelag stale tag tagread token write`),
 		tests: []suite{{pkg: "./nearcache"}},
 		left: map[string]string{
-			"cache clone codec doc errors keyserror node open options panics": "they put things together, check options, or translate",
-			"census health lapse meter notices settings stats":                "they tell, and decide nothing",
-			"givenold refusals striped":                                       "they count or log",
-			"entry loads worker":                                              "costs, limits and a goroutine",
+			"cache clone doc errors keyserror node open options panics": "they put things together, check options, or translate",
+			"census health lapse meter notices settings stats":          "they tell, and decide nothing",
+			"givenold striped": "they count or log",
+			"entry worker":     "costs and a goroutine",
 		},
 	},
 	{
@@ -52,6 +51,11 @@ var targets = []target{
 		files: words("follower questions round rounds state unheard"),
 		tests: []suite{{pkg: "./nearcache/internal/journal"}, {pkg: "./nearcache"}},
 		left:  map[string]string{"breach doc": "they tell, and decide nothing"},
+	},
+	{
+		dir:   "nearcache/internal/lag",
+		files: words("lag"),
+		tests: []suite{{pkg: "./nearcache/internal/lag"}, {pkg: "./nearcache", run: "SourceLag|SinceInvalidated"}},
 	},
 	{
 		dir:  "nearcache/internal/outage",

@@ -126,7 +126,7 @@ func (s *Space) passesMark(e *Entry) bool {
 
 // Find returns the live entry of the key with this hash, or nil.
 func (s *Space) Find(key string, hash uint64) *Entry {
-	now := s.tier.coarse() // also of those who find nothing: their flights need to hear of a sleep of the machine
+	now := s.tier.coarse() // also of those who find nothing: their reads need to hear of a sleep of the machine
 	for e := s.tier.head(hash).Load(); e != nil; e = e.next.Load() {
 		if e.is(s, key, hash) {
 			if s.live(e, now) && (now <= s.tier.trust.all.Load() || s.serves(e, now)) {

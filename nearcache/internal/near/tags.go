@@ -47,7 +47,7 @@ func (e *Entry) Tag(slots []uint32) {
 
 // InvalidateSlots makes every entry of the space with one of these slots
 // invalid, and fences loads and writes that are under way and turn out to have
-// one. Whoever misses from here on begins a flight of their own: nobody knows
+// one. Whoever misses from here on starts a read of their own: nobody knows
 // what tags the result of one under way will have.
 func (s *Space) InvalidateSlots(slots []uint32) {
 	n := s.tier.count.Add(1)

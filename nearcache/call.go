@@ -1,0 +1,339 @@
+package nearcache
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nearbus/nearbus/nearcache/internal/fault"
+	"github.com/nearbus/nearbus/nearcache/internal/near"
+	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
+)
+
+// call is one read of the shared tier, and the load after it, for all callers of this
+// node who miss a key at the same time.
+//
+// One goroutine at a time runs a call: that of the caller who began it, and after the
+// read another one. It writes the fields below state. Others read value, err, readErr
+// and head once the state tells that they do not change any more.
+type call[V any] struct {
+	key   string
+	hash  uint64
+	stamp near.Stamp // taken before the first byte was requested
+	floor floor      // as it was when the call began
+
+	bounded bool        // whoever began the call wants to know of everything that was written before
+	refresh *near.Write // of a refresh ahead, whose callers are served the old value; nil for other calls
+
+	// load is nil for a call that only reads. A caller with a loader may add it while
+	// the read is under way. Guarded by the shard's lock until the read is over; then it
+	// does not change any more.
+	load loader[V]
+
+	state    state         // guarded by the shard's lock; the goroutine that runs the call reads it without
+	readOver chan struct{} // closed when the read is over; nil if nobody waits for it; guarded by the shard's lock
+	allOver  chan struct{} // likewise, when the call is over
+
+	clock, tagClock uint64     // as they were known when the load began; do not change after that
+	loaded          near.Stamp // taken when the load began, which may be long after the read did
+
+	readErr error             // why the read failed; does not change once the read is over
+	head    driver.Revision   // of the server that answered the read; likewise
+	found   *shared.Found     // the record that is to be replaced; nil if none was read
+	old     atomic.Pointer[V] // an old value that the shared tier has; nil if there is none, or it is of no use any more
+
+	value *V    // the result; does not change once the call is over, like the next two
+	err   error // why there is no value; ErrNotFound if there is none
+	asOf  int64 // when what decides on the record that was used was read, on the clock of the near tier; 0: the value was loaded
+
+	one [1]*call[V] // the call itself, for batches of it alone
+}
+
+// state is how far a call is. These are the changes that there are:
+//
+//	reading -> found                     the read gave the result
+//	reading -> missed -> loading -> over
+//	reading -> missed -> over            there is no loader, or another node's load gave the result
+//	reading -> over                      the read panicked
+type state uint8
+
+const (
+	stateReading state = iota // the shared tier is read; callers may add a loader
+	stateMissed               // the read gave no result
+	stateLoading              // the load has begun: what it rests on is known
+	stateFound                // the call is over, with what the read gave
+	stateOver                 // the call is over, in any other way
+)
+
+// ended reports whether the call is over.
+func (s state) ended() bool { return s >= stateFound }
+
+// callTable has the calls of a cache by key. The invariant that the shard locks protect: a
+// key has at most one call that a new caller may join, and that call began after
+// everything that was applied before the caller came.
+//
+// A shard's lock is taken before that of a stripe of the near tier.
+type callTable[V any] struct {
+	shards [32]callShard[V]
+}
+
+type callShard[V any] struct {
+	mu sync.Mutex // protects m, and what calls say
+	m  map[string]*call[V]
+}
+
+func (cs *callTable[V]) init() {
+	for i := range cs.shards {
+		cs.shards[i].m = map[string]*call[V]{}
+	}
+}
+
+func (cs *callTable[V]) shard(hash uint64) *callShard[V] {
+	return &cs.shards[hash%uint64(len(cs.shards))]
+}
+
+// joinOrStart returns the call of the key for a caller who begins now and has looked what
+// is near, and whether the caller has to run it. since is when a call must have begun at
+// the earliest, on the clock of the near tier, to be of use; 0 means that any will do. A
+// call that began before an invalidation is not joined; it goes on for those who wait for
+// it, and the caller starts another one. That is in room, if room is not nil, which has a
+// stamp then. If the value came near meanwhile, the result is nil.
+func (c *Cache[V]) joinOrStart(key string, hash uint64, load loader[V], since int64, room *call[V]) (f *call[V], mine bool) {
+	shard := c.calls.shard(hash)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	stamped := room != nil
+	if f = shard.m[key]; f != nil {
+		// One without bounds does not read whether there was a Clear.
+		serves := (since == 0 || f.bounded && f.stamp.At() >= since) && c.joinable(f) && c.trusted(f)
+		switch fenced := !c.keys.space.Valid(hash, f.stamp) && !c.node.faults.Off(fault.Joins); {
+		case fenced: // what f brings does not come near
+		case serves:
+			if f.load == nil {
+				f.load = load
+			}
+			return f, false
+		default:
+			c.keys.space.Invalidate(key, hash) // what f brings must not replace what comes now
+			stamped = false
+		}
+	}
+	if since == 0 && c.keys.space.Find(key, hash) != nil {
+		return nil, false
+	}
+	if f = room; f == nil {
+		f = new(call[V])
+	}
+	if !stamped {
+		f.stamp = c.node.near.Stamp()
+	}
+	f.one[0] = f
+	f.key, f.hash, f.bounded, f.load, f.floor = key, hash, since > 0, load, c.keys.floors.of(hash)
+	shard.m[key] = f
+	return f, true
+}
+
+// joinable reports whether a caller who begins now may be given what f brings. It is
+// arrive for what is still to come, wayJoined: what f rests on is compared with the same
+// numbers. The caller compares it with the marks next. The lock of the shard of f must be
+// held.
+func (c *Cache[V]) joinable(f *call[V]) bool {
+	off := c.node.faults
+	if off.Off(fault.Joins) {
+		return true
+	}
+	if p := c.keys.floors.of(f.hash); p.holds() && f.stamp.At() <= p.at && !off.Off(fault.Floors) {
+		return false
+	}
+	if f.state != stateLoading {
+		return true // it is yet to be seen what it finds
+	}
+	clock, _, _ := c.keys.clock.Get()
+	if f.clock < clock && !off.Off(fault.Clock) {
+		return false
+	}
+	return f.tagClock >= c.keys.tags.Ended() || off.Off(fault.Watermarks) // its tags are not known yet
+}
+
+// trusted reports whether what f brings may be given to a caller who begins now, as an
+// entry with its stamp may: while this node cannot hear of writes, an invalidation does
+// not end f.
+func (c *Cache[V]) trusted(f *call[V]) bool {
+	n := c.node
+	switch {
+	case n.journal == nil:
+		return !n.cut.Load() || n.near.Age(f.stamp) <= n.opts.MaxStaleness
+	case n.near.Trusted() || n.opts.ServeStale:
+		return true
+	case c.keys.tags.InUse.Load():
+		// Any partition may have what its tags are judged by.
+		return n.near.Age(f.stamp) <= n.opts.MaxStaleness
+	}
+	return c.keys.space.Trusts(f.stamp, c.keys.partition(f.key), n.near.Now())
+}
+
+// finish ends f, whatever became of it; once more does nothing. err is why there is no
+// value, if the value of f is not the result. The value is in the near tier by now, if it
+// may be, so that a caller finds one or the other.
+func (c *Cache[V]) finish(f *call[V], err error) {
+	if f.state.ended() {
+		return
+	}
+	if err != nil {
+		f.err = err
+	}
+	news := f.refresh == nil && (f.value != nil || errors.Is(f.err, ErrNotFound))
+	if news && c.opts.FailSafe > 0 && !c.node.faults.Off(fault.PassedNews) {
+		// Before anybody has what is newer than an old value, which later callers must not
+		// get. A value that came near has taken its place already.
+		c.keys.space.DropStale(f.key, f.hash)
+	}
+	to := stateOver
+	if f.state == stateReading {
+		if f.readErr = err; err == nil {
+			to = stateFound
+		}
+	}
+	c.calls.advance(f, to)
+}
+
+// advance changes the state of f, wakes those who wait for that, and takes f out if it is
+// over. It is over also if the read gave nothing and there is no loader: nobody can add
+// one any more.
+func (cs *callTable[V]) advance(f *call[V], to state) {
+	shard := cs.shard(f.hash)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if to == stateMissed && f.load == nil {
+		to = stateOver
+	}
+	f.state = to
+	if f.readOver != nil {
+		close(f.readOver)
+		f.readOver = nil
+	}
+	if !to.ended() {
+		return
+	}
+	if f.allOver != nil {
+		close(f.allOver)
+		f.allOver = nil
+	}
+	if shard.m[f.key] == f { // and not the call of somebody else
+		delete(shard.m, f.key)
+	}
+}
+
+// progress returns the state of f, and a channel that is closed once its read is over, or
+// all of f with loads; nil if that is so.
+func (cs *callTable[V]) progress(f *call[V], loads bool) (state, <-chan struct{}) {
+	shard := cs.shard(f.hash)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	at := &f.readOver
+	if loads {
+		at = &f.allOver
+	}
+	switch {
+	case f.state.ended() || !loads && f.state != stateReading:
+		return f.state, nil
+	case *at == nil:
+		*at = make(chan struct{})
+	}
+	return f.state, *at
+}
+
+// wait waits for f on behalf of one caller, who may leave before it ends. A caller
+// without a loader waits for the read alone. One who takes an old value takes it where
+// there is no other, or after softly if that is not 0.
+func (c *Cache[V]) wait(ctx context.Context, f *call[V], loads, takesOld bool, softly time.Duration) answer[V] {
+	at, over := c.calls.progress(f, loads)
+	if over == nil {
+		return c.outcome(f, at, loads, takesOld)
+	}
+	var soft <-chan time.Time // nil: never
+	if takesOld && softly != 0 {
+		timer := time.NewTimer(softly)
+		defer timer.Stop()
+		soft = timer.C
+	}
+	var read <-chan struct{} // once soft has fired: the read may show an old value yet
+	for {
+		select {
+		case <-over:
+		case <-ctx.Done():
+			return answer[V]{err: ctx.Err()}
+		case <-c.node.ctx.Done():
+			return answer[V]{err: ErrClosed}
+		case <-soft:
+			_, read = c.calls.progress(f, false)
+		case <-read:
+			read = nil
+		}
+		if at, over = c.calls.progress(f, loads); over == nil {
+			return c.outcome(f, at, loads, takesOld)
+		}
+		if a, ok := c.staleAnswer(f); ok {
+			c.keys.gaveOld(errSlow)
+			return a
+		}
+	}
+}
+
+// outcome is what a caller gets of f, which is over, or, without a loader, of the read.
+func (c *Cache[V]) outcome(f *call[V], at state, loads, takesOld bool) (a answer[V]) {
+	switch {
+	case !loads && at != stateFound: // whether there is another error is known only when f is over
+		if a.err = f.readErr; a.err == nil {
+			a.err = ErrNotFound
+		}
+	case f.err != nil || f.value == nil:
+		a.err = f.err
+	default:
+		a.value = *f.value
+	}
+	switch {
+	case a.err == nil:
+		a.value, a.err = c.give(f.key, a.value)
+		return a
+	case takesOld && !errors.Is(a.err, ErrNotFound): // that there is no value is an answer
+		if old, ok := c.staleAnswer(f); ok {
+			if loads { // or the shared tier fails, which its own lines tell
+				c.keys.gaveOld(a.err)
+			}
+			return old
+		}
+	}
+	if !loads && c.opts.ErrorsAsMisses {
+		a.err = ErrNotFound
+	}
+	return a
+}
+
+// answer is what a caller gets.
+type answer[V any] struct {
+	value V
+	err   error
+	stale bool // the value is an old one, see Options.FailSafe
+
+	at int64 // the time of the stamp of what was near and lives, on the clock of the near tier
+}
+
+// detached is the context of a call: it has the values of the caller who began it, and
+// ends with the node.
+type detached struct {
+	context.Context // of the node
+	values          context.Context
+}
+
+// Value asks the node's context first: contexts derived from this one find their parent
+// through it, and would start a goroutine each if they found the caller's instead.
+func (d detached) Value(key any) any {
+	if v := d.Context.Value(key); v != nil {
+		return v
+	}
+	return d.values.Value(key)
+}

@@ -1,0 +1,191 @@
+package nearcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+	"unsafe"
+
+	"github.com/nearbus/nearbus/nearcache/internal/near"
+	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
+)
+
+const (
+	shortThrottle = time.Second
+
+	maxRefreshes = 64 // that run at a time, for each cache
+)
+
+// validateStale checks the options of values that outlive their TTL, or are
+// refreshed before its end. Defaults have been set.
+func (o *Options[V]) validateStale() error {
+	for _, f := range []duration{
+		{"FailSafe", o.FailSafe},
+		{"FailSafeThrottle", o.FailSafeThrottle},
+		{"SoftTimeout", o.SoftTimeout},
+		{"RefreshAhead", o.RefreshAhead},
+	} {
+		if f.value < 0 {
+			return fmt.Errorf("nearcache: Options.%s is negative: %v", f.name, f.value)
+		}
+		if err := f.tooLong("Options"); err != nil {
+			return err
+		}
+	}
+	switch {
+	case o.FailSafeThrottle > 0 && o.FailSafe == 0:
+		return fmt.Errorf("nearcache: Options.FailSafeThrottle is %v without FailSafe", o.FailSafeThrottle)
+	case o.SoftTimeout > 0 && o.FailSafe == 0:
+		return fmt.Errorf("nearcache: Options.SoftTimeout is %v without FailSafe", o.SoftTimeout)
+	case o.LoadTimeout > 0 && o.SoftTimeout >= o.LoadTimeout:
+		return fmt.Errorf("nearcache: Options.SoftTimeout %v is not shorter than LoadTimeout %v", o.SoftTimeout, o.LoadTimeout)
+	case o.TTL > 0 && o.RefreshAhead >= o.TTL:
+		return fmt.Errorf("nearcache: Options.RefreshAhead %v is not shorter than TTL %v", o.RefreshAhead, o.TTL)
+	}
+	return nil
+}
+
+// keepOld notes the value that the record which f found holds for those who get no
+// other, and puts it where later readers find it as such.
+func (c *Cache[V]) keepOld(f *call[V]) {
+	found := f.found
+	if c.opts.FailSafe == 0 {
+		return
+	}
+	if c.meetDeleted(f, found) {
+		return
+	}
+	foreign := len(found.Slots) > 0 && slices.Max(found.Slots) >= near.Slots // not by this library
+	if !found.Kept || foreign {
+		return
+	}
+	record := *found
+	record.Kind, record.Err = driver.KindValue, nil
+	e, err := c.decode(f.key, &record)
+	if err != nil {
+		return
+	}
+	c.label(e, len(found.Value), f.stamp, found.Revision)
+	c.extend(e, 0, 0)
+	if found.Left > 0 {
+		x := e.Extra()
+		x.Keep = min(x.Keep, found.Left)
+	}
+	if a := c.found(wayKept, f, &e.Entry, found); c.keys.arrive(&a) {
+		f.old.Store(&e.value)
+	}
+}
+
+// meetDeleted reports whether the key was deleted, as far as the record found
+// tells, and this node may not have heard of it. There is no old value then.
+func (c *Cache[V]) meetDeleted(f *call[V], found *shared.Found) bool {
+	deleted := found.Kind == driver.KindTombstone && errors.Is(found.Err, shared.ErrNotFound) &&
+		found.Codec != driver.TombstoneReleased
+	if !deleted || c.opts.FailSafe == 0 {
+		return false
+	}
+	f.old.Store(nil)
+	c.keys.space.DropStale(f.key, f.hash)
+	return true
+}
+
+// staleAnswer returns an old value for a caller who cannot get another, or not
+// in time. The next attempt to get one is as far off as the options say.
+func (c *Cache[V]) staleAnswer(f *call[V]) (a answer[V], ok bool) {
+	if e, use := c.keys.space.FindLate(f.key, f.hash); use == near.Stale {
+		c.node.near.Tried(e.Extra(), c.opts.FailSafeThrottle)
+		return c.oldAnswer(f.key, (*entry[V])(unsafe.Pointer(e)).value), true // see hit
+	}
+	old := f.old.Load()
+	if old == nil || !c.keys.space.Valid(f.hash, f.stamp) {
+		return a, false
+	}
+	return c.oldAnswer(f.key, *old), true
+}
+
+func (c *Cache[V]) oldAnswer(key string, v V) answer[V] {
+	c.keys.stale.Add(1)
+	v, err := c.give(key, v)
+	return answer[V]{value: v, err: err, stale: true}
+}
+
+// refreshSoon refreshes a key in the background, unless too many are being
+// refreshed; then a later read will.
+func (c *Cache[V]) refreshSoon(ctx context.Context, key string, hash uint64, load loader[V]) {
+	select {
+	case c.refreshes <- struct{}{}:
+	default:
+		return
+	}
+	f := &call[V]{key: key, hash: hash, stamp: c.node.near.Stamp(), floor: c.keys.floors.of(hash)}
+	f.refresh = c.keys.space.BeginRefresh(key, hash)
+	go func() { // ends with the load, or with the node
+		defer func() { f.refresh.EndRefresh(); <-c.refreshes }()
+		err := c.keys.guard("", "", func() error { return c.refresh(detached{c.node.ctx, ctx}, f, load) })
+		if err == nil {
+			c.keys.refreshed.Add(1)
+		}
+	}()
+}
+
+// refresh gets a newer value of a key that is about to end: from the shared
+// tier, if somebody stored one, else from the source. The old one is served
+// meanwhile, and stays if that fails.
+func (c *Cache[V]) refresh(ctx context.Context, f *call[V], load loader[V]) error {
+	all := []fill[V]{{f: f, life: c.opts.NearTTL}}
+	if c.node.tier != nil {
+		h, stop, err := c.leaseIfDue(ctx, f)
+		if !h.leased() {
+			return err
+		}
+		defer stop()
+		all[0].hold = h
+	}
+	c.loadAndFill(ctx, all, load)
+	return all[0].err
+}
+
+// leaseIfDue asks for the lease beside the record of a refresh, unless the shared tier has
+// a value that is not about to end. The lease is renewed until stop is called. Without a
+// lease there is nothing to load.
+func (c *Cache[V]) leaseIfDue(ctx context.Context, f *call[V]) (h hold, stop func(), err error) {
+	due := func() (*shared.Found, error) {
+		if c.keys.pending.HasKey(f.key) {
+			return nil, errPending
+		}
+		found, err := c.keys.readRecords(ctx, []string{f.key})
+		if err != nil {
+			return nil, c.keys.sharedFailed(err)
+		}
+		if !c.use(f, &found[0]) {
+			return nil, errUnusable // it was deleted, or is gone: the next reader's business
+		}
+		if f.value == nil || found[0].Left == 0 || found[0].Left > c.opts.livesOf(&found[0]).ahead {
+			return nil, nil
+		}
+		return &found[0], nil
+	}
+	if found, err := due(); found == nil {
+		return h, nil, err
+	}
+	claim, asked := c.keys.claim(f.key, driver.NewNonce(), true, nil), time.Now()
+	got := c.keys.acquire(ctx, []shared.Claim{claim})[0]
+	if got.Err != nil {
+		return h, nil, c.keys.sharedFailed(got.Err)
+	}
+	if got.Status != driver.LeaseGranted {
+		return h, nil, nil // another node is at it
+	}
+	stop = c.keys.renew(ctx, []shared.Claim{claim}, asked)
+	found, err := due() // whoever held the lease before may have refreshed the record
+	if found == nil {
+		stop()
+		c.keys.giveBack(ctx, c.keys.released(claim, nil))
+		return h, nil, err
+	}
+	f.stamp, f.found = c.node.near.Stamp(), found
+	return c.keys.holdBeside(claim, &got, found), stop, nil
+}
