@@ -14,6 +14,7 @@ import (
 
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // calls are what a store was asked, several keys at a time or one.
@@ -117,6 +118,54 @@ func TestCost_AColdBatch(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestFetchMany_NoLeaseToBeHad: a key whose record a newer version wrote is loaded with the
+// others, in one call of the loader, and not stored.
+func TestFetchMany_NoLeaseToBeHad(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		m, plant := f.join(), true
+		newer := (&driver.Record{Kind: driver.KindValue, Codec: shared.JSON.ID(), Value: []byte(`"planted"`)}).Append(nil)
+		newer[2] = driver.RecordVersion + 1
+		f.store.Store = &planted{Store: f.store.Store, key: "users:0", bytes: newer, on: &plant}
+		require.NoError(t, m.Set(t.Context(), "warm", "v")) // learns the clocks
+		before, loads := f.store.calls(), 0
+		values, err := m.FetchMany(t.Context(), numbered(3), func(ctx context.Context, keys []string) (map[string]string, error) {
+			loads++
+			return isAll("v")(ctx, keys)
+		})
+		require.NoError(t, err)
+		assert.Equal(t, map[string]string{"0": "v", "1": "v", "2": "v"}, values)
+		assert.Equal(t, 1, loads)
+		assert.Equal(t, calls{1, 1, 1, 0}, f.store.calls().since(before))
+		_, err = m.Get(t.Context(), "0")
+		require.ErrorIs(t, err, nearcache.ErrNotFound, "it is not near")
+	})
+}
+
+// TestCost_AHeldLeaseOfABatch: a key of a batch that another node loads is asked for once.
+func TestCost_AHeldLeaseOfABatch(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		a, b := f.join(), f.join()
+		require.NoError(t, a.Set(t.Context(), "warm", "v")) // learns the clocks
+		require.NoError(t, b.Set(t.Context(), "warm", "v"))
+		loading, loaded := make(chan struct{}), make(chan error)
+		go func() {
+			_, err := a.Fetch(t.Context(), "0", func(context.Context, string) (string, error) {
+				close(loading)
+				time.Sleep(time.Second)
+				return "of a", nil
+			})
+			loaded <- err
+		}()
+		<-loading
+		before := f.store.calls()
+		values, err := b.FetchMany(t.Context(), numbered(3), isAll("of b"))
+		require.NoError(t, err)
+		require.NoError(t, <-loaded)
+		assert.Equal(t, map[string]string{"0": "of a", "1": "of b", "2": "of b"}, values)
+		assert.EqualValues(t, 1, f.store.calls().since(before).leases)
+	})
 }
 
 // TestG5_FetchMany: what was written while a batch was loaded is what its caller
