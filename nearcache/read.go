@@ -268,7 +268,7 @@ func (c *Cache[V]) read(ctx context.Context, calls []*call[V]) {
 
 // loadApart ends the reads of calls, and leaves what there is to load to other
 // goroutines. Calls that were begun without a loader may have got one each.
-func (c *Cache[V]) loadApart(ctx context.Context, calls []*call[V], load loader[V]) {
+func (c *Cache[V]) loadApart(ctx detached, calls []*call[V], load loader[V]) {
 	loads := false
 	for _, f := range calls {
 		if f.state.ended() {
