@@ -35,8 +35,8 @@ type awaited struct {
 }
 
 // Call is the question of another process whether all that was sent before it
-// has been applied. Answer it with [Bus.Arrive].
-type Call struct {
+// has been applied. Answer it with [Bus.Ack].
+type BarrierRequest struct {
 	incarnation uint64 // of the process that asks
 	number      uint64 // which it gave the question
 	positions   Positions
@@ -44,10 +44,12 @@ type Call struct {
 
 // Positions returns how far the process that asks knows the journals of its shared tier:
 // see [BarrierOptions]. Who knows less has not applied all yet.
-func (c Call) Positions() Positions { return c.positions }
+func (c BarrierRequest) Positions() Positions { return c.positions }
 
 // Same reports whether c and o are one question, which may have been asked twice.
-func (c Call) Same(o Call) bool { return c.incarnation == o.incarnation && c.number == o.number }
+func (c BarrierRequest) Same(o BarrierRequest) bool {
+	return c.incarnation == o.incarnation && c.number == o.number
+}
 
 // wait is whom a call of Barrier waits for.
 type wait struct {
@@ -124,7 +126,7 @@ type barriers struct {
 	mu       sync.Mutex // protects the following fields, and those of open barriers
 	latest   uint64
 	open     map[uint64]*barrier
-	arrivals []Call
+	arrivals []BarrierRequest
 }
 
 // barrier is one call of Barrier.
@@ -378,7 +380,7 @@ func (bs *barriers) echo(number uint64) {
 // Arrive answers call: this process has applied all that was sent before it. It
 // does not wait for the answer to be sent, and may be called from a handler. An
 // answer that is lost is asked for again.
-func (b *Bus) Arrive(call Call) {
+func (b *Bus) Ack(call BarrierRequest) {
 	bs := &b.barriers
 	bs.mu.Lock()
 	if len(bs.arrivals) < maxArrivals {
@@ -389,7 +391,7 @@ func (b *Bus) Arrive(call Call) {
 }
 
 // due returns the questions and answers that are to be sent.
-func (bs *barriers) due() (questions []barrier, arrivals []Call) {
+func (bs *barriers) due() (questions []barrier, arrivals []BarrierRequest) {
 	bs.mu.Lock()
 	defer bs.mu.Unlock()
 	for _, w := range bs.open {

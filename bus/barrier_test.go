@@ -25,9 +25,9 @@ type party struct {
 	*bus.Bus
 	link *gag
 
-	mu    sync.Mutex // protects the following fields
-	calls []bus.Call // not answered
-	slow  bool       // does not answer by itself
+	mu    sync.Mutex           // protects the following fields
+	calls []bus.BarrierRequest // not answered
+	slow  bool                 // does not answer by itself
 }
 
 // gag is a transport that can stop sending.
@@ -47,14 +47,14 @@ func (g *gag) Publish(ctx context.Context, payload []byte) error {
 	return g.Faulty.Publish(ctx, payload)
 }
 
-func (p *party) called(c bus.Call) {
+func (p *party) called(c bus.BarrierRequest) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.slow {
 		p.calls = append(p.calls, c)
 		return
 	}
-	p.Arrive(c)
+	p.Ack(c)
 }
 
 // hurry answers what was not answered, and from now on.
@@ -63,7 +63,7 @@ func (p *party) hurry() {
 	defer p.mu.Unlock()
 	p.slow = false
 	for _, c := range p.calls {
-		p.Arrive(c)
+		p.Ack(c)
 	}
 }
 
@@ -238,7 +238,7 @@ func TestBarrier_Hole(t *testing.T) {
 	heard(t, func(t *testing.T, b *bus.Bus, n *notes, s *stranger) {
 		b.Unsubscribe()
 		h := n.handler()
-		h.Barrier = func(bus.Call) { n.add("barrier") }
+		h.Barrier = func(bus.BarrierRequest) { n.add("barrier") }
 		require.NoError(t, b.Subscribe(h))
 		time.Sleep(10 * time.Millisecond)
 		s.message(1)

@@ -46,7 +46,7 @@
 // # Barriers
 //
 // [Bus.Barrier] waits until every listening process has applied the earlier messages of
-// the caller. A process answers by [Bus.Arrive]. Where the handler has no Barrier, the
+// the caller. A process answers by [Bus.Ack]. Where the handler has no Barrier, the
 // Bus answers once Apply has returned. A process without an answer is asked again,
 // since questions and answers may be lost.
 //

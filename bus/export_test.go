@@ -93,9 +93,9 @@ func DecodeSaid(payload []byte) (Said, error) {
 
 // EncodeArrivals encodes answers to barriers of the process with an incarnation.
 func EncodeArrivals(node string, incarnation, sequence, asker uint64, numbers ...uint64) []byte {
-	calls := make([]Call, len(numbers))
+	calls := make([]BarrierRequest, len(numbers))
 	for i, n := range numbers {
-		calls[i] = Call{incarnation: asker, number: n}
+		calls[i] = BarrierRequest{incarnation: asker, number: n}
 	}
 	return encodeArrivals(node, incarnation, sequence, calls)
 }

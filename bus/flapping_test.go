@@ -156,7 +156,7 @@ func TestSpreading_Barrier(t *testing.T) {
 				link.publish, link.receive = link.Transport.Publish, link.Transport.Receive
 				b := newBus(t, &several{link, spreads}, bus.Options{})
 				h := n.handler()
-				h.Barrier = func(bus.Call) { n.add("barrier") }
+				h.Barrier = func(bus.BarrierRequest) { n.add("barrier") }
 				require.NoError(t, b.Subscribe(h))
 				time.Sleep(time.Second)
 				require.Equal(t, []string{"ready"}, n.take())

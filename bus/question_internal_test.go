@@ -75,10 +75,10 @@ func TestQuestion_OnceForEachAsking(t *testing.T) {
 }
 
 func TestCall_Same(t *testing.T) {
-	c := Call{incarnation: 1, number: 2}
-	assert.True(t, c.Same(Call{incarnation: 1, number: 2, positions: Positions{Partitions: 3}}))
-	assert.False(t, c.Same(Call{incarnation: 1, number: 3}))
-	assert.False(t, c.Same(Call{incarnation: 2, number: 2}))
+	c := BarrierRequest{incarnation: 1, number: 2}
+	assert.True(t, c.Same(BarrierRequest{incarnation: 1, number: 2, positions: Positions{Partitions: 3}}))
+	assert.False(t, c.Same(BarrierRequest{incarnation: 1, number: 3}))
+	assert.False(t, c.Same(BarrierRequest{incarnation: 2, number: 2}))
 }
 
 // TestQuestion_ManyPositions: a question has no more positions than others read of one.

@@ -36,10 +36,10 @@ type Handler struct {
 	Ready func()
 
 	// Barrier is called when another process wants to know whether all that was
-	// sent before has been applied. When it has, answer with [Bus.Arrive], now or
+	// sent before has been applied. When it has, answer with [Bus.Ack], now or
 	// later. Nil means that all is applied when Apply and Gap return: the Bus
 	// answers by itself.
-	Barrier func(Call)
+	Barrier func(BarrierRequest)
 
 	// Peers is called when another process came, left, fell silent or says another thing
 	// of itself: see [Bus.Peers]. Nil means that nobody wants to know.
@@ -302,7 +302,7 @@ func (s *subscription) acceptBarrier(m *Message, f *frame) {
 		if roll := f.extension.roll; all && roll != nil && !slices.Contains(*roll, uint32(s.bus.incarnation)) {
 			signal(s.bus.beat) // says that this process is there
 		}
-		s.answer(Call{incarnation: m.Incarnation, number: f.call, positions: f.extension.positions})
+		s.answer(BarrierRequest{incarnation: m.Incarnation, number: f.call, positions: f.extension.positions})
 	}
 }
 
@@ -323,12 +323,12 @@ func (s *subscription) tellSettings(f *frame) {
 	s.handler.Settings(f.digest, cloned(f.settings))
 }
 
-func (s *subscription) answer(c Call) {
+func (s *subscription) answer(c BarrierRequest) {
 	if s.state == confirmed && !s.settled {
 		s.catchUpAcrossServers()
 	}
 	if s.handler.Barrier == nil {
-		s.bus.Arrive(c)
+		s.bus.Ack(c)
 		return
 	}
 	defer s.recovered()

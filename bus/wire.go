@@ -148,7 +148,7 @@ func encodeBarrier(node string, incarnation, sequence, number uint64, asked []ui
 	return dst
 }
 
-func encodeArrivals(node string, incarnation, sequence uint64, calls []Call) []byte {
+func encodeArrivals(node string, incarnation, sequence uint64, calls []BarrierRequest) []byte {
 	dst := appendHeader(nil, typeArrivals, node, incarnation, sequence)
 	dst = binary.AppendUvarint(dst, uint64(len(calls)))
 	for _, c := range calls {
@@ -168,10 +168,10 @@ type frame struct {
 	kind      byte
 	heartbeat bool // it carries no news, and its sequence is that of the latest message before it
 
-	sent  int64    // of a heartbeat
-	call  uint64   // of a barrier: its number
-	asked []uint64 // of a barrier: the incarnations that are asked; none means all. Likewise of a question for settings
-	calls []Call   // of arrivals
+	sent  int64            // of a heartbeat
+	call  uint64           // of a barrier: its number
+	asked []uint64         // of a barrier: the incarnations that are asked; none means all. Likewise of a question for settings
+	calls []BarrierRequest // of arrivals
 
 	extension extension // of a heartbeat or a barrier
 	digest    uint64    // of settings
@@ -238,7 +238,7 @@ func (f *frame) readBody(r *reader) error {
 		f.readSettings(r)
 	case typeArrivals:
 		for range r.uvarint(len(r.data) / 16) {
-			f.calls = append(f.calls, Call{incarnation: r.uint64(), number: r.uint64()})
+			f.calls = append(f.calls, BarrierRequest{incarnation: r.uint64(), number: r.uint64()})
 		}
 	default:
 		return f.readItems(r)

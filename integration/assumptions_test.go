@@ -45,7 +45,7 @@ func newLoner(t *testing.T, store driver.Store, transport bus.Transport) *loner 
 	require.NoError(t, err)
 	l := &loner{log: new(lines)}
 	l.node, err = nearcache.NewNode(tier, b, nearcache.NodeOptions{
-		RepairInterval: 50 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(l.log, nil)),
+		JournalInterval: 50 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(l.log, nil)),
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, l.node.Close(ended)); assert.NoError(t, b.Close()) })
@@ -130,7 +130,7 @@ func TestAssumption_OneServerBehindAnAddress(t *testing.T) {
 			key := fmt.Sprint(i)
 			all.Go(func() {
 				_ = l.Set(t.Context(), key, "v")
-				_, _ = l.Lookup(t.Context(), key, nearcache.Read[string]{FromShared: true})
+				_, _ = l.Read(t.Context(), key, nearcache.ReadOptions{FromShared: true}, nil)
 			})
 		}
 		all.Wait()
@@ -196,7 +196,7 @@ func TestAssumption_MemcachedTakesTombstones(t *testing.T) {
 	}
 	require.ErrorIs(t, err, nearcache.ErrOutcomeUnknown)
 	require.ErrorIs(t, l.Invalidate(t.Context(), "k"), nearcache.ErrOutcomeUnknown)
-	assert.Positive(t, l.node.Health().Owed)
+	assert.Positive(t, l.node.Health().PendingInvalidations)
 }
 
 // TestAssumption_SubscribersRead: what waits for subscribers that stand still counts as

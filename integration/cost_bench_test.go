@@ -82,7 +82,7 @@ func costNode(b *testing.B, addr string, interval time.Duration) (*nearcache.Cac
 	messages, err := bus.New(transport, bus.Options{})
 	require.NoError(b, err)
 	node, err := nearcache.NewNode(tier, messages, nearcache.NodeOptions{
-		RepairInterval: interval, MaxStaleness: max(5*time.Second, 2*interval),
+		JournalInterval: interval, MaxStaleness: max(5*time.Second, 2*interval),
 	})
 	require.NoError(b, err)
 	users, err := nearcache.New(node, "users", nearcache.Options[user]{})

@@ -44,7 +44,7 @@ func TestG4_ANameThatMoves(t *testing.T) {
 		require.NoError(t, err)
 		b, err := bus.New(hub.Join(), bus.Options{})
 		require.NoError(t, err)
-		node, err := nearcache.NewNode(tier, b, nearcache.NodeOptions{RepairInterval: 100 * time.Millisecond})
+		node, err := nearcache.NewNode(tier, b, nearcache.NodeOptions{JournalInterval: 100 * time.Millisecond})
 		require.NoError(t, err)
 		t.Cleanup(func() { assert.NoError(t, node.Close(ended)); assert.NoError(t, b.Close()) })
 		c, err := nearcache.New(node, "users", nearcache.Options[string]{})
@@ -61,7 +61,7 @@ func TestG4_ANameThatMoves(t *testing.T) {
 		var all sync.WaitGroup
 		for range 12 {
 			all.Go(func() {
-				got, err := b.Lookup(t.Context(), "k", nearcache.Read[string]{FromShared: true, Load: load})
+				got, err := b.Read(t.Context(), "k", nearcache.ReadOptions{FromShared: true}, nearcache.AsEntry(load))
 				check(got.Value, err)
 			})
 		}

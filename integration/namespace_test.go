@@ -40,7 +40,7 @@ func (n neighbours) join(t *testing.T, namespace string) (*nearcache.Cache[strin
 	b, err := bus.New(transport, bus.Options{})
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, b.Close()) })
-	node, err := nearcache.NewNode(tier, b, nearcache.NodeOptions{RepairInterval: 100 * time.Millisecond})
+	node, err := nearcache.NewNode(tier, b, nearcache.NodeOptions{JournalInterval: 100 * time.Millisecond})
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, node.Close(ended)) })
 	cache, err := nearcache.New(node, "users", nearcache.Options[string]{})

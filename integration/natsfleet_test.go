@@ -107,7 +107,7 @@ func joinNATS(t *testing.T, url, name string, journal int) *fleetNode {
 	require.NoError(t, err)
 	b, err := bus.New(transport, bus.Options{HeartbeatInterval: 200 * time.Millisecond, HeartbeatTimeout: time.Second})
 	require.NoError(t, err)
-	node, err := nearcache.NewNode(tier, b, nearcache.NodeOptions{RepairInterval: 500 * time.Millisecond, MaxStaleness: fleetTrust})
+	node, err := nearcache.NewNode(tier, b, nearcache.NodeOptions{JournalInterval: 500 * time.Millisecond, MaxStaleness: fleetTrust})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		assert.NoError(t, node.Close(ended))

@@ -41,7 +41,7 @@ func TestOwnKeys(t *testing.T) {
 // usersOf returns a cache users of a node of its own.
 func usersOf(t *testing.T, tier *shared.Tier) *nearcache.Cache[string] {
 	t.Helper()
-	node, err := nearcache.NewNode(tier, nil, nearcache.NodeOptions{RepairInterval: 50 * time.Millisecond})
+	node, err := nearcache.NewNode(tier, nil, nearcache.NodeOptions{JournalInterval: 50 * time.Millisecond})
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, node.Close(ended)) })
 	users, err := nearcache.New(node, "users", nearcache.Options[string]{

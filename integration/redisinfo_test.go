@@ -77,7 +77,7 @@ func TestRedis_InfoRefusedInScripts(t *testing.T) {
 	require.NoError(t, err)
 	var log lines
 	node, err := nearcache.NewNode(tier, nil, nearcache.NodeOptions{
-		RepairInterval: 20 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		JournalInterval: 20 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(&log, nil)),
 	})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, node.Close(ended)) }()

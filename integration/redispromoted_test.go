@@ -146,8 +146,8 @@ func TestG4_APrimaryThatWasCutOff(t *testing.T) {
 	alone := journalOn(t, first, redisstore.Options{Prefix: prefix})
 	writtenIn(t, alone) // its numbers rise as those of the other do
 	token := writer.cache.Token("0")
-	for _, read := range []nearcache.Read[int64]{{After: token}, {After: token, Load: load}} {
-		got, err := reader.cache.Lookup(t.Context(), "0", read)
+	for _, loads := range []func(context.Context, string) (int64, error){nil, load} {
+		got, err := reader.cache.Read(t.Context(), "0", nearcache.ReadOptions{After: token}, nearcache.AsEntry(loads))
 		if err == nil {
 			require.Equal(t, source.versions[0].Load(), got.Value, "a read after the token of a write")
 		}
@@ -161,7 +161,7 @@ func TestG4_APrimaryThatWasCutOff(t *testing.T) {
 	for rounds := reader.node.Stats().RepairFailures; reader.node.Stats().RepairFailures < rounds+3; {
 		writtenIn(t, alone)
 		for _, fromShared := range []bool{false, true} {
-			got, err := reader.cache.Lookup(t.Context(), "0", nearcache.Read[int64]{FromShared: fromShared, Load: load})
+			got, err := reader.cache.Read(t.Context(), "0", nearcache.ReadOptions{FromShared: fromShared}, nearcache.AsEntry(load))
 			require.NoError(t, err)
 			require.Equal(t, source.versions[0].Load(), got.Value, "of an age of %v", got.Age)
 		}

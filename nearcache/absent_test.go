@@ -219,7 +219,7 @@ func TestTTLJitter(t *testing.T) {
 // get their values.
 func TestMaxLoads(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
-		m := f.join(nearcache.Options[string]{MaxLoads: 3})
+		m := f.join(nearcache.Options[string]{MaxConcurrentLoads: 3})
 		var running, most atomic.Int64
 		done := make(chan error)
 		for i := range 20 {
@@ -245,7 +245,7 @@ func TestMaxLoads(t *testing.T) {
 // TestMaxLoads_WaitIsBounded by the caller's context and by LoadTimeout.
 func TestMaxLoads_WaitIsBounded(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
-		m := f.join(nearcache.Options[string]{MaxLoads: 1, LoadTimeout: 10 * time.Second})
+		m := f.join(nearcache.Options[string]{MaxConcurrentLoads: 1, LoadTimeout: 10 * time.Second})
 		release := make(chan struct{})
 		defer close(release)
 		go func() {

@@ -68,7 +68,7 @@ func TestHazard12_RefusedAndGiven(t *testing.T) {
 			})
 			require.NoError(t, err)
 			require.Equal(t, "new", given)
-			got, _ := a.Lookup(t.Context(), "k", nearcache.Read[string]{Load: failing})
+			got, _ := a.Read(t.Context(), "k", nearcache.ReadOptions{}, nearcache.AsEntry(failing))
 			v = got.Value
 		})
 		return v
@@ -176,7 +176,7 @@ func TestG2_RefreshIsOvertaken(t *testing.T) {
 			s.waitFor(s.held)
 			s.deafen()
 			s.ok(s.b.SetEntry(t.Context(), "k", nearcache.Entry[string]{Value: newValue, TTL: 100 * time.Millisecond}))
-			got, err := s.a.Lookup(t.Context(), "k", nearcache.Read[string]{FromShared: true})
+			got, err := s.a.Read(t.Context(), "k", nearcache.ReadOptions{FromShared: true}, nil)
 			s.ok(err)
 			require.Equal(t, newValue, got.Value)
 			s.has(newValue)

@@ -125,13 +125,13 @@ func (s *arrivalScene) set(v string) {
 // readOther has a read anew what tells of Clear and of the tag.
 func (s *arrivalScene) readOther() {
 	s.t.Helper()
-	_, err := s.a.Lookup(s.t.Context(), "other", nearcache.Read[string]{FromShared: true, LoadEntry: s.load})
+	_, err := s.a.Read(s.t.Context(), "other", nearcache.ReadOptions{FromShared: true}, s.load)
 	s.ok(err)
 }
 
 // later is what a reader of a is given who begins now.
 func (s *arrivalScene) later() string {
-	got, err := s.a.Lookup(s.t.Context(), "k", nearcache.Read[string]{LoadEntry: s.load})
+	got, err := s.a.Read(s.t.Context(), "k", nearcache.ReadOptions{}, s.load)
 	if err != nil {
 		return err.Error()
 	}

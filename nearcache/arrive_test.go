@@ -209,11 +209,11 @@ func (s *arrivalScene) get(ctx context.Context)     { _, _ = s.a.Get(ctx, "k") }
 func (s *arrivalScene) getMany(ctx context.Context) { _, _ = s.a.GetMany(ctx, []string{"k"}) }
 func (s *arrivalScene) fetch(ctx context.Context)   { _, _ = s.a.FetchEntry(ctx, "k", s.load) }
 func (s *arrivalScene) lookup(ctx context.Context) {
-	_, _ = s.a.Lookup(ctx, "k", nearcache.Read[string]{FromShared: true})
+	_, _ = s.a.Read(ctx, "k", nearcache.ReadOptions{FromShared: true}, nil)
 }
 
 func (s *arrivalScene) fetchMany(ctx context.Context) {
-	_, _ = s.a.FetchEntries(ctx, []string{"k"}, func(ctx context.Context, keys []string) (map[string]nearcache.Entry[string], error) {
+	_, _ = s.a.FetchEntryMany(ctx, []string{"k"}, func(ctx context.Context, keys []string) (map[string]nearcache.Entry[string], error) {
 		e, err := s.load(ctx, keys[0])
 		return map[string]nearcache.Entry[string]{"k": e}, err
 	})
@@ -228,7 +228,7 @@ func (s *arrivalScene) setOld(ctx context.Context) {
 }
 
 func (s *arrivalScene) setOldMany(ctx context.Context) {
-	_ = s.a.SetEntries(ctx, map[string]nearcache.Entry[string]{"k": {Value: oldValue, Tags: s.tags}})
+	_ = s.a.SetEntryMany(ctx, map[string]nearcache.Entry[string]{"k": {Value: oldValue, Tags: s.tags}})
 }
 
 // held begins a call whose answer of the shared tier is held.
@@ -264,7 +264,7 @@ func degraded(s *arrivalScene) {
 func degradedMany(s *arrivalScene) {
 	failFirst(s)
 	s.start(func(ctx context.Context) {
-		_, _ = s.a.FetchEntries(ctx, []string{"k"}, func(ctx context.Context, keys []string) (map[string]nearcache.Entry[string], error) {
+		_, _ = s.a.FetchEntryMany(ctx, []string{"k"}, func(ctx context.Context, keys []string) (map[string]nearcache.Entry[string], error) {
 			e, err := s.loadHeld(ctx, keys[0])
 			return map[string]nearcache.Entry[string]{"k": e}, err
 		})
@@ -308,7 +308,7 @@ func other(s *arrivalScene) {
 // laterDown cannot read anything but what is near.
 func laterDown(s *arrivalScene) string {
 	s.gateA.down()
-	got, err := s.a.Lookup(s.t.Context(), "k", nearcache.Read[string]{Load: failing})
+	got, err := s.a.Read(s.t.Context(), "k", nearcache.ReadOptions{}, nearcache.AsEntry(failing))
 	if err != nil {
 		return err.Error()
 	}

@@ -54,7 +54,7 @@ type BarrierOptions struct {
 //
 // Barrier does not wait for a node that was silent for that long before the call, which
 // may have died or be cut off. Such a node goes on answering its own callers. With a
-// journal that it can read, it applies the writes within RepairInterval. If it reaches
+// journal that it can read, it applies the writes within JournalInterval. If it reaches
 // neither the bus nor a journal, it may answer with something older for MaxStaleness
 // after the call, and no longer (with ServeStale, for its near TTL): it keeps near for so
 // long what it loads, or reads from Memcached. Whoever must know that it has none of these demands AtLeast.
@@ -100,10 +100,10 @@ func (n *Node) Barrier(ctx context.Context, opts BarrierOptions) (answered int, 
 // called is asked whether this node has applied all that was sent before. It
 // runs on the goroutine of the bus, after all of that was handed to apply, and
 // never blocks.
-func (n *Node) called(call bus.Call) {
+func (n *Node) called(call bus.BarrierRequest) {
 	switch {
 	case n.faults.Off(fault.Barriers):
-		n.bus.Arrive(call)
+		n.bus.Ack(call)
 	case n.journal != nil:
 		n.journal.Ask(call)
 	default:
@@ -111,6 +111,6 @@ func (n *Node) called(call bus.Call) {
 		if n.cut.Load() || n.announces {
 			n.flush()
 		}
-		n.bus.Arrive(call)
+		n.bus.Ack(call)
 	}
 }

@@ -37,11 +37,11 @@ func (c *Cache[V]) SetMany(ctx context.Context, values map[string]V) error {
 	for key, v := range values {
 		entries[key] = Entry[V]{Value: v}
 	}
-	return c.SetEntries(ctx, entries)
+	return c.SetEntryMany(ctx, entries)
 }
 
-// SetEntries is SetMany for values that differ from the cache's options.
-func (c *Cache[V]) SetEntries(ctx context.Context, entries map[string]Entry[V]) error {
+// SetEntryMany is SetMany for values that differ from the cache's options.
+func (c *Cache[V]) SetEntryMany(ctx context.Context, entries map[string]Entry[V]) error {
 	var failed KeysError
 	keys := slices.Sorted(maps.Keys(entries)) // so that no two batches take turns in each other's way
 	keys, err := c.keys.checkEach(keys, &failed)

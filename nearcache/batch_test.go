@@ -99,7 +99,7 @@ func TestSetMany(t *testing.T) {
 			require.NoError(t, err)
 		}
 		writes, sent := f.store.writes.Load(), b.bus.Stats()
-		require.NoError(t, b.SetEntries(t.Context(), map[string]nearcache.Entry[string]{
+		require.NoError(t, b.SetEntryMany(t.Context(), map[string]nearcache.Entry[string]{
 			"x": {Value: "new"}, "y": {Value: "new", NearTTL: time.Second}, "z": {Value: "new"},
 		}))
 		assert.Equal(t, writes+1, f.store.writes.Load(), "one call of the store")
@@ -216,7 +216,7 @@ func TestBatch_PartialFailure(t *testing.T) {
 				require.ErrorIs(t, failed["bad"], errDown)
 				require.ErrorContains(t, err, `nearcache: key "bad": the shared tier did not confirm the write: cache "users"`)
 				assert.Len(t, failed, 1)
-				assert.Equal(t, 1, a.Stats().Owed)
+				assert.Equal(t, 1, a.Stats().PendingInvalidations)
 				assert.Equal(t, sent+1, a.bus.Stats().Published, "one message")
 				_, err = a.Get(t.Context(), "bad")
 				require.ErrorIs(t, err, nearcache.ErrOutcomeUnknown)
@@ -227,7 +227,7 @@ func TestBatch_PartialFailure(t *testing.T) {
 				assert.Equal(t, "new", v)
 				broken.Store(false)
 				wait(2 * time.Second)
-				assert.Zero(t, a.Stats().Owed)
+				assert.Zero(t, a.Stats().PendingInvalidations)
 			})
 		})
 	}
@@ -250,7 +250,7 @@ func TestSetMany_Refused(t *testing.T) {
 		_, err = m.Get(t.Context(), "large")
 		require.ErrorIs(t, err, nearcache.ErrNotFound)
 
-		err = m.SetEntries(t.Context(), map[string]nearcache.Entry[string]{"small": {Value: "newer"}, "b": {TTL: -1}})
+		err = m.SetEntryMany(t.Context(), map[string]nearcache.Entry[string]{"small": {Value: "newer"}, "b": {TTL: -1}})
 		require.ErrorAs(t, err, &failed)
 		assert.Len(t, failed, 1)
 		require.EqualError(t, err, `nearcache: key "b": Entry: a TTL is negative: -1ns, 0s`)
@@ -351,7 +351,7 @@ func TestBatch_Large(t *testing.T) {
 		assert.Len(t, got, 3*part)
 		assert.Equal(t, part, most)
 		assert.Equal(t, 3, loads)
-		assert.EqualValues(t, 3*(n-part), b.Stats().Unasked)
+		assert.EqualValues(t, 3*(n-part), b.Stats().UnrequestedResults)
 		assert.LessOrEqual(t, store.most.Load(), int64(part+2), "keys of one round trip; the clocks may be read along")
 	})
 }
@@ -398,7 +398,7 @@ func TestFetchMany_OddLoaders(t *testing.T) {
 				})
 				require.NoError(t, err)
 				assert.Equal(t, tt.want, values)
-				assert.Equal(t, tt.unasked, m.Stats().Unasked)
+				assert.Equal(t, tt.unasked, m.Stats().UnrequestedResults)
 				_, err = m.Get(t.Context(), "c")
 				require.ErrorIs(t, err, nearcache.ErrNotFound, "what nobody asked for is kept nowhere")
 			})
@@ -526,7 +526,7 @@ func TestBatch_NotBroadcast(t *testing.T) {
 		require.ErrorIs(t, err, nearcache.ErrNotBroadcast)
 		require.NotErrorIs(t, err, nearcache.ErrOutcomeUnknown)
 		requireNear(t, b, "k", "new")
-		assert.Zero(t, b.Stats().Owed)
+		assert.Zero(t, b.Stats().PendingInvalidations)
 		wait(time.Second + 20*time.Millisecond)
 		v, err := a.Get(t.Context(), "k")
 		require.NoError(t, err)

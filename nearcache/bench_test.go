@@ -102,8 +102,8 @@ func BenchmarkFeature(b *testing.B) {
 		{name: "RefreshAhead", opts: options{RefreshAhead: time.Minute}},
 		{name: "NotFoundTTL", opts: options{NotFoundTTL: long}},
 		{name: "TTLJitter", opts: options{TTLJitter: 0.1}},
-		{name: "MaxLoads", opts: options{MaxLoads: 10}},
-		{name: "Schema", opts: options{Schema: 2}},
+		{name: "MaxConcurrentLoads", opts: options{MaxConcurrentLoads: 10}},
+		{name: "Schema", opts: options{SchemaVersion: 2}},
 		{name: "Clone", opts: options{Clone: func(r record) record { return r }}},
 	} {
 		f.opts.TTL = long
@@ -142,7 +142,7 @@ func benchmarkFeature(b *testing.B, opts nearcache.Options[record], entry nearca
 	b.Run("lookup", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := c.Lookup(ctx, "user:1", nearcache.Read[record]{MaxAge: time.Minute}); err != nil {
+			if _, err := c.Read(ctx, "user:1", nearcache.ReadOptions{MaxAge: time.Minute}, nil); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -58,11 +58,11 @@ func TestG7_Breaker(t *testing.T) {
 		wait(8 * time.Second)
 		requireNear(t, a, "near", "v")
 		assert.True(t, a.node.Health().Trusted, "the journal is read all the same")
-		assert.Equal(t, 1, a.node.Health().Owed)
+		assert.Equal(t, 1, a.node.Health().PendingInvalidations)
 
 		f.store.onBefore(nil)
 		wait(5 * time.Second)
-		assert.Zero(t, a.node.Health().Owed, "it was paid when the breaker let it through")
+		assert.Zero(t, a.node.Health().PendingInvalidations, "it was paid when the breaker let it through")
 		_, err = b.Get(t.Context(), "k")
 		require.ErrorIs(t, err, nearcache.ErrNotFound, "everywhere")
 		v, err = a.Fetch(t.Context(), "k", is("new"))
@@ -100,6 +100,6 @@ func TestAttempts_NobodyNotices(t *testing.T) {
 		stats := m.Stats()
 		assert.Zero(t, stats.SharedErrors)
 		assert.Zero(t, stats.Degraded)
-		assert.Zero(t, stats.Refused)
+		assert.Zero(t, stats.FillsRejected)
 	})
 }

@@ -27,13 +27,13 @@ func (c *calm) alerts() (counts map[string]uint64, states map[string]bool) {
 	n, h, s, b := c.node.Stats(), c.node.Health(), c.Stats(), c.bus.Stats()
 	counts = map[string]uint64{
 		"Gaps": n.Gaps, "Resets": n.Resets, "Repaired": n.Repaired, "RepairFailures": n.RepairFailures,
-		"Unconfirmed": s.Unconfirmed, "NearStale": n.NearStale, "UnknownCaches": n.UnknownCaches,
-		"Degraded": s.Degraded, "SharedErrors": s.SharedErrors, "Overdue": s.Overdue, "Panics": s.Panics,
+		"Unconfirmed": s.Unverified, "NearStale": n.NearStale, "UnknownCaches": n.UnknownCaches,
+		"Degraded": s.Degraded, "SharedErrors": s.SharedErrors, "Overdue": s.LeaseTimeouts, "Panics": s.Panics,
 		"TooLarge": s.TooLarge, "Undecodable": s.Undecodable, "Malformed": b.Malformed,
 		"PublishErrors": b.PublishErrors, "Unannounced": s.Unannounced, "FailedChores": n.FailedChores,
 	}
 	states = map[string]bool{
-		"Trusted": !h.Trusted, "Behind": h.Behind > 3*time.Second, "BusCut": h.BusCut, "Owed": h.Owed > 0 || s.Owed > 0,
+		"Trusted": !h.Trusted, "Behind": h.Behind > 3*time.Second, "BusCut": h.BusCut, "Owed": h.PendingInvalidations > 0 || s.PendingInvalidations > 0,
 		"Journal": h.Journal != nil, "ClockLag": n.ClockLag > 100*time.Millisecond, "RoundTrip": b.RoundTrip > 100*time.Millisecond,
 	}
 	t := c.tier.Stats()
@@ -81,7 +81,7 @@ func (c *calm) work(ctx context.Context) error {
 			return nearcache.Entry[string]{Value: v, Tags: []string{tag()}}, err
 		})
 	case 29:
-		_, err = c.Lookup(ctx, key(), nearcache.Read[string]{MaxAge: time.Second})
+		_, err = c.Read(ctx, key(), nearcache.ReadOptions{MaxAge: time.Second}, nil)
 	default:
 		_, err = c.Fetch(ctx, key(), load)
 	}
@@ -102,7 +102,7 @@ func TestAlerts_CalmFleet(t *testing.T) {
 				lines := f.log()
 				opts := nearcache.Options[string]{
 					TTL: time.Minute, NearTTL: 30 * time.Second, TTLJitter: 0.2, NotFoundTTL: 5 * time.Second, FailSafe: time.Hour,
-					RefreshAhead: 10 * time.Second, SoftTimeout: time.Second, MaxLoads: 4,
+					RefreshAhead: 10 * time.Second, SoftTimeout: time.Second, MaxConcurrentLoads: 4,
 				}
 				var nodes []*calm
 				for range 3 {

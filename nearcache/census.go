@@ -18,7 +18,7 @@ import (
 
 const (
 	// identityInterval is how often the identity of the shared tier is read, or 10 times
-	// RepairInterval if that is longer: it may have been lost, or the list of servers have
+	// JournalInterval if that is longer: it may have been lost, or the list of servers have
 	// changed.
 	identityInterval = 10 * time.Second
 
@@ -151,7 +151,7 @@ func (c *census) identify(ctx context.Context) {
 		c.node.opts.Logger.Warn("nearcache: the shared tier is another one than before: it was emptied, or the client has another list of servers")
 	}
 	c.tier, c.about.Tier = tier, tier
-	interval := max(identityInterval, 10*min(c.node.opts.RepairInterval, shared.MaxDuration/10))
+	interval := max(identityInterval, 10*min(c.node.opts.JournalInterval, shared.MaxDuration/10))
 	c.due = c.read.Add(interval - rand.N(interval/4))
 	for _, f := range c.foreign {
 		f.read = true

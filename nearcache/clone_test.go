@@ -122,7 +122,7 @@ func TestClone_Panics(t *testing.T) {
 // wrong.
 func TestSchema_OtherVersionsAreMisses(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
-		none, one, two := f.join(), f.join(nearcache.Options[string]{Schema: 1}), f.join(nearcache.Options[string]{Schema: 1<<32 - 1})
+		none, one, two := f.join(), f.join(nearcache.Options[string]{SchemaVersion: 1}), f.join(nearcache.Options[string]{SchemaVersion: 1<<32 - 1})
 		for _, writer := range []*member{none, one, two} {
 			require.NoError(t, writer.Set(t.Context(), "k", "v"))
 			settle()

@@ -14,7 +14,7 @@ import (
 
 // validateCodecs checks that an ID says which codec of o reads a record.
 func (o Options[V]) validateCodecs() error {
-	codecs := o.AlsoRead
+	codecs := o.ReadCodecs
 	if o.Codec != nil {
 		codecs = append([]shared.Codec{o.Codec}, codecs...)
 	} else {
@@ -24,7 +24,7 @@ func (o Options[V]) validateCodecs() error {
 	for i, codec := range codecs {
 		name := "Codec"
 		if i > 0 {
-			name = fmt.Sprintf("AlsoRead[%d]", i-1)
+			name = fmt.Sprintf("ReadCodecs[%d]", i-1)
 		}
 		if isNil(codec) {
 			return fmt.Errorf("nearcache: Options.%s is a nil %T", name, codec)
@@ -67,13 +67,13 @@ func isNil(codec shared.Codec) bool {
 
 // reader returns the codec that reads a record, or nil if the cache cannot.
 func (o *Options[V]) reader(r *driver.Record) shared.Codec {
-	if r.Schema != o.Schema {
+	if r.Schema != o.SchemaVersion {
 		return nil
 	}
 	if o.Codec.ID() == r.Codec {
 		return o.Codec
 	}
-	for _, codec := range o.AlsoRead {
+	for _, codec := range o.ReadCodecs {
 		if codec.ID() == r.Codec {
 			return codec
 		}

@@ -15,8 +15,8 @@ import (
 func TestCodec_Change(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		onlyOld := f.join()
-		old := f.join(nearcache.Options[string]{AlsoRead: []shared.Codec{shared.Gob}})
-		changed := f.join(nearcache.Options[string]{Codec: shared.Gob, AlsoRead: []shared.Codec{shared.Raw, shared.JSON}})
+		old := f.join(nearcache.Options[string]{ReadCodecs: []shared.Codec{shared.Gob}})
+		changed := f.join(nearcache.Options[string]{Codec: shared.Gob, ReadCodecs: []shared.Codec{shared.Raw, shared.JSON}})
 		require.NoError(t, old.Set(t.Context(), "old", "v"))
 		require.NoError(t, changed.Set(t.Context(), "new", "w"))
 		for _, m := range []*member{old, changed} {
@@ -43,7 +43,7 @@ func TestCodec_Change(t *testing.T) {
 func TestCodec_AlsoReadThatPanics(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		require.NoError(t, f.join().Set(t.Context(), "k", "v"))
-		m := f.join(nearcache.Options[string]{Codec: shared.Gob, AlsoRead: []shared.Codec{&oddCodec{panics: true}}})
+		m := f.join(nearcache.Options[string]{Codec: shared.Gob, ReadCodecs: []shared.Codec{&oddCodec{panics: true}}})
 		_, err := m.Get(t.Context(), "k")
 		require.ErrorIs(t, err, nearcache.ErrNotFound)
 		assert.EqualValues(t, 1, m.Stats().Undecodable)
@@ -57,12 +57,12 @@ func TestCodec_OptionsRefused(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		node := f.join().node
 		for want, opts := range map[string]nearcache.Options[string]{
-			"nearcache: Options.Codec is a nil *nearcache_test.oddCodec":                     {Codec: (*oddCodec)(nil)},
-			"nearcache: Options.AlsoRead[0] is a nil <nil>":                                  {AlsoRead: []shared.Codec{nil}},
-			"nearcache: Options.AlsoRead[0] has the ID 1, as another codec of the cache has": {AlsoRead: []shared.Codec{shared.JSON}},
-			"nearcache: Options.AlsoRead[1] has the ID 2, as another codec of the cache has": {AlsoRead: []shared.Codec{shared.Gob, shared.Gob}},
-			"nearcache: Options.AlsoRead[0] has the ID 2, as another codec":                  {Codec: shared.Gob, AlsoRead: []shared.Codec{shared.Gob}},
-			"nearcache: Options.Codec: ID: nearcache: the codec panicked":                    {Codec: noID{}},
+			"nearcache: Options.Codec is a nil *nearcache_test.oddCodec":                       {Codec: (*oddCodec)(nil)},
+			"nearcache: Options.ReadCodecs[0] is a nil <nil>":                                  {ReadCodecs: []shared.Codec{nil}},
+			"nearcache: Options.ReadCodecs[0] has the ID 1, as another codec of the cache has": {ReadCodecs: []shared.Codec{shared.JSON}},
+			"nearcache: Options.ReadCodecs[1] has the ID 2, as another codec of the cache has": {ReadCodecs: []shared.Codec{shared.Gob, shared.Gob}},
+			"nearcache: Options.ReadCodecs[0] has the ID 2, as another codec":                  {Codec: shared.Gob, ReadCodecs: []shared.Codec{shared.Gob}},
+			"nearcache: Options.Codec: ID: nearcache: the codec panicked":                      {Codec: noID{}},
 		} {
 			_, err := nearcache.New(node, "refused", opts)
 			require.ErrorContains(t, err, want)

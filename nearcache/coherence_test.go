@@ -61,13 +61,13 @@ func TestCoherence(t *testing.T) {
 	t.Run("journal", func(t *testing.T) {
 		f := newFleet(t)
 		f.journal = true
-		f.nodeOpts.RepairInterval = 10 * time.Millisecond
+		f.nodeOpts.JournalInterval = 10 * time.Millisecond
 		nearcachetest.Run(t, f.suite())
 	})
 	t.Run("journal and a bus that loses half of what it is given", func(t *testing.T) {
 		f := newFleet(t)
 		f.journal, f.announces, f.lossy = true, true, true
-		f.nodeOpts.RepairInterval = 20 * time.Millisecond
+		f.nodeOpts.JournalInterval = 20 * time.Millisecond
 		nearcachetest.Run(t, f.suite())
 	})
 	t.Run("near tier under pressure", func(t *testing.T) {
@@ -299,7 +299,7 @@ func TestHazard7_OlderFillNeverReappears(t *testing.T) {
 		go func() { v, _ := a.Get(t.Context(), "k"); first <- v }()
 		settle()
 		require.NoError(t, b.Set(t.Context(), "k", "new"))
-		later, err := a.Lookup(t.Context(), "k", nearcache.Read[string]{FromShared: true})
+		later, err := a.Read(t.Context(), "k", nearcache.ReadOptions{FromShared: true}, nil)
 		require.NoError(t, err)
 		require.Equal(t, "new", later.Value)
 		close(hold)
@@ -322,7 +322,7 @@ func TestHazard8_RefusedFill(t *testing.T) {
 				return "loaded", b.Set(t.Context(), "k", "set")
 			})
 			require.NoError(t, err)
-			assert.EqualValues(t, 1, a.Stats().Refused)
+			assert.EqualValues(t, 1, a.Stats().FillsRejected)
 			if gone {
 				assert.Equal(t, "loaded", v)
 				assert.Zero(t, a.node.Stats().NearEntries)
@@ -356,7 +356,7 @@ func TestHazard10_LateOwnWrite(t *testing.T) {
 		require.NoError(t, err)
 		require.Error(t, m.Set(t.Context(), "k", "new"))
 		f.store.onBefore(nil)
-		f.eventually(func() bool { return m.Stats().Owed == 0 })
+		f.eventually(func() bool { return m.Stats().PendingInvalidations == 0 })
 		settle()
 		require.NoError(t, f.join().Set(t.Context(), "k", "old"))
 		settle()
@@ -543,11 +543,11 @@ func TestHazard19_SlowLoad(t *testing.T) {
 			}
 			assert.InDelta(t, 5, time.Since(began).Seconds(), 0.6, "one lease time")
 			assert.EqualValues(t, 1, loadsB.Load())
-			assert.EqualValues(t, 1, b.Stats().Overdue)
+			assert.EqualValues(t, 1, b.Stats().LeaseTimeouts)
 			assert.Zero(t, b.node.Stats().NearEntries, "what was not filled is not installed")
 			assert.Equal(t, "from a", <-done)
 			assert.EqualValues(t, 1, loadsA.Load())
-			assert.Zero(t, a.Stats().Refused, "the lease stood for four times its time")
+			assert.Zero(t, a.Stats().FillsRejected, "the lease stood for four times its time")
 			v, err := b.Fetch(t.Context(), "k", none)
 			require.NoError(t, err)
 			assert.Equal(t, "from a", v)
@@ -614,7 +614,7 @@ func TestHazard19_FetchMany(t *testing.T) {
 		})
 		require.NoError(t, err)
 		require.Len(t, got, 2)
-		assert.Zero(t, a.Stats().Refused, "the leases stood for four times their time")
+		assert.Zero(t, a.Stats().FillsRejected, "the leases stood for four times their time")
 		requireNear(t, a, "j", "v")
 		requireNear(t, a, "k", "v")
 	})

@@ -57,7 +57,7 @@ var ways = map[string]func(ctx context.Context, m *member) string{
 		return values["k"]
 	},
 	"Lookup": func(ctx context.Context, m *member) string {
-		a, _ := m.Lookup(ctx, "k", read{FromShared: true})
+		a, _ := m.Read(ctx, "k", read{FromShared: true}, nil)
 		return a.Value
 	},
 }
@@ -178,7 +178,7 @@ func TestHazard13_DeposedAnswersReads(t *testing.T) {
 				wait(time.Second)
 				failTails(f)
 				wait(3 * time.Second)
-				got, err := a.Lookup(t.Context(), "other", read{FromShared: true}) // with all that decides on it
+				got, err := a.Read(t.Context(), "other", read{FromShared: true}, nil) // with all that decides on it
 				require.NoError(t, err)
 				require.Equal(t, "old", got.Value)
 				requireNear(t, a, "other", "old")
@@ -192,7 +192,7 @@ func TestHazard13_DeposedAnswersReads(t *testing.T) {
 						require.ErrorIs(t, err, errDown)
 					}
 				}
-				assert.NotZero(t, a.Stats().Unconfirmed)
+				assert.NotZero(t, a.Stats().Unverified)
 				v, err := a.Fetch(t.Context(), "other", is("loaded"))
 				require.NoError(t, err)
 				assert.Equal(t, "loaded", v)
@@ -213,7 +213,7 @@ func TestConfirm_Absent(t *testing.T) {
 		require.ErrorIs(t, err, nearcache.ErrNotFound)
 		failTails(f)
 		wait(3 * time.Second)
-		_, err = a.Lookup(t.Context(), "k", read{FromShared: true})
+		_, err = a.Read(t.Context(), "k", read{FromShared: true}, nil)
 		require.ErrorIs(t, err, nearcache.ErrNotFound)
 		wait(3 * time.Second)
 		v, err := a.Fetch(t.Context(), "k", is("loaded"))
@@ -284,7 +284,7 @@ func TestServeStale_BelievesRecords(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, "v", v)
 		}
-		assert.EqualValues(t, 4, a.Stats().Unconfirmed)
+		assert.EqualValues(t, 4, a.Stats().Unverified)
 		assert.NotZero(t, a.node.Stats().NearStale)
 	}, func(f *fleet) { f.nodeOpts.ServeStale = true })
 }

@@ -292,7 +292,7 @@ func TestText_TierDown(t *testing.T) {
 		v, err := m.Fetch(t.Context(), "k", is("new"))
 		require.NoError(t, err)
 		assert.Equal(t, "new", v)
-		f.eventually(func() bool { return m.Stats().Owed == 0 })
+		f.eventually(func() bool { return m.Stats().PendingInvalidations == 0 })
 		_, err = f.join().Get(t.Context(), "k")
 		assert.ErrorIs(t, err, nearcache.ErrNotFound)
 	})

@@ -41,7 +41,7 @@
 //
 // Bounded: with a shared tier that keeps a journal ([driver.Journaler]; Redis
 // does), no node answers with a value older than an acknowledged write by more
-// than [NodeOptions.RepairInterval] and the time of one read of the journal,
+// than [NodeOptions.JournalInterval] and the time of one read of the journal,
 // whatever the bus loses. A node that cannot read the journal answers with
 // nothing that it has not confirmed for [NodeOptions.MaxStaleness], neither from its
 // memory nor from the shared tier, and asks the source. [Node.Health] tells.
@@ -73,7 +73,7 @@
 // source and call [Cache.Invalidate] (cache-aside); loads are leased and fenced
 // either way. With a nil bus, nothing is announced: an answer is as old as
 // [Options.NearTTL] at most, and where the shared tier keeps a journal, as
-// RepairInterval. With a nil shared tier, each node loads for itself, Set keeps
+// JournalInterval. With a nil shared tier, each node loads for itself, Set keeps
 // its value on this node and makes the others drop theirs.
 //
 // # Tags

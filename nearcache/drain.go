@@ -10,7 +10,7 @@ import (
 const drainPause = 10 * time.Millisecond
 
 // Drain waits until every invalidation that could not be delivered has been: until
-// [Health.Owed] is 0. Close does it where a program ends, once nothing writes any more: what is
+// [Health.PendingInvalidations] is 0. Close does it where a program ends, once nothing writes any more: what is
 // pending then ends with the process, and the other nodes keep what they have until it expires
 // or is written again.
 //

@@ -37,7 +37,7 @@ func TestDrain(t *testing.T) {
 		began = time.Now()
 		require.NoError(t, a.node.Drain(t.Context()))
 		assert.LessOrEqual(t, time.Since(began), 2*time.Second+20*time.Millisecond)
-		assert.Zero(t, a.node.Health().Owed)
+		assert.Zero(t, a.node.Health().PendingInvalidations)
 		c := f.join()
 		_, err = c.Get(t.Context(), "k")
 		require.ErrorIs(t, err, nearcache.ErrNotFound)

@@ -187,7 +187,7 @@ func ExamplePrevious() {
 func ExampleOptions_maxLoads() {
 	node := newNode()
 	defer node.Close(context.Background())
-	users, err := nearcache.New(node, "herds", nearcache.Options[User]{TTLJitter: 0.1, MaxLoads: 50})
+	users, err := nearcache.New(node, "herds", nearcache.Options[User]{TTLJitter: 0.1, MaxConcurrentLoads: 50})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -215,12 +215,12 @@ func ExampleCache_FetchMany() {
 	// Ada Grace 2 <nil>
 }
 
-// FetchEntries is FetchMany with lifetimes and tags for each value.
-func ExampleCache_FetchEntries() {
+// FetchEntryMany is FetchMany with lifetimes and tags for each value.
+func ExampleCache_FetchEntryMany() {
 	node := newNode()
 	defer node.Close(context.Background())
 	users := newUsers(node, "many-entries")
-	found, err := users.FetchEntries(context.Background(), []string{"1", "2"}, func(_ context.Context, missing []string) (map[string]nearcache.Entry[User], error) {
+	found, err := users.FetchEntryMany(context.Background(), []string{"1", "2"}, func(_ context.Context, missing []string) (map[string]nearcache.Entry[User], error) {
 		return map[string]nearcache.Entry[User]{
 			"1": {Value: User{"1", "Ada"}, Tags: []string{"org:7"}},
 			"2": {Value: User{"2", "Grace"}, TTL: time.Hour, NearTTL: time.Minute},
@@ -297,16 +297,16 @@ func ExampleNode_Barrier() {
 
 // A key for which it matters is read with a bound, and the answer says how old it
 // may be. Other readers of the key go on as before.
-func ExampleCache_Lookup() {
+func ExampleCache_Read() {
 	node := newNode()
 	defer node.Close(context.Background())
 	users := newUsers(node, "lookup")
 	ctx := context.Background()
 	_ = users.Set(ctx, "42", User{"42", "Ada"})
 
-	a, err := users.Lookup(ctx, "42", nearcache.Read[User]{MaxAge: 10 * time.Second})
+	a, err := users.Read(ctx, "42", nearcache.ReadOptions{MaxAge: 10 * time.Second}, nil)
 	fmt.Println(a.Value.Name, a.Near, a.Age < 10*time.Second, err)
-	a, err = users.Lookup(ctx, "42", nearcache.Read[User]{FromShared: true})
+	a, err = users.Read(ctx, "42", nearcache.ReadOptions{FromShared: true}, nil)
 	fmt.Println(a.Value.Name, a.Near, err)
 	// Output:
 	// Ada true true <nil>
@@ -327,11 +327,11 @@ func ExampleCache_Token() {
 	_ = here.Set(ctx, "42", User{"42", "Grace"})
 	cookie := here.Token("42").String()
 
-	var after nearcache.Token
+	var after nearcache.ConsistencyToken
 	if err := after.UnmarshalText([]byte(cookie)); err != nil {
 		log.Fatal(err)
 	}
-	a, err := there.Lookup(ctx, "42", nearcache.Read[User]{After: after})
+	a, err := there.Read(ctx, "42", nearcache.ReadOptions{After: after}, nil)
 	fmt.Println(a.Value.Name, err)
 	// Output: Grace <nil>
 }
@@ -504,7 +504,7 @@ func ExampleOptions_clone() {
 func ExampleOptions_schema() {
 	node := newNode()
 	defer node.Close(context.Background())
-	prices, err := nearcache.New(node, "prices", nearcache.Options[int]{Schema: 2}) // 1 was in euros, 2 is in cents
+	prices, err := nearcache.New(node, "prices", nearcache.Options[int]{SchemaVersion: 2}) // 1 was in euros, 2 is in cents
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -518,7 +518,7 @@ func ExampleNode_Consistency() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	node, err := nearcache.NewNode(tier, nil, nearcache.NodeOptions{MeterRate: 1000})
+	node, err := nearcache.NewNode(tier, nil, nearcache.NodeOptions{AuditRate: 1000})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 // refreshed all the time where the pauses before that are taken out.
 var features = nearcache.Options[int64]{
 	TTL: time.Minute, RefreshAhead: time.Minute - time.Millisecond, TTLJitter: 0.2,
-	FailSafe: time.Hour, NotFoundTTL: time.Second, MaxLoads: 4,
+	FailSafe: time.Hour, NotFoundTTL: time.Second, MaxConcurrentLoads: 4,
 }
 
 // TestCoherence_Features runs the guarantees with everything switched on.
@@ -23,7 +23,7 @@ func TestCoherence_Features(t *testing.T) {
 		"slow store":          func(f *fleet) { f.store.onAfter(slow) },
 		"journal and a bus that loses half of what it is given": func(f *fleet) {
 			f.journal, f.announces, f.lossy = true, true, true
-			f.nodeOpts.RepairInterval = 20 * time.Millisecond
+			f.nodeOpts.JournalInterval = 20 * time.Millisecond
 		},
 		"near tier under pressure": func(f *fleet) { f.nodeOpts.NearBytes = 64 << 10 },
 	} {

@@ -14,7 +14,7 @@ func (n *Node) follower() *journal.Follower {
 	return journal.New(journal.Config{
 		Tier: n.tier, Near: followed{n}, Owner: followed{n}, Heads: n.heads, Acked: n.acked,
 		Proves: n.proves, OnBus: n.bus != nil,
-		Interval: n.opts.RepairInterval, MaxStaleness: n.opts.MaxStaleness, Logger: n.opts.Logger,
+		Interval: n.opts.JournalInterval, MaxStaleness: n.opts.MaxStaleness, Logger: n.opts.Logger,
 		Done: n.ctx, Stopped: ErrClosed,
 	})
 }
@@ -44,7 +44,7 @@ func (f followed) Deposed(partition int, at driver.Revision) bool { return f.n.d
 func (f followed) Restored() { signal(f.n.restored) }
 
 // Arrive implements [journal.Owner].
-func (f followed) Arrive(call bus.Call) { f.n.bus.Arrive(call) }
+func (f followed) Arrive(call bus.BarrierRequest) { f.n.bus.Ack(call) }
 
 // Flush implements [journal.Owner].
 func (f followed) Flush(lost []bool) {

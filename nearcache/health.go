@@ -40,7 +40,7 @@ type Health struct {
 
 	// Owed is how many invalidations could not be delivered yet. They are tried
 	// again; what they concern is read from the source on this node.
-	Owed int
+	PendingInvalidations int
 
 	// Journal is the error of the last attempt to read the journal, nil if it
 	// succeeded.
@@ -53,7 +53,7 @@ type Health struct {
 // it is true for the first time: when the shared tier is down, no node is trusted any
 // more, but all go on from the source, and had better stay in service.
 func (n *Node) Health() Health {
-	h := Health{Trusted: !n.cut.Load(), BusCut: n.cut.Load(), Owed: n.pending(), Mismatch: n.mismatch()}
+	h := Health{Trusted: !n.cut.Load(), BusCut: n.cut.Load(), PendingInvalidations: n.pending(), Mismatch: n.mismatch()}
 	if n.journal != nil {
 		horizon := n.near.Horizon()
 		h.Behind = time.Duration(n.near.Now() - horizon)
@@ -110,8 +110,8 @@ func (h Health) String() string {
 	if h.Mismatch != "" && h.why != h.Mismatch {
 		text += "; " + h.Mismatch
 	}
-	if h.Owed > 0 {
-		text += fmt.Sprintf("; invalidations owed: %d", h.Owed)
+	if h.PendingInvalidations > 0 {
+		text += fmt.Sprintf("; invalidations owed: %d", h.PendingInvalidations)
 	}
 	return text
 }
@@ -129,7 +129,7 @@ func (h Health) MarshalJSON() ([]byte, error) {
 		Journal *string `json:"journal"`
 
 		Mismatch *string `json:"mismatch"`
-	}{Trusted: h.Trusted, Behind: rounded(h.Behind).String(), BusCut: h.BusCut, Owed: h.Owed}
+	}{Trusted: h.Trusted, Behind: rounded(h.Behind).String(), BusCut: h.BusCut, Owed: h.PendingInvalidations}
 	if h.why != "" {
 		form.Why = &h.why
 	}

@@ -59,7 +59,7 @@ func TestHealth_JSON(t *testing.T) {
 	for want, h := range map[string]nearcache.Health{
 		`{"trusted":true,"why":null,"behind":"0s","busCut":false,"owed":0,"journal":null,"mismatch":null}`: {Trusted: true},
 		`{"trusted":false,"why":null,"behind":"1.5s","busCut":true,"owed":2,"journal":"gone","mismatch":"another"}`: {
-			Behind: 1500 * time.Millisecond, BusCut: true, Owed: 2, Journal: errors.New("gone"), Mismatch: "another",
+			Behind: 1500 * time.Millisecond, BusCut: true, PendingInvalidations: 2, Journal: errors.New("gone"), Mismatch: "another",
 		},
 	} {
 		got, err := json.Marshal(h)

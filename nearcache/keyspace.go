@@ -38,15 +38,15 @@ type keyspace struct {
 
 // settings are the options of a cache that do not depend on the type of its values.
 type settings struct {
-	Codec        shared.Codec
-	Schema       uint32
-	TTL          time.Duration
-	FailSafe     time.Duration
-	RefreshAhead time.Duration
-	LoadTimeout  time.Duration
-	SourceLag    time.Duration
-	MaxLoads     int
-	Tagged       bool // every value may have tags
+	Codec              shared.Codec
+	Schema             uint32
+	TTL                time.Duration
+	FailSafe           time.Duration
+	RefreshAhead       time.Duration
+	LoadTimeout        time.Duration
+	SourceLag          time.Duration
+	MaxConcurrentLoads int
+	Tagged             bool // every value may have tags
 
 	agreed []bus.Setting // that all nodes must have the same of
 }
@@ -56,8 +56,8 @@ func (k *keyspace) init(node *Node, name string, opts settings) {
 	k.node, k.name, k.opts = node, name, opts
 	k.pending.SlotOf = generation.SlotOf
 	k.failing = outage.Outage{Patience: slowPatience, Quiet: loadsQuiet}
-	if opts.MaxLoads > 0 {
-		k.places = make(chan struct{}, opts.MaxLoads)
+	if opts.MaxConcurrentLoads > 0 {
+		k.places = make(chan struct{}, opts.MaxConcurrentLoads)
 	}
 }
 

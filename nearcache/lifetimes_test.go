@@ -23,15 +23,15 @@ func TestNearTTL_Travels(t *testing.T) {
 	entry := nearcache.Entry[string]{Value: "v", NearTTL: near}
 	for name, store := range map[string]func(context.Context, *member) error{
 		"SetEntry": func(ctx context.Context, m *member) error { return m.SetEntry(ctx, "k", entry) },
-		"SetEntries": func(ctx context.Context, m *member) error {
-			return m.SetEntries(ctx, map[string]nearcache.Entry[string]{"k": entry})
+		"SetEntryMany": func(ctx context.Context, m *member) error {
+			return m.SetEntryMany(ctx, map[string]nearcache.Entry[string]{"k": entry})
 		},
 		"FetchEntry": func(ctx context.Context, m *member) error {
 			_, err := m.FetchEntry(ctx, "k", func(context.Context, string) (nearcache.Entry[string], error) { return entry, nil })
 			return err
 		},
-		"FetchEntries": func(ctx context.Context, m *member) error {
-			_, err := m.FetchEntries(ctx, []string{"k"}, func(context.Context, []string) (map[string]nearcache.Entry[string], error) {
+		"FetchEntryMany": func(ctx context.Context, m *member) error {
+			_, err := m.FetchEntryMany(ctx, []string{"k"}, func(context.Context, []string) (map[string]nearcache.Entry[string], error) {
 				return map[string]nearcache.Entry[string]{"k": entry}, nil
 			})
 			return err

@@ -40,8 +40,8 @@ func TestOptions_TooLong(t *testing.T) {
 		tier, err := shared.New(memstore.New(memstore.Options{}), shared.Options{})
 		require.NoError(t, err)
 		for name, set := range map[string]func(*nearcache.NodeOptions, time.Duration){
-			"RepairInterval": func(o *nearcache.NodeOptions, d time.Duration) { o.RepairInterval, o.MaxStaleness = d, math.MaxInt64 },
-			"MaxStaleness":   func(o *nearcache.NodeOptions, d time.Duration) { o.MaxStaleness = d },
+			"JournalInterval": func(o *nearcache.NodeOptions, d time.Duration) { o.JournalInterval, o.MaxStaleness = d, math.MaxInt64 },
+			"MaxStaleness":    func(o *nearcache.NodeOptions, d time.Duration) { o.MaxStaleness = d },
 		} {
 			for _, d := range tooLong {
 				var opts nearcache.NodeOptions
@@ -61,7 +61,7 @@ func TestEntry_TooLong(t *testing.T) {
 			for name, e := range map[string]nearcache.Entry[string]{"TTL": {TTL: d}, "NearTTL": {NearTTL: d}} {
 				want := "Entry." + name + " is " + d.String() + ", longer than 876000h0m0s"
 				require.ErrorContains(t, m.SetEntry(t.Context(), "k", e), want)
-				require.ErrorContains(t, m.SetEntries(t.Context(), map[string]nearcache.Entry[string]{"k": e}), want)
+				require.ErrorContains(t, m.SetEntryMany(t.Context(), map[string]nearcache.Entry[string]{"k": e}), want)
 				_, err := m.FetchEntry(t.Context(), "k", func(context.Context, string) (nearcache.Entry[string], error) { return e, nil })
 				require.ErrorContains(t, err, want)
 			}

@@ -14,12 +14,12 @@ import (
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
 )
 
-type read = nearcache.Read[string]
+type read = nearcache.ReadOptions
 
-// lookup is Lookup of k.
-func lookup(t *testing.T, m *member, r read) (nearcache.Answer[string], error) {
+// lookup is Read of k, with one loader at most.
+func lookup(t *testing.T, m *member, r read, load ...func(context.Context, string) (string, error)) (nearcache.Result[string], error) {
 	t.Helper()
-	return m.Lookup(t.Context(), "k", r)
+	return m.Read(t.Context(), "k", r, nearcache.AsEntry(append(load, nil)[0]))
 }
 
 // TestLookup without bounds is Get or Fetch, and tells how old the answer is.
@@ -29,14 +29,14 @@ func TestLookup(t *testing.T) {
 		m := f.join()
 		_, err := lookup(t, m, read{})
 		require.ErrorIs(t, err, nearcache.ErrNotFound)
-		a, err := lookup(t, m, read{Load: is("loaded")})
+		a, err := lookup(t, m, read{}, is("loaded"))
 		require.NoError(t, err)
-		assert.Equal(t, nearcache.Answer[string]{Value: "loaded"}, a)
-		a, err = lookup(t, m, read{LoadEntry: func(context.Context, string) (nearcache.Entry[string], error) {
+		assert.Equal(t, nearcache.Result[string]{Value: "loaded"}, a)
+		a, err = m.Read(t.Context(), "k", read{}, func(context.Context, string) (nearcache.Entry[string], error) {
 			return nearcache.Entry[string]{}, errNoLoad
-		}})
+		})
 		require.NoError(t, err)
-		assert.Equal(t, nearcache.Answer[string]{Value: "loaded", Near: true}, a)
+		assert.Equal(t, nearcache.Result[string]{Value: "loaded", Near: true}, a)
 		for range 40 {
 			wait(99 * time.Millisecond)
 			a, err = lookup(t, m, read{})
@@ -49,11 +49,7 @@ func TestLookup(t *testing.T) {
 
 		_, err = lookup(t, m, read{MaxAge: -1})
 		require.ErrorContains(t, err, "MaxAge is negative")
-		_, err = lookup(t, m, read{Load: is("a"), LoadEntry: func(context.Context, string) (nearcache.Entry[string], error) {
-			return nearcache.Entry[string]{}, nil
-		}})
-		require.ErrorContains(t, err, "both set")
-		_, err = m.Lookup(t.Context(), "", read{})
+		_, err = m.Read(t.Context(), "", read{}, nil)
 		require.ErrorIs(t, err, nearcache.ErrInvalidKey)
 		require.NoError(t, m.node.Close(atOnce))
 		_, err = lookup(t, m, read{FromShared: true})
@@ -79,7 +75,7 @@ func TestLookup_LosingBus(t *testing.T) {
 				assert.True(t, got.Near)
 				got, err = lookup(t, a, read{FromShared: true})
 				require.NoError(t, err)
-				assert.Equal(t, nearcache.Answer[string]{Value: "new"}, got)
+				assert.Equal(t, nearcache.Result[string]{Value: "new"}, got)
 				requireNear(t, a, "k", "new")
 
 				for i, age := range []time.Duration{50 * time.Millisecond, 300 * time.Millisecond, 900 * time.Millisecond, 3 * time.Second} {
@@ -114,7 +110,7 @@ func TestLookup_AgeIsTrue(t *testing.T) {
 						written[last] = time.Now()
 					}
 					wait(170 * time.Millisecond)
-					got, err := lookup(t, a, read{Load: is(last)}) // from the source once the journal is too far behind
+					got, err := lookup(t, a, read{}, is(last)) // from the source once the journal is too far behind
 					require.NoError(t, err)
 					if next, ok := written[string(rune(got.Value[0]+1))]; ok && got.Value != last {
 						assert.LessOrEqual(t, time.Since(next), got.Age, "%q was replaced longer ago than Age", got.Value)
@@ -205,7 +201,7 @@ func TestLookup_Loads(t *testing.T) {
 		done := make(chan error)
 		for _, m := range []*member{a, b, a, b} {
 			go func() {
-				got, err := m.Lookup(t.Context(), "k", read{Load: load, FromShared: true})
+				got, err := m.Read(t.Context(), "k", read{FromShared: true}, nearcache.AsEntry(load))
 				if got.Value != "v" && err == nil {
 					err = errors.New("another value")
 				}
@@ -233,10 +229,10 @@ func TestLookup_SharedTierDown(t *testing.T) {
 			_, err := lookup(t, a, r)
 			require.ErrorIs(t, err, errDown)
 		}
-		got, err := lookup(t, a, read{FromShared: true, Load: is("source")})
+		got, err := lookup(t, a, read{FromShared: true}, is("source"))
 		require.NoError(t, err)
 		assert.Equal(t, "source", got.Value)
-		_, err = lookup(t, a, read{After: later, Load: is("source")})
+		_, err = lookup(t, a, read{After: later}, is("source"))
 		require.ErrorIs(t, err, nearcache.ErrUnproven)
 		require.ErrorIs(t, err, errDown)
 		require.NotContains(t, err.Error(), "source")
@@ -277,8 +273,7 @@ func TestLookup_BusOnly(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, b.Invalidate(t.Context(), "k"))
 		for _, r := range []read{{FromShared: true}, {After: b.Token("k")}} {
-			r.Load = is("new")
-			got, err := lookup(t, a, r)
+			got, err := lookup(t, a, r, is("new"))
 			require.NoError(t, err)
 			assert.Equal(t, "new", got.Value)
 		}
@@ -304,7 +299,7 @@ func TestToken(t *testing.T) {
 					before := b.Token("k")
 					require.NoError(t, write(t.Context(), b))
 					token := b.Token("k")
-					require.NotEqual(t, nearcache.Token{}, token)
+					require.NotEqual(t, nearcache.ConsistencyToken{}, token)
 					if !off.Off(fault.Journal) {
 						require.NotEqual(t, before, token)
 					}
@@ -312,9 +307,9 @@ func TestToken(t *testing.T) {
 					text, err := token.MarshalText()
 					require.NoError(t, err)
 					require.NoError(t, token.UnmarshalText(text))
-					got, err := lookup(t, a, read{After: token, Load: is("new")})
+					got, err := lookup(t, a, read{After: token}, is("new"))
 					require.NoError(t, err)
-					assert.Equal(t, nearcache.Answer[string]{Value: "new"}, got)
+					assert.Equal(t, nearcache.Result[string]{Value: "new"}, got)
 				}, without(off))
 			})
 		}
@@ -356,7 +351,7 @@ func TestToken_NearIsEnough(t *testing.T) {
 	})
 }
 
-func nearcacheToken(t *testing.T, text string) (token nearcache.Token) {
+func nearcacheToken(t *testing.T, text string) (token nearcache.ConsistencyToken) {
 	t.Helper()
 	require.NoError(t, token.UnmarshalText([]byte(text)))
 	return token
@@ -375,7 +370,7 @@ func TestToken_Unconfirmed(t *testing.T) {
 }
 
 func TestToken_Text(t *testing.T) {
-	var token nearcache.Token
+	var token nearcache.ConsistencyToken
 	text, err := token.MarshalText()
 	require.NoError(t, err)
 	assert.Empty(t, text)
@@ -387,9 +382,9 @@ func TestToken_Text(t *testing.T) {
 		"1", "-", "1-----", "2-0-1-1-0-0", "1-0-1-1-0", "1-0-1-1-0-0-0", "1-0-1-1-0-0 ", "1-0-ZZ-1-0-0", "1-0-01-1-0-0", "1-0-+1-1-0-0", "1-0-_1-1-0-0",
 		"1-0-1-1-0-3w5e11264sgsg", "1-1z141z4-1-1-0-0", "1-0-0-0-0-0", "1-0-1-1-0-" + string(make([]byte, 100)), "\xff", "1-0-1-1-0-\x00",
 	} {
-		token = nearcache.Token{}
+		token = nearcache.ConsistencyToken{}
 		require.ErrorIs(t, token.UnmarshalText([]byte(bad)), nearcache.ErrInvalidToken, "%q", bad)
-		assert.Equal(t, nearcache.Token{}, token)
+		assert.Equal(t, nearcache.ConsistencyToken{}, token)
 	}
 }
 
@@ -397,7 +392,7 @@ func FuzzToken(f *testing.F) {
 	f.Add([]byte("1-0-zz-zz-0-0"))
 	f.Add([]byte("1-0-zz-zz-0"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		var token nearcache.Token
+		var token nearcache.ConsistencyToken
 		if token.UnmarshalText(text) != nil {
 			return
 		}
@@ -438,7 +433,7 @@ func TestLookup_Tags(t *testing.T) {
 				before := b.Token("k")
 				require.NoError(t, b.InvalidateTags(t.Context(), "t"))
 				requireNear(t, a, "k", "old")
-				r := read{Load: is("new")}
+				r := read{}
 				switch bound {
 				case "token":
 					r.After = b.Token("k")
@@ -449,7 +444,7 @@ func TestLookup_Tags(t *testing.T) {
 					wait(50 * time.Millisecond)
 					r.MaxAge = 50 * time.Millisecond
 				}
-				got, err := lookup(t, a, r)
+				got, err := lookup(t, a, r, is("new"))
 				require.NoError(t, err)
 				assert.Equal(t, "new", got.Value)
 			})
@@ -505,7 +500,7 @@ func TestLookup_JoinsNothingUnbounded(t *testing.T) {
 func TestLookup_AgeCoversClear(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		f.journal = true
-		f.nodeOpts.RepairInterval, f.nodeOpts.MaxStaleness = 20*time.Second, time.Minute
+		f.nodeOpts.JournalInterval, f.nodeOpts.MaxStaleness = 20*time.Second, time.Minute
 		a, b := f.join(), f.join()
 		require.NoError(t, a.Set(t.Context(), "k", "old"))
 		_, err := b.Get(t.Context(), "x")

@@ -84,7 +84,7 @@ func TestBusOnly_SetDuringALoad(t *testing.T) {
 // bus. Another node's Clear is learned from the journal, and nothing is said to be near.
 func TestG4_ClearOfAnotherDuringAnOwnOne(t *testing.T) {
 	clearTwice(t, func(t *testing.T, a, _ *member) {
-		wait(500 * time.Millisecond) // RepairInterval is 100 ms
+		wait(500 * time.Millisecond) // JournalInterval is 100 ms
 		got, err := a.Get(t.Context(), "k")
 		assert.ErrorIs(t, err, nearcache.ErrNotFound, got)
 	})
@@ -94,7 +94,7 @@ func TestG4_ClearOfAnotherDuringAnOwnOne(t *testing.T) {
 func TestToken_ClearOfAnotherDuringAnOwnOne(t *testing.T) {
 	clearTwice(t, func(t *testing.T, a, b *member) {
 		wait(200 * time.Millisecond)
-		got, err := a.Lookup(t.Context(), "k", nearcache.Read[string]{After: b.Token("k")})
+		got, err := a.Read(t.Context(), "k", nearcache.ReadOptions{After: b.Token("k")}, nil)
 		assert.ErrorIs(t, err, nearcache.ErrNotFound, got.Value)
 	})
 }
@@ -129,5 +129,5 @@ func clearTwice(t *testing.T, test func(t *testing.T, a, b *member)) {
 		test(t, a, b)
 		close(hold)
 		require.NoError(t, <-cleared)
-	}, func(f *fleet) { f.nodeOpts.RepairInterval = 100 * time.Millisecond })
+	}, func(f *fleet) { f.nodeOpts.JournalInterval = 100 * time.Millisecond })
 }

@@ -34,11 +34,11 @@ func (c *Cache[V]) FetchMany(ctx context.Context, keys []string, load func(ctx c
 	return c.readMany(ctx, keys, loadSeveral(c, load, func(v V) Entry[V] { return Entry[V]{Value: v} }))
 }
 
-// FetchEntries is FetchMany for loaders that decide how long each value lives, and
+// FetchEntryMany is FetchMany for loaders that decide how long each value lives, and
 // what its tags are.
-func (c *Cache[V]) FetchEntries(ctx context.Context, keys []string, load func(ctx context.Context, missing []string) (map[string]Entry[V], error)) (map[string]V, error) {
+func (c *Cache[V]) FetchEntryMany(ctx context.Context, keys []string, load func(ctx context.Context, missing []string) (map[string]Entry[V], error)) (map[string]V, error) {
 	if load == nil {
-		return nil, errors.New("nearcache: FetchEntries: the loader is nil")
+		return nil, errors.New("nearcache: FetchEntryMany: the loader is nil")
 	}
 	c.keys.tags.Expect()
 	return c.readMany(ctx, keys, loadSeveral(c, load, func(e Entry[V]) Entry[V] { return e }))

@@ -19,7 +19,7 @@ const (
 )
 
 // Consistency is what a node found out about its own near tier by
-// [NodeOptions.MeterRate]. Counters only rise, and so does Worst.
+// [NodeOptions.AuditRate]. Counters only rise, and so does Worst.
 type Consistency struct {
 	Checked  uint64 // entries compared with the shared tier
 	Stale    uint64 // of these, those that were served although it had something newer
@@ -67,8 +67,8 @@ type meter struct {
 
 // runMeter ends with the node.
 func (n *Node) runMeter() {
-	batch := min(n.opts.MeterRate, maxMeterBatch)
-	ticker := time.NewTicker(time.Duration(batch) * time.Second / time.Duration(n.opts.MeterRate))
+	batch := min(n.opts.AuditRate, maxMeterBatch)
+	ticker := time.NewTicker(time.Duration(batch) * time.Second / time.Duration(n.opts.AuditRate))
 	defer ticker.Stop()
 	for {
 		select {

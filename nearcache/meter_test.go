@@ -12,7 +12,7 @@ import (
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
 )
 
-func metered(f *fleet) { f.nodeOpts.MeterRate, f.nodeOpts.NearBytes = 200, 1<<20 }
+func metered(f *fleet) { f.nodeOpts.AuditRate, f.nodeOpts.NearBytes = 200, 1<<20 }
 
 // TestMeter_Agrees: with the journal switched off and a bus that loses the news,
 // the meter finds what is stale; with it, nothing older than the bound.
@@ -97,7 +97,7 @@ func TestMeter_OutOfReach(t *testing.T) {
 func TestMeter_Bounded(t *testing.T) {
 	for rate, reads := range map[int]int64{0: 0, 1: 10, 100: 10, 2000: 78} {
 		bubble(t, func(t *testing.T, f *fleet) {
-			f.nodeOpts.MeterRate = rate
+			f.nodeOpts.AuditRate = rate
 			m := f.join()
 			values := map[string]string{}
 			for i := range 1000 {
@@ -112,6 +112,6 @@ func TestMeter_Bounded(t *testing.T) {
 			assert.GreaterOrEqual(t, c.Checked, uint64(8*rate))
 		})
 	}
-	_, err := nearcache.NewNode(nil, nil, nearcache.NodeOptions{MeterRate: 10_001})
+	_, err := nearcache.NewNode(nil, nil, nearcache.NodeOptions{AuditRate: 10_001})
 	require.Error(t, err)
 }

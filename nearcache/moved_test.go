@@ -62,7 +62,7 @@ func (h *homes) Tail(ctx context.Context, reads []driver.TailRead) []driver.Tail
 func TestG7_AKeyMovesMeanwhile(t *testing.T) {
 	for name, call := range map[string]func(t *testing.T, m *member){
 		"read": func(t *testing.T, m *member) {
-			_, _ = m.Lookup(t.Context(), "k", nearcache.Read[string]{FromShared: true})
+			_, _ = m.Read(t.Context(), "k", nearcache.ReadOptions{FromShared: true}, nil)
 		},
 		"write": func(t *testing.T, m *member) { _ = m.Set(t.Context(), "k", "v") },
 	} {
@@ -88,7 +88,7 @@ func TestG7_AKeyMovesMeanwhile(t *testing.T) {
 					call(t, m)
 					wait(5 * time.Second)
 					assert.True(t, m.node.Health().Trusted, "%v", m.node.Health())
-					got, err := m.Lookup(t.Context(), "there", nearcache.Read[string]{FromShared: true})
+					got, err := m.Read(t.Context(), "there", nearcache.ReadOptions{FromShared: true}, nil)
 					require.NoError(t, err)
 					assert.Equal(t, "v", got.Value)
 					assert.NoError(t, m.Set(t.Context(), "k", "w"))

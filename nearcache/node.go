@@ -125,7 +125,7 @@ func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off fault.Switches
 	if n.journal != nil {
 		n.done.Go(n.journal.Run) // likewise
 	}
-	if tier != nil && opts.MeterRate > 0 {
+	if tier != nil && opts.AuditRate > 0 {
 		n.done.Go(n.runMeter) // likewise
 	}
 	return n, nil

@@ -21,18 +21,18 @@ type NodeOptions struct {
 	// than 4 GiB, is not kept near.
 	NearBytes int64
 
-	// RepairInterval is how often the journal of the shared tier is read, for
+	// JournalInterval is how often the journal of the shared tier is read, for
 	// what the bus did not bring. With a shared tier that answers, no value is
 	// served that is older than an acknowledged write by more than this and the
 	// time of one read. Zero means 1 s; the least is 10 ms. Shared tiers without a
 	// journal do not use it.
-	RepairInterval time.Duration
+	JournalInterval time.Duration
 
 	// MaxStaleness is how long a value may be served from the near tier while
 	// this node cannot hear of writes: the journal cannot be read, or, without
 	// one, the bus cannot be heard. A value that was loaded while the shared
 	// tier was down is kept no longer. Zero means 5 s. It must be longer than
-	// RepairInterval.
+	// JournalInterval.
 	//
 	// When the journal was not read for that long, or not since a call failed
 	// because the server was away, what is read from the shared
@@ -47,10 +47,10 @@ type NodeOptions struct {
 	// the shared tier has waits for the first attempt as it does otherwise.
 	ServeStale bool
 
-	// MeterRate is how many entries of the near tier the node compares with the
+	// AuditRate is how many entries of the near tier the node compares with the
 	// shared tier in a second, at most 10,000, to measure how consistent it is:
 	// see [Node.Consistency]. Zero means none.
-	MeterRate int
+	AuditRate int
 
 	// Logger receives what no caller is there to be told: that the bus, the journal or,
 	// without one, the shared tier was lost, that it refuses to store, that loads fail while
@@ -63,7 +63,7 @@ type NodeOptions struct {
 
 func (o NodeOptions) withDefaults() NodeOptions {
 	setDefault(&o.NearBytes, 64<<20)
-	setDefault(&o.RepairInterval, time.Second)
+	setDefault(&o.JournalInterval, time.Second)
 	setDefault(&o.MaxStaleness, 5*time.Second)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -75,22 +75,22 @@ func (o NodeOptions) validate() error {
 	if o.NearBytes < 0 || o.NearBytes > 0 && o.NearBytes < 64<<10 {
 		return fmt.Errorf("nearcache: NodeOptions.NearBytes is %d, less than 64 KiB", o.NearBytes)
 	}
-	if o.MeterRate < 0 || o.MeterRate > maxMeterRate {
-		return fmt.Errorf("nearcache: NodeOptions.MeterRate is %d, not in 0 to %d", o.MeterRate, maxMeterRate)
+	if o.AuditRate < 0 || o.AuditRate > maxMeterRate {
+		return fmt.Errorf("nearcache: NodeOptions.AuditRate is %d, not in 0 to %d", o.AuditRate, maxMeterRate)
 	}
 	if o.MaxStaleness < 0 {
 		return fmt.Errorf("nearcache: NodeOptions.MaxStaleness is negative: %v", o.MaxStaleness)
 	}
-	for _, f := range []duration{{"RepairInterval", o.RepairInterval}, {"MaxStaleness", o.MaxStaleness}} {
+	for _, f := range []duration{{"JournalInterval", o.JournalInterval}, {"MaxStaleness", o.MaxStaleness}} {
 		if err := f.tooLong("NodeOptions"); err != nil {
 			return err
 		}
 	}
-	if o.RepairInterval < 0 || o.RepairInterval > 0 && o.RepairInterval < journal.Pause {
-		return fmt.Errorf("nearcache: NodeOptions.RepairInterval is %v, less than %v", o.RepairInterval, journal.Pause)
+	if o.JournalInterval < 0 || o.JournalInterval > 0 && o.JournalInterval < journal.Pause {
+		return fmt.Errorf("nearcache: NodeOptions.JournalInterval is %v, less than %v", o.JournalInterval, journal.Pause)
 	}
-	if o = o.withDefaults(); o.MaxStaleness <= o.RepairInterval {
-		return fmt.Errorf("nearcache: NodeOptions.MaxStaleness %v is not longer than RepairInterval %v", o.MaxStaleness, o.RepairInterval)
+	if o = o.withDefaults(); o.MaxStaleness <= o.JournalInterval {
+		return fmt.Errorf("nearcache: NodeOptions.MaxStaleness %v is not longer than JournalInterval %v", o.MaxStaleness, o.JournalInterval)
 	}
 	return nil
 }
@@ -128,8 +128,8 @@ type Options[V any] struct {
 	// cleared ones never. Such an answer is stale and counted as that
 	// ([Stats].Stale); it is outside of what the cache guarantees otherwise,
 	// except that no node gives one after it gave a newer value. Get and Fetch do
-	// not tell; who has to know asks by [Cache.Lookup] with the loader in
-	// Read.Load, and looks at Answer.Stale. Zero means that nothing is kept. It
+	// not tell; who has to know asks by [Cache.Read] and
+	// looks at Result.Stale. Zero means that nothing is kept. It
 	// must be the same on all nodes.
 	FailSafe time.Duration
 
@@ -153,12 +153,12 @@ type Options[V any] struct {
 	// Its record tells the other nodes, as Entry.NearTTL does.
 	RefreshAhead time.Duration
 
-	// MaxLoads is how many calls of loaders of this cache run at a time on this
+	// MaxConcurrentLoads is how many calls of loaders of this cache run at a time on this
 	// node; one call for several keys is one. Others wait, for LoadTimeout at
 	// most. A loader that was left behind after its LoadTimeout counts until it
 	// returns. A loader must not ask for another load of the same cache then:
 	// it may wait for itself. Zero means that there is no limit.
-	MaxLoads int
+	MaxConcurrentLoads int
 
 	// SourceLag is how far what loaders read may be behind: a replica of the database,
 	// for one. What is loaded within that time of the newest invalidation of its key
@@ -183,17 +183,17 @@ type Options[V any] struct {
 	// [shared.JSON].
 	Codec shared.Codec
 
-	// AlsoRead are codecs whose records are read as well, while a fleet changes
+	// ReadCodecs are codecs whose records are read as well, while a fleet changes
 	// from one to another: every process learns to read the new one first, then
 	// they begin to write it. Records of any other codec read as misses and are
 	// counted.
-	AlsoRead []shared.Codec
+	ReadCodecs []shared.Codec
 
 	// Schema is the version of the type of the values. Records of another one
 	// read as misses and are counted: raise it when the codec would read old
 	// records, and get them wrong. While old and new processes are up, each
 	// replaces what the other stored.
-	Schema uint32
+	SchemaVersion uint32
 
 	// Cost returns what a value takes in the near tier, in bytes. Nil means
 	// the length of the encoded value. A fixed overhead and the key are added
@@ -203,7 +203,7 @@ type Options[V any] struct {
 	// which it panics is not kept near.
 	Cost func(V) int64
 
-	// ErrorsAsMisses makes Get, and Lookup without a loader, return ErrNotFound
+	// ErrorsAsMisses makes Get, and Read without a loader, return ErrNotFound
 	// where the shared tier failed; GetMany leaves the key out. The failure is
 	// counted either way.
 	ErrorsAsMisses bool
@@ -234,7 +234,7 @@ func (o Options[V]) withDefaults(hasBus bool) Options[V] {
 	if o.Codec == nil {
 		o.Codec = shared.JSON
 	}
-	o.AlsoRead = slices.Clone(o.AlsoRead)
+	o.ReadCodecs = slices.Clone(o.ReadCodecs)
 	return o
 }
 
@@ -276,8 +276,8 @@ func (o *Options[V]) validateLoads() error {
 	if !(o.TTLJitter >= 0 && o.TTLJitter <= maxJitter) { // not a number is out of range, too
 		return fmt.Errorf("nearcache: Options.TTLJitter is %v, not in 0 to %v", o.TTLJitter, maxJitter)
 	}
-	if o.MaxLoads < 0 {
-		return fmt.Errorf("nearcache: Options.MaxLoads is negative: %d", o.MaxLoads)
+	if o.MaxConcurrentLoads < 0 {
+		return fmt.Errorf("nearcache: Options.MaxConcurrentLoads is negative: %d", o.MaxConcurrentLoads)
 	}
 	return nil
 }

@@ -79,7 +79,7 @@ func TestG4_ConnectionsToADeposedServer(t *testing.T) {
 			require.NoError(t, b.Set(t.Context(), "k", "new"))
 			settle() // a heard of it
 			v, _ = a.Fetch(t.Context(), "k", is("new"))
-			got, err := a.Lookup(t.Context(), "k", nearcache.Read[string]{FromShared: true})
+			got, err := a.Read(t.Context(), "k", nearcache.ReadOptions{FromShared: true}, nil)
 			if err == nil {
 				v = got.Value
 			}
@@ -95,7 +95,7 @@ func TestG1_ConnectionsToADeposedServer(t *testing.T) {
 		onPooled(t, off, func(t *testing.T, _ *fleet, p *pooled, a, b *member) {
 			p.depose(t, "users:k", "users!clock", "users!tags")
 			require.NoError(t, a.Set(t.Context(), "k", "new"))
-			got, err := a.Lookup(t.Context(), "k", nearcache.Read[string]{FromShared: true, Load: is("new")})
+			got, err := a.Read(t.Context(), "k", nearcache.ReadOptions{FromShared: true}, nearcache.AsEntry(is("new")))
 			require.NoError(t, err)
 			v = got.Value
 		})
@@ -112,7 +112,7 @@ func TestToken_ProvenByTheReadItself(t *testing.T) {
 			a.link.deaf.Store(true)
 			p.depose(t, "users:k", "users!clock", "users!tags")
 			require.NoError(t, b.Set(t.Context(), "k", "new"))
-			got, err := a.Lookup(t.Context(), "k", nearcache.Read[string]{After: b.Token("k")})
+			got, err := a.Read(t.Context(), "k", nearcache.ReadOptions{After: b.Token("k")}, nil)
 			if err != nil {
 				require.ErrorIs(t, err, nearcache.ErrUnproven)
 				return

@@ -43,7 +43,7 @@ func TestRefusals_TooLarge(t *testing.T) {
 func TestRefusals_Foreign(t *testing.T) {
 	for want, foreign := range map[string]nearcache.Options[string]{
 		`cache=users key=k reason="it has another codec or schema: another version of this program wrote it, or another program with a cache of this name in the namespace" codec=2 schema=0 own_codec=1 own_schema=0`: {Codec: shared.Gob},
-		`cache=users key=k reason="it has another codec or schema: another version of this program wrote it, or another program with a cache of this name in the namespace" codec=1 schema=7 own_codec=1 own_schema=0`: {Schema: 7},
+		`cache=users key=k reason="it has another codec or schema: another version of this program wrote it, or another program with a cache of this name in the namespace" codec=1 schema=7 own_codec=1 own_schema=0`: {SchemaVersion: 7},
 		`cache=users key=k reason="the codec refuses it: it may be of another type, or be a value that its codec writes and does not read" codec=1`:                                                                    {Codec: jsonOfSomethingElse{shared.JSON}},
 	} {
 		bubble(t, func(t *testing.T, f *fleet) {

@@ -54,7 +54,7 @@ func TestG6_LeasesStandUntilTheFill(t *testing.T) {
 				for key, n := range loads.n {
 					assert.Equal(t, 1, n, key)
 				}
-				assert.Zero(t, a.Stats().Refused)
+				assert.Zero(t, a.Stats().FillsRejected)
 			})
 		})
 	}
@@ -78,7 +78,7 @@ func TestG6_SlowCodec(t *testing.T) {
 		assert.Equal(t, "v", v)
 		require.NoError(t, <-done)
 		assert.EqualValues(t, 1, loads.Load())
-		assert.Zero(t, a.Stats().Refused)
+		assert.Zero(t, a.Stats().FillsRejected)
 	})
 }
 

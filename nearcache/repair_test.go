@@ -57,7 +57,7 @@ func without(off fault.Switches) func(f *fleet) {
 
 func intervals(repair, staleness time.Duration) func(f *fleet) {
 	return func(f *fleet) {
-		f.nodeOpts.RepairInterval, f.nodeOpts.MaxStaleness = repair, staleness
+		f.nodeOpts.JournalInterval, f.nodeOpts.MaxStaleness = repair, staleness
 	}
 }
 
@@ -609,11 +609,11 @@ func TestNodeOptions_Repair(t *testing.T) {
 	tier, err := shared.New(f.store, shared.Options{})
 	require.NoError(t, err)
 	for want, opts := range map[string]nearcache.NodeOptions{
-		"RepairInterval is -1ns":                                  {RepairInterval: -1},
-		"RepairInterval is 9ms":                                   {RepairInterval: 9 * time.Millisecond},
-		"MaxStaleness 1s is not longer than RepairInterval 1s":    {RepairInterval: time.Second, MaxStaleness: time.Second},
-		"MaxStaleness 5s is not longer than RepairInterval 10s":   {RepairInterval: 10 * time.Second},
-		"MaxStaleness 500ms is not longer than RepairInterval 1s": {MaxStaleness: 500 * time.Millisecond},
+		"JournalInterval is -1ns":                                  {JournalInterval: -1},
+		"JournalInterval is 9ms":                                   {JournalInterval: 9 * time.Millisecond},
+		"MaxStaleness 1s is not longer than JournalInterval 1s":    {JournalInterval: time.Second, MaxStaleness: time.Second},
+		"MaxStaleness 5s is not longer than JournalInterval 10s":   {JournalInterval: 10 * time.Second},
+		"MaxStaleness 500ms is not longer than JournalInterval 1s": {MaxStaleness: 500 * time.Millisecond},
 	} {
 		_, err := nearcache.NewNode(tier, nil, opts)
 		assert.ErrorContains(t, err, want)

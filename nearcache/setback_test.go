@@ -59,7 +59,7 @@ func onSkewed(t *testing.T, off fault.Switches, test func(t *testing.T, a, b *me
 					skew(p, t, b)
 					require.NoError(t, b.SetEntry(t.Context(), "k", nearcache.Entry[string]{Value: "old", Tags: []string{"t"}}))
 					wait(2 * time.Second)
-					got, err := a.Lookup(t.Context(), "k", nearcache.Read[string]{FromShared: true})
+					got, err := a.Read(t.Context(), "k", nearcache.ReadOptions{FromShared: true}, nil)
 					require.NoError(t, err)
 					require.Equal(t, "old", got.Value)
 					p.depose(t, "users:k", "users!clock", "users!tags", slotKey("t"))
@@ -76,7 +76,7 @@ func TestToken_AfterTheClockWasSetBack(t *testing.T) {
 	onSkewed(t, fault.Without(), func(t *testing.T, a, b *member, end func(context.Context, *member) error) {
 		a.link.deaf.Store(true)
 		require.NoError(t, end(t.Context(), b))
-		got, err := a.Lookup(t.Context(), "k", nearcache.Read[string]{After: b.Token("k")})
+		got, err := a.Read(t.Context(), "k", nearcache.ReadOptions{After: b.Token("k")}, nil)
 		assert.ErrorIs(t, err, nearcache.ErrUnproven, got.Value)
 	})
 }
@@ -86,7 +86,7 @@ func TestG3_AfterTheClockWasSetBack(t *testing.T) {
 	onSkewed(t, fault.Without(), func(t *testing.T, a, b *member, end func(context.Context, *member) error) {
 		require.NoError(t, end(t.Context(), b))
 		settle()
-		got, err := a.Lookup(t.Context(), "k", nearcache.Read[string]{FromShared: true, Load: is("new")})
+		got, err := a.Read(t.Context(), "k", nearcache.ReadOptions{FromShared: true}, nearcache.AsEntry(is("new")))
 		require.NoError(t, err)
 		assert.Equal(t, "new", got.Value)
 	})

@@ -47,14 +47,14 @@ func (n *Node) settings() (all []bus.Setting, digest uint64) {
 // settings returns the options that do not depend on V. Those that all nodes must have
 // the same of do not include functions, and what concerns one node alone.
 func (o *Options[V]) settings() settings {
-	codecs := make([]string, len(o.AlsoRead))
-	for i, codec := range o.AlsoRead {
+	codecs := make([]string, len(o.ReadCodecs))
+	for i, codec := range o.ReadCodecs {
 		codecs[i] = strconv.Itoa(int(codec.ID()))
 	}
 	slices.Sort(codecs)
 	return settings{
-		Codec: o.Codec, Schema: o.Schema, TTL: o.TTL, FailSafe: o.FailSafe, RefreshAhead: o.RefreshAhead,
-		LoadTimeout: o.LoadTimeout, SourceLag: o.SourceLag, MaxLoads: o.MaxLoads, Tagged: o.Tags != nil,
+		Codec: o.Codec, Schema: o.SchemaVersion, TTL: o.TTL, FailSafe: o.FailSafe, RefreshAhead: o.RefreshAhead,
+		LoadTimeout: o.LoadTimeout, SourceLag: o.SourceLag, MaxConcurrentLoads: o.MaxConcurrentLoads, Tagged: o.Tags != nil,
 		agreed: []bus.Setting{
 			{Option: "AlsoRead", Value: strings.Join(codecs, " ")},
 			{Option: "Codec", Value: strconv.Itoa(int(o.Codec.ID()))},
@@ -62,7 +62,7 @@ func (o *Options[V]) settings() settings {
 			{Option: "NearTTL", Value: o.NearTTL.String()},
 			{Option: "NotFoundTTL", Value: o.NotFoundTTL.String()},
 			{Option: "RefreshAhead", Value: o.RefreshAhead.String()},
-			{Option: "Schema", Value: strconv.Itoa(int(o.Schema))},
+			{Option: "Schema", Value: strconv.Itoa(int(o.SchemaVersion))},
 			{Option: "TTL", Value: o.TTL.String()},
 		},
 	}

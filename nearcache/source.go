@@ -134,7 +134,7 @@ func (k *keyspace) enter(ctx context.Context) (leave func(), err error) {
 	case k.places <- struct{}{}:
 		return k.leave, nil
 	case <-ctx.Done():
-		return nil, fmt.Errorf("nearcache: cache %q: no place among %d loads in time: %w", k.name, k.opts.MaxLoads, ctx.Err())
+		return nil, fmt.Errorf("nearcache: cache %q: no place among %d loads in time: %w", k.name, k.opts.MaxConcurrentLoads, ctx.Err())
 	}
 }
 

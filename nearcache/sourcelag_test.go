@@ -76,7 +76,7 @@ func testSourceLag(t *testing.T, f *fleet, opts nearcache.Options[string], end f
 	fetch := func(m *member) string {
 		t.Helper()
 		if many {
-			values, err := m.FetchEntries(t.Context(), []string{"k"}, source.loadMany)
+			values, err := m.FetchEntryMany(t.Context(), []string{"k"}, source.loadMany)
 			require.NoError(t, err)
 			return values["k"]
 		}

@@ -8,36 +8,36 @@ import (
 // Stats counts what a cache did. Counters only rise; Owed is how it is now. They are
 // read one by one, so they need not add up while the cache is in use.
 type Stats struct {
-	Hits       uint64 // reads answered from the near tier
-	Misses     uint64 // reads that were not
-	SharedHits uint64 // values found in the shared tier; one for all callers who waited for that read
-	Loads      uint64 // keys that a loader was asked for, in calls for one or for several
-	LoadErrors uint64 // of the loads, those that failed; not found is no failure
-	Panics     uint64 // of loaders, codecs and functions in Options; each is a PanicError as well, if anybody waited
-	Unasked    uint64 // values that loaders of FetchMany returned for keys they were not asked for; they are ignored
-	Waits      uint64 // times that this node waited for a key that another one was loading
-	Overdue    uint64 // of the waits, those that took shared.Options.LeaseTTL, after which this node loaded as well
-	Refused    uint64 // loaded values that the shared tier refused because a write came in between
-	Queued     uint64 // calls of a loader that had to wait for another to end, see Options.MaxLoads
-	AbsentHits uint64 // of the hits, those that said that there is no value
-	Stale      uint64 // answers that were old values, see Options.FailSafe
-	Refreshed  uint64 // values that were refreshed in the background, see Options.RefreshAhead
-	Degraded   uint64 // loads because the shared tier could not be reached, or owes an invalidation of the key
+	Hits               uint64 // reads answered from the near tier
+	Misses             uint64 // reads that were not
+	SharedHits         uint64 // values found in the shared tier; one for all callers who waited for that read
+	Loads              uint64 // keys that a loader was asked for, in calls for one or for several
+	LoadErrors         uint64 // of the loads, those that failed; not found is no failure
+	Panics             uint64 // of loaders, codecs and functions in Options; each is a PanicError as well, if anybody waited
+	UnrequestedResults uint64 // values that loaders of FetchMany returned for keys they were not asked for; they are ignored
+	Waits              uint64 // times that this node waited for a key that another one was loading
+	LeaseTimeouts      uint64 // of the waits, those that took shared.Options.LeaseTTL, after which this node loaded as well
+	FillsRejected      uint64 // loaded values that the shared tier refused because a write came in between
+	Queued             uint64 // calls of a loader that had to wait for another to end, see Options.MaxConcurrentLoads
+	AbsentHits         uint64 // of the hits, those that said that there is no value
+	Stale              uint64 // answers that were old values, see Options.FailSafe
+	Refreshed          uint64 // values that were refreshed in the background, see Options.RefreshAhead
+	Degraded           uint64 // loads because the shared tier could not be reached, or owes an invalidation of the key
 
-	Sets      uint64 // keys set, by Set and its like on this node
-	Drops     uint64 // keys for which Delete or Invalidate was called on this node, failed ones included
-	Clears    uint64 // calls of Clear, and what stood for one
-	TagDrops  uint64 // tags for which InvalidateTags was called on this node
-	TagMisses uint64 // records that were found and had been ended by a tag
+	Sets          uint64 // keys set, by Set and its like on this node
+	Invalidations uint64 // keys for which Delete or Invalidate was called on this node, failed ones included
+	Clears        uint64 // calls of Clear, and what stood for one
+	TagDrops      uint64 // tags for which InvalidateTags was called on this node
+	TagMisses     uint64 // records that were found and had been ended by a tag
 
-	SharedErrors uint64 // calls of the shared tier that failed
-	Unannounced  uint64 // writes that could not be announced to other nodes
-	Owed         int    // invalidations that could not be delivered yet, and are tried again
-	Unconfirmed  uint64 // records found and not believed (given, with ServeStale), for want of the journal: see MaxStaleness
-	Undecodable  uint64 // records of another codec or Options.Schema, or that the codec refused; they read as misses
-	Unencodable  uint64 // values that the codec refused
-	Untaggable   uint64 // loaded values that were not cached because of their tags
-	TooLarge     uint64 // values that the shared tier does not take
+	SharedErrors         uint64 // calls of the shared tier that failed
+	Unannounced          uint64 // writes that could not be announced to other nodes
+	PendingInvalidations int    // invalidations that could not be delivered yet, and are tried again
+	Unverified           uint64 // records found and not believed (given, with ServeStale), for want of the journal: see MaxStaleness
+	Undecodable          uint64 // records of another codec or Options.SchemaVersion, or that the codec refused; they read as misses
+	Unencodable          uint64 // values that the codec refused
+	Untaggable           uint64 // loaded values that were not cached because of their tags
+	TooLarge             uint64 // values that the shared tier does not take
 }
 
 // NearHitRatio is the share of reads answered from the near tier, 0 if there
@@ -55,14 +55,14 @@ func (c *Cache[V]) Stats() Stats { return c.keys.stats() }
 func (k *keyspace) stats() Stats {
 	return Stats{
 		Hits: k.hits.sum(), Misses: k.misses.Load(), SharedHits: k.sharedHits.Load(),
-		Loads: k.loads.Load(), LoadErrors: k.loadErrors.Load(), Panics: k.panics.Load(), Unasked: k.unasked.Load(), Waits: k.waits.Load(),
-		Overdue: k.overdue.Load(), Refused: k.refused.Load(), Degraded: k.degraded.Load(),
+		Loads: k.loads.Load(), LoadErrors: k.loadErrors.Load(), Panics: k.panics.Load(), UnrequestedResults: k.unasked.Load(), Waits: k.waits.Load(),
+		LeaseTimeouts: k.overdue.Load(), FillsRejected: k.refused.Load(), Degraded: k.degraded.Load(),
 		Queued: k.queued.Load(), AbsentHits: k.absentHits.Load(),
 		Stale: k.stale.Load(), Refreshed: k.refreshed.Load(),
-		Sets: k.sets.Load(), Drops: k.drops.Load(), Clears: k.clears.Load(),
+		Sets: k.sets.Load(), Invalidations: k.drops.Load(), Clears: k.clears.Load(),
 		TagDrops: k.tagDrops.Load(), TagMisses: k.tagMisses.Load(),
-		SharedErrors: k.sharedErrors.Load(), Unannounced: k.unannounced.Load(), Owed: k.pending.Len(),
-		Unconfirmed: k.unconfirmed.Load(),
+		SharedErrors: k.sharedErrors.Load(), Unannounced: k.unannounced.Load(), PendingInvalidations: k.pending.Len(),
+		Unverified:  k.unconfirmed.Load(),
 		Undecodable: k.undecodable.Load(), Unencodable: k.unencodable.Load(), Untaggable: k.untaggable.Load(), TooLarge: k.tooLarge.Load(),
 	}
 }

@@ -87,7 +87,7 @@ func TestTags(t *testing.T) {
 		require.NoError(t, a.SetEntry(t.Context(), "set", tagged("old", "org:7", "red")))
 		_, err := a.FetchEntry(t.Context(), "loaded", loads("old", "org:7"))
 		require.NoError(t, err)
-		require.NoError(t, a.SetEntries(t.Context(), map[string]nearcache.Entry[string]{
+		require.NoError(t, a.SetEntryMany(t.Context(), map[string]nearcache.Entry[string]{
 			"batch": tagged("old", "red", "org:7"), "batch other": tagged("stays", "org:8"),
 		}))
 		require.NoError(t, a.SetEntry(t.Context(), "other", tagged("stays", "org:8")))
@@ -143,7 +143,7 @@ func TestTags_CostOfInvalidation(t *testing.T) {
 		for i := range 5000 {
 			entries[fmt.Sprint("key ", i)] = tagged("old", "all", fmt.Sprint("tag ", i%100))
 		}
-		require.NoError(t, m.SetEntries(t.Context(), entries))
+		require.NoError(t, m.SetEntryMany(t.Context(), entries))
 		writes, reads := f.store.writes.Load(), f.store.reads.Load()
 		require.NoError(t, m.InvalidateTags(t.Context(), "all"))
 		assert.EqualValues(t, 2, f.store.writes.Load()-writes)
@@ -659,13 +659,13 @@ func TestHazard14_TagNotDelivered(t *testing.T) {
 				v, err := a.Fetch(t.Context(), "other", none)
 				require.NoError(t, err, "it has another tag")
 				require.Equal(t, "old", v)
-				require.Equal(t, 1, a.Stats().Owed)
+				require.Equal(t, 1, a.Stats().PendingInvalidations)
 
 				settle() // the payer waits now: what it begins, it ends after this
 				require.NoError(t, b.SetEntry(t.Context(), "late", tagged("old", "T")))
 				f.store.onBefore(nil)
 				wait(5 * time.Second)
-				require.Zero(t, a.Stats().Owed)
+				require.Zero(t, a.Stats().PendingInvalidations)
 				for _, m := range []*member{a, b, f.join()} {
 					_, err := m.Get(t.Context(), "late")
 					require.ErrorIs(t, err, nearcache.ErrNotFound)
@@ -678,11 +678,11 @@ func TestHazard14_TagNotDelivered(t *testing.T) {
 			m := f.join()
 			f.store.down()
 			require.Error(t, m.InvalidateTags(t.Context(), "T", "U"))
-			require.Equal(t, 2, m.Stats().Owed)
+			require.Equal(t, 2, m.Stats().PendingInvalidations)
 			settle() // the payer waits now
 			f.store.onBefore(nil)
 			require.NoError(t, m.InvalidateTags(t.Context(), "T"))
-			require.Equal(t, 1, m.Stats().Owed)
+			require.Equal(t, 1, m.Stats().PendingInvalidations)
 		})
 	})
 	t.Run("too many are a Clear", func(t *testing.T) {
@@ -697,10 +697,10 @@ func TestHazard14_TagNotDelivered(t *testing.T) {
 				}
 				require.Error(t, m.InvalidateTags(t.Context(), tags...))
 			}
-			require.LessOrEqual(t, m.Stats().Owed, 4097)
+			require.LessOrEqual(t, m.Stats().PendingInvalidations, 4097)
 			f.store.onBefore(nil)
 			wait(10 * time.Second)
-			require.Zero(t, m.Stats().Owed)
+			require.Zero(t, m.Stats().PendingInvalidations)
 			_, err := m.Get(t.Context(), "k")
 			require.ErrorIs(t, err, nearcache.ErrNotFound)
 		})
@@ -756,12 +756,12 @@ func TestTags_Refused(t *testing.T) {
 			"empty": {"good", ""}, "long": {strings.Repeat("t", 257)}, "many": many[:65],
 		} {
 			require.ErrorIs(t, m.SetEntry(t.Context(), "k", tagged("v", tags...)), nearcache.ErrInvalidTag, name)
-			err := m.SetEntries(t.Context(), map[string]nearcache.Entry[string]{"k": tagged("v", tags...)})
+			err := m.SetEntryMany(t.Context(), map[string]nearcache.Entry[string]{"k": tagged("v", tags...)})
 			require.ErrorIs(t, err, nearcache.ErrInvalidTag, name)
 			v, err := m.FetchEntry(t.Context(), "k", loads("v", tags...))
 			require.NoError(t, err, "who asked for a value gets it")
 			require.Equal(t, "v", v)
-			values, err := m.FetchEntries(t.Context(), []string{"k"}, func(context.Context, []string) (map[string]nearcache.Entry[string], error) {
+			values, err := m.FetchEntryMany(t.Context(), []string{"k"}, func(context.Context, []string) (map[string]nearcache.Entry[string], error) {
 				return map[string]nearcache.Entry[string]{"k": tagged("v", tags...)}, nil
 			})
 			require.NoError(t, err)
@@ -905,12 +905,10 @@ func TestTags_Lookup(t *testing.T) {
 		}
 		require.NoError(t, b.InvalidateTags(t.Context(), "T"))
 		requireNear(t, a, "near", "old") // it has not heard
-		_, err := a.Lookup(t.Context(), "near", nearcache.Read[string]{FromShared: true})
+		_, err := a.Read(t.Context(), "near", nearcache.ReadOptions{FromShared: true}, nil)
 		require.ErrorIs(t, err, nearcache.ErrNotFound)
 		wait(100 * time.Millisecond)
-		answer, err := a.Lookup(t.Context(), "far", nearcache.Read[string]{
-			MaxAge: 50 * time.Millisecond, LoadEntry: loads("new", "T"),
-		})
+		answer, err := a.Read(t.Context(), "far", nearcache.ReadOptions{MaxAge: 50 * time.Millisecond}, loads("new", "T"))
 		require.NoError(t, err)
 		require.Equal(t, "new", answer.Value)
 	}, intervals(10*time.Second, time.Minute))

@@ -28,7 +28,7 @@ func TestG6_FirstTags(t *testing.T) {
 			require.NoError(t, err)
 			_, err = b.Fetch(t.Context(), key, none)
 			assert.NoError(t, err, "loaded again")
-			many, err := a.FetchEntries(t.Context(), []string{"m" + key}, func(context.Context, []string) (map[string]nearcache.Entry[string], error) {
+			many, err := a.FetchEntryMany(t.Context(), []string{"m" + key}, func(context.Context, []string) (map[string]nearcache.Entry[string], error) {
 				return map[string]nearcache.Entry[string]{"m" + key: tagged("v", "m"+tag)}, nil
 			})
 			require.NoError(t, err)

@@ -36,10 +36,10 @@ func entriesOf(e nearcache.Entry[string]) func(context.Context, []string) (entri
 func TestOptionsTags(t *testing.T) {
 	ctx := context.Background()
 	for name, put := range map[string]func(m *member) error{
-		"Set":        func(m *member) error { return m.Set(ctx, "k", "7 Ada") },
-		"SetEntry":   func(m *member) error { return m.SetEntry(ctx, "k", tagged("7 Ada", "admins")) },
-		"SetMany":    func(m *member) error { return m.SetMany(ctx, map[string]string{"k": "7 Ada", "l": "8 Bob"}) },
-		"SetEntries": func(m *member) error { return m.SetEntries(ctx, entries{"k": tagged("7 Ada", "admins")}) },
+		"Set":          func(m *member) error { return m.Set(ctx, "k", "7 Ada") },
+		"SetEntry":     func(m *member) error { return m.SetEntry(ctx, "k", tagged("7 Ada", "admins")) },
+		"SetMany":      func(m *member) error { return m.SetMany(ctx, map[string]string{"k": "7 Ada", "l": "8 Bob"}) },
+		"SetEntryMany": func(m *member) error { return m.SetEntryMany(ctx, entries{"k": tagged("7 Ada", "admins")}) },
 		"Fetch": func(m *member) error {
 			_, err := m.Fetch(ctx, "k", is("7 Ada"))
 			return err
@@ -52,12 +52,12 @@ func TestOptionsTags(t *testing.T) {
 			_, err := m.FetchMany(ctx, []string{"k", "l"}, isAll("7 Ada"))
 			return err
 		},
-		"FetchEntries": func(m *member) error {
-			_, err := m.FetchEntries(ctx, []string{"k", "l"}, entriesOf(tagged("7 Ada", "admins")))
+		"FetchEntryMany": func(m *member) error {
+			_, err := m.FetchEntryMany(ctx, []string{"k", "l"}, entriesOf(tagged("7 Ada", "admins")))
 			return err
 		},
 		"Lookup": func(m *member) error {
-			_, err := m.Lookup(ctx, "k", read{Load: is("7 Ada")})
+			_, err := m.Read(ctx, "k", read{}, nearcache.AsEntry(is("7 Ada")))
 			return err
 		},
 	} {
@@ -94,7 +94,7 @@ func TestOptionsTags_OfTheCaller(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		m := f.join(nearcache.Options[string]{Tags: byOrg})
 		given := entries{"k": tagged("7 Ada", "admins")}
-		require.NoError(t, m.SetEntries(t.Context(), given))
+		require.NoError(t, m.SetEntryMany(t.Context(), given))
 		assert.Equal(t, entries{"k": tagged("7 Ada", "admins")}, given)
 	})
 }
@@ -131,13 +131,13 @@ func TestFetchEntries(t *testing.T) {
 				"unasked":    {Value: "x"},
 			}, nil
 		}
-		values, err := a.FetchEntries(t.Context(), []string{"short", "unstored", "unmodified", "gone"}, load)
+		values, err := a.FetchEntryMany(t.Context(), []string{"short", "unstored", "unmodified", "gone"}, load)
 		require.Equal(t, map[string]string{"short": "s", "unstored": "u"}, values)
 		var failed nearcache.KeysError
 		require.ErrorAs(t, err, &failed)
 		require.Len(t, failed, 1)
 		require.ErrorContains(t, failed["unmodified"], "there is no previous value")
-		assert.EqualValues(t, 1, a.Stats().Unasked)
+		assert.EqualValues(t, 1, a.Stats().UnrequestedResults)
 
 		_, err = b.Get(t.Context(), "unstored")
 		require.ErrorIs(t, err, nearcache.ErrNotFound)
@@ -151,7 +151,7 @@ func TestFetchEntries(t *testing.T) {
 		_, err = a.Get(t.Context(), "short")
 		require.ErrorIs(t, err, nearcache.ErrNotFound)
 
-		_, err = a.FetchEntries(t.Context(), []string{"k"}, nil)
+		_, err = a.FetchEntryMany(t.Context(), []string{"k"}, nil)
 		require.ErrorContains(t, err, "the loader is nil")
 	})
 }
@@ -161,9 +161,9 @@ func TestFetchEntries(t *testing.T) {
 func TestFetchEntries_InvalidatedMeanwhile(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		a, b := f.join(), f.join()
-		_, err := a.FetchEntries(t.Context(), []string{"first"}, entriesOf(tagged("v", "T"))) // there is a tag clock
+		_, err := a.FetchEntryMany(t.Context(), []string{"first"}, entriesOf(tagged("v", "T"))) // there is a tag clock
 		require.NoError(t, err)
-		_, err = a.FetchEntries(t.Context(), []string{"j", "k"}, func(ctx context.Context, keys []string) (entries, error) {
+		_, err = a.FetchEntryMany(t.Context(), []string{"j", "k"}, func(ctx context.Context, keys []string) (entries, error) {
 			require.NoError(t, b.InvalidateTags(ctx, "T"))
 			return entriesOf(tagged("old", "T"))(ctx, keys)
 		})

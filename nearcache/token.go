@@ -8,22 +8,22 @@ import (
 )
 
 // Token stands for the writes that a node had acknowledged when it gave the
-// token. Another node that is given it, in [Read.After], does not answer with
+// token. Another node that is given it, in [ReadOptions.After], does not answer with
 // anything older. It is small and comparable, and its text, letters, digits and
-// hyphens, fits into a cookie, a header or a URL. The zero Token stands for
+// hyphens, fits into a cookie, a header or a URL. The zero ConsistencyToken stands for
 // nothing, and its text is empty: a cookie that was lost demands nothing, and
 // nobody is told.
 //
 // A token says what must have been applied, not what may be read: nothing is
 // secret in it, and one that was made up costs a read of the shared tier.
-type Token struct {
+type ConsistencyToken struct {
 	partition     uint32
 	epoch, number uint64 // the highest revision that was acknowledged in the partition
 	clock         uint64 // of the cache: what was cleared
 	tags          uint64 // the tag clock: what tags have invalidated
 }
 
-// ErrInvalidToken is returned by Token.UnmarshalText for a text that is none.
+// ErrInvalidToken is returned by ConsistencyToken.UnmarshalText for a text that is none.
 var ErrInvalidToken = errors.New("nearcache: invalid token")
 
 const (
@@ -33,11 +33,11 @@ const (
 )
 
 // MarshalText implements [encoding.TextMarshaler]. It never fails.
-func (t Token) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+func (t ConsistencyToken) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
 // String returns the text of the token.
-func (t Token) String() string {
-	if t == (Token{}) {
+func (t ConsistencyToken) String() string {
+	if t == (ConsistencyToken{}) {
 		return ""
 	}
 	text := []byte(tokenForm)
@@ -49,10 +49,10 @@ func (t Token) String() string {
 
 // UnmarshalText implements [encoding.TextUnmarshaler]. The error wraps
 // [ErrInvalidToken] for everything but what MarshalText returns. An empty text
-// is the zero Token, which demands nothing.
-func (t *Token) UnmarshalText(text []byte) error {
+// is the zero ConsistencyToken, which demands nothing.
+func (t *ConsistencyToken) UnmarshalText(text []byte) error {
 	if len(text) == 0 {
-		*t = Token{}
+		*t = ConsistencyToken{}
 		return nil
 	}
 	if len(text) > maxTokenLen {
@@ -70,7 +70,7 @@ func (t *Token) UnmarshalText(text []byte) error {
 		}
 		numbers[i] = n
 	}
-	read := Token{partition: uint32(numbers[0]), epoch: numbers[1], number: numbers[2], clock: numbers[3], tags: numbers[4]}
+	read := ConsistencyToken{partition: uint32(numbers[0]), epoch: numbers[1], number: numbers[2], clock: numbers[3], tags: numbers[4]}
 	if read.String() != string(text) {
 		return fmt.Errorf("%w: not as it is written", ErrInvalidToken)
 	}
@@ -85,23 +85,23 @@ func (t *Token) UnmarshalText(text []byte) error {
 // Where the store keeps no journal (Memcached), and without a shared tier,
 // revisions have no order: a token then makes the other node read the shared
 // tier, or the source, each time.
-func (c *Cache[V]) Token(key string) Token { return c.keys.token(key) }
+func (c *Cache[V]) Token(key string) ConsistencyToken { return c.keys.token(key) }
 
-func (k *keyspace) token(key string) Token {
+func (k *keyspace) token(key string) ConsistencyToken {
 	clock, _, _ := k.clock.Get()
 	tags, _, _ := k.tags.Get()
 	if k.node.journal == nil {
-		return Token{number: 1, clock: clock, tags: tags}
+		return ConsistencyToken{number: 1, clock: clock, tags: tags}
 	}
 	p := k.node.partition(k.storeKey(key))
 	rev := k.node.acked.Get(p)
-	return Token{partition: uint32(p), epoch: rev.Epoch, number: rev.Number, clock: clock, tags: tags}.orNothing()
+	return ConsistencyToken{partition: uint32(p), epoch: rev.Epoch, number: rev.Number, clock: clock, tags: tags}.orNothing()
 }
 
-// orNothing returns the zero Token if t stands for no write.
-func (t Token) orNothing() Token {
+// orNothing returns the zero ConsistencyToken if t stands for no write.
+func (t ConsistencyToken) orNothing() ConsistencyToken {
 	if t.number == 0 && t.clock == 0 && t.tags == 0 {
-		return Token{}
+		return ConsistencyToken{}
 	}
 	return t
 }

@@ -83,7 +83,7 @@ func TestG1_ClockThatDoesNotRise(t *testing.T) {
 		f.store.Store = backwards{f.store.Store}
 		require.ErrorIs(t, a.Clear(t.Context()), nearcache.ErrOutcomeUnknown)
 		require.ErrorIs(t, a.InvalidateTags(t.Context(), "tag"), nearcache.ErrOutcomeUnknown)
-		assert.Equal(t, 2, a.node.Health().Owed)
+		assert.Equal(t, 2, a.node.Health().PendingInvalidations)
 	})
 }
 

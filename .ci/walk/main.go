@@ -43,7 +43,7 @@ import (
 const path = "github.com/nearbus/nearbus/nearcache"
 
 // starts are the functions that are measured by default.
-var starts = []string{"Cache.Fetch", "Cache.FetchMany", "Cache.Get", "Cache.Lookup", "Cache.Set", "keyspace.apply"}
+var starts = []string{"Cache.Fetch", "Cache.FetchMany", "Cache.Get", "Cache.Read", "Cache.Set", "keyspace.apply"}
 
 func main() {
 	tags := flag.String("tags", "", "build tags")

@@ -93,7 +93,7 @@ func TestService_CacheDown(t *testing.T) {
 	assert.Equal(t, http.StatusOK, request(s, "GET", "/users/7", "").Code)
 	require.Equal(t, http.StatusOK, request(s, "PUT", "/users/7", `{"name":"Ada"}`).Code, "the database has it")
 	assert.Contains(t, request(s, "GET", "/users/7", "").Body.String(), `"Ada"`)
-	assert.Equal(t, 1, s.node.Health().Owed, "the cache is told when it is back")
+	assert.Equal(t, 1, s.node.Health().PendingInvalidations, "the cache is told when it is back")
 	assert.Equal(t, http.StatusOK, request(s, "DELETE", "/users/7", "").Code)
 	assert.Equal(t, http.StatusNotFound, request(s, "GET", "/users/7", "").Code)
 }

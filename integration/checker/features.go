@@ -14,7 +14,7 @@ import (
 // With features on, most values end several times in a run, and whoever ends
 // one may do so early, late or in the background. Not every way to read can be
 // used for every key: an answer that is kept for when there is no other is
-// outside of the promises, and only Lookup says that it is one.
+// outside of the promises, and only Read says that it is one.
 const (
 	featureTTL     = 2 * time.Second
 	featureAhead   = 500 * time.Millisecond
@@ -45,7 +45,7 @@ func lifeOf(key uint32) time.Duration {
 }
 
 // mayFail reports whether the loader of key fails at times. Such keys are read
-// by Lookup, and by GetMany when nobody was given an old value meanwhile.
+// by Read, and by GetMany when nobody was given an old value meanwhile.
 func mayFail(key uint32) bool { return key%5 == 3 }
 
 // absentAt reports whether the truth about key is, as of this version, that
@@ -134,7 +134,7 @@ func answer(key uint32, version int64, stale bool, err error) answered {
 }
 
 func (o *ours) lookup(ctx context.Context, key uint32, n *node, as history.Kind) answered {
-	a, err := o.cache.Lookup(ctx, keyName(key), nearcache.Read[int64]{LoadEntry: n.entryOf(key, as)})
+	a, err := o.cache.Read(ctx, keyName(key), nearcache.ReadOptions{}, n.entryOf(key, as))
 	return answer(key, a.Value, a.Stale, err)
 }
 
@@ -265,7 +265,7 @@ func (o *ours) setMany(ctx context.Context, versions map[uint32]int64) error {
 			return o.cache.SetEntry(ctx, name, entry)
 		}
 	}
-	return o.cache.SetEntries(ctx, entries)
+	return o.cache.SetEntryMany(ctx, entries)
 }
 
 func (o *ours) deleteMany(ctx context.Context, versions map[uint32]int64) error {

@@ -169,7 +169,7 @@ func (f *field) addNode(i int, busAddr string) error {
 	set := settings{
 		Subject: f.plan.subject, Seed: f.plan.seed, Node: i, Nodes: f.plan.nodes, Keys: f.plan.keys,
 		Source: filepath.Join(f.dir, "source"), BusKind: f.plan.scenario.bus,
-		RepairInterval: f.plan.repair, MaxStaleness: f.plan.staleness, Off: f.plan.off, Features: f.plan.features,
+		JournalInterval: f.plan.repair, MaxStaleness: f.plan.staleness, Off: f.plan.off, Features: f.plan.features,
 		SlowLoads: f.plan.scenario.slowLoads, ReadsPerSecond: f.plan.reads, WritesPerSecond: f.plan.writes,
 	}
 	switch {

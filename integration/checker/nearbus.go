@@ -54,7 +54,7 @@ func openNearbus(s settings, d *death) (_ subject, err error) {
 		return nil, err
 	}
 	o.node, err = nearcache.NewNode(tier, o.bus, nearcache.NodeOptions{
-		RepairInterval: s.RepairInterval, MaxStaleness: s.MaxStaleness, MeterRate: 500,
+		JournalInterval: s.JournalInterval, MaxStaleness: s.MaxStaleness, AuditRate: 500,
 	})
 	if err != nil {
 		return nil, err
@@ -192,7 +192,7 @@ func (o *ours) report() report {
 	n, c := o.node.Stats(), o.cache.Stats()
 	r := report{
 		Clock: n.ClockLag, SlowestRepair: n.SlowestRepair, Gaps: n.Gaps, Repairs: n.Repairs,
-		Repaired: n.Repaired, Owed: c.Owed, NearHits: c.Hits, Refreshed: c.Refreshed,
+		Repaired: n.Repaired, Owed: c.PendingInvalidations, NearHits: c.Hits, Refreshed: c.Refreshed,
 	}
 	m := o.node.Consistency()
 	r.Metered, r.MeteredStale, r.MeteredWorst = m.Checked, m.Stale, m.Worst

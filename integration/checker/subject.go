@@ -63,7 +63,7 @@ type settings struct {
 	Shards  []string // addresses of several servers that know nothing of each other, in place of Redis
 	Watcher string   // address of a Redis Sentinel, in place of Redis
 
-	RepairInterval, MaxStaleness    time.Duration
+	JournalInterval, MaxStaleness   time.Duration
 	Off                             []string // mechanisms that are out
 	SlowLoads                       bool
 	Features                        bool // see featureOptions

@@ -154,7 +154,7 @@ func printScenarios(w io.Writer) error {
 			tier = "one server"
 		}
 		if s.answers {
-			bound = "RepairInterval"
+			bound = "JournalInterval"
 		}
 		rows = append(rows, []string{s.name, s.about, busNames[s.bus], tier, bound})
 	}

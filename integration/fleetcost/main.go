@@ -35,7 +35,7 @@ func run(args []string, out io.Writer) error {
 	flags.Float64Var(&f.Reread, "reread", f.Reread, "share of the other nodes that read a written key again")
 	flags.BoolVar(&f.OneRedis, "one-redis", f.OneRedis, "shared tier and bus are one Redis")
 	flags.DurationVar(&f.Heartbeat, "heartbeat", 0, "bus.Options.HeartbeatInterval; 0: 1 s, and what is needed")
-	flags.DurationVar(&f.Repair, "repair", f.Repair, "nearcache.NodeOptions.RepairInterval; 0: no journal")
+	flags.DurationVar(&f.Repair, "repair", f.Repair, "nearcache.NodeOptions.JournalInterval; 0: no journal")
 	flags.IntVar(&f.Partitions, "partitions", f.Partitions, "partitions of the shared tier")
 	flags.IntVar(&f.Key, "key", f.Key, "bytes in a key")
 	if err := flags.Parse(args); err != nil {

@@ -22,7 +22,7 @@ type Fleet struct {
 	OneRedis bool
 
 	Heartbeat  time.Duration // bus.Options.HeartbeatInterval
-	Repair     time.Duration // nearcache.NodeOptions.RepairInterval; 0 without a journal
+	Repair     time.Duration // nearcache.NodeOptions.JournalInterval; 0 without a journal
 	Partitions int           // of the shared tier
 
 	NodeName, CacheName, Key int // sizes in bytes

@@ -35,7 +35,7 @@ func joinRedis(t testing.TB, addr string, f Fleet, i int) *nearcache.Cache[int] 
 	require.NoError(t, err)
 	b, err := bus.New(transport, bus.Options{Node: fmt.Sprintf("%0*d", f.NodeName, i), HeartbeatInterval: f.Heartbeat})
 	require.NoError(t, err)
-	node, err := nearcache.NewNode(tier, b, nearcache.NodeOptions{RepairInterval: f.Repair})
+	node, err := nearcache.NewNode(tier, b, nearcache.NodeOptions{JournalInterval: f.Repair})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		assert.NoError(t, node.Close(atOnce))

@@ -151,7 +151,7 @@ func (s *simulation) start() {
 		name := fmt.Sprintf("%0*d", s.fleet.NodeName, i)
 		b, err := bus.New(wire{hub.Join(), &s.meter}, bus.Options{Node: name, HeartbeatInterval: s.fleet.Heartbeat})
 		require.NoError(s.t, err)
-		n, err := nearcache.NewNode(t, b, nearcache.NodeOptions{NearBytes: 64 << 10, RepairInterval: s.fleet.Repair})
+		n, err := nearcache.NewNode(t, b, nearcache.NodeOptions{NearBytes: 64 << 10, JournalInterval: s.fleet.Repair})
 		require.NoError(s.t, err)
 		c, err := nearcache.New(n, strings.Repeat("c", s.fleet.CacheName), nearcache.Options[int]{TTL: time.Hour})
 		require.NoError(s.t, err)

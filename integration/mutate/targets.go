@@ -30,7 +30,7 @@ type suite struct {
 var targets = []target{
 	{
 		dir: "nearcache",
-		files: words(`arrive barrier batch call clock codec confirm drain floor follow held keyspace lease lifetimes load lookup
+		files: words(`arrive barrier batch call clock codec confirm drain floor follow held keyspace lease lifetimes load bounds
 			many pending proof reach read source sourcelag stale tag tagread token write`),
 		tests: []suite{{pkg: "./nearcache"}},
 		left: map[string]string{

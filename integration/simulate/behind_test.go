@@ -14,7 +14,7 @@ func TestBehind(t *testing.T) {
 		for seed := range uint64(4) {
 			p := NewPlan(seed + 1)
 			p.Store, p.Bus, p.Nodes, p.Length, p.Features = Redis, OtherRedis, 3, 30*time.Second, false
-			p.RepairInterval, p.MaxStaleness = 200*time.Millisecond, 500*time.Millisecond
+			p.JournalInterval, p.MaxStaleness = 200*time.Millisecond, 500*time.Millisecond
 			p.Behind, p.SourceLag = time.Second, lag
 			p.draw()
 			broken += len(simulate(t, p).Violations)

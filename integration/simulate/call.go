@@ -74,14 +74,14 @@ func (l *life) noteAnswer(call Call, start history.Moment, a answered) {
 	l.note(r)
 }
 
-// fetch reads one key. Only Lookup says whether an answer is one that fail-safe kept.
+// fetch reads one key. Only Read says whether an answer is one that fail-safe kept.
 func (l *life) fetch(key uint32) {
 	ctx, cancel := context.WithTimeout(l.fleet.context, callTimeout)
 	defer cancel()
 	start, a := now(), answered{key: key}
 	if l.fleet.plan.Features {
-		var found nearcache.Answer[int64]
-		found, a.err = l.cache.Lookup(ctx, keyName(key), nearcache.Read[int64]{LoadEntry: l.loader(key)})
+		var found nearcache.Result[int64]
+		found, a.err = l.cache.Read(ctx, keyName(key), nearcache.ReadOptions{}, l.loader(key))
 		a.value, a.stale = found.Value, found.Stale
 	} else {
 		a.value, a.err = l.cache.FetchEntry(ctx, keyName(key), l.loader(key))
@@ -95,22 +95,23 @@ func (l *life) loader(key uint32) func(context.Context, string) (nearcache.Entry
 
 // lookup makes the reads of one key that are not Fetch.
 func (l *life) lookup(ctx context.Context, op *Op) {
-	key, r := op.Keys[0], nearcache.Read[int64]{}
+	key, r := op.Keys[0], nearcache.ReadOptions{}
 	start := now()
+	var load func(context.Context, string) (nearcache.Entry[int64], error)
 	if op.Call != Get {
-		r.LoadEntry = l.loader(key)
+		load = l.loader(key)
 	}
 	var least int64
 	switch op.Call {
 	case LookupAge:
-		r.MaxAge = l.fleet.plan.RepairInterval / 4
+		r.MaxAge = l.fleet.plan.JournalInterval / 4
 	case LookupNow:
 		r.FromShared = true
 	case LookupWith:
 		r.After, least = l.fleet.token(op.Peer, key)
 		start = now()
 	}
-	a, err := l.cache.Lookup(ctx, keyName(key), r)
+	a, err := l.cache.Read(ctx, keyName(key), r, load)
 	silent := op.Call == Get && (err != nil || a.Stale)
 	if errors.Is(err, nearcache.ErrUnproven) {
 		l.fleet.oracle.erred(l, op.Call, start, err)
@@ -135,7 +136,7 @@ func (l *life) readMany(ctx context.Context, op *Op) {
 	if op.Call == GetMany {
 		values, err = l.cache.GetMany(ctx, names)
 	} else {
-		values, err = l.cache.FetchEntries(ctx, names, func(ctx context.Context, missing []string) (map[string]nearcache.Entry[int64], error) {
+		values, err = l.cache.FetchEntryMany(ctx, names, func(ctx context.Context, missing []string) (map[string]nearcache.Entry[int64], error) {
 			return l.loadMany(ctx, missing, byName)
 		})
 	}
@@ -271,7 +272,7 @@ func (l *life) set(ctx context.Context, versions map[uint32]int64) error {
 		for name := range entries {
 			names = append(names, name)
 		}
-		failed = join(failed, l.cache.SetEntries(ctx, entries), names)
+		failed = join(failed, l.cache.SetEntryMany(ctx, entries), names)
 	}
 	if len(failed) == 0 {
 		return nil

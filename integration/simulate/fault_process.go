@@ -21,7 +21,7 @@ func processFaults() []fault {
 			},
 		},
 		{
-			name: "reconfigure", about: "a process ends in order, and another takes its place, with half the RepairInterval and a near TTL of 1 s; or with those of before", weight: 2,
+			name: "reconfigure", about: "a process ends in order, and another takes its place, with half the JournalInterval and a near TTL of 1 s; or with those of before", weight: 2,
 			least: second / 10, most: 2 * second, bus: true, one: true,
 			strike: func(f *fleet, s *Strike) func() {
 				return f.replace(s.Node, func(l *life) {

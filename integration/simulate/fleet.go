@@ -121,19 +121,19 @@ func (f *fleet) life(node int) *life {
 
 // token returns what a process has written of a key, and the version that it stands
 // for: the highest that it wrote and that was acknowledged.
-func (f *fleet) token(node int, key uint32) (nearcache.Token, int64) {
+func (f *fleet) token(node int, key uint32) (nearcache.ConsistencyToken, int64) {
 	f.mu.Lock()
 	l := f.processes[node].life
 	f.mu.Unlock()
 	if l == nil {
-		return nearcache.Token{}, 0
+		return nearcache.ConsistencyToken{}, 0
 	}
 	least := l.acknowledged(key)
 	return handedOn(l.cache.Token(keyName(key))), least
 }
 
 // handedOn is a token as whoever is given its text has it.
-func handedOn(t nearcache.Token) (read nearcache.Token) {
+func handedOn(t nearcache.ConsistencyToken) (read nearcache.ConsistencyToken) {
 	if err := read.UnmarshalText([]byte(t.String())); err != nil || read != t {
 		panic(fmt.Errorf("simulate: token %s was read as %s: %w", t, read, err))
 	}

@@ -69,7 +69,7 @@ func (l *life) open() (err error) {
 		return err
 	}
 	l.library, err = nearcache.NewNode(l.shared, l.bus, nearcache.NodeOptions{
-		RepairInterval: l.repairInterval(), MaxStaleness: f.plan.MaxStaleness, NearBytes: f.plan.nearBytes(),
+		JournalInterval: l.repairInterval(), MaxStaleness: f.plan.MaxStaleness, NearBytes: f.plan.nearBytes(),
 	})
 	if err != nil {
 		return err
@@ -80,9 +80,9 @@ func (l *life) open() (err error) {
 
 func (l *life) repairInterval() time.Duration {
 	if l.frugal {
-		return l.fleet.plan.RepairInterval / 2
+		return l.fleet.plan.JournalInterval / 2
 	}
-	return l.fleet.plan.RepairInterval
+	return l.fleet.plan.JournalInterval
 }
 
 // cacheOptions are those of the plan, or some that keep values near for less long.

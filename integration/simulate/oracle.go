@@ -89,8 +89,8 @@ func (o *oracle) foreign(l *life, call Call, r *history.Record, value int64) {
 	})
 }
 
-// answer is told of the answers of Lookup.
-func (o *oracle) answer(l *life, op *Op, start history.Moment, a nearcache.Answer[int64], least int64) {
+// answer is told of the answers of Read.
+func (o *oracle) answer(l *life, op *Op, start history.Moment, a nearcache.Result[int64], least int64) {
 	version, _ := versionOf(op.Keys[0], a.Value)
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -19,12 +19,12 @@ type Plan struct {
 
 	MinReplicas int // that a primary must hear to take writes
 
-	RepairInterval, MaxStaleness time.Duration
-	Features                     bool    // short lifetimes, fail-safe, refresh ahead, negative entries
-	Pace                         float64 // of operations, 1 for the usual
-	Slow                         bool    // packets and loads take long
-	Neighbours                   int     `json:",omitempty"` // processes of another fleet on the same servers
-	Crowded                      bool    `json:",omitempty"` // near tiers are as small as may be, so that keys share marks
+	JournalInterval, MaxStaleness time.Duration
+	Features                      bool    // short lifetimes, fail-safe, refresh ahead, negative entries
+	Pace                          float64 // of operations, 1 for the usual
+	Slow                          bool    // packets and loads take long
+	Neighbours                    int     `json:",omitempty"` // processes of another fleet on the same servers
+	Crowded                       bool    `json:",omitempty"` // near tiers are as small as may be, so that keys share marks
 
 	// Loaders read replicas of the source that are up to Behind late. SourceLag is the option
 	// of the library for that.
@@ -107,7 +107,7 @@ func NewPlan(from uint64) *Plan {
 	dice := seed(from).dice("plan")
 	p := &Plan{
 		Seed: from, Nodes: 2 + dice.IntN(6), Keys: 40, Length: 60 * time.Second, Pace: 1,
-		Store: Redis, Bus: SameRedis, RepairInterval: time.Second, MaxStaleness: 5 * time.Second,
+		Store: Redis, Bus: SameRedis, JournalInterval: time.Second, MaxStaleness: 5 * time.Second,
 	}
 	p.Features = dice.IntN(3) == 0
 	if dice.IntN(3) == 0 {
@@ -117,7 +117,7 @@ func NewPlan(from uint64) *Plan {
 		p.MinReplicas = 1
 	}
 	if dice.IntN(3) == 0 {
-		p.RepairInterval, p.MaxStaleness = 200*time.Millisecond, 500*time.Millisecond
+		p.JournalInterval, p.MaxStaleness = 200*time.Millisecond, 500*time.Millisecond
 	}
 	p.Slow = dice.IntN(3) == 0
 	if dice.IntN(6) == 0 {

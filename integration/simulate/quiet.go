@@ -89,7 +89,7 @@ func (l *life) counters() map[string]int64 {
 func (o *oracle) count() {
 	for _, l := range o.fleet.lives {
 		h := l.library.Health()
-		if late := h.Behind > o.fleet.plan.RepairInterval+prompt; late || !h.Trusted || h.BusCut || h.Owed != 0 || h.Journal != nil || h.Mismatch != "" {
+		if late := h.Behind > o.fleet.plan.JournalInterval+prompt; late || !h.Trusted || h.BusCut || h.PendingInvalidations != 0 || h.Journal != nil || h.Mismatch != "" {
 			o.unquiet(l, fmt.Sprintf("its health is %+v", h), history.Record{Start: now(), End: now()})
 		}
 		for name, n := range l.counters() {

@@ -50,11 +50,11 @@ func moved(p *Plan) {
 func questioned(p *Plan) {
 	p.Store, p.Bus, p.Only, p.Features = Redis, OtherRedis, []string{"cut", "bus-half-open"}, false
 	p.Keys, p.Pace, p.Length, p.Slow = 8, 4, time.Minute, false
-	p.RepairInterval, p.MaxStaleness = time.Second, 5*time.Second
+	p.JournalInterval, p.MaxStaleness = time.Second, 5*time.Second
 }
 
 // restored fleets have tight bounds, and a server that comes back with what it had.
 func restored(p *Plan) {
-	p.Only, p.RepairInterval, p.MaxStaleness = []string{"restart-disk", "cut"}, 200*time.Millisecond, 500*time.Millisecond
+	p.Only, p.JournalInterval, p.MaxStaleness = []string{"restart-disk", "cut"}, 200*time.Millisecond, 500*time.Millisecond
 	p.Features, p.Keys, p.Pace = false, 8, 4
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // trouble is a time in which a process, or all of them, may not be able to read the
-// journal. Then MaxStaleness is the bound, and not RepairInterval.
+// journal. Then MaxStaleness is the bound, and not JournalInterval.
 type trouble struct {
 	history.Span
 	node int          // -1: all
@@ -26,7 +26,7 @@ func (f *fleet) readTime() time.Duration { return 6*f.network.calm.longest + 10*
 
 // recovery is for how long after its end a fault may still be felt: a call that hangs
 // ends with its own time, and what waited for a lost packet to be sent again comes late.
-func (p *Plan) recovery() time.Duration { return p.MaxStaleness + p.RepairInterval + longestAgain }
+func (p *Plan) recovery() time.Duration { return p.MaxStaleness + p.JournalInterval + longestAgain }
 
 // longestAgain is when a packet is sent again at the latest after a cut was mended.
 const longestAgain = 2 * time.Second
@@ -53,7 +53,7 @@ func (f *fleet) bound(node int, r *history.Record) time.Duration {
 	if f.troubled(node, r.Start-int64(f.plan.MaxStaleness), r.End, false) {
 		return f.plan.MaxStaleness + tick
 	}
-	return f.plan.RepairInterval + f.readTime() + tick
+	return f.plan.JournalInterval + f.readTime() + tick
 }
 
 // boundWithoutJournal is the bound with Memcached: a hop of the bus while nobody is in

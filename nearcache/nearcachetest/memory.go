@@ -75,7 +75,7 @@ func (m *Memory) FailShared(err error) {
 }
 
 // Settle waits until every message that was sent has been applied by every node. It
-// works in bubbles only; elsewhere read with nearcache.Read.After, or poll.
+// works in bubbles only; elsewhere read with nearcache.ReadOptions.After, or poll.
 func (m *Memory) Settle() {
 	time.Sleep(time.Millisecond)
 	synctest.Wait()

@@ -124,7 +124,7 @@ func TestRename_SharedTierDown(t *testing.T) {
 		err := here.Rename(t.Context(), "42", "Grace")
 		require.ErrorIs(t, err, nearcache.ErrOutcomeUnknown)
 		requireName(t, here, "Grace") // from the database
-		require.Equal(t, 1, node.Health().Owed)
+		require.Equal(t, 1, node.Health().PendingInvalidations)
 
 		fleet.FailShared(nil)
 		require.NoError(t, node.Drain(t.Context()))
@@ -140,7 +140,7 @@ func TestRename_RealTime(t *testing.T) {
 	requireName(t, there, "Ada")
 
 	require.NoError(t, here.Rename(t.Context(), "42", "Grace"))
-	a, err := there.names.Lookup(t.Context(), "42", nearcache.Read[string]{After: here.names.Token("42"), Load: db.load})
+	a, err := there.names.Read(t.Context(), "42", nearcache.ReadOptions{After: here.names.Token("42")}, nearcache.AsEntry(db.load))
 	require.NoError(t, err)
 	require.Equal(t, "Grace", a.Value)
 }

@@ -13,12 +13,12 @@ import (
 )
 
 // A fleet goes from JSON to CBOR without a flush. First every process learns to
-// read CBOR (AlsoRead: cborcodec.New()); then they write it, and read what is
+// read CBOR (ReadCodecs: cborcodec.New()); then they write it, and read what is
 // left of JSON.
 func Example() {
 	store := memstore.New(memstore.Options{}) // stands for the Redis of the fleet
-	before := process(store, nearcache.Options[[]int]{AlsoRead: []shared.Codec{cborcodec.New()}})
-	after := process(store, nearcache.Options[[]int]{Codec: cborcodec.New(), AlsoRead: []shared.Codec{shared.JSON}})
+	before := process(store, nearcache.Options[[]int]{ReadCodecs: []shared.Codec{cborcodec.New()}})
+	after := process(store, nearcache.Options[[]int]{Codec: cborcodec.New(), ReadCodecs: []shared.Codec{shared.JSON}})
 	ctx := context.Background()
 
 	_ = before.Set(ctx, "old", []int{1})

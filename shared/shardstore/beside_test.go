@@ -54,7 +54,7 @@ func TestG6_LeaseBesideOnAnotherShard(t *testing.T) {
 					}
 				}
 				assert.Zero(t, again, "keys that were loaded again and again")
-				assert.Zero(t, c.Stats().Refused)
+				assert.Zero(t, c.Stats().FillsRejected)
 			})
 		})
 	}

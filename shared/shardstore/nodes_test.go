@@ -58,7 +58,7 @@ func TestG7_HangingShardCostsOthersNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPark("a", "b", "c")
 		s := p.open(t, 1, "a", "b", "c")
-		n := node(t, s, nil, nearcache.NodeOptions{RepairInterval: 200 * time.Millisecond, MaxStaleness: 500 * time.Millisecond})
+		n := node(t, s, nil, nearcache.NodeOptions{JournalInterval: 200 * time.Millisecond, MaxStaleness: 500 * time.Millisecond})
 		c, err := nearcache.New(n, "c", nearcache.Options[string]{NearTTL: time.Minute})
 		require.NoError(t, err)
 		var theirs []string // of the others

@@ -48,7 +48,7 @@ type Owner interface {
 	Restored()
 
 	// Arrive answers the question of another node.
-	Arrive(call bus.Call)
+	Arrive(call bus.BarrierRequest)
 }
 
 // Config configures a follower. Every field but OnBus must be set.

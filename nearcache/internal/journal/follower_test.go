@@ -107,7 +107,7 @@ func (s *scene) Broke(int)                         { s.note("broke") }
 func (s *scene) Reached(int, driver.Revision)      {}
 func (s *scene) Deposed(int, driver.Revision) bool { return false }
 func (s *scene) Restored()                         { s.note("restored") }
-func (s *scene) Arrive(bus.Call)                   { s.note("answered") }
+func (s *scene) Arrive(bus.BarrierRequest)         { s.note("answered") }
 func (s *scene) Flush([]bool)                      { s.note("flushed") }
 func (s *scene) Apply(e *driver.JournalEntry) bool { s.note("applied " + e.Key); return s.dropped }
 
@@ -179,8 +179,8 @@ func TestFollower_QuestionIsAnsweredByALaterRound(t *testing.T) {
 		s := newScene(t)
 		synctest.Wait()
 		s.noted()
-		s.Ask(bus.Call{})
-		s.Ask(bus.Call{}) // the same again
+		s.Ask(bus.BarrierRequest{})
+		s.Ask(bus.BarrierRequest{}) // the same again
 		synctest.Wait()
 		assert.Equal(t, []string{"answered"}, s.noted()[:1])
 		time.Sleep(10 * time.Second)

@@ -19,12 +19,12 @@ type questions struct {
 }
 
 type question struct {
-	call  bus.Call
+	call  bus.BarrierRequest
 	round uint64 // the latest that had begun; a later one reads what was written before the question
 }
 
 // Ask has the journals read to their ends, and call answered after that.
-func (f *Follower) Ask(call bus.Call) {
+func (f *Follower) Ask(call bus.BarrierRequest) {
 	f.questions.mu.Lock()
 	known := slices.ContainsFunc(f.questions.waiting, func(w question) bool { return w.call.Same(call) })
 	if !known && len(f.questions.waiting) < maxQuestions {

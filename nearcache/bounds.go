@@ -13,19 +13,14 @@ import (
 	"github.com/nearbus/nearbus/shared/driver"
 )
 
-// ErrUnproven is returned by Lookup when the shared tier cannot be read, so
-// that nothing shows whether a value is as new as Read.After demands.
+// ErrUnproven is returned by Read when the shared tier cannot be read, so
+// that nothing shows whether a value is as new as ReadOptions.After demands.
 var ErrUnproven = errors.New("nearcache: the answer may be older than the token")
 
-// Read says what [Cache.Lookup] is to answer with. The zero Read is what Get
-// does.
-type Read[V any] struct {
-	// Load or LoadEntry, not both, is called for a value that neither tier has,
-	// as by Fetch and FetchEntry. With neither, that is ErrNotFound.
-	Load      func(ctx context.Context, key string) (V, error)
-	LoadEntry func(ctx context.Context, key string) (Entry[V], error)
-
-	// MaxAge is how old the answer may be at most, as Answer.Age says it. Zero
+// ReadOptions say what [Cache.Read] is to answer with. The zero ReadOptions ask for what Get
+// and FetchEntry do.
+type ReadOptions struct {
+	// MaxAge is how old the answer may be at most, as Result.Age says it. Zero
 	// means no bound but those of the node. With MaxAge, FromShared or After, no
 	// answer is stale, whatever Options.FailSafe is.
 	MaxAge time.Duration
@@ -35,12 +30,12 @@ type Read[V any] struct {
 
 	// After is a token that another node gave for this key of this cache: the
 	// answer is no older than the writes that it stands for. That of another key
-	// promises nothing for this one. The zero Token demands nothing.
-	After Token
+	// promises nothing for this one. The zero ConsistencyToken demands nothing.
+	After ConsistencyToken
 }
 
-// Answer is what [Cache.Lookup] found.
-type Answer[V any] struct {
+// Result is what [Cache.Read] found.
+type Result[V any] struct {
 	Value V
 
 	// Age is how old the value may be at most: no write that was acknowledged
@@ -59,31 +54,36 @@ type Answer[V any] struct {
 	Stale bool
 }
 
-// Lookup is the general read: Get or Fetch with bounds for this one call, which
-// also tells how old the answer may be. A value near that is within the bounds
+// Read is the general read: Get or, with a loader, FetchEntry with bounds for this one call,
+// which also tells how old the answer may be. A value near that is within the bounds
 // is the answer. Otherwise the shared tier is read, in a read of its own if one
 // that is under way began too early, and what it has is kept near.
 //
 // While the shared tier cannot be read, an answer comes from the source, which
 // is as new as can be; without a loader the error is that of the shared tier.
-// With Read.After and a loader the error is then [ErrUnproven], since only the
-// shared tier orders writes.
-func (c *Cache[V]) Lookup(ctx context.Context, key string, r Read[V]) (Answer[V], error) {
-	if err := c.checkRead(key, &r); err != nil {
-		return Answer[V]{}, err
+// With ReadOptions.After and a loader the error is then [ErrUnproven], since only the
+// shared tier orders writes. [AsEntry] makes a loader of the kind that Fetch takes one for Read;
+// nil means that there is none.
+func (c *Cache[V]) Read(ctx context.Context, key string, r ReadOptions, load func(ctx context.Context, key string) (Entry[V], error)) (Result[V], error) {
+	if r.MaxAge < 0 {
+		return Result[V]{}, fmt.Errorf("nearcache: read %q: ReadOptions.MaxAge is negative: %v", key, r.MaxAge)
 	}
-	hash, load := c.keys.space.Hash(key), loader[V](nil)
-	bounded := r.FromShared || r.MaxAge > 0 || r.After != Token{}
+	if err := c.keys.check(key); err != nil {
+		return Result[V]{}, err
+	}
+	hash, source := c.keys.space.Hash(key), loader[V](nil)
+	bounded := r.FromShared || r.MaxAge > 0 || r.After != ConsistencyToken{}
 	for counted := false; ; counted = true {
 		if a, ok := c.nearAnswer(key, hash, &r); ok {
 			var err error
 			a.Value, err = c.give(key, a.Value)
 			return a, err
 		}
-		if load == nil {
-			load = r.loader(c)
+		if source == nil && load != nil {
+			c.keys.tags.Expect()
+			source = loadOne(c, load, func(e Entry[V]) Entry[V] { return e })
 		}
-		late, ok, err := c.lateLookup(ctx, key, hash, load)
+		late, ok, err := c.lateRead(ctx, key, hash, source)
 		if ok && !bounded {
 			return late, err
 		}
@@ -91,33 +91,33 @@ func (c *Cache[V]) Lookup(ctx context.Context, key string, r Read[V]) (Answer[V]
 			c.keys.missed(hash)
 		}
 		if err := ctx.Err(); err != nil {
-			return Answer[V]{}, err
+			return Result[V]{}, err
 		}
 		if err := c.keys.catchUp(ctx, r.After); err != nil {
-			return Answer[V]{}, err
+			return Result[V]{}, err
 		}
-		f, mine := c.joinOrStart(key, hash, load, r.since(c.node.near.Now()), nil)
+		f, mine := c.joinOrStart(key, hash, source, r.since(c.node.near.Now()), nil)
 		if f == nil {
 			continue // it came near meanwhile
 		}
 		if mine {
-			c.start(ctx, f.one[:], load, late.Stale)
+			c.start(ctx, f.one[:], source, late.Stale)
 		}
-		return c.awaitBounded(ctx, f, load != nil, bounded, r.After)
+		return c.awaitBounded(ctx, f, source != nil, bounded, r.After)
 	}
 }
 
-// lateLookup is lateAnswer with the age of the answer.
-func (c *Cache[V]) lateLookup(ctx context.Context, key string, hash uint64, load loader[V]) (a Answer[V], ok bool, err error) {
+// lateRead is lateAnswer with the age of the answer.
+func (c *Cache[V]) lateRead(ctx context.Context, key string, hash uint64, load loader[V]) (a Result[V], ok bool, err error) {
 	if !c.late {
 		return a, false, nil
 	}
 	horizon := c.keys.horizon(key) // before the look, as in nearAnswer
 	late, ok := c.lateAnswer(ctx, key, hash, load)
 	if !ok {
-		return Answer[V]{Stale: late.stale}, false, nil
+		return Result[V]{Stale: late.stale}, false, nil
 	}
-	a = Answer[V]{Value: late.value, Near: true, Stale: late.stale}
+	a = Result[V]{Value: late.value, Near: true, Stale: late.stale}
 	if !late.stale {
 		a.Age = max(0, time.Duration(c.node.near.Now()-max(late.at, horizon)))
 	}
@@ -125,7 +125,7 @@ func (c *Cache[V]) lateLookup(ctx context.Context, key string, hash uint64, load
 }
 
 // awaitBounded waits for a call, and makes an answer of its result.
-func (c *Cache[V]) awaitBounded(ctx context.Context, f *call[V], loads, bounded bool, after Token) (a Answer[V], err error) {
+func (c *Cache[V]) awaitBounded(ctx context.Context, f *call[V], loads, bounded bool, after ConsistencyToken) (a Result[V], err error) {
 	got := c.wait(ctx, f, loads, c.opts.FailSafe > 0 && !bounded, c.opts.SoftTimeout) // an old value is within no bounds
 	if got.err != nil {
 		if ended := ctx.Err() != nil || c.node.ctx.Err() != nil; !loads && !ended {
@@ -140,7 +140,7 @@ func (c *Cache[V]) awaitBounded(ctx context.Context, f *call[V], loads, bounded 
 		return a, nil
 	}
 	if err := c.unproven(f, after); err != nil {
-		return Answer[V]{}, err
+		return Result[V]{}, err
 	}
 	at := f.stamp.At()
 	if f.asOf != 0 {
@@ -152,9 +152,9 @@ func (c *Cache[V]) awaitBounded(ctx context.Context, f *call[V], loads, bounded 
 
 // unproven returns why the result of f, whose read is over, may be older than
 // after, nil if it is not.
-func (c *Cache[V]) unproven(f *call[V], after Token) error {
+func (c *Cache[V]) unproven(f *call[V], after ConsistencyToken) error {
 	switch {
-	case after == (Token{}) || c.node.tier == nil:
+	case after == (ConsistencyToken{}) || c.node.tier == nil:
 		return nil
 	case f.readErr != nil:
 		return fmt.Errorf("%w: %w", ErrUnproven, f.readErr)
@@ -165,35 +165,22 @@ func (c *Cache[V]) unproven(f *call[V], after Token) error {
 	return nil
 }
 
-// checkRead refuses what cannot be read or answered.
-func (c *Cache[V]) checkRead(key string, r *Read[V]) error {
-	switch {
-	case r.MaxAge < 0:
-		return fmt.Errorf("nearcache: lookup %q: Read.MaxAge is negative: %v", key, r.MaxAge)
-	case r.Load != nil && r.LoadEntry != nil:
-		return fmt.Errorf("nearcache: lookup %q: Read.Load and Read.LoadEntry are both set", key)
+// AsEntry returns load as a loader of entries that have no more than a value; nil for nil.
+func AsEntry[V any](load func(ctx context.Context, key string) (V, error)) func(ctx context.Context, key string) (Entry[V], error) {
+	if load == nil {
+		return nil
 	}
-	return c.keys.check(key)
-}
-
-// loader returns the loader of r in the form of all loaders inside, nil if it
-// has none.
-func (r *Read[V]) loader(c *Cache[V]) loader[V] {
-	switch {
-	case r.Load != nil:
-		return loadOne(c, r.Load, func(v V) Entry[V] { return Entry[V]{Value: v} })
-	case r.LoadEntry != nil:
-		c.keys.tags.Expect()
-		return loadOne(c, r.LoadEntry, func(e Entry[V]) Entry[V] { return e })
+	return func(ctx context.Context, key string) (Entry[V], error) {
+		v, err := load(ctx, key)
+		return Entry[V]{Value: v}, err
 	}
-	return nil
 }
 
 // since returns when a read must have begun at the earliest to answer r at the time now, 0
 // if r has no bounds.
-func (r *Read[V]) since(now int64) int64 {
+func (r *ReadOptions) since(now int64) int64 {
 	switch {
-	case r.FromShared || r.After != (Token{}):
+	case r.FromShared || r.After != (ConsistencyToken{}):
 		return now
 	case r.MaxAge > 0:
 		return max(1, now-int64(r.MaxAge))
@@ -202,7 +189,7 @@ func (r *Read[V]) since(now int64) int64 {
 }
 
 // nearAnswer answers r from the near tier, if there is a value within its bounds.
-func (c *Cache[V]) nearAnswer(key string, hash uint64, r *Read[V]) (a Answer[V], ok bool) {
+func (c *Cache[V]) nearAnswer(key string, hash uint64, r *ReadOptions) (a Result[V], ok bool) {
 	if r.FromShared {
 		return a, false
 	}
@@ -228,7 +215,7 @@ func (c *Cache[V]) nearAnswer(key string, hash uint64, r *Read[V]) (a Answer[V],
 		c.node.near.Touch(hash, found)
 	}
 	value := (*entry[V])(unsafe.Pointer(found)).value // see hit
-	return Answer[V]{Value: value, Age: max(0, age), Near: true}, true
+	return Result[V]{Value: value, Age: max(0, age), Near: true}, true
 }
 
 // horizon returns up to when every write that concerns key has been applied
@@ -245,9 +232,9 @@ func (k *keyspace) horizon(key string) int64 {
 
 // hasApplied reports whether this node has applied everything that t stands
 // for, so that whatever is near is no older.
-func (k *keyspace) hasApplied(key string, t Token) bool {
+func (k *keyspace) hasApplied(key string, t ConsistencyToken) bool {
 	switch {
-	case t == Token{}:
+	case t == ConsistencyToken{}:
 		return true
 	case k.node.journal == nil || k.clock.Applied() < t.clock:
 		return false
@@ -264,7 +251,7 @@ func (k *keyspace) hasApplied(key string, t Token) bool {
 // an InvalidateTags that this node has not heard of. What tells of them may be on other
 // servers than the key, whose heads a token does not have. After that each server must have
 // what was acknowledged before. If this node still has not heard of it, it is lost.
-func (k *keyspace) catchUp(ctx context.Context, t Token) error {
+func (k *keyspace) catchUp(ctx context.Context, t ConsistencyToken) error {
 	if !k.node.proves() || len(k.node.heads) == 1 || k.hasHeard(t) {
 		return nil
 	}
@@ -275,14 +262,14 @@ func (k *keyspace) catchUp(ctx context.Context, t Token) error {
 }
 
 // hasHeard reports whether this node knows of all Clears and InvalidateTags that t stands for.
-func (k *keyspace) hasHeard(t Token) bool {
+func (k *keyspace) hasHeard(t ConsistencyToken) bool {
 	tags, _, _ := k.tags.Get()
 	return k.clock.Applied() >= t.clock && tags >= t.tags
 }
 
 // contains reports whether the entry of key was written after everything that t
 // stands for: revisions rise along a partition.
-func (k *keyspace) contains(key string, e *near.Entry, t Token) bool {
+func (k *keyspace) contains(key string, e *near.Entry, t ConsistencyToken) bool {
 	return k.node.journal != nil && t.epoch != 0 && e.Revision.Epoch == t.epoch && e.Revision.Number >= t.number &&
 		t.partition == uint32(k.node.partition(k.storeKey(key))) && k.clock.Applied() >= t.clock
 }
