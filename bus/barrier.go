@@ -34,7 +34,7 @@ type awaited struct {
 	silent time.Time // when that was noticed; zero while it is heard of
 }
 
-// Call is the question of another process whether all that was sent before it
+// BarrierRequest is the question of another process whether all that was sent before it
 // has been applied. Answer it with [Bus.Ack].
 type BarrierRequest struct {
 	incarnation uint64 // of the process that asks
@@ -377,7 +377,7 @@ func (bs *barriers) echo(number uint64) {
 	}
 }
 
-// Arrive answers call: this process has applied all that was sent before it. It
+// Ack answers call: this process has applied all that was sent before it. It
 // does not wait for the answer to be sent, and may be called from a handler. An
 // answer that is lost is asked for again.
 func (b *Bus) Ack(call BarrierRequest) {

@@ -58,9 +58,6 @@ func (p *peers) begin(now int64) {
 		who.heard = min(who.heard+now-p.until, now)
 		who.counted = false
 	}
-	if p.known == nil {
-		p.known = make(map[uint64]*peer)
-	}
 	p.since, p.learned = now, now+p.timeout
 }
 
@@ -87,7 +84,8 @@ func (p *peers) listenedLocked(now int64) int64 {
 
 // note takes in a message with this sequence, or a heartbeat that names it as
 // the latest, and reports whether one is missing before it. A message that a
-// store announced has no sequence, and says only that the peer is there.
+// store announced has no sequence, and says only that the peer is there. Nothing is
+// missing of what comes before the subscription stands.
 func (p *peers) note(f *frame, now int64) (missing bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -123,7 +121,7 @@ func (p *peers) note(f *frame, now int64) (missing bool) {
 		delete(p.known, m.Incarnation)
 		p.changed = true
 	}
-	return missing
+	return missing && p.since > 0
 }
 
 // meetLocked adds a peer, in the place of the one that was silent for longest if
@@ -138,6 +136,9 @@ func (p *peers) meetLocked(m *Message, now int64) *peer {
 		}
 		delete(p.known, oldest)
 		p.crowded = p.listenedLocked(now) + p.timeout
+	}
+	if p.known == nil { // a transport may deliver before it is ready
+		p.known = make(map[uint64]*peer)
 	}
 	who := &peer{node: strings.Clone(m.Node)}
 	p.known[m.Incarnation], p.changed = who, true

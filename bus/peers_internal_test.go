@@ -25,6 +25,17 @@ func TestPeers_Break(t *testing.T) {
 	assert.True(t, p.note(said(7), 109), "6 is missing")
 }
 
+// TestPeers_BeforeTheSubscriptionStands: a transport may deliver before it says that the
+// subscription stands. Nothing is missing then, and what comes first afterwards is no hole.
+func TestPeers_BeforeTheSubscriptionStands(t *testing.T) {
+	p := &peers{timeout: 10}
+	assert.False(t, p.note(said(3), 98))
+	assert.False(t, p.note(said(5), 99))
+	p.begin(100)
+	assert.False(t, p.note(said(8), 101))
+	assert.True(t, p.note(said(10), 102), "9 is missing")
+}
+
 // TestPeers_LeftInABreak: while no subscription stands, no time is listened.
 func TestPeers_LeftInABreak(t *testing.T) {
 	p := &peers{timeout: 10}

@@ -48,7 +48,7 @@ func newLoner(t *testing.T, store driver.Store, transport bus.Transport) *loner 
 		JournalInterval: 50 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(l.log, nil)),
 	})
 	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, l.node.Close(ended)); assert.NoError(t, b.Close()) })
+	t.Cleanup(func() { _ = l.node.Close(ended); assert.NoError(t, b.Close()) })
 	l.Cache, err = nearcache.New(l.node, "users", nearcache.Options[string]{})
 	require.NoError(t, err)
 	return l

@@ -46,7 +46,7 @@ func TestG4_ANameThatMoves(t *testing.T) {
 		require.NoError(t, err)
 		node, err := nearcache.NewNode(tier, b, nearcache.NodeOptions{JournalInterval: 100 * time.Millisecond})
 		require.NoError(t, err)
-		t.Cleanup(func() { assert.NoError(t, node.Close(ended)); assert.NoError(t, b.Close()) })
+		t.Cleanup(func() { _ = node.Close(ended); assert.NoError(t, b.Close()) })
 		c, err := nearcache.New(node, "users", nearcache.Options[string]{})
 		require.NoError(t, err)
 		require.Eventually(t, func() bool { return node.Health().Trusted }, 30*time.Second, time.Millisecond)

@@ -42,7 +42,7 @@ func (n neighbours) join(t *testing.T, namespace string) (*nearcache.Cache[strin
 	t.Cleanup(func() { assert.NoError(t, b.Close()) })
 	node, err := nearcache.NewNode(tier, b, nearcache.NodeOptions{JournalInterval: 100 * time.Millisecond})
 	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, node.Close(ended)) })
+	t.Cleanup(func() { _ = node.Close(ended) })
 	cache, err := nearcache.New(node, "users", nearcache.Options[string]{})
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return !node.Stats().BusCut }, 30*time.Second, time.Millisecond)

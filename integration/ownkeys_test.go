@@ -43,7 +43,7 @@ func usersOf(t *testing.T, tier *shared.Tier) *nearcache.Cache[string] {
 	t.Helper()
 	node, err := nearcache.NewNode(tier, nil, nearcache.NodeOptions{JournalInterval: 50 * time.Millisecond})
 	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, node.Close(ended)) })
+	t.Cleanup(func() { _ = node.Close(ended) })
 	users, err := nearcache.New(node, "users", nearcache.Options[string]{
 		TTL: time.Hour, RefreshAhead: time.Minute,
 		Tags: func(string, string) []string { return []string{"all"} },

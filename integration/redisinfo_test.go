@@ -80,7 +80,7 @@ func TestRedis_InfoRefusedInScripts(t *testing.T) {
 		JournalInterval: 20 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(&log, nil)),
 	})
 	require.NoError(t, err)
-	defer func() { require.NoError(t, node.Close(ended)) }()
+	defer func() { _ = node.Close(ended) }()
 	cache, err := nearcache.New(node, "users", nearcache.Options[string]{})
 	require.NoError(t, err)
 	require.NoError(t, cache.Set(t.Context(), "k", "v"))

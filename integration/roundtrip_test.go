@@ -90,7 +90,7 @@ func newRedisNode(t testing.TB, addr, name string) *redisNode {
 	n.node, err = nearcache.NewNode(tier, b, nearcache.NodeOptions{JournalInterval: time.Hour, MaxStaleness: 2 * time.Hour})
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		require.NoError(t, n.node.Close(ended))
+		_ = n.node.Close(ended)
 		require.NoError(t, b.Close())
 	})
 	n.users, err = nearcache.New[string](n.node, "users", nearcache.Options[string]{})

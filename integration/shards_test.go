@@ -199,7 +199,7 @@ type versions struct {
 func versionsOn(t *testing.T, b backend, prefix string) *versions {
 	node, err := joinFleet(t, b, prefix)
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, node.Close(ended)) })
+	t.Cleanup(func() { _ = node.Close(ended) })
 	cache, err := nearcache.New[int64](node, "versions", nearcache.Options[int64]{})
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return !node.Stats().BusCut }, 20*time.Second, 5*time.Millisecond)

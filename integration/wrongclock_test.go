@@ -34,7 +34,7 @@ func (f *clockFleet) join() *nearcache.Cache[string] {
 	require.NoError(f.t, err)
 	node, err := nearcache.NewNode(tier, b, nearcache.NodeOptions{})
 	require.NoError(f.t, err)
-	f.t.Cleanup(func() { assert.NoError(f.t, node.Close(ended)); assert.NoError(f.t, b.Close()) })
+	f.t.Cleanup(func() { _ = node.Close(ended); assert.NoError(f.t, b.Close()) })
 	c, err := nearcache.New(node, "users", nearcache.Options[string]{})
 	require.NoError(f.t, err)
 	require.Eventually(f.t, func() bool { return node.Health().Trusted && !node.Health().BusCut }, 20*time.Second, time.Millisecond)

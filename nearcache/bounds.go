@@ -1,6 +1,7 @@
 package nearcache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -65,14 +66,11 @@ type Result[V any] struct {
 // shared tier orders writes. [AsEntry] makes a loader of the kind that Fetch takes one for Read;
 // nil means that there is none.
 func (c *Cache[V]) Read(ctx context.Context, key string, r ReadOptions, load func(ctx context.Context, key string) (Entry[V], error)) (Result[V], error) {
-	if r.MaxAge < 0 {
-		return Result[V]{}, fmt.Errorf("nearcache: read %q: ReadOptions.MaxAge is negative: %v", key, r.MaxAge)
-	}
-	if err := c.keys.check(key); err != nil {
+	if err := cmp.Or(r.validate(key), c.keys.check(key)); err != nil {
 		return Result[V]{}, err
 	}
 	hash, source := c.keys.space.Hash(key), loader[V](nil)
-	bounded := r.FromShared || r.MaxAge > 0 || r.After != ConsistencyToken{}
+	bounded := r != ReadOptions{}
 	for counted := false; ; counted = true {
 		if a, ok := c.nearAnswer(key, hash, &r); ok {
 			var err error
@@ -174,6 +172,13 @@ func AsEntry[V any](load func(ctx context.Context, key string) (V, error)) func(
 		v, err := load(ctx, key)
 		return Entry[V]{Value: v}, err
 	}
+}
+
+func (r *ReadOptions) validate(key string) error {
+	if r.MaxAge < 0 {
+		return fmt.Errorf("nearcache: read %q: ReadOptions.MaxAge is negative: %v", key, r.MaxAge)
+	}
+	return nil
 }
 
 // since returns when a read must have begun at the earliest to answer r at the time now, 0

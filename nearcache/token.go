@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Token stands for the writes that a node had acknowledged when it gave the
+// ConsistencyToken stands for the writes that a node had acknowledged when it gave the
 // token. Another node that is given it, in [ReadOptions.After], does not answer with
 // anything older. It is small and comparable, and its text, letters, digits and
 // hyphens, fits into a cookie, a header or a URL. The zero ConsistencyToken stands for

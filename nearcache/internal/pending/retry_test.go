@@ -2,6 +2,7 @@ package pending
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,30 +16,30 @@ func TestRetry_Pauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		added, restored := make(chan struct{}, 1), make(chan struct{}, 1)
-		attempts, left := 0, 0
+		var attempts, left atomic.Int64
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
 			Retry(ctx, added, restored, func(context.Context) (int, bool) {
-				attempts++
-				return left, left > 0
+				attempts.Add(1)
+				return int(left.Load()), left.Load() > 0
 			})
 		}()
 		time.Sleep(time.Hour)
-		assert.Equal(t, 1, attempts)
-		left = 1
+		assert.EqualValues(t, 1, attempts.Load())
+		left.Store(1)
 		added <- struct{}{}
 		time.Sleep(longestPause)
-		assert.InDelta(t, 7, attempts, 2)
-		attempts = 0
+		assert.InDelta(t, 7, attempts.Load(), 2)
+		attempts.Store(0)
 		time.Sleep(100 * longestPause)
-		assert.InDelta(t, 114, attempts, 15)
-		left = 0
+		assert.InDelta(t, 114, attempts.Load(), 15)
+		left.Store(0)
 		restored <- struct{}{}
 		time.Sleep(time.Hour)
-		attempts = 0
+		attempts.Store(0)
 		time.Sleep(time.Hour)
-		assert.Zero(t, attempts)
+		assert.Zero(t, attempts.Load())
 		cancel()
 		<-done
 	})
