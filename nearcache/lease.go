@@ -26,6 +26,7 @@ func (c *Cache[V]) loadMissed(ctx context.Context, calls []*call[V], load loader
 	c.guarded(calls, func() error {
 		ready, waiting, stop := c.lease(ctx, calls)
 		if len(ready) == 0 && len(waiting) == 1 {
+			stop() // the leases of calls that turned out to be over
 			c.loadLater(ctx, waiting[0], load)
 			return nil
 		}
@@ -134,8 +135,33 @@ func (c *Cache[V]) ask(ctx context.Context, attempts []attempt[V], ready []fill[
 		}
 	}
 	stop = c.keys.renew(ctx, held, asked)
+	returned := false
+	defer func() {
+		if !returned { // user code ended this goroutine: nobody fills any of them
+			stop()
+			c.keys.giveBack(ctx, c.granted(asking)...)
+		}
+	}()
 	ready, moved := c.readAgain(ctx, besides, ready)
+	returned = true
 	return ready, append(waiting, moved...), stop
+}
+
+// granted returns what gives back the leases that attempts were granted.
+func (c *Cache[V]) granted(attempts []attempt[V]) (back []shared.Put) {
+	for i := range attempts {
+		a := &attempts[i]
+		if a.got.Err != nil || a.got.Status != driver.LeaseGranted {
+			continue
+		}
+		claim := c.keys.claim(a.f.key, a.token, a.beside, a.f.found)
+		if a.beside {
+			back = append(back, c.keys.released(claim, nil))
+		} else {
+			back = append(back, claim.Released())
+		}
+	}
+	return back
 }
 
 // readAgain reads the records again that leases were granted beside, since whoever held

@@ -179,13 +179,18 @@ func (c *Cache[V]) leaseIfDue(ctx context.Context, f *call[V]) (h hold, stop fun
 	if got.Status != driver.LeaseGranted {
 		return h, nil, nil // another node is at it
 	}
-	stop = c.keys.renew(ctx, []shared.Claim{claim}, asked)
+	renewed, loads := c.keys.renew(ctx, []shared.Claim{claim}, asked), false
+	defer func() {
+		if !loads { // also if user code ended this goroutine
+			renewed()
+			c.keys.giveBack(ctx, c.keys.released(claim, nil))
+		}
+	}()
 	found, err := due() // whoever held the lease before may have refreshed the record
 	if found == nil {
-		stop()
-		c.keys.giveBack(ctx, c.keys.released(claim, nil))
 		return h, nil, err
 	}
+	loads = true
 	f.stamp, f.found = c.node.near.Stamp(), found
-	return c.keys.holdBeside(claim, &got, found), stop, nil
+	return c.keys.holdBeside(claim, &got, found), renewed, nil
 }

@@ -63,7 +63,8 @@ type settings struct {
 	Shards  []string // addresses of several servers that know nothing of each other, in place of Redis
 	Watcher string   // address of a Redis Sentinel, in place of Redis
 
-	JournalInterval, MaxStaleness   time.Duration
+	JournalInterval                 time.Duration `json:"RepairInterval"` // as processes of before call it
+	MaxStaleness                    time.Duration
 	Off                             []string // mechanisms that are out
 	SlowLoads                       bool
 	Features                        bool // see featureOptions
