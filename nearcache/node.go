@@ -39,19 +39,21 @@ type Node struct {
 	lapse   outage.Outage // of a shared tier without a journal
 	refusal refusal       // of the shared tier
 
-	ctx      context.Context // ends with Close; for loads and background writes
-	cancel   context.CancelFunc
-	chores   chan chore        // to the worker
-	flood    chan struct{}     // there was no room for a chore of some cache; never closed
-	added    chan struct{}     // an invalidation is pending in some cache; never closed
-	restored chan struct{}     // the shared tier is back, and takes what is pending; never closed
-	journal  *journal.Follower // nil if the shared tier keeps no journal
-	acked    *generation.Acked // of own writes, if it does
-	heads    generation.Heads  // that were heard of, if it does
-	meter    meter
-	census   *census // nil without a bus
-	done     sync.WaitGroup
-	owns     []io.Closer // closed after the node, in this order
+	ctx         context.Context // ends with Close; for loads and background writes
+	cancel      context.CancelFunc
+	chores      chan chore        // to the worker
+	flood       chan struct{}     // there was no room for a chore of some cache; never closed
+	added       chan struct{}     // an invalidation is pending in some cache; never closed
+	restored    chan struct{}     // the shared tier is back, and takes what is pending; never closed
+	journal     *journal.Follower // nil if the shared tier keeps no journal
+	acked       *generation.Acked // of own writes, if it does
+	heads       generation.Heads  // that were heard of, if it does
+	meter       meter
+	census      *census // nil without a bus
+	done        sync.WaitGroup
+	owns        []io.Closer // closed after the node, in this order
+	closing     sync.Once
+	undelivered error // of invalidations that ended with the node; set by closing
 
 	mu     sync.Mutex // protects closed, and writes to caches
 	closed bool
@@ -166,19 +168,22 @@ func sameNamespace(tier *shared.Tier, b *bus.Bus) error {
 // leases of loads under way are given back, so that no other node waits for them; for that it
 // takes up to 500 ms when the shared tier does not answer.
 func (n *Node) Close(ctx context.Context) error {
-	err := n.Drain(ctx)
-	if errors.Is(err, ErrClosed) {
-		err = nil
+	drained := n.Drain(ctx)
+	var owned error
+	n.closing.Do(func() { owned = n.end() }) // others wait for it
+	if errors.Is(drained, ErrClosed) {
+		drained = n.undelivered // another call did not wait, or all is over
 	}
+	return errors.Join(drained, owned)
+}
+
+// end ends the node, and closes what is its own.
+func (n *Node) end() (owned error) {
 	n.mu.Lock()
-	first := !n.closed
 	n.closed = true
 	n.mu.Unlock()
-	if !first {
-		n.done.Wait()
-		return nil
-	}
 	if pending := n.pending(); pending > 0 {
+		n.undelivered = fmt.Errorf("nearcache: %d invalidations could not be delivered", pending)
 		n.opts.Logger.Error("nearcache: closed while invalidations could not be delivered", "owed", pending)
 	}
 	n.cancel()
@@ -190,10 +195,10 @@ func (n *Node) Close(ctx context.Context) error {
 	}
 	n.near.Close()
 	n.done.Wait()
-	for _, owned := range n.owns {
-		err = errors.Join(err, owned.Close())
+	for _, c := range n.owns {
+		owned = errors.Join(owned, c.Close())
 	}
-	return err
+	return owned
 }
 
 // join adds a cache, which is open once nothing refuses it.

@@ -43,11 +43,11 @@ func Open(ctx context.Context, store driver.Store, transport bus.Transport, opts
 	}
 	b, err := bus.New(transport, opts.Bus)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, tier.Close())
 	}
 	node, err := NewNode(tier, b, opts.Node)
 	if err != nil {
-		return nil, errors.Join(err, b.Close())
+		return nil, errors.Join(err, b.Close(), tier.Close())
 	}
 	node.owns = []io.Closer{b, tier}
 	if err := node.waitReady(ctx, opts.WaitReady); err != nil {

@@ -137,3 +137,21 @@ func (s *awayStore) Tail(ctx context.Context, reads []driver.TailRead) []driver.
 	}
 	return s.Store.Tail(ctx, reads)
 }
+
+// TestClose_Together: who closes beside another returns when all is closed, and is told what
+// was not delivered.
+func TestClose_Together(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newAwayStore()
+		node, err := nearcache.Open(t.Context(), store, membus.NewHub().Join(), nearcache.OpenOptions{WaitReady: -1})
+		require.NoError(t, err)
+		c, err := nearcache.New(node, "c", nearcache.Options[string]{})
+		require.NoError(t, err)
+		require.ErrorIs(t, c.Invalidate(t.Context(), "k"), nearcache.ErrOutcomeUnknown)
+		waited := make(chan error, 1)
+		go func() { waited <- node.Close(t.Context()) }()
+		synctest.Wait()
+		require.ErrorContains(t, node.Close(atOnce), "1 invalidations could not be delivered")
+		require.ErrorContains(t, <-waited, "1 invalidations could not be delivered")
+	})
+}

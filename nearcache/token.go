@@ -15,7 +15,7 @@ import (
 // nobody is told.
 //
 // A token says what must have been applied, not what may be read: nothing is
-// secret in it, and one that was made up costs a read of the shared tier.
+// secret in it, and one that was made up costs a read of the shared tier, and of its journals.
 type ConsistencyToken struct {
 	partition     uint32
 	epoch, number uint64 // the highest revision that was acknowledged in the partition

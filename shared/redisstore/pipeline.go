@@ -67,10 +67,12 @@ func execOnCluster(ctx context.Context, cluster *redis.ClusterClient, cmds []red
 // to be sent again. The client itself tries again where it gets no connection.
 func unanswered(err error) bool {
 	var network *net.OpError
+	var slow net.Error
 	switch {
 	case err == nil, errors.Is(err, redis.Nil), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded),
 		errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrClosed),
-		errors.As(err, &network) && network.Op == "dial":
+		errors.As(err, &network) && network.Op == "dial",
+		errors.As(err, &slow) && slow.Timeout(): // the first may be under way: sent again, it may overtake a later write
 		return false
 	}
 	answer := code(err)
