@@ -63,7 +63,8 @@ type Result[V any] struct {
 // While the shared tier cannot be read, an answer comes from the source, which
 // is as new as can be; without a loader the error is that of the shared tier.
 // With ReadOptions.After and a loader the error is then [ErrUnproven], since only the
-// shared tier orders writes. [AsEntry] makes a loader of the kind that Fetch takes one for Read;
+// shared tier orders writes; where keys are on several servers, also without a loader.
+// [AsEntry] makes a loader of the kind that Fetch takes one for Read;
 // nil means that there is none.
 func (c *Cache[V]) Read(ctx context.Context, key string, r ReadOptions, load func(ctx context.Context, key string) (Entry[V], error)) (Result[V], error) {
 	if err := cmp.Or(r.validate(key), c.keys.check(key)); err != nil {
