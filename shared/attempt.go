@@ -62,7 +62,7 @@ func (t *Tier) attempt(ctx context.Context, c call) error {
 		if end, _ := ctx.Deadline(); time.Until(end) <= pause {
 			return err
 		}
-		if ended := sleep(ctx, pause); ended != nil {
+		if ended := bounded.Sleep(ctx, pause); ended != nil {
 			return because(ended, err)
 		}
 		t.retries.Add(1)
@@ -91,17 +91,6 @@ func because(ended, err error) error {
 		return err
 	}
 	return fmt.Errorf("%w (%w)", ended, err)
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }
 
 // transient reports whether err says that the way to the server failed, or that

@@ -5,9 +5,10 @@ import (
 	"errors"
 	"net"
 	"slices"
-	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/nearbus/nearbus/shared/internal/bounded"
 )
 
 // pipelined sends what queue queues, commands of type *redis.Cmd, in one pipeline to
@@ -57,7 +58,7 @@ func execOnCluster(ctx context.Context, cluster *redis.ClusterClient, cmds []red
 			first = err
 		}
 		left = slices.DeleteFunc(left, func(cmd redis.Cmder) bool { return !unanswered(cmd.Err()) })
-		if len(left) == 0 || attempt >= opts.MaxRedirects || !wait(ctx, min(opts.MinRetryBackoff<<attempt, opts.MaxRetryBackoff)) {
+		if len(left) == 0 || attempt >= opts.MaxRedirects || bounded.Sleep(ctx, min(opts.MinRetryBackoff<<attempt, opts.MaxRetryBackoff)) != nil {
 			return first
 		}
 	}
@@ -77,16 +78,4 @@ func unanswered(err error) bool {
 	}
 	answer := code(err)
 	return answer == "" || slices.Contains(notReady, answer)
-}
-
-// wait reports whether d has passed before the end of ctx.
-func wait(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

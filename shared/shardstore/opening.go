@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/nearbus/nearbus/shared/internal/bounded"
 )
 
 // ErrMap says that this process and the shards do not agree on the map, and
@@ -60,7 +62,7 @@ func (s *Store) reopen(ctx context.Context, since uint64) (*view, error) {
 		if !errors.Is(err, errNews) {
 			return v, err
 		}
-		if err := sleep(ctx, registryPause); err != nil {
+		if err := bounded.Sleep(ctx, registryPause); err != nil {
 			return nil, fmt.Errorf("shardstore: the map changes: %w", err)
 		}
 	}
@@ -299,7 +301,7 @@ func (s *Store) activate(ctx context.Context, told []found, c *charter) ([]found
 	if s.handing.digest != digest {
 		s.handing = handing{digest, time.Now().Add(c.handover() + c.handover()/8)}
 	}
-	if err := sleep(ctx, time.Until(s.handing.ready)); err != nil {
+	if err := bounded.Sleep(ctx, time.Until(s.handing.ready)); err != nil {
 		return nil, fmt.Errorf("shardstore: the map of epoch %d has not taken effect yet: %w", c.epoch(), err)
 	}
 	s.handing = handing{}

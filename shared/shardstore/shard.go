@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nearbus/nearbus/shared/driver"
+	"github.com/nearbus/nearbus/shared/internal/bounded"
 	"github.com/nearbus/nearbus/shared/internal/serverclock"
 )
 
@@ -119,7 +120,7 @@ func (sh *shard) readRegistry(ctx context.Context) found {
 		if !leased {
 			return f
 		}
-		if err := sleep(ctx, registryPause/2+rand.N(registryPause)); err != nil {
+		if err := bounded.Sleep(ctx, registryPause/2+rand.N(registryPause)); err != nil {
 			f.err = sh.failed(err)
 			return f
 		}
@@ -218,15 +219,4 @@ func discardable(header []byte) []byte {
 		return header
 	}
 	return header[:min(len(header), driver.StampOffset+16)]
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }
