@@ -12,7 +12,7 @@ import (
 // follower returns what follows the journals for n.
 func (n *Node) follower() *journal.Follower {
 	return journal.New(journal.Config{
-		Tier: n.tier, Near: followed{n}, Owner: followed{n}, Heads: n.heads, Acked: n.acked,
+		Tier: n.tier, Owner: followed{n}, Heads: n.heads, Acked: n.acked,
 		Proves: n.proves, OnBus: n.bus != nil,
 		Interval: n.opts.JournalInterval, MaxStaleness: n.opts.MaxStaleness, Logger: n.opts.Logger,
 		Done: n.ctx, Stopped: ErrClosed,
@@ -22,13 +22,13 @@ func (n *Node) follower() *journal.Follower {
 // followed is a node as its follower of the journals sees it.
 type followed struct{ n *Node }
 
-// Now implements [journal.Near].
+// Now implements [journal.Owner].
 func (f followed) Now() int64 { return f.n.near.Now() }
 
-// Confirm implements [journal.Near].
+// Confirm implements [journal.Owner].
 func (f followed) Confirm(partition int, at int64) { f.n.near.Confirm(partition, at) }
 
-// Broke implements [journal.Near].
+// Broke implements [journal.Owner].
 func (f followed) Broke(partition int) { f.n.near.Broke(partition) }
 
 // Apply implements [journal.Owner].

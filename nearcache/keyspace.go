@@ -40,7 +40,6 @@ type keyspace struct {
 type settings struct {
 	Codec              shared.Codec
 	Schema             uint32
-	TTL                time.Duration
 	FailSafe           time.Duration
 	RefreshAhead       time.Duration
 	LoadTimeout        time.Duration

@@ -53,7 +53,7 @@ func (o *Options[V]) settings() settings {
 	}
 	slices.Sort(codecs)
 	return settings{
-		Codec: o.Codec, Schema: o.SchemaVersion, TTL: o.TTL, FailSafe: o.FailSafe, RefreshAhead: o.RefreshAhead,
+		Codec: o.Codec, Schema: o.SchemaVersion, FailSafe: o.FailSafe, RefreshAhead: o.RefreshAhead,
 		LoadTimeout: o.LoadTimeout, SourceLag: o.SourceLag, MaxConcurrentLoads: o.MaxConcurrentLoads, Tagged: o.Tags != nil,
 		agreed: []bus.Setting{
 			{Option: "AlsoRead", Value: strings.Join(codecs, " ")},

@@ -23,15 +23,12 @@ type Tier interface {
 	Tail(ctx context.Context, reads []driver.TailRead) []driver.Tail
 }
 
-// Near is the near tier, as a follower sees it.
-type Near interface {
-	Now() int64                      // its clock
-	Confirm(partition int, at int64) // every write up to at was applied
-	Broke(partition int)             // the server of a partition was away
-}
-
 // Owner is what a follower asks of its node. The goroutine that runs rounds calls it.
 type Owner interface {
+	Now() int64                      // of the clock of the near tier
+	Confirm(partition int, at int64) // every write up to at was applied
+	Broke(partition int)             // the server of a partition was away
+
 	// Apply applies an entry, and reports whether that took something out.
 	Apply(e *driver.JournalEntry) (dropped bool)
 
@@ -54,7 +51,6 @@ type Owner interface {
 // Config configures a follower. Every field but OnBus must be set.
 type Config struct {
 	Tier  Tier
-	Near  Near
 	Owner Owner
 	Heads generation.Heads
 	Acked *generation.Acked
@@ -118,8 +114,8 @@ func (f *Follower) Trigger() {
 // nodes of a fleet do not ask in step.
 func (f *Follower) Run() {
 	ctx, interval, pause := f.conf.Done, f.conf.Interval, Pause
-	for due := f.conf.Near.Now(); ctx.Err() == nil; {
-		next := f.conf.Near.Now() + int64(interval-rand.N(interval/4+1))
+	for due := f.conf.Owner.Now(); ctx.Err() == nil; {
+		next := f.conf.Owner.Now() + int64(interval-rand.N(interval/4+1))
 		f.round(ctx, due)
 		if f.failure.Load() == nil {
 			pause = Pause
@@ -128,11 +124,11 @@ func (f *Follower) Run() {
 			pause = max(Pause, min(2*pause, interval/4))
 		}
 		due = next
-		timer := time.NewTimer(max(time.Duration(due-f.conf.Near.Now()), Pause))
+		timer := time.NewTimer(max(time.Duration(due-f.conf.Owner.Now()), Pause))
 		select {
 		case <-ctx.Done():
 		case <-f.wake:
-			due = f.conf.Near.Now()
+			due = f.conf.Owner.Now()
 		case <-timer.C:
 		}
 		timer.Stop()

@@ -36,7 +36,7 @@ func newScene(t *testing.T) *scene {
 	ctx, cancel := context.WithCancel(t.Context())
 	s := &scene{began: time.Now(), dropped: true}
 	s.Follower = New(Config{
-		Tier: s, Near: s, Owner: s, Heads: make(generation.Heads, 2), Acked: generation.NewAcked(2),
+		Tier: s, Owner: s, Heads: make(generation.Heads, 2), Acked: generation.NewAcked(2),
 		Proves: func() bool { return true }, OnBus: true, Interval: time.Second, MaxStaleness: 5 * time.Second,
 		Logger: slog.New(slog.DiscardHandler), Done: ctx, Stopped: errStopped,
 	})

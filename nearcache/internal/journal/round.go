@@ -37,7 +37,7 @@ func (f *Follower) round(ctx context.Context, due int64) {
 	for p := range told {
 		told[p], acked[p] = f.conf.Heads[p].Hearsay(), f.conf.Acked.Get(p)
 	}
-	late := max(0, f.conf.Near.Now()-due)
+	late := max(0, f.conf.Owner.Now()-due)
 	readings := f.readAll(ctx)
 	f.flush(readings)
 	var failure error
@@ -49,14 +49,14 @@ func (f *Follower) round(ctx context.Context, due int64) {
 		if reading.err != nil {
 			failure = reading.err
 			if shared.Unreachable(failure) {
-				f.conf.Near.Broke(p)
+				f.conf.Owner.Broke(p)
 			}
 			continue
 		}
 		f.conf.Heads[p].JournalRead(told[p])
 		f.applied[p].Store(&driver.Revision{Epoch: f.positions[p].Revision.Epoch, Number: f.positions[p].Revision.Number})
-		f.conf.Near.Confirm(p, reading.at)
-		f.slowest.Store(max(f.slowest.Load(), late+f.conf.Near.Now()-reading.at))
+		f.conf.Owner.Confirm(p, reading.at)
+		f.slowest.Store(max(f.slowest.Load(), late+f.conf.Owner.Now()-reading.at))
 	}
 	f.countUnheard()
 	f.fail(ctx, failure)
@@ -126,7 +126,7 @@ func (f *Follower) readAll(ctx context.Context) []reading {
 	}
 	read := make([]int, len(f.positions)) // entries, by partition
 	for len(pending) > 0 {
-		at := f.conf.Near.Now()
+		at := f.conf.Owner.Now()
 		tails := f.conf.Tier.Tail(ctx, pending)
 		more := pending[:0]
 		for i := range tails {
@@ -184,7 +184,7 @@ func (f *Follower) take(partition int, tail *driver.Tail) {
 // take it out as well.
 func (f *Follower) apply(e *driver.JournalEntry) {
 	w := writeOf(e.Key, e.Revision.Number)
-	waits := f.conf.OnBus && f.unheard.add(w, f.conf.Near.Now())
+	waits := f.conf.OnBus && f.unheard.add(w, f.conf.Owner.Now())
 	switch dropped := f.conf.Owner.Apply(e); {
 	case !dropped && waits:
 		f.unheard.drop(w)
@@ -195,5 +195,5 @@ func (f *Follower) apply(e *driver.JournalEntry) {
 
 // countUnheard counts what the bus should have told by now.
 func (f *Follower) countUnheard() uint64 {
-	return f.repaired.Add(f.unheard.overdue(f.conf.Near.Now()))
+	return f.repaired.Add(f.unheard.overdue(f.conf.Owner.Now()))
 }
