@@ -34,17 +34,18 @@ var heavy = []string{
 // heavyOf says which of them a package of the library needs; those not named
 // need none.
 var heavyOf = map[string]string{
-	"bus/natsbus":             "github.com/nats-io/nats.go",
-	"bus/redisbus":            "github.com/redis/go-redis/",
-	"nearcache":               "github.com/dgraph-io/ristretto/",
-	"nearcache/internal/near": "github.com/dgraph-io/ristretto/",
-	"nearcache/nearcachetest": "github.com/dgraph-io/ristretto/",
-	"nearcache/nearredis":     "github.com/dgraph-io/ristretto/ github.com/redis/go-redis/",
-	"shared/cborcodec":        "github.com/fxamacker/cbor/",
-	"shared/compress":         "github.com/klauspost/compress/zstd",
-	"shared/memcachestore":    "github.com/bradfitz/gomemcache/",
-	"shared/protocodec":       "google.golang.org/protobuf/",
-	"shared/redisstore":       "github.com/redis/go-redis/",
+	"bus/natsbus":                  "github.com/nats-io/nats.go",
+	"bus/redisbus":                 "github.com/redis/go-redis/",
+	"nearcache":                    "github.com/dgraph-io/ristretto/",
+	"nearcache/internal/coherence": "github.com/dgraph-io/ristretto/",
+	"nearcache/internal/near":      "github.com/dgraph-io/ristretto/",
+	"nearcache/nearcachetest":      "github.com/dgraph-io/ristretto/",
+	"nearcache/nearredis":          "github.com/dgraph-io/ristretto/ github.com/redis/go-redis/",
+	"shared/cborcodec":             "github.com/fxamacker/cbor/",
+	"shared/compress":              "github.com/klauspost/compress/zstd",
+	"shared/memcachestore":         "github.com/bradfitz/gomemcache/",
+	"shared/protocodec":            "google.golang.org/protobuf/",
+	"shared/redisstore":            "github.com/redis/go-redis/",
 }
 
 // goPackage is what go list tells about a package.

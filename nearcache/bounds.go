@@ -3,20 +3,12 @@ package nearcache
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"time"
 	"unsafe"
 
-	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/nearcache/internal/journal"
-	"github.com/nearbus/nearbus/nearcache/internal/near"
-	"github.com/nearbus/nearbus/shared/driver"
 )
-
-// ErrUnproven is returned by Read when the shared tier cannot be read, so
-// that nothing shows whether a value is as new as ReadOptions.After demands.
-var ErrUnproven = errors.New("nearcache: the answer may be older than the token")
 
 // ReadOptions say what [Cache.Read] is to answer with. The zero ReadOptions ask for what Get
 // and FetchEntry do.
@@ -67,10 +59,10 @@ type Result[V any] struct {
 // [AsEntry] makes a loader of the kind that Fetch takes one for Read;
 // nil means that there is none.
 func (c *Cache[V]) Read(ctx context.Context, key string, r ReadOptions, load func(ctx context.Context, key string) (Entry[V], error)) (Result[V], error) {
-	if err := cmp.Or(r.validate(key), c.keys.check(key)); err != nil {
+	if err := cmp.Or(r.validate(key), c.keys.Check(key)); err != nil {
 		return Result[V]{}, err
 	}
-	hash, source := c.keys.space.Hash(key), loader[V](nil)
+	hash, source := c.keys.Space.Hash(key), loader[V](nil)
 	bounded := r != ReadOptions{}
 	for counted := false; ; counted = true {
 		if a, ok := c.nearAnswer(key, hash, &r); ok {
@@ -79,23 +71,23 @@ func (c *Cache[V]) Read(ctx context.Context, key string, r ReadOptions, load fun
 			return a, err
 		}
 		if source == nil && load != nil {
-			c.keys.tags.Expect()
-			source = loadOne(c, load, func(e Entry[V]) Entry[V] { return e })
+			c.keys.Tags.Expect()
+			source = loadOne(&c.values, load, func(e Entry[V]) Entry[V] { return e })
 		}
 		late, ok, err := c.lateRead(ctx, key, hash, source)
 		if ok && !bounded {
 			return late, err
 		}
 		if !counted {
-			c.keys.missed(hash)
+			c.missed(hash)
 		}
 		if err := ctx.Err(); err != nil {
 			return Result[V]{}, err
 		}
-		if err := c.keys.catchUp(ctx, r.After); err != nil {
+		if err := c.keys.CatchUp(ctx, r.After.of); err != nil {
 			return Result[V]{}, err
 		}
-		f, mine := c.joinOrStart(key, hash, source, r.since(c.node.near.Now()), nil)
+		f, mine := c.joinOrStart(key, hash, source, r.since(c.node.Near.Now()), nil)
 		if f == nil {
 			continue // it came near meanwhile
 		}
@@ -111,14 +103,14 @@ func (c *Cache[V]) lateRead(ctx context.Context, key string, hash uint64, load l
 	if !c.late {
 		return a, false, nil
 	}
-	horizon := c.keys.horizon(key) // before the look, as in nearAnswer
+	horizon := c.keys.Horizon(key) // before the look, as in nearAnswer
 	late, ok := c.lateAnswer(ctx, key, hash, load)
 	if !ok {
 		return Result[V]{Stale: late.stale}, false, nil
 	}
 	a = Result[V]{Value: late.value, Near: true, Stale: late.stale}
 	if !late.stale {
-		a.Age = max(0, time.Duration(c.node.near.Now()-max(late.at, horizon)))
+		a.Age = max(0, time.Duration(c.node.Near.Now()-max(late.at, horizon)))
 	}
 	return a, true, late.err
 }
@@ -127,7 +119,7 @@ func (c *Cache[V]) lateRead(ctx context.Context, key string, hash uint64, load l
 func (c *Cache[V]) awaitBounded(ctx context.Context, f *call[V], loads, bounded bool, after ConsistencyToken) (a Result[V], err error) {
 	got := c.wait(ctx, f, loads, c.opts.FailSafe > 0 && !bounded, c.opts.SoftTimeout) // an old value is within no bounds
 	if got.err != nil {
-		if ended := ctx.Err() != nil || c.node.ctx.Err() != nil; !loads && !ended {
+		if ended := ctx.Err() != nil || c.node.Context.Err() != nil; !loads && !ended {
 			if unproven := c.unproven(f, after); unproven != nil {
 				return a, unproven
 			}
@@ -145,7 +137,7 @@ func (c *Cache[V]) awaitBounded(ctx context.Context, f *call[V], loads, bounded 
 	if f.asOf != 0 {
 		at = min(at, f.asOf) // up to when this node knows of every Clear, say
 	}
-	a.Age = time.Duration(c.node.near.Now() - at)
+	a.Age = time.Duration(c.node.Near.Now() - at)
 	return a, nil
 }
 
@@ -153,12 +145,11 @@ func (c *Cache[V]) awaitBounded(ctx context.Context, f *call[V], loads, bounded 
 // after, nil if it is not.
 func (c *Cache[V]) unproven(f *call[V], after ConsistencyToken) error {
 	switch {
-	case after == (ConsistencyToken{}) || c.node.tier == nil:
+	case after == (ConsistencyToken{}) || c.node.Tier == nil:
 		return nil
 	case f.readErr != nil:
 		return fmt.Errorf("%w: %w", ErrUnproven, f.readErr)
-	case c.node.proves() && after.number > 0 && after.partition == uint32(c.keys.partition(f.key)) &&
-		generation.Behind(f.head, driver.Revision{Epoch: after.epoch, Number: after.number}):
+	case c.keys.Missing(f.key, f.head, after.of):
 		return fmt.Errorf("%w: %w", ErrUnproven, journal.ErrBehind)
 	}
 	return nil
@@ -201,81 +192,25 @@ func (c *Cache[V]) nearAnswer(key string, hash uint64, r *ReadOptions) (a Result
 	}
 	// These are read before the look: an entry found after it has survived
 	// everything that they tell of.
-	horizon, everywhere := c.keys.horizon(key), c.node.near.Horizon()
-	applied := c.keys.hasApplied(key, r.After)
-	found := c.keys.space.Find(key, hash)
-	if found == nil || !applied && !c.keys.contains(key, found, r.After) {
+	horizon, everywhere := c.keys.Horizon(key), c.node.Near.Horizon()
+	applied := c.keys.HasApplied(key, r.After.of)
+	found := c.keys.Space.Find(key, hash)
+	if found == nil || !applied && !c.keys.Contains(key, found, r.After.of) {
 		return a, false
 	}
-	if found.Tagged() && c.node.journal != nil {
-		if r.After.tags > 0 {
+	if found.Tagged() && c.node.Journal != nil {
+		if r.After.of.Tags > 0 {
 			return a, false // its watermarks are in partitions that the token says nothing of
 		}
 		horizon = min(horizon, everywhere)
 	}
-	age := time.Duration(c.node.near.Now() - max(found.Stamp.At(), horizon))
+	age := time.Duration(c.node.Near.Now() - max(found.Stamp.At(), horizon))
 	if r.MaxAge > 0 && age > r.MaxAge {
 		return a, false
 	}
-	if c.node.near.Notes(c.keys.hits.add()) {
-		c.node.near.Touch(hash, found)
+	if c.node.Near.Notes(c.hits.add()) {
+		c.node.Near.Touch(hash, found)
 	}
 	value := (*entry[V])(unsafe.Pointer(found)).value // see hit
 	return Result[V]{Value: value, Age: max(0, age), Near: true}, true
-}
-
-// horizon returns up to when every write that concerns key has been applied
-// here, 0 if there is no journal that tells.
-func (k *keyspace) horizon(key string) int64 {
-	if k.node.journal == nil {
-		return 0
-	}
-	if k.tags.InUse.Load() {
-		return k.node.near.Horizon() // any partition may have what its tags are judged by
-	}
-	return min(k.node.near.HorizonOf(k.node.partition(k.storeKey(key))), k.node.near.HorizonOf(k.clockPartition()))
-}
-
-// hasApplied reports whether this node has applied everything that t stands
-// for, so that whatever is near is no older.
-func (k *keyspace) hasApplied(key string, t ConsistencyToken) bool {
-	switch {
-	case t == ConsistencyToken{}:
-		return true
-	case k.node.journal == nil || k.clock.Applied() < t.clock:
-		return false
-	case t.number == 0:
-		return true // there was a Clear or a tag, and nothing else
-	case t.partition != uint32(k.node.partition(k.storeKey(key))):
-		return false // the token of another key
-	}
-	applied := k.node.journal.Applied(int(t.partition))
-	return applied != nil && applied.Epoch == t.epoch && applied.Number >= t.number
-}
-
-// catchUp has the journals read before a read of the shared tier, if t stands for a Clear or
-// an InvalidateTags that this node has not heard of. What tells of them may be on other
-// servers than the key, whose heads a token does not have. After that each server must have
-// what was acknowledged before. If this node still has not heard of it, it is lost.
-func (k *keyspace) catchUp(ctx context.Context, t ConsistencyToken) error {
-	if !k.node.proves() || len(k.node.heads) == 1 || k.hasHeard(t) {
-		return nil
-	}
-	if err := k.node.journal.Wait(ctx, func() bool { return false }); err != nil && !k.hasHeard(t) {
-		return fmt.Errorf("%w: %w", ErrUnproven, err)
-	}
-	return nil
-}
-
-// hasHeard reports whether this node knows of all Clears and InvalidateTags that t stands for.
-func (k *keyspace) hasHeard(t ConsistencyToken) bool {
-	tags, _, _ := k.tags.Get()
-	return k.clock.Applied() >= t.clock && tags >= t.tags
-}
-
-// contains reports whether the entry of key was written after everything that t
-// stands for: revisions rise along a partition.
-func (k *keyspace) contains(key string, e *near.Entry, t ConsistencyToken) bool {
-	return k.node.journal != nil && t.epoch != 0 && e.Revision.Epoch == t.epoch && e.Revision.Number >= t.number &&
-		t.partition == uint32(k.node.partition(k.storeKey(key))) && k.clock.Applied() >= t.clock
 }

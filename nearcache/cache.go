@@ -8,15 +8,7 @@ import (
 // Cache is a named, typed view over a [Node]. It is safe for use by many
 // goroutines. Values that come from the near tier are shared by all callers,
 // who must not change what they point to, unless Options.Clone is set.
-type Cache[V any] struct {
-	node *Node
-	opts Options[V]
-	keys keyspace
-
-	calls     callTable[V]
-	refreshes chan struct{} // holds one element for each refresh that runs; nil: there are none
-	late      bool          // there may be entries that are no hits, see lateAnswer
-}
+type Cache[V any] struct{ pipeline[V] }
 
 // New returns the cache of this name on node. Caches of one name on the nodes
 // of a fleet are one cache; they must have one type and should have one set of
@@ -36,15 +28,16 @@ func New[V any](node *Node, name string, opts Options[V]) (*Cache[V], error) {
 	if err := opts.validate(); err != nil {
 		return nil, err
 	}
-	opts = opts.withDefaults(node.bus != nil)
+	opts = opts.withDefaults(node.core.Bus != nil)
 	if err := opts.validate(); err != nil {
 		return nil, err
 	}
-	if err := opts.validateLag(node); err != nil {
+	if err := opts.validateLag(node.core); err != nil {
 		return nil, err
 	}
-	c := &Cache[V]{node: node, opts: opts}
-	c.keys.init(node, name, opts.settings())
+	c := &Cache[V]{}
+	c.opts = opts
+	c.init(node.core, name, opts.settings(), opts.LoadTimeout, opts.MaxConcurrentLoads)
 	dropped, err := c.inspect()
 	if err != nil {
 		return nil, err
@@ -54,7 +47,7 @@ func New[V any](node *Node, name string, opts Options[V]) (*Cache[V], error) {
 	if opts.RefreshAhead > 0 {
 		c.refreshes = make(chan struct{}, maxRefreshes)
 	}
-	if err := node.join(&c.keys); err != nil {
+	if err := node.core.Join(&c.keys); err != nil {
 		return nil, err
 	}
 	c.warnDropped(dropped)
@@ -64,13 +57,13 @@ func New[V any](node *Node, name string, opts Options[V]) (*Cache[V], error) {
 // hit returns the entry that the near tier may serve, or nil. This is the hot
 // path: a hash, a look into the index, a counter. It returns the entry so that
 // a value is copied once.
-func (c *Cache[V]) hit(key string, hash uint64) *entry[V] {
-	e := c.keys.space.Find(key, hash)
+func (c *pipeline[V]) hit(key string, hash uint64) *entry[V] {
+	e := c.keys.Space.Find(key, hash)
 	if e == nil {
 		return nil
 	}
-	if c.node.near.Notes(c.keys.hits.add()) {
-		c.node.near.Touch(hash, e)
+	if c.node.Near.Notes(c.hits.add()) {
+		c.node.Near.Touch(hash, e)
 	}
 	return (*entry[V])(unsafe.Pointer(e))
 }

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/shared"
@@ -22,8 +23,8 @@ import (
 type call[V any] struct {
 	key   string
 	hash  uint64
-	stamp near.Stamp // taken before the first byte was requested
-	floor floor      // as it was when the call began
+	stamp near.Stamp      // taken before the first byte was requested
+	floor coherence.Floor // as it was when the call began
 
 	bounded bool        // whoever began the call wants to know of everything that was written before
 	refresh *near.Write // of a refresh ahead, whose callers are served the old value; nil for other calls
@@ -95,13 +96,23 @@ func (cs *callTable[V]) shard(hash uint64) *callShard[V] {
 	return &cs.shards[hash%uint64(len(cs.shards))]
 }
 
+// pipeline answers reads that are no hits: it reads the shared tier, gets leases, loads, and
+// stores what was loaded, for all callers of a key at once.
+type pipeline[V any] struct {
+	values[V]
+
+	calls     callTable[V]
+	refreshes chan struct{} // holds one element for each refresh that runs; nil: there are none
+	late      bool          // there may be entries that are no hits, see lateAnswer
+}
+
 // joinOrStart returns the call of the key for a caller who begins now and has looked what
 // is near, and whether the caller has to run it. since is when a call must have begun at
 // the earliest, on the clock of the near tier, to be of use; 0 means that any will do. A
 // call that began before an invalidation is not joined; it goes on for those who wait for
 // it, and the caller starts another one. That is in room, if room is not nil, which has a
 // stamp then. If the value came near meanwhile, the result is nil.
-func (c *Cache[V]) joinOrStart(key string, hash uint64, load loader[V], since int64, room *call[V]) (f *call[V], mine bool) {
+func (c *pipeline[V]) joinOrStart(key string, hash uint64, load loader[V], since int64, room *call[V]) (f *call[V], mine bool) {
 	shard := c.calls.shard(hash)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
@@ -109,7 +120,7 @@ func (c *Cache[V]) joinOrStart(key string, hash uint64, load loader[V], since in
 	if f = shard.m[key]; f != nil {
 		// One without bounds does not read whether there was a Clear.
 		serves := (since == 0 || f.bounded && f.stamp.At() >= since) && c.joinable(f) && c.trusted(f)
-		switch fenced := !c.keys.space.Valid(hash, f.stamp) && !c.node.faults.Off(fault.Joins); {
+		switch fenced := !c.keys.Space.Valid(hash, f.stamp) && !c.node.Faults.Off(fault.Joins); {
 		case fenced: // what f brings does not come near
 		case serves:
 			if f.load == nil {
@@ -117,21 +128,21 @@ func (c *Cache[V]) joinOrStart(key string, hash uint64, load loader[V], since in
 			}
 			return f, false
 		default:
-			c.keys.space.Invalidate(key, hash) // what f brings must not replace what comes now
+			c.keys.Space.Invalidate(key, hash) // what f brings must not replace what comes now
 			stamped = false
 		}
 	}
-	if since == 0 && c.keys.space.Find(key, hash) != nil {
+	if since == 0 && c.keys.Space.Find(key, hash) != nil {
 		return nil, false
 	}
 	if f = room; f == nil {
 		f = new(call[V])
 	}
 	if !stamped {
-		f.stamp = c.node.near.Stamp()
+		f.stamp = c.node.Near.Stamp()
 	}
 	f.one[0] = f
-	f.key, f.hash, f.bounded, f.load, f.floor = key, hash, since > 0, load, c.keys.floors.of(hash)
+	f.key, f.hash, f.bounded, f.load, f.floor = key, hash, since > 0, load, c.keys.Floors.Of(hash)
 	shard.m[key] = f
 	return f, true
 }
@@ -140,45 +151,45 @@ func (c *Cache[V]) joinOrStart(key string, hash uint64, load loader[V], since in
 // arrive for what is still to come, wayJoined: what f rests on is compared with the same
 // numbers. The caller compares it with the marks next. The lock of the shard of f must be
 // held.
-func (c *Cache[V]) joinable(f *call[V]) bool {
-	off := c.node.faults
+func (c *pipeline[V]) joinable(f *call[V]) bool {
+	off := c.node.Faults
 	if off.Off(fault.Joins) {
 		return true
 	}
-	if p := c.keys.floors.of(f.hash); p.holds() && f.stamp.At() <= p.at && !off.Off(fault.Floors) {
+	if p := c.keys.Floors.Of(f.hash); p.Holds() && f.stamp.At() <= p.At && !off.Off(fault.Floors) {
 		return false
 	}
 	if f.state != stateLoading {
 		return true // it is yet to be seen what it finds
 	}
-	clock, _, _ := c.keys.clock.Get()
+	clock, _, _ := c.keys.Clock.Get()
 	if f.clock < clock && !off.Off(fault.Clock) {
 		return false
 	}
-	return f.tagClock >= c.keys.tags.Ended() || off.Off(fault.Watermarks) // its tags are not known yet
+	return f.tagClock >= c.keys.Tags.Ended() || off.Off(fault.Watermarks) // its tags are not known yet
 }
 
 // trusted reports whether what f brings may be given to a caller who begins now, as an
 // entry with its stamp may: while this node cannot hear of writes, an invalidation does
 // not end f.
-func (c *Cache[V]) trusted(f *call[V]) bool {
+func (c *pipeline[V]) trusted(f *call[V]) bool {
 	n := c.node
 	switch {
-	case n.journal == nil:
-		return !n.cut.Load() || n.near.Age(f.stamp) <= n.opts.MaxStaleness
-	case n.near.Trusted() || n.opts.ServeStale:
+	case n.Journal == nil:
+		return !n.Cut.Load() || n.Near.Age(f.stamp) <= n.Options.MaxStaleness
+	case n.Near.Trusted() || n.Options.ServeStale:
 		return true
-	case c.keys.tags.InUse.Load():
+	case c.keys.Tags.InUse.Load():
 		// Any partition may have what its tags are judged by.
-		return n.near.Age(f.stamp) <= n.opts.MaxStaleness
+		return n.Near.Age(f.stamp) <= n.Options.MaxStaleness
 	}
-	return c.keys.space.Trusts(f.stamp, c.keys.partition(f.key), n.near.Now())
+	return c.keys.Space.Trusts(f.stamp, c.keys.Partition(f.key), n.Near.Now())
 }
 
 // finish ends f, whatever became of it; once more does nothing. err is why there is no
 // value, if the value of f is not the result. The value is in the near tier by now, if it
 // may be, so that a caller finds one or the other.
-func (c *Cache[V]) finish(f *call[V], err error) {
+func (c *pipeline[V]) finish(f *call[V], err error) {
 	if f.state.ended() {
 		return
 	}
@@ -186,10 +197,10 @@ func (c *Cache[V]) finish(f *call[V], err error) {
 		f.err = err
 	}
 	news := f.refresh == nil && (f.value != nil || errors.Is(f.err, ErrNotFound))
-	if news && c.opts.FailSafe > 0 && !c.node.faults.Off(fault.PassedNews) {
+	if news && c.opts.FailSafe > 0 && !c.node.Faults.Off(fault.PassedNews) {
 		// Before anybody has what is newer than an old value, which later callers must not
 		// get. A value that came near has taken its place already.
-		c.keys.space.DropStale(f.key, f.hash)
+		c.keys.Space.DropStale(f.key, f.hash)
 	}
 	to := stateOver
 	if f.state == stateReading {
@@ -249,7 +260,7 @@ func (cs *callTable[V]) progress(f *call[V], loads bool) (state, <-chan struct{}
 // wait waits for f on behalf of one caller, who may leave before it ends. A caller
 // without a loader waits for the read alone. One who takes an old value takes it where
 // there is no other, or after softly if that is not 0.
-func (c *Cache[V]) wait(ctx context.Context, f *call[V], loads, takesOld bool, softly time.Duration) answer[V] {
+func (c *pipeline[V]) wait(ctx context.Context, f *call[V], loads, takesOld bool, softly time.Duration) answer[V] {
 	at, over := c.calls.progress(f, loads)
 	if over == nil {
 		return c.outcome(f, at, loads, takesOld)
@@ -266,7 +277,7 @@ func (c *Cache[V]) wait(ctx context.Context, f *call[V], loads, takesOld bool, s
 		case <-over:
 		case <-ctx.Done():
 			return answer[V]{err: ctx.Err()}
-		case <-c.node.ctx.Done():
+		case <-c.node.Context.Done():
 			return answer[V]{err: ErrClosed}
 		case <-soft:
 			_, read = c.calls.progress(f, false)
@@ -277,14 +288,14 @@ func (c *Cache[V]) wait(ctx context.Context, f *call[V], loads, takesOld bool, s
 			return c.outcome(f, at, loads, takesOld)
 		}
 		if a, ok := c.staleAnswer(f); ok {
-			c.keys.gaveOld(errSlow)
+			c.gaveOld(errSlow)
 			return a
 		}
 	}
 }
 
 // outcome is what a caller gets of f, which is over, or, without a loader, of the read.
-func (c *Cache[V]) outcome(f *call[V], at state, loads, takesOld bool) (a answer[V]) {
+func (c *pipeline[V]) outcome(f *call[V], at state, loads, takesOld bool) (a answer[V]) {
 	switch {
 	case !loads && at != stateFound: // whether there is another error is known only when f is over
 		if a.err = f.readErr; a.err == nil {
@@ -302,7 +313,7 @@ func (c *Cache[V]) outcome(f *call[V], at state, loads, takesOld bool) (a answer
 	case takesOld && !errors.Is(a.err, ErrNotFound): // that there is no value is an answer
 		if old, ok := c.staleAnswer(f); ok {
 			if loads { // or the shared tier fails, which its own lines tell
-				c.keys.gaveOld(a.err)
+				c.gaveOld(a.err)
 			}
 			return old
 		}

@@ -1,16 +1,22 @@
 package nearcache
 
 import (
-	"errors"
 	"fmt"
 	"reflect"
 	"slices"
 	"strings"
 
-	"github.com/nearbus/nearbus/nearcache/internal/fault"
+	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/driver"
 )
+
+// values knows what the values of a cache are: how they are encoded and copied, and what the
+// near tier keeps of them.
+type values[V any] struct {
+	base
+	opts Options[V]
+}
 
 // validateCodecs checks that an ID says which codec of o reads a record.
 func (o Options[V]) validateCodecs() error {
@@ -45,9 +51,9 @@ func (o Options[V]) validateCodecs() error {
 
 // inspect returns the fields that the codec does not store, as far as it knows types.
 // The error says that it stores no value of type V that can be read back.
-func (c *Cache[V]) inspect() (dropped []string, err error) {
+func (c *values[V]) inspect() (dropped []string, err error) {
 	inspector, ok := c.opts.Codec.(shared.Inspector)
-	if !ok || c.node.tier == nil {
+	if !ok || c.node.Tier == nil {
 		return nil, nil
 	}
 	err = guard(callbackCodec, "", func(*PanicError) {}, func() (err error) {
@@ -81,35 +87,26 @@ func (o *Options[V]) reader(r *driver.Record) shared.Codec {
 	return nil
 }
 
-var errUnusable = errors.New("nearcache: record not usable")
-
 // decode returns an entry that has the key and the value of a record and nothing
 // else yet, or an error if it reads as a miss.
-func (c *Cache[V]) decode(key string, found *shared.Found) (*entry[V], error) {
+func (c *values[V]) decode(key string, found *shared.Found) (*entry[V], error) {
 	if found.Err != nil {
 		return nil, found.Err
 	}
-	if found.Kind != driver.KindValue || c.keys.cleared(found) {
-		return nil, errUnusable
+	if found.Kind != driver.KindValue || c.keys.Cleared(found) {
+		return nil, coherence.ErrUnusable
 	}
 	codec := c.opts.reader(&found.Record)
 	if codec == nil {
-		c.keys.foreign(key, foreignFormat, found)
-		return nil, errUnusable
+		c.foreign(key, foreignFormat, found)
+		return nil, coherence.ErrUnusable
 	}
 	e := newNamed[V](key)
-	if err := c.keys.guard(callbackCodec, key, func() error { return codec.Unmarshal(found.Value, &e.value) }); err != nil {
-		c.keys.foreign(key, foreignType, found)
+	if err := c.guard(callbackCodec, key, func() error { return codec.Unmarshal(found.Value, &e.value) }); err != nil {
+		c.foreign(key, foreignType, found)
 		return nil, err
 	}
 	return e, nil
-}
-
-// cleared reports whether the record found was there before a Clear that this node
-// knows of.
-func (k *keyspace) cleared(found *shared.Found) bool {
-	clock, _, _ := k.clock.Get()
-	return found.Clock < clock && !k.node.faults.Off(fault.Clock)
 }
 
 // Why a record cannot be read.
@@ -121,21 +118,41 @@ const (
 
 // foreign counts a record that this cache cannot read, and logs the first. What the codec
 // said of it may carry the value.
-func (k *keyspace) foreign(key, reason string, found *shared.Found) {
-	if k.undecodable.Add(1) > 1 {
+func (b *base) foreign(key, reason string, found *shared.Found) {
+	if b.undecodable.Add(1) > 1 {
 		return
 	}
-	k.node.opts.Logger.Warn("nearcache: a record that this cache cannot read is a miss",
-		"cache", k.name, "key", key, "reason", reason,
-		"codec", found.Codec, "schema", found.Schema, "own_codec", k.opts.Codec.ID(), "own_schema", k.opts.Schema)
+	b.node.Options.Logger.Warn("nearcache: a record that this cache cannot read is a miss",
+		"cache", b.keys.Name, "key", key, "reason", reason,
+		"codec", found.Codec, "schema", found.Schema, "own_codec", b.keys.Options.Codec, "own_schema", b.keys.Options.Schema)
 }
 
 // warnDropped logs the fields of the type that the codec does not store: the node that
 // loads a value has them, all others have none.
-func (c *Cache[V]) warnDropped(dropped []string) {
+func (c *values[V]) warnDropped(dropped []string) {
 	if len(dropped) == 0 {
 		return
 	}
-	c.node.opts.Logger.Warn("nearcache: the codec does not store all fields of the type: other nodes get values without them",
-		"cache", c.keys.name, "type", reflect.TypeFor[V]().String(), "codec", c.opts.Codec.ID(), "fields", strings.Join(dropped, ", "))
+	c.node.Options.Logger.Warn("nearcache: the codec does not store all fields of the type: other nodes get values without them",
+		"cache", c.keys.Name, "type", reflect.TypeFor[V]().String(), "codec", c.opts.Codec.ID(), "fields", strings.Join(dropped, ", "))
+}
+
+// give returns v, the value of key, as a caller may have it: its own copy, with Options.Clone.
+func (c *values[V]) give(key string, v V) (V, error) {
+	if c.opts.Clone == nil {
+		return v, nil
+	}
+	return c.clone(key, v)
+}
+
+// clone calls Options.Clone.
+func (c *values[V]) clone(key string, v V) (own V, err error) {
+	err = c.guard(callbackClone, key, func() error {
+		own = c.opts.Clone(v)
+		return nil
+	})
+	if err != nil {
+		return *new(V), fmt.Errorf("nearcache: cache %q: clone: %w", c.keys.Name, err)
+	}
+	return own, nil
 }

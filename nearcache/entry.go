@@ -6,6 +6,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/shared"
@@ -28,7 +29,7 @@ const longestRefresh = time.Second
 
 // newEntry makes the near entry of a value. size is the length of the encoded
 // value.
-func (c *Cache[V]) newEntry(key string, v V, size int, stamp near.Stamp, rev driver.Revision) *entry[V] {
+func (c *values[V]) newEntry(key string, v V, size int, stamp near.Stamp, rev driver.Revision) *entry[V] {
 	e := newNamed[V](key)
 	e.value = v
 	c.label(e, size, stamp, rev)
@@ -36,9 +37,9 @@ func (c *Cache[V]) newEntry(key string, v V, size int, stamp near.Stamp, rev dri
 }
 
 // label is newEntry for an entry that has its key and its value already.
-func (c *Cache[V]) label(e *entry[V], size int, stamp near.Stamp, rev driver.Revision) {
+func (c *values[V]) label(e *entry[V], size int, stamp near.Stamp, rev driver.Revision) {
 	cost := int64(size)
-	if c.opts.Cost != nil && c.keys.guard(callbackCost, e.Key(), func() error { cost = max(0, c.opts.Cost(e.value)); return nil }) != nil {
+	if c.opts.Cost != nil && c.guard(callbackCost, e.Key(), func() error { cost = max(0, c.opts.Cost(e.value)); return nil }) != nil {
 		cost = unknownCost
 	}
 	e.Charge(cost)
@@ -47,19 +48,19 @@ func (c *Cache[V]) label(e *entry[V], size int, stamp near.Stamp, rev driver.Rev
 
 // found is the arrival of what f found in the shared tier: e, which has its key, and its
 // value if there is one.
-func (c *Cache[V]) found(w way, f *call[V], e *near.Entry, found *shared.Found) arrival {
+func (c *values[V]) found(w coherence.Way, f *call[V], e *near.Entry, found *shared.Found) coherence.Arrival {
 	e.FromShared = true
 	e.Tag(found.Slots)
-	return arrival{
-		way: w, key: f.key, hash: f.hash, entry: e, found: found, write: f.refresh,
-		basis: basis{revision: found.Revision, clock: found.Clock, tagClock: found.TagClock, slots: found.Slots, floor: f.floor},
+	return coherence.Arrival{
+		Way: w, Key: f.key, Hash: f.hash, Entry: e, Found: found, Write: f.refresh,
+		Basis: coherence.Basis{Revision: found.Revision, Clock: found.Clock, TagClock: found.TagClock, Slots: found.Slots, Floor: f.floor},
 	}
 }
 
 // labelEmpty is label for an entry without a value.
-func (c *Cache[V]) labelEmpty(e *entry[V], stamp near.Stamp, rev driver.Revision) {
+func (c *values[V]) labelEmpty(e *entry[V], stamp near.Stamp, rev driver.Revision) {
 	e.Stamp, e.Revision = stamp, rev
-	e.Partition = int32(c.keys.partition(e.Key()))
+	e.Partition = int32(c.keys.Partition(e.Key()))
 	e.Charge(int64(len(e.Key())) + near.Overhead)
 }
 
@@ -101,7 +102,7 @@ func newNamed[V any](key string) *entry[V] {
 }
 
 // newAbsent makes the near entry which says that there is no value.
-func (c *Cache[V]) newAbsent(key string, stamp near.Stamp, rev driver.Revision) *near.Entry {
+func (c *values[V]) newAbsent(key string, stamp near.Stamp, rev driver.Revision) *near.Entry {
 	e := newNamed[V](key)
 	c.labelEmpty(e, stamp, rev)
 	e.Extend(&near.Extra{Absent: true})
@@ -111,12 +112,12 @@ func (c *Cache[V]) newAbsent(key string, stamp near.Stamp, rev driver.Revision) 
 // extend makes e more than a hit for its life, if the options say so. left is
 // the lifetime that its value has in the shared tier, and ahead how long before the end
 // of that it is to be refreshed.
-func (c *Cache[V]) extend(e *entry[V], left, ahead time.Duration) {
+func (c *values[V]) extend(e *entry[V], left, ahead time.Duration) {
 	if c.opts.FailSafe == 0 && c.opts.RefreshAhead == 0 {
 		return
 	}
 	x := &near.Extra{Fresh: left - ahead, Keep: c.opts.FailSafe, Pause: refreshPause(left, ahead)}
-	if c.node.faults.Off(fault.Pauses) {
+	if c.node.Faults.Off(fault.Pauses) {
 		x.Pause = 0
 	}
 	e.Extend(x)
@@ -131,7 +132,7 @@ func refreshPause(left, ahead time.Duration) time.Duration {
 
 // entryHere makes the near entry of a value that has no record, nil if it cannot be
 // kept.
-func (c *Cache[V]) entryHere(f *call[V], entry *Entry[V], slots []uint32, life time.Duration) *near.Entry {
+func (c *values[V]) entryHere(f *call[V], entry *Entry[V], slots []uint32, life time.Duration) *near.Entry {
 	size := 0
 	if c.opts.Cost == nil {
 		data, err := c.encode(f.key, entry.Value)

@@ -3,7 +3,11 @@ package nearcache
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
+	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 	"github.com/nearbus/nearbus/shared"
 )
 
@@ -21,7 +25,7 @@ var (
 	// ErrInvalidTag is returned for a tag that is empty or too long, and for too
 	// many of them. Nothing was sent of the value, or, by InvalidateTags, whose error is
 	// not one by tag, of the call; what a loader returned with it was not stored.
-	ErrInvalidTag = errors.New("nearcache: invalid tag")
+	ErrInvalidTag = coherence.ErrInvalidTag
 
 	// ErrTooLarge is returned by Set for a value that the shared tier does not
 	// take. The key was invalidated instead.
@@ -35,7 +39,7 @@ var (
 	// could not be announced. Other nodes hear of it from the journal; without
 	// one, this node goes on trying to announce it, and they may serve the old
 	// value until it succeeds.
-	ErrNotBroadcast = errors.New("nearcache: stored but not announced to other nodes")
+	ErrNotBroadcast = coherence.ErrNotBroadcast
 
 	// ErrOutcomeUnknown is returned by writes that the shared tier did not
 	// answer. The value may be stored or not. This node has dropped its copy,
@@ -46,22 +50,19 @@ var (
 	// What the source was told stands: do not undo it because of this error.
 	// If the process dies before it succeeds, other nodes serve the old value
 	// until its TTL.
-	ErrOutcomeUnknown = errors.New("nearcache: the shared tier did not confirm the write")
+	ErrOutcomeUnknown = coherence.ErrOutcomeUnknown
+
+	// ErrUnproven is returned by Read when the shared tier cannot be read, so
+	// that nothing shows whether a value is as new as ReadOptions.After demands.
+	ErrUnproven = coherence.ErrUnproven
+
+	// ErrNoBus is returned by Node.Barrier of a node without a bus: there is nobody
+	// to ask.
+	ErrNoBus = coherence.ErrNoBus
 
 	// ErrClosed is returned by every method after Node.Close.
-	ErrClosed = errors.New("nearcache: closed")
+	ErrClosed = coherence.ErrClosed
 )
-
-// owedError is why a key is not read from the shared tier: an earlier write of
-// it by this node failed with ErrOutcomeUnknown.
-type owedError struct{}
-
-func (owedError) Error() string {
-	return "nearcache: not read from the shared tier, which may have an old value: " +
-		"an earlier write of the key by this process was not confirmed, and is being made up for"
-}
-
-func (owedError) Unwrap() error { return ErrOutcomeUnknown }
 
 // What PanicError.Callback says.
 const (
@@ -111,4 +112,51 @@ func (e *PanicError) Error() string {
 func (e *PanicError) Unwrap() error {
 	err, _ := e.Value.(error)
 	return err
+}
+
+// KeysError is the error of a call that takes several keys, of which some failed:
+// what became of each of those. The other keys are done. Range over it after
+// [errors.As]; [errors.Is] holds for whatever one of the keys failed with.
+//
+// An invalid key is one of those that failed, with [ErrInvalidKey].
+type KeysError map[string]error
+
+// maxNamed is how many keys the text of a KeysError tells of.
+const maxNamed = 3
+
+// Error names the first few keys.
+func (e KeysError) Error() string {
+	var b strings.Builder
+	if len(e) == 1 {
+		for key, err := range e {
+			fmt.Fprintf(&b, "nearcache: key %q: %s", coherence.Named(key), strings.TrimPrefix(err.Error(), "nearcache: "))
+		}
+		return b.String()
+	}
+	fmt.Fprintf(&b, "nearcache: %d of the keys failed", len(e))
+	for i, key := range slices.Sorted(maps.Keys(e)) {
+		if i == maxNamed {
+			fmt.Fprintf(&b, "; and %d more", len(e)-maxNamed)
+			break
+		}
+		fmt.Fprintf(&b, "%c %q: %s", ":;"[min(i, 1)], coherence.Named(key), strings.TrimPrefix(e[key].Error(), "nearcache: "))
+	}
+	return b.String()
+}
+
+// Unwrap returns the errors in the order of their keys.
+func (e KeysError) Unwrap() []error {
+	errs := make([]error, 0, len(e))
+	for _, key := range slices.Sorted(maps.Keys(e)) {
+		errs = append(errs, e[key])
+	}
+	return errs
+}
+
+// keysError returns the error of a call in which some keys failed, nil if none did.
+func keysError(failed coherence.Failures) error {
+	if len(failed) == 0 {
+		return nil
+	}
+	return KeysError(failed)
 }

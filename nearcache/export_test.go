@@ -2,6 +2,7 @@ package nearcache
 
 import (
 	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/shared"
 )
@@ -12,18 +13,18 @@ func NewBrokenNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off fault.Sw
 }
 
 // Jump does what is done when the machine slept.
-func Jump(n *Node) { n.near.Jump() }
+func Jump(n *Node) { n.core.Near.Jump() }
 
 // The ways by which a value arrives, and the news that may end it.
 type (
-	Way  = way
-	News = news
+	Way  = coherence.Way
+	News = coherence.News
 )
 
 const (
-	WayRecord, WayAbsentRecord, WayKept, WayRefreshRecord = wayRecord, wayAbsentRecord, wayKept, wayRefreshRecord
-	WayWritten, WayLoaded, WayLoadedAbsent, WayRefreshed  = wayWritten, wayLoaded, wayLoadedAbsent, wayRefreshed
-	WayUnstored, WayJoined, Ways                          = wayUnstored, wayJoined, ways
+	WayRecord, WayAbsentRecord, WayKept, WayRefreshRecord = coherence.WayRecord, coherence.WayAbsentRecord, coherence.WayKept, coherence.WayRefreshRecord
+	WayWritten, WayLoaded, WayLoadedAbsent, WayRefreshed  = coherence.WayWritten, coherence.WayLoaded, coherence.WayLoadedAbsent, coherence.WayRefreshed
+	WayUnstored, WayJoined, Ways                          = coherence.WayUnstored, coherence.WayJoined, coherence.Ways
 
-	NewsWrite, NewsRead, NewsGiven, NewsClear, NewsTag, NewsLoss, Newses = newsWrite, newsRead, newsGiven, newsClear, newsTag, newsLoss, newses
+	NewsWrite, NewsRead, NewsGiven, NewsClear, NewsTag, NewsLoss, Newses = coherence.NewsWrite, coherence.NewsRead, coherence.NewsGiven, coherence.NewsClear, coherence.NewsTag, coherence.NewsLoss, coherence.Newses
 )

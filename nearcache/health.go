@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 )
 
 // Health says how far a node can vouch for what it serves. It prints as a line that says
@@ -53,33 +55,30 @@ type Health struct {
 // it is true for the first time: when the shared tier is down, no node is trusted any
 // more, but all go on from the source, and had better stay in service.
 func (n *Node) Health() Health {
-	h := Health{Trusted: !n.cut.Load(), BusCut: n.cut.Load(), PendingInvalidations: n.pending(), Mismatch: n.mismatch()}
-	if n.journal != nil {
-		horizon := n.near.Horizon()
-		h.Behind = time.Duration(n.near.Now() - horizon)
-		h.Trusted = horizon > 0 && h.Behind <= n.opts.MaxStaleness
-		h.Journal = n.journal.Err()
+	t := n.core.Trust()
+	h := Health{
+		Trusted: t.Trusted, BusCut: t.BusCut, PendingInvalidations: t.Pending, Mismatch: t.Mismatch,
+		Behind: t.Behind, Journal: t.Journal,
 	}
-	h.Trusted = h.Trusted && n.ctx.Err() == nil && h.Mismatch == ""
-	h.why = n.distrust(&h)
+	h.why = distrust(&h, &t)
 	return h
 }
 
 // busCut is what a node without a journal cannot do without.
 const busCut = "the bus is not heard"
 
-// distrust says why h is not trusted; empty if it is.
-func (n *Node) distrust(h *Health) string {
+// distrust says why h, which is made of t, is not trusted; empty if it is.
+func distrust(h *Health, t *coherence.Trust) string {
 	switch {
 	case h.Trusted:
 		return ""
-	case n.ctx.Err() != nil:
+	case t.Closed:
 		return "the node is closed"
 	case h.Mismatch != "":
 		return h.Mismatch
-	case n.journal == nil:
+	case !t.Journaled:
 		return busCut
-	case n.near.Horizon() <= 0:
+	case !t.Read:
 		return "the journal was not read yet"
 	}
 	return fmt.Sprintf("the journal was not read for %v", rounded(h.Behind))

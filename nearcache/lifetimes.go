@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 	"github.com/nearbus/nearbus/shared"
 )
 
@@ -23,21 +24,8 @@ func (d duration) tooLong(of string) error {
 	return nil
 }
 
-// lifetimes are how long a value lives.
-type lifetimes struct {
-	ttl  time.Duration // in the shared tier
-	near time.Duration // in the near tier of this node
-
-	// told is the near TTL that the entry decided, which its record tells the other
-	// nodes; 0: they go by their options.
-	told time.Duration
-
-	// ahead is how long before its end the value is to be refreshed.
-	ahead time.Duration
-}
-
 // lives returns the lifetimes of the entry, cut at random where the options say so.
-func (o *Options[V]) lives(e *Entry[V]) (l lifetimes, err error) {
+func (o *Options[V]) lives(e *Entry[V]) (l coherence.Lifetimes, err error) {
 	if e.TTL < 0 || e.NearTTL < 0 {
 		return l, fmt.Errorf("nearcache: Entry: a TTL is negative: %v, %v", e.TTL, e.NearTTL)
 	}
@@ -46,16 +34,16 @@ func (o *Options[V]) lives(e *Entry[V]) (l lifetimes, err error) {
 			return l, err
 		}
 	}
-	l = lifetimes{ttl: o.TTL, near: o.NearTTL, told: e.NearTTL}
+	l = coherence.Lifetimes{TTL: o.TTL, Near: o.NearTTL, Told: e.NearTTL}
 	if e.TTL > 0 {
-		l.ttl = e.TTL
+		l.TTL = e.TTL
 	}
 	if e.NearTTL > 0 {
-		l.near = e.NearTTL
+		l.Near = e.NearTTL
 	}
 	keep := o.jitter()
-	l.ttl, l.near = share(l.ttl, keep), share(l.near, keep)
-	l.near, l.ahead = min(l.near, l.ttl), o.ahead(l.ttl)
+	l.TTL, l.Near = share(l.TTL, keep), share(l.Near, keep)
+	l.Near, l.Ahead = min(l.Near, l.TTL), o.ahead(l.TTL)
 	return l, nil
 }
 
@@ -73,18 +61,18 @@ func (o *Options[V]) ahead(life time.Duration) time.Duration {
 
 // livesOf returns what is left of the lifetimes of the record found, the near one cut at
 // random where the options say so. Its writer knew how long it was to live.
-func (o *Options[V]) livesOf(found *shared.Found) lifetimes {
-	l := lifetimes{ttl: found.Left, near: o.NearTTL, ahead: o.RefreshAhead}
+func (o *Options[V]) livesOf(found *shared.Found) coherence.Lifetimes {
+	l := coherence.Lifetimes{TTL: found.Left, Near: o.NearTTL, Ahead: o.RefreshAhead}
 	if found.Left == 0 { // it has no end
-		l.ttl = math.MaxInt64
+		l.TTL = math.MaxInt64
 	}
 	if found.NearTTL > 0 {
-		l.near = found.NearTTL
+		l.Near = found.NearTTL
 	}
 	if found.Ahead > 0 {
-		l.ahead = min(l.ahead, found.Ahead)
+		l.Ahead = min(l.Ahead, found.Ahead)
 	}
-	l.near = min(share(l.near, o.jitter()), l.ttl)
+	l.Near = min(share(l.Near, o.jitter()), l.TTL)
 	return l
 }
 

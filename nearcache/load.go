@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/nearbus/nearbus/nearcache/internal/fault"
+	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/nearcache/internal/lag"
 	"github.com/nearbus/nearbus/shared"
@@ -15,20 +15,17 @@ import (
 
 // fill is a load, and what becomes of what it brought in the shared tier.
 type fill[V any] struct {
-	f     *call[V]
-	hold                // without a lease, nothing is stored
-	life  time.Duration // how long the value is near at most, without a lease; not at all if 0
-	entry Entry[V]
-	err   error // why there is no entry; what the call ends with
+	f              *call[V]
+	coherence.Hold               // without a lease, nothing is stored
+	life           time.Duration // how long the value is near at most, without a lease; not at all if 0
+	entry          Entry[V]
+	err            error // why there is no entry; what the call ends with
 
 	does    deed
 	put     shared.Put // that does it
 	refused bool       // something else was in its place
 
-	// Of a value to be stored.
-	lives lifetimes
-	size  int
-	slots []uint32
+	value coherence.Value // to be stored
 }
 
 // deed is what is still to be done in the shared tier.
@@ -43,36 +40,9 @@ const (
 	endReplaced      // take away the record that was of use: its readers were given another value
 )
 
-// hold is the right to store what a call loads: a lease.
-type hold struct {
-	lease shared.Claim // in the place of the record, or beside it; the zero Claim if there is none
-	clock uint64       // of the cache, as it was known before the load
-
-	// expect is the nonce of the record to be replaced, if the lease is beside
-	// it; 0 if it is in its place.
-	expect uint64
-
-	// born is the revision of then, see driver.Write.Born.
-	born driver.Revision
-
-	replaced driver.Revision // of what the lease took the place of
-	lag.Lag
-}
-
-// released is what gives the lease back. What takes its place is as old as what was there
-// before, so that who loads next knows when the key was invalidated, or that it was not.
-func (h *hold) released() shared.Put {
-	put := h.lease.Released()
-	put.Born.Number = max(1, h.replaced.Number)
-	return put
-}
-
-// leased reports whether there is a lease.
-func (h *hold) leased() bool { return h.lease.Token != 0 }
-
 // loadAndFill calls load once for all, and does with each value what its lease allows:
 // store it, or keep it near for a while. It ends their calls.
-func (c *Cache[V]) loadAndFill(ctx context.Context, all []fill[V], load loader[V]) {
+func (c *pipeline[V]) loadAndFill(ctx context.Context, all []fill[V], load loader[V]) {
 	if len(all) == 0 {
 		return
 	}
@@ -80,12 +50,12 @@ func (c *Cache[V]) loadAndFill(ctx context.Context, all []fill[V], load loader[V
 		for i := range all { // user code panicked, or ended this goroutine
 			all[i].err = &PanicError{}
 		}
-		c.keys.giveBack(ctx, c.besides(all)...)
+		c.keys.GiveBack(ctx, c.besides(all)...)
 	}()
 	c.loadAll(ctx, all, load)
 	for len(all) > 0 {
 		n := c.fillPart(ctx, all)
-		c.keys.giveBack(ctx, c.besides(all[:n])...)
+		c.keys.GiveBack(ctx, c.besides(all[:n])...)
 		for i := range all[:n] {
 			c.finish(all[i].f, all[i].err)
 		}
@@ -94,9 +64,9 @@ func (c *Cache[V]) loadAndFill(ctx context.Context, all []fill[V], load loader[V
 }
 
 // loadAll calls load once for all.
-func (c *Cache[V]) loadAll(ctx context.Context, all []fill[V], load loader[V]) {
-	if slices.ContainsFunc(all, func(e fill[V]) bool { return e.leased() }) {
-		c.keys.readyTagClock(ctx)
+func (c *pipeline[V]) loadAll(ctx context.Context, all []fill[V], load loader[V]) {
+	if slices.ContainsFunc(all, func(e fill[V]) bool { return e.Leased() }) {
+		c.keys.ReadyTagClock(ctx)
 	}
 	keys := make([]string, len(all))
 	var ended lag.Recency // the newest of all keys
@@ -107,7 +77,7 @@ func (c *Cache[V]) loadAll(ctx context.Context, all []fill[V], load loader[V]) {
 		ended = ended.Newer(e.Ended)
 	}
 	var previous *shared.Found
-	if len(all) == 1 && all[0].expect != 0 {
+	if len(all) == 1 && all[0].Expect != 0 {
 		previous = all[0].f.found
 	}
 	ctx = withRecency(ctx, ended)
@@ -124,13 +94,13 @@ func (c *Cache[V]) loadAll(ctx context.Context, all []fill[V], load loader[V]) {
 }
 
 // beginLoad says that the load of e begins now, with what this node knows.
-func (c *Cache[V]) beginLoad(e *fill[V]) {
-	if !e.leased() {
-		e.clock, _, _ = c.keys.clock.Get()
+func (c *pipeline[V]) beginLoad(e *fill[V]) {
+	if !e.Leased() {
+		e.Clock, _, _ = c.keys.Clock.Get()
 	}
 	f := e.f
-	f.clock, f.loaded = e.clock, c.node.near.Stamp()
-	f.tagClock, _, _ = c.keys.tags.Get()
+	f.clock, f.loaded = e.Clock, c.node.Near.Stamp()
+	f.tagClock, _, _ = c.keys.Tags.Get()
 	e.Begin(c.opts.SourceLag)
 	c.calls.advance(f, stateLoading)
 }
@@ -139,21 +109,21 @@ func (c *Cache[V]) beginLoad(e *fill[V]) {
 // many these are. A value is the result of its call; it is stored, and installed if that
 // was accepted. One that was refused is not newer than what replaced the lease: if that
 // is a value, it is the result instead.
-func (c *Cache[V]) fillPart(ctx context.Context, all []fill[V]) (n int) {
-	c.youngByTags(ctx, all[:min(len(all), maxPart)])
+func (c *pipeline[V]) fillPart(ctx context.Context, all []fill[V]) (n int) {
+	c.youngByTags(ctx, all[:min(len(all), coherence.MaxPart)])
 	var slots []uint32
-	for bytes := 0; n < min(len(all), maxPart) && bytes < maxPartBytes; n++ {
+	for bytes := 0; n < min(len(all), coherence.MaxPart) && bytes < coherence.MaxPartBytes; n++ {
 		e := &all[n]
-		if e.leased() {
+		if e.Leased() {
 			c.prepare(e)
 		} else {
 			c.keepLoaded(e)
 			c.finish(e.f, e.err)
 		}
-		bytes, slots = bytes+e.size, append(slots, e.slots...)
+		bytes, slots = bytes+len(e.value.Data), append(slots, e.value.Slots...)
 	}
 	part := all[:n]
-	c.keys.seeSlots(ctx, slots)
+	c.keys.SeeSlots(ctx, slots)
 	c.carryOut(ctx, part)
 	c.carryOut(ctx, part) // leases of what turned out to be too large
 	c.takeOthers(ctx, part)
@@ -162,38 +132,38 @@ func (c *Cache[V]) fillPart(ctx context.Context, all []fill[V]) (n int) {
 
 // youngByTags is what young is, once the tags of the values are known. Watermarks are
 // read if any tag was invalidated within SourceLag, and those of these tags are not known.
-func (c *Cache[V]) youngByTags(ctx context.Context, all []fill[V]) {
+func (c *pipeline[V]) youngByTags(ctx context.Context, all []fill[V]) {
 	if c.opts.SourceLag == 0 {
 		return
 	}
-	clock, _, _ := c.keys.tags.Get()
+	clock, _, _ := c.keys.Tags.Get()
 	var suspects []*fill[V]
 	var slots []uint32
 	for i := range all {
 		e := &all[i]
-		if e.leased() && e.err == nil && len(e.entry.Tags) > 0 && !e.Young && e.Within(clock, c.opts.SourceLag) {
+		if e.Leased() && e.err == nil && len(e.entry.Tags) > 0 && !e.Young && e.Within(clock, c.opts.SourceLag) {
 			suspects, slots = append(suspects, e), append(slots, generation.SlotsOf(e.entry.Tags)...)
 		}
 	}
 	if len(suspects) == 0 {
 		return
 	}
-	if c.node.hears() {
-		slots = c.keys.tags.Unknown(slots)
+	if c.node.Hears() {
+		slots = c.keys.Tags.Unknown(slots)
 	}
 	var failure error
 	if len(slots) > 0 {
-		if _, failure = c.keys.readSlots(ctx, slots); failure != nil {
-			c.keys.sharedErrors.Add(1)
+		if _, failure = c.keys.ReadSlots(ctx, slots); failure != nil {
+			c.keys.SharedErrors.Add(1)
 		}
 	}
 	for _, e := range suspects {
-		e.Young = failure != nil || e.Within(c.keys.tags.Newest(generation.SlotsOf(e.entry.Tags)), c.opts.SourceLag)
+		e.Young = failure != nil || e.Within(c.keys.Tags.Newest(generation.SlotsOf(e.entry.Tags)), c.opts.SourceLag)
 	}
 }
 
 // prepare decides what is to be done in the shared tier.
-func (c *Cache[V]) prepare(e *fill[V]) {
+func (c *pipeline[V]) prepare(e *fill[V]) {
 	if e.err != nil {
 		c.prepareAbsent(e)
 	} else {
@@ -201,44 +171,44 @@ func (c *Cache[V]) prepare(e *fill[V]) {
 	}
 	switch e.does {
 	case putValue, putAbsent, putGone:
-		e.put.Expect, e.put.Born, e.put.Record.Clock = e.expect, e.born, e.clock
-		if e.expect == 0 { // or the record has a nonce of its own
-			e.put.Record.Nonce = e.lease.Token
+		e.put.Expect, e.put.Born, e.put.Record.Clock = e.Expect, e.Born, e.Clock
+		if e.Expect == 0 { // or the record has a nonce of its own
+			e.put.Record.Nonce = e.Lease.Token
 		}
 	}
 }
 
-func (c *Cache[V]) prepareValue(e *fill[V]) {
+func (c *pipeline[V]) prepareValue(e *fill[V]) {
 	f, entry := e.f, &e.entry
 	f.value = &entry.Value
 	if entry.NoStore {
 		c.letGo(e)
 		return
 	}
-	if e.lives, _ = c.opts.lives(entry); e.Young {
-		l := &e.lives // it is not refreshed before its end: by then, the source has what was written before
-		l.ttl, l.near, l.ahead = min(l.ttl, c.opts.SourceLag), min(l.near, c.opts.SourceLag), min(l.ahead, time.Millisecond)
+	v := &e.value
+	if v.Lives, _ = c.opts.lives(entry); e.Young {
+		l := &v.Lives // it is not refreshed before its end: by then, the source has what was written before
+		l.TTL, l.Near, l.Ahead = min(l.TTL, c.opts.SourceLag), min(l.Near, c.opts.SourceLag), min(l.Ahead, time.Millisecond)
 	}
 	data, err := c.encode(f.key, entry.Value)
 	if err != nil {
 		c.letGo(e)
 		return
 	}
-	e.slots, e.size = generation.SlotsOf(entry.Tags), len(data)
-	e.does, e.put = putValue, c.keys.valuePut(f.key, e.lives, e.clock, data)
-	putTags(&e.put, e.slots, f.tagClock)
+	v.Key, v.Data, v.Slots = f.key, data, generation.SlotsOf(entry.Tags)
+	e.does, e.put = putValue, c.keys.ValuePut(v, e.Clock, f.tagClock)
 }
 
 // prepareAbsent is for a load that failed. That there is no value is
 // stored, if the options say so.
-func (c *Cache[V]) prepareAbsent(e *fill[V]) {
+func (c *pipeline[V]) prepareAbsent(e *fill[V]) {
 	stores := c.opts.NotFoundTTL > 0
-	if !errors.Is(e.err, ErrNotFound) || !stores && e.expect == 0 {
+	if !errors.Is(e.err, ErrNotFound) || !stores && e.Expect == 0 {
 		c.letGo(e)
 		return
 	}
 	e.does, e.put = putAbsent, shared.Put{
-		Key: c.keys.storeKey(e.f.key), TTL: share(c.opts.NotFoundTTL, c.opts.jitter()),
+		Key: c.keys.StoreKey(e.f.key), TTL: share(c.opts.NotFoundTTL, c.opts.jitter()),
 		Record: driver.Record{Kind: driver.KindNotFound},
 	}
 	if e.Young {
@@ -252,19 +222,19 @@ func (c *Cache[V]) prepareAbsent(e *fill[V]) {
 // letGo stores nothing. A lease in the place of the record is given back. One beside
 // it is given back by whoever took it; but if a caller is given what was loaded, the
 // record has had its day.
-func (c *Cache[V]) letGo(e *fill[V]) {
+func (c *pipeline[V]) letGo(e *fill[V]) {
 	switch {
-	case e.expect == 0:
-		e.does, e.put = giveBack, e.released()
+	case e.Expect == 0:
+		e.does, e.put = giveBack, e.Released()
 	case e.f.value != nil && e.f.refresh == nil:
 		e.does, e.put = endReplaced, shared.Put{
-			Key: c.keys.storeKey(e.f.key), Expect: e.expect, Record: driver.Record{Kind: driver.KindTombstone},
+			Key: c.keys.StoreKey(e.f.key), Expect: e.Expect, Record: driver.Record{Kind: driver.KindTombstone},
 		}
 	}
 }
 
 // carryOut does what is to be done, in one round trip.
-func (c *Cache[V]) carryOut(ctx context.Context, part []fill[V]) {
+func (c *pipeline[V]) carryOut(ctx context.Context, part []fill[V]) {
 	puts := make([]shared.Put, 0, len(part))
 	for i := range part {
 		if part[i].does != nothing {
@@ -274,7 +244,7 @@ func (c *Cache[V]) carryOut(ctx context.Context, part []fill[V]) {
 	if len(puts) == 0 {
 		return
 	}
-	receipts := c.keys.store(ctx, puts)
+	receipts := c.keys.Store(ctx, puts)
 	for i := range part {
 		if e := &part[i]; e.does != nothing {
 			c.done(e, &receipts[0])
@@ -283,25 +253,8 @@ func (c *Cache[V]) carryOut(ctx context.Context, part []fill[V]) {
 	}
 }
 
-// store stores what was loaded, where nothing came in between.
-func (k *keyspace) store(ctx context.Context, puts []shared.Put) []driver.Receipt {
-	all := k.node.faults.Off(fault.Leases)
-	if !all && !k.node.faults.Off(fault.Expectation) {
-		return k.node.tier.Fill(ctx, puts)
-	}
-	receipts := make([]driver.Receipt, len(puts))
-	for i := range puts {
-		store := k.node.tier.Fill
-		if all || puts[i].Expect != 0 {
-			puts[i].Expect, store = 0, k.node.tier.Write
-		}
-		receipts[i] = store(ctx, puts[i:i+1])[0]
-	}
-	return receipts
-}
-
 // done takes in what became of what was to be done.
-func (c *Cache[V]) done(e *fill[V], r *driver.Receipt) {
+func (c *pipeline[V]) done(e *fill[V], r *driver.Receipt) {
 	did, lost := e.does, errors.Is(r.Err, shared.ErrLeaseLost)
 	e.does = nothing
 	switch {
@@ -310,10 +263,10 @@ func (c *Cache[V]) done(e *fill[V], r *driver.Receipt) {
 	case lost:
 		e.refused = e.gives()
 	case did == putValue && errors.Is(r.Err, shared.ErrTooLarge):
-		c.keys.loadedTooLarge(e.f.key, e.size, r.Err)
+		c.loadedTooLarge(e.f.key, len(e.value.Data), r.Err)
 		c.letGo(e)
 	default: // nobody knows whether it is stored; a lease ends by itself
-		c.keys.sharedErrors.Add(1)
+		c.keys.SharedErrors.Add(1)
 		c.unstored(e, true)
 	}
 }
@@ -321,49 +274,49 @@ func (c *Cache[V]) done(e *fill[V], r *driver.Receipt) {
 // loadedTooLarge counts a loaded value that the shared tier does not take, of size bytes, and
 // logs the first of the cache: every node loads such a value for every request, and
 // nobody gets an error.
-func (k *keyspace) loadedTooLarge(key string, size int, err error) {
-	k.tooLarge.Add(1)
-	if k.toldTooLarge.Swap(true) {
+func (b *base) loadedTooLarge(key string, size int, err error) {
+	b.tooLarge.Add(1)
+	if b.toldTooLarge.Swap(true) {
 		return
 	}
-	k.node.opts.Logger.Warn("nearcache: a loaded value is too large for the shared tier, and is not cached",
-		"cache", k.name, "key", key, "size", size, "limit", k.node.tier.MaxValue(), "error", err)
+	b.node.Options.Logger.Warn("nearcache: a loaded value is too large for the shared tier, and is not cached",
+		"cache", b.keys.Name, "key", key, "size", size, "limit", b.node.Tier.MaxValue(), "error", err)
 }
 
 // stored has the near tier know what the shared tier has.
-func (c *Cache[V]) stored(e *fill[V], did deed, rev driver.Revision) {
+func (c *pipeline[V]) stored(e *fill[V], did deed, rev driver.Revision) {
 	f := e.f
-	a := arrival{
-		way: wayLoaded, key: f.key, hash: f.hash, write: f.refresh,
-		basis: basis{revision: rev, clock: e.clock, tagClock: f.tagClock, slots: e.slots},
+	a := coherence.Arrival{
+		Way: coherence.WayLoaded, Key: f.key, Hash: f.hash, Write: f.refresh,
+		Basis: coherence.Basis{Revision: rev, Clock: e.Clock, TagClock: f.tagClock, Slots: e.value.Slots},
 	}
 	switch did {
 	case putValue:
-		near := c.newEntry(f.key, e.entry.Value, e.size, f.stamp, rev)
-		near.Tag(e.slots)
-		c.extend(near, e.lives.ttl, e.lives.ahead)
-		a.entry, a.life = &near.Entry, e.lives.near
+		near := c.newEntry(f.key, e.entry.Value, len(e.value.Data), f.stamp, rev)
+		near.Tag(e.value.Slots)
+		c.extend(near, e.value.Lives.TTL, e.value.Lives.Ahead)
+		a.Entry, a.Life = &near.Entry, e.value.Lives.Near
 	case putAbsent:
-		a.way, a.entry, a.life = wayLoadedAbsent, c.newAbsent(f.key, f.stamp, rev), min(e.put.TTL, c.opts.NearTTL)
+		a.Way, a.Entry, a.Life = coherence.WayLoadedAbsent, c.newAbsent(f.key, f.stamp, rev), min(e.put.TTL, c.opts.NearTTL)
 	case putGone:
-		c.keys.space.Invalidate(f.key, f.hash)
+		c.keys.Space.Invalidate(f.key, f.hash)
 		return
 	default:
 		c.unstored(e, false)
 		return
 	}
 	if f.refresh != nil {
-		a.way = wayRefreshed
+		a.Way = coherence.WayRefreshed
 	}
-	c.keys.arrive(&a)
+	c.keys.Arrive(&a)
 }
 
 // unstored gives what was loaded to those who wait for it, and it is not stored, or may
 // not be. keeps says that the shared tier may have something older: the lease did
 // not stand to the end.
-func (c *Cache[V]) unstored(e *fill[V], keeps bool) {
+func (c *pipeline[V]) unstored(e *fill[V], keeps bool) {
 	if e.gives() {
-		c.giveLoaded(e.f, &arrival{way: wayUnstored, keeps: keeps})
+		c.giveLoaded(e.f, &coherence.Arrival{Way: coherence.WayUnstored, Keeps: keeps})
 	}
 }
 
@@ -373,7 +326,7 @@ func (e *fill[V]) gives() bool { return e.err == nil || errors.Is(e.err, ErrNotF
 
 // takeOthers reads what took the place of the leases, or of the records to be
 // replaced, of those that were refused. A value is the result of its call.
-func (c *Cache[V]) takeOthers(ctx context.Context, part []fill[V]) {
+func (c *pipeline[V]) takeOthers(ctx context.Context, part []fill[V]) {
 	var keys []string
 	for i := range part {
 		if part[i].refused {
@@ -383,8 +336,8 @@ func (c *Cache[V]) takeOthers(ctx context.Context, part []fill[V]) {
 	if len(keys) == 0 {
 		return
 	}
-	c.keys.refused.Add(uint64(len(keys)))
-	found, err := c.keys.readRecords(ctx, keys)
+	c.refused.Add(uint64(len(keys)))
+	found, err := c.keys.ReadRecords(ctx, keys)
 	for i := range part {
 		e := &part[i]
 		if !e.refused {
@@ -403,14 +356,14 @@ func (c *Cache[V]) takeOthers(ctx context.Context, part []fill[V]) {
 
 // keepLoaded ends a load for this node only. What it brought is kept near, or that there
 // is no value, if the options say so.
-func (c *Cache[V]) keepLoaded(e *fill[V]) {
+func (c *pipeline[V]) keepLoaded(e *fill[V]) {
 	f := e.f
-	a := arrival{way: wayUnstored, keeps: true, basis: basis{clock: f.clock, tagClock: f.tagClock}}
+	a := coherence.Arrival{Way: coherence.WayUnstored, Keeps: true, Basis: coherence.Basis{Clock: f.clock, TagClock: f.tagClock}}
 	switch {
 	case errors.Is(e.err, ErrNotFound):
 		if c.opts.NotFoundTTL > 0 && e.life > 0 {
-			a.entry = c.newAbsent(f.key, f.stamp, driver.Revision{})
-			a.life = min(share(c.opts.NotFoundTTL, c.opts.jitter()), c.opts.NearTTL, e.life)
+			a.Entry = c.newAbsent(f.key, f.stamp, driver.Revision{})
+			a.Life = min(share(c.opts.NotFoundTTL, c.opts.jitter()), c.opts.NearTTL, e.life)
 		}
 	case e.err != nil:
 		return
@@ -418,8 +371,8 @@ func (c *Cache[V]) keepLoaded(e *fill[V]) {
 		f.value = &e.entry.Value
 		if e.life > 0 && !e.entry.NoStore {
 			l, _ := c.opts.lives(&e.entry)
-			a.slots, a.life = generation.SlotsOf(e.entry.Tags), min(l.near, e.life)
-			a.entry = c.entryHere(f, &e.entry, a.slots, a.life)
+			a.Slots, a.Life = generation.SlotsOf(e.entry.Tags), min(l.Near, e.life)
+			a.Entry = c.entryHere(f, &e.entry, a.Slots, a.Life)
 		}
 	}
 	c.giveLoaded(f, &a)
@@ -427,22 +380,22 @@ func (c *Cache[V]) keepLoaded(e *fill[V]) {
 
 // giveLoaded ends the load of f, which is not stored. A refresh gives nothing to
 // anybody.
-func (c *Cache[V]) giveLoaded(f *call[V], a *arrival) {
-	a.key, a.hash, a.stamp = f.key, f.hash, f.loaded
-	if f.refresh != nil && a.entry == nil {
+func (c *pipeline[V]) giveLoaded(f *call[V], a *coherence.Arrival) {
+	a.Key, a.Hash, a.Stamp = f.key, f.hash, f.loaded
+	if f.refresh != nil && a.Entry == nil {
 		return
 	}
 	if f.refresh != nil {
-		a.way, a.write = wayRefreshed, f.refresh
+		a.Way, a.Write = coherence.WayRefreshed, f.refresh
 	}
-	c.keys.arrive(a)
+	c.keys.Arrive(a)
 }
 
 // besides returns what gives back the leases of all that are beside their records.
-func (c *Cache[V]) besides(all []fill[V]) (back []shared.Put) {
+func (c *pipeline[V]) besides(all []fill[V]) (back []shared.Put) {
 	for i := range all {
-		if e := &all[i]; e.expect != 0 {
-			back = append(back, c.keys.released(e.lease, e.err))
+		if e := &all[i]; e.Expect != 0 {
+			back = append(back, c.keys.Released(e.Lease, e.err))
 		}
 	}
 	return back

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"time"
+
+	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 )
 
 // GetMany is Get for several keys: one round trip to the shared tier for those
@@ -31,7 +33,7 @@ func (c *Cache[V]) FetchMany(ctx context.Context, keys []string, load func(ctx c
 	if load == nil {
 		return nil, errors.New("nearcache: FetchMany: the loader is nil")
 	}
-	return c.readMany(ctx, keys, loadSeveral(c, load, func(v V) Entry[V] { return Entry[V]{Value: v} }))
+	return c.readMany(ctx, keys, loadSeveral(&c.values, load, func(v V) Entry[V] { return Entry[V]{Value: v} }))
 }
 
 // FetchEntryMany is FetchMany for loaders that decide how long each value lives, and
@@ -40,29 +42,29 @@ func (c *Cache[V]) FetchEntryMany(ctx context.Context, keys []string, load func(
 	if load == nil {
 		return nil, errors.New("nearcache: FetchEntryMany: the loader is nil")
 	}
-	c.keys.tags.Expect()
-	return c.readMany(ctx, keys, loadSeveral(c, load, func(e Entry[V]) Entry[V] { return e }))
+	c.keys.Tags.Expect()
+	return c.readMany(ctx, keys, loadSeveral(&c.values, load, func(e Entry[V]) Entry[V] { return e }))
 }
 
 // readMany reads keys, and loads those that nobody has if there is a loader.
 func (c *Cache[V]) readMany(ctx context.Context, keys []string, load loader[V]) (map[string]V, error) {
-	var failed KeysError
-	keys, err := c.keys.checkEach(keys, &failed)
+	var failed coherence.Failures
+	keys, err := c.keys.CheckEach(keys, &failed)
 	if err != nil {
 		return nil, err
 	}
 	values := make(map[string]V, len(keys))
-	for part := range slices.Chunk(distinct(keys), maxPart) {
+	for part := range slices.Chunk(coherence.Distinct(keys), coherence.MaxPart) {
 		c.readPart(ctx, part, load, values, &failed)
 	}
-	return values, failed.err()
+	return values, keysError(failed)
 }
 
 // readPart is readMany for as many keys as are read at once.
-func (c *Cache[V]) readPart(ctx context.Context, keys []string, load loader[V], values map[string]V, failed *KeysError) {
+func (c *Cache[V]) readPart(ctx context.Context, keys []string, load loader[V], values map[string]V, failed *coherence.Failures) {
 	if err := ctx.Err(); err != nil {
 		for _, key := range keys {
-			failed.put(key, err)
+			failed.Put(key, err)
 		}
 		return
 	}
@@ -82,24 +84,24 @@ func (c *Cache[V]) readPart(ctx context.Context, keys []string, load loader[V], 
 }
 
 // enter puts what became of a key into its place.
-func enter[V any](values map[string]V, failed *KeysError, key string, v V, err error) {
+func enter[V any](values map[string]V, failed *coherence.Failures, key string, v V, err error) {
 	switch {
 	case err == nil:
 		values[key] = v
 	case !errors.Is(err, ErrNotFound):
-		failed.put(key, err)
+		failed.Put(key, err)
 	}
 }
 
 // joinOrStartMany enters the values of the keys that are near, and returns the calls
 // of the others: those that the caller has to run, which are in one piece of
 // memory, and those that others run. It moves what is in keys.
-func (c *Cache[V]) joinOrStartMany(ctx context.Context, keys []string, load loader[V], values map[string]V, failed *KeysError) (mine, joined []*call[V]) {
+func (c *Cache[V]) joinOrStartMany(ctx context.Context, keys []string, load loader[V], values map[string]V, failed *coherence.Failures) (mine, joined []*call[V]) {
 	hashes := make([]uint64, len(keys))
 	for i, key := range keys {
-		hashes[i] = c.keys.space.Hash(key)
+		hashes[i] = c.keys.Space.Hash(key)
 	}
-	c.keys.space.Approach(hashes)
+	c.keys.Space.Approach(hashes)
 	left := 0
 	for i, key := range keys {
 		if !c.enterNear(ctx, key, hashes[i], load, values, failed) {
@@ -117,7 +119,7 @@ func (c *Cache[V]) joinOrStartMany(ctx context.Context, keys []string, load load
 			}
 		}
 	}()
-	stamp := c.node.near.Stamp()
+	stamp := c.node.Near.Stamp()
 	for i := 0; i < left; {
 		key, hash := keys[i], hashes[i]
 		room[len(mine)].stamp = stamp
@@ -131,7 +133,7 @@ func (c *Cache[V]) joinOrStartMany(ctx context.Context, keys []string, load load
 			continue // it came near, and is gone again
 		}
 		if f != nil {
-			c.keys.missed(hash)
+			c.missed(hash)
 		}
 		i++
 	}
@@ -140,7 +142,7 @@ func (c *Cache[V]) joinOrStartMany(ctx context.Context, keys []string, load load
 }
 
 // enterNear enters the value of a key if it is near.
-func (c *Cache[V]) enterNear(ctx context.Context, key string, hash uint64, load loader[V], values map[string]V, failed *KeysError) bool {
+func (c *Cache[V]) enterNear(ctx context.Context, key string, hash uint64, load loader[V], values map[string]V, failed *coherence.Failures) bool {
 	if e := c.hit(key, hash); e != nil {
 		v, err := c.give(key, e.value)
 		enter(values, failed, key, v, err)

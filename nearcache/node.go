@@ -6,16 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"sync"
-	"sync/atomic"
 
 	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
-	"github.com/nearbus/nearbus/nearcache/internal/generation"
-	"github.com/nearbus/nearbus/nearcache/internal/journal"
-	"github.com/nearbus/nearbus/nearcache/internal/near"
-	"github.com/nearbus/nearbus/nearcache/internal/outage"
 	"github.com/nearbus/nearbus/shared"
 )
 
@@ -23,44 +18,11 @@ import (
 // listens to the bus for all of its caches. It is safe for use by many
 // goroutines.
 type Node struct {
-	tier *reach   // nil in bus-only mode
-	bus  *bus.Bus // nil in TTL-only mode
-	opts NodeOptions
-	near *near.Tier
+	core *coherence.Node
 
-	// announces says that the shared tier publishes on the bus in the same
-	// step as it writes.
-	announces bool
-
-	// cut says that the bus cannot be heard. It is set before the near tier is
-	// flushed, so whatever is stamped after the flush sees it.
-	cut     atomic.Bool
-	outage  outage.Outage // of the bus
-	lapse   outage.Outage // of a shared tier without a journal
-	refusal refusal       // of the shared tier
-
-	ctx         context.Context // ends with Close; for loads and background writes
-	cancel      context.CancelFunc
-	chores      chan chore        // to the worker
-	flood       chan struct{}     // there was no room for a chore of some cache; never closed
-	added       chan struct{}     // an invalidation is pending in some cache; never closed
-	restored    chan struct{}     // the shared tier is back, and takes what is pending; never closed
-	journal     *journal.Follower // nil if the shared tier keeps no journal
-	acked       *generation.Acked // of own writes, if it does
-	heads       generation.Heads  // that were heard of, if it does
-	meter       meter
-	census      *census // nil without a bus
-	done        sync.WaitGroup
 	owns        []io.Closer // closed after the node, in this order
 	closing     sync.Once
 	undelivered error // of invalidations that ended with the node; set by closing
-
-	mu     sync.Mutex // protects closed, and writes to caches
-	closed bool
-	caches atomic.Pointer[map[string]*keyspace] // copied on write
-
-	nodeCounters
-	faults fault.Switches
 }
 
 // NewNode returns a node over tier and b, which stay the caller's to close,
@@ -84,65 +46,11 @@ func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off fault.Switches
 	if err := cmp.Or(opts.validate(), sameNamespace(tier, b)); err != nil {
 		return nil, err
 	}
-	opts = opts.withDefaults()
-	n := &Node{bus: b, opts: opts, faults: off, lapse: outage.Outage{Patience: lapseSilence, Quiet: lapseQuiet}}
-	n.refusal.Quiet = refusalQuiet
-	if tier != nil {
-		n.tier = &reach{Tier: tier.Records(), node: n}
+	core, err := coherence.New(tier, b, coherence.Options(opts.withDefaults()), off)
+	if err != nil {
+		return nil, fmt.Errorf("nearcache: NewNode: %w", err)
 	}
-	n.ctx, n.cancel = context.WithCancel(context.Background())
-	n.chores, n.flood = make(chan chore, 1024), make(chan struct{}, 1)
-	n.added, n.restored = make(chan struct{}, 1), make(chan struct{}, 1)
-	n.caches.Store(&map[string]*keyspace{})
-	conf := near.Config{
-		Bytes: opts.NearBytes, MaxStaleness: opts.MaxStaleness, ServeStale: opts.ServeStale,
-		Jumped: n.jumped, Faults: off,
-	}
-	if tier != nil && tier.Partitions() > 0 && !off.Off(fault.Journal) {
-		conf.Partitions = tier.Partitions()
-		n.acked = generation.NewAcked(conf.Partitions)
-		n.heads = make(generation.Heads, conf.Partitions)
-		n.journal = n.follower() // before the near tier, whose clock may call jumped at once
-	}
-	var err error
-	if n.near, err = near.New(conf); err != nil {
-		n.cancel()
-		return nil, err
-	}
-	if b != nil {
-		n.announces = tier != nil && tier.Endpoint() != nil && tier.Endpoint() == b.Endpoint()
-		n.cut.Store(true)
-		n.census = newCensus(n)
-		if err := b.Subscribe(n.handler()); err != nil {
-			n.cancel()
-			n.near.Close()
-			return nil, fmt.Errorf("nearcache: NewNode: %w", err)
-		}
-	}
-	if n.census != nil {
-		n.done.Go(func() { n.census.run(n.ctx) }) // ends with ctx; Close waits
-	}
-	n.done.Go(n.work)         // ends with ctx; Close waits
-	n.done.Go(n.retryPending) // likewise
-	if n.journal != nil {
-		n.done.Go(n.journal.Run) // likewise
-	}
-	if tier != nil && opts.AuditRate > 0 {
-		n.done.Go(n.runMeter) // likewise
-	}
-	return n, nil
-}
-
-// handler returns what the node does with what it hears on the bus.
-func (n *Node) handler() bus.Handler {
-	return bus.Handler{
-		Apply: n.apply, Gap: n.gap, Ready: n.ready, Barrier: n.called,
-		Peers: n.census.soon,
-		Settings: func(digest uint64, settings []bus.Setting) {
-			n.census.contrasts.hear(digest, settings)
-			n.census.soon()
-		},
-	}
+	return &Node{core: core}, nil
 }
 
 // sameNamespace refuses a shared tier and a bus of which it is known that their namespaces
@@ -179,122 +87,77 @@ func (n *Node) Close(ctx context.Context) error {
 
 // end ends the node, and closes what is its own.
 func (n *Node) end() (owned error) {
-	n.mu.Lock()
-	n.closed = true
-	n.mu.Unlock()
-	if pending := n.pending(); pending > 0 {
+	if pending := n.core.Close(); pending > 0 {
 		n.undelivered = fmt.Errorf("nearcache: %d invalidations could not be delivered", pending)
-		n.opts.Logger.Error("nearcache: closed while invalidations could not be delivered", "owed", pending)
 	}
-	n.cancel()
-	if n.bus != nil {
-		n.bus.Unsubscribe()
-	}
-	if n.tier != nil {
-		n.tier.part()
-	}
-	n.near.Close()
-	n.done.Wait()
 	for _, c := range n.owns {
 		owned = errors.Join(owned, c.Close())
 	}
 	return owned
 }
 
-// join adds a cache, which is open once nothing refuses it.
-func (n *Node) join(k *keyspace) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.closed {
-		return ErrClosed
-	}
-	caches := maps.Clone(*n.caches.Load())
-	if caches[k.name] != nil {
-		return fmt.Errorf("nearcache: New: the node has a cache %q already", k.name)
-	}
-	k.open()
-	caches[k.name] = k
-	n.caches.Store(&caches)
-	if n.census != nil {
-		n.census.soon()
-	}
-	return nil
+// Drain waits until every invalidation that could not be delivered has been: until
+// [Health.PendingInvalidations] is 0. Close does it where a program ends, once nothing writes any more: what is
+// pending then ends with the process, and the other nodes keep what they have until it expires
+// or is written again.
+//
+// What is owed is tried again every 2 s at least, and when the journal is read again.
+// The error wraps that of ctx, or is [ErrClosed].
+func (n *Node) Drain(ctx context.Context) error { return n.core.Drain(ctx) }
+
+// BarrierOptions say what [Node.Barrier] waits for. The zero value waits for every live
+// node, however many there are.
+type BarrierOptions struct {
+	// AtLeast is how many other nodes must have answered. A service that knows how large
+	// its fleet is notices by it that it is alone where it should not be: on another
+	// channel than the others, for one. Zero means that nobody has to be there.
+	AtLeast int
 }
 
-// apply applies a message. It runs on the goroutine of the bus and never
-// blocks.
-func (n *Node) apply(m bus.Message) {
-	// Sequenced messages of this node are published after it applied them.
-	if m.Own && m.Sequence > 0 {
-		return
-	}
-	caches := *n.caches.Load()
-	for i := range m.Invalidations {
-		inv := &m.Invalidations[i]
-		if c := caches[inv.Cache]; c != nil {
-			c.apply(&m, inv)
-			n.applied.Add(1)
-			if n.journal != nil {
-				n.journal.Heard(inv.Cache, inv.Revision)
-			}
-		} else {
-			n.unknown.Add(1)
-		}
-	}
-}
-
-// gap makes everything near suspect: messages may have been missed. The journal
-// has them; without one nothing near may stay.
-func (n *Node) gap(reason error) {
-	n.tellGap(reason)
-	n.gaps.Add(1)
-	n.cut.Store(true)
-	n.catchUp()
-}
-
-// ready ends a gap. What came near during the gap is suspect as well: its
-// invalidation may have been missed.
-func (n *Node) ready() {
-	n.catchUp()
-	n.cut.Store(false)
-	if took, over := n.outage.Succeed(); over {
-		n.opts.Logger.Info("nearcache: the bus is heard again", "after", took)
-	}
-}
-
-func (n *Node) catchUp() {
-	if n.journal != nil {
-		n.journal.Trigger()
-		return
-	}
-	n.flush()
-}
-
-func (n *Node) flush() {
-	n.flushes.Add(1)
-	n.forgetClocks()
-	n.near.Flush()
-}
-
-// flushPartitions is flush for what some partitions decide: lost has an element for each.
-func (n *Node) flushPartitions(lost []bool) {
-	for _, c := range *n.caches.Load() {
-		c.forgetPartitions(lost)
-	}
-	n.near.FlushPartitions(lost)
-}
-
-func (n *Node) forgetClocks() {
-	for _, c := range *n.caches.Load() {
-		c.forgetClock()
-	}
-}
-
-// jumped is called before the near tier is flushed because time was lost. The
-// horizons and the clocks are older than they seem.
-func (n *Node) jumped() {
-	n.forgetClocks()
-	if n.journal != nil {
-		n.journal.Lost() // there may have been some
-	}
+// Barrier returns nil when every live node has applied every write that this
+// node had returned from when it was called: from then on none of them answers
+// with anything older. It follows any write that needs it:
+//
+//	err := users.Set(ctx, "42", u)
+//	answered, err := node.Barrier(ctx, nearcache.BarrierOptions{})
+//
+// It returns how many other nodes have said so. If nobody is there it is 0, after the
+// question was asked twice, 100 ms apart: that is no error, unless opts.AtLeast says so,
+// and it says nothing of nodes on another channel.
+//
+// What this node owes, because a write failed, it waits for as [Node.Drain] does.
+//
+// The other nodes are asked, and asked again while they do not answer. Before a
+// node answers, it reads the journal to its end, so a lost message does not
+// matter; and it answers only if it has then read as far as this node knows the
+// journal to go, in the same epoch: a node that reads another server, such as a primary
+// that was deposed, does not answer. Without a journal a node flushes its near tier if it
+// may have missed a message.
+//
+// Live is who is heard of on the bus, or answers. A node that is closed is not waited for
+// any longer; nor is one that died, once it has been silent for
+// [bus.Options.HeartbeatTimeout] and, with a journal, NodeOptions.MaxStaleness
+// has passed since the call, within which a node that only cannot be heard has
+// stopped to serve what it cannot confirm. (A node with ServeStale goes on.)
+//
+// Barrier does not wait for a node that was silent for that long before the call, which
+// may have died or be cut off. Such a node goes on answering its own callers. With a
+// journal that it can read, it applies the writes within JournalInterval. If it reaches
+// neither the bus nor a journal, it may answer with something older for MaxStaleness
+// after the call, and no longer (with ServeStale, for its near TTL): it keeps near for so
+// long what it loads, or reads from Memcached. Whoever must know that it has none of these demands AtLeast.
+//
+// It takes a round trip of the bus and, with a journal, one read of that by each
+// node. It takes longer when it is not known who lives: up to HeartbeatTimeout
+// (3 s) after this node began to listen, at first or again after it lost the bus, and for
+// as long as the bus is lost again meanwhile;
+// and when a node died, the longer of HeartbeatTimeout + HeartbeatInterval (4 s)
+// after it was last heard, and MaxStaleness (5 s) after the call. While a live node
+// cannot read the journal, or this one cannot hear the bus, it waits for ctx to
+// end.
+//
+// If ctx ends first, the error wraps its error, or a [bus.BarrierError], which names
+// the nodes that have not answered. It is [ErrNoBus] without a bus, and [ErrClosed].
+func (n *Node) Barrier(ctx context.Context, opts BarrierOptions) (answered int, err error) {
+	return n.core.Barrier(ctx, opts.AtLeast)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/nearcache/internal/pause"
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/driver"
 )
@@ -68,7 +69,7 @@ func (n *Node) waitReady(ctx context.Context, most time.Duration) error {
 		if h := n.Health(); h.Trusted && !h.BusCut {
 			break
 		}
-		if err := sleep(ctx, readyPause); err != nil {
+		if err := pause.Sleep(ctx, readyPause); err != nil {
 			return err
 		}
 	}

@@ -6,8 +6,12 @@ import (
 	"log/slog"
 	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
+	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 	"github.com/nearbus/nearbus/nearcache/internal/journal"
 	"github.com/nearbus/nearbus/shared"
 )
@@ -75,8 +79,8 @@ func (o NodeOptions) validate() error {
 	if o.NearBytes < 0 || o.NearBytes > 0 && o.NearBytes < 64<<10 {
 		return fmt.Errorf("nearcache: NodeOptions.NearBytes is %d, less than 64 KiB", o.NearBytes)
 	}
-	if o.AuditRate < 0 || o.AuditRate > maxMeterRate {
-		return fmt.Errorf("nearcache: NodeOptions.AuditRate is %d, not in 0 to %d", o.AuditRate, maxMeterRate)
+	if o.AuditRate < 0 || o.AuditRate > coherence.MaxAuditRate {
+		return fmt.Errorf("nearcache: NodeOptions.AuditRate is %d, not in 0 to %d", o.AuditRate, coherence.MaxAuditRate)
 	}
 	if o.MaxStaleness < 0 {
 		return fmt.Errorf("nearcache: NodeOptions.MaxStaleness is negative: %v", o.MaxStaleness)
@@ -323,5 +327,28 @@ func setDefault[T comparable](field *T, value T) {
 	var zero T
 	if *field == zero {
 		*field = value
+	}
+}
+
+// settings returns the options that do not depend on V. Those that all nodes must have
+// the same of do not include functions, and what concerns one node alone.
+func (o *Options[V]) settings() coherence.Settings {
+	codecs := make([]string, len(o.ReadCodecs))
+	for i, codec := range o.ReadCodecs {
+		codecs[i] = strconv.Itoa(int(codec.ID()))
+	}
+	slices.Sort(codecs)
+	return coherence.Settings{
+		Codec: o.Codec.ID(), Schema: o.SchemaVersion, FailSafe: o.FailSafe, RefreshAhead: o.RefreshAhead, Tagged: o.Tags != nil,
+		Agreed: []bus.Setting{
+			{Option: "AlsoRead", Value: strings.Join(codecs, " ")},
+			{Option: "Codec", Value: strconv.Itoa(int(o.Codec.ID()))},
+			{Option: "FailSafe", Value: o.FailSafe.String()},
+			{Option: "NearTTL", Value: o.NearTTL.String()},
+			{Option: "NotFoundTTL", Value: o.NotFoundTTL.String()},
+			{Option: "RefreshAhead", Value: o.RefreshAhead.String()},
+			{Option: "Schema", Value: strconv.Itoa(int(o.SchemaVersion))},
+			{Option: "TTL", Value: o.TTL.String()},
+		},
 	}
 }

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 	"unsafe"
 
+	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/driver"
@@ -20,7 +20,7 @@ import (
 // may be older than that write, so it is not read; Fetch asks the source. The last
 // two read as ErrNotFound with Options.ErrorsAsMisses.
 func (c *Cache[V]) Get(ctx context.Context, key string) (V, error) {
-	hash := c.keys.space.Hash(key)
+	hash := c.keys.Space.Hash(key)
 	if e := c.hit(key, hash); e != nil {
 		if c.opts.Clone != nil {
 			return c.clone(key, e.value)
@@ -46,7 +46,7 @@ func (c *Cache[V]) Get(ctx context.Context, key string) (V, error) {
 // A caller never gets the result of a load that began before a write or an
 // invalidation which this node had applied when the call began.
 func (c *Cache[V]) Fetch(ctx context.Context, key string, load func(ctx context.Context, key string) (V, error)) (V, error) {
-	hash := c.keys.space.Hash(key)
+	hash := c.keys.Space.Hash(key)
 	if e := c.hit(key, hash); e != nil {
 		if c.opts.Clone != nil {
 			return c.clone(key, e.value)
@@ -61,13 +61,13 @@ func (c *Cache[V]) fetch(ctx context.Context, key string, hash uint64, load func
 	if load == nil {
 		return *new(V), fmt.Errorf("nearcache: fetch %q: the loader is nil", key)
 	}
-	return c.miss(ctx, key, hash, loadOne(c, load, func(v V) Entry[V] { return Entry[V]{Value: v} }))
+	return c.miss(ctx, key, hash, loadOne(&c.values, load, func(v V) Entry[V] { return Entry[V]{Value: v} }))
 }
 
 // FetchEntry is Fetch for loaders that decide how long their value lives, and
 // what its tags are.
 func (c *Cache[V]) FetchEntry(ctx context.Context, key string, load func(ctx context.Context, key string) (Entry[V], error)) (V, error) {
-	hash := c.keys.space.Hash(key)
+	hash := c.keys.Space.Hash(key)
 	if e := c.hit(key, hash); e != nil {
 		if c.opts.Clone != nil {
 			return c.clone(key, e.value)
@@ -77,20 +77,13 @@ func (c *Cache[V]) FetchEntry(ctx context.Context, key string, load func(ctx con
 	if load == nil {
 		return *new(V), fmt.Errorf("nearcache: fetch %q: the loader is nil", key)
 	}
-	c.keys.tags.Expect()
-	return c.miss(ctx, key, hash, loadOne(c, load, func(e Entry[V]) Entry[V] { return e }))
-}
-
-// missed counts a read that the near tier did not answer.
-func (k *keyspace) missed(hash uint64) {
-	if k.node.near.Notes(k.misses.Add(1)) {
-		k.node.near.Touch(hash, nil)
-	}
+	c.keys.Tags.Expect()
+	return c.miss(ctx, key, hash, loadOne(&c.values, load, func(e Entry[V]) Entry[V] { return e }))
 }
 
 // miss reads a key that is no hit.
 func (c *Cache[V]) miss(ctx context.Context, key string, hash uint64, load loader[V]) (V, error) {
-	if err := c.keys.check(key); err != nil {
+	if err := c.keys.Check(key); err != nil {
 		return *new(V), err
 	}
 	for counted := false; ; counted = true {
@@ -99,7 +92,7 @@ func (c *Cache[V]) miss(ctx context.Context, key string, hash uint64, load loade
 			return late.value, late.err
 		}
 		if !counted {
-			c.keys.missed(hash)
+			c.missed(hash)
 		}
 		if err := ctx.Err(); err != nil {
 			return *new(V), err
@@ -125,27 +118,27 @@ func (c *Cache[V]) miss(ctx context.Context, key string, hash uint64, load loade
 // A value that is about to end is refreshed with load, if there is one. An old
 // value is an answer for as long as no attempt is made to get another; stale without an
 // answer says that there is one.
-func (c *Cache[V]) lateAnswer(ctx context.Context, key string, hash uint64, load loader[V]) (a answer[V], ok bool) {
+func (c *pipeline[V]) lateAnswer(ctx context.Context, key string, hash uint64, load loader[V]) (a answer[V], ok bool) {
 	if !c.late {
 		return a, false
 	}
-	found, use := c.keys.space.FindLate(key, hash)
+	found, use := c.keys.Space.FindLate(key, hash)
 	switch {
-	case use == near.Nothing || use == near.Stale && !c.node.near.Resting(found.Extra()):
+	case use == near.Nothing || use == near.Stale && !c.node.Near.Resting(found.Extra()):
 		return answer[V]{stale: use == near.Stale}, false
 	case use == near.Stale:
 		return c.oldAnswer(key, (*entry[V])(unsafe.Pointer(found)).value), true // see hit
 	}
-	if c.node.near.Notes(c.keys.hits.add()) {
-		c.node.near.Touch(hash, found)
+	if c.node.Near.Notes(c.hits.add()) {
+		c.node.Near.Touch(hash, found)
 	}
 	a.at = found.Stamp.At()
 	if found.Extra().Absent {
-		c.keys.absentHits.Add(1)
+		c.absentHits.Add(1)
 		a.err = ErrNotFound
 		return a, true
 	}
-	if load != nil && c.opts.RefreshAhead > 0 && c.node.near.Claim(found.Extra()) {
+	if load != nil && c.opts.RefreshAhead > 0 && c.node.Near.Claim(found.Extra()) {
 		c.refreshSoon(ctx, key, hash, load)
 	}
 	a.value, a.err = c.give(key, (*entry[V])(unsafe.Pointer(found)).value) // see hit
@@ -156,13 +149,13 @@ func (c *Cache[V]) lateAnswer(ctx context.Context, key string, hash uint64, load
 // goroutine and context, which saves a hit the change of goroutines; the rest is left to
 // other goroutines. A caller who may have an old value does not wait for a slow shared
 // tier: all of it is left to another goroutine.
-func (c *Cache[V]) start(ctx context.Context, calls []*call[V], load loader[V], hasOld bool) {
-	apart := detached{c.node.ctx, ctx}
+func (c *pipeline[V]) start(ctx context.Context, calls []*call[V], load loader[V], hasOld bool) {
+	apart := detached{c.node.Context, ctx}
 	again := calls // are read apart
 	if c.opts.SoftTimeout == 0 || !hasOld {
 		c.readShared(ctx, calls)
 		again = nil
-		if failed := func(f *call[V]) bool { return f.readErr != nil && !f.state.ended() }; slices.ContainsFunc(calls, failed) && ended(ctx) {
+		if failed := func(f *call[V]) bool { return f.readErr != nil && !f.state.ended() }; slices.ContainsFunc(calls, failed) && coherence.OutOfTime(ctx) {
 			// The read ended with its caller: others may wait.
 			again = slices.DeleteFunc(slices.Clone(calls), func(f *call[V]) bool { return !failed(f) })
 			calls = slices.DeleteFunc(slices.Clone(calls), failed)
@@ -177,17 +170,10 @@ func (c *Cache[V]) start(ctx context.Context, calls []*call[V], load loader[V], 
 	}
 }
 
-// ended reports whether ctx has ended, or will in a moment: the deadline of a
-// socket can pass before the context itself tells.
-func ended(ctx context.Context) bool {
-	end, ok := ctx.Deadline()
-	return ctx.Err() != nil || ok && !time.Now().Before(end)
-}
-
 // readShared reads the shared tier for calls in one round trip, and ends those whose
 // result it has.
-func (c *Cache[V]) readShared(ctx context.Context, calls []*call[V]) {
-	if c.node.tier == nil {
+func (c *pipeline[V]) readShared(ctx context.Context, calls []*call[V]) {
+	if c.node.Tier == nil {
 		return
 	}
 	c.guarded(calls, func() error {
@@ -198,7 +184,7 @@ func (c *Cache[V]) readShared(ctx context.Context, calls []*call[V]) {
 
 // guarded calls run, which works on all. If that panics, or ends the goroutine, those
 // that are not over end with it.
-func (c *Cache[V]) guarded(all []*call[V], run func() error) {
+func (c *pipeline[V]) guarded(all []*call[V], run func() error) {
 	returned, err := false, error(nil)
 	defer func() {
 		if !returned {
@@ -214,20 +200,20 @@ func (c *Cache[V]) guarded(all []*call[V], run func() error) {
 			}
 		}
 	}()
-	err = c.keys.guard("", "", run)
+	err = c.guard("", "", run)
 	returned = true
 }
 
 // readable returns the calls that may read the shared tier: those of whose keys no earlier
 // write is unconfirmed.
-func (c *Cache[V]) readable(calls []*call[V]) []*call[V] {
-	if !c.keys.pending.Some() {
+func (c *pipeline[V]) readable(calls []*call[V]) []*call[V] {
+	if !c.keys.Pending.Some() {
 		return calls
 	}
 	may := make([]*call[V], 0, len(calls))
 	for _, f := range calls {
-		if c.keys.pending.HasKey(f.key) {
-			f.readErr = errPending
+		if c.keys.Pending.HasKey(f.key) {
+			f.readErr = coherence.ErrPending
 		} else {
 			may = append(may, f)
 		}
@@ -235,24 +221,24 @@ func (c *Cache[V]) readable(calls []*call[V]) []*call[V] {
 	return may
 }
 
-func (c *Cache[V]) read(ctx context.Context, calls []*call[V]) {
+func (c *pipeline[V]) read(ctx context.Context, calls []*call[V]) {
 	if len(calls) == 0 {
 		return
 	}
 	keys := make([]string, len(calls))
 	for i, f := range calls {
 		if keys[i] = f.key; f.bounded {
-			c.keys.forgetClock() // there may have been a Clear, or a tag, that nobody told of
+			c.keys.ForgetClock() // there may have been a Clear, or a tag, that nobody told of
 		}
 	}
-	records, err := c.keys.readRecords(ctx, keys)
+	records, err := c.keys.ReadRecords(ctx, keys)
 	if err != nil {
-		err = c.keys.sharedFailed(err)
+		err = c.keys.SharedFailed(err)
 	}
 	for i, f := range calls {
 		f.readErr = err
 		if err == nil && errors.Is(records[i].Err, shared.ErrUnread) {
-			f.readErr = c.keys.sharedFailed(records[i].Err)
+			f.readErr = c.keys.SharedFailed(records[i].Err)
 		}
 		if f.readErr != nil {
 			continue
@@ -268,7 +254,7 @@ func (c *Cache[V]) read(ctx context.Context, calls []*call[V]) {
 
 // loadApart ends the reads of calls, and leaves what there is to load to other
 // goroutines. Calls that were begun without a loader may have got one each.
-func (c *Cache[V]) loadApart(ctx detached, calls []*call[V], load loader[V]) {
+func (c *pipeline[V]) loadApart(ctx detached, calls []*call[V], load loader[V]) {
 	loads := false
 	for _, f := range calls {
 		if f.state.ended() {
@@ -289,17 +275,17 @@ func (c *Cache[V]) loadApart(ctx detached, calls []*call[V], load loader[V]) {
 
 // use takes the record found as the result of f and puts it near, if it is a
 // live value that this cache can read, or says that there is none.
-func (c *Cache[V]) use(f *call[V], found *shared.Found) bool {
-	w, absent := wayRecord, found.Kind == driver.KindNotFound
+func (c *pipeline[V]) use(f *call[V], found *shared.Found) bool {
+	w, absent := coherence.WayRecord, found.Kind == driver.KindNotFound
 	var e *near.Entry
 	var value *V
-	var lives lifetimes
+	var lives coherence.Lifetimes
 	switch {
 	case found.Err != nil, absent && c.opts.NotFoundTTL == 0:
 		return false
 	case absent:
 		lives = c.opts.livesOf(found)
-		w, e = wayAbsentRecord, c.newAbsent(f.key, f.stamp, found.Revision)
+		w, e = coherence.WayAbsentRecord, c.newAbsent(f.key, f.stamp, found.Revision)
 	default:
 		decoded, err := c.decode(f.key, found)
 		if err != nil {
@@ -307,27 +293,21 @@ func (c *Cache[V]) use(f *call[V], found *shared.Found) bool {
 		}
 		lives = c.opts.livesOf(found)
 		c.label(decoded, len(found.Value), f.stamp, found.Revision)
-		c.extend(decoded, lives.ttl, lives.ahead)
+		c.extend(decoded, lives.TTL, lives.Ahead)
 		e, value = &decoded.Entry, &decoded.value
 	}
 	if f.refresh != nil {
-		w = wayRefreshRecord
+		w = coherence.WayRefreshRecord
 	}
 	a := c.found(w, f, e, found)
-	a.life = lives.near
-	if !c.keys.arrive(&a) {
+	a.Life = lives.Near
+	if !c.keys.Arrive(&a) {
 		return false
 	}
-	c.keys.sharedHits.Add(1)
+	c.sharedHits.Add(1)
 	f.value, f.err, f.asOf = value, nil, e.Stamp.At()
 	if absent {
 		f.err = ErrNotFound
 	}
 	return true
-}
-
-// sharedFailed counts a failure of the shared tier and names it.
-func (k *keyspace) sharedFailed(err error) error {
-	k.sharedErrors.Add(1)
-	return fmt.Errorf("nearcache: cache %q: shared tier: %w", k.name, err)
 }

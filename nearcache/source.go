@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
+	"github.com/nearbus/nearbus/nearcache/internal/coherence"
+	"github.com/nearbus/nearbus/nearcache/internal/lag"
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/driver"
 )
@@ -22,7 +25,7 @@ type loaded[V any] struct {
 }
 
 // loadOne is load, of one key.
-func loadOne[V, R any](c *Cache[V], load func(context.Context, string) (R, error), entry func(R) Entry[V]) loader[V] {
+func loadOne[V, R any](c *values[V], load func(context.Context, string) (R, error), entry func(R) Entry[V]) loader[V] {
 	return func(ctx context.Context, keys []string, previous *shared.Found) ([]loaded[V], error) {
 		ctx = c.withPrevious(ctx, previous)
 		r, err := load(ctx, keys[0])
@@ -37,7 +40,7 @@ func loadOne[V, R any](c *Cache[V], load func(context.Context, string) (R, error
 
 // loadSeveral is load, of several keys, without what it returns for other keys, which is
 // counted.
-func loadSeveral[V, R any](c *Cache[V], load func(context.Context, []string) (map[string]R, error), entry func(R) Entry[V]) loader[V] {
+func loadSeveral[V, R any](c *values[V], load func(context.Context, []string) (map[string]R, error), entry func(R) Entry[V]) loader[V] {
 	return func(ctx context.Context, keys []string, _ *shared.Found) ([]loaded[V], error) {
 		ctx = c.withPrevious(ctx, nil)
 		results, err := load(ctx, slices.Clone(keys)) // the loader may do with its keys what it likes
@@ -55,17 +58,17 @@ func loadSeveral[V, R any](c *Cache[V], load func(context.Context, []string) (ma
 			all[i].entry = entry(r)
 			all[i].err = all[i].entry.conclude(ctx)
 		}
-		c.keys.unasked.Add(uint64(len(results) - asked))
+		c.unasked.Add(uint64(len(results) - asked))
 		return all, nil
 	}
 }
 
 // callLoader calls load within Options.LoadTimeout, once there is a place for it. A
 // loader that does not heed the end of its context is left behind: its callers are not.
-func (c *Cache[V]) callLoader(ctx context.Context, keys []string, load loader[V], previous *shared.Found) ([]loaded[V], error) {
-	leave, err := c.keys.enter(ctx)
+func (c *pipeline[V]) callLoader(ctx context.Context, keys []string, load loader[V], previous *shared.Found) ([]loaded[V], error) {
+	leave, err := c.enter(ctx)
 	if err != nil {
-		c.keys.loadErrors.Add(uint64(len(keys)))
+		c.loadErrors.Add(uint64(len(keys)))
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.opts.LoadTimeout)
@@ -74,14 +77,14 @@ func (c *Cache[V]) callLoader(ctx context.Context, keys []string, load loader[V]
 		results []loaded[V]
 		err     error
 	}
-	c.keys.loads.Add(uint64(len(keys)))
+	c.loads.Add(uint64(len(keys)))
 	answers := make(chan answer, 1)
 	go func() { // ends when the loader returns
 		defer leave()
 		a := answer{err: &PanicError{Callback: callbackLoader, Key: only(keys)}} // stands if the loader ends its goroutine
 		defer func() { answers <- a }()
 		var results []loaded[V]
-		err := c.keys.guard(callbackLoader, only(keys), func() (err error) {
+		err := c.guard(callbackLoader, only(keys), func() (err error) {
 			results, err = load(ctx, keys, previous)
 			return err
 		})
@@ -91,25 +94,25 @@ func (c *Cache[V]) callLoader(ctx context.Context, keys []string, load loader[V]
 	select {
 	case a = <-answers:
 	case <-ctx.Done():
-		a.err = fmt.Errorf("nearcache: cache %q: the loader did not return in time: %w", c.keys.name, ctx.Err())
+		a.err = fmt.Errorf("nearcache: cache %q: the loader did not return in time: %w", c.keys.Name, ctx.Err())
 	}
 	if a.err != nil && !errors.Is(a.err, ErrNotFound) {
-		c.keys.loadErrors.Add(uint64(len(keys)))
+		c.loadErrors.Add(uint64(len(keys)))
 		return nil, a.err
 	}
-	c.keys.loadsAgain()
+	c.loadsAgain()
 	return a.results, a.err
 }
 
 // accept checks the entry that a loader returned for key, and gives it all of its tags.
 // One whose tags cannot be used is given to those who wait for it, and stored nowhere.
-func (c *Cache[V]) accept(e *Entry[V], key string) error {
+func (c *values[V]) accept(e *Entry[V], key string) error {
 	if _, err := c.opts.lives(e); err != nil {
 		return err
 	}
 	if err := c.addTags(key, e); err != nil {
-		if c.keys.untaggable.Add(1) == 1 {
-			c.node.opts.Logger.Warn("nearcache: a loaded value has no valid tags, and is not cached", "cache", c.keys.name)
+		if c.untaggable.Add(1) == 1 {
+			c.node.Options.Logger.Warn("nearcache: a loaded value has no valid tags, and is not cached", "cache", c.keys.Name)
 		}
 		e.NoStore = true
 	}
@@ -118,27 +121,27 @@ func (c *Cache[V]) accept(e *Entry[V], key string) error {
 
 // enter waits for one of the places of loaders, if they are limited, and
 // returns how to leave it.
-func (k *keyspace) enter(ctx context.Context) (leave func(), err error) {
-	if k.places == nil {
+func (b *base) enter(ctx context.Context) (leave func(), err error) {
+	if b.places == nil {
 		return func() {}, nil
 	}
 	select {
-	case k.places <- struct{}{}:
-		return k.leave, nil
+	case b.places <- struct{}{}:
+		return b.leave, nil
 	default:
 	}
-	k.queued.Add(1)
-	ctx, cancel := context.WithTimeout(ctx, k.opts.LoadTimeout)
+	b.queued.Add(1)
+	ctx, cancel := context.WithTimeout(ctx, b.loadTimeout)
 	defer cancel()
 	select {
-	case k.places <- struct{}{}:
-		return k.leave, nil
+	case b.places <- struct{}{}:
+		return b.leave, nil
 	case <-ctx.Done():
-		return nil, fmt.Errorf("nearcache: cache %q: no place among %d loads in time: %w", k.name, k.opts.MaxConcurrentLoads, ctx.Err())
+		return nil, fmt.Errorf("nearcache: cache %q: no place among %d loads in time: %w", b.keys.Name, cap(b.places), ctx.Err())
 	}
 }
 
-func (k *keyspace) leave() { <-k.places }
+func (b *base) leave() { <-b.places }
 
 // only returns the key if there is one only, to be named.
 func only(keys []string) string {
@@ -167,13 +170,13 @@ func Previous[V any](ctx context.Context) (v V, ok bool) {
 // withPrevious is the context of a loader. It always says something, since the
 // context of a caller may be that of another loader. What was invalidated with its
 // cache or by a tag is no previous value.
-func (c *Cache[V]) withPrevious(ctx context.Context, found *shared.Found) context.Context {
+func (c *values[V]) withPrevious(ctx context.Context, found *shared.Found) context.Context {
 	var previous *V
 	if found != nil {
 		record := *found
 		record.Kind, record.Err = driver.KindValue, nil
 		e, err := c.decode("", &record)
-		if _, live := c.keys.tagsLive(&record); err == nil && live {
+		if _, live := c.keys.TagsLive(&record); err == nil && live {
 			previous = &e.value
 		}
 	}
@@ -199,6 +202,56 @@ func (e *Entry[V]) conclude(ctx context.Context) error {
 func (e *Entry[V]) checkWritten() error {
 	if e.NoStore || e.NotModified {
 		return fmt.Errorf("nearcache: Entry: NoStore is %t and NotModified %t, which are for loaders", e.NoStore, e.NotModified)
+	}
+	return nil
+}
+
+// sinceKey is the key of a recency in the context of a loader.
+type sinceKey struct{}
+
+// SinceInvalidated returns how long ago, at least, the key that a loader loads was
+// invalidated, to be called with the loader's context. A loader that reads a replica of
+// its database asks the primary while that is less than the replica may be behind: what
+// the replica answers may be from before the invalidation. See [Options].SourceLag for
+// those that cannot.
+//
+// It counts what the shared tier knows of, by the clock of its server: Invalidate and
+// Delete of the key by any node for shared.Options.TombstoneTTL, Clear, and
+// InvalidateTags where the value that was ended is still there. Where the load replaces a
+// value that the node does not believe or cannot read, that value counts as an
+// invalidation. For several keys it is the newest of any of them. Memcached does not tell when a key was invalidated: it is
+// then taken to have been as the load was permitted. ok is false if no invalidation is
+// known: none was, the shared tier is down, another node holds the lease of the key, or
+// there is no shared tier.
+func SinceInvalidated(ctx context.Context) (ago time.Duration, ok bool) {
+	r, _ := ctx.Value(sinceKey{}).(*lag.Recency)
+	if r == nil {
+		return 0, false
+	}
+	return r.Now(), true
+}
+
+// withRecency is the context of a loader. It always says something, since the context of
+// a caller may be that of another loader.
+func withRecency(ctx context.Context, r lag.Recency) context.Context {
+	var known *lag.Recency
+	if r.Known {
+		known = new(lag.Recency)
+		*known = r
+	}
+	return context.WithValue(ctx, sinceKey{}, known)
+}
+
+// validateLag checks Options.SourceLag against what stands below the cache.
+func (o *Options[V]) validateLag(n *coherence.Node) error {
+	switch {
+	case o.SourceLag == 0:
+		return nil
+	case n.Tier == nil:
+		return fmt.Errorf("nearcache: Options.SourceLag is %v, and the node has no shared tier", o.SourceLag)
+	case o.SourceLag > n.Tier.TombstoneTTL():
+		return fmt.Errorf("nearcache: Options.SourceLag %v is longer than shared.Options.TombstoneTTL %v, for which an invalidation is known",
+			o.SourceLag, n.Tier.TombstoneTTL())
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/driver"
@@ -50,7 +51,7 @@ func (o *Options[V]) validateStale() error {
 
 // keepOld notes the value that the record which f found holds for those who get no
 // other, and puts it where later readers find it as such.
-func (c *Cache[V]) keepOld(f *call[V]) {
+func (c *pipeline[V]) keepOld(f *call[V]) {
 	found := f.found
 	if c.opts.FailSafe == 0 {
 		return
@@ -74,59 +75,59 @@ func (c *Cache[V]) keepOld(f *call[V]) {
 		x := e.Extra()
 		x.Keep = min(x.Keep, found.Left)
 	}
-	if a := c.found(wayKept, f, &e.Entry, found); c.keys.arrive(&a) {
+	if a := c.found(coherence.WayKept, f, &e.Entry, found); c.keys.Arrive(&a) {
 		f.old.Store(&e.value)
 	}
 }
 
 // meetDeleted reports whether the key was deleted, as far as the record found
 // tells, and this node may not have heard of it. There is no old value then.
-func (c *Cache[V]) meetDeleted(f *call[V], found *shared.Found) bool {
+func (c *pipeline[V]) meetDeleted(f *call[V], found *shared.Found) bool {
 	deleted := found.Kind == driver.KindTombstone && errors.Is(found.Err, shared.ErrNotFound) &&
 		found.Codec != driver.TombstoneReleased
 	if !deleted || c.opts.FailSafe == 0 {
 		return false
 	}
 	f.old.Store(nil)
-	c.keys.space.DropStale(f.key, f.hash)
+	c.keys.Space.DropStale(f.key, f.hash)
 	return true
 }
 
 // staleAnswer returns an old value for a caller who cannot get another, or not
 // in time. The next attempt to get one is as far off as the options say.
-func (c *Cache[V]) staleAnswer(f *call[V]) (a answer[V], ok bool) {
-	if e, use := c.keys.space.FindLate(f.key, f.hash); use == near.Stale {
-		c.node.near.Tried(e.Extra(), c.opts.FailSafeThrottle)
+func (c *pipeline[V]) staleAnswer(f *call[V]) (a answer[V], ok bool) {
+	if e, use := c.keys.Space.FindLate(f.key, f.hash); use == near.Stale {
+		c.node.Near.Tried(e.Extra(), c.opts.FailSafeThrottle)
 		return c.oldAnswer(f.key, (*entry[V])(unsafe.Pointer(e)).value), true // see hit
 	}
 	old := f.old.Load()
-	if old == nil || !c.keys.space.Valid(f.hash, f.stamp) {
+	if old == nil || !c.keys.Space.Valid(f.hash, f.stamp) {
 		return a, false
 	}
 	return c.oldAnswer(f.key, *old), true
 }
 
-func (c *Cache[V]) oldAnswer(key string, v V) answer[V] {
-	c.keys.stale.Add(1)
+func (c *pipeline[V]) oldAnswer(key string, v V) answer[V] {
+	c.stale.Add(1)
 	v, err := c.give(key, v)
 	return answer[V]{value: v, err: err, stale: true}
 }
 
 // refreshSoon refreshes a key in the background, unless too many are being
 // refreshed; then a later read will.
-func (c *Cache[V]) refreshSoon(ctx context.Context, key string, hash uint64, load loader[V]) {
+func (c *pipeline[V]) refreshSoon(ctx context.Context, key string, hash uint64, load loader[V]) {
 	select {
 	case c.refreshes <- struct{}{}:
 	default:
 		return
 	}
-	f := &call[V]{key: key, hash: hash, stamp: c.node.near.Stamp(), floor: c.keys.floors.of(hash)}
-	f.refresh = c.keys.space.BeginRefresh(key, hash)
+	f := &call[V]{key: key, hash: hash, stamp: c.node.Near.Stamp(), floor: c.keys.Floors.Of(hash)}
+	f.refresh = c.keys.Space.BeginRefresh(key, hash)
 	go func() { // ends with the load, or with the node
 		defer func() { f.refresh.EndRefresh(); <-c.refreshes }()
-		err := c.keys.guard("", "", func() error { return c.refresh(detached{c.node.ctx, ctx}, f, load) })
+		err := c.guard("", "", func() error { return c.refresh(detached{c.node.Context, ctx}, f, load) })
 		if err == nil {
-			c.keys.refreshed.Add(1)
+			c.refreshed.Add(1)
 		}
 	}()
 }
@@ -134,15 +135,15 @@ func (c *Cache[V]) refreshSoon(ctx context.Context, key string, hash uint64, loa
 // refresh gets a newer value of a key that is about to end: from the shared
 // tier, if somebody stored one, else from the source. The old one is served
 // meanwhile, and stays if that fails.
-func (c *Cache[V]) refresh(ctx context.Context, f *call[V], load loader[V]) error {
+func (c *pipeline[V]) refresh(ctx context.Context, f *call[V], load loader[V]) error {
 	all := []fill[V]{{f: f, life: c.opts.NearTTL}}
-	if c.node.tier != nil {
+	if c.node.Tier != nil {
 		h, stop, err := c.leaseIfDue(ctx, f)
-		if !h.leased() {
+		if !h.Leased() {
 			return err
 		}
 		defer stop()
-		all[0].hold = h
+		all[0].Hold = h
 	}
 	c.loadAndFill(ctx, all, load)
 	return all[0].err
@@ -151,19 +152,19 @@ func (c *Cache[V]) refresh(ctx context.Context, f *call[V], load loader[V]) erro
 // leaseIfDue asks for the lease beside the record of a refresh, unless the shared tier has
 // a value that is not about to end. The lease is renewed until stop is called. Without a
 // lease there is nothing to load.
-func (c *Cache[V]) leaseIfDue(ctx context.Context, f *call[V]) (h hold, stop func(), err error) {
+func (c *pipeline[V]) leaseIfDue(ctx context.Context, f *call[V]) (h coherence.Hold, stop func(), err error) {
 	due := func() (*shared.Found, error) {
-		if c.keys.pending.HasKey(f.key) {
-			return nil, errPending
+		if c.keys.Pending.HasKey(f.key) {
+			return nil, coherence.ErrPending
 		}
-		found, err := c.keys.readRecords(ctx, []string{f.key})
+		found, err := c.keys.ReadRecords(ctx, []string{f.key})
 		if err != nil {
-			return nil, c.keys.sharedFailed(err)
+			return nil, c.keys.SharedFailed(err)
 		}
 		if !c.use(f, &found[0]) {
-			return nil, errUnusable // it was deleted, or is gone: the next reader's business
+			return nil, coherence.ErrUnusable // it was deleted, or is gone: the next reader's business
 		}
-		if f.value == nil || found[0].Left == 0 || found[0].Left > c.opts.livesOf(&found[0]).ahead {
+		if f.value == nil || found[0].Left == 0 || found[0].Left > c.opts.livesOf(&found[0]).Ahead {
 			return nil, nil
 		}
 		return &found[0], nil
@@ -171,19 +172,19 @@ func (c *Cache[V]) leaseIfDue(ctx context.Context, f *call[V]) (h hold, stop fun
 	if found, err := due(); found == nil {
 		return h, nil, err
 	}
-	claim, asked := c.keys.claim(f.key, driver.NewNonce(), true, nil), time.Now()
-	got := c.keys.acquire(ctx, []shared.Claim{claim})[0]
+	claim, asked := c.keys.Claim(f.key, driver.NewNonce(), true, nil), time.Now()
+	got := c.keys.Acquire(ctx, []shared.Claim{claim})[0]
 	if got.Err != nil {
-		return h, nil, c.keys.sharedFailed(got.Err)
+		return h, nil, c.keys.SharedFailed(got.Err)
 	}
 	if got.Status != driver.LeaseGranted {
 		return h, nil, nil // another node is at it
 	}
-	renewed, loads := c.keys.renew(ctx, []shared.Claim{claim}, asked), false
+	renewed, loads := c.keys.Renew(ctx, []shared.Claim{claim}, asked), false
 	defer func() {
 		if !loads { // also if user code ended this goroutine
 			renewed()
-			c.keys.giveBack(ctx, c.keys.released(claim, nil))
+			c.keys.GiveBack(ctx, c.keys.Released(claim, nil))
 		}
 	}()
 	found, err := due() // whoever held the lease before may have refreshed the record
@@ -191,6 +192,51 @@ func (c *Cache[V]) leaseIfDue(ctx context.Context, f *call[V]) (h hold, stop fun
 		return h, nil, err
 	}
 	loads = true
-	f.stamp, f.found = c.node.near.Stamp(), found
-	return c.keys.holdBeside(claim, &got, found), renewed, nil
+	f.stamp, f.found = c.node.Near.Stamp(), found
+	return c.keys.HoldBeside(claim, &got, found), renewed, nil
+}
+
+const (
+	// slowPatience is how long no load may end well before it is told that old values are
+	// given because loads are slow: one that is slow now and then is no outage.
+	slowPatience = 10 * time.Second
+
+	// loadsQuiet is how long no load may fail, with an old value in its place, for that to
+	// be over.
+	loadsQuiet = time.Minute
+)
+
+// errSlow is why a caller gets an old value after Options.SoftTimeout.
+var errSlow = errors.New("nearcache: the load takes longer than SoftTimeout")
+
+// gaveOld takes in that a caller was given an old value, because of err. Loaders' errors may
+// carry a value or a credential, so the log is not told what they say.
+func (b *base) gaveOld(err error) {
+	if b.node.Context.Err() != nil || !b.failing.Fail(!errors.Is(err, errSlow)) {
+		return
+	}
+	b.node.Options.Logger.Warn("nearcache: old values are given, because loads fail", "cache", b.keys.Name, "reason", whyOld(err))
+}
+
+// whyOld says what became of a load, and nothing of what its loader said.
+func whyOld(err error) string {
+	var panicked *PanicError
+	switch {
+	case errors.Is(err, errSlow):
+		return "the loader takes longer than SoftTimeout"
+	case errors.Is(err, errUnrefreshed):
+		return "another server could not load"
+	case errors.As(err, &panicked):
+		return "the loader panicked"
+	case errors.Is(err, context.DeadlineExceeded):
+		return "the loader did not return in time"
+	}
+	return "the loader returned an error"
+}
+
+// loadsAgain takes in that a load ended well.
+func (b *base) loadsAgain() {
+	if took, over := b.failing.Succeed(); over {
+		b.node.Options.Logger.Info("nearcache: loads succeed again", "cache", b.keys.Name, "after", took)
+	}
 }

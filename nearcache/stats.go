@@ -1,8 +1,10 @@
 package nearcache
 
 import (
-	"sync/atomic"
+	"math"
 	"time"
+
+	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 )
 
 // Stats counts what a cache did. Counters only rise; Owed is how it is now. They are
@@ -50,34 +52,22 @@ func (s Stats) NearHitRatio() float64 {
 }
 
 // Stats returns the counters of the cache.
-func (c *Cache[V]) Stats() Stats { return c.keys.stats() }
+func (c *Cache[V]) Stats() Stats { return c.stats() }
 
-func (k *keyspace) stats() Stats {
+func (b *base) stats() Stats {
+	k := &b.keys
 	return Stats{
-		Hits: k.hits.sum(), Misses: k.misses.Load(), SharedHits: k.sharedHits.Load(),
-		Loads: k.loads.Load(), LoadErrors: k.loadErrors.Load(), Panics: k.panics.Load(), UnrequestedResults: k.unasked.Load(), Waits: k.waits.Load(),
-		LeaseTimeouts: k.overdue.Load(), FillsRejected: k.refused.Load(), Degraded: k.degraded.Load(),
-		Queued: k.queued.Load(), AbsentHits: k.absentHits.Load(),
-		Stale: k.stale.Load(), Refreshed: k.refreshed.Load(),
-		Sets: k.sets.Load(), Invalidations: k.drops.Load(), Clears: k.clears.Load(),
-		TagDrops: k.tagDrops.Load(), TagMisses: k.tagMisses.Load(),
-		SharedErrors: k.sharedErrors.Load(), Unannounced: k.unannounced.Load(), PendingInvalidations: k.pending.Len(),
-		Unverified:  k.unconfirmed.Load(),
-		Undecodable: k.undecodable.Load(), Unencodable: k.unencodable.Load(), Untaggable: k.untaggable.Load(), TooLarge: k.tooLarge.Load(),
+		Hits: b.hits.sum(), Misses: b.misses.Load(), SharedHits: b.sharedHits.Load(),
+		Loads: b.loads.Load(), LoadErrors: b.loadErrors.Load(), Panics: b.panics.Load(), UnrequestedResults: b.unasked.Load(), Waits: b.waits.Load(),
+		LeaseTimeouts: b.overdue.Load(), FillsRejected: b.refused.Load(), Degraded: b.degraded.Load(),
+		Queued: b.queued.Load(), AbsentHits: b.absentHits.Load(),
+		Stale: b.stale.Load(), Refreshed: b.refreshed.Load(),
+		Sets: k.Sets.Load(), Invalidations: k.Invalidations.Load(), Clears: k.Clears.Load(),
+		TagDrops: k.TagDrops.Load(), TagMisses: k.TagMisses.Load(),
+		SharedErrors: k.SharedErrors.Load(), Unannounced: k.Unannounced.Load(), PendingInvalidations: k.Pending.Len(),
+		Unverified:  k.Unverified.Load(),
+		Undecodable: b.undecodable.Load(), Unencodable: b.unencodable.Load(), Untaggable: b.untaggable.Load(), TooLarge: b.tooLarge.Load(),
 	}
-}
-
-type counters struct {
-	hits                                   striped
-	misses, sharedHits, loads, loadErrors  atomic.Uint64
-	waits, overdue, refused, degraded      atomic.Uint64
-	queued, absentHits, stale, refreshed   atomic.Uint64
-	sets, drops, clears                    atomic.Uint64
-	tagDrops, tagMisses                    atomic.Uint64
-	sharedErrors, unannounced, undecodable atomic.Uint64
-	unencodable, tooLarge, unasked         atomic.Uint64
-	unconfirmed, untaggable, panics        atomic.Uint64
-	toldTooLarge                           atomic.Bool // of a loaded value
 }
 
 // NodeStats counts what a node did for all of its caches. Counters, which are uint64, only
@@ -118,26 +108,55 @@ type NodeStats struct {
 
 // Stats returns the counters of the node.
 func (n *Node) Stats() NodeStats {
-	m := n.near.Stats()
+	core := n.core
+	m := core.Near.Stats()
 	s := NodeStats{
-		Applied: n.applied.Load(), UnknownCaches: n.unknown.Load(), Gaps: n.gaps.Load(),
-		Flushes: n.flushes.Load(), FailedChores: n.failedChores.Load(), Unproven: n.unproven.Load(), BusCut: n.cut.Load(),
+		Applied: core.Applied.Load(), UnknownCaches: core.UnknownCaches.Load(), Gaps: core.Gaps.Load(),
+		Flushes: core.Flushes.Load(), FailedChores: core.FailedChores.Load(), Unproven: core.Unproven.Load(), BusCut: core.Cut.Load(),
 		NearEntries: m.Entries, NearBytes: m.Bytes, NearEvicted: m.Evicted, NearExpired: m.Expired,
 		NearFenced: m.Fenced, NearTooLarge: m.TooLarge, NearInvalidated: m.Invalidated, NearSkipped: m.Skipped,
 		NearStale: m.Stale, ClockLag: m.ClockLag,
 	}
-	if c := n.census; c != nil {
-		s.Mismatches, s.OptionsDiffer = c.told.Load(), int(c.contrasts.differ.Load())
-	}
-	if n.journal != nil {
-		j := n.journal.Stats()
+	s.Mismatches, s.OptionsDiffer = core.Differences()
+	if core.Journal != nil {
+		j := core.Journal.Stats()
 		s.Repairs, s.RepairFailures, s.SlowestRepair = j.Rounds, j.Failures, j.Slowest
 		s.Repaired, s.Resets = j.Repaired, j.Resets
 	}
 	return s
 }
 
-type nodeCounters struct {
-	unproven                                      atomic.Uint64
-	applied, unknown, gaps, flushes, failedChores atomic.Uint64
+// Consistency is what a node found out about its own near tier by
+// [NodeOptions.AuditRate]. Counters only rise, and so does Worst.
+type Consistency struct {
+	Checked  uint64 // entries compared with the shared tier
+	Stale    uint64 // of these, those that were served although it had something newer
+	Skipped  uint64 // entries that could not be compared: no revision, another epoch, no record any more
+	Failures uint64 // samples for which the shared tier could not be read
+
+	// Staleness counts the stale entries by how long ago what the shared tier has
+	// was written, which may not have been the first newer write: element i those
+	// below 1 ms << i, the last one all others. Undated counts those for which
+	// that is not known, because their store does not number its writes by time
+	// (Memcached).
+	Staleness [coherence.AgeBuckets]uint64
+	Undated   uint64
+	Worst     time.Duration // the longest of them
+
+	// Proven is when the latest sample began in which entries were compared and
+	// none was stale; zero if there was none.
+	Proven time.Time
 }
+
+// Nines is how many nines the share of current entries has among those checked:
+// 3 if one in a thousand was stale. With none stale it is what so many checks
+// can show.
+func (c Consistency) Nines() float64 {
+	if c.Checked == 0 {
+		return 0
+	}
+	return max(0, math.Log10(float64(c.Checked)/float64(max(c.Stale, 1))))
+}
+
+// Consistency returns what the meter found since the node was opened.
+func (n *Node) Consistency() Consistency { return Consistency(n.core.Consistency()) }

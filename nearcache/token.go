@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 )
 
 // ConsistencyToken stands for the writes that a node had acknowledged when it gave the
@@ -16,12 +18,7 @@ import (
 //
 // A token says what must have been applied, not what may be read: nothing is
 // secret in it, and one that was made up costs a read of the shared tier, and of its journals.
-type ConsistencyToken struct {
-	partition     uint32
-	epoch, number uint64 // the highest revision that was acknowledged in the partition
-	clock         uint64 // of the cache: what was cleared
-	tags          uint64 // the tag clock: what tags have invalidated
-}
+type ConsistencyToken struct{ of coherence.Token }
 
 // ErrInvalidToken is returned by ConsistencyToken.UnmarshalText for a text that is none.
 var ErrInvalidToken = errors.New("nearcache: invalid token")
@@ -41,7 +38,7 @@ func (t ConsistencyToken) String() string {
 		return ""
 	}
 	text := []byte(tokenForm)
-	for _, n := range []uint64{uint64(t.partition), t.epoch, t.number, t.clock, t.tags} {
+	for _, n := range []uint64{uint64(t.of.Partition), t.of.Epoch, t.of.Number, t.of.Clock, t.of.Tags} {
 		text = strconv.AppendUint(append(text, '-'), n, tokenBase)
 	}
 	return string(text)
@@ -70,7 +67,7 @@ func (t *ConsistencyToken) UnmarshalText(text []byte) error {
 		}
 		numbers[i] = n
 	}
-	read := ConsistencyToken{partition: uint32(numbers[0]), epoch: numbers[1], number: numbers[2], clock: numbers[3], tags: numbers[4]}
+	read := ConsistencyToken{coherence.Token{Partition: uint32(numbers[0]), Epoch: numbers[1], Number: numbers[2], Clock: numbers[3], Tags: numbers[4]}}
 	if read.String() != string(text) {
 		return fmt.Errorf("%w: not as it is written", ErrInvalidToken)
 	}
@@ -85,23 +82,4 @@ func (t *ConsistencyToken) UnmarshalText(text []byte) error {
 // Where the store keeps no journal (Memcached), and without a shared tier,
 // revisions have no order: a token then makes the other node read the shared
 // tier, or the source, each time.
-func (c *Cache[V]) Token(key string) ConsistencyToken { return c.keys.token(key) }
-
-func (k *keyspace) token(key string) ConsistencyToken {
-	clock, _, _ := k.clock.Get()
-	tags, _, _ := k.tags.Get()
-	if k.node.journal == nil {
-		return ConsistencyToken{number: 1, clock: clock, tags: tags}
-	}
-	p := k.node.partition(k.storeKey(key))
-	rev := k.node.acked.Get(p)
-	return ConsistencyToken{partition: uint32(p), epoch: rev.Epoch, number: rev.Number, clock: clock, tags: tags}.orNothing()
-}
-
-// orNothing returns the zero ConsistencyToken if t stands for no write.
-func (t ConsistencyToken) orNothing() ConsistencyToken {
-	if t.number == 0 && t.clock == 0 && t.tags == 0 {
-		return ConsistencyToken{}
-	}
-	return t
-}
+func (c *Cache[V]) Token(key string) ConsistencyToken { return ConsistencyToken{c.keys.Token(key)} }

@@ -4,19 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
-	"time"
 
 	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
-	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/driver"
 )
-
-// abandonTimeout bounds the announcement of a write that failed, whose caller
-// may have no time left.
-const abandonTimeout = 250 * time.Millisecond
 
 // Set stores v in the shared tier and makes every other node drop what it has.
 // Without a shared tier, v is kept on this node only.
@@ -33,7 +29,7 @@ func (c *Cache[V]) Set(ctx context.Context, key string, v V) error {
 // SetEntry is Set for a value with tags, or whose lifetimes differ from the
 // cache's options.
 func (c *Cache[V]) SetEntry(ctx context.Context, key string, e Entry[V]) error {
-	if err := c.keys.check(key); err != nil {
+	if err := c.keys.Check(key); err != nil {
 		return err
 	}
 	if err := e.checkWritten(); err != nil {
@@ -46,37 +42,15 @@ func (c *Cache[V]) SetEntry(ctx context.Context, key string, e Entry[V]) error {
 	if err := c.addTags(key, &e); err != nil {
 		return err
 	}
-	data, err := c.encodeFitting(key, &e, lives)
+	var failed coherence.Failures
+	one, err := c.encodeFitting(key, &e, lives)
 	if err != nil {
 		// The source has most likely changed already.
-		return errors.Join(err, c.keys.drop(ctx, bus.OpDelete, []string{key}, true))
+		c.keys.Drop(ctx, bus.OpDelete, []string{key}, true, &failed)
+		return errors.Join(err, keysError(failed))
 	}
-	var failed KeysError
-	c.setPart(ctx, []item[V]{{key: key, entry: e, data: data, lives: lives}}, &failed)
+	c.setPart(ctx, []item[V]{one}, &failed)
 	return failed[key]
-}
-
-// written puts what w has written near, which rests on b.
-func (c *Cache[V]) written(w *near.Write, e *entry[V], life time.Duration, b basis) {
-	e.Tag(b.slots)
-	c.keys.arrive(&arrival{way: wayWritten, key: e.Key(), hash: w.Hash(), entry: &e.Entry, life: life, basis: b, write: w})
-}
-
-// valuePut returns what stores a value that was encoded, by a write that knew
-// the clock.
-func (k *keyspace) valuePut(key string, l lifetimes, clock uint64, data []byte) shared.Put {
-	put := shared.Put{Key: k.storeKey(key), TTL: l.ttl, Keep: k.opts.FailSafe, Record: k.valueRecord(l, data)}
-	put.Record.Clock = clock
-	return put
-}
-
-// valueRecord returns the record of a value that was encoded, as its entry alone has it.
-func (k *keyspace) valueRecord(l lifetimes, data []byte) driver.Record {
-	r := driver.Record{Kind: driver.KindValue, Codec: k.opts.Codec.ID(), Schema: k.opts.Schema, NearTTL: l.told, Value: data}
-	if l.ahead < k.opts.RefreshAhead { // or readers know it by their options
-		r.Ahead = l.ahead
-	}
-	return r
 }
 
 // Delete deletes keys everywhere. That a key is not there is no error. What it
@@ -86,7 +60,7 @@ func (k *keyspace) valueRecord(l lifetimes, data []byte) driver.Record {
 // trip to the shared tier and one message to the other nodes, or one each for every
 // 1,024.
 func (c *Cache[V]) Delete(ctx context.Context, keys ...string) error {
-	return c.keys.write(ctx, bus.OpDelete, keys)
+	return c.drop(ctx, bus.OpDelete, keys)
 }
 
 // Invalidate says that the values of keys are stale: every tier drops them and
@@ -94,221 +68,176 @@ func (c *Cache[V]) Delete(ctx context.Context, keys ...string) error {
 // Options.FailSafe, who cannot get another value may still be given such a one,
 // as a stale answer.
 func (c *Cache[V]) Invalidate(ctx context.Context, keys ...string) error {
-	return c.keys.write(ctx, bus.OpInvalidate, keys)
-}
-
-func (k *keyspace) write(ctx context.Context, op bus.Op, keys []string) error {
-	var failed KeysError
-	keys, err := k.checkEach(keys, &failed)
-	if err != nil {
-		return err
-	}
-	keys = distinct(keys)
-	k.drops.Add(uint64(len(keys)))
-	k.dropMany(ctx, op, keys, true, &failed)
-	return failed.err()
-}
-
-// drop makes keys absent in every tier, and announces it if asked to.
-func (k *keyspace) drop(ctx context.Context, op bus.Op, keys []string, announce bool) error {
-	var failed KeysError
-	k.dropMany(ctx, op, keys, announce, &failed)
-	return failed.err()
-}
-
-// dropMany is drop that adds to what failed already.
-func (k *keyspace) dropMany(ctx context.Context, op bus.Op, keys []string, announce bool, failed *KeysError) {
-	for part := range slices.Chunk(keys, maxPart) {
-		k.dropPart(ctx, op, part, announce, failed)
-	}
-}
-
-// dropPart is one round trip and one message of drop.
-func (k *keyspace) dropPart(ctx context.Context, op bus.Op, keys []string, announce bool, failed *KeysError) {
-	settles := k.pending.Checkpoint()
-	writes := make([]*near.Write, len(keys))
-	for i, key := range keys {
-		if op == bus.OpInvalidate {
-			writes[i] = k.space.BeginKeeping(key, k.space.Hash(key))
-		} else {
-			writes[i] = k.space.Begin(key, k.space.Hash(key))
-		}
-	}
-	b := batch{invs: k.invalidations(op, keys), errs: make([]error, len(keys))}
-	k.bury(ctx, &b, announce)
-	k.resolveOrRetry(settles, &b) // before readers may read again
-	for i, w := range writes {
-		rev := revisionOf(&b.invs[i])
-		if op == bus.OpInvalidate && k.opts.FailSafe > 0 && k.node.journal != nil {
-			k.kept.Add(rev)
-		}
-		w.Invalidated(rev)
-	}
-	if announce {
-		k.tell(ctx, &b, failed)
-		return
-	}
-	for i, err := range b.errs {
-		failed.put(keys[i], err)
-	}
-}
-
-func (k *keyspace) invalidations(op bus.Op, keys []string) []bus.Invalidation {
-	invs := make([]bus.Invalidation, len(keys))
-	for i, key := range keys {
-		invs[i] = bus.Invalidation{Op: op, Cache: k.name, Key: key}
-	}
-	return invs
-}
-
-// bury puts tombstones in the place of the keys of b.
-func (k *keyspace) bury(ctx context.Context, b *batch, announce bool) {
-	if k.node.tier == nil {
-		return
-	}
-	puts := make([]shared.Put, len(b.invs))
-	for i := range b.invs {
-		puts[i] = shared.Put{
-			Key: k.storeKey(b.invs[i].Key), Record: driver.Record{Kind: driver.KindTombstone},
-			KeepStale: k.opts.FailSafe > 0 && b.invs[i].Op == bus.OpInvalidate,
-		}
-	}
-	if announce {
-		k.announceOne(b, puts)
-	}
-	k.take(b, k.node.tier.Write(ctx, puts))
+	return c.drop(ctx, bus.OpInvalidate, keys)
 }
 
 // Clear makes every value of the cache absent in every tier, in one step
 // whatever their number. What it promises is what [Cache.Delete] does.
-func (c *Cache[V]) Clear(ctx context.Context) error { return c.keys.clear(ctx) }
+func (c *Cache[V]) Clear(ctx context.Context) error { return c.keys.Clear(ctx) }
 
-func (k *keyspace) clear(ctx context.Context) error {
-	if err := k.check(); err != nil {
-		return err
-	}
-	k.clears.Add(1)
-	settles := k.pending.Checkpoint()
-	k.space.Clear()
-	// Readers may have read old values since, so the marks are raised again
-	// when the outcome is known.
-	var inv bus.Invalidation
-	defer func() {
-		k.space.Clear()
-		k.clock.Settle(inv.Revision)
-	}()
-	inv, err := k.raiseClock(ctx)
+// drop is Delete and Invalidate.
+func (c *Cache[V]) drop(ctx context.Context, op bus.Op, keys []string) error {
+	failed, err := c.keys.Invalidate(ctx, op, keys)
 	if err != nil {
-		k.retryLater([]bus.Invalidation{inv}, false, time.Time{}) // before readers may read again
-		return k.abandon(ctx, []bus.Invalidation{inv}, err)
-	}
-	k.pending.ResolveAll(settles, false)
-	return k.broadcast(ctx, []bus.Invalidation{inv})
-}
-
-// raiseClock makes every value absent in the shared tier. That it does so here
-// is up to the caller.
-func (k *keyspace) raiseClock(ctx context.Context) (inv bus.Invalidation, err error) {
-	inv = bus.Invalidation{Op: bus.OpClear, Cache: k.name}
-	if k.node.tier == nil {
-		return inv, nil
-	}
-	known, _, forgot := k.clock.Get()
-	at := k.node.near.Now()
-	r := k.advanceClock(ctx, known+1)
-	if r.Err != nil {
-		return inv, r.Err
-	}
-	if k.clock.Learn(r.Revision.Number, at, forgot) { // before others learn it, who end nothing then
-		k.space.Clear()
-		k.clock.Settle(r.Revision.Number)
-	}
-	inv.Revision = r.Revision.Number
-	return inv, nil
-}
-
-// announcement returns the message that the shared tier is to publish with the
-// write, or nil if it cannot.
-func (k *keyspace) announcement(inv *bus.Invalidation) *driver.Announcement {
-	if !k.node.announces {
-		return nil
-	}
-	channel, payload, at := k.node.bus.Announcement(*inv)
-	if payload == nil {
-		return nil
-	}
-	return &driver.Announcement{Channel: channel, Payload: payload, RevisionAt: at}
-}
-
-func (k *keyspace) broadcast(ctx context.Context, invs []bus.Invalidation) error {
-	if k.node.bus == nil {
-		return nil
-	}
-	if err := k.node.bus.Publish(ctx, invs...); err != nil {
-		k.unannounced.Add(1)
-		if k.node.journal == nil {
-			k.retryLater(invs, true, time.Time{}) // nothing else would tell the others
-		}
-		return fmt.Errorf("%w: cache %q: %w", ErrNotBroadcast, k.name, err)
-	}
-	return nil
-}
-
-// abandon ends a write that the shared tier failed with err. The write may
-// have happened, or may still: other nodes are told to drop what they have.
-func (k *keyspace) abandon(ctx context.Context, invs []bus.Invalidation, err error) error {
-	k.sharedErrors.Add(1)
-	err = fmt.Errorf("%w: cache %q: %w", ErrOutcomeUnknown, k.name, err)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonTimeout)
-	defer cancel()
-	for i := range invs {
-		invs[i].Epoch, invs[i].Revision = 0, 0
-	}
-	return alsoUntold(err, k.broadcast(ctx, invs))
-}
-
-// alsoUntold is the error of a write that the shared tier did not confirm when
-// the other nodes could not be told either: it says so, and is not
-// [ErrNotBroadcast], which means that the write is stored.
-func alsoUntold(err, untold error) error {
-	if untold == nil {
 		return err
 	}
-	return fmt.Errorf("%w; nor could the other nodes be told", err)
+	return keysError(failed)
 }
 
 // encodeFitting encodes a value that is to be written, and refuses what the
 // shared tier does not take. With Options.Clone it makes the value the cache's
 // own.
-func (c *Cache[V]) encodeFitting(key string, e *Entry[V], l lifetimes) (data []byte, err error) {
+func (c *values[V]) encodeFitting(key string, e *Entry[V], l coherence.Lifetimes) (it item[V], err error) {
 	if e.Value, err = c.give(key, e.Value); err != nil {
-		return nil, err
+		return it, err
 	}
-	data, err = c.encode(key, e.Value)
-	if err != nil || c.node.tier == nil {
-		return data, err
+	data, err := c.encode(key, e.Value)
+	if err != nil {
+		return it, err
 	}
-	record := c.keys.valueRecord(l, data)
-	record.Slots = generation.SlotsOf(e.Tags)
-	if err = c.node.tier.Fits(&record); err != nil {
-		c.keys.tooLarge.Add(1)
-		err = fmt.Errorf("nearcache: cache %q: %w", c.keys.name, err)
+	it = item[V]{coherence.Value{Key: key, Data: data, Slots: generation.SlotsOf(e.Tags), Lives: l}, *e}
+	if c.node.Tier == nil {
+		return it, nil
 	}
-	return data, err
+	if err = c.keys.Fits(&it.Value); err != nil {
+		c.tooLarge.Add(1)
+	}
+	return it, err
 }
 
 // encode encodes the value of key for the shared tier.
-func (c *Cache[V]) encode(key string, v V) (data []byte, err error) {
-	err = c.keys.guard(callbackCodec, key, func() (err error) {
+func (c *values[V]) encode(key string, v V) (data []byte, err error) {
+	err = c.guard(callbackCodec, key, func() (err error) {
 		data, err = c.opts.Codec.Marshal(v)
 		return err
 	})
 	if err != nil {
-		if c.keys.unencodable.Add(1) == 1 { // the error of a codec may carry the value
-			c.node.opts.Logger.Warn("nearcache: a value cannot be encoded, and is not cached",
-				"cache", c.keys.name, "type", fmt.Sprintf("%T", v), "codec", c.opts.Codec.ID())
+		if c.unencodable.Add(1) == 1 { // the error of a codec may carry the value
+			c.node.Options.Logger.Warn("nearcache: a value cannot be encoded, and is not cached",
+				"cache", c.keys.Name, "type", fmt.Sprintf("%T", v), "codec", c.opts.Codec.ID())
 		}
-		return nil, fmt.Errorf("%w: cache %q: %w", ErrEncode, c.keys.name, err)
+		return nil, fmt.Errorf("%w: cache %q: %w", ErrEncode, c.keys.Name, err)
 	}
 	return data, nil
+}
+
+// InvalidateTags says that every value with one of these tags is stale: every
+// tier drops them and the next reader loads, whatever their number and wherever
+// they are. It costs two round trips to the shared tier and a message. What it
+// promises is what [Cache.Delete] does. The error is [ErrInvalidTag] for a tag
+// that is empty or longer than 256 bytes, and for more than 1,024 tags.
+//
+// Tags share 65,536 slots: of the values with other tags, it drops those in the
+// same slot as well, about one in 65,536.
+func (c *Cache[V]) InvalidateTags(ctx context.Context, tags ...string) error {
+	return c.keys.InvalidateTags(ctx, tags)
+}
+
+// addTags gives e the tags that its cache gives every value, beside its own.
+func (c *values[V]) addTags(key string, e *Entry[V]) error {
+	if c.opts.Tags != nil {
+		var more []string
+		if err := c.guard(callbackTags, key, func() error { more = c.opts.Tags(key, e.Value); return nil }); err != nil {
+			return err
+		}
+		e.Tags = slices.Concat(e.Tags, more)
+	}
+	return coherence.CheckTags(e.Tags, coherence.MaxTags)
+}
+
+// SetMany is Set for several keys: one round trip to the shared tier and one
+// message to the other nodes, or one each for every 1,024 keys or 4 MiB of
+// values. What it promises, it promises for each key as Set does: they are not
+// changed in one step.
+//
+// When some keys fail, the others are stored all the same and the error is a
+// [KeysError]: the source has most likely changed for all of them. For an invalid key or
+// entry nothing is done.
+func (c *Cache[V]) SetMany(ctx context.Context, values map[string]V) error {
+	entries := make(map[string]Entry[V], len(values))
+	for key, v := range values {
+		entries[key] = Entry[V]{Value: v}
+	}
+	return c.SetEntryMany(ctx, entries)
+}
+
+// SetEntryMany is SetMany for values that differ from the cache's options.
+func (c *Cache[V]) SetEntryMany(ctx context.Context, entries map[string]Entry[V]) error {
+	var failed coherence.Failures
+	keys := slices.Sorted(maps.Keys(entries)) // so that no two batches take turns in each other's way
+	keys, err := c.keys.CheckEach(keys, &failed)
+	if err != nil {
+		return err
+	}
+	if c.opts.Tags != nil {
+		entries = maps.Clone(entries) // they get more tags
+	}
+	keys = slices.DeleteFunc(keys, func(key string) bool {
+		e := entries[key]
+		err := c.readyToWrite(key, &e)
+		if c.opts.Tags != nil {
+			entries[key] = e
+		}
+		failed.Put(key, err)
+		return err != nil
+	})
+	for len(keys) > 0 {
+		part, refused, rest := c.encodePart(keys, entries, &failed)
+		c.setPart(ctx, part, &failed)
+		c.keys.DropRefused(ctx, refused, &failed)
+		keys = rest
+	}
+	return keysError(failed)
+}
+
+// readyToWrite refuses an entry that cannot be written, and gives it all of its tags.
+func (c *Cache[V]) readyToWrite(key string, e *Entry[V]) error {
+	_, err := c.opts.lives(e)
+	if err = errors.Join(err, e.checkWritten()); err != nil {
+		return err
+	}
+	return c.addTags(key, e)
+}
+
+// encodePart encodes the values of the first keys, as many as one round trip
+// carries. It returns the keys whose value cannot be stored apart, and those
+// that are left.
+func (c *Cache[V]) encodePart(keys []string, entries map[string]Entry[V], failed *coherence.Failures) (part []item[V], refused, rest []string) {
+	bytes := 0
+	for i, key := range keys {
+		if i == coherence.MaxPart || bytes >= coherence.MaxPartBytes {
+			return part, refused, keys[i:]
+		}
+		e := entries[key]
+		lives, _ := c.opts.lives(&e)
+		it, err := c.encodeFitting(key, &e, lives)
+		if err != nil {
+			failed.Put(key, err)
+			refused = append(refused, key)
+			continue
+		}
+		bytes += len(it.Data)
+		part = append(part, it)
+	}
+	return part, refused, nil
+}
+
+// item is one key of a Set, encoded.
+type item[V any] struct {
+	coherence.Value
+	entry Entry[V]
+}
+
+// setPart is one round trip and one message of a Set of one key or several.
+func (c *Cache[V]) setPart(ctx context.Context, part []item[V], failed *coherence.Failures) {
+	values := make([]coherence.Value, len(part))
+	for i := range part {
+		values[i] = part[i].Value
+	}
+	c.keys.Set(ctx, values, func(i int, rev driver.Revision) *near.Entry {
+		it := &part[i]
+		e := c.newEntry(it.Key, it.entry.Value, len(it.Data), near.Stamp{}, rev)
+		c.extend(e, it.Lives.TTL, it.Lives.Ahead)
+		return &e.Entry
+	}, failed)
 }

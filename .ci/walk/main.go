@@ -4,7 +4,7 @@
 //	go run ./.ci/walk [-tags LIST] [-v] [PACKAGE FUNCTION...]
 //
 // The default is what a user of the cache calls, and what takes in a message. A function
-// is named as in a stack trace, without the package: Cache.Fetch, keyspace.apply.
+// is named as in a stack trace, without the package: Cache.Fetch.
 //
 // The call graph is that of the type checker. A function calls each function of this
 // module that its body names, in the order of the source; what a function literal names
@@ -40,10 +40,13 @@ import (
 	"strings"
 )
 
-const path = "github.com/nearbus/nearbus/nearcache"
+const (
+	path     = "github.com/nearbus/nearbus/nearcache"
+	pathNews = path + "/internal/coherence"
+)
 
 // starts are the functions that are measured by default.
-var starts = []string{"Cache.Fetch", "Cache.FetchMany", "Cache.Get", "Cache.Read", "Cache.Set", "keyspace.apply"}
+var starts = []string{"Cache.Fetch", "Cache.FetchMany", "Cache.Get", "Cache.Read", "Cache.Set"}
 
 func main() {
 	tags := flag.String("tags", "", "build tags")
@@ -56,6 +59,9 @@ func main() {
 	g, err := load(*tags)
 	if err == nil {
 		err = report(os.Stdout, g, pkg, names, *verbose)
+	}
+	if err == nil && flag.NArg() == 0 {
+		err = report(os.Stdout, g, pathNews, []string{"Keyspace.apply"}, *verbose)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "walk:", err)

@@ -2,7 +2,7 @@
 // says which changes nobody notices.
 //
 //	go run ./mutate -sample 100                  of all mutants, 100 by chance
-//	go run ./mutate -files nearcache/clock.go    all mutants of one file
+//	go run ./mutate -files coherence/clock.go    all mutants of one file
 //	go run ./mutate -list                        what there is, without a run
 //	go run ./mutate -results out.jsonl           goes on where a run with this file stopped
 //

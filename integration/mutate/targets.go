@@ -29,15 +29,25 @@ type suite struct {
 // targets are all of them.
 var targets = []target{
 	{
-		dir: "nearcache",
-		files: words(`arrive barrier batch call clock codec confirm drain floor follow held keyspace lease lifetimes load bounds
-			many pending proof reach read source sourcelag stale tag tagread token write`),
+		dir:   "nearcache",
+		files: words("bounds call codec lease lifetimes load many read source stale token write"),
 		tests: []suite{{pkg: "./nearcache"}},
 		left: map[string]string{
-			"cache clone doc errors keyserror node open options panics": "they put things together, check options, or translate",
-			"census health lapse meter notices settings stats":          "they tell, and decide nothing",
-			"givenold striped": "they count or log",
-			"entry worker":     "costs and a goroutine",
+			"cache doc errors node open options": "they put things together, check options, or translate",
+			"health stats":                       "they tell, and decide nothing",
+			"base":                               "it counts, logs and limits",
+			"entry":                              "costs",
+		},
+	},
+	{
+		dir: "nearcache/internal/coherence",
+		files: words(`arrive barrier batch clock confirm drain floor follow held keyspace lease pending proof reach tag tagread
+			token write`),
+		tests: []suite{{pkg: "./nearcache/internal/coherence"}, {pkg: "./nearcache"}},
+		left: map[string]string{
+			"doc errors node": "they put things together",
+			"census counters lapse meter notices settings trust": "they tell, and decide nothing",
+			"worker": "a goroutine",
 		},
 	},
 	{
@@ -60,6 +70,10 @@ var targets = []target{
 	{
 		dir:  "nearcache/internal/outage",
 		left: map[string]string{"outage": "it tells, and decides nothing"},
+	},
+	{
+		dir:  "nearcache/internal/pause",
+		left: map[string]string{"pause": "pauses"},
 	},
 	{
 		dir:   "nearcache/internal/pending",

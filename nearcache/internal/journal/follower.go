@@ -10,6 +10,7 @@ import (
 	"github.com/nearbus/nearbus/bus"
 	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/nearcache/internal/outage"
+	"github.com/nearbus/nearbus/nearcache/internal/pause"
 	"github.com/nearbus/nearbus/shared/driver"
 )
 
@@ -113,15 +114,15 @@ func (f *Follower) Trigger() {
 // round that takes long does not put off the next one. They are cut at random, so that the
 // nodes of a fleet do not ask in step.
 func (f *Follower) Run() {
-	ctx, interval, pause := f.conf.Done, f.conf.Interval, Pause
+	ctx, interval, retry := f.conf.Done, f.conf.Interval, Pause
 	for due := f.conf.Owner.Now(); ctx.Err() == nil; {
 		next := f.conf.Owner.Now() + int64(interval-rand.N(interval/4+1))
 		f.round(ctx, due)
 		if f.failure.Load() == nil {
-			pause = Pause
+			retry = Pause
 		} else { // readers may be asking for one after the other, of servers that work as well
-			f.sleep(pause)
-			pause = max(Pause, min(2*pause, interval/4))
+			_ = pause.Sleep(ctx, retry)
+			retry = max(Pause, min(2*retry, interval/4))
 		}
 		due = next
 		timer := time.NewTimer(max(time.Duration(due-f.conf.Owner.Now()), Pause))
@@ -132,15 +133,6 @@ func (f *Follower) Run() {
 		case <-timer.C:
 		}
 		timer.Stop()
-	}
-}
-
-func (f *Follower) sleep(d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-f.conf.Done.Done():
 	}
 }
 

@@ -1,4 +1,4 @@
-package nearcache
+package coherence
 
 import (
 	"context"
@@ -35,17 +35,17 @@ type refusal struct {
 // heard takes in how a call of a shared tier without a journal ended. With a journal,
 // reading it is what tells that the shared tier does not answer.
 func (n *Node) heard(ctx context.Context, err error) {
-	if n.journal != nil {
+	if n.Journal != nil {
 		return
 	}
 	switch {
 	case err == nil, errors.Is(err, shared.ErrRefused):
 		if took, over := n.lapse.Succeed(); over {
-			n.opts.Logger.Info("nearcache: the shared tier answers again", "after", took)
+			n.Options.Logger.Info("nearcache: the shared tier answers again", "after", took)
 		}
-	case shared.Unreachable(err) || tookTooLong(err) && !ended(ctx):
+	case shared.Unreachable(err) || tookTooLong(err) && !OutOfTime(ctx):
 		if n.lapse.Fail(shared.Unreachable(err)) {
-			n.opts.Logger.Warn("nearcache: the shared tier does not answer", "error", err)
+			n.Options.Logger.Warn("nearcache: the shared tier does not answer", "error", err)
 		}
 	}
 }
@@ -56,16 +56,16 @@ func (n *Node) heard(ctx context.Context, err error) {
 func (n *Node) stored(kind driver.Kind, err error) {
 	full := errors.Is(err, shared.ErrFull)
 	switch {
-	case full || n.journal == nil && errors.Is(err, shared.ErrRefused):
+	case full || n.Journal == nil && errors.Is(err, shared.ErrRefused):
 		n.refusal.full.Store(full)
 		if n.refusal.Fail(true) {
-			n.opts.Logger.Warn("nearcache: the shared tier refuses to store", "error", err)
+			n.Options.Logger.Warn("nearcache: the shared tier refuses to store", "error", err)
 		}
 	case err != nil, n.refusal.full.Load() && (kind == driver.KindTombstone || kind == driver.KindWatermark):
 	default:
 		if took, over := n.refusal.Succeed(); over {
 			n.refusal.full.Store(false)
-			n.opts.Logger.Info("nearcache: the shared tier stores again", "after", took)
+			n.Options.Logger.Info("nearcache: the shared tier stores again", "after", took)
 		}
 	}
 }
@@ -78,4 +78,11 @@ func tookTooLong(err error) bool {
 	}
 	var broken net.Error
 	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &broken) && broken.Timeout()
+}
+
+// OutOfTime reports whether ctx has ended, or will in a moment: the deadline of a
+// socket can pass before the context itself tells.
+func OutOfTime(ctx context.Context) bool {
+	end, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(end)
 }

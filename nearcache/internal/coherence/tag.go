@@ -1,10 +1,9 @@
-package nearcache
+package coherence
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
@@ -16,24 +15,13 @@ import (
 
 // Limits of tags.
 const (
-	maxTags    = driver.MaxSlots // of one value
+	MaxTags    = driver.MaxSlots // of one value
 	maxTagSize = 256             // bytes
 	maxTagCall = 1024            // of one InvalidateTags
 )
 
-// addTags gives e the tags that its cache gives every value, beside its own.
-func (c *Cache[V]) addTags(key string, e *Entry[V]) error {
-	if c.opts.Tags != nil {
-		var more []string
-		if err := c.keys.guard(callbackTags, key, func() error { more = c.opts.Tags(key, e.Value); return nil }); err != nil {
-			return err
-		}
-		e.Tags = slices.Concat(e.Tags, more)
-	}
-	return checkTags(e.Tags, maxTags)
-}
-
-func checkTags(tags []string, most int) error {
+// CheckTags refuses tags that cannot be used, and more of them than most.
+func CheckTags(tags []string, most int) error {
 	if len(tags) > most {
 		return fmt.Errorf("%w: %d tags, more than %d", ErrInvalidTag, len(tags), most)
 	}
@@ -52,54 +40,43 @@ const (
 )
 
 // tagClockKey is where the tag clock is kept.
-func (k *keyspace) tagClockKey() string { return k.name + tagClockSuffix }
+func (rs *Records) tagClockKey() string { return rs.Name + tagClockSuffix }
 
 // slotKey is where the watermark of a slot is kept.
-func (k *keyspace) slotKey(slot uint32) string {
-	return k.name + slotInfix + strconv.FormatUint(uint64(slot), 10)
+func (rs *Records) slotKey(slot uint32) string {
+	return rs.Name + slotInfix + strconv.FormatUint(uint64(slot), 10)
 }
 
-// InvalidateTags says that every value with one of these tags is stale: every
-// tier drops them and the next reader loads, whatever their number and wherever
-// they are. It costs two round trips to the shared tier and a message. What it
-// promises is what [Cache.Delete] does. The error is [ErrInvalidTag] for a tag
-// that is empty or longer than 256 bytes, and for more than 1,024 tags.
-//
-// Tags share 65,536 slots: of the values with other tags, it drops those in the
-// same slot as well, about one in 65,536.
-func (c *Cache[V]) InvalidateTags(ctx context.Context, tags ...string) error {
-	return c.keys.invalidateTags(ctx, tags)
-}
-
-func (k *keyspace) invalidateTags(ctx context.Context, tags []string) error {
-	if err := k.check(); err != nil {
+// InvalidateTags ends the values with one of these tags, and announces it.
+func (k *Keyspace) InvalidateTags(ctx context.Context, tags []string) error {
+	if err := k.Check(); err != nil {
 		return err
 	}
-	if err := checkTags(tags, maxTagCall); err != nil {
+	if err := CheckTags(tags, maxTagCall); err != nil {
 		return err
 	}
 	if len(tags) == 0 {
 		return nil
 	}
-	tags = distinct(tags)
-	k.tagDrops.Add(uint64(len(tags)))
+	tags = Distinct(tags)
+	k.TagDrops.Add(uint64(len(tags)))
 	return k.dropTags(ctx, tags, true)
 }
 
 // dropTags ends the values with these tags in every tier, and announces it if
 // asked to.
-func (k *keyspace) dropTags(ctx context.Context, tags []string, announce bool) error {
-	settles := k.pending.Checkpoint()
+func (k *Keyspace) dropTags(ctx context.Context, tags []string, announce bool) error {
+	settles := k.Pending.Checkpoint()
 	slots := generation.SlotsOf(tags)
-	k.space.InvalidateSlots(slots)
+	k.Space.InvalidateSlots(slots)
 	// Readers may have read old values since, so the marks are raised again
 	// when the outcome is known.
-	defer k.space.InvalidateSlots(slots)
+	defer k.Space.InvalidateSlots(slots)
 	invs := k.invalidations(bus.OpTag, tags)
 	announced, err := k.raiseSlots(ctx, invs, announce)
 	switch {
 	case err == nil:
-		k.pending.Resolve(settles, true, tags...)
+		k.Pending.Resolve(settles, true, tags...)
 	case !announce:
 		return err
 	default:
@@ -120,18 +97,18 @@ func (k *keyspace) dropTags(ctx context.Context, tags []string, announce bool) e
 // the watermarks will be, a load that began later has begun after the caller
 // changed the source. A writer that dies in between has invalidated nothing, and
 // nobody was told that it did.
-func (k *keyspace) raiseSlots(ctx context.Context, invs []bus.Invalidation, announce bool) (announced bool, err error) {
-	if k.node.tier == nil {
+func (k *Keyspace) raiseSlots(ctx context.Context, invs []bus.Invalidation, announce bool) (announced bool, err error) {
+	if k.node.Tier == nil {
 		return false, nil
 	}
-	k.tags.InUse.Store(true)
-	known, _, forgot := k.tags.Get()
-	at := k.node.near.Now()
+	k.Tags.InUse.Store(true)
+	known, _, forgot := k.Tags.Get()
+	at := k.node.Near.Now()
 	clock := k.advanceTagClock(ctx, known+1)
 	if clock.Err != nil {
 		return false, clock.Err
 	}
-	k.tags.Learn(clock.Revision.Number, at, forgot)
+	k.Tags.Learn(clock.Revision.Number, at, forgot)
 	// One put for each slot: the first of its tags speaks for the others.
 	slots, puts := make([]uint32, 0, len(invs)), make([]shared.Put, 0, len(invs))
 	places := make(map[uint32]int, len(invs))
@@ -146,17 +123,17 @@ func (k *keyspace) raiseSlots(ctx context.Context, invs []bus.Invalidation, anno
 		puts[0].Announce = k.announcement(&invs[0])
 		announced = puts[0].Announce != nil
 	}
-	receipts := k.node.tier.Write(ctx, puts)
+	receipts := k.node.Tier.Write(ctx, puts)
 	written, errs := make([]generation.SlotRead, 0, len(slots)), []error(nil)
 	for i, r := range receipts {
 		if r.Err != nil {
 			errs = append(errs, r.Err)
-			k.tags.Doubt(slots[i])
+			k.Tags.Doubt(slots[i])
 			continue
 		}
 		written = append(written, generation.SlotRead{Slot: slots[i], Watermark: clock.Revision.Number, Revision: r.Revision})
 	}
-	k.raiseMarks(k.tags.Wrote(written))
+	k.raiseMarks(k.Tags.Wrote(written))
 	for i := range invs {
 		r := receipts[places[generation.SlotOf(invs[i].Key)]].Revision
 		invs[i].Epoch, invs[i].Revision = r.Epoch, r.Number
@@ -167,47 +144,40 @@ func (k *keyspace) raiseSlots(ctx context.Context, invs []bus.Invalidation, anno
 // slotPut raises the watermark of a slot to the tag clock. The store keeps the
 // higher of two. It has no TTL, so that policies that evict what has one leave it
 // alone; the number of slots bounds what that takes.
-func (k *keyspace) slotPut(slot uint32, clock uint64) shared.Put {
+func (k *Keyspace) slotPut(slot uint32, clock uint64) shared.Put {
 	return shared.Put{Key: k.slotKey(slot), Record: driver.Record{Kind: driver.KindWatermark, Clock: clock}}
 }
 
 // advanceTagClock raises the tag clock in the shared tier, to floor at least.
-func (k *keyspace) advanceTagClock(ctx context.Context, floor uint64) driver.Receipt {
-	return k.advanceTo(ctx, k.tagClockKey(), floor)
+func (rs *Records) advanceTagClock(ctx context.Context, floor uint64) driver.Receipt {
+	return rs.advanceTo(ctx, rs.tagClockKey(), floor)
 }
 
 // applyTag applies news of a tag that came by bus.
-func (k *keyspace) applyTag(m *bus.Message, inv *bus.Invalidation) {
+func (k *Keyspace) applyTag(m *bus.Message, inv *bus.Invalidation) {
 	slot := generation.SlotOf(inv.Key)
 	rev := driver.Revision{Epoch: inv.Epoch, Number: inv.Revision}
 	k.node.heardOf(m, func() string { return k.slotKey(slot) }, rev)
-	if m.Own && k.tags.Covers(slot, rev) {
+	if m.Own && k.Tags.Covers(slot, rev) {
 		return // the echo of a write that was answered
 	}
 	// First what is known, then the mark: a read with a stamp of after the mark
 	// knows that it does not know. The watermark is read from the shared tier: a
 	// number on the bus could be anybody's.
-	k.tags.Hear(slot, rev)
-	k.space.InvalidateSlots([]uint32{slot})
+	k.Tags.Hear(slot, rev)
+	k.Space.InvalidateSlots([]uint32{slot})
 }
 
 // repairSlot applies what the journal tells of the watermark of a slot, and reports whether
 // something may have been near that it ended, and of which nobody had told.
-func (k *keyspace) repairSlot(slot uint32, rev driver.Revision) bool {
-	ended, news := k.tags.Repair(slot, rev)
+func (k *Keyspace) repairSlot(slot uint32, rev driver.Revision) bool {
+	ended, news := k.Tags.Repair(slot, rev)
 	if news { // also for what is on its way
-		k.space.InvalidateSlots([]uint32{slot})
+		k.Space.InvalidateSlots([]uint32{slot})
 	}
 	return ended
 }
 
 // advanceTags applies what the journal tells of the tag clock. The watermarks
 // that go with it have entries of their own.
-func (k *keyspace) advanceTags(clock uint64) { k.tags.Advance(clock) }
-
-// putTags gives a value that is to be stored its slots.
-func putTags(put *shared.Put, slots []uint32, clock uint64) {
-	if len(slots) > 0 {
-		put.Record.Slots, put.Record.TagClock = slots, clock
-	}
-}
+func (k *Keyspace) advanceTags(clock uint64) { k.Tags.Advance(clock) }

@@ -1,4 +1,4 @@
-package nearcache
+package coherence
 
 import (
 	"context"
@@ -90,7 +90,7 @@ func (r *reach) part() {
 
 // giveBack gives leases back, as far as they are there. What fails ends by itself.
 func (r *reach) giveBack(ctx context.Context, claims []shared.Claim) {
-	for part := range slices.Chunk(claims, maxPart) {
+	for part := range slices.Chunk(claims, MaxPart) {
 		puts := make([]shared.Put, len(part))
 		for i := range part {
 			puts[i] = part[i].Released()

@@ -1,4 +1,4 @@
-package nearcache
+package coherence
 
 import (
 	"context"
@@ -24,34 +24,34 @@ var errUnconfirmed = errors.New("the journal that tells whether it is the latest
 //
 // It reports whether it waited for that, and some are confirmed. What they were judged
 // by was not read as lately as they were, and what the journal told since may end them.
-func (k *keyspace) confirm(ctx context.Context, keys []string, found []shared.Found) (waited bool) {
-	if k.node.journal == nil || k.node.faults.Off(fault.Confirmation) {
+func (rs *Records) confirm(ctx context.Context, keys []string, found []shared.Found) (waited bool) {
+	if rs.node.Journal == nil || rs.node.Faults.Off(fault.Confirmation) {
 		return false
 	}
-	now := k.node.near.Now()
+	now := rs.node.Near.Now()
 	for i := range found {
 		switch {
-		case !k.doubts(keys[i], &found[i], now):
-		case k.node.opts.ServeStale && k.node.journal.Err() != nil:
-			k.unconfirmed.Add(1) // nor will waiting confirm it
+		case !rs.doubts(keys[i], &found[i], now):
+		case rs.node.Options.ServeStale && rs.node.Journal.Err() != nil:
+			rs.Unverified.Add(1) // nor will waiting confirm it
 		default:
-			return k.confirmFrom(ctx, keys[i:], found[i:])
+			return rs.confirmFrom(ctx, keys[i:], found[i:])
 		}
 	}
 	return false
 }
 
 // confirmFrom is confirm where the first is in doubt.
-func (k *keyspace) confirmFrom(ctx context.Context, keys []string, found []shared.Found) (some bool) {
+func (rs *Records) confirmFrom(ctx context.Context, keys []string, found []shared.Found) (some bool) {
 	var doubted []int
-	now := k.node.near.Now()
+	now := rs.node.Near.Now()
 	for i := range found {
-		if k.doubts(keys[i], &found[i], now) {
+		if rs.doubts(keys[i], &found[i], now) {
 			doubted = append(doubted, i)
 		}
 	}
-	still := func(i int) bool { return k.doubts(keys[i], &found[i], k.node.near.Now()) }
-	failure := k.node.journal.Wait(ctx, func() bool { return !slices.ContainsFunc(doubted, still) })
+	still := func(i int) bool { return rs.doubts(keys[i], &found[i], rs.node.Near.Now()) }
+	failure := rs.node.Journal.Wait(ctx, func() bool { return !slices.ContainsFunc(doubted, still) })
 	err := errUnconfirmed
 	if failure != nil {
 		err = fmt.Errorf("%w: %w", errUnconfirmed, failure)
@@ -61,8 +61,8 @@ func (k *keyspace) confirmFrom(ctx context.Context, keys []string, found []share
 			some = true
 			continue
 		}
-		k.unconfirmed.Add(1)
-		if !k.node.opts.ServeStale {
+		rs.Unverified.Add(1)
+		if !rs.node.Options.ServeStale {
 			found[i].Err = fmt.Errorf("%w: %w", shared.ErrUnread, err)
 		}
 	}
@@ -71,26 +71,26 @@ func (k *keyspace) confirmFrom(ctx context.Context, keys []string, found []share
 
 // doubts reports whether the record found under key is of use, and not confirmed at
 // this time of the near tier's clock.
-func (k *keyspace) doubts(key string, found *shared.Found, now int64) bool {
-	clock, _, _ := k.clock.Get()
-	return (found.Err == nil || found.Kept) && found.Clock >= clock && !k.confirmed(key, found.Slots, now)
+func (rs *Records) doubts(key string, found *shared.Found, now int64) bool {
+	clock, _, _ := rs.Clock.Get()
+	return (found.Err == nil || found.Kept) && found.Clock >= clock && !rs.confirmed(key, found.Slots, now)
 }
 
 // confirmed reports whether this node knows of what happened to the servers that
 // decide on the record of key, up to MaxStaleness before now.
-func (k *keyspace) confirmed(key string, slots []uint32, now int64) bool {
-	n := k.node
-	if !n.near.Confirmed(k.partition(key), now) || !n.near.Confirmed(k.clockPartition(), now) {
+func (rs *Records) confirmed(key string, slots []uint32, now int64) bool {
+	n := rs.node
+	if !n.Near.Confirmed(rs.Partition(key), now) || !n.Near.Confirmed(rs.clockPartition(), now) {
 		return false
 	}
 	if len(slots) == 0 {
 		return true
 	}
-	if !n.near.Confirmed(n.partition(k.tagClockKey()), now) {
+	if !n.Near.Confirmed(n.partition(rs.tagClockKey()), now) {
 		return false
 	}
 	for _, slot := range slots {
-		if !n.near.Confirmed(n.partition(k.slotKey(slot)), now) {
+		if !n.Near.Confirmed(n.partition(rs.slotKey(slot)), now) {
 			return false
 		}
 	}

@@ -1,8 +1,7 @@
-package nearcache
+package coherence
 
 import (
 	"context"
-	"math"
 	"math/bits"
 	"sync"
 	"time"
@@ -12,42 +11,29 @@ import (
 	"github.com/nearbus/nearbus/shared/driver"
 )
 
+// MaxAuditRate is how many entries a node compares in a second at most.
+const MaxAuditRate = 10_000
+
 const (
-	maxMeterRate  = 10_000
 	maxMeterBatch = 256 // keys read at a time
-	ageBuckets    = 20
+
+	// AgeBuckets is how many groups of ages there are.
+	AgeBuckets = 20
 )
 
-// Consistency is what a node found out about its own near tier by
-// [NodeOptions.AuditRate]. Counters only rise, and so does Worst.
+// Consistency is what a node found out about its own near tier. The fields are those of
+// nearcache.Consistency, which describes them.
 type Consistency struct {
-	Checked  uint64 // entries compared with the shared tier
-	Stale    uint64 // of these, those that were served although it had something newer
-	Skipped  uint64 // entries that could not be compared: no revision, another epoch, no record any more
-	Failures uint64 // samples for which the shared tier could not be read
+	Checked  uint64
+	Stale    uint64
+	Skipped  uint64
+	Failures uint64
 
-	// Staleness counts the stale entries by how long ago what the shared tier has
-	// was written, which may not have been the first newer write: element i those
-	// below 1 ms << i, the last one all others. Undated counts those for which
-	// that is not known, because their store does not number its writes by time
-	// (Memcached).
-	Staleness [ageBuckets]uint64
+	Staleness [AgeBuckets]uint64
 	Undated   uint64
-	Worst     time.Duration // the longest of them
+	Worst     time.Duration
 
-	// Proven is when the latest sample began in which entries were compared and
-	// none was stale; zero if there was none.
 	Proven time.Time
-}
-
-// Nines is how many nines the share of current entries has among those checked:
-// 3 if one in a thousand was stale. With none stale it is what so many checks
-// can show.
-func (c Consistency) Nines() float64 {
-	if c.Checked == 0 {
-		return 0
-	}
-	return max(0, math.Log10(float64(c.Checked)/float64(max(c.Stale, 1))))
 }
 
 // Consistency returns what the meter found since the node was opened.
@@ -67,12 +53,12 @@ type meter struct {
 
 // runMeter ends with the node.
 func (n *Node) runMeter() {
-	batch := min(n.opts.AuditRate, maxMeterBatch)
-	ticker := time.NewTicker(time.Duration(batch) * time.Second / time.Duration(n.opts.AuditRate))
+	batch := min(n.Options.AuditRate, maxMeterBatch)
+	ticker := time.NewTicker(time.Duration(batch) * time.Second / time.Duration(n.Options.AuditRate))
 	defer ticker.Stop()
 	for {
 		select {
-		case <-n.ctx.Done():
+		case <-n.Context.Done():
 			return
 		case <-ticker.C:
 			n.sample(batch)
@@ -84,7 +70,7 @@ func (n *Node) runMeter() {
 type probe struct {
 	entry *near.Entry
 	name  string // in the shared tier
-	cache *keyspace
+	cache *Keyspace
 }
 
 // sample compares some entries. It reads the clocks of their caches along, since
@@ -95,13 +81,13 @@ func (n *Node) sample(most int) {
 		return
 	}
 	began := time.Now()
-	known := make(map[*keyspace]uint64, len(clocks))
+	known := make(map[*Keyspace]uint64, len(clocks))
 	for c := range clocks {
 		_, known[c] = c.ownClock()
 	}
-	ctx, cancel := context.WithTimeout(n.ctx, choreTimeout)
+	ctx, cancel := context.WithTimeout(n.Context, choreTimeout)
 	defer cancel()
-	found, err := n.tier.Read(ctx, names)
+	found, err := n.Tier.Read(ctx, names)
 	m := &n.meter
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -130,10 +116,10 @@ func (n *Node) sample(most int) {
 
 // probes chooses entries, and returns the names to be read for them: those of
 // the entries in their order, and at clocks[cache] that of the clock of a cache.
-func (n *Node) probes(most int) (probes []probe, clocks map[*keyspace]int, names []string) {
+func (n *Node) probes(most int) (probes []probe, clocks map[*Keyspace]int, names []string) {
 	var entries []*near.Entry
-	entries, n.meter.next = n.near.Sample(n.meter.next, most)
-	clocks = make(map[*keyspace]int)
+	entries, n.meter.next = n.Near.Sample(n.meter.next, most)
+	clocks = make(map[*Keyspace]int)
 	for _, e := range entries {
 		for _, c := range *n.caches.Load() {
 			if name, own := c.nameOf(e); own {
@@ -169,30 +155,30 @@ func newerThan(rev driver.Revision, found *shared.Found) (newer, comparable bool
 // stale if it is still in its place: otherwise it went in time.
 func (m *meter) judgeLocked(n *Node, p *probe, newer driver.Revision) {
 	m.found.Checked++
-	if !n.near.InPlace(p.entry) {
+	if !n.Near.InPlace(p.entry) {
 		return
 	}
 	m.found.Stale++
-	if newer.Epoch == 0 || n.journal == nil && n.tier.Partitions() == 0 {
+	if newer.Epoch == 0 || n.Journal == nil && n.Tier.Partitions() == 0 {
 		m.found.Undated++
 		return
 	}
-	age := time.Duration(max(0, int64(n.tier.Newest(p.name)-newer.Number))) * time.Microsecond
+	age := time.Duration(max(0, int64(n.Tier.Newest(p.name)-newer.Number))) * time.Microsecond
 	m.found.Worst = max(m.found.Worst, age)
-	m.found.Staleness[min(bits.Len64(uint64(age/time.Millisecond)), ageBuckets-1)]++
+	m.found.Staleness[min(bits.Len64(uint64(age/time.Millisecond)), AgeBuckets-1)]++
 }
 
 // nameOf returns the name that the key of e has in the shared tier, if e is an
 // entry of c.
-func (k *keyspace) nameOf(e *near.Entry) (name string, own bool) {
-	if !k.space.Has(e) {
+func (rs *Records) nameOf(e *near.Entry) (name string, own bool) {
+	if !rs.Space.Has(e) {
 		return "", false
 	}
-	return k.storeKey(e.Key()), true
+	return rs.StoreKey(e.Key()), true
 }
 
 // ownClock returns the name of the clock, and what is known of it.
-func (k *keyspace) ownClock() (key string, value uint64) {
-	value, _, _ = k.clock.Get()
-	return k.clockKey(), value
+func (rs *Records) ownClock() (key string, value uint64) {
+	value, _, _ = rs.Clock.Get()
+	return rs.clockKey(), value
 }

@@ -1,4 +1,4 @@
-package nearcache
+package coherence
 
 import (
 	"errors"
@@ -14,10 +14,10 @@ func (n *Node) tellGap(reason error) {
 	case errors.Is(reason, bus.ErrUnreadable):
 	case !errors.Is(reason, bus.ErrPeerSilent):
 		n.outage.Fail(true)
-		n.opts.Logger.Warn("nearcache: lost the bus", "reason", reason)
-	case n.journal != nil:
-		n.opts.Logger.Info("nearcache: another server has fallen silent", "reason", reason)
+		n.Options.Logger.Warn("nearcache: lost the bus", "reason", reason)
+	case n.Journal != nil:
+		n.Options.Logger.Info("nearcache: another server has fallen silent", "reason", reason)
 	default:
-		n.opts.Logger.Warn("nearcache: another server has fallen silent, and the near tier was flushed", "reason", reason)
+		n.Options.Logger.Warn("nearcache: another server has fallen silent, and the near tier was flushed", "reason", reason)
 	}
 }

@@ -1,4 +1,4 @@
-package nearcache
+package coherence
 
 import (
 	"sync"
@@ -11,37 +11,37 @@ import (
 // maxFloors is how many keys of a cache have a floor of their own.
 const maxFloors = 1 << 16
 
-// floor is what a value without a revision leaves behind once callers were given it:
+// Floor is what a value without a revision leaves behind once callers were given it:
 // one that was loaded and not stored. Every record of the key that was written, or
 // whose load began, before that moment may be older. Such a record is no hit on this
 // node; whoever loads the key next replaces it.
-type floor struct {
+type Floor struct {
 	number uint64 // no revision was above it then; 0 if revisions have no order in time
-	at     int64  // when that was, on the clock of the near tier; 0: there is no floor
+	At     int64  // when that was, on the clock of the near tier; 0: there is no floor
 }
 
-// holds reports whether there is a floor.
-func (p floor) holds() bool { return p.at != 0 }
+// Holds reports whether there is a floor.
+func (p Floor) Holds() bool { return p.At != 0 }
 
 // above reports whether a record of this number is newer than what was given.
-func (p floor) above(number uint64) bool { return !p.holds() || number > p.number }
+func (p Floor) above(number uint64) bool { return !p.Holds() || number > p.number }
 
 // floors are the floors of a cache, by the hash of the key.
 type floors struct {
 	some atomic.Bool // there are any; for readers
 
 	mu   sync.Mutex // protects the fields below
-	keys map[uint64]floor
-	all  floor // of every key: there were more than there is room for
+	keys map[uint64]Floor
+	all  Floor // of every key: there were more than there is room for
 }
 
 // raise raises the floor of a key.
-func (f *floors) raise(hash uint64, to floor) {
+func (f *floors) raise(hash uint64, to Floor) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.some.Store(true)
 	if f.keys == nil {
-		f.keys = make(map[uint64]floor)
+		f.keys = make(map[uint64]Floor)
 	}
 	if _, known := f.keys[hash]; !known && len(f.keys) >= maxFloors {
 		for _, p := range f.keys {
@@ -52,12 +52,12 @@ func (f *floors) raise(hash uint64, to floor) {
 	f.keys[hash] = f.keys[hash].max(to)
 }
 
-func (p floor) max(o floor) floor { return floor{max(p.number, o.number), max(p.at, o.at)} }
+func (p Floor) max(o Floor) Floor { return Floor{max(p.number, o.number), max(p.At, o.At)} }
 
-// of returns the floor of a key.
-func (f *floors) of(hash uint64) floor {
+// Of returns the floor of a key.
+func (f *floors) Of(hash uint64) Floor {
 	if !f.some.Load() {
-		return floor{}
+		return Floor{}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -70,20 +70,20 @@ func (f *floors) passed(hash uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.keys, hash)
-	f.some.Store(len(f.keys) > 0 || f.all.holds())
+	f.some.Store(len(f.keys) > 0 || f.all.Holds())
 }
 
 // admits is asked last before an entry comes near. A value that this node loaded or
 // wrote is newer than the floor if its load or write began later, whatever the clock
 // of the server was then.
 func (f *floors) admits(e *near.Entry, hash uint64, stale bool) bool {
-	p := f.of(hash)
+	p := f.Of(hash)
 	switch {
-	case !p.holds() || e.Revision.Number == 0: // values that are not stored have no order among themselves
+	case !p.Holds() || e.Revision.Number == 0: // values that are not stored have no order among themselves
 		return true
 	case stale:
 		return false
-	case e.Revision.Number > p.number || !e.FromShared && e.Stamp.At() > p.at:
+	case e.Revision.Number > p.number || !e.FromShared && e.Stamp.At() > p.At:
 		f.passed(hash)
 		return true
 	}
@@ -96,22 +96,22 @@ func (f *floors) admits(e *near.Entry, hash uint64, stale bool) bool {
 //
 // Without a journal, revisions have no order in time: the floor is then one for old
 // values alone, which are older than what was loaded in any case.
-func (k *keyspace) giveUnstored(key string, hash uint64) {
+func (k *Keyspace) giveUnstored(key string, hash uint64) {
 	switch {
-	case k.node.tier == nil || k.node.faults.Off(fault.Floors):
-	case k.node.journal != nil:
-		k.floors.raise(hash, floor{k.newest(key), k.node.near.Now()})
-	case k.opts.FailSafe > 0:
-		k.floors.raise(hash, floor{at: k.node.near.Now()})
+	case k.node.Tier == nil || k.node.Faults.Off(fault.Floors):
+	case k.node.Journal != nil:
+		k.Floors.raise(hash, Floor{k.newest(key), k.node.Near.Now()})
+	case k.Options.FailSafe > 0:
+		k.Floors.raise(hash, Floor{At: k.node.Near.Now()})
 	}
 }
 
 // newest returns a number that no revision of key that this node can have heard of has
 // passed: by the clock of its server, or, if that was set back, by the journal.
-func (k *keyspace) newest(key string) uint64 {
-	number := k.node.tier.Newest(k.storeKey(key))
+func (k *Keyspace) newest(key string) uint64 {
+	number := k.node.Tier.Newest(k.StoreKey(key))
 	if heads := k.node.heads; len(heads) > 0 {
-		if head := heads.Of(k.partition(key)); head != nil {
+		if head := heads.Of(k.Partition(key)); head != nil {
 			number = max(number, head.Number)
 		}
 	}

@@ -1,4 +1,4 @@
-package nearcache
+package coherence
 
 import (
 	"strconv"
@@ -12,10 +12,10 @@ import (
 // follower returns what follows the journals for n.
 func (n *Node) follower() *journal.Follower {
 	return journal.New(journal.Config{
-		Tier: n.tier, Owner: followed{n}, Heads: n.heads, Acked: n.acked,
-		Proves: n.proves, OnBus: n.bus != nil,
-		Interval: n.opts.JournalInterval, MaxStaleness: n.opts.MaxStaleness, Logger: n.opts.Logger,
-		Done: n.ctx, Stopped: ErrClosed,
+		Tier: n.Tier, Owner: followed{n}, Heads: n.heads, Acked: n.acked,
+		Proves: n.proves, OnBus: n.Bus != nil,
+		Interval: n.Options.JournalInterval, MaxStaleness: n.Options.MaxStaleness, Logger: n.Options.Logger,
+		Done: n.Context, Stopped: ErrClosed,
 	})
 }
 
@@ -23,13 +23,13 @@ func (n *Node) follower() *journal.Follower {
 type followed struct{ n *Node }
 
 // Now implements [journal.Owner].
-func (f followed) Now() int64 { return f.n.near.Now() }
+func (f followed) Now() int64 { return f.n.Near.Now() }
 
 // Confirm implements [journal.Owner].
-func (f followed) Confirm(partition int, at int64) { f.n.near.Confirm(partition, at) }
+func (f followed) Confirm(partition int, at int64) { f.n.Near.Confirm(partition, at) }
 
 // Broke implements [journal.Owner].
-func (f followed) Broke(partition int) { f.n.near.Broke(partition) }
+func (f followed) Broke(partition int) { f.n.Near.Broke(partition) }
 
 // Apply implements [journal.Owner].
 func (f followed) Apply(e *driver.JournalEntry) (dropped bool) { return f.n.repair(e) }
@@ -44,7 +44,7 @@ func (f followed) Deposed(partition int, at driver.Revision) bool { return f.n.d
 func (f followed) Restored() { signal(f.n.restored) }
 
 // Arrive implements [journal.Owner].
-func (f followed) Arrive(call bus.BarrierRequest) { f.n.bus.Ack(call) }
+func (f followed) Arrive(call bus.BarrierRequest) { f.n.Bus.Ack(call) }
 
 // Flush implements [journal.Owner].
 func (f followed) Flush(lost []bool) {
@@ -69,7 +69,7 @@ func (n *Node) repair(e *driver.JournalEntry) bool {
 }
 
 // repairClocks applies an entry of the journal that is of no key.
-func (n *Node) repairClocks(caches map[string]*keyspace, e *driver.JournalEntry) bool {
+func (n *Node) repairClocks(caches map[string]*Keyspace, e *driver.JournalEntry) bool {
 	if name, ok := strings.CutSuffix(e.Key, clockSuffix); ok {
 		c := caches[name]
 		return c != nil && c.advance(e.Revision.Number)
@@ -86,49 +86,49 @@ func (n *Node) repairClocks(caches map[string]*keyspace, e *driver.JournalEntry)
 	return err == nil && c != nil && c.repairSlot(uint32(number), e.Revision)
 }
 
-// hears reports whether this node would have heard by now of whatever was
+// Hears reports whether this node would have heard by now of whatever was
 // invalidated, but for the bound on staleness.
-func (n *Node) hears() bool {
-	if n.journal != nil {
-		return n.near.Trusted()
+func (n *Node) Hears() bool {
+	if n.Journal != nil {
+		return n.Near.Trusted()
 	}
-	return n.bus != nil && !n.cut.Load()
+	return n.Bus != nil && !n.Cut.Load()
 }
 
 // partition returns the partition of a key of the shared tier.
 func (n *Node) partition(storeKey string) int {
-	if n.journal == nil {
+	if n.Journal == nil {
 		return 0
 	}
-	return n.tier.Partition(storeKey)
+	return n.Tier.Partition(storeKey)
 }
 
 // epoch returns the epoch of a partition, 0 if it is not known.
 func (n *Node) epoch(partition int) uint64 {
-	if n.journal == nil {
+	if n.Journal == nil {
 		return 0
 	}
-	return n.journal.Epoch(partition)
+	return n.Journal.Epoch(partition)
 }
 
-// losses returns how often the shared tier turned out to have lost writes, or may have.
-func (n *Node) losses() uint64 {
-	if n.journal == nil {
+// Losses returns how often the shared tier turned out to have lost writes, or may have.
+func (n *Node) Losses() uint64 {
+	if n.Journal == nil {
 		return 0
 	}
-	return n.journal.Losses()
+	return n.Journal.Losses()
 }
 
 // superseded reports whether a record of this revision was there before the
 // shared tier lost writes: then it may be what one of them had replaced. A
 // record of a later epoch is news of such a loss.
 func (n *Node) superseded(partition int, rev driver.Revision) bool {
-	if n.journal == nil {
+	if n.Journal == nil {
 		return false
 	}
-	epoch := n.journal.Epoch(partition)
+	epoch := n.Journal.Epoch(partition)
 	if epoch != 0 && rev.Epoch > epoch {
-		n.journal.Trigger()
+		n.Journal.Trigger()
 	}
 	if n.proves() {
 		epoch = max(epoch, n.heads[partition].Epoch())

@@ -1,4 +1,4 @@
-package nearcache
+package coherence
 
 import (
 	"cmp"
@@ -33,7 +33,7 @@ const (
 func (n *Node) settings() (all []bus.Setting, digest uint64) {
 	caches := *n.caches.Load()
 	for _, name := range slices.Sorted(maps.Keys(caches)) {
-		for _, s := range caches[name].opts.agreed {
+		for _, s := range caches[name].Options.Agreed {
 			all = append(all, bus.Setting{Cache: name, Option: s.Option, Value: s.Value})
 		}
 	}
@@ -42,30 +42,6 @@ func (n *Node) settings() (all []bus.Setting, digest uint64) {
 		fmt.Fprintf(&text, "%s %s %s\n", s.Cache, s.Option, s.Value)
 	}
 	return all, hashOf(text.String())
-}
-
-// settings returns the options that do not depend on V. Those that all nodes must have
-// the same of do not include functions, and what concerns one node alone.
-func (o *Options[V]) settings() settings {
-	codecs := make([]string, len(o.ReadCodecs))
-	for i, codec := range o.ReadCodecs {
-		codecs[i] = strconv.Itoa(int(codec.ID()))
-	}
-	slices.Sort(codecs)
-	return settings{
-		Codec: o.Codec, Schema: o.SchemaVersion, FailSafe: o.FailSafe, RefreshAhead: o.RefreshAhead,
-		LoadTimeout: o.LoadTimeout, SourceLag: o.SourceLag, MaxConcurrentLoads: o.MaxConcurrentLoads, Tagged: o.Tags != nil,
-		agreed: []bus.Setting{
-			{Option: "AlsoRead", Value: strings.Join(codecs, " ")},
-			{Option: "Codec", Value: strconv.Itoa(int(o.Codec.ID()))},
-			{Option: "FailSafe", Value: o.FailSafe.String()},
-			{Option: "NearTTL", Value: o.NearTTL.String()},
-			{Option: "NotFoundTTL", Value: o.NotFoundTTL.String()},
-			{Option: "RefreshAhead", Value: o.RefreshAhead.String()},
-			{Option: "Schema", Value: strconv.Itoa(int(o.SchemaVersion))},
-			{Option: "TTL", Value: o.TTL.String()},
-		},
-	}
 }
 
 // contrasts are the options of other nodes that are not those of this one.

@@ -1,4 +1,4 @@
-package nearcache
+package coherence
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/nearcache/internal/pause"
 	"github.com/nearbus/nearbus/shared"
 )
 
@@ -76,10 +77,10 @@ type foreign struct {
 
 func newCensus(n *Node) *census {
 	c := &census{node: n, wake: make(chan struct{}, 1)}
-	if n.tier != nil {
-		c.about.Namespace = hashOf(n.tier.Namespace())
+	if n.Tier != nil {
+		c.about.Namespace = hashOf(n.Tier.Namespace())
 	}
-	c.contrasts.log = n.opts.Logger
+	c.contrasts.log = n.Options.Logger
 	return c
 }
 
@@ -101,10 +102,10 @@ func (c *census) soon() {
 // run ends with ctx. Then this node has nothing more to say of itself. News is waited for
 // after each look: where a fleet starts, everybody is news to everybody.
 func (c *census) run(ctx context.Context) {
-	defer c.node.bus.Describe(bus.About{})
+	defer c.node.Bus.Describe(bus.About{})
 	for ctx.Err() == nil {
 		next := c.look(ctx)
-		_ = sleep(ctx, min(next, lookPause))
+		_ = pause.Sleep(ctx, min(next, lookPause))
 		timer := time.NewTimer(next - lookPause)
 		select {
 		case <-ctx.Done():
@@ -117,19 +118,19 @@ func (c *census) run(ctx context.Context) {
 
 // look compares this node with the others, and returns when to do it again at the latest.
 func (c *census) look(ctx context.Context) time.Duration {
-	peers := c.node.bus.Peers()
+	peers := c.node.Bus.Peers()
 	if c.meet(peers) { // the identity may have been lost
 		c.due = c.read.Add(identityPause)
 	}
-	if c.node.tier != nil && !time.Now().Before(c.due) {
+	if c.node.Tier != nil && !time.Now().Before(c.due) {
 		c.identify(ctx)
 		c.meet(peers)
 	}
 	next := c.judge()
 	c.about.Settings, c.about.Options = c.node.settings()
-	c.node.bus.Describe(c.about)
-	next = min(next, c.contrasts.look(c.node.bus, &c.about, peers))
-	if c.node.tier != nil {
+	c.node.Bus.Describe(c.about)
+	next = min(next, c.contrasts.look(c.node.Bus, &c.about, peers))
+	if c.node.Tier != nil {
 		next = min(next, time.Until(c.due))
 	}
 	return max(next, time.Millisecond)
@@ -138,7 +139,7 @@ func (c *census) look(ctx context.Context) time.Duration {
 // identify reads the identity of the shared tier. While another node names another one and
 // the own one cannot be read, this node names none: it may be the one that was lost.
 func (c *census) identify(ctx context.Context) {
-	tier, err := c.node.tier.Identity(ctx)
+	tier, err := c.node.Tier.Identity(ctx)
 	c.read = time.Now()
 	if err != nil {
 		c.due = c.read.Add(identityRetry)
@@ -148,10 +149,10 @@ func (c *census) identify(ctx context.Context) {
 		return
 	}
 	if c.tier != 0 && c.tier != tier {
-		c.node.opts.Logger.Warn("nearcache: the shared tier is another one than before: it was emptied, or the client has another list of servers")
+		c.node.Options.Logger.Warn("nearcache: the shared tier is another one than before: it was emptied, or the client has another list of servers")
 	}
 	c.tier, c.about.Tier = tier, tier
-	interval := max(identityInterval, 10*min(c.node.opts.JournalInterval, shared.MaxDuration/10))
+	interval := max(identityInterval, 10*min(c.node.Options.JournalInterval, shared.MaxDuration/10))
 	c.due = c.read.Add(interval - rand.N(interval/4))
 	for _, f := range c.foreign {
 		f.read = true
@@ -178,7 +179,7 @@ func (c *census) meet(peers []bus.Peer) (news bool) {
 	}
 	for o, f := range c.foreign {
 		if found[o] == nil {
-			f.left(c.node.opts.Logger)
+			f.left(c.node.Options.Logger)
 			continue
 		}
 		f.nodes, f.what = found[o].nodes, found[o].what
@@ -219,7 +220,7 @@ func (c *census) judge() (next time.Duration) {
 			}
 			f.told = true
 			c.told.Add(1)
-			c.node.opts.Logger.Error("nearcache: other servers on this bus have another "+f.what+
+			c.node.Options.Logger.Error("nearcache: other servers on this bus have another "+f.what+
 				": what they write is not seen here, nor the other way round", "servers", f.names())
 		}
 		texts = append(texts, fmt.Sprintf("another %s: %s", f.what, f.names()))
@@ -270,4 +271,13 @@ func (n *Node) mismatch() string {
 		return *text
 	}
 	return ""
+}
+
+// Differences returns how many times others turned out to have another shared tier or
+// namespace, and in how many options of caches some differ for long.
+func (n *Node) Differences() (mismatches uint64, options int) {
+	if n.census == nil {
+		return 0, 0
+	}
+	return n.census.told.Load(), int(n.census.contrasts.differ.Load())
 }

@@ -1,4 +1,4 @@
-package nearcache
+package coherence
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 // chore is a write that the worker repeats in the shared tier, because the
 // news of it came from somebody who changed nothing there.
 type chore struct {
-	cache *keyspace
+	cache *Keyspace
 	op    bus.Op
 	key   string
 }
@@ -45,7 +45,7 @@ func (n *Node) flooded() {
 func (n *Node) work() {
 	for {
 		select {
-		case <-n.ctx.Done():
+		case <-n.Context.Done():
 			return
 		case c := <-n.chores:
 			n.do(c)
@@ -60,10 +60,10 @@ func (n *Node) work() {
 }
 
 func (n *Node) do(c chore) {
-	ctx, cancel := context.WithTimeout(n.ctx, choreTimeout)
+	ctx, cancel := context.WithTimeout(n.Context, choreTimeout)
 	defer cancel()
 	if err := c.cache.repeat(ctx, c); err != nil {
-		n.failedChores.Add(1)
-		n.opts.Logger.Error("nearcache: a plain-text message was not carried out in the shared tier", "error", err)
+		n.FailedChores.Add(1)
+		n.Options.Logger.Error("nearcache: a plain-text message was not carried out in the shared tier", "error", err)
 	}
 }

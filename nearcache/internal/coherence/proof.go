@@ -1,4 +1,4 @@
-package nearcache
+package coherence
 
 import (
 	"context"
@@ -33,7 +33,7 @@ func (n *Node) wantsOf(keys []string, all []*driver.Revision) []*driver.Revision
 func (r *reach) proven(ctx context.Context, keys []string) ([]shared.Found, error) {
 	var room [1]*driver.Revision // for most
 	for again := false; ; again = true {
-		began, asked := r.node.near.Now(), r.node.wantsOf(keys, room[:0])
+		began, asked := r.node.Near.Now(), r.node.wantsOf(keys, room[:0])
 		found, err := r.Tier.Read(ctx, keys)
 		if err != nil {
 			return nil, err
@@ -56,13 +56,13 @@ func (r *reach) proven(ctx context.Context, keys []string) ([]shared.Found, erro
 			return found, nil
 		}
 		if again {
-			r.node.unproven.Add(uint64(unproven))
+			r.node.Unproven.Add(uint64(unproven))
 			if allUnread(found) {
 				return nil, found[0].Err
 			}
 			return found, nil
 		}
-		_ = r.node.journal.Wait(ctx, func() bool { return false }) // whatever came of it, the second read tells
+		_ = r.node.Journal.Wait(ctx, func() bool { return false }) // whatever came of it, the second read tells
 	}
 }
 
@@ -75,7 +75,7 @@ func (n *Node) sees(partition int, rev driver.Revision) {
 
 // reaches takes in that a partition has a write of this revision.
 func (n *Node) reaches(partition int, rev driver.Revision) {
-	if n.heads[partition].Raise(rev, n.near.Now()) {
+	if n.heads[partition].Raise(rev, n.Near.Now()) {
 		n.epochBegan()
 	}
 }
@@ -86,12 +86,12 @@ func (n *Node) elsewhere(partition int, epoch uint64) bool {
 	if epoch == n.heads[partition].Epoch() {
 		return false
 	}
-	return n.journal.HasEpoch(partition, epoch)
+	return n.Journal.HasEpoch(partition, epoch)
 }
 
 // epochBegan has the journal read at once: writes may be lost.
 func (n *Node) epochBegan() {
-	n.journal.Lost()
+	n.Journal.Lost()
 }
 
 // lost reports whether a server took a write to a key of a partition that was deposed.
@@ -101,7 +101,7 @@ func (n *Node) lost(partition int, rev driver.Revision) bool {
 
 // deposed reports whether a server that is as far as this in a partition was deposed.
 func (n *Node) deposed(partition int, at driver.Revision) bool {
-	return n.proves() && n.heads[partition].Deposed(at.Epoch, n.near.Now(), func() { n.acked.Forget(partition, at.Epoch) })
+	return n.proves() && n.heads[partition].Deposed(at.Epoch, n.Near.Now(), func() { n.acked.Forget(partition, at.Epoch) })
 }
 
 // doubtful reports whether what the shared tier has under this revision may be older than
@@ -112,7 +112,7 @@ func (n *Node) doubtful(partition int, rev driver.Revision) bool {
 
 // proves reports whether reads are believed only for what they prove.
 func (n *Node) proves() bool {
-	return n.journal != nil && n.tier.Proves() && !n.faults.Off(fault.Proofs)
+	return n.Journal != nil && n.Tier.Proves() && !n.Faults.Off(fault.Proofs)
 }
 
 // heardOf takes in that m tells of a write of this revision, to the key that has this name
@@ -130,11 +130,11 @@ func (n *Node) heardOf(m *bus.Message, name func() string, rev driver.Revision) 
 	if n.elsewhere(p, rev.Epoch) {
 		return false
 	}
-	h, newest := &n.heads[p], n.tier.Newest(key)
+	h, newest := &n.heads[p], n.Tier.Newest(key)
 	if rev.Epoch < h.Epoch() {
 		return rev.Number <= newest
 	}
-	if h.Tell(rev, newest, n.near.Now()) {
+	if h.Tell(rev, newest, n.Near.Now()) {
 		n.epochBegan()
 	}
 	return false

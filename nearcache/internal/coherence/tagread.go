@@ -1,4 +1,4 @@
-package nearcache
+package coherence
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
+	"github.com/nearbus/nearbus/nearcache/internal/pause"
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/driver"
 )
@@ -17,12 +18,12 @@ import (
 // knowTags reads what is needed to judge the records among found that have
 // tags, in one more round trip for all of them if any is, and makes those that a
 // tag has ended unusable. clockRead says that the tag clock was read with them.
-func (k *keyspace) knowTags(ctx context.Context, found []shared.Found, clockRead bool) error {
-	if k.node.faults.Off(fault.Watermarks) {
+func (rs *Records) knowTags(ctx context.Context, found []shared.Found, clockRead bool) error {
+	if rs.node.Faults.Off(fault.Watermarks) {
 		return nil
 	}
 	var missing []uint32
-	hears := k.node.hears()
+	hears := rs.node.Hears()
 	tagged := false
 	for i := range found {
 		f := &found[i]
@@ -30,32 +31,32 @@ func (k *keyspace) knowTags(ctx context.Context, found []shared.Found, clockRead
 			continue
 		}
 		if slices.Max(f.Slots) >= near.Slots {
-			f.Err = errUnusable // not by this library
+			f.Err = ErrUnusable // not by this library
 			continue
 		}
 		tagged = true
-		missing = k.tags.Missing(&f.Record, hears || clockRead, hears, missing)
+		missing = rs.Tags.Missing(&f.Record, hears || clockRead, hears, missing)
 	}
 	if !tagged {
 		return nil
 	}
-	k.tags.InUse.Store(true)
+	rs.Tags.InUse.Store(true)
 	var unread map[uint32]error
 	if len(missing) > 0 {
 		var err error
-		if unread, err = k.readSlots(ctx, missing); err != nil {
+		if unread, err = rs.ReadSlots(ctx, missing); err != nil {
 			return err
 		}
 	}
 	for i := range found {
-		k.judgeTags(&found[i], unread)
+		rs.judgeTags(&found[i], unread)
 	}
 	return nil
 }
 
 // judgeTags makes a record that a tag has ended unusable, and one whose
 // watermarks could not be read unread.
-func (k *keyspace) judgeTags(f *shared.Found, unread map[uint32]error) {
+func (rs *Records) judgeTags(f *shared.Found, unread map[uint32]error) {
 	if f.Err != nil || len(f.Slots) == 0 {
 		return
 	}
@@ -65,35 +66,35 @@ func (k *keyspace) judgeTags(f *shared.Found, unread map[uint32]error) {
 			return
 		}
 	}
-	if _, live := k.tagsLive(f); !live {
-		k.tagMisses.Add(1)
-		f.Err = errUnusable
+	if _, live := rs.TagsLive(f); !live {
+		rs.TagMisses.Add(1)
+		f.Err = ErrUnusable
 	}
 }
 
-// tagsLive reports whether a record is live as far as its tags go, and since
+// TagsLive reports whether a record is live as far as its tags go, and since
 // when this node would have heard that it is not, on the clock of the near tier.
-func (k *keyspace) tagsLive(f *shared.Found) (since int64, live bool) {
-	if len(f.Slots) == 0 || k.node.faults.Off(fault.Watermarks) {
+func (rs *Records) TagsLive(f *shared.Found) (since int64, live bool) {
+	if len(f.Slots) == 0 || rs.node.Faults.Off(fault.Watermarks) {
 		return 1<<63 - 1, true
 	}
-	if k.pending.HasSlots(f.Slots) {
+	if rs.Pending.HasSlots(f.Slots) {
 		return 0, false
 	}
 	var horizons *generation.Horizons
-	if k.node.journal != nil {
+	if rs.node.Journal != nil {
 		horizons = &generation.Horizons{
-			Clock: k.node.near.HorizonOf(k.node.partition(k.tagClockKey())),
+			Clock: rs.node.Near.HorizonOf(rs.node.partition(rs.tagClockKey())),
 			Slots: make([]int64, len(f.Slots)),
 		}
 		for i, slot := range f.Slots {
-			horizons.Slots[i] = k.node.near.HorizonOf(k.node.partition(k.slotKey(slot)))
+			horizons.Slots[i] = rs.node.Near.HorizonOf(rs.node.partition(rs.slotKey(slot)))
 		}
 	}
-	return k.tags.Judge(&f.Record, horizons)
+	return rs.Tags.Judge(&f.Record, horizons)
 }
 
-// readSlots reads the watermarks of slots, and the tag clock, in one round trip,
+// ReadSlots reads the watermarks of slots, and the tag clock, in one round trip,
 // and learns them. What could not be read is returned by slot; if that is the tag
 // clock, or all, it is the error.
 //
@@ -102,16 +103,16 @@ func (k *keyspace) tagsLive(f *shared.Found) (since int64, live bool) {
 // just now and is made so: what is lost must not bring back what it had ended.
 // Since whoever first writes a value with a tag of the slot comes here as well,
 // this costs no value that is worth anything unless something was lost.
-func (k *keyspace) readSlots(ctx context.Context, slots []uint32) (unread map[uint32]error, err error) {
+func (rs *Records) ReadSlots(ctx context.Context, slots []uint32) (unread map[uint32]error, err error) {
 	slots = slices.Compact(slices.Sorted(slices.Values(slots)))
 	keys := make([]string, 1, len(slots)+1)
-	keys[0] = k.tagClockKey()
+	keys[0] = rs.tagClockKey()
 	for _, slot := range slots {
-		keys = append(keys, k.slotKey(slot))
+		keys = append(keys, rs.slotKey(slot))
 	}
-	highest, _, forgot := k.tags.Get()
-	at := k.node.near.Now()
-	found, err := k.node.tier.Read(ctx, keys)
+	highest, _, forgot := rs.Tags.Get()
+	at := rs.node.Near.Now()
+	found, err := rs.node.Tier.Read(ctx, keys)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +121,7 @@ func (k *keyspace) readSlots(ctx context.Context, slots []uint32) (unread map[ui
 	unread = make(map[uint32]error)
 	for i, slot := range slots {
 		f := &found[i+1]
-		switch rev := k.watermark(keys[i+1], f); {
+		switch rev := rs.watermark(keys[i+1], f); {
 		case errors.Is(f.Err, shared.ErrUnread):
 			unread[slot] = f.Err
 		case rev.Number == 0:
@@ -130,13 +131,13 @@ func (k *keyspace) readSlots(ctx context.Context, slots []uint32) (unread map[ui
 			highest = max(highest, f.Clock)
 		}
 	}
-	clock, err := k.haveTagClock(ctx, &found[0], highest)
+	clock, err := rs.haveTagClock(ctx, &found[0], highest)
 	if err != nil {
 		return nil, err
 	}
-	k.tags.Learn(clock, at, forgot)
-	k.raiseMarks(k.tags.LearnSlots(reads, at, forgot))
-	k.makeSlots(ctx, lost, clock)
+	rs.Tags.Learn(clock, at, forgot)
+	rs.raiseMarks(rs.Tags.LearnSlots(reads, at, forgot))
+	rs.makeSlots(ctx, lost, clock)
 	return unread, nil
 }
 
@@ -144,17 +145,17 @@ func (k *keyspace) readSlots(ctx context.Context, slots []uint32) (unread map[ui
 // not there, or raising it if it fell behind what this node knows: otherwise
 // values would be dead on arrival. Where records are not read in one step, the
 // clock was read before a watermark that passed it, and is read again.
-func (k *keyspace) haveTagClock(ctx context.Context, f *shared.Found, highest uint64) (uint64, error) {
+func (rs *Records) haveTagClock(ctx context.Context, f *shared.Found, highest uint64) (uint64, error) {
 	for began, again := time.Now(), false; ; {
 		if errors.Is(f.Err, shared.ErrUnread) {
 			return 0, f.Err
 		}
-		clock := k.watermark(k.tagClockKey(), f).Number
+		clock := rs.watermark(rs.tagClockKey(), f).Number
 		if clock > 0 && clock >= highest {
 			return clock, nil
 		}
 		if clock > 0 && !again {
-			found, err := k.node.tier.Read(ctx, []string{k.tagClockKey()})
+			found, err := rs.node.Tier.Read(ctx, []string{rs.tagClockKey()})
 			if err != nil {
 				return 0, err
 			}
@@ -162,11 +163,11 @@ func (k *keyspace) haveTagClock(ctx context.Context, f *shared.Found, highest ui
 			continue
 		}
 		if clock > 0 {
-			r := k.advanceTagClock(ctx, highest)
+			r := rs.advanceTagClock(ctx, highest)
 			return r.Revision.Number, r.Err
 		}
-		one := []making{{key: k.tagClockKey(), found: f, floor: highest + 1}}
-		k.makeWatermarks(ctx, one)
+		one := []making{{key: rs.tagClockKey(), found: f, floor: highest + 1}}
+		rs.makeWatermarks(ctx, one)
 		switch m := &one[0]; {
 		case m.err != nil:
 			return 0, m.err
@@ -178,11 +179,11 @@ func (k *keyspace) haveTagClock(ctx context.Context, f *shared.Found, highest ui
 		}
 		// Another node is making it.
 		waited := time.Since(began)
-		if waited >= k.node.tier.LeaseTTL() {
-			r := k.advanceTagClock(ctx, highest+1)
+		if waited >= rs.node.Tier.LeaseTTL() {
+			r := rs.advanceTagClock(ctx, highest+1)
 			return r.Revision.Number, r.Err
 		}
-		if err := sleep(ctx, pauseAfter(waited)); err != nil {
+		if err := pause.Sleep(ctx, pause.After(waited)); err != nil {
 			return 0, err
 		}
 	}
@@ -191,31 +192,31 @@ func (k *keyspace) haveTagClock(ctx context.Context, f *shared.Found, highest ui
 // makeSlots makes watermarks that are not there. Those that another node is
 // making, or that cannot be made, stay unknown: records that need them are dead
 // until somebody comes by again.
-func (k *keyspace) makeSlots(ctx context.Context, lost map[uint32]*shared.Found, clock uint64) {
+func (rs *Records) makeSlots(ctx context.Context, lost map[uint32]*shared.Found, clock uint64) {
 	if len(lost) == 0 {
 		return
 	}
 	slots, all := make([]uint32, 0, len(lost)), make([]making, 0, len(lost))
 	for slot, f := range lost {
-		slots, all = append(slots, slot), append(all, making{key: k.slotKey(slot), found: f, clock: clock})
+		slots, all = append(slots, slot), append(all, making{key: rs.slotKey(slot), found: f, clock: clock})
 	}
-	at := k.node.near.Now()
-	_, _, forgot := k.tags.Get()
-	for part := range slices.Chunk(all, maxPart) {
-		k.makeWatermarks(ctx, part)
+	at := rs.node.Near.Now()
+	_, _, forgot := rs.Tags.Get()
+	for part := range slices.Chunk(all, MaxPart) {
+		rs.makeWatermarks(ctx, part)
 	}
 	var made, reads []generation.SlotRead
 	for i := range all {
 		switch m := &all[i]; {
 		case m.err != nil:
-		case m.there != nil && k.watermark(m.key, m.there).Number > 0:
+		case m.there != nil && rs.watermark(m.key, m.there).Number > 0:
 			reads = append(reads, generation.SlotRead{Slot: slots[i], Watermark: m.there.Clock, Revision: m.there.Revision})
 		case m.revision.Number > 0:
 			made = append(made, generation.SlotRead{Slot: slots[i], Watermark: clock, Revision: m.revision})
 		}
 	}
-	k.raiseMarks(k.tags.LearnSlots(reads, at, forgot))
-	k.raiseMarks(k.tags.Wrote(made))
+	rs.raiseMarks(rs.Tags.LearnSlots(reads, at, forgot))
+	rs.raiseMarks(rs.Tags.Wrote(made))
 }
 
 // making is a watermark that is not there, and what became of making it: its
@@ -235,7 +236,7 @@ type making struct {
 // They are made as values are loaded, under leases, because two nodes that make
 // one at a time must not end each other's values; and because, unlike a write,
 // that is no news to the others.
-func (k *keyspace) makeWatermarks(ctx context.Context, all []making) {
+func (rs *Records) makeWatermarks(ctx context.Context, all []making) {
 	claims := make([]shared.Claim, len(all))
 	for i := range all {
 		m := &all[i]
@@ -246,7 +247,7 @@ func (k *keyspace) makeWatermarks(ctx context.Context, all []making) {
 	}
 	var puts []shared.Put
 	var granted []*making
-	for i, got := range k.node.tier.Acquire(ctx, claims) {
+	for i, got := range rs.node.Tier.Acquire(ctx, claims) {
 		m := &all[i]
 		switch {
 		case got.Err != nil:
@@ -254,7 +255,7 @@ func (k *keyspace) makeWatermarks(ctx context.Context, all []making) {
 		case got.Status == driver.LeasePresent:
 			m.there = &got.Present
 		case got.Status == driver.LeaseUnusable:
-			m.err = fmt.Errorf("%q: %w", m.key, errUnusable)
+			m.err = fmt.Errorf("%q: %w", m.key, ErrUnusable)
 		case got.Status == driver.LeaseGranted:
 			granted = append(granted, m)
 			puts = append(puts, shared.Put{Key: m.key, Floor: m.floor, Record: driver.Record{
@@ -265,7 +266,7 @@ func (k *keyspace) makeWatermarks(ctx context.Context, all []making) {
 	if len(puts) == 0 {
 		return
 	}
-	for i, r := range k.node.tier.Fill(ctx, puts) {
+	for i, r := range rs.node.Tier.Fill(ctx, puts) {
 		r = raised(r, granted[i].floor)
 		granted[i].revision = r.Revision
 		if !errors.Is(r.Err, shared.ErrLeaseLost) { // an invalidation came in between
@@ -275,16 +276,16 @@ func (k *keyspace) makeWatermarks(ctx context.Context, all []making) {
 }
 
 // raiseMarks ends what is near of slots that turned out to be invalidated.
-func (k *keyspace) raiseMarks(slots []uint32) {
+func (rs *Records) raiseMarks(slots []uint32) {
 	if len(slots) > 0 {
-		k.space.InvalidateSlots(slots)
+		rs.Space.InvalidateSlots(slots)
 	}
 }
 
 // watermark returns the revision of what was found under key, zero if it is no
 // watermark, or was there before the shared tier lost writes.
-func (k *keyspace) watermark(key string, f *shared.Found) driver.Revision {
-	if f.Err != nil || f.Kind != driver.KindWatermark || k.node.superseded(k.node.partition(key), f.Revision) {
+func (rs *Records) watermark(key string, f *shared.Found) driver.Revision {
+	if f.Err != nil || f.Kind != driver.KindWatermark || rs.node.superseded(rs.node.partition(key), f.Revision) {
 		return driver.Revision{}
 	}
 	if max(f.Revision.Number, f.Clock) >= driver.MaxRevision {
@@ -295,65 +296,65 @@ func (k *keyspace) watermark(key string, f *shared.Found) driver.Revision {
 
 // learnTagClock takes in the tag clock that was read along with records, as
 // learnClock does the clock. If there is none, whoever needs one makes it.
-func (k *keyspace) learnTagClock(ctx context.Context, f *shared.Found, before uint64, at int64, forgot uint64) {
-	clock := k.watermark(k.tagClockKey(), f).Number
+func (rs *Records) learnTagClock(ctx context.Context, f *shared.Found, before uint64, at int64, forgot uint64) {
+	clock := rs.watermark(rs.tagClockKey(), f).Number
 	if before > clock {
-		r := k.advanceTagClock(ctx, before)
+		r := rs.advanceTagClock(ctx, before)
 		if r.Err != nil {
 			return
 		}
 		clock = r.Revision.Number
 	}
 	if clock > 0 {
-		k.tags.Learn(clock, at, forgot)
+		rs.Tags.Learn(clock, at, forgot)
 	}
 }
 
 // readyTags returns the tag clock for a value with these slots that is about to
 // be written, and makes sure that their watermarks are there.
-func (k *keyspace) readyTags(ctx context.Context, slots []uint32) (clock uint64, err error) {
+func (rs *Records) readyTags(ctx context.Context, slots []uint32) (clock uint64, err error) {
 	if len(slots) == 0 {
 		return 0, nil
 	}
-	k.tags.InUse.Store(true)
-	missing := k.tags.Unseen(slots, nil)
-	clock, known, _ := k.tags.Get()
-	if len(missing) == 0 && known && k.node.hears() {
+	rs.Tags.InUse.Store(true)
+	missing := rs.Tags.Unseen(slots, nil)
+	clock, known, _ := rs.Tags.Get()
+	if len(missing) == 0 && known && rs.node.Hears() {
 		return clock, nil
 	}
-	if _, err := k.readSlots(ctx, missing); err != nil {
+	if _, err := rs.ReadSlots(ctx, missing); err != nil {
 		return 0, err
 	}
-	clock, _, _ = k.tags.Get()
+	clock, _, _ = rs.Tags.Get()
 	return clock, nil
 }
 
-// readyTagClock makes sure, before a load under a lease that may bring tags, that
+// ReadyTagClock makes sure, before a load under a lease that may bring tags, that
 // there is a tag clock: the value carries what was known before its load, and without
 // one it would be dead on arrival. If that fails, the value is a miss to others. It
 // reads once for each node, and makes the clock once for the fleet.
-func (k *keyspace) readyTagClock(ctx context.Context) {
-	if !k.opts.Tagged && !k.tags.Expected.Load() {
+func (rs *Records) ReadyTagClock(ctx context.Context) {
+	if !rs.Options.Tagged && !rs.Tags.Expected.Load() {
 		return
 	}
-	if clock, _, _ := k.tags.Get(); clock > 0 {
+	if clock, _, _ := rs.Tags.Get(); clock > 0 {
 		return
 	}
-	if _, err := k.readSlots(ctx, nil); err != nil {
-		k.sharedErrors.Add(1)
+	if _, err := rs.ReadSlots(ctx, nil); err != nil {
+		rs.SharedErrors.Add(1)
 	}
 }
 
-// seeSlots makes sure that the watermarks of a loaded value's slots are there. If
+// SeeSlots makes sure that the watermarks of a loaded value's slots are there. If
 // that fails, the value is a miss to others.
-func (k *keyspace) seeSlots(ctx context.Context, slots []uint32) {
+func (rs *Records) SeeSlots(ctx context.Context, slots []uint32) {
 	if len(slots) == 0 {
 		return
 	}
-	k.tags.InUse.Store(true)
-	if missing := k.tags.Unseen(slots, nil); len(missing) > 0 {
-		if _, err := k.readSlots(ctx, missing); err != nil {
-			k.sharedErrors.Add(1)
+	rs.Tags.InUse.Store(true)
+	if missing := rs.Tags.Unseen(slots, nil); len(missing) > 0 {
+		if _, err := rs.ReadSlots(ctx, missing); err != nil {
+			rs.SharedErrors.Add(1)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package nearcache
+package coherence
 
 import (
 	"context"
@@ -43,7 +43,7 @@ func (r *reach) Write(ctx context.Context, puts []shared.Put) []driver.Receipt {
 	partitions := r.partitions(puts)
 	receipts := r.confirmed(puts, r.Tier.Write(ctx, puts))
 	r.node.heard(ctx, receipts[0].Err)
-	if follower := r.node.journal; follower != nil { // which may have read of them already
+	if follower := r.node.Journal; follower != nil { // which may have read of them already
 		for i := range receipts {
 			name, _ := journal.SplitKey(puts[i].Key)
 			follower.Heard(name, receipts[i].Entered().Number)
@@ -60,7 +60,7 @@ func (r *reach) Write(ctx context.Context, puts []shared.Put) []driver.Receipt {
 
 // partitions returns those of puts, none if there is no journal.
 func (r *reach) partitions(puts []shared.Put) []int {
-	if r.node.journal == nil {
+	if r.node.Journal == nil {
 		return nil
 	}
 	all := make([]int, len(puts))
@@ -74,7 +74,7 @@ func (r *reach) partitions(puts []shared.Put) []int {
 func (r *reach) Fill(ctx context.Context, puts []shared.Put) []driver.Receipt {
 	receipts := r.received(puts, r.confirmed(puts, r.Tier.Fill(ctx, puts)))
 	for i := range receipts {
-		if over(receipts[i].Err) || r.node.ctx.Err() == nil {
+		if over(receipts[i].Err) || r.node.Context.Err() == nil {
 			r.leases.ended(puts[i].Record.Nonce)
 		}
 	}
@@ -109,7 +109,7 @@ func (r *reach) Acquire(ctx context.Context, claims []shared.Claim) []shared.Cla
 	var ours []shared.Claim
 	defer func() { r.leases.answered(ours) }()
 	answers := r.Tier.Acquire(ctx, claims)
-	if r.node.ctx.Err() != nil {
+	if r.node.Context.Err() != nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), partingTimeout)
 		defer cancel()
 		r.giveBack(ctx, granted(claims, answers, true))
@@ -128,10 +128,10 @@ func (r *reach) Acquire(ctx context.Context, claims []shared.Claim) []shared.Cla
 // broke takes in that the servers of keys were away, if that is what err says of a call
 // of the shared tier.
 func (n *Node) broke(err error, keys ...string) {
-	if err == nil || n.journal == nil || !shared.Unreachable(err) {
+	if err == nil || n.Journal == nil || !shared.Unreachable(err) {
 		return
 	}
 	for _, key := range keys {
-		n.near.Broke(n.partition(key))
+		n.Near.Broke(n.partition(key))
 	}
 }

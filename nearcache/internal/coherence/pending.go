@@ -1,4 +1,4 @@
-package nearcache
+package coherence
 
 import (
 	"context"
@@ -10,9 +10,9 @@ import (
 	"github.com/nearbus/nearbus/nearcache/internal/pending"
 )
 
-// errPending is why a key is not read from the shared tier: what is there may be
+// ErrPending is why a key is not read from the shared tier: what is there may be
 // older than what a caller of this node was told of.
-var errPending error = owedError{}
+var ErrPending error = owedError{}
 
 // errOpen is why nothing can be delivered yet.
 var errOpen = errors.New("nearcache: what failed to be written may arrive yet")
@@ -28,27 +28,27 @@ func openUntil(err error) (t time.Time) {
 
 // retryLater keeps invalidations that could not be delivered, for the node to try again, but
 // not before open. inShared says that only other nodes have not heard of them.
-func (k *keyspace) retryLater(invs []bus.Invalidation, inShared bool, open time.Time) {
-	if k.node.faults.Off(fault.Debts) {
+func (k *Keyspace) retryLater(invs []bus.Invalidation, inShared bool, open time.Time) {
+	if k.node.Faults.Off(fault.Debts) {
 		return
 	}
-	k.pending.Add(invs, inShared, open)
+	k.Pending.Add(invs, inShared, open)
 	signal(k.node.added)
 }
 
 // deliver tries to deliver some of what is pending. What is near of the keys came from the
 // source since, and stays. Once the shared tier has it, it is not put there again: others
 // may have written since.
-func (k *keyspace) deliver(ctx context.Context) error {
-	upTo := k.pending.Checkpoint()
-	next, ok := k.pending.Next(upTo)
+func (k *Keyspace) deliver(ctx context.Context) error {
+	upTo := k.Pending.Checkpoint()
+	next, ok := k.Pending.Next(upTo)
 	if !ok {
 		return errOpen
 	}
 	b := batch{invs: k.invalidations(bus.OpDelete, next.Names), errs: make([]error, len(next.Names))}
 	switch {
 	case next.All:
-		b.invs, b.errs = []bus.Invalidation{{Op: bus.OpClear, Cache: k.name}}, make([]error, 1)
+		b.invs, b.errs = []bus.Invalidation{{Op: bus.OpClear, Cache: k.Name}}, make([]error, 1)
 	case next.Tags:
 		b.invs = k.invalidations(bus.OpTag, next.Names)
 	}
@@ -65,22 +65,22 @@ func (k *keyspace) deliver(ctx context.Context) error {
 		return err
 	}
 	if next.All {
-		k.space.Clear() // others may have raised the clock as well
-		k.clock.Settle(b.invs[0].Revision)
+		k.Space.Clear() // others may have raised the clock as well
+		k.Clock.Settle(b.invs[0].Revision)
 	}
 	if !next.Shared {
-		k.pending.Stored(upTo, next)
+		k.Pending.Stored(upTo, next)
 	}
-	if !b.told && k.node.bus != nil {
-		err := k.node.bus.Publish(ctx, b.invs...)
-		if err != nil && k.node.journal == nil {
+	if !b.told && k.node.Bus != nil {
+		err := k.node.Bus.Publish(ctx, b.invs...)
+		if err != nil && k.node.Journal == nil {
 			return err // nothing else would tell the others
 		}
 	}
 	if next.All {
-		k.pending.ResolveAll(upTo, next.Shared)
+		k.Pending.ResolveAll(upTo, next.Shared)
 	} else {
-		k.pending.Resolve(upTo, next.Tags, next.Names...)
+		k.Pending.Resolve(upTo, next.Tags, next.Names...)
 	}
 	return nil
 }
@@ -88,16 +88,16 @@ func (k *keyspace) deliver(ctx context.Context) error {
 // deliverPending tries to deliver what is pending in all caches.
 func (n *Node) deliverPending(ctx context.Context) (left int, failed bool) {
 	for _, k := range *n.caches.Load() {
-		if k.pending.Len() == 0 {
+		if k.Pending.Len() == 0 {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(ctx, choreTimeout)
 		failed = k.deliver(ctx) != nil || failed
 		cancel()
-		left += k.pending.Len()
+		left += k.Pending.Len()
 	}
 	return left, failed
 }
 
 // retryPending ends with the node.
-func (n *Node) retryPending() { pending.Retry(n.ctx, n.added, n.restored, n.deliverPending) }
+func (n *Node) retryPending() { pending.Retry(n.Context, n.added, n.restored, n.deliverPending) }

@@ -1,4 +1,4 @@
-package nearcache
+package coherence
 
 import (
 	"testing"

@@ -1,0 +1,120 @@
+package nearcache
+
+import (
+	"cmp"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/nearbus/nearbus/nearcache/internal/coherence"
+	"github.com/nearbus/nearbus/nearcache/internal/outage"
+)
+
+// base is what a cache is but for the type of its values.
+type base struct {
+	node *coherence.Node
+	keys coherence.Keyspace
+
+	loadTimeout time.Duration
+	places      chan struct{} // holds one element for each loader that runs; nil: no limit
+	failing     outage.Outage // of loads, while old values are given
+
+	counts
+}
+
+// counts are what reads and loads count.
+type counts struct {
+	hits                                  striped
+	misses, sharedHits, loads, loadErrors atomic.Uint64
+	waits, overdue, refused, degraded     atomic.Uint64
+	queued, absentHits, stale, refreshed  atomic.Uint64
+	undecodable, unencodable, tooLarge    atomic.Uint64
+	unasked, untaggable, panics           atomic.Uint64
+	toldTooLarge                          atomic.Bool // of a loaded value
+}
+
+// init prepares b for use.
+func (b *base) init(node *coherence.Node, name string, opts coherence.Settings, loadTimeout time.Duration, maxLoads int) {
+	b.node, b.loadTimeout = node, loadTimeout
+	b.keys.Init(node, name, opts)
+	b.failing = outage.Outage{Patience: slowPatience, Quiet: loadsQuiet}
+	if maxLoads > 0 {
+		b.places = make(chan struct{}, maxLoads)
+	}
+}
+
+// missed counts a read that the near tier did not answer.
+func (b *base) missed(hash uint64) {
+	if b.node.Near.Notes(b.misses.Add(1)) {
+		b.node.Near.Touch(hash, nil)
+	}
+}
+
+// guard is guard that tells the log: the error may reach nobody.
+func (b *base) guard(callback, key string, f func() error) error {
+	return guard(callback, key, b.panicked, f)
+}
+
+// panicked counts a panic, and logs the first of the cache. What was passed to panic
+// may carry a value.
+func (b *base) panicked(p *PanicError) {
+	if b.panics.Add(1) > 1 {
+		return
+	}
+	how := "panicked"
+	if p.Value == nil {
+		how = "ended its goroutine"
+	}
+	b.node.Options.Logger.Error("nearcache: a function that the cache was given "+how,
+		"callback", cmp.Or(p.Callback, "unknown"), "cache", b.keys.Name, "key", p.Key, "stack", string(p.Stack))
+}
+
+// guard calls f and turns a panic, or an end of the goroutine, into an error, of which
+// it tells. f calls callback for key; both may be empty.
+func guard(callback, key string, tell func(*PanicError), f func() error) (err error) {
+	returned := false
+	defer func() {
+		if !returned {
+			p := &PanicError{Callback: callback, Key: key, Value: recover(), Stack: debug.Stack()}
+			tell(p)
+			err = p
+		}
+	}()
+	err = f()
+	returned = true
+	return err
+}
+
+// striped is a counter whose parts lie on cache lines of their own, so that
+// processors that count at the same time do not wait for each other.
+type striped struct {
+	parts [1 << stripeBits]struct {
+		n atomic.Uint64
+		_ [56]byte
+	}
+}
+
+const (
+	stripeBits = 6
+	golden     = 0x9e3779b97f4a7c15 // 2^64 divided by the golden ratio, as in Knuth's multiplicative hashing
+)
+
+// add counts one, and returns how many its part has counted.
+//
+// A goroutine picks its part by where its stack is, which costs nothing, and
+// keeps to it for as long as its stack stays, so that the line of the part
+// stays with its processor. (A part picked by chance moves between processors
+// all the time.) The address is a number here, never followed.
+func (s *striped) add() uint64 {
+	var here byte
+	at := uint64(uintptr(unsafe.Pointer(&here))) >> 11 // the smallest stack has 2 KiB
+	return s.parts[at*golden>>(64-stripeBits)].n.Add(1)
+}
+
+func (s *striped) sum() (n uint64) {
+	for i := range s.parts {
+		n += s.parts[i].n.Load()
+	}
+	return n
+}

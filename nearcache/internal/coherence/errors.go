@@ -1,0 +1,42 @@
+package coherence
+
+import "errors"
+
+// Errors that package nearcache gives to its callers, and describes.
+var (
+	ErrInvalidTag     = errors.New("nearcache: invalid tag")
+	ErrNotBroadcast   = errors.New("nearcache: stored but not announced to other nodes")
+	ErrOutcomeUnknown = errors.New("nearcache: the shared tier did not confirm the write")
+	ErrUnproven       = errors.New("nearcache: the answer may be older than the token")
+	ErrNoBus          = errors.New("nearcache: the node has no bus")
+	ErrClosed         = errors.New("nearcache: closed")
+)
+
+// ErrUnusable says that a record is there and reads as a miss.
+var ErrUnusable = errors.New("nearcache: record not usable")
+
+// Failures are the errors of a call that takes several keys, by key.
+type Failures map[string]error
+
+// Put notes that key failed with err, if it did. It makes the map when it is
+// needed.
+func (f *Failures) Put(key string, err error) {
+	if err == nil {
+		return
+	}
+	if *f == nil {
+		*f = make(Failures)
+	}
+	(*f)[key] = err
+}
+
+// owedError is why a key is not read from the shared tier: an earlier write of
+// it by this node failed with errOutcomeUnknown.
+type owedError struct{}
+
+func (owedError) Error() string {
+	return "nearcache: not read from the shared tier, which may have an old value: " +
+		"an earlier write of the key by this process was not confirmed, and is being made up for"
+}
+
+func (owedError) Unwrap() error { return ErrOutcomeUnknown }

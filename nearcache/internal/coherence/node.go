@@ -1,0 +1,255 @@
+package coherence
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/nearcache/internal/fault"
+	"github.com/nearbus/nearbus/nearcache/internal/generation"
+	"github.com/nearbus/nearbus/nearcache/internal/journal"
+	"github.com/nearbus/nearbus/nearcache/internal/near"
+	"github.com/nearbus/nearbus/nearcache/internal/outage"
+	"github.com/nearbus/nearbus/shared"
+)
+
+// Node is one process among those that share caches. It owns the near tier and listens to
+// the bus for all of its keyspaces. It is safe for use by many goroutines.
+type Node struct {
+	Tier    *reach   // nil in bus-only mode
+	Bus     *bus.Bus // nil in TTL-only mode
+	Options Options
+	Near    *near.Tier
+
+	// announces says that the shared tier publishes on the bus in the same
+	// step as it writes.
+	announces bool
+
+	// Cut says that the bus cannot be heard. It is set before the near tier is
+	// flushed, so whatever is stamped after the flush sees it.
+	Cut     atomic.Bool
+	outage  outage.Outage // of the bus
+	lapse   outage.Outage // of a shared tier without a journal
+	refusal refusal       // of the shared tier
+
+	Context  context.Context // ends with the node; for loads and background writes
+	cancel   context.CancelFunc
+	chores   chan chore        // to the worker
+	flood    chan struct{}     // there was no room for a chore of some cache; never closed
+	added    chan struct{}     // an invalidation is pending in some cache; never closed
+	restored chan struct{}     // the shared tier is back, and takes what is pending; never closed
+	Journal  *journal.Follower // nil if the shared tier keeps no journal
+	acked    *generation.Acked // of own writes, if it does
+	heads    generation.Heads  // that were heard of, if it does
+	meter    meter
+	census   *census // nil without a bus
+	done     sync.WaitGroup
+
+	mu     sync.Mutex // protects closed, and writes to caches
+	closed bool
+	caches atomic.Pointer[map[string]*Keyspace] // copied on write
+
+	nodeCounters
+	Faults fault.Switches
+}
+
+// Options are those of a node, with all defaults set.
+type Options struct {
+	NearBytes       int64
+	JournalInterval time.Duration
+	MaxStaleness    time.Duration
+	ServeStale      bool
+	AuditRate       int
+	Logger          *slog.Logger
+}
+
+// New returns a node over tier and b, one of which may be nil. It does not wait for
+// servers.
+func New(tier *shared.Tier, b *bus.Bus, opts Options, off fault.Switches) (*Node, error) {
+	n := &Node{Bus: b, Options: opts, Faults: off, lapse: outage.Outage{Patience: lapseSilence, Quiet: lapseQuiet}}
+	n.refusal.Quiet = refusalQuiet
+	if tier != nil {
+		n.Tier = &reach{Tier: tier.Records(), node: n}
+	}
+	n.Context, n.cancel = context.WithCancel(context.Background())
+	n.chores, n.flood = make(chan chore, 1024), make(chan struct{}, 1)
+	n.added, n.restored = make(chan struct{}, 1), make(chan struct{}, 1)
+	n.caches.Store(&map[string]*Keyspace{})
+	conf := near.Config{
+		Bytes: opts.NearBytes, MaxStaleness: opts.MaxStaleness, ServeStale: opts.ServeStale,
+		Jumped: n.jumped, Faults: off,
+	}
+	if tier != nil && tier.Partitions() > 0 && !off.Off(fault.Journal) {
+		conf.Partitions = tier.Partitions()
+		n.acked = generation.NewAcked(conf.Partitions)
+		n.heads = make(generation.Heads, conf.Partitions)
+		n.Journal = n.follower() // before the near tier, whose clock may call jumped at once
+	}
+	var err error
+	if n.Near, err = near.New(conf); err != nil {
+		n.cancel()
+		return nil, err
+	}
+	if b != nil {
+		n.announces = tier != nil && tier.Endpoint() != nil && tier.Endpoint() == b.Endpoint()
+		n.Cut.Store(true)
+		n.census = newCensus(n)
+		if err := b.Subscribe(n.handler()); err != nil {
+			n.cancel()
+			n.Near.Close()
+			return nil, err
+		}
+	}
+	n.run()
+	return n, nil
+}
+
+// run starts the goroutines of the node. They end with its context; close waits for them.
+func (n *Node) run() {
+	if n.census != nil {
+		n.done.Go(func() { n.census.run(n.Context) }) // ends with ctx; close waits
+	}
+	n.done.Go(n.work)         // ends with ctx; close waits
+	n.done.Go(n.retryPending) // likewise
+	if n.Journal != nil {
+		n.done.Go(n.Journal.Run) // likewise
+	}
+	if n.Tier != nil && n.Options.AuditRate > 0 {
+		n.done.Go(n.runMeter) // likewise
+	}
+}
+
+// Close ends the node. It returns how many invalidations were pending, which end with it.
+func (n *Node) Close() (pending int) {
+	n.mu.Lock()
+	n.closed = true
+	n.mu.Unlock()
+	if pending = n.pending(); pending > 0 {
+		n.Options.Logger.Error("nearcache: closed while invalidations could not be delivered", "owed", pending)
+	}
+	n.cancel()
+	if n.Bus != nil {
+		n.Bus.Unsubscribe()
+	}
+	if n.Tier != nil {
+		n.Tier.part()
+	}
+	n.Near.Close()
+	n.done.Wait()
+	return pending
+}
+
+// handler returns what the node does with what it hears on the bus.
+func (n *Node) handler() bus.Handler {
+	return bus.Handler{
+		Apply: n.apply, Gap: n.gap, Ready: n.ready, Barrier: n.called,
+		Peers: n.census.soon,
+		Settings: func(digest uint64, settings []bus.Setting) {
+			n.census.contrasts.hear(digest, settings)
+			n.census.soon()
+		},
+	}
+}
+
+// Join adds a cache, which is open once nothing refuses it.
+func (n *Node) Join(k *Keyspace) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return ErrClosed
+	}
+	caches := maps.Clone(*n.caches.Load())
+	if caches[k.Name] != nil {
+		return fmt.Errorf("nearcache: New: the node has a cache %q already", k.Name)
+	}
+	k.open()
+	caches[k.Name] = k
+	n.caches.Store(&caches)
+	if n.census != nil {
+		n.census.soon()
+	}
+	return nil
+}
+
+// apply applies a message. It runs on the goroutine of the bus and never
+// blocks.
+func (n *Node) apply(m bus.Message) {
+	// Sequenced messages of this node are published after it applied them.
+	if m.Own && m.Sequence > 0 {
+		return
+	}
+	caches := *n.caches.Load()
+	for i := range m.Invalidations {
+		inv := &m.Invalidations[i]
+		if c := caches[inv.Cache]; c != nil {
+			c.apply(&m, inv)
+			n.Applied.Add(1)
+			if n.Journal != nil {
+				n.Journal.Heard(inv.Cache, inv.Revision)
+			}
+		} else {
+			n.UnknownCaches.Add(1)
+		}
+	}
+}
+
+// gap makes everything near suspect: messages may have been missed. The journal
+// has them; without one nothing near may stay.
+func (n *Node) gap(reason error) {
+	n.tellGap(reason)
+	n.Gaps.Add(1)
+	n.Cut.Store(true)
+	n.catchUp()
+}
+
+// ready ends a gap. What came near during the gap is suspect as well: its
+// invalidation may have been missed.
+func (n *Node) ready() {
+	n.catchUp()
+	n.Cut.Store(false)
+	if took, over := n.outage.Succeed(); over {
+		n.Options.Logger.Info("nearcache: the bus is heard again", "after", took)
+	}
+}
+
+func (n *Node) catchUp() {
+	if n.Journal != nil {
+		n.Journal.Trigger()
+		return
+	}
+	n.flush()
+}
+
+func (n *Node) flush() {
+	n.Flushes.Add(1)
+	n.forgetClocks()
+	n.Near.Flush()
+}
+
+// flushPartitions is flush for what some partitions decide: lost has an element for each.
+func (n *Node) flushPartitions(lost []bool) {
+	for _, c := range *n.caches.Load() {
+		c.forgetPartitions(lost)
+	}
+	n.Near.FlushPartitions(lost)
+}
+
+func (n *Node) forgetClocks() {
+	for _, c := range *n.caches.Load() {
+		c.ForgetClock()
+	}
+}
+
+// jumped is called before the near tier is flushed because time was lost. The
+// horizons and the clocks are older than they seem.
+func (n *Node) jumped() {
+	n.forgetClocks()
+	if n.Journal != nil {
+		n.Journal.Lost() // there may have been some
+	}
+}
