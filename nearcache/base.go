@@ -2,9 +2,10 @@ package nearcache
 
 import (
 	"cmp"
+	"fmt"
+	"reflect"
 	"runtime/debug"
 	"sync/atomic"
-	"time"
 	"unsafe"
 
 	"github.com/nearbus/nearbus/nearcache/internal/coherence"
@@ -16,9 +17,12 @@ type base struct {
 	node *coherence.Node
 	keys coherence.Keyspace
 
-	loadTimeout time.Duration
-	places      chan struct{} // holds one element for each loader that runs; nil: no limit
-	failing     outage.Outage // of loads, while old values are given
+	opts    plain
+	places  chan struct{} // holds one element for each loader that runs; nil: no limit
+	failing outage.Outage // of loads, while old values are given
+
+	refreshes chan struct{} // holds one element for each refresh that runs; nil: there are none
+	late      bool          // there may be entries that are no hits, see lateAnswer
 
 	counts
 }
@@ -34,14 +38,38 @@ type counts struct {
 	toldTooLarge                          atomic.Bool // of a loaded value
 }
 
-// init prepares b for use.
-func (b *base) init(node *coherence.Node, name string, opts coherence.Settings, loadTimeout time.Duration, maxLoads int) {
-	b.node, b.loadTimeout = node, loadTimeout
-	b.keys.Init(node, name, opts)
-	b.failing = outage.Outage{Patience: slowPatience, Quiet: loadsQuiet}
-	if maxLoads > 0 {
-		b.places = make(chan struct{}, maxLoads)
+// open opens the cache of this name on node, for values of a type: all of New that does not
+// depend on it.
+func (b *base) open(node *Node, name string, opts plain, tagged bool, of reflect.Type) error {
+	if node == nil {
+		return fmt.Errorf("nearcache: New %q: the node is nil", name)
 	}
+	if err := cmp.Or(checkName(name), opts.validate()); err != nil {
+		return err
+	}
+	opts = opts.withDefaults(node.core.Bus != nil)
+	if err := cmp.Or(opts.validate(), opts.validateLag(node.core)); err != nil {
+		return err
+	}
+	b.node, b.opts = node.core, opts
+	b.keys.Init(b.node, name, opts.settings(tagged))
+	b.failing = outage.Outage{Patience: slowPatience, Quiet: loadsQuiet}
+	b.late = opts.NotFoundTTL > 0 || opts.FailSafe > 0 || opts.RefreshAhead > 0
+	if opts.MaxConcurrentLoads > 0 {
+		b.places = make(chan struct{}, opts.MaxConcurrentLoads)
+	}
+	if opts.RefreshAhead > 0 {
+		b.refreshes = make(chan struct{}, maxRefreshes)
+	}
+	dropped, err := b.inspect(of)
+	if err != nil {
+		return err
+	}
+	if err := b.node.Join(&b.keys); err != nil {
+		return err
+	}
+	b.warnDropped(of, dropped)
+	return nil
 }
 
 // missed counts a read that the near tier did not answer.

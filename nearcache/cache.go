@@ -1,7 +1,7 @@
 package nearcache
 
 import (
-	"fmt"
+	"reflect"
 	"unsafe"
 )
 
@@ -19,38 +19,12 @@ type Cache[V any] struct{ pipeline[V] }
 // A type of which the codec can keep no value is an error, and fields of it that the
 // codec does not store are logged: see [shared.Inspector].
 func New[V any](node *Node, name string, opts Options[V]) (*Cache[V], error) {
-	if node == nil {
-		return nil, fmt.Errorf("nearcache: New %q: the node is nil", name)
-	}
-	if err := checkName(name); err != nil {
-		return nil, err
-	}
-	if err := opts.validate(); err != nil {
-		return nil, err
-	}
-	opts = opts.withDefaults(node.core.Bus != nil)
-	if err := opts.validate(); err != nil {
-		return nil, err
-	}
-	if err := opts.validateLag(node.core); err != nil {
-		return nil, err
-	}
 	c := &Cache[V]{}
-	c.opts = opts
-	c.init(node.core, name, opts.settings(), opts.LoadTimeout, opts.MaxConcurrentLoads)
-	dropped, err := c.inspect()
-	if err != nil {
-		return nil, err
-	}
+	c.with = opts
 	c.calls.init()
-	c.late = opts.NotFoundTTL > 0 || opts.FailSafe > 0 || opts.RefreshAhead > 0
-	if opts.RefreshAhead > 0 {
-		c.refreshes = make(chan struct{}, maxRefreshes)
-	}
-	if err := node.core.Join(&c.keys); err != nil {
+	if err := c.open(node, name, opts.plain(), opts.Tags != nil, reflect.TypeFor[V]()); err != nil {
 		return nil, err
 	}
-	c.warnDropped(dropped)
 	return c, nil
 }
 

@@ -100,10 +100,7 @@ func (cs *callTable[V]) shard(hash uint64) *callShard[V] {
 // stores what was loaded, for all callers of a key at once.
 type pipeline[V any] struct {
 	values[V]
-
-	calls     callTable[V]
-	refreshes chan struct{} // holds one element for each refresh that runs; nil: there are none
-	late      bool          // there may be entries that are no hits, see lateAnswer
+	calls callTable[V]
 }
 
 // joinOrStart returns the call of the key for a caller who begins now and has looked what

@@ -15,11 +15,11 @@ import (
 // near tier keeps of them.
 type values[V any] struct {
 	base
-	opts Options[V]
+	with Options[V] // for its functions; opts has all others
 }
 
 // validateCodecs checks that an ID says which codec of o reads a record.
-func (o Options[V]) validateCodecs() error {
+func (o *plain) validateCodecs() error {
 	codecs := o.ReadCodecs
 	if o.Codec != nil {
 		codecs = append([]shared.Codec{o.Codec}, codecs...)
@@ -49,15 +49,15 @@ func (o Options[V]) validateCodecs() error {
 	return nil
 }
 
-// inspect returns the fields that the codec does not store, as far as it knows types.
-// The error says that it stores no value of type V that can be read back.
-func (c *values[V]) inspect() (dropped []string, err error) {
-	inspector, ok := c.opts.Codec.(shared.Inspector)
-	if !ok || c.node.Tier == nil {
+// inspect returns the fields of a type that the codec does not store, as far as it knows types.
+// The error says that it stores no value of that type that can be read back.
+func (b *base) inspect(of reflect.Type) (dropped []string, err error) {
+	inspector, ok := b.opts.Codec.(shared.Inspector)
+	if !ok || b.node.Tier == nil {
 		return nil, nil
 	}
 	err = guard(callbackCodec, "", func(*PanicError) {}, func() (err error) {
-		dropped, err = inspector.Inspect(reflect.TypeFor[V]())
+		dropped, err = inspector.Inspect(of)
 		return err
 	})
 	if err != nil {
@@ -72,7 +72,7 @@ func isNil(codec shared.Codec) bool {
 }
 
 // reader returns the codec that reads a record, or nil if the cache cannot.
-func (o *Options[V]) reader(r *driver.Record) shared.Codec {
+func (o *plain) reader(r *driver.Record) shared.Codec {
 	if r.Schema != o.SchemaVersion {
 		return nil
 	}
@@ -129,17 +129,17 @@ func (b *base) foreign(key, reason string, found *shared.Found) {
 
 // warnDropped logs the fields of the type that the codec does not store: the node that
 // loads a value has them, all others have none.
-func (c *values[V]) warnDropped(dropped []string) {
+func (b *base) warnDropped(of reflect.Type, dropped []string) {
 	if len(dropped) == 0 {
 		return
 	}
-	c.node.Options.Logger.Warn("nearcache: the codec does not store all fields of the type: other nodes get values without them",
-		"cache", c.keys.Name, "type", reflect.TypeFor[V]().String(), "codec", c.opts.Codec.ID(), "fields", strings.Join(dropped, ", "))
+	b.node.Options.Logger.Warn("nearcache: the codec does not store all fields of the type: other nodes get values without them",
+		"cache", b.keys.Name, "type", of.String(), "codec", b.opts.Codec.ID(), "fields", strings.Join(dropped, ", "))
 }
 
 // give returns v, the value of key, as a caller may have it: its own copy, with Options.Clone.
 func (c *values[V]) give(key string, v V) (V, error) {
-	if c.opts.Clone == nil {
+	if c.with.Clone == nil {
 		return v, nil
 	}
 	return c.clone(key, v)
@@ -148,7 +148,7 @@ func (c *values[V]) give(key string, v V) (V, error) {
 // clone calls Options.Clone.
 func (c *values[V]) clone(key string, v V) (own V, err error) {
 	err = c.guard(callbackClone, key, func() error {
-		own = c.opts.Clone(v)
+		own = c.with.Clone(v)
 		return nil
 	})
 	if err != nil {

@@ -39,7 +39,7 @@ func (c *values[V]) newEntry(key string, v V, size int, stamp near.Stamp, rev dr
 // label is newEntry for an entry that has its key and its value already.
 func (c *values[V]) label(e *entry[V], size int, stamp near.Stamp, rev driver.Revision) {
 	cost := int64(size)
-	if c.opts.Cost != nil && c.guard(callbackCost, e.Key(), func() error { cost = max(0, c.opts.Cost(e.value)); return nil }) != nil {
+	if c.with.Cost != nil && c.guard(callbackCost, e.Key(), func() error { cost = max(0, c.with.Cost(e.value)); return nil }) != nil {
 		cost = unknownCost
 	}
 	e.Charge(cost)
@@ -134,7 +134,7 @@ func refreshPause(left, ahead time.Duration) time.Duration {
 // kept.
 func (c *values[V]) entryHere(f *call[V], entry *Entry[V], slots []uint32, life time.Duration) *near.Entry {
 	size := 0
-	if c.opts.Cost == nil {
+	if c.with.Cost == nil {
 		data, err := c.encode(f.key, entry.Value)
 		if err != nil {
 			return nil

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 	"github.com/nearbus/nearbus/nearcache/internal/pause"
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/driver"
@@ -71,9 +72,9 @@ func (c *pipeline[V]) lease(ctx context.Context, calls []*call[V]) (ready []fill
 		switch {
 		case f.state.ended():
 		case c.node.Tier == nil:
-			ready = append(ready, fill[V]{f: f, life: c.opts.NearTTL})
+			ready = add(ready, f, c.opts.NearTTL, nil)
 		case f.readErr != nil:
-			ready = append(ready, c.whileDown(f))
+			ready = c.whileDown(ready, f)
 		default:
 			attempts = append(attempts, attemptOf(f))
 		}
@@ -81,10 +82,22 @@ func (c *pipeline[V]) lease(ctx context.Context, calls []*call[V]) (ready []fill
 	return c.ask(ctx, attempts, ready)
 }
 
-// whileDown is a load while the shared tier is down.
-func (c *pipeline[V]) whileDown(f *call[V]) fill[V] {
+// whileDown adds a load while the shared tier is down.
+func (c *pipeline[V]) whileDown(ready []fill[V], f *call[V]) []fill[V] {
 	c.degraded.Add(1)
-	return fill[V]{f: f, life: c.node.Options.MaxStaleness}
+	return add(ready, f, c.node.Options.MaxStaleness, nil)
+}
+
+// add adds the load of f to all.
+// It is not inlined: fills are large, and their copies would be half of the code here.
+//
+//go:noinline
+func add[V any](all []fill[V], f *call[V], life time.Duration, h *coherence.Hold) []fill[V] {
+	all = append(all, fill[V]{f: f, life: life})
+	if h != nil {
+		all[len(all)-1].Hold = *h
+	}
+	return all
 }
 
 // ask asks for leases in one round trip. It adds to ready the loads that may begin, some
@@ -92,11 +105,13 @@ func (c *pipeline[V]) whileDown(f *call[V]) fill[V] {
 // attempts that have to wait. The leases are renewed until stop is called: while values are loaded, and
 // stored part by part.
 func (c *pipeline[V]) ask(ctx context.Context, attempts []attempt[V], ready []fill[V]) (_ []fill[V], waiting []*attempt[V], stop func()) {
-	asking, claims := attempts[:0], make([]shared.Claim, 0, len(attempts))
+	var one [1]*attempt[V] // for most
+	asking, claims := one[:0], make([]shared.Claim, 0, len(attempts))
 	losses := c.node.Losses()
-	for _, a := range attempts {
+	for i := range attempts {
+		a := &attempts[i]
 		if errors.Is(a.f.found.Err, shared.ErrNewerFormat) {
-			ready = append(ready, fill[V]{f: a.f})
+			ready = add(ready, a.f, 0, nil)
 			continue
 		}
 		a.losses = losses
@@ -109,20 +124,22 @@ func (c *pipeline[V]) ask(ctx context.Context, attempts []attempt[V], ready []fi
 	answers := c.keys.Acquire(ctx, claims)
 	held := claims[:0]
 	var besides []*attempt[V]
-	for i, claim := range claims {
-		a, got := &asking[i], &answers[i]
-		switch a.got = *got; {
+	for i, a := range asking {
+		a.got = answers[i]
+		switch got := &a.got; {
 		case got.Err != nil:
 			c.keys.SharedErrors.Add(1)
-			ready = append(ready, c.whileDown(a.f))
+			ready = c.whileDown(ready, a.f)
 		case got.Status == driver.LeaseHeld, got.Status == driver.LeasePresent && !a.beside:
 			waiting = append(waiting, a)
 		case got.Status != driver.LeaseGranted:
-			ready = append(ready, fill[V]{f: a.f}) // of another kind, say
+			ready = add(ready, a.f, 0, nil) // of another kind, say
 		case a.beside:
-			besides, held = append(besides, a), append(held, claim)
+			besides, held = append(besides, a), append(held, claims[i])
 		default:
-			ready, held = append(ready, fill[V]{f: a.f, Hold: c.keys.HoldInPlace(claim, got, a.f.found)}), append(held, claim)
+			h := c.keys.HoldInPlace(claims[i], got, a.f.found)
+			ready = add(ready, a.f, 0, &h)
+			held = append(held, claims[i])
 		}
 	}
 	stop = c.keys.Renew(ctx, held, asked)
@@ -139,9 +156,8 @@ func (c *pipeline[V]) ask(ctx context.Context, attempts []attempt[V], ready []fi
 }
 
 // granted returns what gives back the leases that attempts were granted.
-func (c *pipeline[V]) granted(attempts []attempt[V]) (back []shared.Put) {
-	for i := range attempts {
-		a := &attempts[i]
+func (c *pipeline[V]) granted(attempts []*attempt[V]) (back []shared.Put) {
+	for _, a := range attempts {
 		if a.got.Err != nil || a.got.Status != driver.LeaseGranted {
 			continue
 		}
@@ -174,7 +190,7 @@ func (c *pipeline[V]) readAgain(ctx context.Context, besides []*attempt[V], read
 		switch {
 		case err != nil || errors.Is(found[i].Err, shared.ErrUnread):
 			c.keys.SharedErrors.Add(1)
-			ready = append(ready, c.whileDown(a.f))
+			ready = c.whileDown(ready, a.f)
 		case c.use(a.f, &found[i]):
 			over = append(over, a.f)
 		case !found[i].Kept:
@@ -182,7 +198,8 @@ func (c *pipeline[V]) readAgain(ctx context.Context, besides []*attempt[V], read
 			moved = append(moved, a)
 		default:
 			a.f.found = &found[i]
-			ready = append(ready, fill[V]{f: a.f, Hold: c.keys.HoldBeside(claim, &a.got, &found[i])})
+			h := c.keys.HoldBeside(claim, &a.got, &found[i])
+			ready = add(ready, a.f, 0, &h)
 			continue
 		}
 		back = append(back, c.keys.Released(claim, nil))
@@ -213,7 +230,7 @@ func (c *pipeline[V]) loadLater(ctx context.Context, a *attempt[V], load loader[
 		}
 		if ctx.Err() != nil || time.Since(a.began) >= c.node.Tier.LeaseTTL() {
 			c.overdue.Add(1)
-			c.loadAndFill(ctx, []fill[V]{{f: a.f}}, load)
+			c.loadAndFill(ctx, add(nil, a.f, 0, nil), load)
 			return
 		}
 		ready, waiting, stop := c.ask(ctx, []attempt[V]{*a}, nil)
@@ -241,7 +258,7 @@ func (c *pipeline[V]) settle(ctx context.Context, a *attempt[V]) (ready []fill[V
 	switch {
 	case err != nil:
 		c.keys.SharedErrors.Add(1)
-		return []fill[V]{c.whileDown(a.f)}, false
+		return c.whileDown(nil, a.f), false
 	case c.use(a.f, found):
 		c.finish(a.f, nil)
 		return nil, false

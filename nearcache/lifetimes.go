@@ -24,22 +24,23 @@ func (d duration) tooLong(of string) error {
 	return nil
 }
 
-// lives returns the lifetimes of the entry, cut at random where the options say so.
-func (o *Options[V]) lives(e *Entry[V]) (l coherence.Lifetimes, err error) {
-	if e.TTL < 0 || e.NearTTL < 0 {
-		return l, fmt.Errorf("nearcache: Entry: a TTL is negative: %v, %v", e.TTL, e.NearTTL)
+// lives returns the lifetimes of an entry with these TTLs, cut at random where the options
+// say so.
+func (o *plain) lives(ttl, nearTTL time.Duration) (l coherence.Lifetimes, err error) {
+	if ttl < 0 || nearTTL < 0 {
+		return l, fmt.Errorf("nearcache: Entry: a TTL is negative: %v, %v", ttl, nearTTL)
 	}
-	for _, f := range []duration{{"TTL", e.TTL}, {"NearTTL", e.NearTTL}} {
+	for _, f := range []duration{{"TTL", ttl}, {"NearTTL", nearTTL}} {
 		if err := f.tooLong("Entry"); err != nil {
 			return l, err
 		}
 	}
-	l = coherence.Lifetimes{TTL: o.TTL, Near: o.NearTTL, Told: e.NearTTL}
-	if e.TTL > 0 {
-		l.TTL = e.TTL
+	l = coherence.Lifetimes{TTL: o.TTL, Near: o.NearTTL, Told: nearTTL}
+	if ttl > 0 {
+		l.TTL = ttl
 	}
-	if e.NearTTL > 0 {
-		l.Near = e.NearTTL
+	if nearTTL > 0 {
+		l.Near = nearTTL
 	}
 	keep := o.jitter()
 	l.TTL, l.Near = share(l.TTL, keep), share(l.Near, keep)
@@ -51,7 +52,7 @@ func (o *Options[V]) lives(e *Entry[V]) (l coherence.Lifetimes, err error) {
 // For one that lives shorter than TTL that is half of its life at most, or the share
 // that RefreshAhead is of TTL, if that is more: otherwise it would be refreshed as soon
 // as it is there.
-func (o *Options[V]) ahead(life time.Duration) time.Duration {
+func (o *plain) ahead(life time.Duration) time.Duration {
 	if life >= o.TTL {
 		return o.RefreshAhead
 	}
@@ -61,7 +62,7 @@ func (o *Options[V]) ahead(life time.Duration) time.Duration {
 
 // livesOf returns what is left of the lifetimes of the record found, the near one cut at
 // random where the options say so. Its writer knew how long it was to live.
-func (o *Options[V]) livesOf(found *shared.Found) coherence.Lifetimes {
+func (o *plain) livesOf(found *shared.Found) coherence.Lifetimes {
 	l := coherence.Lifetimes{TTL: found.Left, Near: o.NearTTL, Ahead: o.RefreshAhead}
 	if found.Left == 0 { // it has no end
 		l.TTL = math.MaxInt64
@@ -77,7 +78,7 @@ func (o *Options[V]) livesOf(found *shared.Found) coherence.Lifetimes {
 }
 
 // jitter returns the share of a lifetime that is left to it.
-func (o *Options[V]) jitter() float64 {
+func (o *plain) jitter() float64 {
 	if o.TTLJitter == 0 {
 		return 1
 	}

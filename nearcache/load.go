@@ -186,7 +186,7 @@ func (c *pipeline[V]) prepareValue(e *fill[V]) {
 		return
 	}
 	v := &e.value
-	if v.Lives, _ = c.opts.lives(entry); e.Young {
+	if v.Lives, _ = c.opts.lives(entry.TTL, entry.NearTTL); e.Young {
 		l := &v.Lives // it is not refreshed before its end: by then, the source has what was written before
 		l.TTL, l.Near, l.Ahead = min(l.TTL, c.opts.SourceLag), min(l.Near, c.opts.SourceLag), min(l.Ahead, time.Millisecond)
 	}
@@ -370,7 +370,7 @@ func (c *pipeline[V]) keepLoaded(e *fill[V]) {
 	default:
 		f.value = &e.entry.Value
 		if e.life > 0 && !e.entry.NoStore {
-			l, _ := c.opts.lives(&e.entry)
+			l, _ := c.opts.lives(e.entry.TTL, e.entry.NearTTL)
 			a.Slots, a.Life = generation.SlotsOf(e.entry.Tags), min(l.Near, e.life)
 			a.Entry = c.entryHere(f, &e.entry, a.Slots, a.Life)
 		}

@@ -220,10 +220,36 @@ type Options[V any] struct {
 	Clone func(V) V
 }
 
+// plain are the options of a cache that do not depend on the type of its values. The fields
+// are those of Options.
+type plain struct {
+	TTL, NearTTL, LoadTimeout, NotFoundTTL time.Duration
+	FailSafe, FailSafeThrottle             time.Duration
+	SoftTimeout, RefreshAhead, SourceLag   time.Duration
+
+	TTLJitter          float64
+	MaxConcurrentLoads int
+	Codec              shared.Codec
+	ReadCodecs         []shared.Codec
+	SchemaVersion      uint32
+	ErrorsAsMisses     bool
+}
+
+// plain returns what does not depend on V.
+func (o *Options[V]) plain() plain {
+	return plain{
+		TTL: o.TTL, NearTTL: o.NearTTL, LoadTimeout: o.LoadTimeout, NotFoundTTL: o.NotFoundTTL,
+		FailSafe: o.FailSafe, FailSafeThrottle: o.FailSafeThrottle,
+		SoftTimeout: o.SoftTimeout, RefreshAhead: o.RefreshAhead, SourceLag: o.SourceLag,
+		TTLJitter: o.TTLJitter, MaxConcurrentLoads: o.MaxConcurrentLoads,
+		Codec: o.Codec, ReadCodecs: o.ReadCodecs, SchemaVersion: o.SchemaVersion, ErrorsAsMisses: o.ErrorsAsMisses,
+	}
+}
+
 // shortTTL is the near TTL of a node that no invalidation reaches.
 const shortTTL = 5 * time.Second
 
-func (o Options[V]) withDefaults(hasBus bool) Options[V] {
+func (o plain) withDefaults(hasBus bool) plain {
 	setDefault(&o.TTL, 5*time.Minute)
 	if o.NearTTL == 0 {
 		o.NearTTL = o.TTL
@@ -242,7 +268,7 @@ func (o Options[V]) withDefaults(hasBus bool) Options[V] {
 	return o
 }
 
-func (o Options[V]) validate() error {
+func (o *plain) validate() error {
 	for _, f := range []duration{{"TTL", o.TTL}, {"NearTTL", o.NearTTL}, {"LoadTimeout", o.LoadTimeout}} {
 		if f.value < 0 {
 			return fmt.Errorf("nearcache: Options.%s is negative: %v", f.name, f.value)
@@ -264,7 +290,7 @@ func (o Options[V]) validate() error {
 const maxJitter = 0.9
 
 // validateLoads checks the options of what loaders return and how many run.
-func (o *Options[V]) validateLoads() error {
+func (o *plain) validateLoads() error {
 	if o.NotFoundTTL < 0 {
 		return fmt.Errorf("nearcache: Options.NotFoundTTL is negative: %v", o.NotFoundTTL)
 	}
@@ -330,16 +356,16 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// settings returns the options that do not depend on V. Those that all nodes must have
+// settings returns what decides on records. Those that all nodes must have
 // the same of do not include functions, and what concerns one node alone.
-func (o *Options[V]) settings() coherence.Settings {
+func (o *plain) settings(tagged bool) coherence.Settings {
 	codecs := make([]string, len(o.ReadCodecs))
 	for i, codec := range o.ReadCodecs {
 		codecs[i] = strconv.Itoa(int(codec.ID()))
 	}
 	slices.Sort(codecs)
 	return coherence.Settings{
-		Codec: o.Codec.ID(), Schema: o.SchemaVersion, FailSafe: o.FailSafe, RefreshAhead: o.RefreshAhead, Tagged: o.Tags != nil,
+		Codec: o.Codec.ID(), Schema: o.SchemaVersion, FailSafe: o.FailSafe, RefreshAhead: o.RefreshAhead, Tagged: tagged,
 		Agreed: []bus.Setting{
 			{Option: "AlsoRead", Value: strings.Join(codecs, " ")},
 			{Option: "Codec", Value: strconv.Itoa(int(o.Codec.ID()))},

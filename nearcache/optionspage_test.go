@@ -21,8 +21,8 @@ func unset[T comparable](value T, off string) string {
 // TestOptionsPage_Defaults holds the table of options against the code.
 func TestOptionsPage_Defaults(t *testing.T) {
 	node := NodeOptions{}.withDefaults()
-	cache := Options[int]{}.withDefaults(true)
-	ttlOnly := Options[int]{}.withDefaults(false)
+	cache := plain{}.withDefaults(true)
+	ttlOnly := plain{}.withDefaults(false)
 	require.Equal(t, cache.TTL, cache.NearTTL)
 	want := map[string]string{
 		"nearcache.NodeOptions.NearBytes":      fmt.Sprintf("%d MiB", node.NearBytes>>20),
@@ -33,7 +33,7 @@ func TestOptionsPage_Defaults(t *testing.T) {
 		"nearcache.Options.LoadTimeout":        cache.LoadTimeout.String(),
 		"nearcache.Options.NotFoundTTL":        unset(cache.NotFoundTTL, "not remembered"),
 		"nearcache.Options.FailSafe":           unset(cache.FailSafe, "nothing is kept"),
-		"nearcache.Options.FailSafeThrottle":   Options[int]{FailSafe: 1}.withDefaults(true).FailSafeThrottle.String(),
+		"nearcache.Options.FailSafeThrottle":   plain{FailSafe: 1}.withDefaults(true).FailSafeThrottle.String(),
 		"nearcache.Options.SoftTimeout":        unset(cache.SoftTimeout, "none"),
 		"nearcache.Options.RefreshAhead":       unset(cache.RefreshAhead, "none"),
 		"nearcache.Options.TTLJitter":          fmt.Sprint(cache.TTLJitter),

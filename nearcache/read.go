@@ -22,7 +22,7 @@ import (
 func (c *Cache[V]) Get(ctx context.Context, key string) (V, error) {
 	hash := c.keys.Space.Hash(key)
 	if e := c.hit(key, hash); e != nil {
-		if c.opts.Clone != nil {
+		if c.with.Clone != nil {
 			return c.clone(key, e.value)
 		}
 		return e.value, nil
@@ -48,7 +48,7 @@ func (c *Cache[V]) Get(ctx context.Context, key string) (V, error) {
 func (c *Cache[V]) Fetch(ctx context.Context, key string, load func(ctx context.Context, key string) (V, error)) (V, error) {
 	hash := c.keys.Space.Hash(key)
 	if e := c.hit(key, hash); e != nil {
-		if c.opts.Clone != nil {
+		if c.with.Clone != nil {
 			return c.clone(key, e.value)
 		}
 		return e.value, nil
@@ -69,7 +69,7 @@ func (c *Cache[V]) fetch(ctx context.Context, key string, hash uint64, load func
 func (c *Cache[V]) FetchEntry(ctx context.Context, key string, load func(ctx context.Context, key string) (Entry[V], error)) (V, error) {
 	hash := c.keys.Space.Hash(key)
 	if e := c.hit(key, hash); e != nil {
-		if c.opts.Clone != nil {
+		if c.with.Clone != nil {
 			return c.clone(key, e.value)
 		}
 		return e.value, nil

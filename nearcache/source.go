@@ -107,7 +107,7 @@ func (c *pipeline[V]) callLoader(ctx context.Context, keys []string, load loader
 // accept checks the entry that a loader returned for key, and gives it all of its tags.
 // One whose tags cannot be used is given to those who wait for it, and stored nowhere.
 func (c *values[V]) accept(e *Entry[V], key string) error {
-	if _, err := c.opts.lives(e); err != nil {
+	if _, err := c.opts.lives(e.TTL, e.NearTTL); err != nil {
 		return err
 	}
 	if err := c.addTags(key, e); err != nil {
@@ -131,7 +131,7 @@ func (b *base) enter(ctx context.Context) (leave func(), err error) {
 	default:
 	}
 	b.queued.Add(1)
-	ctx, cancel := context.WithTimeout(ctx, b.loadTimeout)
+	ctx, cancel := context.WithTimeout(ctx, b.opts.LoadTimeout)
 	defer cancel()
 	select {
 	case b.places <- struct{}{}:
@@ -243,7 +243,7 @@ func withRecency(ctx context.Context, r lag.Recency) context.Context {
 }
 
 // validateLag checks Options.SourceLag against what stands below the cache.
-func (o *Options[V]) validateLag(n *coherence.Node) error {
+func (o *plain) validateLag(n *coherence.Node) error {
 	switch {
 	case o.SourceLag == 0:
 		return nil

@@ -22,7 +22,7 @@ const (
 
 // validateStale checks the options of values that outlive their TTL, or are
 // refreshed before its end. Defaults have been set.
-func (o *Options[V]) validateStale() error {
+func (o *plain) validateStale() error {
 	for _, f := range []duration{
 		{"FailSafe", o.FailSafe},
 		{"FailSafeThrottle", o.FailSafeThrottle},
@@ -136,7 +136,7 @@ func (c *pipeline[V]) refreshSoon(ctx context.Context, key string, hash uint64, 
 // tier, if somebody stored one, else from the source. The old one is served
 // meanwhile, and stays if that fails.
 func (c *pipeline[V]) refresh(ctx context.Context, f *call[V], load loader[V]) error {
-	all := []fill[V]{{f: f, life: c.opts.NearTTL}}
+	all := add(nil, f, c.opts.NearTTL, nil)
 	if c.node.Tier != nil {
 		h, stop, err := c.leaseIfDue(ctx, f)
 		if !h.Leased() {

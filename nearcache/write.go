@@ -35,7 +35,7 @@ func (c *Cache[V]) SetEntry(ctx context.Context, key string, e Entry[V]) error {
 	if err := e.checkWritten(); err != nil {
 		return err
 	}
-	lives, err := c.opts.lives(&e)
+	lives, err := c.opts.lives(e.TTL, e.NearTTL)
 	if err != nil {
 		return err
 	}
@@ -135,9 +135,9 @@ func (c *Cache[V]) InvalidateTags(ctx context.Context, tags ...string) error {
 
 // addTags gives e the tags that its cache gives every value, beside its own.
 func (c *values[V]) addTags(key string, e *Entry[V]) error {
-	if c.opts.Tags != nil {
+	if c.with.Tags != nil {
 		var more []string
-		if err := c.guard(callbackTags, key, func() error { more = c.opts.Tags(key, e.Value); return nil }); err != nil {
+		if err := c.guard(callbackTags, key, func() error { more = c.with.Tags(key, e.Value); return nil }); err != nil {
 			return err
 		}
 		e.Tags = slices.Concat(e.Tags, more)
@@ -169,13 +169,13 @@ func (c *Cache[V]) SetEntryMany(ctx context.Context, entries map[string]Entry[V]
 	if err != nil {
 		return err
 	}
-	if c.opts.Tags != nil {
+	if c.with.Tags != nil {
 		entries = maps.Clone(entries) // they get more tags
 	}
 	keys = slices.DeleteFunc(keys, func(key string) bool {
 		e := entries[key]
 		err := c.readyToWrite(key, &e)
-		if c.opts.Tags != nil {
+		if c.with.Tags != nil {
 			entries[key] = e
 		}
 		failed.Put(key, err)
@@ -192,7 +192,7 @@ func (c *Cache[V]) SetEntryMany(ctx context.Context, entries map[string]Entry[V]
 
 // readyToWrite refuses an entry that cannot be written, and gives it all of its tags.
 func (c *Cache[V]) readyToWrite(key string, e *Entry[V]) error {
-	_, err := c.opts.lives(e)
+	_, err := c.opts.lives(e.TTL, e.NearTTL)
 	if err = errors.Join(err, e.checkWritten()); err != nil {
 		return err
 	}
@@ -209,7 +209,7 @@ func (c *Cache[V]) encodePart(keys []string, entries map[string]Entry[V], failed
 			return part, refused, keys[i:]
 		}
 		e := entries[key]
-		lives, _ := c.opts.lives(&e)
+		lives, _ := c.opts.lives(e.TTL, e.NearTTL)
 		it, err := c.encodeFitting(key, &e, lives)
 		if err != nil {
 			failed.Put(key, err)
