@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 	"github.com/nearbus/nearbus/nearcache/internal/pause"
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/driver"
@@ -86,18 +85,6 @@ func (c *pipeline[V]) lease(ctx context.Context, calls []*call[V]) (ready []fill
 func (c *pipeline[V]) whileDown(ready []fill[V], f *call[V]) []fill[V] {
 	c.degraded.Add(1)
 	return add(ready, f, c.node.Options.MaxStaleness, nil)
-}
-
-// add adds the load of f to all.
-// It is not inlined: fills are large, and their copies would be half of the code here.
-//
-//go:noinline
-func add[V any](all []fill[V], f *call[V], life time.Duration, h *coherence.Hold) []fill[V] {
-	all = append(all, fill[V]{f: f, life: life})
-	if h != nil {
-		all[len(all)-1].Hold = *h
-	}
-	return all
 }
 
 // ask asks for leases in one round trip. It adds to ready the loads that may begin, some

@@ -28,6 +28,19 @@ type fill[V any] struct {
 	value coherence.Value // to be stored
 }
 
+// add adds the load of f to all, under h if that is not nil. Without a lease, what it brings
+// is near for life at most. It is not inlined: fills are large, and their copies would be half
+// of the code of leases.
+//
+//go:noinline
+func add[V any](all []fill[V], f *call[V], life time.Duration, h *coherence.Hold) []fill[V] {
+	all = append(all, fill[V]{f: f, life: life})
+	if h != nil {
+		all[len(all)-1].Hold = *h
+	}
+	return all
+}
+
 // deed is what is still to be done in the shared tier.
 type deed uint8
 

@@ -136,15 +136,16 @@ func (c *pipeline[V]) refreshSoon(ctx context.Context, key string, hash uint64, 
 // tier, if somebody stored one, else from the source. The old one is served
 // meanwhile, and stays if that fails.
 func (c *pipeline[V]) refresh(ctx context.Context, f *call[V], load loader[V]) error {
-	all := add(nil, f, c.opts.NearTTL, nil)
+	var lease coherence.Hold
 	if c.node.Tier != nil {
 		h, stop, err := c.leaseIfDue(ctx, f)
 		if !h.Leased() {
 			return err
 		}
 		defer stop()
-		all[0].Hold = h
+		lease = h
 	}
+	all := add(nil, f, c.opts.NearTTL, &lease)
 	c.loadAndFill(ctx, all, load)
 	return all[0].err
 }
