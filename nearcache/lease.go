@@ -260,9 +260,10 @@ func (c *pipeline[V]) settle(ctx context.Context, a *attempt[V]) (ready []fill[V
 // another did not.
 var errUnrefreshed = errors.New("nearcache: another node could not refresh the value")
 
-// await waits, with pauses that grow, until the holder of the lease has filled it, in
-// which case the call of a is over, or the lease is gone, or one lease time has passed. It
-// reports whether the lease is to be asked for again.
+// await waits, with pauses that grow, until the holder of the lease has filled it, or has
+// failed and the callers can be given an old value: then the call of a is over. Or the
+// lease is gone, or one lease time has passed. It reports whether the lease is to be asked
+// for again.
 func (c *pipeline[V]) await(ctx context.Context, a *attempt[V]) (again bool) {
 	c.waits.Add(1)
 	for {
@@ -286,7 +287,7 @@ func (c *pipeline[V]) await(ctx context.Context, a *attempt[V]) (again bool) {
 		case a.beside && record.Nonce != a.f.found.Nonce:
 			return true
 		case lease.Kind == driver.KindLease:
-		case a.beside && lease.Kind == driver.KindTombstone && lease.Codec == driver.TombstoneFailed:
+		case a.beside && lease.Kind == driver.KindTombstone && lease.Codec == driver.TombstoneFailed && c.givesOld(a.f):
 			c.finish(a.f, errUnrefreshed)
 			return false
 		default: // what its holder loaded was not taken, or it died

@@ -96,15 +96,33 @@ func (c *pipeline[V]) meetDeleted(f *call[V], found *shared.Found) bool {
 // staleAnswer returns an old value for a caller who cannot get another, or not
 // in time. The next attempt to get one is as far off as the options say.
 func (c *pipeline[V]) staleAnswer(f *call[V]) (a answer[V], ok bool) {
-	if e, use := c.keys.Space.FindLate(f.key, f.hash); use == near.Stale {
-		c.node.Near.Tried(e.Extra(), c.opts.FailSafeThrottle)
-		return c.oldAnswer(f.key, (*entry[V])(unsafe.Pointer(e)).value), true // see hit
-	}
-	old := f.old.Load()
-	if old == nil || !c.keys.Space.Valid(f.hash, f.stamp) {
+	old, e := c.oldOf(f)
+	if old == nil {
 		return a, false
 	}
+	if e != nil {
+		c.node.Near.Tried(e.Extra(), c.opts.FailSafeThrottle)
+	}
 	return c.oldAnswer(f.key, *old), true
+}
+
+// oldOf returns the old value that callers of f may be given, nil if there is none, and the
+// entry that it is in, if it is near.
+func (c *pipeline[V]) oldOf(f *call[V]) (old *V, e *near.Entry) {
+	if e, use := c.keys.Space.FindLate(f.key, f.hash); use == near.Stale {
+		return &(*entry[V])(unsafe.Pointer(e)).value, e // see hit
+	}
+	if old = f.old.Load(); old == nil || !c.keys.Space.Valid(f.hash, f.stamp) {
+		return nil, nil
+	}
+	return old, nil
+}
+
+// givesOld reports whether an old value is an answer to the callers of f. No old value is
+// within bounds, and who has them joins only calls that were begun for such a caller.
+func (c *pipeline[V]) givesOld(f *call[V]) bool {
+	old, _ := c.oldOf(f)
+	return old != nil && !f.bounded
 }
 
 func (c *pipeline[V]) oldAnswer(key string, v V) answer[V] {
