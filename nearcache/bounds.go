@@ -38,6 +38,12 @@ type Result[V any] struct {
 	// Without a journal it cannot know that: Age is then the time since the value
 	// was read or written. A value from the source is as old as the source's own
 	// answer.
+	//
+	// Age presumes that the primary of the shared tier answered. A client may have
+	// a connection to a server that was the primary, or a name that leads to a
+	// replica. What such a server lacks is noticed once this node has heard of it.
+	// Until then a value can be older than its Age, and than MaxAge, but within the
+	// bound that holds for every read: see NodeOptions.JournalInterval.
 	Age time.Duration
 
 	Near bool // the value came from the near tier

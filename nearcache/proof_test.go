@@ -89,6 +89,34 @@ func TestG4_ConnectionsToADeposedServer(t *testing.T) {
 	requireBoth(t, get, fault.Proofs)
 }
 
+// TestG4_AServerBehindWhatNobodyTold: the node has not heard of what the answering server
+// lacks. It cannot know that the answer is older than its Age, up to the next round, and
+// then believes the server no more.
+func TestG4_AServerBehindWhatNobodyTold(t *testing.T) {
+	const bound = time.Second + 10*time.Millisecond // JournalInterval, and a tick of the clock
+	get := func(t *testing.T, off fault.Switches) (late string) {
+		onPooled(t, off, func(t *testing.T, _ *fleet, p *pooled, a, b *member) {
+			a.link.deaf.Store(true)
+			p.depose(t, "users:k", "users!clock", "users!tags")
+			require.NoError(t, b.Set(t.Context(), "k", "new"))
+			got, err := lookup(t, a, read{FromShared: true})
+			require.NoError(t, err)
+			assert.Equal(t, nearcache.Result[string]{Value: "old"}, got)
+			for written := time.Now(); time.Since(written) < 2*bound; time.Sleep(time.Millisecond) {
+				for _, r := range []read{{}, {MaxAge: time.Millisecond}, {FromShared: true}} {
+					got, err := lookup(t, a, r, is("new"))
+					require.NoError(t, err)
+					if time.Since(written) > bound && late != "old" {
+						late = got.Value
+					}
+				}
+			}
+		})
+		return late
+	}
+	requireBoth(t, get, fault.Proofs)
+}
+
 // TestG1_ConnectionsToADeposedServer: nor does a node miss its own write.
 func TestG1_ConnectionsToADeposedServer(t *testing.T) {
 	get := func(t *testing.T, off fault.Switches) (v string) {

@@ -32,6 +32,10 @@ type fault struct {
 	// onlyBus says that it needs a bus with a server of its own.
 	onlyBus bool
 
+	// lacks is set if reads may be answered by a server that is no primary. It returns since
+	// when such a server may lack writes, of which nobody told, at a time.
+	lacks func(f *fleet, s *struck, at history.Moment) (since history.Moment)
+
 	// strike makes it happen and returns what ends it; nil if it was not possible.
 	strike func(f *fleet, s *Strike) (heal func())
 }

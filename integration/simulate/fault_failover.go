@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"slices"
 	"time"
 
 	"github.com/nearbus/nearbus/integration/history"
@@ -18,15 +19,15 @@ func failovers() []fault {
 		},
 		{
 			name: "deposed", about: "the replica takes over while the old primary goes on taking writes", weight: 4, forgets: true, redis: true,
-			least: second / 10, most: 8 * second, tier: true, bus: true, strike: (*fleet).depose,
+			least: second / 10, most: 8 * second, tier: true, bus: true, strike: (*fleet).depose, lacks: lacksTheHeirs,
 		},
 		{
 			name: "demoted", about: "the replica takes over, and the old primary becomes its replica, to which some connections stay", weight: 4, forgets: true, redis: true,
-			least: second / 10, most: 8 * second, tier: true, bus: true, strike: (*fleet).demote,
+			least: second / 10, most: 8 * second, tier: true, bus: true, strike: (*fleet).demote, lacks: lacksTheLatest,
 		},
 		{
 			name: "misled", about: "the name of the shared tier leads to its replica", weight: 2, redis: true,
-			least: second / 10, most: 6 * second, tier: true, bus: true, strike: (*fleet).mislead,
+			least: second / 10, most: 6 * second, tier: true, bus: true, strike: (*fleet).mislead, lacks: lacksTheLatest,
 		},
 	}
 }
@@ -126,4 +127,21 @@ func (f *fleet) promote(heir, old *machine) {
 // replicationLag is how far a replica is behind.
 func (p *Plan) replicationLag() time.Duration {
 	return time.Duration(1+seed(p.Seed).mix("replication lag")%80) * time.Millisecond
+}
+
+// lacksTheLatest is for a replica.
+func lacksTheLatest(f *fleet, _ *struck, at history.Moment) history.Moment {
+	return at - int64(f.plan.replicationLag())
+}
+
+// lacksTheHeirs is for a server that was deposed.
+func lacksTheHeirs(_ *fleet, s *struck, _ history.Moment) history.Moment { return s.span.Start }
+
+// lackedByServer reports whether an answer, which says that it misses nothing from before the
+// beginning of r, may miss a write acknowledged before, because its server is no primary.
+func (f *fleet) lackedByServer(r *history.Record, acked history.Moment) bool {
+	return slices.ContainsFunc(f.struck, func(s struck) bool {
+		kind, _ := faultNamed(s.Fault)
+		return kind.lacks != nil && s.span.Start <= r.End && s.span.End >= r.Start && acked >= kind.lacks(f, &s, r.Start)
+	})
 }
