@@ -150,8 +150,8 @@ func TestAssumption_JournalLengthAlike(t *testing.T) {
 	require.NoError(t, without.Set(t.Context(), "k", "old"))
 	with.holdsOld(t)
 	require.NoError(t, without.Set(t.Context(), "k", "new"))
-	rounds := with.node.Stats().Repairs + 3
-	require.Eventually(t, func() bool { return with.node.Stats().Repairs >= rounds }, 30*time.Second, time.Millisecond)
+	rounds := with.node.Stats().Journal.Rounds + 3
+	require.Eventually(t, func() bool { return with.node.Stats().Journal.Rounds >= rounds }, 30*time.Second, time.Millisecond)
 	with.holdsOld(t)
 	assert.True(t, with.node.Health().Trusted)
 }
@@ -176,7 +176,7 @@ func TestAssumption_EverybodyIsHeard(t *testing.T) {
 	here.holdsOld(t)
 	require.NoError(t, there.Set(t.Context(), "k", "new"))
 	require.NoError(t, here.Set(t.Context(), "another", "v"))
-	require.Eventually(t, func() bool { return there.node.Stats().Applied > 0 }, 30*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return there.node.Stats().Bus.Applied > 0 }, 30*time.Second, time.Millisecond)
 	here.holdsOld(t)
 	assert.True(t, here.node.Health().Trusted)
 	assert.True(t, there.node.Health().Trusted)

@@ -49,7 +49,7 @@ func benchNode(b *testing.B, near time.Duration) (*nearcache.Cache[user], *redis
 	b.Cleanup(func() { _ = node.Close(ended); _ = wire.Close() })
 	users, err := nearcache.New(node, "users", nearcache.Options[user]{NearTTL: near})
 	require.NoError(b, err)
-	require.Eventually(b, func() bool { return !node.Stats().BusCut }, 10*time.Second, time.Millisecond)
+	require.Eventually(b, func() bool { return !node.Stats().Bus.Cut }, 10*time.Second, time.Millisecond)
 	return users, client
 }
 
@@ -165,7 +165,7 @@ func BenchmarkSharedHit(b *testing.B) {
 			var u user
 			mustBe(b, err == nil && json.Unmarshal(data, &u) == nil && u.ID == 42, err)
 		}})
-	require.Zero(b, users.Stats().Hits)
+	require.Zero(b, users.Stats().Reads.Hits)
 }
 
 // BenchmarkSet writes and announces, with one subscriber: through this library,

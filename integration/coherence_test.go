@@ -131,7 +131,7 @@ func TestCoherence_Features(t *testing.T) {
 			fleet := fleetOf(t, b)
 			fleet.Options = nearcache.Options[int64]{
 				TTL: time.Minute, RefreshAhead: time.Minute - 5*time.Millisecond, TTLJitter: 0.2,
-				FailSafe: time.Hour, NotFoundTTL: time.Second, MaxConcurrentLoads: 8,
+				Stale: nearcache.Stale{For: time.Hour}, NotFoundTTL: time.Second, MaxConcurrentLoads: 8,
 			}
 			nearcachetest.Run(t, fleet)
 		})

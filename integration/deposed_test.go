@@ -61,7 +61,7 @@ func TestG4_ANameThatMoves(t *testing.T) {
 		var all sync.WaitGroup
 		for range 12 {
 			all.Go(func() {
-				got, err := b.Read(t.Context(), "k", nearcache.ReadOptions{FromShared: true}, nearcache.AsEntry(load))
+				got, err := b.Read(t.Context(), "k", nearcache.ReadOptions{FromShared: true}, nearcache.ValueLoader(load))
 				check(got.Value, err)
 			})
 		}
@@ -89,9 +89,9 @@ func TestG4_ANameThatMoves(t *testing.T) {
 	require.NoError(t, one.ReplicaOf(t.Context(), "127.0.0.1", "1").Err()) // where nobody is
 	address.Store(second.Addr)
 	source.Store("new")
-	applied := reader.Stats().Applied
+	applied := reader.Stats().Bus.Applied
 	require.Eventually(t, func() bool { return a.Set(t.Context(), "k", "new") == nil }, 30*time.Second, time.Millisecond)
-	require.Eventually(t, func() bool { return reader.Stats().Applied > applied }, 30*time.Second, time.Microsecond)
+	require.Eventually(t, func() bool { return reader.Stats().Bus.Applied > applied }, 30*time.Second, time.Microsecond)
 	for range 20 {
 		readAll(func(v string, err error) {
 			if err == nil {

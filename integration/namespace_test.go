@@ -45,7 +45,7 @@ func (n neighbours) join(t *testing.T, namespace string) (*nearcache.Cache[strin
 	t.Cleanup(func() { _ = node.Close(ended) })
 	cache, err := nearcache.New(node, "users", nearcache.Options[string]{})
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return !node.Stats().BusCut }, 30*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return !node.Stats().Bus.Cut }, 30*time.Second, time.Millisecond)
 	return cache, node
 }
 
@@ -93,9 +93,9 @@ func (n neighbours) isolated(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, "of "+ns, v)
 		stats := nodes[ns].Stats()
-		assert.Equal(t, before[ns].Applied, stats.Applied, "it heard nothing of the others")
-		assert.Equal(t, before[ns].Repaired, stats.Repaired, "nor read of them")
-		assert.Zero(t, stats.UnknownCaches)
+		assert.Equal(t, before[ns].Bus.Applied, stats.Bus.Applied, "it heard nothing of the others")
+		assert.Equal(t, before[ns].Journal.Repaired, stats.Journal.Repaired, "nor read of them")
+		assert.Zero(t, stats.Bus.UnknownCaches)
 	}
 }
 

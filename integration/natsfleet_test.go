@@ -86,7 +86,7 @@ func startNATSFleet(t *testing.T, cluster *servers.NATSServers, journal int) *na
 		f.nodes = append(f.nodes, joinNATS(t, cluster.Servers[i%natsServers].URL, name, journal))
 	}
 	for _, n := range f.nodes {
-		require.Eventually(t, func() bool { return !n.node.Stats().BusCut && n.node.Health().Trusted }, busPatience, 5*time.Millisecond)
+		require.Eventually(t, func() bool { return !n.node.Stats().Bus.Cut && n.node.Health().Trusted }, busPatience, 5*time.Millisecond)
 	}
 	for i, n := range f.nodes {
 		f.all.Go(func() { f.write(i, n) }) // ends with stop; halt waits
@@ -192,7 +192,7 @@ func (f *natsFleet) keepsItsBound() {
 func (f *natsFleet) awaitWhole() {
 	f.t.Helper()
 	for i, n := range f.nodes {
-		require.Eventually(f.t, func() bool { return !n.node.Stats().BusCut && n.node.Health().Trusted },
+		require.Eventually(f.t, func() bool { return !n.node.Stats().Bus.Cut && n.node.Health().Trusted },
 			busPatience, 5*time.Millisecond, "node %d", i)
 	}
 }
@@ -213,11 +213,11 @@ func TestFleet_NATSServersKilled(t *testing.T) {
 		}
 		gaps := make([]uint64, len(clients))
 		for j, n := range clients {
-			gaps[j] = n.node.Stats().Gaps
+			gaps[j] = n.node.Stats().Bus.Gaps
 		}
 		s.Kill()
 		for j, n := range clients {
-			require.Eventually(t, func() bool { return n.node.Stats().Gaps > gaps[j] }, busPatience, 5*time.Millisecond)
+			require.Eventually(t, func() bool { return n.node.Stats().Bus.Gaps > gaps[j] }, busPatience, 5*time.Millisecond)
 			require.Eventually(t, func() bool { return n.conn.IsConnected() && n.conn.ConnectedUrl() != s.URL },
 				busPatience, 5*time.Millisecond, "server %d is gone", i)
 		}
@@ -239,12 +239,12 @@ func TestFleet_NATSRouteCut(t *testing.T) {
 	apart := f.nodes[0].node
 	before := apart.Stats()
 	cluster.Isolate(0)
-	require.Eventually(t, func() bool { return apart.Stats().Gaps > before.Gaps }, busPatience, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return apart.Stats().Bus.Gaps > before.Bus.Gaps }, busPatience, 5*time.Millisecond)
 	for end := time.Now().Add(2 * (fleetTrust + fleetSlack)); time.Now().Before(end); {
 		f.awaitMore()
 	}
-	assert.Greater(t, apart.Stats().Repaired, before.Repaired)
-	assert.False(t, apart.Stats().BusCut, "it hears itself")
+	assert.Greater(t, apart.Stats().Journal.Repaired, before.Journal.Repaired)
+	assert.False(t, apart.Stats().Bus.Cut, "it hears itself")
 	require.NoError(t, cluster.Rejoin(0))
 	awaitCluster(t, cluster)
 	f.awaitWhole()

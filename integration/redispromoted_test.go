@@ -141,13 +141,13 @@ func TestG4_APrimaryThatWasCutOff(t *testing.T) {
 
 	promoteBehind(t, second, first)
 	moves.move(second.Options().Addr)
-	applied := reader.node.Stats().Applied
+	applied := reader.node.Stats().Bus.Applied
 	require.Eventually(t, func() bool { return writer.write(t, source, 0) == nil }, 20*time.Second, time.Millisecond)
 	alone := journalOn(t, first, redisstore.Options{Prefix: prefix})
 	writtenIn(t, alone) // its numbers rise as those of the other do
 	token := writer.cache.Token("0")
 	for _, loads := range []func(context.Context, string) (int64, error){nil, load} {
-		got, err := reader.cache.Read(t.Context(), "0", nearcache.ReadOptions{After: token}, nearcache.AsEntry(loads))
+		got, err := reader.cache.Read(t.Context(), "0", nearcache.ReadOptions{After: token}, nearcache.ValueLoader(loads))
 		if err == nil {
 			require.Equal(t, source.versions[0].Load(), got.Value, "a read after the token of a write")
 		}
@@ -157,11 +157,11 @@ func TestG4_APrimaryThatWasCutOff(t *testing.T) {
 	_, err = writer.node.Barrier(ctx, nearcache.BarrierOptions{AtLeast: 1})
 	require.Error(t, err, "a node that reads another server answered a barrier")
 
-	require.Eventually(t, func() bool { return reader.node.Stats().Applied > applied }, 20*time.Second, time.Millisecond)
-	for rounds := reader.node.Stats().RepairFailures; reader.node.Stats().RepairFailures < rounds+3; {
+	require.Eventually(t, func() bool { return reader.node.Stats().Bus.Applied > applied }, 20*time.Second, time.Millisecond)
+	for rounds := reader.node.Stats().Journal.Failures; reader.node.Stats().Journal.Failures < rounds+3; {
 		writtenIn(t, alone)
 		for _, fromShared := range []bool{false, true} {
-			got, err := reader.cache.Read(t.Context(), "0", nearcache.ReadOptions{FromShared: fromShared}, nearcache.AsEntry(load))
+			got, err := reader.cache.Read(t.Context(), "0", nearcache.ReadOptions{FromShared: fromShared}, nearcache.ValueLoader(load))
 			require.NoError(t, err)
 			require.Equal(t, source.versions[0].Load(), got.Value, "of an age of %v", got.Age)
 		}

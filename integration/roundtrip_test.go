@@ -96,7 +96,7 @@ func newRedisNode(t testing.TB, addr, name string) *redisNode {
 	n.users, err = nearcache.New[string](n.node, "users", nearcache.Options[string]{})
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
-		return !n.node.Stats().BusCut && n.node.Stats().Repairs > 1 && identity.seen.Load()
+		return !n.node.Stats().Bus.Cut && n.node.Stats().Journal.Rounds > 1 && identity.seen.Load()
 	}, 10*time.Second, time.Millisecond)
 	// The first calls learn the server's clock and the cache's, and bring the
 	// scripts to the server.

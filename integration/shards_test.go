@@ -202,7 +202,7 @@ func versionsOn(t *testing.T, b backend, prefix string) *versions {
 	t.Cleanup(func() { _ = node.Close(ended) })
 	cache, err := nearcache.New[int64](node, "versions", nearcache.Options[int64]{})
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return !node.Stats().BusCut }, 20*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return !node.Stats().Bus.Cut }, 20*time.Second, 5*time.Millisecond)
 	return &versions{node: node, cache: cache}
 }
 

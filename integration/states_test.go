@@ -148,11 +148,11 @@ func TestStates_JournalIsTakenAway(t *testing.T) {
 			require.NoError(t, err)
 			l := newLoner(t, store, membus.NewHub().Join())
 			l.awaitTrust(t)
-			for resets := l.node.Stats().Resets + 1; resets < 6; resets++ {
+			for resets := l.node.Stats().Journal.Resets + 1; resets < 6; resets++ {
 				require.NoError(t, l.Set(t.Context(), "k", "v"))
 				require.NoError(t, c.away(t.Context(), client))
 				require.NoError(t, l.Set(t.Context(), "k", "v"))
-				require.Eventually(t, func() bool { return l.node.Stats().Resets >= resets }, 30*time.Second, time.Millisecond)
+				require.Eventually(t, func() bool { return l.node.Stats().Journal.Resets >= resets }, 30*time.Second, time.Millisecond)
 			}
 			require.Equal(t, 1, l.count("because the journal cannot be read on"), l.log)
 			require.Equal(t, 1, l.count("reason=\""+c.why), l.log)
@@ -171,10 +171,10 @@ func TestStates_JournalIsEvicted(t *testing.T) {
 	l := newLoner(t, store, membus.NewHub().Join())
 	l.awaitTrust(t)
 	require.NoError(t, client.ConfigSet(t.Context(), "maxmemory", "1").Err())
-	before := l.node.Stats().Resets
+	before := l.node.Stats().Journal.Resets
 	require.Eventually(t, func() bool {
 		_ = l.Set(t.Context(), "k", "v")
-		return l.node.Stats().Resets > before+20
+		return l.node.Stats().Journal.Resets > before+20
 	}, 30*time.Second, time.Millisecond)
 	require.LessOrEqual(t, l.count("because the journal cannot be read on"), 2, "one for each reason: %s", l.log)
 	require.Positive(t, l.count("reason=\"the metadata of the journal was evicted"), l.log)

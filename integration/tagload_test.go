@@ -43,11 +43,11 @@ func TestG4_SubscribersKilledDuringLoads(t *testing.T) {
 	release := make(chan struct{})
 	for i := range keys {
 		loaded.Go(func() {
-			_, err := here.FetchEntry(t.Context(), fmt.Sprint(i), func(context.Context, string) (nearcache.Entry[string], error) {
+			_, err := here.FetchEntry(t.Context(), fmt.Sprint(i), func(context.Context, string, *string) (nearcache.Loaded[string], error) {
 				v := source.Load().(string)
 				loading.Done()
 				<-release
-				return nearcache.Entry[string]{Value: v, Tags: []string{"t"}}, nil
+				return nearcache.Loaded[string]{Value: v, Tags: []string{"t"}}, nil
 			})
 			assert.NoError(t, err)
 		})
@@ -60,8 +60,8 @@ func TestG4_SubscribersKilledDuringLoads(t *testing.T) {
 	loaded.Wait()
 	for i := range keys {
 		require.Eventually(t, func() bool {
-			v, err := here.FetchEntry(t.Context(), fmt.Sprint(i), func(context.Context, string) (nearcache.Entry[string], error) {
-				return nearcache.Entry[string]{Value: source.Load().(string), Tags: []string{"t"}}, nil
+			v, err := here.FetchEntry(t.Context(), fmt.Sprint(i), func(context.Context, string, *string) (nearcache.Loaded[string], error) {
+				return nearcache.Loaded[string]{Value: source.Load().(string), Tags: []string{"t"}}, nil
 			})
 			require.NoError(t, err)
 			return v == "new"

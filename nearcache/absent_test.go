@@ -33,10 +33,10 @@ func TestNotFound_IsRemembered(t *testing.T) {
 			require.ErrorIs(t, err, nearcache.ErrNotFound)
 		}
 		assert.Equal(t, reads, f.store.reads.Load(), "it is near")
-		assert.EqualValues(t, 6, a.Stats().AbsentHits)
-		assert.EqualValues(t, 6, a.Stats().Hits)
-		assert.EqualValues(t, 1, a.Stats().Loads)
-		assert.Zero(t, a.Stats().LoadErrors)
+		assert.EqualValues(t, 6, a.Stats().Reads.AbsentHits)
+		assert.EqualValues(t, 6, a.Stats().Reads.Hits)
+		assert.EqualValues(t, 1, a.Stats().Loads.Keys)
+		assert.Zero(t, a.Stats().Loads.Errors)
 
 		_, err = b.Fetch(t.Context(), "k", none)
 		require.ErrorIs(t, err, nearcache.ErrNotFound, "another node knows as well")
@@ -133,7 +133,7 @@ func TestNotFound_OffByDefault(t *testing.T) {
 			_, err := a.Fetch(t.Context(), "k", absent)
 			require.ErrorIs(t, err, nearcache.ErrNotFound)
 		}
-		assert.EqualValues(t, 2, a.Stats().Loads)
+		assert.EqualValues(t, 2, a.Stats().Loads.Keys)
 		_, err := b.Fetch(t.Context(), "k", absent)
 		require.ErrorIs(t, err, nearcache.ErrNotFound)
 		v, err := a.Fetch(t.Context(), "k", is("v"))
@@ -238,7 +238,7 @@ func TestMaxLoads(t *testing.T) {
 			require.NoError(t, <-done)
 		}
 		assert.EqualValues(t, 3, most.Load())
-		assert.EqualValues(t, 17, m.Stats().Queued)
+		assert.EqualValues(t, 17, m.Stats().Loads.Queued)
 	})
 }
 

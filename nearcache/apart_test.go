@@ -81,7 +81,7 @@ func TestToken_ClocksOnAnotherServer(t *testing.T) {
 				got, err = a.Read(t.Context(), "k", nearcache.ReadOptions{After: b.Token("k")}, nil)
 				require.ErrorIs(t, err, nearcache.ErrUnproven, got.Value)
 				over.lagging.Store(nil)
-				got, err = a.Read(t.Context(), "k", nearcache.ReadOptions{After: b.Token("k")}, nearcache.AsEntry(is("new")))
+				got, err = a.Read(t.Context(), "k", nearcache.ReadOptions{After: b.Token("k")}, nearcache.ValueLoader(is("new")))
 				require.NoError(t, err)
 				assert.Equal(t, "new", got.Value)
 			})

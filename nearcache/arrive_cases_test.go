@@ -15,9 +15,9 @@ import (
 )
 
 // withTag returns a loader of one value with the tag t.
-func withTag(v string) func(context.Context, string) (nearcache.Entry[string], error) {
-	return func(context.Context, string) (nearcache.Entry[string], error) {
-		return nearcache.Entry[string]{Value: v, Tags: []string{"t"}}, nil
+func withTag(v string) nearcache.Loader[string] {
+	return func(context.Context, string, *string) (nearcache.Loaded[string], error) {
+		return nearcache.Loaded[string]{Value: v, Tags: []string{"t"}}, nil
 	}
 }
 
@@ -37,9 +37,9 @@ func requireBoth(t *testing.T, get func(t *testing.T, off fault.Switches) string
 func TestG4_TagInvalidatedDuringALoad(t *testing.T) {
 	get := func(t *testing.T, off fault.Switches) (v string) {
 		journaled(t, func(t *testing.T, _ *fleet, a, b *member) {
-			_, err := a.FetchEntry(t.Context(), "tagged", func(ctx context.Context, key string) (nearcache.Entry[string], error) {
+			_, err := a.FetchEntry(t.Context(), "tagged", func(ctx context.Context, key string, _ *string) (nearcache.Loaded[string], error) {
 				require.NoError(t, b.InvalidateTags(ctx, "t"))
-				return withTag("old")(ctx, key)
+				return withTag("old")(ctx, key, nil)
 			})
 			require.NoError(t, err)
 			wait(3 * time.Second)
@@ -58,7 +58,7 @@ func TestHazard12_RefusedAndGiven(t *testing.T) {
 	get := func(t *testing.T, off fault.Switches) (v string) {
 		bubble(t, func(t *testing.T, f *fleet) {
 			f.journal, f.off = true, off
-			opts := nearcache.Options[string]{FailSafe: time.Hour}
+			opts := nearcache.Options[string]{Stale: nearcache.Stale{For: time.Hour}}
 			a, b := f.join(opts), f.join(opts)
 			given, err := a.Fetch(t.Context(), "k", func(ctx context.Context, _ string) (string, error) {
 				require.NoError(t, b.Set(ctx, "k", "old"))
@@ -68,7 +68,7 @@ func TestHazard12_RefusedAndGiven(t *testing.T) {
 			})
 			require.NoError(t, err)
 			require.Equal(t, "new", given)
-			got, _ := a.Read(t.Context(), "k", nearcache.ReadOptions{}, nearcache.AsEntry(failing))
+			got, _ := a.Read(t.Context(), "k", nearcache.ReadOptions{}, nearcache.ValueLoader(failing))
 			v = got.Value
 		})
 		return v

@@ -60,20 +60,20 @@ func newScene(t *testing.T, opts nearcache.Options[string], tags []string, off f
 func (s *arrivalScene) has(v string) { s.source.Store(&v) }
 
 // load reads the source at once.
-func (s *arrivalScene) load(context.Context, string) (nearcache.Entry[string], error) {
+func (s *arrivalScene) load(context.Context, string, *string) (nearcache.Loaded[string], error) {
 	v := s.source.Load()
 	switch {
 	case s.failed.Load():
-		return nearcache.Entry[string]{}, errDown
+		return nearcache.Loaded[string]{}, errDown
 	case v == nil:
-		return nearcache.Entry[string]{}, nearcache.ErrNotFound
+		return nearcache.Loaded[string]{}, nearcache.ErrNotFound
 	}
-	return nearcache.Entry[string]{Value: *v, Tags: s.tags}, nil
+	return nearcache.Loaded[string]{Value: *v, Tags: s.tags}, nil
 }
 
 // loadHeld reads the source at once and takes until letGo to return.
-func (s *arrivalScene) loadHeld(ctx context.Context, key string) (nearcache.Entry[string], error) {
-	e, err := s.load(ctx, key)
+func (s *arrivalScene) loadHeld(ctx context.Context, key string, _ *string) (nearcache.Loaded[string], error) {
+	e, err := s.load(ctx, key, nil)
 	s.hold()
 	return e, err
 }

@@ -199,7 +199,7 @@ func outdated(w *arrivalBy) string {
 
 var (
 	absentOptions  = nearcache.Options[string]{NotFoundTTL: time.Minute}
-	keptOptions    = nearcache.Options[string]{FailSafe: time.Hour}
+	keptOptions    = nearcache.Options[string]{Stale: nearcache.Stale{For: time.Hour}}
 	refreshOptions = nearcache.Options[string]{TTL: 20 * time.Second, RefreshAhead: 10 * time.Second}
 )
 
@@ -213,9 +213,9 @@ func (s *arrivalScene) lookup(ctx context.Context) {
 }
 
 func (s *arrivalScene) fetchMany(ctx context.Context) {
-	_, _ = s.a.FetchEntryMany(ctx, []string{"k"}, func(ctx context.Context, keys []string) (map[string]nearcache.Entry[string], error) {
-		e, err := s.load(ctx, keys[0])
-		return map[string]nearcache.Entry[string]{"k": e}, err
+	_, _ = s.a.FetchEntryMany(ctx, []string{"k"}, func(ctx context.Context, keys []string) (map[string]nearcache.Loaded[string], error) {
+		e, err := s.load(ctx, keys[0], nil)
+		return map[string]nearcache.Loaded[string]{"k": e}, err
 	})
 }
 
@@ -264,9 +264,9 @@ func degraded(s *arrivalScene) {
 func degradedMany(s *arrivalScene) {
 	failFirst(s)
 	s.start(func(ctx context.Context) {
-		_, _ = s.a.FetchEntryMany(ctx, []string{"k"}, func(ctx context.Context, keys []string) (map[string]nearcache.Entry[string], error) {
-			e, err := s.loadHeld(ctx, keys[0])
-			return map[string]nearcache.Entry[string]{"k": e}, err
+		_, _ = s.a.FetchEntryMany(ctx, []string{"k"}, func(ctx context.Context, keys []string) (map[string]nearcache.Loaded[string], error) {
+			e, err := s.loadHeld(ctx, keys[0], nil)
+			return map[string]nearcache.Loaded[string]{"k": e}, err
 		})
 	})
 }
@@ -308,7 +308,7 @@ func other(s *arrivalScene) {
 // laterDown cannot read anything but what is near.
 func laterDown(s *arrivalScene) string {
 	s.gateA.down()
-	got, err := s.a.Read(s.t.Context(), "k", nearcache.ReadOptions{}, nearcache.AsEntry(failing))
+	got, err := s.a.Read(s.t.Context(), "k", nearcache.ReadOptions{}, nearcache.ValueLoader(failing))
 	if err != nil {
 		return err.Error()
 	}
@@ -435,10 +435,10 @@ func earlierLoad(s *arrivalScene) {
 	s.t.Cleanup(letEnd)
 	go func() {
 		defer close(ended)
-		_, _ = s.a.FetchEntry(s.t.Context(), "k", func(ctx context.Context, key string) (nearcache.Entry[string], error) {
+		_, _ = s.a.FetchEntry(s.t.Context(), "k", func(ctx context.Context, key string, _ *string) (nearcache.Loaded[string], error) {
 			close(began)
 			<-end
-			return s.load(ctx, key)
+			return s.load(ctx, key, nil)
 		})
 	}()
 	s.waitFor(began)

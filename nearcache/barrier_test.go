@@ -97,7 +97,7 @@ func TestBarrier_LostMessages(t *testing.T) {
 			require.NoError(t, b.Set(t.Context(), "k", "new"))
 			_, err := b.pass(t, time.Minute)
 			require.NoError(t, err)
-			if a.node.Stats().Flushes == 0 {
+			if a.node.Stats().Near.Flushes == 0 {
 				requireNear(t, a, "k", "old") // the test sees what is read before an answer
 			}
 		}, without(fault.Without(fault.Barriers)))
@@ -259,7 +259,7 @@ func TestBarrier_Flood(t *testing.T) {
 		if !f.journal {
 			return
 		}
-		done, before := make(chan error, 300), a.node.Stats().Repairs
+		done, before := make(chan error, 300), a.node.Stats().Journal.Rounds
 		for range cap(done) {
 			go func() {
 				_, err := b.pass(t, time.Minute)
@@ -269,7 +269,7 @@ func TestBarrier_Flood(t *testing.T) {
 		for range cap(done) {
 			require.NoError(t, <-done)
 		}
-		assert.Less(t, a.node.Stats().Repairs-before, uint64(cap(done)))
+		assert.Less(t, a.node.Stats().Journal.Rounds-before, uint64(cap(done)))
 	})
 }
 

@@ -54,7 +54,7 @@ func (b *base) open(node *Node, name string, opts plain, tagged bool, of reflect
 	b.node, b.opts = node.core, opts
 	b.keys.Init(b.node, name, opts.settings(tagged))
 	b.failing = outage.Outage{Patience: slowPatience, Quiet: loadsQuiet}
-	b.late = opts.NotFoundTTL > 0 || opts.FailSafe > 0 || opts.RefreshAhead > 0
+	b.late = opts.NotFoundTTL > 0 || opts.Stale.For > 0 || opts.RefreshAhead > 0
 	if opts.MaxConcurrentLoads > 0 {
 		b.places = make(chan struct{}, opts.MaxConcurrentLoads)
 	}

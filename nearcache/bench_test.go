@@ -98,7 +98,7 @@ func BenchmarkFeature(b *testing.B) {
 	}{
 		{name: "none"},
 		{name: "3 tags", tags: []string{"org:7", "country:uk", "active"}},
-		{name: "FailSafe", opts: options{FailSafe: long, SoftTimeout: time.Second}},
+		{name: "FailSafe", opts: options{Stale: nearcache.Stale{For: long, Timeout: time.Second}}},
 		{name: "RefreshAhead", opts: options{RefreshAhead: time.Minute}},
 		{name: "NotFoundTTL", opts: options{NotFoundTTL: long}},
 		{name: "TTLJitter", opts: options{TTLJitter: 0.1}},

@@ -15,11 +15,14 @@ import (
 type ReadOptions struct {
 	// MaxAge is how old the answer may be at most, as Result.Age says it. Zero
 	// means no bound but those of the node. With MaxAge, FromShared or After, no
-	// answer is stale, whatever Options.FailSafe is.
+	// answer is stale, whatever Options.Stale is.
 	MaxAge time.Duration
 
 	// FromShared has the shared tier read now, whatever is near.
 	FromShared bool
+
+	// NoLoad has nothing loaded, whatever loader there is.
+	NoLoad bool
 
 	// After is a token that another node gave for this key of this cache: the
 	// answer is no older than the writes that it stands for. That of another key
@@ -48,7 +51,7 @@ type Result[V any] struct {
 
 	Near bool // the value came from the near tier
 
-	// Stale says that the value is an old one, kept by Options.FailSafe for when
+	// Stale says that the value is an old one, kept by Options.Stale for when
 	// there is no other. Age means nothing then.
 	Stale bool
 }
@@ -62,23 +65,26 @@ type Result[V any] struct {
 // is as new as can be; without a loader the error is that of the shared tier.
 // With ReadOptions.After and a loader the error is then [ErrUnproven], since only the
 // shared tier orders writes; where keys are on several servers, also without a loader.
-// [AsEntry] makes a loader of the kind that Fetch takes one for Read;
-// nil means that there is none.
-func (c *Cache[V]) Read(ctx context.Context, key string, r ReadOptions, load func(ctx context.Context, key string) (Entry[V], error)) (Result[V], error) {
+// [ValueLoader] makes a loader of the kind that Fetch takes one for Read; nil means
+// Options.Loader, if there is one.
+func (c *Cache[V]) Read(ctx context.Context, key string, r ReadOptions, load Loader[V]) (Result[V], error) {
 	if err := cmp.Or(r.validate(key), c.keys.Check(key)); err != nil {
 		return Result[V]{}, err
 	}
-	hash, source := c.keys.Space.Hash(key), loader[V](nil)
-	bounded := r != ReadOptions{}
+	hash, source := c.keys.Space.Hash(key), c.single
+	if r.NoLoad {
+		source, load = nil, nil
+	}
+	bounded := r.MaxAge > 0 || r.FromShared || r.After != ConsistencyToken{}
 	for counted := false; ; counted = true {
 		if a, ok := c.nearAnswer(key, hash, &r); ok {
 			var err error
 			a.Value, err = c.give(key, a.Value)
 			return a, err
 		}
-		if source == nil && load != nil {
+		if load != nil {
 			c.keys.Tags.Expect()
-			source = loadOne(&c.values, load, func(e Entry[V]) Entry[V] { return e })
+			source, load = c.loadEntry(load), nil
 		}
 		late, ok, err := c.lateRead(ctx, key, hash, source)
 		if ok && !bounded {
@@ -123,7 +129,7 @@ func (c *Cache[V]) lateRead(ctx context.Context, key string, hash uint64, load l
 
 // awaitBounded waits for a call, and makes an answer of its result.
 func (c *Cache[V]) awaitBounded(ctx context.Context, f *call[V], loads, bounded bool, after ConsistencyToken) (a Result[V], err error) {
-	got := c.wait(ctx, f, loads, c.opts.FailSafe > 0 && !bounded, c.opts.SoftTimeout) // an old value is within no bounds
+	got := c.wait(ctx, f, loads, c.opts.Stale.For > 0 && !bounded, c.opts.Stale.Timeout) // an old value is within no bounds
 	if got.err != nil {
 		if ended := ctx.Err() != nil || c.node.Context.Err() != nil; !loads && !ended {
 			if unproven := c.unproven(f, after); unproven != nil {
@@ -159,17 +165,6 @@ func (c *Cache[V]) unproven(f *call[V], after ConsistencyToken) error {
 		return fmt.Errorf("%w: %w", ErrUnproven, journal.ErrBehind)
 	}
 	return nil
-}
-
-// AsEntry returns load as a loader of entries that have no more than a value; nil for nil.
-func AsEntry[V any](load func(ctx context.Context, key string) (V, error)) func(ctx context.Context, key string) (Entry[V], error) {
-	if load == nil {
-		return nil
-	}
-	return func(ctx context.Context, key string) (Entry[V], error) {
-		v, err := load(ctx, key)
-		return Entry[V]{Value: v}, err
-	}
 }
 
 func (r *ReadOptions) validate(key string) error {

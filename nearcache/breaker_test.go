@@ -98,8 +98,8 @@ func TestAttempts_NobodyNotices(t *testing.T) {
 			assert.Len(t, failed, 5, "reads, acquire, fill, writes of key and clock")
 		}
 		stats := m.Stats()
-		assert.Zero(t, stats.SharedErrors)
-		assert.Zero(t, stats.Degraded)
-		assert.Zero(t, stats.FillsRejected)
+		assert.Zero(t, stats.Shared.Errors)
+		assert.Zero(t, stats.Loads.Degraded)
+		assert.Zero(t, stats.Loads.Rejected)
 	})
 }

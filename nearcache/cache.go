@@ -22,10 +22,25 @@ func New[V any](node *Node, name string, opts Options[V]) (*Cache[V], error) {
 	c := &Cache[V]{}
 	c.with = opts
 	c.calls.init()
+	c.readThrough(&opts)
 	if err := c.open(node, name, opts.plain(), opts.Tags != nil, reflect.TypeFor[V]()); err != nil {
 		return nil, err
 	}
 	return c, nil
+}
+
+// readThrough has reads load by the loaders of opts.
+func (c *pipeline[V]) readThrough(opts *Options[V]) {
+	if opts.BatchLoader != nil {
+		c.several = c.loadEntries(opts.BatchLoader)
+		c.single = c.several
+	}
+	if opts.Loader != nil {
+		c.single = c.loadEntry(opts.Loader)
+	}
+	if c.single != nil {
+		c.keys.Tags.Expect()
+	}
 }
 
 // hit returns the entry that the near tier may serve, or nil. This is the hot

@@ -85,7 +85,7 @@ func TestFetchMany_Fails(t *testing.T) {
 			require.NoError(t, err)
 			assert.Len(t, values, 2)
 			assert.Equal(t, 1, calls)
-			assert.EqualValues(t, 2, m.Stats().Degraded)
+			assert.EqualValues(t, 2, m.Stats().Loads.Degraded)
 		})
 	})
 	t.Run("caller leaves", func(t *testing.T) {
@@ -292,7 +292,7 @@ func TestSet_Refused(t *testing.T) {
 			v, err := a.Fetch(t.Context(), "k", is(strings.Repeat("y", 100)))
 			require.NoError(t, err)
 			assert.Len(t, v, 100)
-			assert.EqualValues(t, 2, a.Stats().TooLarge)
+			assert.EqualValues(t, 2, a.Stats().Values.TooLarge)
 		})
 	})
 	t.Run("codec fails", func(t *testing.T) {
@@ -311,7 +311,7 @@ func TestSet_Refused(t *testing.T) {
 					v, err := bad.Fetch(t.Context(), "k", is("loaded"))
 					require.NoError(t, err)
 					assert.Equal(t, "loaded", v)
-					assert.EqualValues(t, 1, bad.Stats().Undecodable)
+					assert.EqualValues(t, 1, bad.Stats().Values.Undecodable)
 				})
 			})
 		}
@@ -481,7 +481,7 @@ func TestCost_Panics(t *testing.T) {
 		v, err = a.Fetch(t.Context(), "k", none)
 		require.NoError(t, err)
 		assert.Equal(t, "2", v)
-		assert.Zero(t, a.node.Stats().NearEntries)
-		assert.NotZero(t, a.node.Stats().NearTooLarge)
+		assert.Zero(t, a.node.Stats().Near.Entries)
+		assert.NotZero(t, a.node.Stats().Near.TooLarge)
 	})
 }

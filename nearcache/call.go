@@ -101,6 +101,10 @@ func (cs *callTable[V]) shard(hash uint64) *callShard[V] {
 type pipeline[V any] struct {
 	values[V]
 	calls callTable[V]
+
+	// What loads for reads without a loader of their own; nil if nothing does. Without
+	// several, several keys are loaded one by one.
+	single, several loader[V]
 }
 
 // joinOrStart returns the call of the key for a caller who begins now and has looked what
@@ -194,7 +198,7 @@ func (c *pipeline[V]) finish(f *call[V], err error) {
 		f.err = err
 	}
 	news := f.refresh == nil && (f.value != nil || errors.Is(f.err, ErrNotFound))
-	if news && c.opts.FailSafe > 0 && !c.node.Faults.Off(fault.PassedNews) {
+	if news && c.opts.Stale.For > 0 && !c.node.Faults.Off(fault.PassedNews) {
 		// Before anybody has what is newer than an old value, which later callers must not
 		// get. A value that came near has taken its place already.
 		c.keys.Space.DropStale(f.key, f.hash)
@@ -325,7 +329,7 @@ func (c *pipeline[V]) outcome(f *call[V], at state, loads, takesOld bool) (a ans
 type answer[V any] struct {
 	value V
 	err   error
-	stale bool // the value is an old one, see Options.FailSafe
+	stale bool // the value is an old one, see Options.Stale
 
 	at int64 // the time of the stamp of what was near and lives, on the clock of the near tier
 }

@@ -26,15 +26,15 @@ type calm struct {
 func (c *calm) alerts() (counts map[string]uint64, states map[string]bool) {
 	n, h, s, b := c.node.Stats(), c.node.Health(), c.Stats(), c.bus.Stats()
 	counts = map[string]uint64{
-		"Gaps": n.Gaps, "Resets": n.Resets, "Repaired": n.Repaired, "RepairFailures": n.RepairFailures,
-		"Unconfirmed": s.Unverified, "NearStale": n.NearStale, "UnknownCaches": n.UnknownCaches,
-		"Degraded": s.Degraded, "SharedErrors": s.SharedErrors, "Overdue": s.LeaseTimeouts, "Panics": s.Panics,
-		"TooLarge": s.TooLarge, "Undecodable": s.Undecodable, "Malformed": b.Malformed,
-		"PublishErrors": b.PublishErrors, "Unannounced": s.Unannounced, "FailedChores": n.FailedChores,
+		"Gaps": n.Bus.Gaps, "Resets": n.Journal.Resets, "Repaired": n.Journal.Repaired, "RepairFailures": n.Journal.Failures,
+		"Unconfirmed": s.Shared.Unverified, "NearStale": n.Near.Stale, "UnknownCaches": n.Bus.UnknownCaches,
+		"Degraded": s.Loads.Degraded, "SharedErrors": s.Shared.Errors, "Overdue": s.Loads.LeaseTimeouts, "Panics": s.Values.Panics,
+		"TooLarge": s.Values.TooLarge, "Undecodable": s.Values.Undecodable, "Malformed": b.Malformed,
+		"PublishErrors": b.PublishErrors, "Unannounced": s.Writes.Unannounced, "FailedChores": n.Bus.FailedTexts,
 	}
 	states = map[string]bool{
-		"Trusted": !h.Trusted, "Behind": h.Behind > 3*time.Second, "BusCut": h.BusCut, "Owed": h.PendingInvalidations > 0 || s.PendingInvalidations > 0,
-		"Journal": h.Journal != nil, "ClockLag": n.ClockLag > 100*time.Millisecond, "RoundTrip": b.RoundTrip > 100*time.Millisecond,
+		"Trusted": !h.Trusted, "Behind": h.Behind > 3*time.Second, "BusCut": h.BusCut, "Owed": h.PendingInvalidations > 0 || s.Writes.Pending > 0,
+		"Journal": h.Journal != nil, "ClockLag": n.Near.ClockLag > 100*time.Millisecond, "RoundTrip": b.RoundTrip > 100*time.Millisecond,
 	}
 	t := c.tier.Stats()
 	counts["shared.Undecodable"], counts["shared.Corrupt"], counts["shared.TooLate"] = t.Undecodable, t.Corrupt, t.TooLate
@@ -76,9 +76,9 @@ func (c *calm) work(ctx context.Context) error {
 	case 22, 23, 24:
 		_, err = c.GetMany(ctx, []string{key(), key()})
 	case 25, 26, 27, 28:
-		_, err = c.FetchEntry(ctx, key(), func(ctx context.Context, key string) (nearcache.Entry[string], error) {
+		_, err = c.FetchEntry(ctx, key(), func(ctx context.Context, key string, _ *string) (nearcache.Loaded[string], error) {
 			v, err := load(ctx, key)
-			return nearcache.Entry[string]{Value: v, Tags: []string{tag()}}, err
+			return nearcache.Loaded[string]{Value: v, Tags: []string{tag()}}, err
 		})
 	case 29:
 		_, err = c.Read(ctx, key(), nearcache.ReadOptions{MaxAge: time.Second}, nil)
@@ -101,8 +101,8 @@ func TestAlerts_CalmFleet(t *testing.T) {
 				f.journal, f.announces = true, announces
 				lines := f.log()
 				opts := nearcache.Options[string]{
-					TTL: time.Minute, NearTTL: 30 * time.Second, TTLJitter: 0.2, NotFoundTTL: 5 * time.Second, FailSafe: time.Hour,
-					RefreshAhead: 10 * time.Second, SoftTimeout: time.Second, MaxConcurrentLoads: 4,
+					TTL: time.Minute, NearTTL: 30 * time.Second, TTLJitter: 0.2, NotFoundTTL: 5 * time.Second, Stale: nearcache.Stale{For: time.Hour, Timeout: time.Second},
+					RefreshAhead: 10 * time.Second, MaxConcurrentLoads: 4,
 				}
 				var nodes []*calm
 				for range 3 {
@@ -152,8 +152,8 @@ func TestAlerts_JournalIsFirst(t *testing.T) {
 			"Clear":          func() error { return b.Clear(t.Context()) },
 		}
 		brings := func() {
-			v, err := a.FetchEntry(t.Context(), "k", func(context.Context, string) (nearcache.Entry[string], error) {
-				return nearcache.Entry[string]{Value: "v", Tags: []string{"tag"}}, nil
+			v, err := a.FetchEntry(t.Context(), "k", func(context.Context, string, *string) (nearcache.Loaded[string], error) {
+				return nearcache.Loaded[string]{Value: "v", Tags: []string{"tag"}}, nil
 			})
 			require.NoError(t, err)
 			require.Equal(t, "v", v)
@@ -166,19 +166,19 @@ func TestAlerts_JournalIsFirst(t *testing.T) {
 			require.NoError(t, end(), what)
 			wait(3 * time.Second)
 			a.link.late.Store(false)
-			require.Zero(t, a.node.Stats().Repaired, what)
+			require.Zero(t, a.node.Stats().Journal.Repaired, what)
 		}
 		for what, end := range ends {
 			require.NoError(t, b.Delete(t.Context(), "k"))
 			wait(3 * time.Second)
 			brings()
-			repaired := a.node.Stats().Repaired
+			repaired := a.node.Stats().Journal.Repaired
 			a.link.loses.Store(true)
 			require.NoError(t, end(), what)
 			settle()
 			a.link.loses.Store(false)
 			wait(3 * time.Second)
-			assert.Equal(t, repaired+1, a.node.Stats().Repaired, what)
+			assert.Equal(t, repaired+1, a.node.Stats().Journal.Repaired, what)
 		}
 	}, intervals(300*time.Millisecond, 5*time.Second))
 }
@@ -193,8 +193,8 @@ func TestTags_ToldOnce(t *testing.T) {
 			settle()
 			for _, m := range []*member{a, b} {
 				key := fmt.Sprint(i)
-				_, err := m.FetchEntry(t.Context(), key, func(context.Context, string) (nearcache.Entry[string], error) {
-					return nearcache.Entry[string]{Value: "v", Tags: []string{"tag"}}, nil
+				_, err := m.FetchEntry(t.Context(), key, func(context.Context, string, *string) (nearcache.Loaded[string], error) {
+					return nearcache.Loaded[string]{Value: "v", Tags: []string{"tag"}}, nil
 				})
 				require.NoError(t, err)
 				if i%10 == 9 {
@@ -204,7 +204,7 @@ func TestTags_ToldOnce(t *testing.T) {
 			}
 		}
 		wait(3 * time.Second)
-		assert.Zero(t, a.node.Stats().Repaired)
-		assert.Zero(t, b.node.Stats().Repaired)
+		assert.Zero(t, a.node.Stats().Journal.Repaired)
+		assert.Zero(t, b.node.Stats().Journal.Repaired)
 	})
 }

@@ -69,7 +69,7 @@ func TestMismatch_SharedTier(t *testing.T) {
 				text, err := json.Marshal(h)
 				require.NoError(t, err)
 				assert.Contains(t, string(text), `"why":"other servers have another shared tier`)
-				assert.EqualValues(t, 1, m.node.Stats().Mismatches)
+				assert.EqualValues(t, 1, m.node.Stats().Bus.Mismatches)
 			}
 			assert.Equal(t, 2, log.count("level=ERROR"), "one line of a and of b: %s", log.String())
 			wait(time.Minute)
@@ -192,7 +192,7 @@ func TestOptionsDiffer(t *testing.T) {
 		var log lines
 		f.nodeOpts.Logger = log.logger()
 		a := f.join()
-		b := f.join(nearcache.Options[string]{FailSafe: time.Hour, TTL: time.Minute})
+		b := f.join(nearcache.Options[string]{Stale: nearcache.Stale{For: time.Hour}, TTL: time.Minute})
 		_, err := nearcache.New(b.node, "prices", nearcache.Options[int]{TTL: time.Hour})
 		require.NoError(t, err)
 		const line = "another server has had another option"
@@ -200,7 +200,7 @@ func TestOptionsDiffer(t *testing.T) {
 		assert.Zero(t, log.count(line), "while a new version is rolled out, options differ")
 		wait(3 * time.Minute)
 		for _, m := range []*member{a, b} {
-			assert.Equal(t, 3, m.node.Stats().OptionsDiffer, "FailSafe, TTL and NearTTL")
+			assert.Equal(t, 3, m.node.Stats().Bus.OptionsDiffer, "FailSafe, TTL and NearTTL")
 		}
 		assert.Equal(t, 6, log.count(line), log.String())
 		assert.Equal(t, 1, log.count(`cache=users option=FailSafe here=0s there=1h0m0s`))
@@ -210,7 +210,7 @@ func TestOptionsDiffer(t *testing.T) {
 		assert.Equal(t, 6, log.count(line))
 		require.NoError(t, b.node.Close(atOnce))
 		wait(time.Second)
-		assert.Zero(t, a.node.Stats().OptionsDiffer)
+		assert.Zero(t, a.node.Stats().Bus.OptionsDiffer)
 	})
 }
 
@@ -223,8 +223,8 @@ func TestOptionsDiffer_Caches(t *testing.T) {
 		_, err := nearcache.New(b.node, "prices", nearcache.Options[int]{TTL: time.Hour})
 		require.NoError(t, err)
 		wait(time.Hour)
-		assert.Zero(t, a.node.Stats().OptionsDiffer)
-		assert.Zero(t, b.node.Stats().OptionsDiffer)
+		assert.Zero(t, a.node.Stats().Bus.OptionsDiffer)
+		assert.Zero(t, b.node.Stats().Bus.OptionsDiffer)
 		assert.Zero(t, log.count("another server has had"))
 	})
 }

@@ -27,8 +27,8 @@ func sets(t *testing.T, f *fleet, opts nearcache.Options[set]) *nearcache.Cache[
 func everyRead(t *testing.T, c *nearcache.Cache[set], key string) map[string]set {
 	t.Helper()
 	load := func(context.Context, string) (set, error) { return set{"v": true}, nil }
-	loadEntry := func(context.Context, string) (nearcache.Entry[set], error) {
-		return nearcache.Entry[set]{Value: set{"v": true}}, nil
+	loadEntry := func(context.Context, string, *set) (nearcache.Loaded[set], error) {
+		return nearcache.Loaded[set]{Value: set{"v": true}}, nil
 	}
 	loadMany := func(_ context.Context, keys []string) (map[string]set, error) {
 		return map[string]set{keys[0]: {"v": true}}, nil
@@ -127,7 +127,7 @@ func TestSchema_OtherVersionsAreMisses(t *testing.T) {
 			require.NoError(t, writer.Set(t.Context(), "k", "v"))
 			settle()
 			for _, reader := range []*member{none, one, two} {
-				before := reader.Stats().Undecodable
+				before := reader.Stats().Values.Undecodable
 				v, err := reader.Get(t.Context(), "k")
 				if reader == writer {
 					require.NoError(t, err)
@@ -135,7 +135,7 @@ func TestSchema_OtherVersionsAreMisses(t *testing.T) {
 					continue
 				}
 				require.ErrorIs(t, err, nearcache.ErrNotFound)
-				assert.Equal(t, before+1, reader.Stats().Undecodable)
+				assert.Equal(t, before+1, reader.Stats().Values.Undecodable)
 			}
 		}
 		v, err := one.Fetch(t.Context(), "k", is("loaded"))

@@ -25,11 +25,11 @@ func TestCodec_Change(t *testing.T) {
 				require.NoError(t, err)
 				assert.Equal(t, want, v)
 			}
-			assert.Zero(t, m.Stats().Undecodable)
+			assert.Zero(t, m.Stats().Values.Undecodable)
 		}
 		_, err := onlyOld.Get(t.Context(), "new")
 		require.ErrorIs(t, err, nearcache.ErrNotFound)
-		assert.EqualValues(t, 1, onlyOld.Stats().Undecodable)
+		assert.EqualValues(t, 1, onlyOld.Stats().Values.Undecodable)
 		v, err := onlyOld.Fetch(t.Context(), "new", is("loaded"))
 		require.NoError(t, err)
 		assert.Equal(t, "loaded", v)
@@ -46,7 +46,7 @@ func TestCodec_AlsoReadThatPanics(t *testing.T) {
 		m := f.join(nearcache.Options[string]{Codec: shared.Gob, ReadCodecs: []shared.Codec{&oddCodec{panics: true}}})
 		_, err := m.Get(t.Context(), "k")
 		require.ErrorIs(t, err, nearcache.ErrNotFound)
-		assert.EqualValues(t, 1, m.Stats().Undecodable)
+		assert.EqualValues(t, 1, m.Stats().Values.Undecodable)
 	})
 }
 

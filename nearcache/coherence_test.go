@@ -222,11 +222,11 @@ func during(fl *fleet, op string, f func(ctx context.Context)) func(context.Cont
 // requireNear requires that the node serves the value without asking anybody.
 func requireNear(t *testing.T, m *member, key, want string) {
 	t.Helper()
-	before := m.Stats().Hits
+	before := m.Stats().Reads.Hits
 	v, err := m.Get(t.Context(), key)
 	require.NoError(t, err)
 	require.Equal(t, want, v)
-	require.Equal(t, before+1, m.Stats().Hits, "served from the near tier")
+	require.Equal(t, before+1, m.Stats().Reads.Hits, "served from the near tier")
 }
 
 // TestHazard5_AbandonedWrite: a write that its caller gave up must not land
@@ -273,7 +273,7 @@ func TestHazard6_ReaderHoldsEntry(t *testing.T) {
 		inWindow = func() {
 			assert.NoError(t, b.Set(t.Context(), "k", "new"))
 			time.Sleep(time.Second)
-			assert.Zero(t, a.node.Stats().NearEntries)
+			assert.Zero(t, a.node.Stats().Near.Entries)
 		}
 		v, err := a.Get(t.Context(), "k")
 		require.NoError(t, err)
@@ -281,7 +281,7 @@ func TestHazard6_ReaderHoldsEntry(t *testing.T) {
 		v, err = a.Get(t.Context(), "k")
 		require.NoError(t, err)
 		assert.Equal(t, "new", v)
-		assert.EqualValues(t, 1, a.node.Stats().NearFenced)
+		assert.EqualValues(t, 1, a.node.Stats().Near.Fenced)
 	})
 }
 
@@ -322,10 +322,10 @@ func TestHazard8_RefusedFill(t *testing.T) {
 				return "loaded", b.Set(t.Context(), "k", "set")
 			})
 			require.NoError(t, err)
-			assert.EqualValues(t, 1, a.Stats().FillsRejected)
+			assert.EqualValues(t, 1, a.Stats().Loads.Rejected)
 			if gone {
 				assert.Equal(t, "loaded", v)
-				assert.Zero(t, a.node.Stats().NearEntries)
+				assert.Zero(t, a.node.Stats().Near.Entries)
 				return
 			}
 			assert.Equal(t, "set", v, "what replaced the lease is newer than what was loaded")
@@ -356,7 +356,7 @@ func TestHazard10_LateOwnWrite(t *testing.T) {
 		require.NoError(t, err)
 		require.Error(t, m.Set(t.Context(), "k", "new"))
 		f.store.onBefore(nil)
-		f.eventually(func() bool { return m.Stats().PendingInvalidations == 0 })
+		f.eventually(func() bool { return m.Stats().Writes.Pending == 0 })
 		settle()
 		require.NoError(t, f.join().Set(t.Context(), "k", "old"))
 		settle()
@@ -433,7 +433,7 @@ func TestHazard12_NothingStaleIsInstalled(t *testing.T) {
 		require.NoError(t, m.Delete(t.Context(), "k"))
 		_, err = m.Get(t.Context(), "k")
 		require.ErrorIs(t, err, nearcache.ErrNotFound)
-		assert.Zero(t, m.node.Stats().NearEntries)
+		assert.Zero(t, m.node.Stats().Near.Entries)
 	})
 }
 
@@ -543,11 +543,11 @@ func TestHazard19_SlowLoad(t *testing.T) {
 			}
 			assert.InDelta(t, 5, time.Since(began).Seconds(), 0.6, "one lease time")
 			assert.EqualValues(t, 1, loadsB.Load())
-			assert.EqualValues(t, 1, b.Stats().LeaseTimeouts)
-			assert.Zero(t, b.node.Stats().NearEntries, "what was not filled is not installed")
+			assert.EqualValues(t, 1, b.Stats().Loads.LeaseTimeouts)
+			assert.Zero(t, b.node.Stats().Near.Entries, "what was not filled is not installed")
 			assert.Equal(t, "from a", <-done)
 			assert.EqualValues(t, 1, loadsA.Load())
-			assert.Zero(t, a.Stats().FillsRejected, "the lease stood for four times its time")
+			assert.Zero(t, a.Stats().Loads.Rejected, "the lease stood for four times its time")
 			v, err := b.Fetch(t.Context(), "k", none)
 			require.NoError(t, err)
 			assert.Equal(t, "from a", v)
@@ -614,7 +614,7 @@ func TestHazard19_FetchMany(t *testing.T) {
 		})
 		require.NoError(t, err)
 		require.Len(t, got, 2)
-		assert.Zero(t, a.Stats().FillsRejected, "the leases stood for four times their time")
+		assert.Zero(t, a.Stats().Loads.Rejected, "the leases stood for four times their time")
 		requireNear(t, a, "j", "v")
 		requireNear(t, a, "k", "v")
 	})

@@ -24,11 +24,11 @@ func TestCompress_Fleet(t *testing.T) {
 		long := strings.Repeat("Ada Lovelace, ", 1000)
 		require.NoError(t, a.Set(t.Context(), "k", long))
 		settle()
-		before := b.node.Stats().NearBytes
+		before := b.node.Stats().Near.Bytes
 		v, err := b.Get(t.Context(), "k")
 		require.NoError(t, err)
 		assert.Equal(t, long, v)
-		assert.Greater(t, b.node.Stats().NearBytes-before, int64(len(long)), "near, it counts what it takes there")
+		assert.Greater(t, b.node.Stats().Near.Bytes-before, int64(len(long)), "near, it counts what it takes there")
 
 		_, err = plain.Get(t.Context(), "k")
 		require.ErrorIs(t, err, nearcache.ErrNotFound)
@@ -64,7 +64,7 @@ func TestCompress_TooLarge(t *testing.T) {
 		v, err := a.Fetch(t.Context(), "k", is(noise(2000)))
 		require.NoError(t, err)
 		assert.Len(t, v, 4000)
-		assert.EqualValues(t, 3, a.Stats().TooLarge)
+		assert.EqualValues(t, 3, a.Stats().Values.TooLarge)
 	})
 }
 

@@ -26,22 +26,15 @@ func TestNotModified(t *testing.T) {
 				a, b := f.join(c.opts), f.join(c.opts)
 				require.NoError(t, a.Set(t.Context(), "k", "v"))
 				time.Sleep(c.wait)
-				v, err := a.FetchEntry(t.Context(), "k", func(ctx context.Context, _ string) (nearcache.Entry[string], error) {
-					old, ok := nearcache.Previous[string](ctx)
-					assert.True(t, ok)
-					assert.Equal(t, "v", old)
-					_, err := a.Fetch(ctx, "other", func(ctx context.Context, _ string) (string, error) {
-						_, ok := nearcache.Previous[string](ctx)
-						assert.False(t, ok, "that is of another load")
-						return "", nil
+				v, err := a.FetchEntry(t.Context(), "k", func(ctx context.Context, _ string, old *string) (nearcache.Loaded[string], error) {
+					if assert.NotNil(t, old) {
+						assert.Equal(t, "v", *old)
+					}
+					_, err := a.FetchEntry(ctx, "other", func(_ context.Context, _ string, old *string) (nearcache.Loaded[string], error) {
+						assert.Nil(t, old, "that is of another load")
+						return nearcache.Loaded[string]{}, nil
 					})
-					_, manyErr := a.FetchMany(ctx, []string{"more"}, func(ctx context.Context, _ []string) (map[string]string, error) {
-						_, ok := nearcache.Previous[string](ctx)
-						assert.False(t, ok, "so it is of several")
-						return nil, nil
-					})
-					assert.NoError(t, manyErr)
-					return nearcache.Entry[string]{NotModified: true}, err
+					return nearcache.Loaded[string]{NotModified: true}, err
 				})
 				require.NoError(t, err)
 				assert.Equal(t, "v", v)
@@ -59,14 +52,11 @@ func TestNotModified(t *testing.T) {
 func TestNotModified_Nothing(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		m := f.join(keeping)
-		_, err := m.FetchEntry(t.Context(), "k", func(ctx context.Context, _ string) (nearcache.Entry[string], error) {
-			_, ok := nearcache.Previous[string](ctx)
-			assert.False(t, ok)
-			return nearcache.Entry[string]{NotModified: true}, nil
+		_, err := m.FetchEntry(t.Context(), "k", func(_ context.Context, _ string, old *string) (nearcache.Loaded[string], error) {
+			assert.Nil(t, old)
+			return nearcache.Loaded[string]{NotModified: true}, nil
 		})
-		require.ErrorContains(t, err, "there is no previous value")
-		require.ErrorContains(t, m.SetEntry(t.Context(), "k", nearcache.Entry[string]{NotModified: true}), "are for loaders")
-		require.ErrorContains(t, m.SetEntry(t.Context(), "k", nearcache.Entry[string]{NoStore: true}), "are for loaders")
+		require.ErrorContains(t, err, "there is no old value")
 	})
 }
 
@@ -74,8 +64,8 @@ func TestNotModified_Nothing(t *testing.T) {
 func TestNoStore(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		m := f.join(keeping)
-		unstored := func(context.Context, string) (nearcache.Entry[string], error) {
-			return nearcache.Entry[string]{Value: "once", NoStore: true}, nil
+		unstored := func(context.Context, string, *string) (nearcache.Loaded[string], error) {
+			return nearcache.Loaded[string]{Value: "once", NoStore: true}, nil
 		}
 		for range 2 {
 			v, err := m.FetchEntry(t.Context(), "k", unstored)

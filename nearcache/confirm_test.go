@@ -192,7 +192,7 @@ func TestHazard13_DeposedAnswersReads(t *testing.T) {
 						require.ErrorIs(t, err, errDown)
 					}
 				}
-				assert.NotZero(t, a.Stats().Unverified)
+				assert.NotZero(t, a.Stats().Shared.Unverified)
 				v, err := a.Fetch(t.Context(), "other", is("loaded"))
 				require.NoError(t, err)
 				assert.Equal(t, "loaded", v)
@@ -259,13 +259,13 @@ func TestConfirm_OneRoundForMany(t *testing.T) {
 	journaled(t, func(t *testing.T, f *fleet, a, _ *member) {
 		failTails(f)
 		wait(6 * time.Second)
-		rounds := a.node.Stats().Repairs
+		rounds := a.node.Stats().Journal.Rounds
 		for range 1000 {
 			time.Sleep(time.Millisecond)
 			go func() { _, _ = a.Get(t.Context(), "k") }()
 		}
 		wait(time.Second)
-		assert.LessOrEqual(t, a.node.Stats().Repairs-rounds, uint64(110))
+		assert.LessOrEqual(t, a.node.Stats().Journal.Rounds-rounds, uint64(110))
 	})
 }
 
@@ -284,8 +284,8 @@ func TestServeStale_BelievesRecords(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, "v", v)
 		}
-		assert.EqualValues(t, 4, a.Stats().Unverified)
-		assert.NotZero(t, a.node.Stats().NearStale)
+		assert.EqualValues(t, 4, a.Stats().Shared.Unverified)
+		assert.NotZero(t, a.node.Stats().Near.Stale)
 	}, func(f *fleet) { f.nodeOpts.ServeStale = true })
 }
 

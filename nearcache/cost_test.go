@@ -71,8 +71,8 @@ func TestCost_AHitAllocatesNothing(t *testing.T) {
 				return err == nil && v.ID == 42
 			},
 			"FetchEntry": func() bool {
-				v, err := structs.FetchEntry(ctx, "k", func(context.Context, string) (nearcache.Entry[record], error) {
-					return nearcache.Entry[record]{}, errNoLoad
+				v, err := structs.FetchEntry(ctx, "k", func(context.Context, string, *record) (nearcache.Loaded[record], error) {
+					return nearcache.Loaded[record]{}, errNoLoad
 				})
 				return err == nil && v.ID == 42
 			},
@@ -161,7 +161,7 @@ func TestCost_AllocationsOfASharedHit(t *testing.T) {
 		assert.LessOrEqual(t, one, 11.0)
 		many := testing.AllocsPerRun(runs, func() { _, _ = here.GetMany(ctx, next(batch)) })
 		assert.LessOrEqual(t, many/batch, 8.0) // the race detector adds three
-		assert.Zero(t, here.Stats().Hits)
+		assert.Zero(t, here.Stats().Reads.Hits)
 		t.Logf("one: %v, of a batch: %v", one, many/batch)
 	})
 }

@@ -33,7 +33,7 @@ func TestG7_SharedTierDown(t *testing.T) {
 		require.NotErrorIs(t, err, nearcache.ErrNotFound)
 		_, err = lenient.Get(t.Context(), "k")
 		require.ErrorIs(t, err, nearcache.ErrNotFound)
-		assert.EqualValues(t, 1, lenient.Stats().SharedErrors)
+		assert.EqualValues(t, 1, lenient.Stats().Shared.Errors)
 
 		load, loads := counting("v", 100*time.Millisecond)
 		done := make(chan error)
@@ -50,7 +50,7 @@ func TestG7_SharedTierDown(t *testing.T) {
 			require.NoError(t, <-done)
 		}
 		assert.EqualValues(t, 1, loads.Load())
-		assert.EqualValues(t, 1, m.Stats().Degraded)
+		assert.EqualValues(t, 1, m.Stats().Loads.Degraded)
 
 		requireNear(t, m, "k", "v")
 		time.Sleep(5*time.Second + 100*time.Millisecond)
@@ -74,8 +74,8 @@ func TestG7_FillFails(t *testing.T) {
 		})
 		require.NoError(t, err)
 		assert.Equal(t, "v", v)
-		assert.EqualValues(t, 1, m.Stats().SharedErrors)
-		assert.Zero(t, m.node.Stats().NearEntries, "nobody knows whether it was stored")
+		assert.EqualValues(t, 1, m.Stats().Shared.Errors)
+		assert.Zero(t, m.node.Stats().Near.Entries, "nobody knows whether it was stored")
 	})
 }
 
@@ -93,7 +93,7 @@ func TestG7_BusLost(t *testing.T) {
 
 		a.link.deaf.Store(true)
 		time.Sleep(4 * time.Second) // the own heartbeat does not come back
-		require.True(t, a.node.Stats().BusCut)
+		require.True(t, a.node.Stats().Bus.Cut)
 		require.NoError(t, b.Set(t.Context(), "k", "2"))
 		v, err := a.Get(t.Context(), "k")
 		require.NoError(t, err)
@@ -107,7 +107,7 @@ func TestG7_BusLost(t *testing.T) {
 		require.NoError(t, b.Set(t.Context(), "k", "4"))
 		a.link.deaf.Store(false)
 		time.Sleep(6 * time.Second)
-		require.False(t, a.node.Stats().BusCut)
+		require.False(t, a.node.Stats().Bus.Cut)
 		v, err = a.Get(t.Context(), "k")
 		require.NoError(t, err)
 		assert.Equal(t, "4", v)
@@ -121,14 +121,14 @@ func TestG7_BusBack(t *testing.T) {
 		a, b := f.join(), f.join()
 		require.NoError(t, b.Set(t.Context(), "k", "old"))
 		a.link.deaf.Store(true)
-		f.eventually(func() bool { return a.node.Stats().BusCut })
+		f.eventually(func() bool { return a.node.Stats().Bus.Cut })
 		_, err := a.Get(t.Context(), "k")
 		require.NoError(t, err)
 		require.NoError(t, b.Set(t.Context(), "k", "new"))
 		settle()
 		requireNear(t, a, "k", "old")
 		a.link.deaf.Store(false)
-		f.eventually(func() bool { return !a.node.Stats().BusCut })
+		f.eventually(func() bool { return !a.node.Stats().Bus.Cut })
 		v, err := a.Get(t.Context(), "k")
 		require.NoError(t, err)
 		assert.Equal(t, "new", v)
@@ -150,7 +150,7 @@ func TestG7_CannotAnnounce(t *testing.T) {
 			assert.ErrorIs(t, err, nearcache.ErrNotBroadcast, name)
 			assert.ErrorIs(t, err, errDown, name)
 		}
-		assert.EqualValues(t, 4, m.Stats().Unannounced)
+		assert.EqualValues(t, 4, m.Stats().Writes.Unannounced)
 	})
 }
 
@@ -287,12 +287,12 @@ func TestText_TierDown(t *testing.T) {
 		f.store.onBefore(func(context.Context, string, string) error { return errDown })
 		require.NoError(t, f.hub.Join().Publish(t.Context(), []byte("invalidate users k")))
 		settle()
-		f.eventually(func() bool { return m.node.Stats().FailedChores == 1 })
+		f.eventually(func() bool { return m.node.Stats().Bus.FailedTexts == 1 })
 		f.store.onBefore(nil)
 		v, err := m.Fetch(t.Context(), "k", is("new"))
 		require.NoError(t, err)
 		assert.Equal(t, "new", v)
-		f.eventually(func() bool { return m.Stats().PendingInvalidations == 0 })
+		f.eventually(func() bool { return m.Stats().Writes.Pending == 0 })
 		_, err = f.join().Get(t.Context(), "k")
 		assert.ErrorIs(t, err, nearcache.ErrNotFound)
 	})
@@ -316,7 +316,7 @@ func TestText_Flood(t *testing.T) {
 		f.store.onBefore(nil)
 		_, err := m.Get(t.Context(), "k")
 		assert.ErrorIs(t, err, nearcache.ErrNotFound)
-		assert.NotZero(t, m.Stats().Clears)
+		assert.NotZero(t, m.Stats().Writes.Clears)
 	})
 }
 
@@ -357,7 +357,7 @@ func TestLoader(t *testing.T) {
 			v, err := m.Fetch(t.Context(), "k", is("v"))
 			require.NoError(t, err, "the lease was given back")
 			assert.Equal(t, "v", v)
-			assert.Zero(t, m.Stats().Waits)
+			assert.Zero(t, m.Stats().Loads.Waits)
 		})
 	})
 	t.Run("ends its goroutine", func(t *testing.T) {
@@ -379,7 +379,7 @@ func TestLoader(t *testing.T) {
 			assert.Empty(t, v)
 			_, err = m.Get(t.Context(), "k")
 			assert.ErrorIs(t, err, nearcache.ErrNotFound)
-			assert.EqualValues(t, 1, m.Stats().LoadErrors)
+			assert.EqualValues(t, 1, m.Stats().Loads.Errors)
 		})
 	})
 	t.Run("finds nothing", func(t *testing.T) {
@@ -387,7 +387,7 @@ func TestLoader(t *testing.T) {
 			m := f.join()
 			_, err := m.Fetch(t.Context(), "k", func(context.Context, string) (string, error) { return "", nearcache.ErrNotFound })
 			require.ErrorIs(t, err, nearcache.ErrNotFound)
-			assert.Zero(t, m.Stats().LoadErrors)
+			assert.Zero(t, m.Stats().Loads.Errors)
 			began := time.Now()
 			_, err = m.Fetch(t.Context(), "k", is("v"))
 			require.NoError(t, err)
@@ -414,17 +414,17 @@ func TestLoader(t *testing.T) {
 	t.Run("decides lifetimes", func(t *testing.T) {
 		bubble(t, func(t *testing.T, f *fleet) {
 			m := f.join()
-			load := func(context.Context, string) (nearcache.Entry[string], error) {
-				return nearcache.Entry[string]{Value: "v", TTL: time.Minute, NearTTL: time.Second}, nil
+			load := func(context.Context, string, *string) (nearcache.Loaded[string], error) {
+				return nearcache.Loaded[string]{Value: "v", TTL: time.Minute, NearTTL: time.Second}, nil
 			}
 			_, err := m.FetchEntry(t.Context(), "k", load)
 			require.NoError(t, err)
 			requireNear(t, m, "k", "v")
 			time.Sleep(2 * time.Second)
-			hits := m.Stats().SharedHits
+			hits := m.Stats().Reads.SharedHits
 			_, err = m.Get(t.Context(), "k")
 			require.NoError(t, err)
-			assert.Equal(t, hits+1, m.Stats().SharedHits)
+			assert.Equal(t, hits+1, m.Stats().Reads.SharedHits)
 			time.Sleep(time.Minute)
 			_, err = m.Get(t.Context(), "k")
 			require.ErrorIs(t, err, nearcache.ErrNotFound)
@@ -507,7 +507,7 @@ func TestCallerLeaves_BeforeItsContextTells(t *testing.T) {
 				go func() { _, err := m.Get(t.Context(), "k"); second <- err }()
 				require.NoError(t, <-second)
 				require.NoError(t, <-first)
-				assert.Zero(t, m.Stats().Degraded)
+				assert.Zero(t, m.Stats().Loads.Degraded)
 				requireNear(t, m, "k", "v")
 			})
 		})
@@ -583,7 +583,7 @@ func TestClose(t *testing.T) {
 			require.NoError(t, m.Set(t.Context(), "k", "v"))
 			require.NoError(t, m.bus.Close())
 			require.ErrorIs(t, m.Set(t.Context(), "k", "w"), bus.ErrClosed)
-			assert.True(t, m.node.Stats().BusCut, "a node whose bus was closed does not trust what it has")
+			assert.True(t, m.node.Stats().Bus.Cut, "a node whose bus was closed does not trust what it has")
 		})
 	})
 }

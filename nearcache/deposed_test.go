@@ -95,7 +95,7 @@ func TestG2_FillOnADeposedServer(t *testing.T) {
 		require.Equal(t, "new", given.Value)
 		h.stale.Store(&was)
 		wait(3 * time.Second) // the journal is read
-		later, err := a.Read(t.Context(), "k", nearcache.ReadOptions{FromShared: true}, nearcache.AsEntry(is("new")))
+		later, err := a.Read(t.Context(), "k", nearcache.ReadOptions{FromShared: true}, nearcache.ValueLoader(is("new")))
 		require.NoError(t, err)
 		assert.Equal(t, "new", later.Value)
 	})
@@ -124,7 +124,7 @@ func TestG1_JournalOfADeposedServer(t *testing.T) {
 		h.depose(t, names...)
 		h.tails.Store(true)
 		require.NoError(t, a.Set(t.Context(), "k", "new"))
-		got, err := a.Read(t.Context(), "k", nearcache.ReadOptions{FromShared: true}, nearcache.AsEntry(is("new")))
+		got, err := a.Read(t.Context(), "k", nearcache.ReadOptions{FromShared: true}, nearcache.ValueLoader(is("new")))
 		require.NoError(t, err)
 		assert.Equal(t, "new", got.Value)
 	})
@@ -151,7 +151,7 @@ func TestToken_ClearIsProvenByTheRead(t *testing.T) {
 		a.link.deaf.Store(true)
 		h.depose(t, names...)
 		require.NoError(t, b.Clear(t.Context()))
-		got, err := a.Read(t.Context(), "k", nearcache.ReadOptions{After: b.Token("k")}, nearcache.AsEntry(is("new")))
+		got, err := a.Read(t.Context(), "k", nearcache.ReadOptions{After: b.Token("k")}, nearcache.ValueLoader(is("new")))
 		if err != nil {
 			require.ErrorIs(t, err, nearcache.ErrUnproven)
 			return
@@ -176,7 +176,7 @@ func TestG4_ALaterEpochIsHeardOf(t *testing.T) {
 			require.ErrorIs(t, err, shared.ErrUnread)
 		}
 		assert.ErrorContains(t, a.node.Health().Journal, "not the one that has the latest writes")
-		got, err := a.Read(t.Context(), "k", nearcache.ReadOptions{FromShared: true}, nearcache.AsEntry(is("new")))
+		got, err := a.Read(t.Context(), "k", nearcache.ReadOptions{FromShared: true}, nearcache.ValueLoader(is("new")))
 		require.NoError(t, err)
 		assert.Equal(t, "new", got.Value)
 
@@ -301,7 +301,7 @@ func TestG1_WriteOnADeposedServer(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, a.Set(t.Context(), "k", "v2"))
 		s.moved.Store(true)
-		got, err := a.Read(t.Context(), "k", nearcache.ReadOptions{FromShared: true}, nearcache.AsEntry(is("v2")))
+		got, err := a.Read(t.Context(), "k", nearcache.ReadOptions{FromShared: true}, nearcache.ValueLoader(is("v2")))
 		require.NoError(t, err)
 		assert.Equal(t, "v2", got.Value)
 		settle()
@@ -331,7 +331,7 @@ func TestG2_ReadOnADeposedServer(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "v2", got.Value)
 		reads.moved.Store(true)
-		got, err = reader.Read(t.Context(), "k", nearcache.ReadOptions{FromShared: true}, nearcache.AsEntry(is("v2")))
+		got, err = reader.Read(t.Context(), "k", nearcache.ReadOptions{FromShared: true}, nearcache.ValueLoader(is("v2")))
 		require.NoError(t, err)
 		assert.Equal(t, "v2", got.Value)
 	})

@@ -113,10 +113,10 @@ func (c *values[V]) newAbsent(key string, stamp near.Stamp, rev driver.Revision)
 // the lifetime that its value has in the shared tier, and ahead how long before the end
 // of that it is to be refreshed.
 func (c *values[V]) extend(e *entry[V], left, ahead time.Duration) {
-	if c.opts.FailSafe == 0 && c.opts.RefreshAhead == 0 {
+	if c.opts.Stale.For == 0 && c.opts.RefreshAhead == 0 {
 		return
 	}
-	x := &near.Extra{Fresh: left - ahead, Keep: c.opts.FailSafe, Pause: refreshPause(left, ahead)}
+	x := &near.Extra{Fresh: left - ahead, Keep: c.opts.Stale.For, Pause: refreshPause(left, ahead)}
 	if c.node.Faults.Off(fault.Pauses) {
 		x.Pause = 0
 	}
@@ -132,16 +132,16 @@ func refreshPause(left, ahead time.Duration) time.Duration {
 
 // entryHere makes the near entry of a value that has no record, nil if it cannot be
 // kept.
-func (c *values[V]) entryHere(f *call[V], entry *Entry[V], slots []uint32, life time.Duration) *near.Entry {
+func (c *values[V]) entryHere(f *call[V], v V, slots []uint32, life time.Duration) *near.Entry {
 	size := 0
 	if c.with.Cost == nil {
-		data, err := c.encode(f.key, entry.Value)
+		data, err := c.encode(f.key, v)
 		if err != nil {
 			return nil
 		}
 		size = len(data)
 	}
-	e := c.newEntry(f.key, entry.Value, size, f.stamp, driver.Revision{})
+	e := c.newEntry(f.key, v, size, f.stamp, driver.Revision{})
 	e.Tag(slots)
 	c.extend(e, life, c.opts.ahead(life))
 	return &e.Entry

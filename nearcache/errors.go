@@ -75,8 +75,8 @@ const (
 
 // PanicError is what a panic in a loader, a codec, Options.Clone or Options.Tags becomes.
 // Its text has no stack: that is in Stack, for logs. A caller need not see one: with
-// Options.FailSafe or RefreshAhead there may be an old value for it. So the first panic of
-// each cache is logged, without its value, and Stats.Panics counts them all.
+// Options.Stale or RefreshAhead there may be an old value for it. So the first panic of
+// each cache is logged, without its value, and Stats.Values.Panics counts them all.
 type PanicError struct {
 	// Callback is what panicked: "loader", "codec", "Clone" or "Tags". It is empty for
 	// anything else that was called for a read or a load, such as a store of

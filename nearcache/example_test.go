@@ -131,14 +131,14 @@ func ExampleOptions_notFoundTTL() {
 	// true
 }
 
-// With FailSafe, an outage of the database is answered with old values, and
+// With Stale.For, an outage of the database is answered with old values, and
 // with RefreshAhead, readers of a hot key never wait for it.
 func ExampleOptions_failSafe() {
 	node := newNode()
 	defer node.Close(context.Background())
 	users, err := nearcache.New(node, "fail-safe", nearcache.Options[User]{
 		TTL: time.Minute, RefreshAhead: 10 * time.Second,
-		FailSafe: 24 * time.Hour, SoftTimeout: 200 * time.Millisecond,
+		Stale: nearcache.Stale{For: 24 * time.Hour, Timeout: 200 * time.Millisecond},
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -149,7 +149,7 @@ func ExampleOptions_failSafe() {
 	u, err := users.Fetch(ctx, "42", func(context.Context, string) (User, error) {
 		return User{}, errors.New("the database is down")
 	})
-	fmt.Println(u.Name, err, users.Stats().Stale)
+	fmt.Println(u.Name, err, users.Stats().Reads.Stale)
 
 	_ = users.Delete(ctx, "42")
 	_, err = users.Fetch(ctx, "42", func(context.Context, string) (User, error) {
@@ -162,21 +162,21 @@ func ExampleOptions_failSafe() {
 }
 
 // A loader that asks the source whether the old value still holds.
-func ExamplePrevious() {
+func ExampleLoaded_notModified() {
 	node := newNode()
 	defer node.Close(context.Background())
-	users, err := nearcache.New(node, "conditional", nearcache.Options[User]{FailSafe: time.Hour})
+	users, err := nearcache.New(node, "conditional", nearcache.Options[User]{Stale: nearcache.Stale{For: time.Hour}})
 	if err != nil {
 		log.Fatal(err)
 	}
 	ctx := context.Background()
 	_ = users.Set(ctx, "42", User{"42", "Ada"})
 	_ = users.Invalidate(ctx, "42")
-	u, err := users.FetchEntry(ctx, "42", func(ctx context.Context, id string) (nearcache.Entry[User], error) {
-		if old, ok := nearcache.Previous[User](ctx); ok && old.Name == "Ada" { // ask by version or ETag
-			return nearcache.Entry[User]{NotModified: true}, nil
+	u, err := users.FetchEntry(ctx, "42", func(_ context.Context, id string, old *User) (nearcache.Loaded[User], error) {
+		if old != nil && old.Name == "Ada" { // ask by version or ETag
+			return nearcache.Loaded[User]{NotModified: true}, nil
 		}
-		return nearcache.Entry[User]{Value: User{id, "Grace"}}, nil
+		return nearcache.Loaded[User]{Value: User{id, "Grace"}}, nil
 	})
 	fmt.Println(u.Name, err)
 	// Output: Ada <nil>
@@ -194,7 +194,7 @@ func ExampleOptions_maxLoads() {
 	u, err := users.Fetch(context.Background(), "42", func(_ context.Context, id string) (User, error) {
 		return User{id, "Ada"}, nil
 	})
-	fmt.Println(u.Name, err, users.Stats().Queued)
+	fmt.Println(u.Name, err, users.Stats().Loads.Queued)
 	// Output: Ada <nil> 0
 }
 
@@ -220,8 +220,8 @@ func ExampleCache_FetchEntryMany() {
 	node := newNode()
 	defer node.Close(context.Background())
 	users := newUsers(node, "many-entries")
-	found, err := users.FetchEntryMany(context.Background(), []string{"1", "2"}, func(_ context.Context, missing []string) (map[string]nearcache.Entry[User], error) {
-		return map[string]nearcache.Entry[User]{
+	found, err := users.FetchEntryMany(context.Background(), []string{"1", "2"}, func(_ context.Context, missing []string) (map[string]nearcache.Loaded[User], error) {
+		return map[string]nearcache.Loaded[User]{
 			"1": {Value: User{"1", "Ada"}, Tags: []string{"org:7"}},
 			"2": {Value: User{"2", "Grace"}, TTL: time.Hour, NearTTL: time.Minute},
 		}, nil
@@ -341,8 +341,8 @@ func ExampleCache_FetchEntry() {
 	node := newNode()
 	defer node.Close(context.Background())
 	users := newUsers(node, "entries")
-	u, err := users.FetchEntry(context.Background(), "42", func(_ context.Context, id string) (nearcache.Entry[User], error) {
-		return nearcache.Entry[User]{Value: User{id, "Ada"}, TTL: time.Hour, NearTTL: time.Minute}, nil
+	u, err := users.FetchEntry(context.Background(), "42", func(_ context.Context, id string, _ *User) (nearcache.Loaded[User], error) {
+		return nearcache.Loaded[User]{Value: User{id, "Ada"}, TTL: time.Hour, NearTTL: time.Minute}, nil
 	})
 	fmt.Println(u.Name, err)
 	// Output: Ada <nil>
@@ -399,9 +399,9 @@ func ExampleCache_InvalidateTags() {
 	node := newNode()
 	defer node.Close(context.Background())
 	users := newUsers(node, "tagged")
-	load := func(_ context.Context, id string) (nearcache.Entry[User], error) {
+	load := func(_ context.Context, id string, _ *User) (nearcache.Loaded[User], error) {
 		fmt.Println("loading", id)
-		return nearcache.Entry[User]{Value: User{id, "Ada"}, Tags: []string{"org:7"}}, nil
+		return nearcache.Loaded[User]{Value: User{id, "Ada"}, Tags: []string{"org:7"}}, nil
 	}
 	_, _ = users.FetchEntry(ctx, "42", load)
 	_ = users.SetEntry(ctx, "43", nearcache.Entry[User]{Value: User{"43", "Bob"}, Tags: []string{"org:7", "admins"}})

@@ -15,7 +15,7 @@ import (
 )
 
 // keeping has values expire after a minute and keeps them for an hour.
-var keeping = nearcache.Options[string]{TTL: time.Minute, FailSafe: time.Hour}
+var keeping = nearcache.Options[string]{TTL: time.Minute, Stale: nearcache.Stale{For: time.Hour}}
 
 // failing is a loader that fails.
 func failing(context.Context, string) (string, error) { return "", errDown }
@@ -29,7 +29,7 @@ func fetches(t *testing.T, m *member, want string, load func(context.Context, st
 
 // TestFailSafe_LoaderFails: past its TTL, the old value is given where the
 // loader fails, on a node that had it near and on one that had not; there is one
-// attempt in FailSafeThrottle.
+// attempt in Stale.RetryAfter.
 func TestFailSafe_LoaderFails(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		a, b := f.join(keeping), f.join(keeping)
@@ -45,7 +45,7 @@ func TestFailSafe_LoaderFails(t *testing.T) {
 				fetches(t, m, "old", load)
 			}
 			assert.EqualValues(t, 1, attempts.Load(), "the others come too soon")
-			assert.EqualValues(t, 5, m.Stats().Stale)
+			assert.EqualValues(t, 5, m.Stats().Reads.Stale)
 			time.Sleep(time.Second + 20*time.Millisecond)
 			fetches(t, m, "old", load)
 			assert.EqualValues(t, 2, attempts.Load())
@@ -53,10 +53,10 @@ func TestFailSafe_LoaderFails(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		fetches(t, a, "new", is("new"))
 		fetches(t, a, "new", none)
-		stale := a.Stats().Stale
+		stale := a.Stats().Reads.Stale
 		time.Sleep(time.Minute)
 		fetches(t, a, "new", failing)
-		assert.Equal(t, stale+1, a.Stats().Stale)
+		assert.Equal(t, stale+1, a.Stats().Reads.Stale)
 		time.Sleep(time.Hour)
 		_, err := a.Fetch(t.Context(), "k", failing)
 		require.ErrorIs(t, err, errDown, "it is kept for FailSafe and no longer")
@@ -99,7 +99,7 @@ func TestFailSafe_SharedTierDown(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, "old", v)
 		fetches(t, m, "old", failing)
-		assert.EqualValues(t, 4, m.Stats().Stale)
+		assert.EqualValues(t, 4, m.Stats().Reads.Stale)
 
 		time.Sleep(2 * time.Second)
 		fetches(t, m, "newer", is("newer"))
@@ -115,7 +115,7 @@ func TestFailSafe_SharedTierDown(t *testing.T) {
 func TestFailSafe_NotFound(t *testing.T) {
 	for name, opts := range map[string]nearcache.Options[string]{
 		"forgotten":  keeping,
-		"remembered": {TTL: time.Minute, FailSafe: time.Hour, NotFoundTTL: time.Second},
+		"remembered": {TTL: time.Minute, Stale: nearcache.Stale{For: time.Hour}, NotFoundTTL: time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, f *fleet) {
@@ -256,12 +256,12 @@ func TestHazard12_NotInstalled(t *testing.T) {
 		require.NoError(t, a.Set(t.Context(), "k", "old"))
 		time.Sleep(time.Minute + time.Second)
 		fetches(t, b, "old", failing)
-		hits := b.Stats().Hits
+		hits := b.Stats().Reads.Hits
 		time.Sleep(2 * time.Second)
 		_, err := b.Get(t.Context(), "k")
 		require.ErrorIs(t, err, nearcache.ErrNotFound, "the shared tier works and has no live value")
 		fetches(t, b, "new", is("new"))
-		assert.Equal(t, hits, b.Stats().Hits)
+		assert.Equal(t, hits, b.Stats().Reads.Hits)
 	})
 }
 
@@ -444,7 +444,7 @@ func TestFailSafe_PanicsAndTimeouts(t *testing.T) {
 func TestSoftTimeout_SlowLoader(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		opts := keeping
-		opts.SoftTimeout = 100 * time.Millisecond
+		opts.Stale.Timeout = 100 * time.Millisecond
 		a, b := f.join(opts), f.join(opts)
 		require.NoError(t, a.Set(t.Context(), "k", "old"))
 		time.Sleep(time.Minute + time.Second)
@@ -455,7 +455,7 @@ func TestSoftTimeout_SlowLoader(t *testing.T) {
 			assert.Equal(t, 100*time.Millisecond, time.Since(began))
 			fetches(t, m, "old", load)
 			assert.Equal(t, 100*time.Millisecond, time.Since(began), "the next one does not wait at all")
-			assert.EqualValues(t, 2, m.Stats().Stale)
+			assert.EqualValues(t, 2, m.Stats().Reads.Stale)
 			time.Sleep(4 * time.Second)
 			fetches(t, m, "new", none)
 			assert.EqualValues(t, 1, loads.Load())
@@ -469,7 +469,7 @@ func TestSoftTimeout_SlowLoader(t *testing.T) {
 func TestSoftTimeout_SlowSharedTier(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		opts := keeping
-		opts.SoftTimeout = 100 * time.Millisecond
+		opts.Stale.Timeout = 100 * time.Millisecond
 		m := f.join(opts)
 		require.NoError(t, m.Set(t.Context(), "k", "old"))
 		time.Sleep(time.Minute + time.Second)
@@ -498,7 +498,7 @@ func TestSoftTimeout_SlowSharedTier(t *testing.T) {
 func TestSoftTimeout_OwnWrite(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		opts := keeping
-		opts.SoftTimeout = 100 * time.Millisecond
+		opts.Stale.Timeout = 100 * time.Millisecond
 		m := f.join(opts)
 		require.NoError(t, m.Set(t.Context(), "k", "old"))
 		time.Sleep(time.Minute + time.Second)
@@ -521,14 +521,14 @@ func TestOptions_FailSafe(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		m := f.join()
 		for want, opts := range map[string]nearcache.Options[string]{
-			"Options.FailSafe is negative":                             {FailSafe: -1},
-			"Options.FailSafeThrottle is negative":                     {FailSafe: 1, FailSafeThrottle: -1},
-			"Options.FailSafeThrottle is 1s without FailSafe":          {FailSafeThrottle: time.Second},
-			"Options.SoftTimeout is negative":                          {FailSafe: 1, SoftTimeout: -1},
-			"Options.SoftTimeout is 1s without FailSafe":               {SoftTimeout: time.Second},
-			"Options.SoftTimeout 1m0s is not shorter than LoadTimeout": {FailSafe: 1, SoftTimeout: time.Minute},
-			"Options.RefreshAhead is negative":                         {RefreshAhead: -1},
-			"Options.RefreshAhead 5m0s is not shorter than TTL 5m0s":   {RefreshAhead: 5 * time.Minute},
+			"Options.Stale.For is negative":                              {Stale: nearcache.Stale{For: -1}},
+			"Options.Stale.RetryAfter is negative":                       {Stale: nearcache.Stale{For: 1, RetryAfter: -1}},
+			"Options.Stale.RetryAfter is 1s without Stale.For":           {Stale: nearcache.Stale{RetryAfter: time.Second}},
+			"Options.Stale.Timeout is negative":                          {Stale: nearcache.Stale{For: 1, Timeout: -1}},
+			"Options.Stale.Timeout is 1s without Stale.For":              {Stale: nearcache.Stale{Timeout: time.Second}},
+			"Options.Stale.Timeout 1m0s is not shorter than LoadTimeout": {Stale: nearcache.Stale{For: 1, Timeout: time.Minute}},
+			"Options.RefreshAhead is negative":                           {RefreshAhead: -1},
+			"Options.RefreshAhead 5m0s is not shorter than TTL 5m0s":     {RefreshAhead: 5 * time.Minute},
 		} {
 			_, err := nearcache.New(m.node, "other", opts)
 			require.ErrorContains(t, err, "nearcache: "+want)
@@ -616,7 +616,7 @@ func TestHazard12_DeleteIsRead(t *testing.T) {
 func TestSoftTimeout_Many(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		opts := keeping
-		opts.SoftTimeout = time.Second
+		opts.Stale.Timeout = time.Second
 		m := f.join(opts)
 		keys := []string{"a", "b", "c", "d", "e"}
 		for _, k := range keys {
@@ -639,7 +639,7 @@ func TestSoftTimeout_Many(t *testing.T) {
 func TestSoftTimeout_SlowRead(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		opts := keeping
-		opts.SoftTimeout = time.Second
+		opts.Stale.Timeout = time.Second
 		f.tierOpts.Timeout = 5 * time.Second
 		a, m := f.join(opts), f.join(opts)
 		require.NoError(t, a.Set(t.Context(), "k", "old"))

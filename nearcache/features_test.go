@@ -13,7 +13,7 @@ import (
 // refreshed all the time where the pauses before that are taken out.
 var features = nearcache.Options[int64]{
 	TTL: time.Minute, RefreshAhead: time.Minute - time.Millisecond, TTLJitter: 0.2,
-	FailSafe: time.Hour, NotFoundTTL: time.Second, MaxConcurrentLoads: 4,
+	Stale: nearcache.Stale{For: time.Hour}, NotFoundTTL: time.Second, MaxConcurrentLoads: 4,
 }
 
 // TestCoherence_Features runs the guarantees with everything switched on.

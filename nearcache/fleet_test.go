@@ -79,7 +79,7 @@ func (f *fleet) joinOver(store driver.Store, opts ...nearcache.Options[string]) 
 	m.Cache, err = nearcache.New(m.node, "users", append(opts, nearcache.Options[string]{})[0])
 	require.NoError(f.t, err)
 	f.eventually(func() bool {
-		return !m.node.Stats().BusCut && (!f.journal || f.off.Off(fault.Journal) || m.node.Stats().Repairs > 0)
+		return !m.node.Stats().Bus.Cut && (!f.journal || f.off.Off(fault.Journal) || m.node.Stats().Journal.Rounds > 0)
 	})
 	return m
 }
@@ -99,7 +99,7 @@ func (f *fleet) joinBusOnly() *member {
 	})
 	m.Cache, err = nearcache.New(m.node, "users", nearcache.Options[string]{})
 	require.NoError(f.t, err)
-	f.eventually(func() bool { return !m.node.Stats().BusCut })
+	f.eventually(func() bool { return !m.node.Stats().Bus.Cut })
 	return m
 }
 

@@ -95,7 +95,7 @@ func TestGivenOld_OtherServerFails(t *testing.T) {
 // well for a while. One that is slow now and then is no news.
 func TestGivenOld_Slow(t *testing.T) {
 	opts := keeping
-	opts.SoftTimeout = 100 * time.Millisecond
+	opts.Stale.Timeout = 100 * time.Millisecond
 	givesOld(t, opts, func(t *testing.T, _ *fleet, m *member, lines func() []string) {
 		for range 5 {
 			load, _ := counting("old", 3*time.Second)
@@ -111,7 +111,7 @@ func TestGivenOld_Slow(t *testing.T) {
 			fetches(t, m, "old", hangs)
 			time.Sleep(time.Second)
 		}
-		requireLine(t, lines, `reason="the loader takes longer than SoftTimeout"$`)
+		requireLine(t, lines, `reason="the loader takes longer than Stale.Timeout"$`)
 	})
 }
 

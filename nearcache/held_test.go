@@ -22,7 +22,7 @@ func TestClose_GivesLeasesBack(t *testing.T) {
 		<-ctx.Done()
 		return "", ctx.Err()
 	}
-	opts := nearcache.Options[string]{TTL: time.Minute, FailSafe: time.Hour, RefreshAhead: 10 * time.Second}
+	opts := nearcache.Options[string]{TTL: time.Minute, Stale: nearcache.Stale{For: time.Hour}, RefreshAhead: 10 * time.Second}
 	for name, c := range map[string]struct {
 		opts nearcache.Options[string]
 		wait time.Duration // before the load begins

@@ -63,8 +63,8 @@ func TestHerd_FlushRefillsLazily(t *testing.T) {
 		_, flushed := measure(4 * time.Second)
 		for _, m := range fleet {
 			m.link.deaf.Store(false)
-			require.NotZero(t, m.node.Stats().Flushes)
-			assert.Zero(t, m.Stats().Loads)
+			require.NotZero(t, m.node.Stats().Near.Flushes)
+			assert.Zero(t, m.Stats().Loads.Keys)
 		}
 		close(stop)
 		readers.Wait()

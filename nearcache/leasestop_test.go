@@ -19,7 +19,7 @@ import (
 func beside(t *testing.T, opts nearcache.Options[string], meanwhile func(t *testing.T, f *fleet, b *member), test func(t *testing.T, f *fleet, a *member)) {
 	t.Helper()
 	bubble(t, func(t *testing.T, f *fleet) {
-		opts.TTL, opts.FailSafe = time.Minute, time.Hour
+		opts.TTL, opts.Stale.For = time.Minute, time.Hour
 		a, b := f.join(opts), f.join(opts)
 		require.NoError(t, b.Set(t.Context(), "k", "old"))
 		time.Sleep(2 * time.Minute)

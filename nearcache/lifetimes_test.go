@@ -27,12 +27,14 @@ func TestNearTTL_Travels(t *testing.T) {
 			return m.SetEntryMany(ctx, map[string]nearcache.Entry[string]{"k": entry})
 		},
 		"FetchEntry": func(ctx context.Context, m *member) error {
-			_, err := m.FetchEntry(ctx, "k", func(context.Context, string) (nearcache.Entry[string], error) { return entry, nil })
+			_, err := m.FetchEntry(ctx, "k", func(context.Context, string, *string) (nearcache.Loaded[string], error) {
+				return asLoaded(entry), nil
+			})
 			return err
 		},
 		"FetchEntryMany": func(ctx context.Context, m *member) error {
-			_, err := m.FetchEntryMany(ctx, []string{"k"}, func(context.Context, []string) (map[string]nearcache.Entry[string], error) {
-				return map[string]nearcache.Entry[string]{"k": entry}, nil
+			_, err := m.FetchEntryMany(ctx, []string{"k"}, func(context.Context, []string) (map[string]nearcache.Loaded[string], error) {
+				return map[string]nearcache.Loaded[string]{"k": asLoaded(entry)}, nil
 			})
 			return err
 		},
@@ -48,10 +50,10 @@ func TestNearTTL_Travels(t *testing.T) {
 					require.Equal(t, "v", v)
 					requireNear(t, m, "k", "v")
 					time.Sleep(near + 20*time.Millisecond)
-					misses := m.Stats().Misses
+					misses := m.Stats().Reads.Misses
 					_, err = m.Get(t.Context(), "k")
 					require.NoError(t, err)
-					assert.Equal(t, misses+1, m.Stats().Misses, "it was near for longer than its entry says")
+					assert.Equal(t, misses+1, m.Stats().Reads.Misses, "it was near for longer than its entry says")
 				}
 			})
 		})
@@ -78,14 +80,14 @@ func TestNearTTL_LongerThanTheOptions(t *testing.T) {
 func TestNearTTL_ThroughAnInvalidation(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		opts := longNear
-		opts.FailSafe = time.Hour
+		opts.Stale.For = time.Hour
 		a, b := f.join(opts), f.join(opts)
 		require.NoError(t, a.SetEntry(t.Context(), "k", nearcache.Entry[string]{Value: "v", NearTTL: time.Second}))
 		require.NoError(t, a.Invalidate(t.Context(), "k"))
 		settle()
 		assert.Equal(t, time.Second, f.recordOf(t, "k").NearTTL)
-		v, err := b.FetchEntry(t.Context(), "k", func(context.Context, string) (nearcache.Entry[string], error) {
-			return nearcache.Entry[string]{NotModified: true, NearTTL: 2 * time.Second}, nil
+		v, err := b.FetchEntry(t.Context(), "k", func(context.Context, string, *string) (nearcache.Loaded[string], error) {
+			return nearcache.Loaded[string]{NotModified: true, NearTTL: 2 * time.Second}, nil
 		})
 		require.NoError(t, err)
 		assert.Equal(t, "v", v)

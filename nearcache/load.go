@@ -18,7 +18,7 @@ type fill[V any] struct {
 	f              *call[V]
 	coherence.Hold               // without a lease, nothing is stored
 	life           time.Duration // how long the value is near at most, without a lease; not at all if 0
-	entry          Entry[V]
+	entry          Loaded[V]
 	err            error // why there is no entry; what the call ends with
 
 	does    deed
@@ -385,7 +385,7 @@ func (c *pipeline[V]) keepLoaded(e *fill[V]) {
 		if e.life > 0 && !e.entry.NoStore {
 			l, _ := c.opts.lives(e.entry.TTL, e.entry.NearTTL)
 			a.Slots, a.Life = generation.SlotsOf(e.entry.Tags), min(l.Near, e.life)
-			a.Entry = c.entryHere(f, &e.entry, a.Slots, a.Life)
+			a.Entry = c.entryHere(f, e.entry.Value, a.Slots, a.Life)
 		}
 	}
 	c.giveLoaded(f, &a)

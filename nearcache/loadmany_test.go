@@ -175,7 +175,7 @@ func TestG5_FetchMany(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, f *fleet) {
 				a, b := f.join(opts), f.join(opts)
-				if opts.FailSafe > 0 {
+				if opts.Stale.For > 0 {
 					old, err := isAll("old")(t.Context(), numbered(4))
 					require.NoError(t, err)
 					require.NoError(t, a.SetMany(t.Context(), old))
@@ -268,8 +268,8 @@ func TestG7_LeasesOfABatch(t *testing.T) {
 		require.NoError(t, err)
 		assert.Len(t, values, 10)
 		assert.Equal(t, 1, loads)
-		assert.EqualValues(t, 1, m.Stats().Degraded)
-		assert.EqualValues(t, 1, m.Stats().SharedErrors)
+		assert.EqualValues(t, 1, m.Stats().Loads.Degraded)
+		assert.EqualValues(t, 1, m.Stats().Shared.Errors)
 		requireNear(t, m, "7", "v")
 		f.store.onBefore(nil)
 		got, err := other.GetMany(t.Context(), numbered(10))
@@ -293,7 +293,7 @@ func TestG7_FillsOfABatch(t *testing.T) {
 		values, err := m.FetchMany(t.Context(), numbered(10), isAll("v"))
 		require.NoError(t, err)
 		assert.Len(t, values, 10)
-		assert.EqualValues(t, 1, m.Stats().SharedErrors)
+		assert.EqualValues(t, 1, m.Stats().Shared.Errors)
 		f.store.onBefore(nil)
 		got, err := other.GetMany(t.Context(), numbered(10))
 		require.NoError(t, err)
@@ -331,7 +331,7 @@ func TestFetchMany_Codec(t *testing.T) {
 			values, err := m.FetchMany(t.Context(), numbered(10), load("panic"))
 			require.NoError(t, err)
 			assert.Equal(t, "panic", values["7"], "it is returned, and not cached")
-			assert.EqualValues(t, 1, m.Stats().Unencodable)
+			assert.EqualValues(t, 1, m.Stats().Values.Unencodable)
 			got, err := other.GetMany(t.Context(), numbered(10))
 			require.NoError(t, err)
 			assert.Len(t, got, 9)

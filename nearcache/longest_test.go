@@ -25,9 +25,9 @@ func TestOptions_TooLong(t *testing.T) {
 			"NearTTL":          func(o *nearcache.Options[string], d time.Duration) { o.NearTTL = d },
 			"LoadTimeout":      func(o *nearcache.Options[string], d time.Duration) { o.LoadTimeout = d },
 			"NotFoundTTL":      func(o *nearcache.Options[string], d time.Duration) { o.NotFoundTTL = d },
-			"FailSafe":         func(o *nearcache.Options[string], d time.Duration) { o.FailSafe = d },
-			"FailSafeThrottle": func(o *nearcache.Options[string], d time.Duration) { o.FailSafeThrottle, o.FailSafe = d, 1 },
-			"SoftTimeout":      func(o *nearcache.Options[string], d time.Duration) { o.SoftTimeout, o.FailSafe = d, 1 },
+			"Stale.For":        func(o *nearcache.Options[string], d time.Duration) { o.Stale.For = d },
+			"Stale.RetryAfter": func(o *nearcache.Options[string], d time.Duration) { o.Stale.RetryAfter, o.Stale.For = d, 1 },
+			"Stale.Timeout":    func(o *nearcache.Options[string], d time.Duration) { o.Stale.Timeout, o.Stale.For = d, 1 },
 			"RefreshAhead":     func(o *nearcache.Options[string], d time.Duration) { o.RefreshAhead = d },
 		} {
 			for _, d := range tooLong {
@@ -62,7 +62,7 @@ func TestEntry_TooLong(t *testing.T) {
 				want := "Entry." + name + " is " + d.String() + ", longer than 876000h0m0s"
 				require.ErrorContains(t, m.SetEntry(t.Context(), "k", e), want)
 				require.ErrorContains(t, m.SetEntryMany(t.Context(), map[string]nearcache.Entry[string]{"k": e}), want)
-				_, err := m.FetchEntry(t.Context(), "k", func(context.Context, string) (nearcache.Entry[string], error) { return e, nil })
+				_, err := m.FetchEntry(t.Context(), "k", func(context.Context, string, *string) (nearcache.Loaded[string], error) { return asLoaded(e), nil })
 				require.ErrorContains(t, err, want)
 			}
 		}
@@ -75,7 +75,7 @@ func TestOptions_Longest(t *testing.T) {
 		const longest = shared.MaxDuration
 		opts := nearcache.Options[string]{
 			TTL: longest, NearTTL: longest, LoadTimeout: longest, NotFoundTTL: longest,
-			FailSafe: longest, FailSafeThrottle: longest, SoftTimeout: longest - 1, RefreshAhead: longest - time.Hour,
+			Stale: nearcache.Stale{For: longest, RetryAfter: longest, Timeout: longest - 1}, RefreshAhead: longest - time.Hour,
 		}
 		here, there := f.join(opts), f.join(opts)
 		require.NoError(t, here.Set(t.Context(), "k", "v"))
@@ -87,8 +87,8 @@ func TestOptions_Longest(t *testing.T) {
 			_, err = m.Fetch(t.Context(), "absent", func(context.Context, string) (string, error) { return "", nearcache.ErrNotFound })
 			require.ErrorIs(t, err, nearcache.ErrNotFound)
 		}
-		assert.NotZero(t, here.Stats().Hits)
-		assert.NotZero(t, there.Stats().Hits)
+		assert.NotZero(t, here.Stats().Reads.Hits)
+		assert.NotZero(t, there.Stats().Reads.Hits)
 		require.NoError(t, here.Invalidate(t.Context(), "k"))
 		settle()
 		v, err := there.Fetch(t.Context(), "k", is("w"))

@@ -19,7 +19,7 @@ type read = nearcache.ReadOptions
 // lookup is Read of k, with one loader at most.
 func lookup(t *testing.T, m *member, r read, load ...func(context.Context, string) (string, error)) (nearcache.Result[string], error) {
 	t.Helper()
-	return m.Read(t.Context(), "k", r, nearcache.AsEntry(append(load, nil)[0]))
+	return m.Read(t.Context(), "k", r, nearcache.ValueLoader(append(load, nil)[0]))
 }
 
 // TestLookup without bounds is Get or Fetch, and tells how old the answer is.
@@ -32,8 +32,8 @@ func TestLookup(t *testing.T) {
 		a, err := lookup(t, m, read{}, is("loaded"))
 		require.NoError(t, err)
 		assert.Equal(t, nearcache.Result[string]{Value: "loaded"}, a)
-		a, err = m.Read(t.Context(), "k", read{}, func(context.Context, string) (nearcache.Entry[string], error) {
-			return nearcache.Entry[string]{}, errNoLoad
+		a, err = m.Read(t.Context(), "k", read{}, func(context.Context, string, *string) (nearcache.Loaded[string], error) {
+			return nearcache.Loaded[string]{}, errNoLoad
 		})
 		require.NoError(t, err)
 		assert.Equal(t, nearcache.Result[string]{Value: "loaded", Near: true}, a)
@@ -44,8 +44,8 @@ func TestLookup(t *testing.T) {
 			assert.True(t, a.Near)
 			assert.Less(t, a.Age, time.Second+10*time.Millisecond, "the journal is read all the time")
 		}
-		assert.EqualValues(t, 41, m.Stats().Hits)
-		assert.EqualValues(t, 2, m.Stats().Misses)
+		assert.EqualValues(t, 41, m.Stats().Reads.Hits)
+		assert.EqualValues(t, 2, m.Stats().Reads.Misses)
 
 		_, err = lookup(t, m, read{MaxAge: -1})
 		require.ErrorContains(t, err, "MaxAge is negative")
@@ -201,7 +201,7 @@ func TestLookup_Loads(t *testing.T) {
 		done := make(chan error)
 		for _, m := range []*member{a, b, a, b} {
 			go func() {
-				got, err := m.Read(t.Context(), "k", read{FromShared: true}, nearcache.AsEntry(load))
+				got, err := m.Read(t.Context(), "k", read{FromShared: true}, nearcache.ValueLoader(load))
 				if got.Value != "v" && err == nil {
 					err = errors.New("another value")
 				}

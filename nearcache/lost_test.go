@@ -42,10 +42,10 @@ func TestG1_SetDuringALoadThatFindsNothing(t *testing.T) {
 // stored.
 func TestG1_SetDuringALoadThatIsNotStored(t *testing.T) {
 	journaled(t, func(t *testing.T, _ *fleet, a, b *member) {
-		_, err := a.FetchEntry(t.Context(), "fresh", func(ctx context.Context, _ string) (nearcache.Entry[string], error) {
+		_, err := a.FetchEntry(t.Context(), "fresh", func(ctx context.Context, _ string, _ *string) (nearcache.Loaded[string], error) {
 			require.NoError(t, a.Set(ctx, "fresh", "made"))
 			settle()
-			return nearcache.Entry[string]{Value: "passing", NoStore: true}, nil
+			return nearcache.Loaded[string]{Value: "passing", NoStore: true}, nil
 		})
 		require.NoError(t, err)
 		wait(5 * time.Second)

@@ -10,13 +10,18 @@ import (
 )
 
 // GetMany is Get for several keys: one round trip to the shared tier for those
-// that are not near, or one for each 1,024 of them. It returns the values found,
+// that are not near, or one for each 1,024 of them. With Options.BatchLoader it then does what
+// [Cache.FetchEntryMany] does; with Options.Loader alone, each missing key is loaded by itself,
+// side by side as far as Options.MaxConcurrentLoads allows. It returns the values found,
 // by key; that a key has none is no error. Keys may repeat.
 //
 // When some keys fail, an invalid one with [ErrInvalidKey], the others are returned all
 // the same and the error is a [KeysError].
 func (c *Cache[V]) GetMany(ctx context.Context, keys []string) (map[string]V, error) {
-	return c.readMany(ctx, keys, nil)
+	if c.several != nil {
+		return c.readMany(ctx, keys, c.several, true)
+	}
+	return c.readMany(ctx, keys, c.single, false)
 }
 
 // FetchMany is Fetch for several keys: one round trip to the shared tier for
@@ -33,21 +38,22 @@ func (c *Cache[V]) FetchMany(ctx context.Context, keys []string, load func(ctx c
 	if load == nil {
 		return nil, errors.New("nearcache: FetchMany: the loader is nil")
 	}
-	return c.readMany(ctx, keys, loadSeveral(&c.values, load, func(v V) Entry[V] { return Entry[V]{Value: v} }))
+	return c.readMany(ctx, keys, c.loadEntries(BatchValueLoader(load)), true)
 }
 
 // FetchEntryMany is FetchMany for loaders that decide how long each value lives, and
 // what its tags are.
-func (c *Cache[V]) FetchEntryMany(ctx context.Context, keys []string, load func(ctx context.Context, missing []string) (map[string]Entry[V], error)) (map[string]V, error) {
+func (c *Cache[V]) FetchEntryMany(ctx context.Context, keys []string, load BatchLoader[V]) (map[string]V, error) {
 	if load == nil {
 		return nil, errors.New("nearcache: FetchEntryMany: the loader is nil")
 	}
 	c.keys.Tags.Expect()
-	return c.readMany(ctx, keys, loadSeveral(&c.values, load, func(e Entry[V]) Entry[V] { return e }))
+	return c.readMany(ctx, keys, c.loadEntries(load), true)
 }
 
-// readMany reads keys, and loads those that nobody has if there is a loader.
-func (c *Cache[V]) readMany(ctx context.Context, keys []string, load loader[V]) (map[string]V, error) {
+// readMany reads keys, and loads those that nobody has if there is a loader: together, or one
+// by one.
+func (c *Cache[V]) readMany(ctx context.Context, keys []string, load loader[V], together bool) (map[string]V, error) {
 	var failed coherence.Failures
 	keys, err := c.keys.CheckEach(keys, &failed)
 	if err != nil {
@@ -55,13 +61,13 @@ func (c *Cache[V]) readMany(ctx context.Context, keys []string, load loader[V]) 
 	}
 	values := make(map[string]V, len(keys))
 	for part := range slices.Chunk(coherence.Distinct(keys), coherence.MaxPart) {
-		c.readPart(ctx, part, load, values, &failed)
+		c.readPart(ctx, part, load, together, values, &failed)
 	}
 	return values, keysError(failed)
 }
 
 // readPart is readMany for as many keys as are read at once.
-func (c *Cache[V]) readPart(ctx context.Context, keys []string, load loader[V], values map[string]V, failed *coherence.Failures) {
+func (c *Cache[V]) readPart(ctx context.Context, keys []string, load loader[V], together bool, values map[string]V, failed *coherence.Failures) {
 	if err := ctx.Err(); err != nil {
 		for _, key := range keys {
 			failed.Put(key, err)
@@ -71,14 +77,18 @@ func (c *Cache[V]) readPart(ctx context.Context, keys []string, load loader[V], 
 	mine, joined := c.joinOrStartMany(ctx, keys, load, values, failed)
 	began := time.Now()
 	if len(mine) > 0 {
-		c.start(ctx, mine, load, true)
+		all := load
+		if !together {
+			all = nil // each call has its loader
+		}
+		c.start(ctx, mine, all, true)
 	}
 	for _, f := range append(mine, joined...) {
-		softly := c.opts.SoftTimeout // of all keys together
+		softly := c.opts.Stale.Timeout // of all keys together
 		if softly > 0 {
 			softly = max(1, softly-time.Since(began))
 		}
-		a := c.wait(ctx, f, load != nil, c.opts.FailSafe > 0, softly)
+		a := c.wait(ctx, f, load != nil, c.opts.Stale.For > 0, softly)
 		enter(values, failed, f.key, a.value, a.err)
 	}
 }

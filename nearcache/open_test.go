@@ -97,7 +97,7 @@ func TestClose_Delivers(t *testing.T) {
 		node, c := open()
 		time.AfterFunc(3*time.Second, func() { store.up.Store(true) })
 		require.NoError(t, node.Close(t.Context()))
-		assert.Zero(t, c.Stats().PendingInvalidations)
+		assert.Zero(t, c.Stats().Writes.Pending)
 
 		store.up.Store(false)
 		node, _ = open()

@@ -102,6 +102,15 @@ func (o NodeOptions) validate() error {
 // Options configure a [Cache]. The zero value is the production default. No duration is
 // longer than [shared.MaxDuration], 100 years.
 type Options[V any] struct {
+	// Loader loads what neither tier has, for Get and Read, and for GetMany unless there is a
+	// BatchLoader, a call for each key. [ValueLoader] makes one of a function that returns
+	// values. Fetch and its like take another one for a call. Nil means that Get does not load.
+	Loader Loader[V]
+
+	// BatchLoader loads several keys in one call, for GetMany, and for Get and Read if there
+	// is no Loader. Nil means that there is none.
+	BatchLoader BatchLoader[V]
+
 	// TTL is how long a value lives in the shared tier. Zero means 5 min.
 	TTL time.Duration
 
@@ -126,27 +135,9 @@ type Options[V any] struct {
 	// between 9 and 10. Zero means that it does not. It is at most 0.9.
 	TTLJitter float64
 
-	// FailSafe is how long past its TTL a value is kept for those who cannot get
-	// another: the loader failed, or the shared tier did and there is no loader,
-	// or SoftTimeout passed. Invalidated values are kept as well, deleted and
-	// cleared ones never. Such an answer is stale and counted as that
-	// ([Stats].Stale); it is outside of what the cache guarantees otherwise,
-	// except that no node gives one after it gave a newer value. Get and Fetch do
-	// not tell; who has to know asks by [Cache.Read] and
-	// looks at Result.Stale. Zero means that nothing is kept. It
-	// must be the same on all nodes.
-	FailSafe time.Duration
-
-	// FailSafeThrottle is how long after a failure the old value of a key is
-	// given at once, without another attempt. Zero means 1 s, if there is
-	// FailSafe at all.
-	FailSafeThrottle time.Duration
-
-	// SoftTimeout is how long a caller who could have an old value waits for a
-	// newer one, from the shared tier or the loader. The load goes on, and its
-	// value is stored. Zero means for as long as it takes. It needs FailSafe and
-	// is shorter than LoadTimeout, at which a load fails.
-	SoftTimeout time.Duration
+	// Stale keeps values past their TTL for those who cannot get another. The zero value keeps
+	// nothing.
+	Stale Stale
 
 	// RefreshAhead is how long before the end of its TTL a value is refreshed
 	// when it is read, in the background: one node of the fleet loads, and the
@@ -220,12 +211,32 @@ type Options[V any] struct {
 	Clone func(V) V
 }
 
+// Stale says how values are served that are past their TTL, or invalidated: the loader failed,
+// or the shared tier did and there is no loader, or Timeout passed. Deleted and cleared values
+// are never kept. Such an answer is stale and counted as that (Stats.Reads.Stale); it is outside
+// of what the cache guarantees otherwise, except that no node gives one after it gave a newer
+// value. Get and Fetch do not tell; [Cache.Read] tells by Result.Stale.
+type Stale struct {
+	// For is how long past its TTL a value is kept. Zero means that nothing is kept. It
+	// must be the same on all nodes.
+	For time.Duration
+
+	// RetryAfter is how long after a failure the old value of a key is given at once, without
+	// another attempt. Zero means 1 s, if For is set at all.
+	RetryAfter time.Duration
+
+	// Timeout is how long a caller who could have an old value waits for a newer one, from the
+	// shared tier or the loader. The load goes on, and its value is stored. Zero means for as
+	// long as it takes. It needs For, and is shorter than LoadTimeout, at which a load fails.
+	Timeout time.Duration
+}
+
 // plain are the options of a cache that do not depend on the type of its values. The fields
 // are those of Options.
 type plain struct {
 	TTL, NearTTL, LoadTimeout, NotFoundTTL time.Duration
-	FailSafe, FailSafeThrottle             time.Duration
-	SoftTimeout, RefreshAhead, SourceLag   time.Duration
+	RefreshAhead, SourceLag                time.Duration
+	Stale                                  Stale
 
 	TTLJitter          float64
 	MaxConcurrentLoads int
@@ -239,8 +250,7 @@ type plain struct {
 func (o *Options[V]) plain() plain {
 	return plain{
 		TTL: o.TTL, NearTTL: o.NearTTL, LoadTimeout: o.LoadTimeout, NotFoundTTL: o.NotFoundTTL,
-		FailSafe: o.FailSafe, FailSafeThrottle: o.FailSafeThrottle,
-		SoftTimeout: o.SoftTimeout, RefreshAhead: o.RefreshAhead, SourceLag: o.SourceLag,
+		RefreshAhead: o.RefreshAhead, SourceLag: o.SourceLag, Stale: o.Stale,
 		TTLJitter: o.TTLJitter, MaxConcurrentLoads: o.MaxConcurrentLoads,
 		Codec: o.Codec, ReadCodecs: o.ReadCodecs, SchemaVersion: o.SchemaVersion, ErrorsAsMisses: o.ErrorsAsMisses,
 	}
@@ -258,8 +268,8 @@ func (o plain) withDefaults(hasBus bool) plain {
 		}
 	}
 	setDefault(&o.LoadTimeout, 30*time.Second)
-	if o.FailSafe > 0 {
-		setDefault(&o.FailSafeThrottle, shortThrottle)
+	if o.Stale.For > 0 {
+		setDefault(&o.Stale.RetryAfter, shortThrottle)
 	}
 	if o.Codec == nil {
 		o.Codec = shared.JSON
@@ -327,16 +337,22 @@ type Entry[V any] struct {
 	// [Cache.InvalidateTags] ends together. There may be 64 of them, each of 1 to
 	// 256 bytes of any kind, those of Options.Tags included. A write with others
 	// is refused with [ErrInvalidTag]; a loaded value is given to those who wait
-	// for it, cached nowhere, and counted in Stats.Untaggable.
+	// for it, cached nowhere, and counted in Stats.Values.Untaggable.
 	Tags []string
+}
 
-	// NoStore, from a loader, has the value given to those who wait for it and
-	// stored nowhere.
+// Loaded is what a [Loader] returns: a value with what differs from the options of its cache,
+// as in [Entry], and what only a loader can say.
+type Loaded[V any] struct {
+	Value        V
+	TTL, NearTTL time.Duration // as in Entry
+	Tags         []string      // as in Entry
+
+	// NoStore has the value given to those who wait for it and stored nowhere.
 	NoStore bool
 
-	// NotModified, from a loader, says that the value is still the one that
-	// [Previous] gives; Value is ignored. Lifetimes and tags are what this entry
-	// says.
+	// NotModified says that the value is still the old one that the loader was given; Value
+	// is ignored. Lifetimes and tags are what this says. Without an old value it is an error.
 	NotModified bool
 }
 
@@ -365,11 +381,11 @@ func (o *plain) settings(tagged bool) coherence.Settings {
 	}
 	slices.Sort(codecs)
 	return coherence.Settings{
-		Codec: o.Codec.ID(), Schema: o.SchemaVersion, FailSafe: o.FailSafe, RefreshAhead: o.RefreshAhead, Tagged: tagged,
+		Codec: o.Codec.ID(), Schema: o.SchemaVersion, StaleFor: o.Stale.For, RefreshAhead: o.RefreshAhead, Tagged: tagged,
 		Agreed: []bus.Setting{
 			{Option: "AlsoRead", Value: strings.Join(codecs, " ")},
 			{Option: "Codec", Value: strconv.Itoa(int(o.Codec.ID()))},
-			{Option: "FailSafe", Value: o.FailSafe.String()},
+			{Option: "FailSafe", Value: o.Stale.For.String()},
 			{Option: "NearTTL", Value: o.NearTTL.String()},
 			{Option: "NotFoundTTL", Value: o.NotFoundTTL.String()},
 			{Option: "RefreshAhead", Value: o.RefreshAhead.String()},

@@ -38,7 +38,7 @@ func TestHazard14_WriteFailed(t *testing.T) {
 
 					f.store.onBefore(nil)
 					wait(2500 * time.Millisecond)
-					assert.Zero(t, a.Stats().PendingInvalidations)
+					assert.Zero(t, a.Stats().Writes.Pending)
 					others, err = b.Fetch(t.Context(), "k", is("new"))
 					require.NoError(t, err)
 				}, without(off))
@@ -128,7 +128,7 @@ func TestHazard14_NoFill(t *testing.T) {
 			require.NoError(t, err)
 		}
 		assert.EqualValues(t, 1, loads.Load())
-		assert.EqualValues(t, 1, m.Stats().Degraded)
+		assert.EqualValues(t, 1, m.Stats().Loads.Degraded)
 		assert.Zero(t, f.store.fills.Load())
 		assert.Zero(t, f.store.acquires.Load())
 	})
@@ -144,7 +144,7 @@ func TestHazard14_Superseded(t *testing.T) {
 		wait(10 * time.Millisecond) // the first try to pay fails, the next is far off
 		f.store.onBefore(nil)
 		require.NoError(t, m.Set(t.Context(), "k", "later"))
-		assert.Zero(t, m.Stats().PendingInvalidations)
+		assert.Zero(t, m.Stats().Writes.Pending)
 		wait(3 * time.Second)
 		requireNear(t, m, "k", "later")
 	})
@@ -162,7 +162,7 @@ func TestHazard14_NotSuperseded(t *testing.T) {
 			f.store.onBefore(nil)
 		}))
 		require.NoError(t, m.Set(t.Context(), "k", "before"))
-		assert.Equal(t, 1, m.Stats().PendingInvalidations)
+		assert.Equal(t, 1, m.Stats().Writes.Pending)
 		wait(3 * time.Second)
 		_, err := m.Get(t.Context(), "k")
 		require.ErrorIs(t, err, nearcache.ErrNotFound)
@@ -214,7 +214,7 @@ func TestHazard14_CallerGone(t *testing.T) {
 		require.ErrorIs(t, <-gone, context.Canceled)
 		f.store.onBefore(nil)
 		wait(20 * time.Second)
-		assert.Zero(t, a.Stats().PendingInvalidations)
+		assert.Zero(t, a.Stats().Writes.Pending)
 		_, err := b.Get(t.Context(), "k")
 		assert.ErrorIs(t, err, nearcache.ErrNotFound)
 	})
@@ -241,7 +241,7 @@ func TestHazard14_NotBroadcast(t *testing.T) {
 					wait(200 * time.Millisecond)
 					a.link.mute.Store(false)
 					wait(2 * time.Second)
-					assert.Zero(t, a.Stats().PendingInvalidations)
+					assert.Zero(t, a.Stats().Writes.Pending)
 					var err error
 					v, err = b.Fetch(t.Context(), "k", is("new"))
 					require.NoError(t, err)
@@ -281,7 +281,7 @@ func TestHazard5_FailedEarly(t *testing.T) {
 			v, err := b.Fetch(t.Context(), "k", is("second"))
 			require.NoError(t, err)
 			assert.Equal(t, "second", v)
-			assert.Zero(t, a.Stats().PendingInvalidations)
+			assert.Zero(t, a.Stats().Writes.Pending)
 		})
 	}
 }
@@ -320,7 +320,7 @@ func TestHazard14_BusDown(t *testing.T) {
 					require.Error(t, write(t.Context(), a))
 					f.store.onBefore(nil)
 					wait(5 * time.Second)
-					assert.Equal(t, journal, a.Stats().PendingInvalidations == 0, "the others learn it from the journal, if there is one")
+					assert.Equal(t, journal, a.Stats().Writes.Pending == 0, "the others learn it from the journal, if there is one")
 
 					require.NoError(t, b.Invalidate(t.Context(), "k")) // it knows the clock by now
 					_, err := b.Fetch(t.Context(), "k", is("new"))
@@ -334,7 +334,7 @@ func TestHazard14_BusDown(t *testing.T) {
 
 					a.link.mute.Store(false)
 					wait(5 * time.Second)
-					assert.Zero(t, a.Stats().PendingInvalidations)
+					assert.Zero(t, a.Stats().Writes.Pending)
 				})
 			})
 		}
@@ -373,11 +373,11 @@ func TestHazard14_Overflow(t *testing.T) {
 			require.Error(t, m.Delete(t.Context(), strconv.Itoa(i)))
 		}
 		require.Error(t, m.Delete(t.Context(), "last"))
-		assert.LessOrEqual(t, m.Stats().PendingInvalidations, 4097)
+		assert.LessOrEqual(t, m.Stats().Writes.Pending, 4097)
 
 		f.store.onBefore(nil)
 		wait(10 * time.Second)
-		assert.Zero(t, m.Stats().PendingInvalidations)
+		assert.Zero(t, m.Stats().Writes.Pending)
 		for _, key := range []string{"first", "last", "untouched"} {
 			_, err := m.Get(t.Context(), key)
 			require.ErrorIs(t, err, nearcache.ErrNotFound, key)

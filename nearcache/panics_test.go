@@ -42,8 +42,8 @@ func TestPanics_FailSafe(t *testing.T) {
 		requirePanicLogged(t, got[:1], "loader", "panics_test.go")
 		require.Len(t, got, 2, got)
 		assert.Contains(t, got[1], `msg="nearcache: old values are given, because loads fail" cache=users reason="the loader panicked"`)
-		assert.EqualValues(t, 3, m.Stats().Panics)
-		assert.EqualValues(t, 3, m.Stats().LoadErrors)
+		assert.EqualValues(t, 3, m.Stats().Values.Panics)
+		assert.EqualValues(t, 3, m.Stats().Loads.Errors)
 	}, keeping)
 }
 

@@ -62,7 +62,7 @@ func TestG7_OneServerOfManyDown(t *testing.T) {
 		assert.Equal(t, map[string]string{"up": "shared", "down": "source", "absent": "source"}, values)
 		require.Len(t, asked, 1, "one call for all")
 		assert.ElementsMatch(t, []string{"down", "absent"}, asked[0])
-		assert.EqualValues(t, 1, b.Stats().Degraded)
+		assert.EqualValues(t, 1, b.Stats().Loads.Degraded)
 		_, err = f.join().Get(t.Context(), "down")
 		require.ErrorIs(t, err, errDown)
 	})

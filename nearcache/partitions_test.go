@@ -17,10 +17,10 @@ import (
 func nearOf(t *testing.T, m *member, keys ...string) (served []string) {
 	t.Helper()
 	for _, key := range keys {
-		before := m.Stats().Hits
+		before := m.Stats().Reads.Hits
 		_, err := m.Get(t.Context(), key)
 		require.NoError(t, err)
-		if m.Stats().Hits > before {
+		if m.Stats().Reads.Hits > before {
 			served = append(served, key)
 		}
 	}
@@ -54,8 +54,8 @@ func TestRepair_OnePartitionMoves(t *testing.T) {
 			assert.Equal(t, stays, nearOf(t, a, all...), "partition %d", partition)
 		}
 		after := a.node.Stats()
-		assert.Equal(t, before.Resets+3, after.Resets)
-		assert.Equal(t, before.Flushes, after.Flushes)
+		assert.Equal(t, before.Journal.Resets+3, after.Journal.Resets)
+		assert.Equal(t, before.Near.Flushes, after.Near.Flushes)
 	})
 }
 
@@ -68,9 +68,9 @@ func TestRepair_OnePartitionMovesUnderALoad(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		require.NoError(t, a.SetEntry(t.Context(), "first", nearcache.Entry[string]{Value: "v", Tags: []string{"tag"}}))
 		load := func(key string, tags ...string) {
-			_, err := a.FetchEntry(t.Context(), key, func(context.Context, string) (nearcache.Entry[string], error) {
+			_, err := a.FetchEntry(t.Context(), key, func(context.Context, string, *string) (nearcache.Loaded[string], error) {
 				time.Sleep(3 * time.Second)
-				return nearcache.Entry[string]{Value: key, Tags: tags}, nil
+				return nearcache.Loaded[string]{Value: key, Tags: tags}, nil
 			})
 			assert.NoError(t, err)
 		}

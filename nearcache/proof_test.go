@@ -123,7 +123,7 @@ func TestG1_ConnectionsToADeposedServer(t *testing.T) {
 		onPooled(t, off, func(t *testing.T, _ *fleet, p *pooled, a, b *member) {
 			p.depose(t, "users:k", "users!clock", "users!tags")
 			require.NoError(t, a.Set(t.Context(), "k", "new"))
-			got, err := a.Read(t.Context(), "k", nearcache.ReadOptions{FromShared: true}, nearcache.AsEntry(is("new")))
+			got, err := a.Read(t.Context(), "k", nearcache.ReadOptions{FromShared: true}, nearcache.ValueLoader(is("new")))
 			require.NoError(t, err)
 			v = got.Value
 		})

@@ -13,8 +13,8 @@ import (
 	"github.com/nearbus/nearbus/shared/driver"
 )
 
-// Get returns the value of key from the near tier or the shared tier. The
-// error is [ErrNotFound] if neither has it, [ErrInvalidKey], [ErrClosed], the
+// Get returns the value of key from the near tier or the shared tier. With Options.Loader it
+// then does what [Cache.FetchEntry] does. The error is [ErrNotFound] if nobody has it, [ErrInvalidKey], [ErrClosed], the
 // error of ctx, or that of the shared tier. It wraps [ErrOutcomeUnknown] while an
 // earlier write of the key by this node is unconfirmed: what the shared tier has
 // may be older than that write, so it is not read; Fetch asks the source. The last
@@ -27,7 +27,7 @@ func (c *Cache[V]) Get(ctx context.Context, key string) (V, error) {
 		}
 		return e.value, nil
 	}
-	return c.miss(ctx, key, hash, nil)
+	return c.miss(ctx, key, hash, c.single)
 }
 
 // Fetch is Get, and loads a missing value from the source. Callers of one node
@@ -40,8 +40,8 @@ func (c *Cache[V]) Get(ctx context.Context, key string) (V, error) {
 // stored then. When the shared tier cannot be reached, or not be believed (see
 // NodeOptions.MaxStaleness), the value comes from the source and is kept near for
 // NodeOptions.MaxStaleness at most. A value that cannot be encoded, or is too large
-// for the shared tier, is returned and not cached; Stats.Unencodable and
-// Stats.TooLarge count it.
+// for the shared tier, is returned and not cached; Stats.Values.Unencodable and
+// Stats.Values.TooLarge count it.
 //
 // A caller never gets the result of a load that began before a write or an
 // invalidation which this node had applied when the call began.
@@ -61,12 +61,12 @@ func (c *Cache[V]) fetch(ctx context.Context, key string, hash uint64, load func
 	if load == nil {
 		return *new(V), fmt.Errorf("nearcache: fetch %q: the loader is nil", key)
 	}
-	return c.miss(ctx, key, hash, loadOne(&c.values, load, func(v V) Entry[V] { return Entry[V]{Value: v} }))
+	return c.miss(ctx, key, hash, loadValue(load))
 }
 
 // FetchEntry is Fetch for loaders that decide how long their value lives, and
-// what its tags are.
-func (c *Cache[V]) FetchEntry(ctx context.Context, key string, load func(ctx context.Context, key string) (Entry[V], error)) (V, error) {
+// what its tags are, or that want to know the old value.
+func (c *Cache[V]) FetchEntry(ctx context.Context, key string, load Loader[V]) (V, error) {
 	hash := c.keys.Space.Hash(key)
 	if e := c.hit(key, hash); e != nil {
 		if c.with.Clone != nil {
@@ -78,7 +78,7 @@ func (c *Cache[V]) FetchEntry(ctx context.Context, key string, load func(ctx con
 		return *new(V), fmt.Errorf("nearcache: fetch %q: the loader is nil", key)
 	}
 	c.keys.Tags.Expect()
-	return c.miss(ctx, key, hash, loadOne(&c.values, load, func(e Entry[V]) Entry[V] { return e }))
+	return c.miss(ctx, key, hash, c.loadEntry(load))
 }
 
 // miss reads a key that is no hit.
@@ -107,7 +107,7 @@ func (c *Cache[V]) miss(ctx context.Context, key string, hash uint64, load loade
 		if mine {
 			c.start(ctx, f.one[:], load, late.stale)
 		}
-		a := c.wait(ctx, f, load != nil, c.opts.FailSafe > 0, c.opts.SoftTimeout)
+		a := c.wait(ctx, f, load != nil, c.opts.Stale.For > 0, c.opts.Stale.Timeout)
 		return a.value, a.err
 	}
 }
@@ -152,7 +152,7 @@ func (c *pipeline[V]) lateAnswer(ctx context.Context, key string, hash uint64, l
 func (c *pipeline[V]) start(ctx context.Context, calls []*call[V], load loader[V], hasOld bool) {
 	apart := detached{c.node.Context, ctx}
 	again := calls // are read apart
-	if c.opts.SoftTimeout == 0 || !hasOld {
+	if c.opts.Stale.Timeout == 0 || !hasOld {
 		c.readShared(ctx, calls)
 		again = nil
 		if failed := func(f *call[V]) bool { return f.readErr != nil && !f.state.ended() }; slices.ContainsFunc(calls, failed) && coherence.OutOfTime(ctx) {

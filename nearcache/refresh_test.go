@@ -26,7 +26,7 @@ func TestRefreshAhead(t *testing.T) {
 		time.Sleep(49 * time.Second)
 		fetches(t, m, "old", none)
 		settle()
-		assert.Zero(t, m.Stats().Loads, "it is not due")
+		assert.Zero(t, m.Stats().Loads.Keys, "it is not due")
 		time.Sleep(2 * time.Second)
 		load, loads := counting("new", time.Second)
 		for range 10 {
@@ -38,7 +38,7 @@ func TestRefreshAhead(t *testing.T) {
 		time.Sleep(time.Second)
 		fetches(t, m, "new", none)
 		assert.EqualValues(t, 1, loads.Load())
-		assert.EqualValues(t, 1, m.Stats().Refreshed)
+		assert.EqualValues(t, 1, m.Stats().Loads.Refreshed)
 		time.Sleep(45 * time.Second)
 		fetches(t, m, "new", none)
 		v, err := m.Get(t.Context(), "k")
@@ -88,7 +88,7 @@ func TestRefreshAhead_Fenced(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				bubble(t, func(t *testing.T, f *fleet) {
 					opts := ahead
-					opts.FailSafe = failSafe
+					opts.Stale.For = failSafe
 					a, b := f.join(opts), f.join(opts)
 					require.NoError(t, a.Set(t.Context(), "k", "old"))
 					settle()
@@ -100,7 +100,7 @@ func TestRefreshAhead_Fenced(t *testing.T) {
 						return "stale", nil
 					})
 					synctest.Wait()
-					require.EqualValues(t, 1, b.Stats().Loads)
+					require.EqualValues(t, 1, b.Stats().Loads.Keys)
 					require.NoError(t, write(t.Context(), a))
 					settle()
 					close(release)
@@ -236,9 +236,9 @@ func TestRefreshAhead_ShortLives(t *testing.T) {
 					require.NoError(t, c.begin(t.Context(), nodes[0]))
 				}
 				var loads atomic.Int64
-				load := func(context.Context, string) (nearcache.Entry[string], error) {
+				load := func(context.Context, string, *string) (nearcache.Loaded[string], error) {
 					loads.Add(1)
-					return c.entry, nil
+					return asLoaded(c.entry), nil
 				}
 				for range int(lives * life / (50 * time.Millisecond)) {
 					for _, m := range nodes {
@@ -257,7 +257,7 @@ func TestRefreshAhead_ShortLives(t *testing.T) {
 }
 
 func keepingToo(opts nearcache.Options[string]) nearcache.Options[string] {
-	opts.FailSafe = time.Hour
+	opts.Stale.For = time.Hour
 	return opts
 }
 

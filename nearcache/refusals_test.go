@@ -34,7 +34,7 @@ func TestRefusals_TooLarge(t *testing.T) {
 		assert.Contains(t, got[0], `level=WARN msg="nearcache: a loaded value is too large for the shared tier, and is not cached" `+
 			`cache=users key=k size=1202 limit=1000 error=`)
 		assert.NotContains(t, got[0], "secret")
-		assert.EqualValues(t, 5, m.Stats().TooLarge)
+		assert.EqualValues(t, 5, m.Stats().Values.TooLarge)
 	})
 }
 
@@ -60,7 +60,7 @@ func TestRefusals_Foreign(t *testing.T) {
 			require.Len(t, got, 1, got)
 			assert.Contains(t, got[0], `level=WARN msg="nearcache: a record that this cache cannot read is a miss" `+want)
 			assert.NotContains(t, got[0], "secret")
-			assert.EqualValues(t, 3, m.Stats().Undecodable)
+			assert.EqualValues(t, 3, m.Stats().Values.Undecodable)
 		})
 	}
 }

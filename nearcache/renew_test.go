@@ -22,7 +22,7 @@ func TestG6_LeasesStandUntilTheFill(t *testing.T) {
 				f.tierOpts = shared.Options{LeaseTTL: time.Second}
 				a, b := f.join(opts), f.join(opts)
 				keys := numbered(4)
-				if opts.FailSafe > 0 {
+				if opts.Stale.For > 0 {
 					old, err := isAll("old")(t.Context(), keys)
 					require.NoError(t, err)
 					require.NoError(t, b.SetMany(t.Context(), old))
@@ -54,7 +54,7 @@ func TestG6_LeasesStandUntilTheFill(t *testing.T) {
 				for key, n := range loads.n {
 					assert.Equal(t, 1, n, key)
 				}
-				assert.Zero(t, a.Stats().FillsRejected)
+				assert.Zero(t, a.Stats().Loads.Rejected)
 			})
 		})
 	}
@@ -78,7 +78,7 @@ func TestG6_SlowCodec(t *testing.T) {
 		assert.Equal(t, "v", v)
 		require.NoError(t, <-done)
 		assert.EqualValues(t, 1, loads.Load())
-		assert.Zero(t, a.Stats().FillsRejected)
+		assert.Zero(t, a.Stats().Loads.Rejected)
 	})
 }
 

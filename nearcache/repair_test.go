@@ -155,7 +155,7 @@ func TestG4_JournalOutOfReach(t *testing.T) {
 			require.NoError(t, b.Set(t.Context(), "k", "new"))
 			wait(time.Minute)
 			requireNear(t, a, "k", "old")
-			assert.NotZero(t, a.node.Stats().NearStale)
+			assert.NotZero(t, a.node.Stats().Near.Stale)
 			assert.False(t, a.node.Health().Trusted)
 		}, func(f *fleet) { f.nodeOpts.ServeStale = true })
 	})
@@ -231,7 +231,7 @@ func TestHazard2_WriteBetweenTailAndFlush(t *testing.T) {
 			assert.NoError(t, b.Set(ctx, "k", "new"))
 		}))
 		wait(time.Second)
-		assert.NotZero(t, a.node.Stats().Resets)
+		assert.NotZero(t, a.node.Stats().Journal.Resets)
 		wait(time.Second)
 		v, err := a.Get(t.Context(), "k")
 		require.NoError(t, err)
@@ -335,7 +335,7 @@ func TestG3_ClearWhileJournalIsRead(t *testing.T) {
 			settle()
 		}))
 		wait(time.Second)
-		require.EqualValues(t, 2, b.Stats().Clears)
+		require.EqualValues(t, 2, b.Stats().Writes.Clears)
 		_, err := a.Get(t.Context(), "k")
 		assert.ErrorIs(t, err, nearcache.ErrNotFound)
 	})
@@ -347,14 +347,14 @@ func TestHazard4_ContinuityLost(t *testing.T) {
 	journaled(t, func(t *testing.T, f *fleet, a, b *member) {
 		require.NoError(t, b.Set(t.Context(), "k", "new"))
 		f.store.Store.(*memstore.Store).TrimJournal()
-		resets := a.node.Stats().Resets
+		resets := a.node.Stats().Journal.Resets
 		wait(time.Second)
-		assert.Equal(t, resets+1, a.node.Stats().Resets)
+		assert.Equal(t, resets+1, a.node.Stats().Journal.Resets)
 		v, err := a.Get(t.Context(), "k")
 		require.NoError(t, err)
 		assert.Equal(t, "new", v)
 		wait(time.Minute)
-		assert.Equal(t, resets+1, a.node.Stats().Resets)
+		assert.Equal(t, resets+1, a.node.Stats().Journal.Resets)
 		requireNear(t, a, "k", "new")
 	})
 }
@@ -406,10 +406,10 @@ func TestHazard18_ClearDuringSleep(t *testing.T) {
 // TestHazard18_RepairsAtOnce: after a sleep the journal is read without waiting.
 func TestHazard18_RepairsAtOnce(t *testing.T) {
 	journaled(t, func(t *testing.T, _ *fleet, a, _ *member) {
-		rounds := a.node.Stats().Repairs
+		rounds := a.node.Stats().Journal.Rounds
 		nearcache.Jump(a.node)
 		wait(time.Second)
-		assert.Equal(t, rounds+1, a.node.Stats().Repairs)
+		assert.Equal(t, rounds+1, a.node.Stats().Journal.Rounds)
 	}, intervals(time.Hour, 2*time.Hour))
 }
 
@@ -417,14 +417,14 @@ func TestHazard18_RepairsAtOnce(t *testing.T) {
 // knows of looks at the journal at once.
 func TestHazard17_LaterEpoch(t *testing.T) {
 	journaled(t, func(t *testing.T, f *fleet, a, b *member) {
-		resets := a.node.Stats().Resets
+		resets := a.node.Stats().Journal.Resets
 		f.store.Store.(*memstore.Store).BeginEpoch()
 		require.NoError(t, b.Set(t.Context(), "other", "new"))
 		v, err := a.Get(t.Context(), "other")
 		require.NoError(t, err)
 		require.Equal(t, "new", v)
 		wait(time.Second)
-		assert.Equal(t, resets+1, a.node.Stats().Resets)
+		assert.Equal(t, resets+1, a.node.Stats().Journal.Resets)
 	}, intervals(time.Hour, 2*time.Hour))
 }
 
@@ -432,7 +432,7 @@ func TestHazard17_LaterEpoch(t *testing.T) {
 func TestRepair_FreshEntriesStay(t *testing.T) {
 	journaled(t, func(t *testing.T, _ *fleet, a, b *member) {
 		a.link.deaf.Store(false)
-		skipped := a.node.Stats().NearSkipped
+		skipped := a.node.Stats().Near.Skipped
 		for i := range 20 {
 			require.NoError(t, b.Set(t.Context(), "k", fmt.Sprint(i)))
 			settle()
@@ -444,9 +444,9 @@ func TestRepair_FreshEntriesStay(t *testing.T) {
 			requireNear(t, b, "k", fmt.Sprint(i))
 		}
 		// A round may come between a write and the read that brings it near.
-		assert.Greater(t, a.node.Stats().NearSkipped, skipped+10)
-		assert.Zero(t, a.node.Stats().Repaired)
-		assert.Zero(t, b.node.Stats().Repaired)
+		assert.Greater(t, a.node.Stats().Near.Skipped, skipped+10)
+		assert.Zero(t, a.node.Stats().Journal.Repaired)
+		assert.Zero(t, b.node.Stats().Journal.Repaired)
 	})
 }
 
@@ -460,15 +460,15 @@ func TestRepair_Gap(t *testing.T) {
 		require.NoError(t, err)
 		a.link.deaf.Store(true)
 		require.NoError(t, b.Set(t.Context(), "k", "new"))
-		flushes := a.node.Stats().Flushes
+		flushes := a.node.Stats().Near.Flushes
 		wait(5 * time.Second) // its heartbeats do not come back
 		assert.True(t, a.node.Health().BusCut)
 		v, err := a.Get(t.Context(), "k")
 		require.NoError(t, err)
 		assert.Equal(t, "new", v)
 		requireNear(t, a, "other", "old")
-		assert.Equal(t, flushes, a.node.Stats().Flushes)
-		assert.NotZero(t, a.node.Stats().Repaired)
+		assert.Equal(t, flushes, a.node.Stats().Near.Flushes)
+		assert.NotZero(t, a.node.Stats().Journal.Repaired)
 	}, intervals(time.Hour, 2*time.Hour))
 }
 
@@ -480,12 +480,12 @@ func TestRepair_ManyPages(t *testing.T) {
 			require.NoError(t, b.Invalidate(t.Context(), fmt.Sprint(i)))
 		}
 		require.NoError(t, b.Set(t.Context(), "k", "new"))
-		rounds := a.node.Stats().Repairs
-		f.eventually(func() bool { return a.node.Stats().Repairs > rounds })
+		rounds := a.node.Stats().Journal.Rounds
+		f.eventually(func() bool { return a.node.Stats().Journal.Rounds > rounds })
 		v, err := a.Get(t.Context(), "k")
 		require.NoError(t, err)
 		assert.Equal(t, "new", v)
-		assert.Equal(t, rounds+1, a.node.Stats().Repairs)
+		assert.Equal(t, rounds+1, a.node.Stats().Journal.Rounds)
 	})
 }
 
@@ -530,9 +530,9 @@ func TestRepair_BusyJournal(t *testing.T) {
 		}
 		f.store.onBefore(nil)
 		after := a.node.Stats()
-		assert.Equal(t, before.RepairFailures, after.RepairFailures)
-		assert.Equal(t, before.Resets, after.Resets)
-		assert.Greater(t, after.Repairs, before.Repairs+2)
+		assert.Equal(t, before.Journal.Failures, after.Journal.Failures)
+		assert.Equal(t, before.Journal.Resets, after.Journal.Resets)
+		assert.Greater(t, after.Journal.Rounds, before.Journal.Rounds+2)
 	})
 }
 
@@ -584,7 +584,7 @@ func TestRepair_OwnKeys(t *testing.T) {
 		}
 		wait(3 * time.Second)
 		requireNear(t, a, "k", "old")
-		assert.Zero(t, a.node.Stats().Repaired)
+		assert.Zero(t, a.node.Stats().Journal.Repaired)
 		assert.NoError(t, a.node.Health().Journal)
 	})
 }
@@ -593,10 +593,10 @@ func TestRepair_OwnKeys(t *testing.T) {
 func TestRepair_Warning(t *testing.T) {
 	var log strings.Builder
 	journaled(t, func(t *testing.T, f *fleet, a, _ *member) {
-		resets := a.node.Stats().Resets
+		resets := a.node.Stats().Journal.Resets
 		f.store.Store.(*memstore.Store).TrimJournal()
 		wait(2 * time.Second)
-		assert.Greater(t, a.node.Stats().Resets, resets)
+		assert.Greater(t, a.node.Stats().Journal.Resets, resets)
 	}, func(f *fleet) {
 		f.store.warning = errors.New("may be evicted")
 		f.nodeOpts.Logger = slog.New(slog.NewTextHandler(&log, nil))

@@ -86,7 +86,7 @@ func TestG3_AfterTheClockWasSetBack(t *testing.T) {
 	onSkewed(t, fault.Without(), func(t *testing.T, a, b *member, end func(context.Context, *member) error) {
 		require.NoError(t, end(t.Context(), b))
 		settle()
-		got, err := a.Read(t.Context(), "k", nearcache.ReadOptions{FromShared: true}, nearcache.AsEntry(is("new")))
+		got, err := a.Read(t.Context(), "k", nearcache.ReadOptions{FromShared: true}, nearcache.ValueLoader(is("new")))
 		require.NoError(t, err)
 		assert.Equal(t, "new", got.Value)
 	})

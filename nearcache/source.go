@@ -13,6 +13,49 @@ import (
 	"github.com/nearbus/nearbus/shared/driver"
 )
 
+// Loader loads the value of key from the source, with what differs from the options of the
+// cache. old is the value that the load is to replace, nil if there is none: one that is
+// refreshed ahead of its end, or kept past it by Options.Stale. It is the loader's own. A loader
+// that finds it unchanged in the source, by a version or an ETag in it, returns a [Loaded] with
+// NotModified.
+//
+// [ErrNotFound] says that the source has no value. The context ends with Options.LoadTimeout;
+// [SinceInvalidated] tells from it how long ago the key was invalidated. A Loader may be called
+// from many goroutines at once, for different keys.
+type Loader[V any] func(ctx context.Context, key string, old *V) (Loaded[V], error)
+
+// BatchLoader is [Loader] for several keys in one call, which are its own to change. A key that
+// it leaves out has no value; what it returns for other keys is ignored and counted. There are
+// no old values.
+type BatchLoader[V any] func(ctx context.Context, keys []string) (map[string]Loaded[V], error)
+
+// ValueLoader returns load as a [Loader] of values that have what the options of the cache
+// say; nil for nil.
+func ValueLoader[V any](load func(ctx context.Context, key string) (V, error)) Loader[V] {
+	if load == nil {
+		return nil
+	}
+	return func(ctx context.Context, key string, _ *V) (Loaded[V], error) {
+		v, err := load(ctx, key)
+		return Loaded[V]{Value: v}, err
+	}
+}
+
+// BatchValueLoader is [ValueLoader] for a [BatchLoader].
+func BatchValueLoader[V any](load func(ctx context.Context, keys []string) (map[string]V, error)) BatchLoader[V] {
+	if load == nil {
+		return nil
+	}
+	return func(ctx context.Context, keys []string) (map[string]Loaded[V], error) {
+		values, err := load(ctx, keys)
+		all := make(map[string]Loaded[V], len(values))
+		for key, v := range values {
+			all[key] = Loaded[V]{Value: v}
+		}
+		return all, err
+	}
+}
+
 // loader is the form of all loaders inside. It loads keys, and returns what became of
 // each in their order, or why it failed for all. previous is the record that the load of
 // a single key is to replace, if it is of use.
@@ -20,47 +63,80 @@ type loader[V any] func(ctx context.Context, keys []string, previous *shared.Fou
 
 // loaded is what a loader returned for a key.
 type loaded[V any] struct {
-	entry Entry[V]
+	entry Loaded[V]
 	err   error // why there is no entry; ErrNotFound if the loader left the key out
 }
 
-// loadOne is load, of one key.
-func loadOne[V, R any](c *values[V], load func(context.Context, string) (R, error), entry func(R) Entry[V]) loader[V] {
-	return func(ctx context.Context, keys []string, previous *shared.Found) ([]loaded[V], error) {
-		ctx = c.withPrevious(ctx, previous)
-		r, err := load(ctx, keys[0])
+// loadValue is load, of one key.
+func loadValue[V any](load func(context.Context, string) (V, error)) loader[V] {
+	return func(ctx context.Context, keys []string, _ *shared.Found) ([]loaded[V], error) {
+		v, err := load(ctx, keys[0])
 		if err != nil {
 			return nil, err
 		}
-		l := loaded[V]{entry: entry(r)}
-		l.err = l.entry.conclude(ctx)
+		return []loaded[V]{{entry: Loaded[V]{Value: v}}}, nil
+	}
+}
+
+// loadEntry is load, of one key.
+func (c *values[V]) loadEntry(load Loader[V]) loader[V] {
+	return func(ctx context.Context, keys []string, previous *shared.Found) ([]loaded[V], error) {
+		old := c.old(previous)
+		entry, err := load(ctx, keys[0], old)
+		if err != nil {
+			return nil, err
+		}
+		l := loaded[V]{entry: entry}
+		if entry.NotModified && old == nil {
+			l.err = errNothingOld
+		} else if entry.NotModified {
+			l.entry.Value = *old
+		}
 		return []loaded[V]{l}, nil
 	}
 }
 
-// loadSeveral is load, of several keys, without what it returns for other keys, which is
+// loadEntries is load, of several keys, without what it returns for other keys, which is
 // counted.
-func loadSeveral[V, R any](c *values[V], load func(context.Context, []string) (map[string]R, error), entry func(R) Entry[V]) loader[V] {
+func (c *values[V]) loadEntries(load BatchLoader[V]) loader[V] {
 	return func(ctx context.Context, keys []string, _ *shared.Found) ([]loaded[V], error) {
-		ctx = c.withPrevious(ctx, nil)
 		results, err := load(ctx, slices.Clone(keys)) // the loader may do with its keys what it likes
 		if err != nil {
 			return nil, err
 		}
 		all, asked := make([]loaded[V], len(keys)), 0
 		for i, key := range keys {
-			r, ok := results[key]
+			entry, ok := results[key]
 			if !ok {
 				all[i].err = ErrNotFound
 				continue
 			}
 			asked++
-			all[i].entry = entry(r)
-			all[i].err = all[i].entry.conclude(ctx)
+			if all[i].entry = entry; entry.NotModified {
+				all[i].err = errNothingOld
+			}
 		}
 		c.unasked.Add(uint64(len(results) - asked))
 		return all, nil
 	}
+}
+
+// errNothingOld is the error of a loader that answers NotModified without an old value.
+var errNothingOld = errors.New("nearcache: the loader answered NotModified, and there is no old value")
+
+// old returns the value of the record found, as a loader is given it; nil if it has none. What
+// was invalidated with its cache or by a tag is no old value.
+func (c *values[V]) old(found *shared.Found) *V {
+	if found == nil {
+		return nil
+	}
+	record := *found
+	record.Kind, record.Err = driver.KindValue, nil
+	e, err := c.decode("", &record)
+	if _, live := c.keys.TagsLive(&record); err != nil || !live {
+		return nil
+	}
+	return &e.value
 }
 
 // callLoader calls load within Options.LoadTimeout, once there is a place for it. A
@@ -106,11 +182,11 @@ func (c *pipeline[V]) callLoader(ctx context.Context, keys []string, load loader
 
 // accept checks the entry that a loader returned for key, and gives it all of its tags.
 // One whose tags cannot be used is given to those who wait for it, and stored nowhere.
-func (c *values[V]) accept(e *Entry[V], key string) error {
+func (c *values[V]) accept(e *Loaded[V], key string) (err error) {
 	if _, err := c.opts.lives(e.TTL, e.NearTTL); err != nil {
 		return err
 	}
-	if err := c.addTags(key, e); err != nil {
+	if e.Tags, err = c.allTags(key, e.Value, e.Tags); err != nil {
 		if c.untaggable.Add(1) == 1 {
 			c.node.Options.Logger.Warn("nearcache: a loaded value has no valid tags, and is not cached", "cache", c.keys.Name)
 		}
@@ -149,61 +225,6 @@ func only(keys []string) string {
 		return keys[0]
 	}
 	return ""
-}
-
-// previousKey is the key of the previous value in the context of a loader.
-type previousKey[V any] struct{}
-
-// Previous returns the old value that a loader is to replace, to be called with
-// the loader's context: one that is refreshed ahead of its end, or that is kept
-// past it by Options.FailSafe. A loader that finds it unchanged in the source,
-// by a version or an ETag in it, returns an Entry with NotModified. There is none
-// for the loader of FetchMany, nor while the shared tier is down. The value is
-// the loader's own.
-func Previous[V any](ctx context.Context) (v V, ok bool) {
-	if p, _ := ctx.Value(previousKey[V]{}).(*V); p != nil {
-		return *p, true
-	}
-	return v, false
-}
-
-// withPrevious is the context of a loader. It always says something, since the
-// context of a caller may be that of another loader. What was invalidated with its
-// cache or by a tag is no previous value.
-func (c *values[V]) withPrevious(ctx context.Context, found *shared.Found) context.Context {
-	var previous *V
-	if found != nil {
-		record := *found
-		record.Kind, record.Err = driver.KindValue, nil
-		e, err := c.decode("", &record)
-		if _, live := c.keys.TagsLive(&record); err == nil && live {
-			previous = &e.value
-		}
-	}
-	return context.WithValue(ctx, previousKey[V]{}, previous)
-}
-
-var errNothingPrevious = errors.New("nearcache: the loader answered NotModified, and there is no previous value")
-
-// conclude makes the entry that a loader returned whole.
-func (e *Entry[V]) conclude(ctx context.Context) error {
-	if !e.NotModified {
-		return nil
-	}
-	v, ok := Previous[V](ctx)
-	if !ok {
-		return errNothingPrevious
-	}
-	e.Value = v
-	return nil
-}
-
-// checkWritten refuses what only a loader may say.
-func (e *Entry[V]) checkWritten() error {
-	if e.NoStore || e.NotModified {
-		return fmt.Errorf("nearcache: Entry: NoStore is %t and NotModified %t, which are for loaders", e.NoStore, e.NotModified)
-	}
-	return nil
 }
 
 // sinceKey is the key of a recency in the context of a loader.

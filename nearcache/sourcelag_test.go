@@ -36,14 +36,14 @@ func (r *replica) read() string {
 }
 
 // load is a loader of entries that reads the replica.
-func (r *replica) load(context.Context, string) (nearcache.Entry[string], error) {
-	return nearcache.Entry[string]{Value: r.read(), Tags: []string{"T"}}, nil
+func (r *replica) load(context.Context, string, *string) (nearcache.Loaded[string], error) {
+	return nearcache.Loaded[string]{Value: r.read(), Tags: []string{"T"}}, nil
 }
 
-func (r *replica) loadMany(_ context.Context, keys []string) (map[string]nearcache.Entry[string], error) {
-	entries := map[string]nearcache.Entry[string]{}
+func (r *replica) loadMany(_ context.Context, keys []string) (map[string]nearcache.Loaded[string], error) {
+	entries := map[string]nearcache.Loaded[string]{}
 	for _, key := range keys {
-		entries[key] = nearcache.Entry[string]{Value: r.read(), Tags: []string{"T"}}
+		entries[key] = nearcache.Loaded[string]{Value: r.read(), Tags: []string{"T"}}
 	}
 	return entries, nil
 }
@@ -61,7 +61,7 @@ func TestSourceLag(t *testing.T) {
 		for _, failSafe := range []time.Duration{0, time.Hour} {
 			for _, many := range []bool{false, true} {
 				for _, ahead := range []time.Duration{0, time.Minute} {
-					opts := nearcache.Options[string]{SourceLag: lag, FailSafe: failSafe, RefreshAhead: ahead}
+					opts := nearcache.Options[string]{SourceLag: lag, Stale: nearcache.Stale{For: failSafe}, RefreshAhead: ahead}
 					t.Run(fmt.Sprintf("%s, FailSafe %v, many %t, ahead %v", name, failSafe, many, ahead), func(t *testing.T) {
 						bubble(t, func(t *testing.T, f *fleet) { testSourceLag(t, f, opts, end, many) })
 					})
@@ -172,12 +172,16 @@ func TestSourceLag_OnlyTheKeys(t *testing.T) {
 		assert.Greater(t, f.left(t, "old"), lag)
 		assert.Greater(t, f.left(t, "never"), lag)
 
-		_, err = m.FetchEntry(t.Context(), "U", func(context.Context, string) (nearcache.Entry[string], error) { return tagged("v", "U"), nil })
+		_, err = m.FetchEntry(t.Context(), "U", func(context.Context, string, *string) (nearcache.Loaded[string], error) {
+			return asLoaded(tagged("v", "U")), nil
+		})
 		require.NoError(t, err)
 		time.Sleep(lag + time.Second)
 		require.NoError(t, m.InvalidateTags(t.Context(), "T"))
 		for _, tag := range []string{"T", "U"} {
-			_, err := m.FetchEntry(t.Context(), "of "+tag, func(context.Context, string) (nearcache.Entry[string], error) { return tagged("v", tag), nil })
+			_, err := m.FetchEntry(t.Context(), "of "+tag, func(context.Context, string, *string) (nearcache.Loaded[string], error) {
+				return asLoaded(tagged("v", tag)), nil
+			})
 			require.NoError(t, err)
 		}
 		assert.LessOrEqual(t, f.left(t, "of T"), lag)
@@ -188,7 +192,9 @@ func TestSourceLag_OnlyTheKeys(t *testing.T) {
 		time.Sleep(lag + time.Second)
 		require.NoError(t, m.InvalidateTags(t.Context(), "U"))
 		settle()
-		_, err = other.FetchEntry(t.Context(), "new of U", func(context.Context, string) (nearcache.Entry[string], error) { return tagged("v", "U"), nil })
+		_, err = other.FetchEntry(t.Context(), "new of U", func(context.Context, string, *string) (nearcache.Loaded[string], error) {
+			return asLoaded(tagged("v", "U")), nil
+		})
 		require.NoError(t, err)
 		assert.LessOrEqual(t, f.left(t, "new of U"), lag)
 	})

@@ -24,9 +24,9 @@ const (
 // refreshed before its end. Defaults have been set.
 func (o *plain) validateStale() error {
 	for _, f := range []duration{
-		{"FailSafe", o.FailSafe},
-		{"FailSafeThrottle", o.FailSafeThrottle},
-		{"SoftTimeout", o.SoftTimeout},
+		{"Stale.For", o.Stale.For},
+		{"Stale.RetryAfter", o.Stale.RetryAfter},
+		{"Stale.Timeout", o.Stale.Timeout},
 		{"RefreshAhead", o.RefreshAhead},
 	} {
 		if f.value < 0 {
@@ -37,12 +37,12 @@ func (o *plain) validateStale() error {
 		}
 	}
 	switch {
-	case o.FailSafeThrottle > 0 && o.FailSafe == 0:
-		return fmt.Errorf("nearcache: Options.FailSafeThrottle is %v without FailSafe", o.FailSafeThrottle)
-	case o.SoftTimeout > 0 && o.FailSafe == 0:
-		return fmt.Errorf("nearcache: Options.SoftTimeout is %v without FailSafe", o.SoftTimeout)
-	case o.LoadTimeout > 0 && o.SoftTimeout >= o.LoadTimeout:
-		return fmt.Errorf("nearcache: Options.SoftTimeout %v is not shorter than LoadTimeout %v", o.SoftTimeout, o.LoadTimeout)
+	case o.Stale.RetryAfter > 0 && o.Stale.For == 0:
+		return fmt.Errorf("nearcache: Options.Stale.RetryAfter is %v without Stale.For", o.Stale.RetryAfter)
+	case o.Stale.Timeout > 0 && o.Stale.For == 0:
+		return fmt.Errorf("nearcache: Options.Stale.Timeout is %v without Stale.For", o.Stale.Timeout)
+	case o.LoadTimeout > 0 && o.Stale.Timeout >= o.LoadTimeout:
+		return fmt.Errorf("nearcache: Options.Stale.Timeout %v is not shorter than LoadTimeout %v", o.Stale.Timeout, o.LoadTimeout)
 	case o.TTL > 0 && o.RefreshAhead >= o.TTL:
 		return fmt.Errorf("nearcache: Options.RefreshAhead %v is not shorter than TTL %v", o.RefreshAhead, o.TTL)
 	}
@@ -53,7 +53,7 @@ func (o *plain) validateStale() error {
 // other, and puts it where later readers find it as such.
 func (c *pipeline[V]) keepOld(f *call[V]) {
 	found := f.found
-	if c.opts.FailSafe == 0 {
+	if c.opts.Stale.For == 0 {
 		return
 	}
 	if c.meetDeleted(f, found) {
@@ -85,7 +85,7 @@ func (c *pipeline[V]) keepOld(f *call[V]) {
 func (c *pipeline[V]) meetDeleted(f *call[V], found *shared.Found) bool {
 	deleted := found.Kind == driver.KindTombstone && errors.Is(found.Err, shared.ErrNotFound) &&
 		found.Codec != driver.TombstoneReleased
-	if !deleted || c.opts.FailSafe == 0 {
+	if !deleted || c.opts.Stale.For == 0 {
 		return false
 	}
 	f.old.Store(nil)
@@ -101,7 +101,7 @@ func (c *pipeline[V]) staleAnswer(f *call[V]) (a answer[V], ok bool) {
 		return a, false
 	}
 	if e != nil {
-		c.node.Near.Tried(e.Extra(), c.opts.FailSafeThrottle)
+		c.node.Near.Tried(e.Extra(), c.opts.Stale.RetryAfter)
 	}
 	return c.oldAnswer(f.key, *old), true
 }
@@ -225,8 +225,8 @@ const (
 	loadsQuiet = time.Minute
 )
 
-// errSlow is why a caller gets an old value after Options.SoftTimeout.
-var errSlow = errors.New("nearcache: the load takes longer than SoftTimeout")
+// errSlow is why a caller gets an old value after Options.Stale.Timeout.
+var errSlow = errors.New("nearcache: the load takes longer than Stale.Timeout")
 
 // gaveOld takes in that a caller was given an old value, because of err. Loaders' errors may
 // carry a value or a credential, so the log is not told what they say.
@@ -242,7 +242,7 @@ func whyOld(err error) string {
 	var panicked *PanicError
 	switch {
 	case errors.Is(err, errSlow):
-		return "the loader takes longer than SoftTimeout"
+		return "the loader takes longer than Stale.Timeout"
 	case errors.Is(err, errUnrefreshed):
 		return "another server could not load"
 	case errors.As(err, &panicked):

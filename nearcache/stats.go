@@ -7,48 +7,71 @@ import (
 	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 )
 
-// Stats counts what a cache did. Counters only rise; Owed is how it is now. They are
+// Stats counts what a cache did. Counters only rise; Writes.Pending is how it is now. They are
 // read one by one, so they need not add up while the cache is in use.
 type Stats struct {
-	Hits               uint64 // reads answered from the near tier
-	Misses             uint64 // reads that were not
-	SharedHits         uint64 // values found in the shared tier; one for all callers who waited for that read
-	Loads              uint64 // keys that a loader was asked for, in calls for one or for several
-	LoadErrors         uint64 // of the loads, those that failed; not found is no failure
-	Panics             uint64 // of loaders, codecs and functions in Options; each is a PanicError as well, if anybody waited
-	UnrequestedResults uint64 // values that loaders of FetchMany returned for keys they were not asked for; they are ignored
-	Waits              uint64 // times that this node waited for a key that another one was loading
-	LeaseTimeouts      uint64 // of the waits, those that took shared.Options.LeaseTTL, after which this node loaded as well
-	FillsRejected      uint64 // loaded values that the shared tier refused because a write came in between
-	Queued             uint64 // calls of a loader that had to wait for another to end, see Options.MaxConcurrentLoads
-	AbsentHits         uint64 // of the hits, those that said that there is no value
-	Stale              uint64 // answers that were old values, see Options.FailSafe
-	Refreshed          uint64 // values that were refreshed in the background, see Options.RefreshAhead
-	Degraded           uint64 // loads because the shared tier could not be reached, or owes an invalidation of the key
+	Reads  ReadStats
+	Loads  LoadStats
+	Writes WriteStats
+	Shared SharedStats
+	Values ValueStats
+}
 
-	Sets          uint64 // keys set, by Set and its like on this node
-	Invalidations uint64 // keys for which Delete or Invalidate was called on this node, failed ones included
-	Clears        uint64 // calls of Clear, and what stood for one
-	TagDrops      uint64 // tags for which InvalidateTags was called on this node
-	TagMisses     uint64 // records that were found and had been ended by a tag
+// ReadStats count how reads were answered.
+type ReadStats struct {
+	Hits       uint64 // reads answered from the near tier
+	Misses     uint64 // reads that were not
+	AbsentHits uint64 // of the hits, those that said that there is no value
+	SharedHits uint64 // values found in the shared tier; one for all callers who waited for that read
+	Stale      uint64 // answers that were old values, see Options.Stale
+}
 
-	SharedErrors         uint64 // calls of the shared tier that failed
-	Unannounced          uint64 // writes that could not be announced to other nodes
-	PendingInvalidations int    // invalidations that could not be delivered yet, and are tried again
-	Unverified           uint64 // records found and not believed (given, with ServeStale), for want of the journal: see MaxStaleness
-	Undecodable          uint64 // records of another codec or Options.SchemaVersion, or that the codec refused; they read as misses
-	Unencodable          uint64 // values that the codec refused
-	Untaggable           uint64 // loaded values that were not cached because of their tags
-	TooLarge             uint64 // values that the shared tier does not take
+// LoadStats count what was asked of loaders, and how nodes waited for each other.
+type LoadStats struct {
+	Keys          uint64 // keys that a loader was asked for, in calls for one or for several
+	Errors        uint64 // of these, those that failed; not found is no failure
+	Refreshed     uint64 // values that were refreshed in the background, see Options.RefreshAhead
+	Degraded      uint64 // loads because the shared tier could not be reached, or an invalidation of the key is pending
+	Queued        uint64 // calls of a loader that had to wait for another to end, see Options.MaxConcurrentLoads
+	Unrequested   uint64 // values that loaders of FetchMany returned for keys they were not asked for; they are ignored
+	Waits         uint64 // times that this node waited for a key that another one was loading
+	LeaseTimeouts uint64 // of the waits, those that took shared.Options.LeaseTTL, after which this node loaded as well
+	Rejected      uint64 // loaded values that the shared tier refused because a write came in between
+}
+
+// WriteStats count writes of this node.
+type WriteStats struct {
+	Sets             uint64 // keys set, by Set and its like on this node
+	Invalidations    uint64 // keys for which Delete or Invalidate was called on this node, failed ones included
+	Clears           uint64 // calls of Clear, and what stood for one
+	TagInvalidations uint64 // tags for which InvalidateTags was called on this node
+	Unannounced      uint64 // writes that could not be announced to other nodes
+	Pending          int    // invalidations that could not be delivered yet, and are tried again
+}
+
+// SharedStats count what the shared tier answered.
+type SharedStats struct {
+	Errors     uint64 // calls that failed
+	TagMisses  uint64 // records that were found and had been ended by a tag
+	Unverified uint64 // records found and not believed (given, with ServeStale), for want of the journal: see MaxStaleness
+}
+
+// ValueStats count values that could not be cached or read, and callbacks that panicked.
+type ValueStats struct {
+	Undecodable uint64 // records of another codec or Options.SchemaVersion, or that the codec refused; they read as misses
+	Unencodable uint64 // values that the codec refused
+	Untaggable  uint64 // loaded values that were not cached because of their tags
+	TooLarge    uint64 // values that the shared tier does not take
+	Panics      uint64 // of loaders, codecs and functions in Options; each is a PanicError as well, if anybody waited
 }
 
 // NearHitRatio is the share of reads answered from the near tier, 0 if there
 // was none.
 func (s Stats) NearHitRatio() float64 {
-	if s.Hits+s.Misses == 0 {
+	if s.Reads.Hits+s.Reads.Misses == 0 {
 		return 0
 	}
-	return float64(s.Hits) / float64(s.Hits+s.Misses)
+	return float64(s.Reads.Hits) / float64(s.Reads.Hits+s.Reads.Misses)
 }
 
 // Stats returns the counters of the cache.
@@ -57,48 +80,71 @@ func (c *Cache[V]) Stats() Stats { return c.stats() }
 func (b *base) stats() Stats {
 	k := &b.keys
 	return Stats{
-		Hits: b.hits.sum(), Misses: b.misses.Load(), SharedHits: b.sharedHits.Load(),
-		Loads: b.loads.Load(), LoadErrors: b.loadErrors.Load(), Panics: b.panics.Load(), UnrequestedResults: b.unasked.Load(), Waits: b.waits.Load(),
-		LeaseTimeouts: b.overdue.Load(), FillsRejected: b.refused.Load(), Degraded: b.degraded.Load(),
-		Queued: b.queued.Load(), AbsentHits: b.absentHits.Load(),
-		Stale: b.stale.Load(), Refreshed: b.refreshed.Load(),
-		Sets: k.Sets.Load(), Invalidations: k.Invalidations.Load(), Clears: k.Clears.Load(),
-		TagDrops: k.TagDrops.Load(), TagMisses: k.TagMisses.Load(),
-		SharedErrors: k.SharedErrors.Load(), Unannounced: k.Unannounced.Load(), PendingInvalidations: k.Pending.Len(),
-		Unverified:  k.Unverified.Load(),
-		Undecodable: b.undecodable.Load(), Unencodable: b.unencodable.Load(), Untaggable: b.untaggable.Load(), TooLarge: b.tooLarge.Load(),
+		Reads: ReadStats{
+			Hits: b.hits.sum(), Misses: b.misses.Load(), AbsentHits: b.absentHits.Load(),
+			SharedHits: b.sharedHits.Load(), Stale: b.stale.Load(),
+		},
+		Loads: LoadStats{
+			Keys: b.loads.Load(), Errors: b.loadErrors.Load(), Refreshed: b.refreshed.Load(), Degraded: b.degraded.Load(),
+			Queued: b.queued.Load(), Unrequested: b.unasked.Load(), Waits: b.waits.Load(),
+			LeaseTimeouts: b.overdue.Load(), Rejected: b.refused.Load(),
+		},
+		Writes: WriteStats{
+			Sets: k.Sets.Load(), Invalidations: k.Invalidations.Load(), Clears: k.Clears.Load(),
+			TagInvalidations: k.TagDrops.Load(), Unannounced: k.Unannounced.Load(), Pending: k.Pending.Len(),
+		},
+		Shared: SharedStats{Errors: k.SharedErrors.Load(), TagMisses: k.TagMisses.Load(), Unverified: k.Unverified.Load()},
+		Values: ValueStats{
+			Undecodable: b.undecodable.Load(), Unencodable: b.unencodable.Load(), Untaggable: b.untaggable.Load(),
+			TooLarge: b.tooLarge.Load(), Panics: b.panics.Load(),
+		},
 	}
 }
 
 // NodeStats counts what a node did for all of its caches. Counters, which are uint64, only
-// rise; so do SlowestRepair and ClockLag, which are of the whole life of the node. BusCut,
-// OptionsDiffer, NearEntries and NearBytes are how it is now.
+// rise; so do Journal.Slowest and Near.ClockLag, which are of the whole life of the node.
+// Bus.Cut, Bus.OptionsDiffer, Near.Entries and Near.Bytes are how it is now.
 type NodeStats struct {
+	Bus     BusStats
+	Journal JournalStats
+	Near    NearStats
+
+	// Unproven counts records that were not believed: the server that answered was behind what
+	// the node had heard of.
+	Unproven uint64
+}
+
+// BusStats count what was heard on the bus.
+type BusStats struct {
 	Applied       uint64 // invalidations applied
 	UnknownCaches uint64 // invalidations of caches that this node does not have
+	FailedTexts   uint64 // plain-text messages of which the shared tier could not be told: it may have the old value yet
 	Gaps          uint64 // times the bus was lost
-	Flushes       uint64 // times the whole near tier was made invalid, twice for each gap
-	FailedChores  uint64 // plain-text messages of which the shared tier could not be told: it may have the old value yet
-	Unproven      uint64 // records that were not believed: the server that answered was behind what the node had heard of
-	BusCut        bool   // the bus cannot be heard right now
-
-	Repairs        uint64        // rounds of reading the journal
-	RepairFailures uint64        // of these, those in which a journal could not be read
-	Repaired       uint64        // writes that dropped something and of which the journal told, and the bus did not within two seconds more
-	SlowestRepair  time.Duration // longest time from when a journal was due to be read to when all of it was applied
-	Resets         uint64        // times journals could not be read on, and what they decide near was flushed
-
+	Cut           bool   // the bus cannot be heard right now
 	Mismatches    uint64 // times that other nodes on the bus turned out to have another shared tier or namespace: see Health
 	OptionsDiffer int    // options of caches in which another node has differed for more than 10 min
+}
 
-	NearEntries, NearBytes int64
-	NearEvicted            uint64 // entries given up for others
-	NearExpired            uint64 // entries swept out past their lifetime or after a flush
-	NearFenced             uint64 // values not kept, because an invalidation came while they were loaded
-	NearTooLarge           uint64 // values not kept, because they are too large for the near tier
-	NearInvalidated        uint64 // entries dropped by an invalidation
-	NearSkipped            uint64 // invalidations that found the new value here already
-	NearStale              uint64 // hits that were too long unconfirmed; they were served with ServeStale only
+// JournalStats count what was read in the journal of the shared tier.
+type JournalStats struct {
+	Rounds   uint64        // rounds of reading
+	Failures uint64        // of these, those in which a journal could not be read
+	Repaired uint64        // writes that dropped something and of which the journal told, and the bus did not within two seconds more
+	Resets   uint64        // times journals could not be read on, and what they decide near was flushed
+	Slowest  time.Duration // longest time from when a journal was due to be read to when all of it was applied
+}
+
+// NearStats count what became of entries of the near tier.
+type NearStats struct {
+	Entries, Bytes int64
+	Evicted        uint64 // entries given up for others
+	Expired        uint64 // entries swept out past their lifetime or after a flush
+	Fenced         uint64 // values not kept, because an invalidation came while they were loaded
+	TooLarge       uint64 // values not kept, because they are too large for the near tier
+	Invalidated    uint64 // entries dropped by an invalidation
+	Skipped        uint64 // invalidations that found the new value here already
+	Stale          uint64 // hits that were too long unconfirmed; they were served with ServeStale only
+	Flushes        uint64 // times the whole near tier was made invalid, twice for each gap
 
 	// ClockLag is the longest time in which the clock of the near tier stood
 	// still, because this process was not running. Reads may have trusted
@@ -111,17 +157,21 @@ func (n *Node) Stats() NodeStats {
 	core := n.core
 	m := core.Near.Stats()
 	s := NodeStats{
-		Applied: core.Applied.Load(), UnknownCaches: core.UnknownCaches.Load(), Gaps: core.Gaps.Load(),
-		Flushes: core.Flushes.Load(), FailedChores: core.FailedChores.Load(), Unproven: core.Unproven.Load(), BusCut: core.Cut.Load(),
-		NearEntries: m.Entries, NearBytes: m.Bytes, NearEvicted: m.Evicted, NearExpired: m.Expired,
-		NearFenced: m.Fenced, NearTooLarge: m.TooLarge, NearInvalidated: m.Invalidated, NearSkipped: m.Skipped,
-		NearStale: m.Stale, ClockLag: m.ClockLag,
+		Bus: BusStats{
+			Applied: core.Applied.Load(), UnknownCaches: core.UnknownCaches.Load(), FailedTexts: core.FailedChores.Load(),
+			Gaps: core.Gaps.Load(), Cut: core.Cut.Load(),
+		},
+		Near: NearStats{
+			Entries: m.Entries, Bytes: m.Bytes, Evicted: m.Evicted, Expired: m.Expired, Fenced: m.Fenced,
+			TooLarge: m.TooLarge, Invalidated: m.Invalidated, Skipped: m.Skipped, Stale: m.Stale,
+			Flushes: core.Flushes.Load(), ClockLag: m.ClockLag,
+		},
+		Unproven: core.Unproven.Load(),
 	}
-	s.Mismatches, s.OptionsDiffer = core.Differences()
+	s.Bus.Mismatches, s.Bus.OptionsDiffer = core.Differences()
 	if core.Journal != nil {
 		j := core.Journal.Stats()
-		s.Repairs, s.RepairFailures, s.SlowestRepair = j.Rounds, j.Failures, j.Slowest
-		s.Repaired, s.Resets = j.Repaired, j.Resets
+		s.Journal = JournalStats{Rounds: j.Rounds, Failures: j.Failures, Repaired: j.Repaired, Resets: j.Resets, Slowest: j.Slowest}
 	}
 	return s
 }

@@ -24,8 +24,15 @@ func tagged(v string, tags ...string) nearcache.Entry[string] {
 }
 
 // loads returns a loader of v with these tags.
-func loads(v string, tags ...string) func(context.Context, string) (nearcache.Entry[string], error) {
-	return func(context.Context, string) (nearcache.Entry[string], error) { return tagged(v, tags...), nil }
+func loads(v string, tags ...string) nearcache.Loader[string] {
+	return func(context.Context, string, *string) (nearcache.Loaded[string], error) {
+		return asLoaded(tagged(v, tags...)), nil
+	}
+}
+
+// asLoaded returns e as a loader returns it.
+func asLoaded(e nearcache.Entry[string]) nearcache.Loaded[string] {
+	return nearcache.Loaded[string]{Value: e.Value, TTL: e.TTL, NearTTL: e.NearTTL, Tags: e.Tags}
 }
 
 // evict takes the record of a key of the shared tier out, as a server does that
@@ -114,8 +121,8 @@ func TestTags(t *testing.T) {
 				require.Equal(t, "stays", v)
 			}
 		}
-		assert.EqualValues(t, 1, b.Stats().TagDrops)
-		assert.NotZero(t, b.Stats().TagMisses)
+		assert.EqualValues(t, 1, b.Stats().Writes.TagInvalidations)
+		assert.NotZero(t, b.Stats().Shared.TagMisses)
 
 		for _, key := range ended {
 			v, err := a.FetchEntry(t.Context(), key, loads("new", "org:7"))
@@ -197,9 +204,9 @@ func TestHazard1_LoadInFlight(t *testing.T) {
 		held, loaded := make(chan struct{}), make(chan struct{})
 		go func() {
 			defer close(loaded)
-			_, err := a.FetchEntry(t.Context(), "K", func(context.Context, string) (nearcache.Entry[string], error) {
+			_, err := a.FetchEntry(t.Context(), "K", func(context.Context, string, *string) (nearcache.Loaded[string], error) {
 				<-held
-				return tagged("old", "T"), nil
+				return asLoaded(tagged("old", "T")), nil
 			})
 			assert.NoError(t, err)
 		}()
@@ -599,10 +606,10 @@ func TestHazard15_JoinAfterTag(t *testing.T) {
 		bubble(t, func(t *testing.T, f *fleet) {
 			f.off = off
 			m := f.join()
-			slowly := func(v string) func(context.Context, string) (nearcache.Entry[string], error) {
-				return func(context.Context, string) (nearcache.Entry[string], error) {
+			slowly := func(v string) nearcache.Loader[string] {
+				return func(context.Context, string, *string) (nearcache.Loaded[string], error) {
 					time.Sleep(100 * time.Millisecond)
-					return tagged(v, "T"), nil
+					return asLoaded(tagged(v, "T")), nil
 				}
 			}
 			go func() { _, _ = m.FetchEntry(t.Context(), "k", slowly("old")) }()
@@ -659,13 +666,13 @@ func TestHazard14_TagNotDelivered(t *testing.T) {
 				v, err := a.Fetch(t.Context(), "other", none)
 				require.NoError(t, err, "it has another tag")
 				require.Equal(t, "old", v)
-				require.Equal(t, 1, a.Stats().PendingInvalidations)
+				require.Equal(t, 1, a.Stats().Writes.Pending)
 
 				settle() // the payer waits now: what it begins, it ends after this
 				require.NoError(t, b.SetEntry(t.Context(), "late", tagged("old", "T")))
 				f.store.onBefore(nil)
 				wait(5 * time.Second)
-				require.Zero(t, a.Stats().PendingInvalidations)
+				require.Zero(t, a.Stats().Writes.Pending)
 				for _, m := range []*member{a, b, f.join()} {
 					_, err := m.Get(t.Context(), "late")
 					require.ErrorIs(t, err, nearcache.ErrNotFound)
@@ -678,11 +685,11 @@ func TestHazard14_TagNotDelivered(t *testing.T) {
 			m := f.join()
 			f.store.down()
 			require.Error(t, m.InvalidateTags(t.Context(), "T", "U"))
-			require.Equal(t, 2, m.Stats().PendingInvalidations)
+			require.Equal(t, 2, m.Stats().Writes.Pending)
 			settle() // the payer waits now
 			f.store.onBefore(nil)
 			require.NoError(t, m.InvalidateTags(t.Context(), "T"))
-			require.Equal(t, 1, m.Stats().PendingInvalidations)
+			require.Equal(t, 1, m.Stats().Writes.Pending)
 		})
 	})
 	t.Run("too many are a Clear", func(t *testing.T) {
@@ -697,10 +704,10 @@ func TestHazard14_TagNotDelivered(t *testing.T) {
 				}
 				require.Error(t, m.InvalidateTags(t.Context(), tags...))
 			}
-			require.LessOrEqual(t, m.Stats().PendingInvalidations, 4097)
+			require.LessOrEqual(t, m.Stats().Writes.Pending, 4097)
 			f.store.onBefore(nil)
 			wait(10 * time.Second)
-			require.Zero(t, m.Stats().PendingInvalidations)
+			require.Zero(t, m.Stats().Writes.Pending)
 			_, err := m.Get(t.Context(), "k")
 			require.ErrorIs(t, err, nearcache.ErrNotFound)
 		})
@@ -761,13 +768,13 @@ func TestTags_Refused(t *testing.T) {
 			v, err := m.FetchEntry(t.Context(), "k", loads("v", tags...))
 			require.NoError(t, err, "who asked for a value gets it")
 			require.Equal(t, "v", v)
-			values, err := m.FetchEntryMany(t.Context(), []string{"k"}, func(context.Context, []string) (map[string]nearcache.Entry[string], error) {
-				return map[string]nearcache.Entry[string]{"k": tagged("v", tags...)}, nil
+			values, err := m.FetchEntryMany(t.Context(), []string{"k"}, func(context.Context, []string) (map[string]nearcache.Loaded[string], error) {
+				return map[string]nearcache.Loaded[string]{"k": asLoaded(tagged("v", tags...))}, nil
 			})
 			require.NoError(t, err)
 			require.Equal(t, map[string]string{"k": "v"}, values)
 		}
-		require.EqualValues(t, 6, m.Stats().Untaggable)
+		require.EqualValues(t, 6, m.Stats().Values.Untaggable)
 		_, err := m.Get(t.Context(), "k")
 		require.ErrorIs(t, err, nearcache.ErrNotFound)
 		for name, tags := range map[string][]string{"empty": {"good", ""}, "long": {strings.Repeat("t", 257)}, "many": many} {
@@ -803,7 +810,7 @@ func TestTags_LargestValue(t *testing.T) {
 		got, err := m.FetchEntry(t.Context(), "loaded", loads(v, "T"))
 		require.NoError(t, err)
 		require.Equal(t, v, got)
-		assert.EqualValues(t, 2, m.Stats().TooLarge)
+		assert.EqualValues(t, 2, m.Stats().Values.TooLarge)
 	})
 }
 
@@ -825,7 +832,7 @@ func TestTags_Text(t *testing.T) {
 				require.Equal(t, "new", v)
 			}
 		}
-		assert.Zero(t, a.Stats().Clears)
+		assert.Zero(t, a.Stats().Writes.Clears)
 	})
 }
 

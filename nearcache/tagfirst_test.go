@@ -28,15 +28,15 @@ func TestG6_FirstTags(t *testing.T) {
 			require.NoError(t, err)
 			_, err = b.Fetch(t.Context(), key, none)
 			assert.NoError(t, err, "loaded again")
-			many, err := a.FetchEntryMany(t.Context(), []string{"m" + key}, func(context.Context, []string) (map[string]nearcache.Entry[string], error) {
-				return map[string]nearcache.Entry[string]{"m" + key: tagged("v", "m"+tag)}, nil
+			many, err := a.FetchEntryMany(t.Context(), []string{"m" + key}, func(context.Context, []string) (map[string]nearcache.Loaded[string], error) {
+				return map[string]nearcache.Loaded[string]{"m" + key: asLoaded(tagged("v", "m"+tag))}, nil
 			})
 			require.NoError(t, err)
 			assert.Len(t, many, 1)
 			_, err = b.Fetch(t.Context(), "m"+key, none)
 			assert.NoError(t, err, "loaded again")
 		}
-		assert.Zero(t, b.Stats().TagMisses)
+		assert.Zero(t, b.Stats().Shared.TagMisses)
 	})
 }
 
@@ -59,6 +59,6 @@ func TestG6_FirstTagsHerd(t *testing.T) {
 		}
 		wg.Wait()
 		assert.EqualValues(t, 2, n.Load())
-		assert.Zero(t, nodes[0].Stats().TagMisses+nodes[1].Stats().TagMisses)
+		assert.Zero(t, nodes[0].Stats().Shared.TagMisses+nodes[1].Stats().Shared.TagMisses)
 	})
 }

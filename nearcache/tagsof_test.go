@@ -12,7 +12,10 @@ import (
 	"github.com/nearbus/nearbus/nearcache"
 )
 
-type entries = map[string]nearcache.Entry[string]
+type (
+	entries    = map[string]nearcache.Entry[string]
+	loadedMany = map[string]nearcache.Loaded[string]
+)
 
 // byOrg tags a value such as "7 Ada" with its first word.
 func byOrg(_, v string) []string {
@@ -21,11 +24,11 @@ func byOrg(_, v string) []string {
 }
 
 // entriesOf returns a loader that answers all keys with e.
-func entriesOf(e nearcache.Entry[string]) func(context.Context, []string) (entries, error) {
-	return func(_ context.Context, keys []string) (entries, error) {
-		all := entries{}
+func entriesOf(e nearcache.Entry[string]) nearcache.BatchLoader[string] {
+	return func(_ context.Context, keys []string) (loadedMany, error) {
+		all := loadedMany{}
 		for _, key := range keys {
-			all[key] = e
+			all[key] = asLoaded(e)
 		}
 		return all, nil
 	}
@@ -57,7 +60,7 @@ func TestOptionsTags(t *testing.T) {
 			return err
 		},
 		"Lookup": func(m *member) error {
-			_, err := m.Read(ctx, "k", read{}, nearcache.AsEntry(is("7 Ada")))
+			_, err := m.Read(ctx, "k", read{}, nearcache.ValueLoader(is("7 Ada")))
 			return err
 		},
 	} {
@@ -112,7 +115,7 @@ func TestOptionsTags_Panic(t *testing.T) {
 		values, err := m.FetchMany(t.Context(), []string{"k"}, isAll("v"))
 		require.NoError(t, err)
 		require.Equal(t, map[string]string{"k": "v"}, values)
-		assert.EqualValues(t, 2, m.Stats().Untaggable)
+		assert.EqualValues(t, 2, m.Stats().Values.Untaggable)
 		_, err = m.Get(t.Context(), "k")
 		require.ErrorIs(t, err, nearcache.ErrNotFound)
 	})
@@ -122,9 +125,9 @@ func TestOptionsTags_Panic(t *testing.T) {
 func TestFetchEntries(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		a, b := f.join(), f.join()
-		load := func(_ context.Context, missing []string) (entries, error) {
+		load := func(_ context.Context, missing []string) (loadedMany, error) {
 			require.Equal(t, []string{"short", "unstored", "unmodified", "gone"}, missing)
-			return entries{
+			return loadedMany{
 				"short":      {Value: "s", TTL: time.Minute, NearTTL: time.Second},
 				"unstored":   {Value: "u", NoStore: true},
 				"unmodified": {NotModified: true},
@@ -136,17 +139,17 @@ func TestFetchEntries(t *testing.T) {
 		var failed nearcache.KeysError
 		require.ErrorAs(t, err, &failed)
 		require.Len(t, failed, 1)
-		require.ErrorContains(t, failed["unmodified"], "there is no previous value")
-		assert.EqualValues(t, 1, a.Stats().UnrequestedResults)
+		require.ErrorContains(t, failed["unmodified"], "there is no old value")
+		assert.EqualValues(t, 1, a.Stats().Loads.Unrequested)
 
 		_, err = b.Get(t.Context(), "unstored")
 		require.ErrorIs(t, err, nearcache.ErrNotFound)
 		requireNear(t, a, "short", "s")
 		wait(2 * time.Second)
-		hits := a.Stats().Hits
+		hits := a.Stats().Reads.Hits
 		_, err = a.Get(t.Context(), "short")
 		require.NoError(t, err)
-		require.Equal(t, hits, a.Stats().Hits)
+		require.Equal(t, hits, a.Stats().Reads.Hits)
 		wait(time.Minute)
 		_, err = a.Get(t.Context(), "short")
 		require.ErrorIs(t, err, nearcache.ErrNotFound)
@@ -163,7 +166,7 @@ func TestFetchEntries_InvalidatedMeanwhile(t *testing.T) {
 		a, b := f.join(), f.join()
 		_, err := a.FetchEntryMany(t.Context(), []string{"first"}, entriesOf(tagged("v", "T"))) // there is a tag clock
 		require.NoError(t, err)
-		_, err = a.FetchEntryMany(t.Context(), []string{"j", "k"}, func(ctx context.Context, keys []string) (entries, error) {
+		_, err = a.FetchEntryMany(t.Context(), []string{"j", "k"}, func(ctx context.Context, keys []string) (loadedMany, error) {
 			require.NoError(t, b.InvalidateTags(ctx, "T"))
 			return entriesOf(tagged("old", "T"))(ctx, keys)
 		})

@@ -32,14 +32,11 @@ func (c *Cache[V]) SetEntry(ctx context.Context, key string, e Entry[V]) error {
 	if err := c.keys.Check(key); err != nil {
 		return err
 	}
-	if err := e.checkWritten(); err != nil {
-		return err
-	}
 	lives, err := c.opts.lives(e.TTL, e.NearTTL)
 	if err != nil {
 		return err
 	}
-	if err := c.addTags(key, &e); err != nil {
+	if e.Tags, err = c.allTags(key, e.Value, e.Tags); err != nil {
 		return err
 	}
 	var failed coherence.Failures
@@ -65,7 +62,7 @@ func (c *Cache[V]) Delete(ctx context.Context, keys ...string) error {
 
 // Invalidate says that the values of keys are stale: every tier drops them and
 // the next reader loads. What it promises is what [Cache.Delete] does. With
-// Options.FailSafe, who cannot get another value may still be given such a one,
+// Options.Stale, who cannot get another value may still be given such a one,
 // as a stale answer.
 func (c *Cache[V]) Invalidate(ctx context.Context, keys ...string) error {
 	return c.drop(ctx, bus.OpInvalidate, keys)
@@ -133,16 +130,16 @@ func (c *Cache[V]) InvalidateTags(ctx context.Context, tags ...string) error {
 	return c.keys.InvalidateTags(ctx, tags)
 }
 
-// addTags gives e the tags that its cache gives every value, beside its own.
-func (c *values[V]) addTags(key string, e *Entry[V]) error {
+// allTags returns tags with those that the cache gives every value.
+func (c *values[V]) allTags(key string, v V, tags []string) ([]string, error) {
 	if c.with.Tags != nil {
 		var more []string
-		if err := c.guard(callbackTags, key, func() error { more = c.with.Tags(key, e.Value); return nil }); err != nil {
-			return err
+		if err := c.guard(callbackTags, key, func() error { more = c.with.Tags(key, v); return nil }); err != nil {
+			return tags, err
 		}
-		e.Tags = slices.Concat(e.Tags, more)
+		tags = slices.Concat(tags, more)
 	}
-	return coherence.CheckTags(e.Tags, coherence.MaxTags)
+	return tags, coherence.CheckTags(tags, coherence.MaxTags)
 }
 
 // SetMany is Set for several keys: one round trip to the shared tier and one
@@ -191,12 +188,12 @@ func (c *Cache[V]) SetEntryMany(ctx context.Context, entries map[string]Entry[V]
 }
 
 // readyToWrite refuses an entry that cannot be written, and gives it all of its tags.
-func (c *Cache[V]) readyToWrite(key string, e *Entry[V]) error {
-	_, err := c.opts.lives(e.TTL, e.NearTTL)
-	if err = errors.Join(err, e.checkWritten()); err != nil {
+func (c *Cache[V]) readyToWrite(key string, e *Entry[V]) (err error) {
+	if _, err := c.opts.lives(e.TTL, e.NearTTL); err != nil {
 		return err
 	}
-	return c.addTags(key, e)
+	e.Tags, err = c.allTags(key, e.Value, e.Tags)
+	return err
 }
 
 // encodePart encodes the values of the first keys, as many as one round trip

@@ -34,7 +34,7 @@ func TestG4_ClockAheadOfTheJournal(t *testing.T) {
 		f.raiseFarAhead()
 		for range 3 {
 			b.link.deaf.Store(false)
-			f.eventually(func() bool { return !b.node.Stats().BusCut })
+			f.eventually(func() bool { return !b.node.Stats().Bus.Cut })
 			for what, end := range map[string]func() error{
 				"Clear":          func() error { return a.Clear(t.Context()) },
 				"InvalidateTags": func() error { return a.InvalidateTags(t.Context(), "tag") },

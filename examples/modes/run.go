@@ -143,7 +143,7 @@ func (s *scene) judge(r *result, ages []time.Duration) {
 	var hits, all uint64
 	for _, users := range s.users {
 		st := users.Stats()
-		hits, all = hits+st.Hits, all+st.Hits+st.Misses
+		hits, all = hits+st.Reads.Hits, all+st.Reads.Hits+st.Reads.Misses
 	}
 	r.near = float64(hits) / float64(max(1, all))
 	slices.Sort(ages)

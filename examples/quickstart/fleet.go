@@ -153,7 +153,7 @@ func (f *fleet) heard(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	for _, node := range f.nodes {
-		for node.Stats().BusCut {
+		for node.Stats().Bus.Cut {
 			select {
 			case <-ctx.Done():
 				return errors.New("a node does not hear the bus")

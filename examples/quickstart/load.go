@@ -204,7 +204,7 @@ func (l *load) nearHits() float64 {
 	var hits, reads uint64
 	for _, users := range l.fleet.users {
 		s := users.Stats()
-		hits, reads = hits+s.Hits, reads+s.Hits+s.Misses
+		hits, reads = hits+s.Reads.Hits, reads+s.Reads.Hits+s.Reads.Misses
 	}
 	if reads == 0 {
 		return 0
@@ -215,7 +215,7 @@ func (l *load) nearHits() float64 {
 // loads returns how often the source was asked.
 func (l *load) loads() (n uint64) {
 	for _, users := range l.fleet.users {
-		n += users.Stats().Loads
+		n += users.Stats().Loads.Keys
 	}
 	return n
 }

@@ -154,7 +154,7 @@ type counts struct {
 func (s *service) stats(w http.ResponseWriter, _ *http.Request) {
 	c := s.users.Stats()
 	answer(w, counts{
-		Reads: c.Hits + c.Misses, NearHits: c.Hits, Loads: c.Loads, Queries: uint64(s.db.queries.Load()),
+		Reads: c.Reads.Hits + c.Reads.Misses, NearHits: c.Reads.Hits, Loads: c.Loads.Keys, Queries: uint64(s.db.queries.Load()),
 	}, nil)
 }
 

@@ -45,7 +45,7 @@ func newService(t *testing.T) (*service, *memstore.Store) {
 	node, err := nearcache.NewNode(tier, nil, nearcache.NodeOptions{})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = node.Close(atOnce) })
-	require.Eventually(t, func() bool { return node.Stats().Repairs > 0 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return node.Stats().Journal.Rounds > 0 }, 10*time.Second, time.Millisecond)
 	users, err := nearcache.New[user](node, "users", nearcache.Options[user]{})
 	require.NoError(t, err)
 	m := &metrics{node: node, tier: tier, caches: map[string]func() nearcache.Stats{"users": users.Stats}}

@@ -33,7 +33,7 @@ const (
 // is wrong with them is not healed by running out.
 func featureOptions() nearcache.Options[int64] {
 	return nearcache.Options[int64]{
-		TTL: featureTTL, FailSafe: timeToLive, RefreshAhead: featureAhead, NotFoundTTL: featureAbsent, TTLJitter: featureJitter,
+		TTL: featureTTL, Stale: nearcache.Stale{For: timeToLive}, RefreshAhead: featureAhead, NotFoundTTL: featureAbsent, TTLJitter: featureJitter,
 	}
 }
 
@@ -143,10 +143,10 @@ func (o *ours) fetchFeatured(ctx context.Context, key uint32, n *node) answered 
 	return answer(key, version, false, err)
 }
 
-func (n *node) entryOf(key uint32, as history.Kind) func(context.Context, string) (nearcache.Entry[int64], error) {
-	return func(ctx context.Context, name string) (nearcache.Entry[int64], error) {
+func (n *node) entryOf(key uint32, as history.Kind) nearcache.Loader[int64] {
+	return func(ctx context.Context, name string, _ *int64) (nearcache.Loaded[int64], error) {
 		version, err := n.truth(ctx, key, as)
-		return nearcache.Entry[int64]{Value: version, Tags: tagsOf(name), TTL: lifeOf(key)}, err
+		return nearcache.Loaded[int64]{Value: version, Tags: tagsOf(name), TTL: lifeOf(key)}, err
 	}
 }
 
@@ -186,9 +186,9 @@ func (o *ours) getMany(ctx context.Context, keys []uint32) (answers []answered) 
 	for i, key := range keys {
 		names[i] = keyName(key)
 	}
-	before := o.cache.Stats().Stale
+	before := o.cache.Stats().Reads.Stale
 	values, err := o.cache.GetMany(ctx, names)
-	stale := o.cache.Stats().Stale != before // one of these, or another's
+	stale := o.cache.Stats().Reads.Stale != before // one of these, or another's
 	for i, name := range names {
 		version, ok := values[name]
 		if failed := errorOf(err, name); ok || failed != nil {

@@ -145,9 +145,9 @@ func (o *ours) transport(s settings, d *death, client redis.UniversalClient) (bu
 }
 
 func (o *ours) fetch(ctx context.Context, key string, load func(context.Context) (int64, error)) (int64, error) {
-	return o.cache.FetchEntry(ctx, key, func(ctx context.Context, _ string) (nearcache.Entry[int64], error) {
+	return o.cache.FetchEntry(ctx, key, func(ctx context.Context, _ string, _ *int64) (nearcache.Loaded[int64], error) {
 		version, err := load(ctx)
-		return nearcache.Entry[int64]{Value: version, Tags: tagsOf(key)}, err
+		return nearcache.Loaded[int64]{Value: version, Tags: tagsOf(key)}, err
 	})
 }
 
@@ -191,8 +191,8 @@ func unknown(err error) error {
 func (o *ours) report() report {
 	n, c := o.node.Stats(), o.cache.Stats()
 	r := report{
-		Clock: n.ClockLag, SlowestRepair: n.SlowestRepair, Gaps: n.Gaps, Repairs: n.Repairs,
-		Repaired: n.Repaired, Owed: c.PendingInvalidations, NearHits: c.Hits, Refreshed: c.Refreshed,
+		Clock: n.Near.ClockLag, SlowestRepair: n.Journal.Slowest, Gaps: n.Bus.Gaps, Repairs: n.Journal.Rounds,
+		Repaired: n.Journal.Repaired, Owed: c.Writes.Pending, NearHits: c.Reads.Hits, Refreshed: c.Loads.Refreshed,
 	}
 	m := o.node.Consistency()
 	r.Metered, r.MeteredStale, r.MeteredWorst = m.Checked, m.Stale, m.Worst

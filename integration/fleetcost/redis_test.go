@@ -46,7 +46,7 @@ func joinRedis(t testing.TB, addr string, f Fleet, i int) *nearcache.Cache[int] 
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
 		s := node.Stats()
-		return !s.BusCut && s.Repairs > 1
+		return !s.Bus.Cut && s.Journal.Rounds > 1
 	}, 30*time.Second, 10*time.Millisecond)
 	return cache
 }

@@ -35,8 +35,8 @@ func absorb(e *env) []row {
 
 	batches, single, raw := cell{who: "nearbus"}, cell{who: "nearbus"}, cell{who: "transport"}
 	before := heap()
-	sent := n.Stats().Applied
-	heard := func() { e.eventually(func() bool { return n.Stats().Applied == sent }) }
+	sent := n.Stats().Bus.Applied
+	heard := func() { e.eventually(func() bool { return n.Stats().Bus.Applied == sent }) }
 	for range e.rounds {
 		began := time.Now()
 		for at := 0; at < absorbed; at += batchSize {
@@ -58,7 +58,7 @@ func absorb(e *env) []row {
 		e.eventually(func() bool { return count.Load() == want })
 		raw.samples = append(raw.samples, absorbed/time.Since(began).Seconds())
 	}
-	if gaps := n.Stats().Gaps; gaps > 0 {
+	if gaps := n.Stats().Bus.Gaps; gaps > 0 {
 		must(fmt.Errorf("%d gaps", gaps))
 	}
 	if after := heap(); after > before+before/10 {

@@ -42,9 +42,9 @@ func busyHits(e *env) []row {
 					publish(stop)
 				}
 			}()
-			before := n.Stats().Applied
+			before := n.Stats().Bus.Applied
 			took := e.work(1, count, reads)
-			if rate := float64(n.Stats().Applied-before) / took.Seconds(); busy && rate < busyRate/2 {
+			if rate := float64(n.Stats().Bus.Applied-before) / took.Seconds(); busy && rate < busyRate/2 {
 				must(fmt.Errorf("only %.0f invalidations arrived in a second", rate))
 			}
 			close(stop)

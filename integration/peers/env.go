@@ -107,7 +107,7 @@ func (e *env) node(fleet string, opts nearcache.NodeOptions) *nearcache.Node {
 func (e *env) nodeOn(client *redis.Client, fleet string, transport bus.Transport, opts nearcache.NodeOptions) *nearcache.Node {
 	store := value(redisstore.New(client, redisstore.Options{Prefix: fleet}))
 	n := e.open(value(shared.New(store, shared.Options{Timeout: patience})), transport, opts)
-	e.eventually(func() bool { return n.Stats().Repairs > 0 })
+	e.eventually(func() bool { return n.Stats().Journal.Rounds > 0 })
 	return n
 }
 
@@ -131,7 +131,7 @@ func (e *env) open(tier *shared.Tier, transport bus.Transport, opts nearcache.No
 func (e *env) start(tier *shared.Tier, transport bus.Transport, opts nearcache.NodeOptions) (n *nearcache.Node, end func()) {
 	messages := value(bus.New(transport, bus.Options{}))
 	n = value(nearcache.NewNode(tier, messages, opts))
-	e.eventually(func() bool { return !n.Stats().BusCut })
+	e.eventually(func() bool { return !n.Stats().Bus.Cut })
 	return n, func() { _ = n.Close(context.Background()); _ = messages.Close() }
 }
 

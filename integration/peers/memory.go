@@ -60,7 +60,7 @@ func (e *env) holdNear() (put func(string, []byte), entries func() int, end func
 	put = func(key string, v []byte) {
 		_ = value(c.Fetch(e.ctx, key, func(context.Context, string) ([]byte, error) { return v, nil }))
 	}
-	return put, func() int { return int(n.Stats().NearEntries) }, closeNode
+	return put, func() int { return int(n.Stats().Near.Entries) }, closeNode
 }
 
 func holdRistretto() (put func(string, []byte), entries func() int, end func()) {

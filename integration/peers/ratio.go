@@ -52,9 +52,9 @@ func (e *env) traceNear(size int) (read func(string) bool, end func()) {
 	n, end := e.openAlone(nearcache.NodeOptions{NearBytes: int64(size) * entryCost})
 	c := value(nearcache.New(n, "values", nearcache.Options[user]{TTL: longLife, Cost: func(user) int64 { return 64 }}))
 	return func(key string) bool {
-		before := c.Stats().Misses
+		before := c.Stats().Reads.Misses
 		_ = value(c.Fetch(e.ctx, key, loadUser))
-		return c.Stats().Misses == before
+		return c.Stats().Reads.Misses == before
 	}, end
 }
 

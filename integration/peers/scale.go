@@ -127,12 +127,12 @@ func (f *fleet) deliver(e *env) float64 {
 	const messages, burst = 20_000, 500 // as many as wait in a node's queue at most
 	began := time.Now()
 	for range messages / burst {
-		want := f.nodes[0].Stats().Applied + burst
+		want := f.nodes[0].Stats().Bus.Applied + burst
 		for k := range burst {
 			must(f.publisher.Publish(e.ctx, bus.Invalidation{Op: bus.OpInvalidate, Cache: "users", Key: keys[k]}))
 		}
 		for _, n := range f.nodes {
-			for n.Stats().Applied != want {
+			for n.Stats().Bus.Applied != want {
 				runtime.Gosched()
 			}
 		}

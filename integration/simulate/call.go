@@ -89,15 +89,17 @@ func (l *life) fetch(key uint32) {
 	l.noteAnswer(Fetch, start, a)
 }
 
-func (l *life) loader(key uint32) func(context.Context, string) (nearcache.Entry[int64], error) {
-	return func(ctx context.Context, _ string) (nearcache.Entry[int64], error) { return l.load(ctx, key) }
+func (l *life) loader(key uint32) nearcache.Loader[int64] {
+	return func(ctx context.Context, _ string, _ *int64) (nearcache.Loaded[int64], error) {
+		return l.load(ctx, key)
+	}
 }
 
 // lookup makes the reads of one key that are not Fetch.
 func (l *life) lookup(ctx context.Context, op *Op) {
 	key, r := op.Keys[0], nearcache.ReadOptions{}
 	start := now()
-	var load func(context.Context, string) (nearcache.Entry[int64], error)
+	var load nearcache.Loader[int64]
 	if op.Call != Get {
 		load = l.loader(key)
 	}
@@ -130,17 +132,17 @@ func (l *life) readMany(ctx context.Context, op *Op) {
 		names[i] = keyName(key)
 		byName[names[i]] = key
 	}
-	start, stale := now(), l.cache.Stats().Stale
+	start, stale := now(), l.cache.Stats().Reads.Stale
 	var values map[string]int64
 	var err error
 	if op.Call == GetMany {
 		values, err = l.cache.GetMany(ctx, names)
 	} else {
-		values, err = l.cache.FetchEntryMany(ctx, names, func(ctx context.Context, missing []string) (map[string]nearcache.Entry[int64], error) {
+		values, err = l.cache.FetchEntryMany(ctx, names, func(ctx context.Context, missing []string) (map[string]nearcache.Loaded[int64], error) {
 			return l.loadMany(ctx, missing, byName)
 		})
 	}
-	flagged := l.cache.Stats().Stale != stale // one of these, or another's
+	flagged := l.cache.Stats().Reads.Stale != stale // one of these, or another's
 	for _, name := range names {
 		value, ok := values[name]
 		a := answered{key: byName[name], value: value, stale: flagged, err: errorOf(err, name)}
@@ -155,8 +157,8 @@ func (l *life) readMany(ctx context.Context, op *Op) {
 	}
 }
 
-func (l *life) loadMany(ctx context.Context, missing []string, byName map[string]uint32) (map[string]nearcache.Entry[int64], error) {
-	loaded := make(map[string]nearcache.Entry[int64], len(missing))
+func (l *life) loadMany(ctx context.Context, missing []string, byName map[string]uint32) (map[string]nearcache.Loaded[int64], error) {
+	loaded := make(map[string]nearcache.Loaded[int64], len(missing))
 	keys := make([]uint32, len(missing))
 	for i, name := range missing {
 		keys[i] = byName[name]

@@ -182,10 +182,10 @@ func (l *life) note(r history.Record) {
 }
 
 // load is the loader: it reads the source, and takes some time.
-func (l *life) load(ctx context.Context, key uint32) (nearcache.Entry[int64], error) {
+func (l *life) load(ctx context.Context, key uint32) (nearcache.Loaded[int64], error) {
 	read := l.fleet.source.read(l.fleet.behind(l.name, key), key)
 	if err := sleep(ctx, l.fleet.loadTime(l.name, key)); err != nil {
-		return nearcache.Entry[int64]{}, err
+		return nearcache.Loaded[int64]{}, err
 	}
 	l.noteLoads(read)
 	return read.entry(key)
@@ -218,7 +218,7 @@ func (p *Plan) cacheOptions() nearcache.Options[int64] {
 	}
 	o.SourceLag = p.SourceLag
 	if p.Features {
-		o.TTL, o.FailSafe, o.RefreshAhead = 4*time.Second, time.Minute, time.Second
+		o.TTL, o.Stale.For, o.RefreshAhead = 4*time.Second, time.Minute, time.Second
 		o.NotFoundTTL, o.TTLJitter, o.NearTTL = 3*time.Second, 0.2, 0
 	}
 	return o

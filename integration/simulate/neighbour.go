@@ -51,8 +51,8 @@ func (l *life) disturb(ctx context.Context, place int) {
 			_ = l.cache.SetEntry(ctx, keyName(key), foreign)
 		default:
 			start := now()
-			value, err := l.cache.FetchEntry(ctx, keyName(key), func(context.Context, string) (nearcache.Entry[int64], error) {
-				return foreign, nil
+			value, err := l.cache.FetchEntry(ctx, keyName(key), func(context.Context, string, *int64) (nearcache.Loaded[int64], error) {
+				return nearcache.Loaded[int64]{Value: foreign.Value, Tags: foreign.Tags}, nil
 			})
 			if err == nil && value >= 0 {
 				r := history.Record{Key: key, Start: start, End: now()}

@@ -60,15 +60,16 @@ func (s *source) read(behind time.Duration, keys ...uint32) *snapshot {
 }
 
 // entry tells what was read of one of the keys.
-func (r *snapshot) entry(key uint32) (nearcache.Entry[int64], error) {
+func (r *snapshot) entry(key uint32) (nearcache.Loaded[int64], error) {
 	switch version := r.versions[key]; {
 	case r.failing:
 		r.source.failed.Store(now())
-		return nearcache.Entry[int64]{}, errSource
+		return nearcache.Loaded[int64]{}, errSource
 	case absentAt(key, version):
-		return nearcache.Entry[int64]{}, nearcache.ErrNotFound
+		return nearcache.Loaded[int64]{}, nearcache.ErrNotFound
 	default:
-		return entryOf(key, version), nil
+		e := entryOf(key, version)
+		return nearcache.Loaded[int64]{Value: e.Value, Tags: e.Tags}, nil
 	}
 }
 

@@ -86,7 +86,7 @@ func newField(ctx context.Context, fleet Fleet, name string) (*field, error) {
 func (f *field) heard(ctx context.Context) error {
 	return eventually(ctx, func() error {
 		for _, v := range f.views {
-			if v.node.Stats().BusCut {
+			if v.node.Stats().Bus.Cut {
 				return errors.New("a node does not hear the bus")
 			}
 		}
@@ -105,13 +105,13 @@ func (f *field) close() error {
 }
 
 // load is the loader: it reads the source, slowly.
-func (f *field) load(v *view, k *truth) func(context.Context, string) (nearcache.Entry[int64], error) {
-	return func(context.Context, string) (nearcache.Entry[int64], error) {
+func (f *field) load(v *view, k *truth) nearcache.Loader[int64] {
+	return func(context.Context, string, *int64) (nearcache.Loaded[int64], error) {
 		v.loads.Add(1)
 		pause(v.delay)
 		version := k.version.Load()
 		pause(v.delay)
-		return k.entry(version), nil
+		return nearcache.Loaded[int64]{Value: version, Tags: k.tags}, nil
 	}
 }
 

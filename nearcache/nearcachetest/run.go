@@ -22,7 +22,7 @@ type Fleet struct {
 	NoLeases bool
 
 	// Options are those of the caches. What they allow to be stale is outside of
-	// the guarantees: a SoftTimeout will be reported.
+	// the guarantees: a Stale.Timeout will be reported.
 	Options nearcache.Options[int64]
 
 	// Scale multiplies the number of operations. Zero means 1, about a second

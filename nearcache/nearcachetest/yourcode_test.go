@@ -140,7 +140,7 @@ func TestRename_RealTime(t *testing.T) {
 	requireName(t, there, "Ada")
 
 	require.NoError(t, here.Rename(t.Context(), "42", "Grace"))
-	a, err := there.names.Read(t.Context(), "42", nearcache.ReadOptions{After: here.names.Token("42")}, nearcache.AsEntry(db.load))
+	a, err := there.names.Read(t.Context(), "42", nearcache.ReadOptions{After: here.names.Token("42")}, nearcache.ValueLoader(db.load))
 	require.NoError(t, err)
 	require.Equal(t, "Grace", a.Value)
 }

@@ -19,7 +19,7 @@ import (
 // their TTL, each is loaded once, and read after that.
 func TestG6_LeaseBesideOnAnotherShard(t *testing.T) {
 	for name, opts := range map[string]nearcache.Options[string]{
-		"FailSafe":     {TTL: 10 * time.Second, FailSafe: time.Hour},
+		"FailSafe":     {TTL: 10 * time.Second, Stale: nearcache.Stale{For: time.Hour}},
 		"RefreshAhead": {TTL: 10 * time.Second, RefreshAhead: 5 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -54,7 +54,7 @@ func TestG6_LeaseBesideOnAnotherShard(t *testing.T) {
 					}
 				}
 				assert.Zero(t, again, "keys that were loaded again and again")
-				assert.Zero(t, c.Stats().FillsRejected)
+				assert.Zero(t, c.Stats().Loads.Rejected)
 			})
 		})
 	}

@@ -79,12 +79,12 @@ func TestG7_HangingShardCostsOthersNothing(t *testing.T) {
 		get()
 		p["b"].hangs.Store(true)
 		time.Sleep(time.Second)
-		misses := c.Stats().Misses
+		misses := c.Stats().Reads.Misses
 		for range 1000 {
 			time.Sleep(7 * time.Millisecond)
 			get()
 		}
-		require.Equal(t, misses, c.Stats().Misses)
+		require.Equal(t, misses, c.Stats().Reads.Misses)
 		p["b"].hangs.Store(false)
 	})
 }

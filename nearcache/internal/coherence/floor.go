@@ -101,7 +101,7 @@ func (k *Keyspace) giveUnstored(key string, hash uint64) {
 	case k.node.Tier == nil || k.node.Faults.Off(fault.Floors):
 	case k.node.Journal != nil:
 		k.Floors.raise(hash, Floor{k.newest(key), k.node.Near.Now()})
-	case k.Options.FailSafe > 0:
+	case k.Options.StaleFor > 0:
 		k.Floors.raise(hash, Floor{At: k.node.Near.Now()})
 	}
 }

@@ -46,7 +46,7 @@ type Records struct {
 type Settings struct {
 	Codec        uint8 // that writes its records
 	Schema       uint32
-	FailSafe     time.Duration
+	StaleFor     time.Duration
 	RefreshAhead time.Duration
 	Tagged       bool // every value may have tags
 
@@ -151,7 +151,7 @@ func (k *Keyspace) apply(m *bus.Message, inv *bus.Invalidation) {
 		Revision: rev, Own: m.Own,
 		Keep: inv.Op == bus.OpInvalidate || inv.Op == bus.OpSet,
 	}
-	if news.Keep && k.Options.FailSafe > 0 && k.node.Journal != nil {
+	if news.Keep && k.Options.StaleFor > 0 && k.node.Journal != nil {
 		k.kept.Add(news.Revision)
 	}
 	k.Space.Apply(inv.Key, k.Space.Hash(inv.Key), news)
@@ -160,7 +160,7 @@ func (k *Keyspace) apply(m *bus.Message, inv *bus.Invalidation) {
 // repair applies what the journal tells of a key, and reports whether that took anything
 // out.
 func (k *Keyspace) repair(key string, rev driver.Revision) bool {
-	if k.Options.FailSafe > 0 && k.kept.Take(rev) {
+	if k.Options.StaleFor > 0 && k.kept.Take(rev) {
 		return false // it is applied, and took out what it was to take out
 	}
 	return k.Space.Apply(key, k.Space.Hash(key), near.News{Revision: rev})

@@ -97,7 +97,7 @@ func (k *Keyspace) storeValues(ctx context.Context, values []Value, b *batch) {
 
 // ValuePut returns what stores v, by a write or a load that knew these clocks.
 func (k *Keyspace) ValuePut(v *Value, clock, tagClock uint64) shared.Put {
-	put := shared.Put{Key: k.StoreKey(v.Key), TTL: v.Lives.TTL, Keep: k.Options.FailSafe, Record: k.valueRecord(v)}
+	put := shared.Put{Key: k.StoreKey(v.Key), TTL: v.Lives.TTL, Keep: k.Options.StaleFor, Record: k.valueRecord(v)}
 	put.Record.Clock = clock
 	if len(v.Slots) > 0 {
 		put.Record.TagClock = tagClock
@@ -162,7 +162,7 @@ func (k *Keyspace) dropPart(ctx context.Context, op bus.Op, keys []string, annou
 	k.resolveOrRetry(settles, &b) // before readers may read again
 	for i, w := range writes {
 		rev := revisionOf(&b.invs[i])
-		if op == bus.OpInvalidate && k.Options.FailSafe > 0 && k.node.Journal != nil {
+		if op == bus.OpInvalidate && k.Options.StaleFor > 0 && k.node.Journal != nil {
 			k.kept.Add(rev)
 		}
 		w.Invalidated(rev)
@@ -193,7 +193,7 @@ func (k *Keyspace) bury(ctx context.Context, b *batch, announce bool) {
 	for i := range b.invs {
 		puts[i] = shared.Put{
 			Key: k.StoreKey(b.invs[i].Key), Record: driver.Record{Kind: driver.KindTombstone},
-			KeepStale: k.Options.FailSafe > 0 && b.invs[i].Op == bus.OpInvalidate,
+			KeepStale: k.Options.StaleFor > 0 && b.invs[i].Op == bus.OpInvalidate,
 		}
 	}
 	if announce {
