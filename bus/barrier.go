@@ -231,7 +231,7 @@ func (b *Bus) question(sub *subscription, asked []uint64, positions func() Posit
 		e.positions = positions()
 		e.positions.Known = e.positions.Known[:min(len(e.positions.Known), maxPositions)]
 	}
-	if here := sub.peers.roll(); len(asked) == 0 && len(here) <= maxRoll {
+	if here := sub.peers.snapshot(); len(asked) == 0 && len(here) <= maxRoll {
 		roll := make([]uint32, 0, len(here))
 		for id := range here {
 			roll = append(roll, uint32(id))
@@ -265,7 +265,7 @@ func (w *wait) names(incarnations []uint64) []string {
 // most until there is something else to be found.
 func (b *Bus) missing(w *barrier, whom *wait, graceOver bool) (missing []uint64, all bool, until time.Duration) {
 	until, stands := whom.sub.peers.left(b.moment(), whom.goal)
-	here := whom.sub.peers.roll()
+	here := whom.sub.peers.snapshot()
 	for id, node := range here {
 		whom.awaited[id] = awaited{node: node}
 	}
@@ -338,8 +338,8 @@ func (bs *barriers) answered(number, incarnation uint64) {
 	}
 }
 
-// stir has all barriers look again who listens.
-func (bs *barriers) stir() {
+// wakeAll has all barriers look again who listens.
+func (bs *barriers) wakeAll() {
 	bs.mu.Lock()
 	defer bs.mu.Unlock()
 	for _, w := range bs.open {

@@ -14,15 +14,15 @@ type outbox struct {
 
 	mu      sync.Mutex // protects the following fields, and the parcels in queue
 	closed  bool
-	queue   []*parcel     // all are full but the last; those that are told come first
+	queue   []*batch      // all are full but the last; those that are told come first
 	items   int           // in queue
 	refused bool          // the first parcel of queue is told, or was when the outbox was closed
 	room    chan struct{} // nil, or closed when items leave the queue
 }
 
-// parcel is a message that is being gathered or sent. It belongs to the outbox, and
+// batch is a message that is being gathered or sent. It belongs to the outbox, and
 // to who takes it from there.
-type parcel struct {
+type batch struct {
 	body  []byte // room for the frame, then the invalidations
 	items int
 	cache string // of the last invalidation
@@ -34,15 +34,15 @@ type parcel struct {
 
 var bodies = sync.Pool{New: func() any { return new([]byte) }}
 
-func newParcel() *parcel {
+func newBatch() *batch {
 	body := *bodies.Get().(*[]byte)
 	body = slices.Grow(body[:0], frameSize)[:frameSize]
-	return &parcel{body: body, done: make(chan struct{})}
+	return &batch{body: body, done: make(chan struct{})}
 }
 
 // tell tells the publishers what became of the parcel, and reports whether they did
 // not know yet. After an error it may still be sent.
-func (p *parcel) tell(err error) (news bool) {
+func (p *batch) tell(err error) (news bool) {
 	if p.told {
 		return false
 	}
@@ -53,7 +53,7 @@ func (p *parcel) tell(err error) (news bool) {
 
 // finish tells the publishers what became of the parcel. Nobody uses its body
 // after that.
-func (p *parcel) finish(err error) {
+func (p *batch) finish(err error) {
 	body := p.body
 	bodies.Put(&body)
 	p.body = nil
@@ -62,7 +62,7 @@ func (p *parcel) finish(err error) {
 
 // fill adds invalidations while the message has at most maxBatch of them and
 // limit bytes. It returns how many it added.
-func (p *parcel) fill(invs []Invalidation, maxBatch, limit int) int {
+func (p *batch) fill(invs []Invalidation, maxBatch, limit int) int {
 	for n := range invs {
 		if p.items == maxBatch {
 			return n
@@ -81,7 +81,7 @@ func (p *parcel) fill(invs []Invalidation, maxBatch, limit int) int {
 
 // join adds what is in next, if there is room for all of it. The first invalidation
 // of a parcel names its cache, so the bytes may follow others.
-func (p *parcel) join(next *parcel, maxBatch, limit int) bool {
+func (p *batch) join(next *batch, maxBatch, limit int) bool {
 	if p.items+next.items > maxBatch || len(p.body)+len(next.body)-frameSize > limit {
 		return false
 	}
@@ -92,7 +92,7 @@ func (p *parcel) join(next *parcel, maxBatch, limit int) bool {
 }
 
 // payload puts the frame in front of the invalidations.
-func (p *parcel) payload(node string, incarnation, sequence uint64) []byte {
+func (p *batch) payload(node string, incarnation, sequence uint64) []byte {
 	frame := appendHeader(make([]byte, 0, frameSize), typeInvalidations, node, incarnation, sequence)
 	frame = binary.AppendUvarint(frame, uint64(p.items))
 	start := frameSize - len(frame)
@@ -102,7 +102,7 @@ func (p *parcel) payload(node string, incarnation, sequence uint64) []byte {
 
 // add puts the first n of invs, at least one, into the parcel p. While the
 // outbox is full, it waits.
-func (o *outbox) add(ctx context.Context, invs []Invalidation, limit int) (p *parcel, n int, err error) {
+func (o *outbox) add(ctx context.Context, invs []Invalidation, limit int) (p *batch, n int, err error) {
 	for {
 		p, n, room, err := o.tryAdd(invs, limit)
 		if room == nil || err != nil {
@@ -117,7 +117,7 @@ func (o *outbox) add(ctx context.Context, invs []Invalidation, limit int) (p *pa
 }
 
 // tryAdd returns a channel to wait for when the outbox is full.
-func (o *outbox) tryAdd(invs []Invalidation, limit int) (p *parcel, n int, room <-chan struct{}, err error) {
+func (o *outbox) tryAdd(invs []Invalidation, limit int) (p *batch, n int, room <-chan struct{}, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closed {
@@ -138,13 +138,13 @@ func (o *outbox) tryAdd(invs []Invalidation, limit int) (p *parcel, n int, room 
 	return p, n, nil, nil
 }
 
-func (o *outbox) fillLocked(invs []Invalidation, limit int) (*parcel, int) {
+func (o *outbox) fillLocked(invs []Invalidation, limit int) (*batch, int) {
 	if last := len(o.queue) - 1; last >= 0 && !o.queue[last].told {
 		if n := o.queue[last].fill(invs, o.maxBatch, limit); n > 0 {
 			return o.queue[last], n
 		}
 	}
-	p := newParcel()
+	p := newBatch()
 	n := p.fill(invs, o.maxBatch, limit)
 	if n > 0 {
 		o.queue = append(o.queue, p)
@@ -154,7 +154,7 @@ func (o *outbox) fillLocked(invs []Invalidation, limit int) (*parcel, int) {
 
 // take returns the oldest parcel, nil if there is none, and whether there are
 // more.
-func (o *outbox) take() (p *parcel, more bool) {
+func (o *outbox) take() (p *batch, more bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.queue) == 0 {
@@ -196,7 +196,7 @@ func (o *outbox) refuse(err error, limit int) (told int, full bool) {
 func (o *outbox) drop() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	keep := slices.IndexFunc(o.queue, func(p *parcel) bool { return !p.told })
+	keep := slices.IndexFunc(o.queue, func(p *batch) bool { return !p.told })
 	if keep < 0 {
 		keep = len(o.queue)
 	}
@@ -210,8 +210,8 @@ func (o *outbox) drop() bool {
 	return keep > 0
 }
 
-// owes reports whether something waits that was refused.
-func (o *outbox) owes() bool {
+// pending reports whether something waits that was refused.
+func (o *outbox) pending() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.refused

@@ -98,7 +98,7 @@ func (p *peers) note(f *frame, now int64) (missing bool) {
 		return false
 	}
 	if !known {
-		who = p.meetLocked(m, now)
+		who = p.addLocked(m, now)
 	}
 	if !who.counted {
 		who.counted, who.latest = true, m.Sequence
@@ -124,9 +124,9 @@ func (p *peers) note(f *frame, now int64) (missing bool) {
 	return missing && p.since > 0
 }
 
-// meetLocked adds a peer, in the place of the one that was silent for longest if
+// addLocked adds a peer, in the place of the one that was silent for longest if
 // there are too many. Should that one return, it counts as new.
-func (p *peers) meetLocked(m *Message, now int64) *peer {
+func (p *peers) addLocked(m *Message, now int64) *peer {
 	if len(p.known) >= maxPeers {
 		oldest, heard := uint64(0), int64(math.MaxInt64)
 		for id, who := range p.known {
@@ -176,8 +176,8 @@ func (p *peers) forgetSilent(now int64) (forgot bool, err error) {
 	return forgot, fmt.Errorf("%w: %s", ErrPeerSilent, names)
 }
 
-// roll returns the names of the peers that listen, by incarnation.
-func (p *peers) roll() map[uint64]string {
+// snapshot returns the names of the peers that listen, by incarnation.
+func (p *peers) snapshot() map[uint64]string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	here := make(map[uint64]string, len(p.known))

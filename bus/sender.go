@@ -32,7 +32,7 @@ type sender struct {
 
 // letter is a message with a number.
 type letter struct {
-	parcel  *parcel
+	parcel  *batch
 	payload []byte // of the parcel
 	began   time.Time
 	repeats bool // it was sent before
@@ -172,7 +172,7 @@ func (s *sender) leave() {
 	if s.letter != nil {
 		s.letter.parcel.finish(ErrClosed)
 	}
-	if s.bus.outbox.owes() {
+	if s.bus.outbox.pending() {
 		s.sequence++
 	}
 	s.bus.sendGoodbye(s.sequence)

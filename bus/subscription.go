@@ -354,7 +354,7 @@ func (s *subscription) heartbeat(sent int64) {
 	}
 	forgot, silent := s.peers.forgetSilent(s.bus.moment())
 	if forgot {
-		s.bus.barriers.stir()
+		s.bus.barriers.wakeAll()
 	}
 	if silent != nil {
 		s.bus.silences.Add(1)

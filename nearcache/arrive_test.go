@@ -65,7 +65,7 @@ var arrivals = [...]arrivalOf{
 		{name: "FetchMany", begin: held("fill", (*arrivalScene).fetchMany)},
 	},
 	nearcache.WayLoadedAbsent: {
-		{name: "not found", opts: absentOptions, prepare: nothing, begin: held("fill", (*arrivalScene).fetch), traits: traits{noTags: true}},
+		{name: "not found", opts: absentOptions, prepare: noAction, begin: held("fill", (*arrivalScene).fetch), traits: traits{noTags: true}},
 	},
 	nearcache.WayRefreshed: {
 		{name: "refresh loads", opts: refreshOptions, prepare: due, begin: held("fill", (*arrivalScene).fetch), traits: traits{refresh: true}},
@@ -275,10 +275,10 @@ func degradedMany(s *arrivalScene) {
 
 func written(s *arrivalScene) { s.set(oldValue) }
 
-func nothing(s *arrivalScene) { s.source.Store(nil) }
+func noAction(s *arrivalScene) { s.source.Store(nil) }
 
 func writtenAbsent(s *arrivalScene) {
-	nothing(s)
+	noAction(s)
 	_, err := s.b.FetchEntry(s.t.Context(), "k", s.load)
 	assert.ErrorIs(s.t, err, nearcache.ErrNotFound)
 }

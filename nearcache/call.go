@@ -44,7 +44,7 @@ type call[V any] struct {
 	readErr error             // why the read failed; does not change once the read is over
 	head    driver.Revision   // of the server that answered the read; likewise
 	found   *shared.Found     // the record that is to be replaced; nil if none was read
-	old     atomic.Pointer[V] // an old value that the shared tier has; nil if there is none, or it is of no use any more
+	stale   atomic.Pointer[V] // an old value that the shared tier has; nil if there is none, or it is of no use any more
 
 	value *V    // the result; does not change once the call is over, like the next two
 	err   error // why there is no value; ErrNotFound if there is none
@@ -288,8 +288,8 @@ func (c *pipeline[V]) wait(ctx context.Context, f *call[V], loads, takesOld bool
 		if at, over = c.calls.progress(f, loads); over == nil {
 			return c.outcome(f, at, loads, takesOld)
 		}
-		if a, ok := c.staleAnswer(f); ok {
-			c.gaveOld(errSlow)
+		if a, ok := c.answerStale(f); ok {
+			c.servedStale(errSlow)
 			return a
 		}
 	}
@@ -312,9 +312,9 @@ func (c *pipeline[V]) outcome(f *call[V], at state, loads, takesOld bool) (a ans
 		a.value, a.err = c.give(f.key, a.value)
 		return a
 	case takesOld && !errors.Is(a.err, ErrNotFound): // that there is no value is an answer
-		if old, ok := c.staleAnswer(f); ok {
+		if old, ok := c.answerStale(f); ok {
 			if loads { // or the shared tier fails, which its own lines tell
-				c.gaveOld(a.err)
+				c.servedStale(a.err)
 			}
 			return old
 		}

@@ -60,7 +60,7 @@ type attempt[V any] struct {
 }
 
 func attemptOf[V any](f *call[V]) attempt[V] {
-	return attempt[V]{f: f, token: driver.NewNonce(), beside: f.found.Kept && f.old.Load() != nil, began: time.Now()}
+	return attempt[V]{f: f, token: driver.NewNonce(), beside: f.found.Kept && f.stale.Load() != nil, began: time.Now()}
 }
 
 // lease asks for the leases of the calls that are not over, in one round trip, as ask does.
@@ -73,7 +73,7 @@ func (c *pipeline[V]) lease(ctx context.Context, calls []*call[V]) (ready []fill
 		case c.node.Tier == nil:
 			ready = add(ready, f, c.opts.NearTTL, nil)
 		case f.readErr != nil:
-			ready = c.whileDown(ready, f)
+			ready = c.loadDegraded(ready, f)
 		default:
 			attempts = append(attempts, attemptOf(f))
 		}
@@ -81,8 +81,8 @@ func (c *pipeline[V]) lease(ctx context.Context, calls []*call[V]) (ready []fill
 	return c.ask(ctx, attempts, ready)
 }
 
-// whileDown adds a load while the shared tier is down.
-func (c *pipeline[V]) whileDown(ready []fill[V], f *call[V]) []fill[V] {
+// loadDegraded adds a load while the shared tier is down.
+func (c *pipeline[V]) loadDegraded(ready []fill[V], f *call[V]) []fill[V] {
 	c.degraded.Add(1)
 	return add(ready, f, c.node.Options.MaxStaleness, nil)
 }
@@ -116,7 +116,7 @@ func (c *pipeline[V]) ask(ctx context.Context, attempts []attempt[V], ready []fi
 		switch got := &a.got; {
 		case got.Err != nil:
 			c.keys.SharedErrors.Add(1)
-			ready = c.whileDown(ready, a.f)
+			ready = c.loadDegraded(ready, a.f)
 		case got.Status == driver.LeaseHeld, got.Status == driver.LeasePresent && !a.beside:
 			waiting = append(waiting, a)
 		case got.Status != driver.LeaseGranted:
@@ -124,7 +124,7 @@ func (c *pipeline[V]) ask(ctx context.Context, attempts []attempt[V], ready []fi
 		case a.beside:
 			besides, held = append(besides, a), append(held, claims[i])
 		default:
-			h := c.keys.HoldInPlace(claims[i], got, a.f.found)
+			h := c.keys.RightInPlace(claims[i], got, a.f.found)
 			ready = add(ready, a.f, 0, &h)
 			held = append(held, claims[i])
 		}
@@ -177,7 +177,7 @@ func (c *pipeline[V]) readAgain(ctx context.Context, besides []*attempt[V], read
 		switch {
 		case err != nil || errors.Is(found[i].Err, shared.ErrUnread):
 			c.keys.SharedErrors.Add(1)
-			ready = c.whileDown(ready, a.f)
+			ready = c.loadDegraded(ready, a.f)
 		case c.use(a.f, &found[i]):
 			over = append(over, a.f)
 		case !found[i].Kept:
@@ -185,7 +185,7 @@ func (c *pipeline[V]) readAgain(ctx context.Context, besides []*attempt[V], read
 			moved = append(moved, a)
 		default:
 			a.f.found = &found[i]
-			h := c.keys.HoldBeside(claim, &a.got, &found[i])
+			h := c.keys.RightBeside(claim, &a.got, &found[i])
 			ready = add(ready, a.f, 0, &h)
 			continue
 		}
@@ -200,7 +200,7 @@ func (c *pipeline[V]) readAgain(ctx context.Context, besides []*attempt[V], read
 
 // move has a begin anew, for the record found.
 func (c *pipeline[V]) move(a *attempt[V], found *shared.Found) {
-	c.meetDeleted(a.f, found)
+	c.noteDeleted(a.f, found)
 	a.f.found = found
 	*a = attemptOf(a.f)
 	a.moved = true
@@ -210,7 +210,7 @@ func (c *pipeline[V]) move(a *attempt[V], found *shared.Found) {
 // then whoever holds the lease is slow, and this node loads for itself.
 func (c *pipeline[V]) loadLater(ctx context.Context, a *attempt[V], load loader[V]) {
 	for {
-		ready, again := c.settle(ctx, a)
+		ready, again := c.resume(ctx, a)
 		if !again {
 			c.loadAndFill(ctx, ready, load)
 			return
@@ -231,9 +231,9 @@ func (c *pipeline[V]) loadLater(ctx context.Context, a *attempt[V], load loader[
 	}
 }
 
-// settle does what the answer to a leaves to do. It returns whether to ask again, and
+// resume does what the answer to a leaves to do. It returns whether to ask again, and
 // otherwise what is to be loaded, if the call is not over.
-func (c *pipeline[V]) settle(ctx context.Context, a *attempt[V]) (ready []fill[V], again bool) {
+func (c *pipeline[V]) resume(ctx context.Context, a *attempt[V]) (ready []fill[V], again bool) {
 	switch {
 	case a.moved:
 		a.moved = false
@@ -245,7 +245,7 @@ func (c *pipeline[V]) settle(ctx context.Context, a *attempt[V]) (ready []fill[V
 	switch {
 	case err != nil:
 		c.keys.SharedErrors.Add(1)
-		return c.whileDown(nil, a.f), false
+		return c.loadDegraded(nil, a.f), false
 	case c.use(a.f, found):
 		c.finish(a.f, nil)
 		return nil, false
@@ -287,7 +287,7 @@ func (c *pipeline[V]) await(ctx context.Context, a *attempt[V]) (again bool) {
 		case a.beside && record.Nonce != a.f.found.Nonce:
 			return true
 		case lease.Kind == driver.KindLease:
-		case a.beside && lease.Kind == driver.KindTombstone && lease.Codec == driver.TombstoneFailed && c.givesOld(a.f):
+		case a.beside && lease.Kind == driver.KindTombstone && lease.Codec == driver.TombstoneFailed && c.hasStale(a.f):
 			c.finish(a.f, errUnrefreshed)
 			return false
 		default: // what its holder loaded was not taken, or it died

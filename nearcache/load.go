@@ -15,13 +15,13 @@ import (
 
 // fill is a load, and what becomes of what it brought in the shared tier.
 type fill[V any] struct {
-	f              *call[V]
-	coherence.Hold               // without a lease, nothing is stored
-	life           time.Duration // how long the value is near at most, without a lease; not at all if 0
-	entry          Loaded[V]
-	err            error // why there is no entry; what the call ends with
+	f                   *call[V]
+	coherence.LoadRight               // without a lease, nothing is stored
+	life                time.Duration // how long the value is near at most, without a lease; not at all if 0
+	entry               Loaded[V]
+	err                 error // why there is no entry; what the call ends with
 
-	does    deed
+	action  action
 	put     shared.Put // that does it
 	refused bool       // something else was in its place
 
@@ -33,24 +33,24 @@ type fill[V any] struct {
 // of the code of leases.
 //
 //go:noinline
-func add[V any](all []fill[V], f *call[V], life time.Duration, h *coherence.Hold) []fill[V] {
+func add[V any](all []fill[V], f *call[V], life time.Duration, h *coherence.LoadRight) []fill[V] {
 	all = append(all, fill[V]{f: f, life: life})
 	if h != nil {
-		all[len(all)-1].Hold = *h
+		all[len(all)-1].LoadRight = *h
 	}
 	return all
 }
 
-// deed is what is still to be done in the shared tier.
-type deed uint8
+// action is what is still to be done in the shared tier.
+type action uint8
 
 const (
-	nothing     deed = iota
-	putValue         // store the value
-	putAbsent        // store that there is none
-	putGone          // take away the record that was of use: there is no value any more
-	giveBack         // give the lease back
-	endReplaced      // take away the record that was of use: its readers were given another value
+	noAction       action = iota
+	putValue              // store the value
+	putAbsent             // store that there is none
+	deleteStale           // take away the record that was of use: there is no value any more
+	releaseLease          // give the lease back
+	retireReplaced        // take away the record that was of use: its readers were given another value
 )
 
 // loadAndFill calls load once for all, and does with each value what its lease allows:
@@ -63,12 +63,12 @@ func (c *pipeline[V]) loadAndFill(ctx context.Context, all []fill[V], load loade
 		for i := range all { // user code panicked, or ended this goroutine
 			all[i].err = &PanicError{}
 		}
-		c.keys.GiveBack(ctx, c.besides(all)...)
+		c.keys.GiveBack(ctx, c.releaseBeside(all)...)
 	}()
 	c.loadAll(ctx, all, load)
 	for len(all) > 0 {
 		n := c.fillPart(ctx, all)
-		c.keys.GiveBack(ctx, c.besides(all[:n])...)
+		c.keys.GiveBack(ctx, c.releaseBeside(all[:n])...)
 		for i := range all[:n] {
 			c.finish(all[i].f, all[i].err)
 		}
@@ -130,16 +130,16 @@ func (c *pipeline[V]) fillPart(ctx context.Context, all []fill[V]) (n int) {
 		if e.Leased() {
 			c.prepare(e)
 		} else {
-			c.keepLoaded(e)
+			c.keepUnshared(e)
 			c.finish(e.f, e.err)
 		}
 		bytes, slots = bytes+len(e.value.Data), append(slots, e.value.Slots...)
 	}
 	part := all[:n]
 	c.keys.SeeSlots(ctx, slots)
-	c.carryOut(ctx, part)
-	c.carryOut(ctx, part) // leases of what turned out to be too large
-	c.takeOthers(ctx, part)
+	c.commit(ctx, part)
+	c.commit(ctx, part) // leases of what turned out to be too large
+	c.adoptWinners(ctx, part)
 	return n
 }
 
@@ -182,8 +182,8 @@ func (c *pipeline[V]) prepare(e *fill[V]) {
 	} else {
 		c.prepareValue(e)
 	}
-	switch e.does {
-	case putValue, putAbsent, putGone:
+	switch e.action {
+	case putValue, putAbsent, deleteStale:
 		e.put.Expect, e.put.Born, e.put.Record.Clock = e.Expect, e.Born, e.Clock
 		if e.Expect == 0 { // or the record has a nonce of its own
 			e.put.Record.Nonce = e.Lease.Token
@@ -195,7 +195,7 @@ func (c *pipeline[V]) prepareValue(e *fill[V]) {
 	f, entry := e.f, &e.entry
 	f.value = &entry.Value
 	if entry.NoStore {
-		c.letGo(e)
+		c.release(e)
 		return
 	}
 	v := &e.value
@@ -205,11 +205,11 @@ func (c *pipeline[V]) prepareValue(e *fill[V]) {
 	}
 	data, err := c.encode(f.key, entry.Value)
 	if err != nil {
-		c.letGo(e)
+		c.release(e)
 		return
 	}
 	v.Key, v.Data, v.Slots = f.key, data, generation.SlotsOf(entry.Tags)
-	e.does, e.put = putValue, c.keys.ValuePut(v, e.Clock, f.tagClock)
+	e.action, e.put = putValue, c.keys.ValuePut(v, e.Clock, f.tagClock)
 }
 
 // prepareAbsent is for a load that failed. That there is no value is
@@ -217,10 +217,10 @@ func (c *pipeline[V]) prepareValue(e *fill[V]) {
 func (c *pipeline[V]) prepareAbsent(e *fill[V]) {
 	stores := c.opts.NotFoundTTL > 0
 	if !errors.Is(e.err, ErrNotFound) || !stores && e.Expect == 0 {
-		c.letGo(e)
+		c.release(e)
 		return
 	}
-	e.does, e.put = putAbsent, shared.Put{
+	e.action, e.put = putAbsent, shared.Put{
 		Key: c.keys.StoreKey(e.f.key), TTL: share(c.opts.NotFoundTTL, c.opts.jitter()),
 		Record: driver.Record{Kind: driver.KindNotFound},
 	}
@@ -228,29 +228,29 @@ func (c *pipeline[V]) prepareAbsent(e *fill[V]) {
 		e.put.TTL = min(e.put.TTL, c.opts.SourceLag)
 	}
 	if !stores { // what there was must not be of use any more
-		e.does, e.put.TTL, e.put.Record.Kind = putGone, 0, driver.KindTombstone
+		e.action, e.put.TTL, e.put.Record.Kind = deleteStale, 0, driver.KindTombstone
 	}
 }
 
-// letGo stores nothing. A lease in the place of the record is given back. One beside
+// release stores nothing. A lease in the place of the record is given back. One beside
 // it is given back by whoever took it; but if a caller is given what was loaded, the
 // record has had its day.
-func (c *pipeline[V]) letGo(e *fill[V]) {
+func (c *pipeline[V]) release(e *fill[V]) {
 	switch {
 	case e.Expect == 0:
-		e.does, e.put = giveBack, e.Released()
+		e.action, e.put = releaseLease, e.Released()
 	case e.f.value != nil && e.f.refresh == nil:
-		e.does, e.put = endReplaced, shared.Put{
+		e.action, e.put = retireReplaced, shared.Put{
 			Key: c.keys.StoreKey(e.f.key), Expect: e.Expect, Record: driver.Record{Kind: driver.KindTombstone},
 		}
 	}
 }
 
-// carryOut does what is to be done, in one round trip.
-func (c *pipeline[V]) carryOut(ctx context.Context, part []fill[V]) {
+// commit does what is to be done, in one round trip.
+func (c *pipeline[V]) commit(ctx context.Context, part []fill[V]) {
 	puts := make([]shared.Put, 0, len(part))
 	for i := range part {
-		if part[i].does != nothing {
+		if part[i].action != noAction {
 			puts = append(puts, part[i].put)
 		}
 	}
@@ -259,28 +259,28 @@ func (c *pipeline[V]) carryOut(ctx context.Context, part []fill[V]) {
 	}
 	receipts := c.keys.Store(ctx, puts)
 	for i := range part {
-		if e := &part[i]; e.does != nothing {
-			c.done(e, &receipts[0])
+		if e := &part[i]; e.action != noAction {
+			c.conclude(e, &receipts[0])
 			receipts = receipts[1:]
 		}
 	}
 }
 
-// done takes in what became of what was to be done.
-func (c *pipeline[V]) done(e *fill[V], r *driver.Receipt) {
-	did, lost := e.does, errors.Is(r.Err, shared.ErrLeaseLost)
-	e.does = nothing
+// conclude takes in what became of what was to be done.
+func (c *pipeline[V]) conclude(e *fill[V], r *driver.Receipt) {
+	did, lost := e.action, errors.Is(r.Err, shared.ErrLeaseLost)
+	e.action = noAction
 	switch {
 	case r.Err == nil:
-		c.stored(e, did, r.Revision)
+		c.fillDone(e, did, r.Revision)
 	case lost:
 		e.refused = e.gives()
 	case did == putValue && errors.Is(r.Err, shared.ErrTooLarge):
 		c.loadedTooLarge(e.f.key, len(e.value.Data), r.Err)
-		c.letGo(e)
+		c.release(e)
 	default: // nobody knows whether it is stored; a lease ends by itself
 		c.keys.SharedErrors.Add(1)
-		c.unstored(e, true)
+		c.fillFailed(e, true)
 	}
 }
 
@@ -296,8 +296,8 @@ func (b *base) loadedTooLarge(key string, size int, err error) {
 		"cache", b.keys.Name, "key", key, "size", size, "limit", b.node.Tier.MaxValue(), "error", err)
 }
 
-// stored has the near tier know what the shared tier has.
-func (c *pipeline[V]) stored(e *fill[V], did deed, rev driver.Revision) {
+// fillDone has the near tier know what the shared tier has.
+func (c *pipeline[V]) fillDone(e *fill[V], did action, rev driver.Revision) {
 	f := e.f
 	a := coherence.Arrival{
 		Way: coherence.WayLoaded, Key: f.key, Hash: f.hash, Write: f.refresh,
@@ -311,11 +311,11 @@ func (c *pipeline[V]) stored(e *fill[V], did deed, rev driver.Revision) {
 		a.Entry, a.Life = &near.Entry, e.value.Lives.Near
 	case putAbsent:
 		a.Way, a.Entry, a.Life = coherence.WayLoadedAbsent, c.newAbsent(f.key, f.stamp, rev), min(e.put.TTL, c.opts.NearTTL)
-	case putGone:
+	case deleteStale:
 		c.keys.Space.Invalidate(f.key, f.hash)
 		return
 	default:
-		c.unstored(e, false)
+		c.fillFailed(e, false)
 		return
 	}
 	if f.refresh != nil {
@@ -324,10 +324,10 @@ func (c *pipeline[V]) stored(e *fill[V], did deed, rev driver.Revision) {
 	c.keys.Arrive(&a)
 }
 
-// unstored gives what was loaded to those who wait for it, and it is not stored, or may
+// fillFailed gives what was loaded to those who wait for it, and it is not stored, or may
 // not be. keeps says that the shared tier may have something older: the lease did
 // not stand to the end.
-func (c *pipeline[V]) unstored(e *fill[V], keeps bool) {
+func (c *pipeline[V]) fillFailed(e *fill[V], keeps bool) {
 	if e.gives() {
 		c.giveLoaded(e.f, &coherence.Arrival{Way: coherence.WayUnstored, Keeps: keeps})
 	}
@@ -337,9 +337,9 @@ func (c *pipeline[V]) unstored(e *fill[V], keeps bool) {
 // value.
 func (e *fill[V]) gives() bool { return e.err == nil || errors.Is(e.err, ErrNotFound) }
 
-// takeOthers reads what took the place of the leases, or of the records to be
+// adoptWinners reads what took the place of the leases, or of the records to be
 // replaced, of those that were refused. A value is the result of its call.
-func (c *pipeline[V]) takeOthers(ctx context.Context, part []fill[V]) {
+func (c *pipeline[V]) adoptWinners(ctx context.Context, part []fill[V]) {
 	var keys []string
 	for i := range part {
 		if part[i].refused {
@@ -359,7 +359,7 @@ func (c *pipeline[V]) takeOthers(ctx context.Context, part []fill[V]) {
 		if err == nil && c.use(e.f, &found[0]) {
 			e.err = nil
 		} else {
-			c.unstored(e, true)
+			c.fillFailed(e, true)
 		}
 		if err == nil {
 			found = found[1:]
@@ -367,9 +367,9 @@ func (c *pipeline[V]) takeOthers(ctx context.Context, part []fill[V]) {
 	}
 }
 
-// keepLoaded ends a load for this node only. What it brought is kept near, or that there
+// keepUnshared ends a load for this node only. What it brought is kept near, or that there
 // is no value, if the options say so.
-func (c *pipeline[V]) keepLoaded(e *fill[V]) {
+func (c *pipeline[V]) keepUnshared(e *fill[V]) {
 	f := e.f
 	a := coherence.Arrival{Way: coherence.WayUnstored, Keeps: true, Basis: coherence.Basis{Clock: f.clock, TagClock: f.tagClock}}
 	switch {
@@ -404,8 +404,8 @@ func (c *pipeline[V]) giveLoaded(f *call[V], a *coherence.Arrival) {
 	c.keys.Arrive(a)
 }
 
-// besides returns what gives back the leases of all that are beside their records.
-func (c *pipeline[V]) besides(all []fill[V]) (back []shared.Put) {
+// releaseBeside returns what gives back the leases of all that are beside their records.
+func (c *pipeline[V]) releaseBeside(all []fill[V]) (back []shared.Put) {
 	for i := range all {
 		if e := &all[i]; e.Expect != 0 {
 			back = append(back, c.keys.Released(e.Lease, e.err))

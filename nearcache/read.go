@@ -127,7 +127,7 @@ func (c *pipeline[V]) lateAnswer(ctx context.Context, key string, hash uint64, l
 	case use == near.Nothing || use == near.Stale && !c.node.Near.Resting(found.Extra()):
 		return answer[V]{stale: use == near.Stale}, false
 	case use == near.Stale:
-		return c.oldAnswer(key, (*entry[V])(unsafe.Pointer(found)).value), true // see hit
+		return c.staleValue(key, (*entry[V])(unsafe.Pointer(found)).value), true // see hit
 	}
 	if c.node.Near.Notes(c.hits.add()) {
 		c.node.Near.Touch(hash, found)
@@ -247,7 +247,7 @@ func (c *pipeline[V]) read(ctx context.Context, calls []*call[V]) {
 		if c.use(f, f.found) {
 			c.finish(f, nil)
 		} else {
-			c.keepOld(f)
+			c.keepStale(f)
 		}
 	}
 }

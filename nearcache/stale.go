@@ -49,14 +49,14 @@ func (o *plain) validateStale() error {
 	return nil
 }
 
-// keepOld notes the value that the record which f found holds for those who get no
+// keepStale notes the value that the record which f found holds for those who get no
 // other, and puts it where later readers find it as such.
-func (c *pipeline[V]) keepOld(f *call[V]) {
+func (c *pipeline[V]) keepStale(f *call[V]) {
 	found := f.found
 	if c.opts.Stale.For == 0 {
 		return
 	}
-	if c.meetDeleted(f, found) {
+	if c.noteDeleted(f, found) {
 		return
 	}
 	foreign := len(found.Slots) > 0 && slices.Max(found.Slots) >= near.Slots // not by this library
@@ -76,56 +76,56 @@ func (c *pipeline[V]) keepOld(f *call[V]) {
 		x.Keep = min(x.Keep, found.Left)
 	}
 	if a := c.found(coherence.WayKept, f, &e.Entry, found); c.keys.Arrive(&a) {
-		f.old.Store(&e.value)
+		f.stale.Store(&e.value)
 	}
 }
 
-// meetDeleted reports whether the key was deleted, as far as the record found
+// noteDeleted reports whether the key was deleted, as far as the record found
 // tells, and this node may not have heard of it. There is no old value then.
-func (c *pipeline[V]) meetDeleted(f *call[V], found *shared.Found) bool {
+func (c *pipeline[V]) noteDeleted(f *call[V], found *shared.Found) bool {
 	deleted := found.Kind == driver.KindTombstone && errors.Is(found.Err, shared.ErrNotFound) &&
 		found.Codec != driver.TombstoneReleased
 	if !deleted || c.opts.Stale.For == 0 {
 		return false
 	}
-	f.old.Store(nil)
+	f.stale.Store(nil)
 	c.keys.Space.DropStale(f.key, f.hash)
 	return true
 }
 
-// staleAnswer returns an old value for a caller who cannot get another, or not
+// answerStale returns an old value for a caller who cannot get another, or not
 // in time. The next attempt to get one is as far off as the options say.
-func (c *pipeline[V]) staleAnswer(f *call[V]) (a answer[V], ok bool) {
-	old, e := c.oldOf(f)
+func (c *pipeline[V]) answerStale(f *call[V]) (a answer[V], ok bool) {
+	old, e := c.staleOf(f)
 	if old == nil {
 		return a, false
 	}
 	if e != nil {
 		c.node.Near.Tried(e.Extra(), c.opts.Stale.RetryAfter)
 	}
-	return c.oldAnswer(f.key, *old), true
+	return c.staleValue(f.key, *old), true
 }
 
-// oldOf returns the old value that callers of f may be given, nil if there is none, and the
+// staleOf returns the old value that callers of f may be given, nil if there is none, and the
 // entry that it is in, if it is near.
-func (c *pipeline[V]) oldOf(f *call[V]) (old *V, e *near.Entry) {
+func (c *pipeline[V]) staleOf(f *call[V]) (old *V, e *near.Entry) {
 	if e, use := c.keys.Space.FindLate(f.key, f.hash); use == near.Stale {
 		return &(*entry[V])(unsafe.Pointer(e)).value, e // see hit
 	}
-	if old = f.old.Load(); old == nil || !c.keys.Space.Valid(f.hash, f.stamp) {
+	if old = f.stale.Load(); old == nil || !c.keys.Space.Valid(f.hash, f.stamp) {
 		return nil, nil
 	}
 	return old, nil
 }
 
-// givesOld reports whether an old value is an answer to the callers of f. No old value is
+// hasStale reports whether an old value is an answer to the callers of f. No old value is
 // within bounds, and who has them joins only calls that were begun for such a caller.
-func (c *pipeline[V]) givesOld(f *call[V]) bool {
-	old, _ := c.oldOf(f)
+func (c *pipeline[V]) hasStale(f *call[V]) bool {
+	old, _ := c.staleOf(f)
 	return old != nil && !f.bounded
 }
 
-func (c *pipeline[V]) oldAnswer(key string, v V) answer[V] {
+func (c *pipeline[V]) staleValue(key string, v V) answer[V] {
 	c.stale.Add(1)
 	v, err := c.give(key, v)
 	return answer[V]{value: v, err: err, stale: true}
@@ -154,7 +154,7 @@ func (c *pipeline[V]) refreshSoon(ctx context.Context, key string, hash uint64, 
 // tier, if somebody stored one, else from the source. The old one is served
 // meanwhile, and stays if that fails.
 func (c *pipeline[V]) refresh(ctx context.Context, f *call[V], load loader[V]) error {
-	var lease coherence.Hold
+	var lease coherence.LoadRight
 	if c.node.Tier != nil {
 		h, stop, err := c.leaseIfDue(ctx, f)
 		if !h.Leased() {
@@ -171,7 +171,7 @@ func (c *pipeline[V]) refresh(ctx context.Context, f *call[V], load loader[V]) e
 // leaseIfDue asks for the lease beside the record of a refresh, unless the shared tier has
 // a value that is not about to end. The lease is renewed until stop is called. Without a
 // lease there is nothing to load.
-func (c *pipeline[V]) leaseIfDue(ctx context.Context, f *call[V]) (h coherence.Hold, stop func(), err error) {
+func (c *pipeline[V]) leaseIfDue(ctx context.Context, f *call[V]) (h coherence.LoadRight, stop func(), err error) {
 	due := func() (*shared.Found, error) {
 		if c.keys.Pending.HasKey(f.key) {
 			return nil, coherence.ErrPending
@@ -212,7 +212,7 @@ func (c *pipeline[V]) leaseIfDue(ctx context.Context, f *call[V]) (h coherence.H
 	}
 	loads = true
 	f.stamp, f.found = c.node.Near.Stamp(), found
-	return c.keys.HoldBeside(claim, &got, found), renewed, nil
+	return c.keys.RightBeside(claim, &got, found), renewed, nil
 }
 
 const (
@@ -228,17 +228,17 @@ const (
 // errSlow is why a caller gets an old value after Options.Stale.Timeout.
 var errSlow = errors.New("nearcache: the load takes longer than Stale.Timeout")
 
-// gaveOld takes in that a caller was given an old value, because of err. Loaders' errors may
+// servedStale takes in that a caller was given an old value, because of err. Loaders' errors may
 // carry a value or a credential, so the log is not told what they say.
-func (b *base) gaveOld(err error) {
+func (b *base) servedStale(err error) {
 	if b.node.Context.Err() != nil || !b.failing.Fail(!errors.Is(err, errSlow)) {
 		return
 	}
-	b.node.Options.Logger.Warn("nearcache: old values are given, because loads fail", "cache", b.keys.Name, "reason", whyOld(err))
+	b.node.Options.Logger.Warn("nearcache: old values are given, because loads fail", "cache", b.keys.Name, "reason", staleReason(err))
 }
 
-// whyOld says what became of a load, and nothing of what its loader said.
-func whyOld(err error) string {
+// staleReason says what became of a load, and nothing of what its loader said.
+func staleReason(err error) string {
 	var panicked *PanicError
 	switch {
 	case errors.Is(err, errSlow):

@@ -158,7 +158,7 @@ func (n *Node) Stats() NodeStats {
 	m := core.Near.Stats()
 	s := NodeStats{
 		Bus: BusStats{
-			Applied: core.Applied.Load(), UnknownCaches: core.UnknownCaches.Load(), FailedTexts: core.FailedChores.Load(),
+			Applied: core.Applied.Load(), UnknownCaches: core.UnknownCaches.Load(), FailedTexts: core.FailedTexts.Load(),
 			Gaps: core.Gaps.Load(), Cut: core.Cut.Load(),
 		},
 		Near: NearStats{

@@ -41,13 +41,13 @@ var targets = []target{
 	},
 	{
 		dir: "nearcache/internal/coherence",
-		files: words(`arrive barrier batch clock confirm drain floor follow held keyspace lease pending proof reach tag tagread
+		files: words(`arrive barrier batch clock confirm drain floor follow keyspace lease leases observed pending proof tag tagread
 			token write`),
 		tests: []suite{{pkg: "./nearcache/internal/coherence"}, {pkg: "./nearcache"}},
 		left: map[string]string{
 			"doc errors node": "they put things together",
-			"census counters lapse meter notices settings trust": "they tell, and decide nothing",
-			"worker": "a goroutine",
+			"census counters meter outages settings trust": "they tell, and decide nothing",
+			"text": "a goroutine",
 		},
 	},
 	{

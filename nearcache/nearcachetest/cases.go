@@ -21,14 +21,14 @@ var cases = []testCase{
 	{name: "one load", run: oneLoad, skip: func(f Fleet) bool { return f.NoLeases }},
 }
 
-func (f *field) anyView() *view { return f.views[rand.IntN(len(f.views))] }
-func (f *field) anyKey() *truth { return f.keys[rand.IntN(len(f.keys))] }
+func (f *env) anyView() *client { return f.views[rand.IntN(len(f.views))] }
+func (f *env) anyKey() *oracle  { return f.keys[rand.IntN(len(f.keys))] }
 
 // ownWrites has one writer to a key, on one node, and readers everywhere.
 // Values are set, so a version that a node once answered with is in the shared
 // tier for all later reads.
-func ownWrites(ctx context.Context, f *field) error {
-	c := newCrowd(ctx)
+func ownWrites(ctx context.Context, f *env) error {
+	c := newWorkers(ctx)
 	for i, k := range f.keys {
 		writer := f.views[i%len(f.views)]
 		c.start(300*f.fleet.Scale, func(ctx context.Context) error {
@@ -51,8 +51,8 @@ func ownWrites(ctx context.Context, f *field) error {
 
 // staleFill invalidates while slow loads run on the same node. A load that
 // began before the invalidation must leave nothing there.
-func staleFill(ctx context.Context, f *field) error {
-	v, c := f.views[0], newCrowd(ctx)
+func staleFill(ctx context.Context, f *env) error {
+	v, c := f.views[0], newWorkers(ctx)
 	v.delay = time.Millisecond
 	for _, k := range f.keys {
 		c.start(100*f.fleet.Scale, func(ctx context.Context) error {
@@ -80,12 +80,12 @@ func staleFill(ctx context.Context, f *field) error {
 
 // staleFillAcross has slow loads on all nodes race writes of all nodes, and
 // looks at what is left.
-func staleFillAcross(ctx context.Context, f *field) error {
+func staleFillAcross(ctx context.Context, f *env) error {
 	for _, v := range f.views {
 		v.delay = 2 * time.Millisecond
 	}
 	for range 20 * f.fleet.Scale {
-		c := newCrowd(ctx)
+		c := newWorkers(ctx)
 		for _, k := range f.keys {
 			for _, v := range f.views {
 				c.start(2, func(ctx context.Context) error {
@@ -110,8 +110,8 @@ func staleFillAcross(ctx context.Context, f *field) error {
 }
 
 // agreement has every node write every key, by setting and by invalidating.
-func agreement(ctx context.Context, f *field) error {
-	c := newCrowd(ctx)
+func agreement(ctx context.Context, f *env) error {
+	c := newWorkers(ctx)
 	for _, v := range f.views {
 		c.start(500*f.fleet.Scale, func(ctx context.Context) error {
 			return f.write(ctx, v, f.anyKey(), rand.IntN(3) > 0)
@@ -130,9 +130,9 @@ func agreement(ctx context.Context, f *field) error {
 
 // racingWriters has all nodes set one key at once. Any of the values may win,
 // but all nodes must agree on which.
-func racingWriters(ctx context.Context, f *field) error {
+func racingWriters(ctx context.Context, f *env) error {
 	for round := range int64(40 * f.fleet.Scale) {
-		c := newCrowd(ctx)
+		c := newWorkers(ctx)
 		for _, k := range f.keys {
 			for i, v := range f.views {
 				c.start(1, func(ctx context.Context) error { return v.cache.SetEntry(ctx, k.key, k.entry(10*round+int64(i))) })
@@ -150,7 +150,7 @@ func racingWriters(ctx context.Context, f *field) error {
 
 // unanimous requires one answer of all nodes for each key. Where values live for
 // as long as the options say, a node may have none any more.
-func (f *field) unanimous(ctx context.Context) error {
+func (f *env) unanimous(ctx context.Context) error {
 	for _, k := range f.keys {
 		first, of := int64(0), -1
 		for i, v := range f.views {
@@ -170,9 +170,9 @@ func (f *field) unanimous(ctx context.Context) error {
 }
 
 // clearCase clears the cache on one node while all read.
-func clearCase(ctx context.Context, f *field) error {
+func clearCase(ctx context.Context, f *env) error {
 	for range 10 * f.fleet.Scale {
-		c := newCrowd(ctx)
+		c := newWorkers(ctx)
 		for _, v := range f.views {
 			c.start(50, func(ctx context.Context) error {
 				k := f.anyKey()
@@ -193,7 +193,7 @@ func clearCase(ctx context.Context, f *field) error {
 
 // clear makes new versions of all keys in the source, clears the cache through
 // v, and requires v to answer with nothing older.
-func (f *field) clear(ctx context.Context, v *view) error {
+func (f *env) clear(ctx context.Context, v *client) error {
 	for _, k := range f.keys {
 		k.version.Add(1)
 	}
@@ -213,10 +213,10 @@ func (f *field) clear(ctx context.Context, v *view) error {
 }
 
 // oneLoad has many callers on all nodes miss a cold key at once.
-func oneLoad(ctx context.Context, f *field) error {
+func oneLoad(ctx context.Context, f *env) error {
 	for i, k := range f.keys {
 		var loads atomic.Int64
-		c := newCrowd(ctx)
+		c := newWorkers(ctx)
 		for _, v := range f.views {
 			for range 16 {
 				c.start(1, func(ctx context.Context) error {

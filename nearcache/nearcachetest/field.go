@@ -18,25 +18,25 @@ const (
 	keyCount  = 8
 )
 
-// field is what one case plays on: nodes, each with a view of one cache, and
+// env is what one case plays on: nodes, each with a view of one cache, and
 // the source of truth.
-type field struct {
+type env struct {
 	fleet Fleet
-	views []*view
-	keys  []*truth
+	views []*client
+	keys  []*oracle
 }
 
-// truth is the source's record of one key. Writers of a key take turns, so the
+// oracle is the source's record of one key. Writers of a key take turns, so the
 // order of versions is the order of writes.
-type truth struct {
+type oracle struct {
 	key     string
 	tags    []string     // one of its own, and that of some other keys
 	turn    sync.Mutex   // held by the writer
 	version atomic.Int64 // what the source holds
 }
 
-// view is one node's side.
-type view struct {
+// client is one node's side.
+type client struct {
 	node  *nearcache.Node
 	cache *nearcache.Cache[int64]
 	floor map[string]*atomic.Int64 // by key: no later answer may be below
@@ -46,13 +46,13 @@ type view struct {
 
 var runs atomic.Int64
 
-// newField joins the nodes. The name of the cache is new each time, so that
+// newEnv joins the nodes. The name of the cache is new each time, so that
 // cases leave each other alone on shared servers.
-func newField(ctx context.Context, fleet Fleet, name string) (*field, error) {
-	f := &field{fleet: fleet}
+func newEnv(ctx context.Context, fleet Fleet, name string) (*env, error) {
+	f := &env{fleet: fleet}
 	f.fleet.Scale = max(1, fleet.Scale)
 	for i := range keyCount {
-		k := &truth{key: fmt.Sprint("key-", i)}
+		k := &oracle{key: fmt.Sprint("key-", i)}
 		if i%2 == 0 {
 			k.tags = []string{fmt.Sprint("tag-", i), fmt.Sprint("group-", i%4)}
 		}
@@ -68,7 +68,7 @@ func newField(ctx context.Context, fleet Fleet, name string) (*field, error) {
 		if err != nil {
 			return nil, errors.Join(err, f.close())
 		}
-		v := &view{node: node, floor: map[string]*atomic.Int64{}}
+		v := &client{node: node, floor: map[string]*atomic.Int64{}}
 		for _, k := range f.keys {
 			v.floor[k.key] = &atomic.Int64{}
 		}
@@ -83,7 +83,7 @@ func newField(ctx context.Context, fleet Fleet, name string) (*field, error) {
 
 // heard waits until every node hears the bus: before that the suite would test
 // short lifetimes rather than invalidations.
-func (f *field) heard(ctx context.Context) error {
+func (f *env) heard(ctx context.Context) error {
 	return eventually(ctx, func() error {
 		for _, v := range f.views {
 			if v.node.Stats().Bus.Cut {
@@ -94,7 +94,7 @@ func (f *field) heard(ctx context.Context) error {
 	})
 }
 
-func (f *field) close() error {
+func (f *env) close() error {
 	var errs []error
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel() // what a broken store has left undone is not waited for
@@ -105,7 +105,7 @@ func (f *field) close() error {
 }
 
 // load is the loader: it reads the source, slowly.
-func (f *field) load(v *view, k *truth) nearcache.Loader[int64] {
+func (f *env) load(v *client, k *oracle) nearcache.Loader[int64] {
 	return func(context.Context, string, *int64) (nearcache.Loaded[int64], error) {
 		v.loads.Add(1)
 		pause(v.delay)
@@ -115,12 +115,12 @@ func (f *field) load(v *view, k *truth) nearcache.Loader[int64] {
 	}
 }
 
-func (k *truth) entry(version int64) nearcache.Entry[int64] {
+func (k *oracle) entry(version int64) nearcache.Entry[int64] {
 	return nearcache.Entry[int64]{Value: version, Tags: k.tags}
 }
 
 // fetch reads k through the cache of v.
-func (f *field) fetch(ctx context.Context, v *view, k *truth) (int64, error) {
+func (f *env) fetch(ctx context.Context, v *client, k *oracle) (int64, error) {
 	return v.cache.FetchEntry(ctx, k.key, f.load(v, k))
 }
 
@@ -132,7 +132,7 @@ func pause(longest time.Duration) {
 
 // read reads k on v and holds the answer against what v has written and, where
 // a shared tier gives values an order, answered before.
-func (f *field) read(ctx context.Context, v *view, k *truth) error {
+func (f *env) read(ctx context.Context, v *client, k *oracle) error {
 	floor := v.floor[k.key].Load()
 	version, err := f.fetch(ctx, v, k)
 	if err != nil {
@@ -149,7 +149,7 @@ func (f *field) read(ctx context.Context, v *view, k *truth) error {
 
 // write makes a new version of k in the source and, through v, in the cache.
 // From its return on, v may not answer with less.
-func (f *field) write(ctx context.Context, v *view, k *truth, set bool) error {
+func (f *env) write(ctx context.Context, v *client, k *oracle, set bool) error {
 	k.turn.Lock()
 	defer k.turn.Unlock()
 	version := k.version.Add(1)
@@ -179,7 +179,7 @@ func raise(floor *atomic.Int64, to int64) {
 
 // agree waits until every node answers with the last version of every key, and
 // looks once more whether that lasts.
-func (f *field) agree(ctx context.Context) error {
+func (f *env) agree(ctx context.Context) error {
 	check := func() error {
 		for i, v := range f.views {
 			for _, k := range f.keys {
@@ -220,8 +220,8 @@ func eventually(ctx context.Context, check func() error) error {
 	}
 }
 
-// crowd runs work in several goroutines until one fails or all are through.
-type crowd struct {
+// workers runs work in several goroutines until one fails or all are through.
+type workers struct {
 	wg   sync.WaitGroup
 	stop context.CancelFunc
 	ctx  context.Context //nolint:containedctx // lives for one case
@@ -230,14 +230,14 @@ type crowd struct {
 	err error
 }
 
-func newCrowd(ctx context.Context) *crowd {
-	c := &crowd{}
+func newWorkers(ctx context.Context) *workers {
+	c := &workers{}
 	c.ctx, c.stop = context.WithCancel(ctx)
 	return c
 }
 
 // start does work so many times, in a goroutine that wait waits for.
-func (c *crowd) start(times int, work func(ctx context.Context) error) {
+func (c *workers) start(times int, work func(ctx context.Context) error) {
 	c.wg.Go(func() {
 		for range times {
 			if c.ctx.Err() != nil {
@@ -251,7 +251,7 @@ func (c *crowd) start(times int, work func(ctx context.Context) error) {
 	})
 }
 
-func (c *crowd) fail(err error) {
+func (c *workers) fail(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err == nil {
@@ -261,7 +261,7 @@ func (c *crowd) fail(err error) {
 }
 
 // wait returns the first error.
-func (c *crowd) wait() error {
+func (c *workers) wait() error {
 	c.wg.Wait()
 	c.stop()
 	return c.err

@@ -32,7 +32,7 @@ type Fleet struct {
 
 type testCase struct {
 	name string
-	run  func(ctx context.Context, f *field) error
+	run  func(ctx context.Context, f *env) error
 	skip func(f Fleet) bool
 }
 
@@ -68,7 +68,7 @@ func Check(ctx context.Context, fleet Fleet) error {
 func runCase(ctx context.Context, fleet Fleet, c testCase) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	f, err := newField(ctx, fleet, c.name)
+	f, err := newEnv(ctx, fleet, c.name)
 	if err != nil {
 		return err
 	}

@@ -22,15 +22,15 @@ const (
 // batch is what several keys are told to the shared tier and the other nodes,
 // and how that went.
 type batch struct {
-	invs []bus.Invalidation
-	errs []error // in the order of invs; those of the shared tier
-	told bool    // the shared tier announced what it confirmed
+	invs      []bus.Invalidation
+	errs      []error // in the order of invs; those of the shared tier
+	announced bool    // the shared tier announced what it confirmed
 
 	clock, tagClock uint64 // of the cache, as known before values were written
 }
 
-// take enters what the shared tier answered.
-func (k *Keyspace) take(b *batch, receipts []driver.Receipt) {
+// enter enters what the shared tier answered.
+func (k *Keyspace) enter(b *batch, receipts []driver.Receipt) {
 	for i := range receipts {
 		b.errs[i] = receipts[i].Err
 		b.invs[i].Epoch, b.invs[i].Revision = receipts[i].Revision.Epoch, receipts[i].Revision.Number
@@ -42,7 +42,7 @@ func (k *Keyspace) take(b *batch, receipts []driver.Receipt) {
 func (k *Keyspace) announceOne(b *batch, puts []shared.Put) {
 	if len(puts) == 1 {
 		puts[0].Announce = k.announcement(&b.invs[0])
-		b.told = puts[0].Announce != nil
+		b.announced = puts[0].Announce != nil
 	}
 }
 
@@ -88,10 +88,10 @@ func (k *Keyspace) resolveOrRetry(settles pending.Checkpoint, b *batch) {
 	}
 }
 
-// tell tells the other nodes of all keys of b: also of those whose write was not
+// announce tells the other nodes of all keys of b: also of those whose write was not
 // confirmed, which may have happened, or may still. It notes in failed what
 // became of each key.
-func (k *Keyspace) tell(ctx context.Context, b *batch, failed *Failures) {
+func (k *Keyspace) announce(ctx context.Context, b *batch, failed *Failures) {
 	open := 0
 	for i := range b.errs {
 		if b.errs[i] != nil {
@@ -107,14 +107,14 @@ func (k *Keyspace) tell(ctx context.Context, b *batch, failed *Failures) {
 		defer cancel()
 	}
 	var untold error
-	if open > 0 || !b.told {
+	if open > 0 || !b.announced {
 		untold = k.broadcast(ctx, b.invs)
 	}
 	for i := range b.errs {
 		if b.errs[i] == nil {
 			b.errs[i] = untold
 		} else {
-			b.errs[i] = alsoUntold(b.errs[i], untold)
+			b.errs[i] = alsoUnannounced(b.errs[i], untold)
 		}
 		failed.Put(b.invs[i].Key, b.errs[i])
 	}

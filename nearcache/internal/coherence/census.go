@@ -94,8 +94,8 @@ func hashOf(name string) uint64 {
 	return max(h.Sum64(), 1)
 }
 
-// soon has everything looked at again.
-func (c *census) soon() {
+// trigger has everything looked at again.
+func (c *census) trigger() {
 	signal(c.wake)
 }
 
@@ -119,12 +119,12 @@ func (c *census) run(ctx context.Context) {
 // look compares this node with the others, and returns when to do it again at the latest.
 func (c *census) look(ctx context.Context) time.Duration {
 	peers := c.node.Bus.Peers()
-	if c.meet(peers) { // the identity may have been lost
+	if c.compare(peers) { // the identity may have been lost
 		c.due = c.read.Add(identityPause)
 	}
 	if c.node.Tier != nil && !time.Now().Before(c.due) {
 		c.identify(ctx)
-		c.meet(peers)
+		c.compare(peers)
 	}
 	next := c.judge()
 	c.about.Settings, c.about.Options = c.node.settings()
@@ -159,9 +159,9 @@ func (c *census) identify(ctx context.Context) {
 	}
 }
 
-// meet takes in what the others say of themselves, and reports whether an origin is new
+// compare takes in what the others say of themselves, and reports whether an origin is new
 // that is not that of this node.
-func (c *census) meet(peers []bus.Peer) (news bool) {
+func (c *census) compare(peers []bus.Peer) (news bool) {
 	found, strangers := make(map[origin]*foreign), make(map[uint64]bool)
 	for i := range peers {
 		o := origin{peers[i].About.Tier, peers[i].About.Namespace}
@@ -253,8 +253,8 @@ func (f *foreign) left(log *slog.Logger) {
 	}
 }
 
-// stranger reports whether m is from a node that has another shared tier, or namespace.
-func (n *Node) stranger(m *bus.Message) bool {
+// foreign reports whether m is from a node that has another shared tier, or namespace.
+func (n *Node) foreign(m *bus.Message) bool {
 	if n.census == nil {
 		return false
 	}

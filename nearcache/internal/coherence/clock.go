@@ -71,7 +71,7 @@ func (rs *Records) ReadRecords(ctx context.Context, keys []string) ([]shared.Fou
 			return found, err
 		}
 	}
-	return nil, fmt.Errorf("%w: %w", shared.ErrUnread, errUnconfirmed)
+	return nil, fmt.Errorf("%w: %w", shared.ErrUnread, errUnverified)
 }
 
 // readOnce is readRecords, but tells if the records are to be read again.
@@ -130,7 +130,7 @@ func (rs *Records) judge(ctx context.Context, keys []string, found []shared.Foun
 	if err := rs.knowTags(ctx, found, tagsRead); err != nil {
 		return false, err
 	}
-	waited := rs.confirm(ctx, keys, found)
+	waited := rs.verify(ctx, keys, found)
 	if allUnread(found) {
 		return false, found[0].Err
 	}
@@ -199,7 +199,7 @@ func (rs *Records) wholeClock(ctx context.Context, f *shared.Found, before uint6
 		return nil, err
 	}
 	if f = &found[0]; clockOf(f) > 0 && rs.node.superseded(rs.clockPartition(), f.Revision) {
-		return nil, fmt.Errorf("%w: the clock: %w", shared.ErrUnread, errUnconfirmed)
+		return nil, fmt.Errorf("%w: the clock: %w", shared.ErrUnread, errUnverified)
 	}
 	return f, nil
 }

@@ -10,10 +10,10 @@ import (
 	"github.com/nearbus/nearbus/shared"
 )
 
-// errUnconfirmed is why a record is not believed.
-var errUnconfirmed = errors.New("the journal that tells whether it is the latest was not read for too long")
+// errUnverified is why a record is not believed.
+var errUnverified = errors.New("the journal that tells whether it is the latest was not read for too long")
 
-// confirm makes records unread that nobody may be given: for longer than
+// verify makes records unread that nobody may be given: for longer than
 // MaxStaleness, or since the server was away, this node has not heard whether it lost
 // writes or is no primary any more, and it does not hear of it now. What is found may be what a write
 // had replaced that was acknowledged before. With ServeStale they are given all the
@@ -24,37 +24,37 @@ var errUnconfirmed = errors.New("the journal that tells whether it is the latest
 //
 // It reports whether it waited for that, and some are confirmed. What they were judged
 // by was not read as lately as they were, and what the journal told since may end them.
-func (rs *Records) confirm(ctx context.Context, keys []string, found []shared.Found) (waited bool) {
+func (rs *Records) verify(ctx context.Context, keys []string, found []shared.Found) (waited bool) {
 	if rs.node.Journal == nil || rs.node.Faults.Off(fault.Confirmation) {
 		return false
 	}
 	now := rs.node.Near.Now()
 	for i := range found {
 		switch {
-		case !rs.doubts(keys[i], &found[i], now):
+		case !rs.unverified(keys[i], &found[i], now):
 		case rs.node.Options.ServeStale && rs.node.Journal.Err() != nil:
 			rs.Unverified.Add(1) // nor will waiting confirm it
 		default:
-			return rs.confirmFrom(ctx, keys[i:], found[i:])
+			return rs.verifyFrom(ctx, keys[i:], found[i:])
 		}
 	}
 	return false
 }
 
-// confirmFrom is confirm where the first is in doubt.
-func (rs *Records) confirmFrom(ctx context.Context, keys []string, found []shared.Found) (some bool) {
+// verifyFrom is confirm where the first is in doubt.
+func (rs *Records) verifyFrom(ctx context.Context, keys []string, found []shared.Found) (some bool) {
 	var doubted []int
 	now := rs.node.Near.Now()
 	for i := range found {
-		if rs.doubts(keys[i], &found[i], now) {
+		if rs.unverified(keys[i], &found[i], now) {
 			doubted = append(doubted, i)
 		}
 	}
-	still := func(i int) bool { return rs.doubts(keys[i], &found[i], rs.node.Near.Now()) }
+	still := func(i int) bool { return rs.unverified(keys[i], &found[i], rs.node.Near.Now()) }
 	failure := rs.node.Journal.Wait(ctx, func() bool { return !slices.ContainsFunc(doubted, still) })
-	err := errUnconfirmed
+	err := errUnverified
 	if failure != nil {
-		err = fmt.Errorf("%w: %w", errUnconfirmed, failure)
+		err = fmt.Errorf("%w: %w", errUnverified, failure)
 	}
 	for _, i := range doubted {
 		if !still(i) {
@@ -69,16 +69,16 @@ func (rs *Records) confirmFrom(ctx context.Context, keys []string, found []share
 	return some
 }
 
-// doubts reports whether the record found under key is of use, and not confirmed at
+// unverified reports whether the record found under key is of use, and not confirmed at
 // this time of the near tier's clock.
-func (rs *Records) doubts(key string, found *shared.Found, now int64) bool {
+func (rs *Records) unverified(key string, found *shared.Found, now int64) bool {
 	clock, _, _ := rs.Clock.Get()
-	return (found.Err == nil || found.Kept) && found.Clock >= clock && !rs.confirmed(key, found.Slots, now)
+	return (found.Err == nil || found.Kept) && found.Clock >= clock && !rs.verified(key, found.Slots, now)
 }
 
-// confirmed reports whether this node knows of what happened to the servers that
+// verified reports whether this node knows of what happened to the servers that
 // decide on the record of key, up to MaxStaleness before now.
-func (rs *Records) confirmed(key string, slots []uint32, now int64) bool {
+func (rs *Records) verified(key string, slots []uint32, now int64) bool {
 	n := rs.node
 	if !n.Near.Confirmed(rs.Partition(key), now) || !n.Near.Confirmed(rs.clockPartition(), now) {
 		return false

@@ -11,6 +11,6 @@ type counters struct {
 
 // nodeCounters are those of a node.
 type nodeCounters struct {
-	Unproven                                            atomic.Uint64
-	Applied, UnknownCaches, Gaps, Flushes, FailedChores atomic.Uint64
+	Unproven                                           atomic.Uint64
+	Applied, UnknownCaches, Gaps, Flushes, FailedTexts atomic.Uint64
 }

@@ -30,13 +30,13 @@ func (f *Failures) Put(key string, err error) {
 	(*f)[key] = err
 }
 
-// owedError is why a key is not read from the shared tier: an earlier write of
+// pendingError is why a key is not read from the shared tier: an earlier write of
 // it by this node failed with errOutcomeUnknown.
-type owedError struct{}
+type pendingError struct{}
 
-func (owedError) Error() string {
+func (pendingError) Error() string {
 	return "nearcache: not read from the shared tier, which may have an old value: " +
 		"an earlier write of the key by this process was not confirmed, and is being made up for"
 }
 
-func (owedError) Unwrap() error { return ErrOutcomeUnknown }
+func (pendingError) Unwrap() error { return ErrOutcomeUnknown }

@@ -12,42 +12,44 @@ import (
 // follower returns what follows the journals for n.
 func (n *Node) follower() *journal.Follower {
 	return journal.New(journal.Config{
-		Tier: n.Tier, Owner: followed{n}, Heads: n.heads, Acked: n.acked,
+		Tier: n.Tier, Owner: journalOwner{n}, Heads: n.heads, Acked: n.acked,
 		Proves: n.proves, OnBus: n.Bus != nil,
 		Interval: n.Options.JournalInterval, MaxStaleness: n.Options.MaxStaleness, Logger: n.Options.Logger,
 		Done: n.Context, Stopped: ErrClosed,
 	})
 }
 
-// followed is a node as its follower of the journals sees it.
-type followed struct{ n *Node }
+// journalOwner is a node as its follower of the journals sees it.
+type journalOwner struct{ n *Node }
 
 // Now implements [journal.Owner].
-func (f followed) Now() int64 { return f.n.Near.Now() }
+func (f journalOwner) Now() int64 { return f.n.Near.Now() }
 
 // Confirm implements [journal.Owner].
-func (f followed) Confirm(partition int, at int64) { f.n.Near.Confirm(partition, at) }
+func (f journalOwner) Confirm(partition int, at int64) { f.n.Near.Confirm(partition, at) }
 
 // Broke implements [journal.Owner].
-func (f followed) Broke(partition int) { f.n.Near.Broke(partition) }
+func (f journalOwner) Broke(partition int) { f.n.Near.Broke(partition) }
 
 // Apply implements [journal.Owner].
-func (f followed) Apply(e *driver.JournalEntry) (dropped bool) { return f.n.repair(e) }
+func (f journalOwner) Apply(e *driver.JournalEntry) (dropped bool) { return f.n.repair(e) }
 
 // Reached implements [journal.Owner].
-func (f followed) Reached(partition int, rev driver.Revision) { f.n.reaches(partition, rev) }
+func (f journalOwner) Reached(partition int, rev driver.Revision) { f.n.reaches(partition, rev) }
 
 // Deposed implements [journal.Owner].
-func (f followed) Deposed(partition int, at driver.Revision) bool { return f.n.deposed(partition, at) }
+func (f journalOwner) Deposed(partition int, at driver.Revision) bool {
+	return f.n.deposed(partition, at)
+}
 
 // Restored implements [journal.Owner].
-func (f followed) Restored() { signal(f.n.restored) }
+func (f journalOwner) Restored() { signal(f.n.restored) }
 
 // Arrive implements [journal.Owner].
-func (f followed) Arrive(call bus.BarrierRequest) { f.n.Bus.Ack(call) }
+func (f journalOwner) Arrive(call bus.BarrierRequest) { f.n.Bus.Ack(call) }
 
 // Flush implements [journal.Owner].
-func (f followed) Flush(lost []bool) {
+func (f journalOwner) Flush(lost []bool) {
 	for _, one := range lost {
 		if !one {
 			f.n.flushPartitions(lost)

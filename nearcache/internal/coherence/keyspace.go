@@ -22,9 +22,9 @@ import (
 type Keyspace struct {
 	Records
 
-	kept   generation.Kept
-	owes   atomic.Bool // a Clear in the shared tier, see repeat
-	Floors floors
+	kept       generation.Kept
+	overflowed atomic.Bool // a Clear in the shared tier, see repeat
+	Floors     floors
 }
 
 // Records are the keys of a cache, and what decides which of their records are valid: it reads
@@ -129,7 +129,7 @@ func (rs *Records) Check(keys ...string) error {
 // It runs on the goroutine of the bus.
 func (k *Keyspace) apply(m *bus.Message, inv *bus.Invalidation) {
 	if m.Text {
-		defer k.repeatLater(inv)
+		defer k.enqueueText(inv)
 	}
 	switch inv.Op {
 	case bus.OpTag:
@@ -178,24 +178,24 @@ func (k *Keyspace) advance(clock uint64) bool {
 	return true
 }
 
-// repeatLater makes news that came as plain text true in the shared tier as
+// enqueueText makes news that came as plain text true in the shared tier as
 // well. When the worker is far behind, the whole cache is cleared.
-func (k *Keyspace) repeatLater(inv *bus.Invalidation) {
+func (k *Keyspace) enqueueText(inv *bus.Invalidation) {
 	if k.node.Tier == nil {
 		return
 	}
-	if !k.node.assign(chore{cache: k, op: inv.Op, key: strings.Clone(inv.Key)}) {
-		k.owes.Store(true)
-		k.node.flooded()
+	if !k.node.enqueue(textJob{cache: k, op: inv.Op, key: strings.Clone(inv.Key)}) {
+		k.overflowed.Store(true)
+		k.node.overflow()
 	}
 }
 
-// behind reports whether a Clear is to be repeated in the place of what there was
+// takeOverflow reports whether a Clear is to be repeated in the place of what there was
 // no room for. It does so once.
-func (k *Keyspace) behind() bool { return k.owes.Swap(false) }
+func (k *Keyspace) takeOverflow() bool { return k.overflowed.Swap(false) }
 
-func (k *Keyspace) repeat(ctx context.Context, ch chore) error {
-	if ch.op == bus.OpClear || k.behind() {
+func (k *Keyspace) applyText(ctx context.Context, ch textJob) error {
+	if ch.op == bus.OpClear || k.takeOverflow() {
 		return k.Clear(ctx)
 	}
 	if ch.op == bus.OpTag {

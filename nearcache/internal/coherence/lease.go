@@ -58,25 +58,25 @@ func (k *Keyspace) refreshKey(key string) string {
 	return name + key
 }
 
-// HoldInPlace is the right that a lease in the place of the record gives, where miss was
+// RightInPlace is the right that a lease in the place of the record gives, where miss was
 // found before.
-func (k *Keyspace) HoldInPlace(claim shared.Claim, got *shared.Claimed, miss *shared.Found) Hold {
-	return Hold{
+func (k *Keyspace) RightInPlace(claim shared.Claim, got *shared.Claimed, miss *shared.Found) LoadRight {
+	return LoadRight{
 		Lease: claim, Clock: claim.Clock, Born: got.Revision, replaced: got.Replaced.Revision,
 		Lag: k.lagOf(got, &got.Replaced, claim.Clock, miss),
 	}
 }
 
-// HoldBeside is the right to replace the record found, for a load that begins
+// RightBeside is the right to replace the record found, for a load that begins
 // now. The lease may be in another partition, so what tells how old the load is comes with
 // the record.
-func (k *Keyspace) HoldBeside(lease shared.Claim, got *shared.Claimed, found *shared.Found) Hold {
+func (k *Keyspace) RightBeside(lease shared.Claim, got *shared.Claimed, found *shared.Found) LoadRight {
 	clock, _, _ := k.Clock.Get()
 	var replaced driver.Record // a value that stays of use tells of no invalidation
 	if found.Kind == driver.KindStale {
 		replaced = found.Record
 	}
-	return Hold{
+	return LoadRight{
 		Lease: lease, Clock: clock, Born: found.Head, Expect: found.Nonce,
 		Lag: k.lagOf(got, &replaced, clock, found),
 	}
@@ -186,8 +186,8 @@ func (k *Keyspace) Present(ctx context.Context, key string, found shared.Found, 
 	return &records[0], nil
 }
 
-// Hold is the right to store what a call loads: a lease.
-type Hold struct {
+// LoadRight is the right to store what a call loads: a lease.
+type LoadRight struct {
 	Lease shared.Claim // in the place of the record, or beside it; the zero Claim if there is none
 	Clock uint64       // of the cache, as it was known before the load
 
@@ -204,14 +204,14 @@ type Hold struct {
 
 // Released is what gives the lease back. What takes its place is as old as what was there
 // before, so that who loads next knows when the key was invalidated, or that it was not.
-func (h *Hold) Released() shared.Put {
+func (h *LoadRight) Released() shared.Put {
 	put := h.Lease.Released()
 	put.Born.Number = max(1, h.replaced.Number)
 	return put
 }
 
 // Leased reports whether there is a lease.
-func (h *Hold) Leased() bool { return h.Lease.Token != 0 }
+func (h *LoadRight) Leased() bool { return h.Lease.Token != 0 }
 
 // Store stores what was loaded, where nothing came in between.
 func (k *Keyspace) Store(ctx context.Context, puts []shared.Put) []driver.Receipt {

@@ -21,8 +21,8 @@ import (
 // Node is one process among those that share caches. It owns the near tier and listens to
 // the bus for all of its keyspaces. It is safe for use by many goroutines.
 type Node struct {
-	Tier    *reach   // nil in bus-only mode
-	Bus     *bus.Bus // nil in TTL-only mode
+	Tier    *observedTier // nil in bus-only mode
+	Bus     *bus.Bus      // nil in TTL-only mode
 	Options Options
 	Near    *near.Tier
 
@@ -32,23 +32,23 @@ type Node struct {
 
 	// Cut says that the bus cannot be heard. It is set before the near tier is
 	// flushed, so whatever is stamped after the flush sees it.
-	Cut     atomic.Bool
-	outage  outage.Outage // of the bus
-	lapse   outage.Outage // of a shared tier without a journal
-	refusal refusal       // of the shared tier
+	Cut        atomic.Bool
+	busOutage  outage.Outage // of the bus
+	tierOutage outage.Outage // of a shared tier without a journal
+	refusal    refusal       // of the shared tier
 
-	Context  context.Context // ends with the node; for loads and background writes
-	cancel   context.CancelFunc
-	chores   chan chore        // to the worker
-	flood    chan struct{}     // there was no room for a chore of some cache; never closed
-	added    chan struct{}     // an invalidation is pending in some cache; never closed
-	restored chan struct{}     // the shared tier is back, and takes what is pending; never closed
-	Journal  *journal.Follower // nil if the shared tier keeps no journal
-	acked    *generation.Acked // of own writes, if it does
-	heads    generation.Heads  // that were heard of, if it does
-	meter    meter
-	census   *census // nil without a bus
-	done     sync.WaitGroup
+	Context   context.Context // ends with the node; for loads and background writes
+	cancel    context.CancelFunc
+	jobs      chan textJob      // to the worker
+	overflows chan struct{}     // there was no room for a chore of some cache; never closed
+	added     chan struct{}     // an invalidation is pending in some cache; never closed
+	restored  chan struct{}     // the shared tier is back, and takes what is pending; never closed
+	Journal   *journal.Follower // nil if the shared tier keeps no journal
+	acked     *generation.Acked // of own writes, if it does
+	heads     generation.Heads  // that were heard of, if it does
+	meter     meter
+	census    *census // nil without a bus
+	done      sync.WaitGroup
 
 	mu     sync.Mutex // protects closed, and writes to caches
 	closed bool
@@ -71,13 +71,13 @@ type Options struct {
 // New returns a node over tier and b, one of which may be nil. It does not wait for
 // servers.
 func New(tier *shared.Tier, b *bus.Bus, opts Options, off fault.Switches) (*Node, error) {
-	n := &Node{Bus: b, Options: opts, Faults: off, lapse: outage.Outage{Patience: lapseSilence, Quiet: lapseQuiet}}
+	n := &Node{Bus: b, Options: opts, Faults: off, tierOutage: outage.Outage{Patience: tierPatience, Quiet: tierQuiet}}
 	n.refusal.Quiet = refusalQuiet
 	if tier != nil {
-		n.Tier = &reach{Tier: tier.Records(), node: n}
+		n.Tier = &observedTier{Tier: tier.Records(), node: n}
 	}
 	n.Context, n.cancel = context.WithCancel(context.Background())
-	n.chores, n.flood = make(chan chore, 1024), make(chan struct{}, 1)
+	n.jobs, n.overflows = make(chan textJob, 1024), make(chan struct{}, 1)
 	n.added, n.restored = make(chan struct{}, 1), make(chan struct{}, 1)
 	n.caches.Store(&map[string]*Keyspace{})
 	conf := near.Config{
@@ -114,7 +114,7 @@ func (n *Node) run() {
 	if n.census != nil {
 		n.done.Go(func() { n.census.run(n.Context) }) // ends with ctx; close waits
 	}
-	n.done.Go(n.work)         // ends with ctx; close waits
+	n.done.Go(n.runJobs)      // ends with ctx; close waits
 	n.done.Go(n.retryPending) // likewise
 	if n.Journal != nil {
 		n.done.Go(n.Journal.Run) // likewise
@@ -137,7 +137,7 @@ func (n *Node) Close() (pending int) {
 		n.Bus.Unsubscribe()
 	}
 	if n.Tier != nil {
-		n.Tier.part()
+		n.Tier.releaseLeases()
 	}
 	n.Near.Close()
 	n.done.Wait()
@@ -148,10 +148,10 @@ func (n *Node) Close() (pending int) {
 func (n *Node) handler() bus.Handler {
 	return bus.Handler{
 		Apply: n.apply, Gap: n.gap, Ready: n.ready, Barrier: n.called,
-		Peers: n.census.soon,
+		Peers: n.census.trigger,
 		Settings: func(digest uint64, settings []bus.Setting) {
 			n.census.contrasts.hear(digest, settings)
-			n.census.soon()
+			n.census.trigger()
 		},
 	}
 }
@@ -171,7 +171,7 @@ func (n *Node) Join(k *Keyspace) error {
 	caches[k.Name] = k
 	n.caches.Store(&caches)
 	if n.census != nil {
-		n.census.soon()
+		n.census.trigger()
 	}
 	return nil
 }
@@ -201,7 +201,7 @@ func (n *Node) apply(m bus.Message) {
 // gap makes everything near suspect: messages may have been missed. The journal
 // has them; without one nothing near may stay.
 func (n *Node) gap(reason error) {
-	n.tellGap(reason)
+	n.logGap(reason)
 	n.Gaps.Add(1)
 	n.Cut.Store(true)
 	n.catchUp()
@@ -212,7 +212,7 @@ func (n *Node) gap(reason error) {
 func (n *Node) ready() {
 	n.catchUp()
 	n.Cut.Store(false)
-	if took, over := n.outage.Succeed(); over {
+	if took, over := n.busOutage.Succeed(); over {
 		n.Options.Logger.Info("nearcache: the bus is heard again", "after", took)
 	}
 }

@@ -12,7 +12,7 @@ import (
 
 // ErrPending is why a key is not read from the shared tier: what is there may be
 // older than what a caller of this node was told of.
-var ErrPending error = owedError{}
+var ErrPending error = pendingError{}
 
 // errOpen is why nothing can be delivered yet.
 var errOpen = errors.New("nearcache: what failed to be written may arrive yet")
@@ -57,9 +57,9 @@ func (k *Keyspace) deliver(ctx context.Context) error {
 	case next.All:
 		b.invs[0], b.errs[0] = k.raiseClock(ctx)
 	case next.Tags:
-		b.told, b.errs[0] = k.raiseSlots(ctx, b.invs, true)
+		b.announced, b.errs[0] = k.raiseSlots(ctx, b.invs, true)
 	default:
-		k.bury(ctx, &b, true)
+		k.writeTombstones(ctx, &b, true)
 	}
 	if err := errors.Join(b.errs...); err != nil {
 		return err
@@ -71,7 +71,7 @@ func (k *Keyspace) deliver(ctx context.Context) error {
 	if !next.Shared {
 		k.Pending.Stored(upTo, next)
 	}
-	if !b.told && k.node.Bus != nil {
+	if !b.announced && k.node.Bus != nil {
 		err := k.node.Bus.Publish(ctx, b.invs...)
 		if err != nil && k.node.Journal == nil {
 			return err // nothing else would tell the others
@@ -91,7 +91,7 @@ func (n *Node) deliverPending(ctx context.Context) (left int, failed bool) {
 		if k.Pending.Len() == 0 {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(ctx, choreTimeout)
+		ctx, cancel := context.WithTimeout(ctx, jobTimeout)
 		failed = k.deliver(ctx) != nil || failed
 		cancel()
 		left += k.Pending.Len()

@@ -30,7 +30,7 @@ func (n *Node) wantsOf(keys []string, all []*driver.Revision) []*driver.Revision
 // client may hold connections to a server that was the primary before: the journal, read
 // over another connection, says nothing of those. The journal is read first and then
 // the keys once more, since the connection may be another one by then.
-func (r *reach) proven(ctx context.Context, keys []string) ([]shared.Found, error) {
+func (r *observedTier) proven(ctx context.Context, keys []string) ([]shared.Found, error) {
 	var room [1]*driver.Revision // for most
 	for again := false; ; again = true {
 		began, asked := r.node.Near.Now(), r.node.wantsOf(keys, room[:0])
@@ -122,7 +122,7 @@ func (n *Node) proves() bool {
 // of a number ahead of the server's clock, which may be invented, and would keep the key from
 // being cached.
 func (n *Node) heardOf(m *bus.Message, name func() string, rev driver.Revision) (lost bool) {
-	if rev.Number == 0 || rev.Epoch == 0 || !n.proves() || n.stranger(m) {
+	if rev.Number == 0 || rev.Epoch == 0 || !n.proves() || n.foreign(m) {
 		return false
 	}
 	key := name()

@@ -52,7 +52,7 @@ func (k *Keyspace) Set(ctx context.Context, values []Value, entry func(i int, re
 	}
 	b := batch{invs: k.invalidations(bus.OpSet, keys), errs: make([]error, len(values))}
 	if k.node.Tier == nil {
-		k.tell(ctx, &b, failed) // the others first: nothing is stored that could be read again
+		k.announce(ctx, &b, failed) // the others first: nothing is stored that could be read again
 	} else {
 		k.storeValues(ctx, values, &b)
 		k.resolveOrRetry(settles, &b)
@@ -68,7 +68,7 @@ func (k *Keyspace) Set(ctx context.Context, values []Value, entry func(i int, re
 		k.Arrive(&Arrival{Way: WayWritten, Key: v.Key, Hash: w.Hash(), Entry: e, Life: v.Lives.Near, Basis: rests, Write: w})
 	}
 	if k.node.Tier != nil {
-		k.tell(ctx, &b, failed)
+		k.announce(ctx, &b, failed)
 	}
 }
 
@@ -92,7 +92,7 @@ func (k *Keyspace) storeValues(ctx context.Context, values []Value, b *batch) {
 		puts[i] = k.ValuePut(&values[i], b.clock, b.tagClock)
 	}
 	k.announceOne(b, puts)
-	k.take(b, k.node.Tier.Write(ctx, puts))
+	k.enter(b, k.node.Tier.Write(ctx, puts))
 }
 
 // ValuePut returns what stores v, by a write or a load that knew these clocks.
@@ -158,7 +158,7 @@ func (k *Keyspace) dropPart(ctx context.Context, op bus.Op, keys []string, annou
 		}
 	}
 	b := batch{invs: k.invalidations(op, keys), errs: make([]error, len(keys))}
-	k.bury(ctx, &b, announce)
+	k.writeTombstones(ctx, &b, announce)
 	k.resolveOrRetry(settles, &b) // before readers may read again
 	for i, w := range writes {
 		rev := revisionOf(&b.invs[i])
@@ -168,7 +168,7 @@ func (k *Keyspace) dropPart(ctx context.Context, op bus.Op, keys []string, annou
 		w.Invalidated(rev)
 	}
 	if announce {
-		k.tell(ctx, &b, failed)
+		k.announce(ctx, &b, failed)
 		return
 	}
 	for i, err := range b.errs {
@@ -184,8 +184,8 @@ func (k *Keyspace) invalidations(op bus.Op, keys []string) []bus.Invalidation {
 	return invs
 }
 
-// bury puts tombstones in the place of the keys of b.
-func (k *Keyspace) bury(ctx context.Context, b *batch, announce bool) {
+// writeTombstones puts tombstones in the place of the keys of b.
+func (k *Keyspace) writeTombstones(ctx context.Context, b *batch, announce bool) {
 	if k.node.Tier == nil {
 		return
 	}
@@ -199,7 +199,7 @@ func (k *Keyspace) bury(ctx context.Context, b *batch, announce bool) {
 	if announce {
 		k.announceOne(b, puts)
 	}
-	k.take(b, k.node.Tier.Write(ctx, puts))
+	k.enter(b, k.node.Tier.Write(ctx, puts))
 }
 
 // DropRefused invalidates keys whose values cannot be stored: the source has
@@ -294,13 +294,13 @@ func (k *Keyspace) abandon(ctx context.Context, invs []bus.Invalidation, err err
 	for i := range invs {
 		invs[i].Epoch, invs[i].Revision = 0, 0
 	}
-	return alsoUntold(err, k.broadcast(ctx, invs))
+	return alsoUnannounced(err, k.broadcast(ctx, invs))
 }
 
-// alsoUntold is the error of a write that the shared tier did not confirm when
+// alsoUnannounced is the error of a write that the shared tier did not confirm when
 // the other nodes could not be told either: it says so, and is not
 // [errNotBroadcast], which means that the write is stored.
-func alsoUntold(err, untold error) error {
+func alsoUnannounced(err, untold error) error {
 	if untold == nil {
 		return err
 	}

@@ -80,16 +80,16 @@ func (l *leases) all(ctx context.Context) (held []shared.Claim) {
 	return held
 }
 
-// part gives back the leases of a node whose context has ended. Who has asked for leases
+// releaseLeases gives back the leases of a node whose context has ended. Who has asked for leases
 // by then gives them back alone: see Acquire.
-func (r *reach) part() {
+func (r *observedTier) releaseLeases() {
 	ctx, cancel := context.WithTimeout(context.Background(), partingTimeout)
 	defer cancel()
 	r.giveBack(ctx, r.leases.all(ctx))
 }
 
 // giveBack gives leases back, as far as they are there. What fails ends by itself.
-func (r *reach) giveBack(ctx context.Context, claims []shared.Claim) {
+func (r *observedTier) giveBack(ctx context.Context, claims []shared.Claim) {
 	for part := range slices.Chunk(claims, MaxPart) {
 		puts := make([]shared.Put, len(part))
 		for i := range part {

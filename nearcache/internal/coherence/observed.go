@@ -10,39 +10,39 @@ import (
 	"github.com/nearbus/nearbus/shared/driver"
 )
 
-// reach is the shared tier as its node uses it: whichever call finds that a server is
+// observedTier is the shared tier as its node uses it: whichever call finds that a server is
 // away, the node takes note of it.
-type reach struct {
+type observedTier struct {
 	*shared.Tier
 	node   *Node
 	leases leases
 }
 
 // Read is that of the tier.
-func (r *reach) Read(ctx context.Context, keys []string) ([]shared.Found, error) {
+func (r *observedTier) Read(ctx context.Context, keys []string) ([]shared.Found, error) {
 	read := r.Tier.Read
 	if r.node.proves() {
 		read = r.proven
 	}
 	found, err := read(ctx, keys)
-	r.node.heard(ctx, err)
+	r.node.observe(ctx, err)
 	if err != nil {
-		r.node.broke(err, keys...)
+		r.node.markUnreachable(err, keys...)
 	}
 	for i := range found {
 		if errors.Is(found[i].Err, shared.ErrUnread) {
-			r.node.heard(ctx, found[i].Err)
-			r.node.broke(found[i].Err, keys[i])
+			r.node.observe(ctx, found[i].Err)
+			r.node.markUnreachable(found[i].Err, keys[i])
 		}
 	}
 	return found, err
 }
 
 // Write is that of the tier. What is confirmed is in the journal, which fills are not.
-func (r *reach) Write(ctx context.Context, puts []shared.Put) []driver.Receipt {
+func (r *observedTier) Write(ctx context.Context, puts []shared.Put) []driver.Receipt {
 	partitions := r.partitions(puts)
 	receipts := r.confirmed(puts, r.Tier.Write(ctx, puts))
-	r.node.heard(ctx, receipts[0].Err)
+	r.node.observe(ctx, receipts[0].Err)
 	if follower := r.node.Journal; follower != nil { // which may have read of them already
 		for i := range receipts {
 			name, _ := journal.SplitKey(puts[i].Key)
@@ -59,7 +59,7 @@ func (r *reach) Write(ctx context.Context, puts []shared.Put) []driver.Receipt {
 }
 
 // partitions returns those of puts, none if there is no journal.
-func (r *reach) partitions(puts []shared.Put) []int {
+func (r *observedTier) partitions(puts []shared.Put) []int {
 	if r.node.Journal == nil {
 		return nil
 	}
@@ -71,7 +71,7 @@ func (r *reach) partitions(puts []shared.Put) []int {
 }
 
 // Fill is that of the tier.
-func (r *reach) Fill(ctx context.Context, puts []shared.Put) []driver.Receipt {
+func (r *observedTier) Fill(ctx context.Context, puts []shared.Put) []driver.Receipt {
 	receipts := r.received(puts, r.confirmed(puts, r.Tier.Fill(ctx, puts)))
 	for i := range receipts {
 		if over(receipts[i].Err) || r.node.Context.Err() == nil {
@@ -82,7 +82,7 @@ func (r *reach) Fill(ctx context.Context, puts []shared.Put) []driver.Receipt {
 }
 
 // confirmed is receipts, without those of a server that was deposed: what it takes is lost.
-func (r *reach) confirmed(puts []shared.Put, receipts []driver.Receipt) []driver.Receipt {
+func (r *observedTier) confirmed(puts []shared.Put, receipts []driver.Receipt) []driver.Receipt {
 	for i := range receipts {
 		if receipts[i].Err == nil && r.node.lost(r.node.partition(puts[i].Key), receipts[i].Revision) {
 			receipts[i].Err = fmt.Errorf("%w: %w", shared.ErrUnavailable, journal.ErrBehind)
@@ -91,10 +91,10 @@ func (r *reach) confirmed(puts []shared.Put, receipts []driver.Receipt) []driver
 	return receipts
 }
 
-func (r *reach) received(puts []shared.Put, receipts []driver.Receipt) []driver.Receipt {
+func (r *observedTier) received(puts []shared.Put, receipts []driver.Receipt) []driver.Receipt {
 	for i := range receipts {
-		r.node.broke(receipts[i].Err, puts[i].Key)
-		r.node.stored(puts[i].Record.Kind, receipts[i].Err)
+		r.node.markUnreachable(receipts[i].Err, puts[i].Key)
+		r.node.observeStore(puts[i].Record.Kind, receipts[i].Err)
 		if receipts[i].Err == nil {
 			r.node.sees(r.node.partition(puts[i].Key), receipts[i].Entered())
 		}
@@ -104,7 +104,7 @@ func (r *reach) received(puts []shared.Put, receipts []driver.Receipt) []driver.
 
 // Acquire is that of the tier. If the node was closed meanwhile, it gives back what was
 // granted, or may have been.
-func (r *reach) Acquire(ctx context.Context, claims []shared.Claim) []shared.Claimed {
+func (r *observedTier) Acquire(ctx context.Context, claims []shared.Claim) []shared.Claimed {
 	r.leases.ask()
 	var ours []shared.Claim
 	defer func() { r.leases.answered(ours) }()
@@ -117,17 +117,17 @@ func (r *reach) Acquire(ctx context.Context, claims []shared.Claim) []shared.Cla
 		ours = granted(claims, answers, false)
 	}
 	for i := range answers {
-		r.node.broke(answers[i].Err, claims[i].Key)
+		r.node.markUnreachable(answers[i].Err, claims[i].Key)
 		if answers[i].Err != nil || answers[i].Status == driver.LeaseGranted {
-			r.node.stored(driver.KindLease, answers[i].Err)
+			r.node.observeStore(driver.KindLease, answers[i].Err)
 		}
 	}
 	return answers
 }
 
-// broke takes in that the servers of keys were away, if that is what err says of a call
+// markUnreachable takes in that the servers of keys were away, if that is what err says of a call
 // of the shared tier.
-func (n *Node) broke(err error, keys ...string) {
+func (n *Node) markUnreachable(err error, keys ...string) {
 	if err == nil || n.Journal == nil || !shared.Unreachable(err) {
 		return
 	}

@@ -7,19 +7,21 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nearbus/nearbus/bus"
+
 	"github.com/nearbus/nearbus/nearcache/internal/outage"
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/driver"
 )
 
 const (
-	// lapseSilence is how long there has to be no answer before calls that only
+	// tierPatience is how long there has to be no answer before calls that only
 	// took too long are told: one that does so now and then is no outage.
-	lapseSilence = time.Second
+	tierPatience = time.Second
 
-	// lapseQuiet is how long no call may fail for an outage to be over: of several
+	// tierQuiet is how long no call may fail for an outage to be over: of several
 	// servers one may be down, while others answer.
-	lapseQuiet = 5 * time.Second
+	tierQuiet = 5 * time.Second
 
 	// refusalQuiet is how long nothing may be refused for a server to be one that takes
 	// everything: where memory is scarce, some of many values find room.
@@ -32,28 +34,28 @@ type refusal struct {
 	full atomic.Bool // it takes what makes values absent
 }
 
-// heard takes in how a call of a shared tier without a journal ended. With a journal,
+// observe takes in how a call of a shared tier without a journal ended. With a journal,
 // reading it is what tells that the shared tier does not answer.
-func (n *Node) heard(ctx context.Context, err error) {
+func (n *Node) observe(ctx context.Context, err error) {
 	if n.Journal != nil {
 		return
 	}
 	switch {
 	case err == nil, errors.Is(err, shared.ErrRefused):
-		if took, over := n.lapse.Succeed(); over {
+		if took, over := n.tierOutage.Succeed(); over {
 			n.Options.Logger.Info("nearcache: the shared tier answers again", "after", took)
 		}
 	case shared.Unreachable(err) || tookTooLong(err) && !OutOfTime(ctx):
-		if n.lapse.Fail(shared.Unreachable(err)) {
+		if n.tierOutage.Fail(shared.Unreachable(err)) {
 			n.Options.Logger.Warn("nearcache: the shared tier does not answer", "error", err)
 		}
 	}
 }
 
-// stored takes in what became of a record of a kind that was to be stored. A server that
+// observeStore takes in what became of a record of a kind that was to be stored. A server that
 // takes no writes at all cannot have its journal read either, which is told: what is left
 // to tell of one with a journal is that it is full.
-func (n *Node) stored(kind driver.Kind, err error) {
+func (n *Node) observeStore(kind driver.Kind, err error) {
 	full := errors.Is(err, shared.ErrFull)
 	switch {
 	case full || n.Journal == nil && errors.Is(err, shared.ErrRefused):
@@ -85,4 +87,20 @@ func tookTooLong(err error) bool {
 func OutOfTime(ctx context.Context) bool {
 	end, ok := ctx.Deadline()
 	return ctx.Err() != nil || ok && !time.Now().Before(end)
+}
+
+// logGap logs a gap. That another process is gone is no loss of the bus: with a
+// journal, which has what it sent last, it costs nothing. Of messages that cannot be read,
+// which anybody may send, the bus tells itself.
+func (n *Node) logGap(reason error) {
+	switch {
+	case errors.Is(reason, bus.ErrUnreadable):
+	case !errors.Is(reason, bus.ErrPeerSilent):
+		n.busOutage.Fail(true)
+		n.Options.Logger.Warn("nearcache: lost the bus", "reason", reason)
+	case n.Journal != nil:
+		n.Options.Logger.Info("nearcache: another server has fallen silent", "reason", reason)
+	default:
+		n.Options.Logger.Warn("nearcache: another server has fallen silent, and the near tier was flushed", "reason", reason)
+	}
 }

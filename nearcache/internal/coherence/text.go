@@ -1,0 +1,69 @@
+package coherence
+
+import (
+	"context"
+	"time"
+
+	"github.com/nearbus/nearbus/bus"
+)
+
+// textJob is a write that the worker repeats in the shared tier, because the
+// news of it came from somebody who changed nothing there.
+type textJob struct {
+	cache *Keyspace
+	op    bus.Op
+	key   string
+}
+
+// jobTimeout bounds one chore.
+const jobTimeout = 5 * time.Second
+
+// enqueue hands c to the worker without waiting for it, and reports whether
+// there was room.
+func (n *Node) enqueue(c textJob) bool {
+	select {
+	case n.jobs <- c:
+		return true
+	default:
+		return false
+	}
+}
+
+// signal leaves a signal in a channel with room for one.
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// overflow has the worker ask all caches whether they are behind.
+func (n *Node) overflow() {
+	signal(n.overflows)
+}
+
+func (n *Node) runJobs() {
+	for {
+		select {
+		case <-n.Context.Done():
+			return
+		case c := <-n.jobs:
+			n.runJob(c)
+		case <-n.overflows:
+			for _, c := range *n.caches.Load() {
+				if c.takeOverflow() {
+					n.runJob(textJob{cache: c, op: bus.OpClear})
+				}
+			}
+		}
+	}
+}
+
+func (n *Node) runJob(c textJob) {
+	ctx, cancel := context.WithTimeout(n.Context, jobTimeout)
+	defer cancel()
+	if err := c.cache.applyText(ctx, c); err != nil {
+		n.FailedTexts.Add(1)
+		n.Options.Logger.Error("nearcache: a plain-text message was not carried out in the shared tier", "error", err)
+	}
+}
