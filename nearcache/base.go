@@ -68,6 +68,9 @@ func (b *base) open(node *Node, name string, opts plain, tagged bool, of reflect
 	if err := b.node.Join(&b.keys); err != nil {
 		return err
 	}
+	node.mu.Lock()
+	defer node.mu.Unlock()
+	node.caches[name] = b
 	b.warnDropped(of, dropped)
 	return nil
 }

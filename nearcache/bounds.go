@@ -71,10 +71,8 @@ func (c *Cache[V]) Read(ctx context.Context, key string, r ReadOptions, load Loa
 	if err := cmp.Or(r.validate(key), c.keys.Check(key)); err != nil {
 		return Result[V]{}, err
 	}
-	hash, source := c.keys.Space.Hash(key), c.single
-	if r.NoLoad {
-		source, load = nil, nil
-	}
+	hash := c.keys.Space.Hash(key)
+	var source loader[V] // once nothing near is the answer
 	bounded := r.MaxAge > 0 || r.FromShared || r.After != ConsistencyToken{}
 	for counted := false; ; counted = true {
 		if a, ok := c.nearAnswer(key, hash, &r); ok {
@@ -82,9 +80,8 @@ func (c *Cache[V]) Read(ctx context.Context, key string, r ReadOptions, load Loa
 			a.Value, err = c.give(key, a.Value)
 			return a, err
 		}
-		if load != nil {
-			c.keys.Tags.Expect()
-			source, load = c.loadEntry(load), nil
+		if !counted {
+			source = c.loaderOf(&r, load)
 		}
 		late, ok, err := c.lateRead(ctx, key, hash, source)
 		if ok && !bounded {
@@ -108,6 +105,18 @@ func (c *Cache[V]) Read(ctx context.Context, key string, r ReadOptions, load Loa
 		}
 		return c.awaitBounded(ctx, f, source != nil, bounded, r.After)
 	}
+}
+
+// loaderOf returns what loads for a Read, nil if nothing does.
+func (c *Cache[V]) loaderOf(r *ReadOptions, load Loader[V]) loader[V] {
+	switch {
+	case r.NoLoad:
+		return nil
+	case load == nil:
+		return c.single
+	}
+	c.keys.Tags.Expect()
+	return c.loadEntry(load)
 }
 
 // lateRead is lateAnswer with the age of the answer.

@@ -20,6 +20,9 @@ import (
 type Node struct {
 	core *coherence.Node
 
+	mu     sync.Mutex // protects caches
+	caches map[string]*base
+
 	owns        []io.Closer // closed after the node, in this order
 	closing     sync.Once
 	undelivered error // of invalidations that ended with the node; set by closing
@@ -50,7 +53,7 @@ func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off fault.Switches
 	if err != nil {
 		return nil, fmt.Errorf("nearcache: NewNode: %w", err)
 	}
-	return &Node{core: core}, nil
+	return &Node{core: core, caches: map[string]*base{}}, nil
 }
 
 // sameNamespace refuses a shared tier and a bus of which it is known that their namespaces

@@ -7,6 +7,7 @@ require (
 	github.com/nats-io/nats.go v1.55.0
 	github.com/nearbus/nearbus v0.0.0
 	github.com/nearbus/nearbus/integration v0.0.0-00010101000000-000000000000
+	github.com/nearbus/nearbus/nearcache/nearprom v0.0.0
 	github.com/prometheus/client_golang v1.25.0
 	github.com/redis/go-redis/v9 v9.23.0
 	github.com/stretchr/testify v1.12.1
@@ -23,7 +24,6 @@ require (
 	github.com/google/go-tpm v0.9.8 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/klauspost/compress v1.20.4 // indirect
-	github.com/kylelemons/godebug v1.1.0 // indirect
 	github.com/mattn/go-isatty v0.0.24 // indirect
 	github.com/minio/highwayhash v1.0.4 // indirect
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
@@ -51,4 +51,5 @@ require (
 replace (
 	github.com/nearbus/nearbus => ../..
 	github.com/nearbus/nearbus/integration => ../../integration
+	github.com/nearbus/nearbus/nearcache/nearprom => ../../nearcache/nearprom
 )

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
 	"bufio"
 	"bytes"
 	"context"
@@ -48,9 +50,7 @@ func newService(t *testing.T) (*service, *memstore.Store) {
 	require.Eventually(t, func() bool { return node.Stats().Journal.Rounds > 0 }, 10*time.Second, time.Millisecond)
 	users, err := nearcache.New[user](node, "users", nearcache.Options[user]{})
 	require.NoError(t, err)
-	m := &metrics{node: node, tier: tier, caches: map[string]func() nearcache.Stats{"users": users.Stats}}
-	scrapes, err := m.handler()
-	require.NoError(t, err)
+	scrapes := promhttp.HandlerFor(registryOf(node), promhttp.HandlerOpts{})
 	return &service{db: db, node: node, users: users, metrics: scrapes, began: time.Now()}, store
 }
 

@@ -7,6 +7,11 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/nearbus/nearbus/nearcache/nearprom"
+
 	"github.com/bradfitz/gomemcache/memcache"
 	"github.com/nats-io/nats.go"
 	"github.com/redis/go-redis/v9"
@@ -88,12 +93,16 @@ func (w wiring) connect(ctx context.Context, c *closer) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &metrics{node: node, tier: tier, bus: b, caches: map[string]func() nearcache.Stats{"users": users.Stats}}
-	scrapes, err := m.handler()
-	if err != nil {
-		return nil, err
-	}
+	scrapes := promhttp.HandlerFor(registryOf(node), promhttp.HandlerOpts{})
 	return &service{db: db, node: node, users: users, writeThrough: w.writeThrough, metrics: scrapes, began: time.Now()}, nil
+}
+
+// registryOf returns what Prometheus is shown of a node. The client's own collectors, for Go and
+// the process, may be registered beside it.
+func registryOf(node *nearcache.Node) *prometheus.Registry {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(nearprom.New(node))
+	return registry
 }
 
 // redis returns the client that store and bus have in common, nil if neither
