@@ -190,6 +190,43 @@ func TestG4_ALaterEpochIsHeardOf(t *testing.T) {
 	})
 }
 
+// TestG4_ARecordOfBeforeAnEpochThatIsHeardOf: the server lost writes, and has a record that
+// this node never heard of, with a number above all that it did. The bus tells of the later
+// epoch before the journal does. What a lost write may have replaced is not read.
+func TestG4_ARecordOfBeforeAnEpochThatIsHeardOf(t *testing.T) {
+	onHalves(t, nearcache.Options[string]{}, func(t *testing.T, h *halves, a, b *member) {
+		h.depose(t, names...)
+		h.tails.Store(true) // the journal tells nothing new
+		h.readsGo.Store(true)
+		a.link.deaf.Store(true)
+		require.NoError(t, b.Set(t.Context(), "k", "older than what was lost"))
+		h.BeginEpoch()
+		wait(2 * time.Second) // b has read of it
+		a.link.deaf.Store(false)
+		require.NoError(t, b.Set(t.Context(), "other", "x"))
+		settle()
+		got, err := a.Read(t.Context(), "k", nearcache.ReadOptions{FromShared: true}, nearcache.ValueLoader(is("new")))
+		require.NoError(t, err)
+		assert.Equal(t, "new", got.Value)
+	})
+}
+
+// TestProof_NewsWithoutAnEpoch: a message that names no epoch, as nobody of this library sends
+// one, is not of a server that was deposed. What is there stays of use.
+func TestProof_NewsWithoutAnEpoch(t *testing.T) {
+	onHalves(t, nearcache.Options[string]{}, func(t *testing.T, h *halves, a, b *member) {
+		_, heads, err := h.Store.ReadProven(t.Context(), names[:1])
+		require.NoError(t, err)
+		require.NoError(t, b.bus.Publish(t.Context(), bus.Invalidation{
+			Op: bus.OpInvalidate, Cache: "users", Key: "k", Revision: heads[0].Number,
+		}))
+		settle()
+		got, err := a.Fetch(t.Context(), "k", none)
+		require.NoError(t, err)
+		assert.Equal(t, "old", got)
+	})
+}
+
 // TestDeposition_Ends: a message names an epoch that never began. The node is without its
 // shared tier until nothing more is heard of that epoch for half a minute.
 func TestDeposition_Ends(t *testing.T) {
