@@ -2,6 +2,7 @@ package nearcache_test
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -183,6 +184,56 @@ func TestProof_AnInventedRevision(t *testing.T) {
 			v, err := a.Get(t.Context(), "k")
 			require.NoError(t, err)
 			assert.Equal(t, "old", v)
+			assert.Zero(t, a.node.Stats().Unproven)
+		})
+	}
+}
+
+// slowJournal is a store whose journal takes some milliseconds to read.
+type slowJournal struct{ *memstore.Store }
+
+func (s slowJournal) Tail(ctx context.Context, reads []driver.TailRead) []driver.Tail {
+	tails := s.Store.Tail(ctx, reads)
+	time.Sleep(5 * time.Millisecond)
+	return tails
+}
+
+// TestProof_InventedRevisionsWithoutEnd: messages name numbers that no write has, each higher
+// than the one before, all the time. A read waits for one round of the journal at most, beside
+// one that is under way, and is believed then. Numbers that are days ahead hold up nobody after
+// a while.
+func TestProof_InventedRevisionsWithoutEnd(t *testing.T) {
+	for _, ahead := range []time.Duration{time.Hour, 100 * time.Hour} {
+		bubble(t, func(t *testing.T, f *fleet) {
+			f.journal = true
+			memory := f.store.Store.(*memstore.Store)
+			a, b := f.joinOver(slowJournal{memory}), f.joinOver(memory)
+			require.NoError(t, b.Set(t.Context(), "k", "old"))
+			_, heads, err := memory.ReadProven(t.Context(), []string{"users:k"})
+			require.NoError(t, err)
+			invented := heads[0].Number + uint64(ahead.Microseconds())
+			ctx, stop := context.WithCancel(t.Context())
+			var sender sync.WaitGroup
+			defer sender.Wait()
+			defer stop()
+			sender.Go(func() {
+				for ; ctx.Err() == nil; time.Sleep(time.Millisecond) {
+					invented++
+					_ = b.bus.Publish(ctx, bus.Invalidation{
+						Op: bus.OpInvalidate, Cache: "users", Key: "other", Epoch: heads[0].Epoch, Revision: invented,
+					})
+				}
+			})
+			for began := time.Now(); time.Since(began) < 20*time.Second; wait(99 * time.Millisecond) {
+				start := time.Now()
+				got, err := a.Read(t.Context(), "k", nearcache.ReadOptions{FromShared: true}, nil)
+				require.NoError(t, err)
+				require.Equal(t, "old", got.Value)
+				require.LessOrEqual(t, time.Since(start), 20*time.Millisecond)
+				if ahead > 24*time.Hour && start.Sub(began) > 6*time.Second {
+					require.Zero(t, time.Since(start))
+				}
+			}
 			assert.Zero(t, a.node.Stats().Unproven)
 		})
 	}

@@ -62,21 +62,6 @@ func TestClear_JournalBehindTheClock(t *testing.T) {
 	assert.False(t, known)
 }
 
-// TestHead_Deposed: a server of an earlier epoch is deposed for a while, and then forgotten.
-func TestHead_Deposed(t *testing.T) {
-	var h Head
-	assert.False(t, h.Raise(driver.Revision{Epoch: 1, Number: 10}, 0))
-	assert.True(t, h.Raise(driver.Revision{Epoch: 2, Number: 5}, 1))
-	assert.True(t, h.Doubtful(10))
-	assert.False(t, h.Doubtful(11))
-	forgot := false
-	assert.True(t, h.Deposed(1, 2, func() { forgot = true }))
-	assert.False(t, forgot)
-	assert.False(t, h.Deposed(1, 2+int64(deposition), func() { forgot = true }))
-	assert.True(t, forgot)
-	assert.Equal(t, uint64(1), h.Epoch())
-}
-
 // TestAcked_Forget: what was acknowledged in a later epoch than one that came back is gone.
 func TestAcked_Forget(t *testing.T) {
 	a := NewAcked(2)

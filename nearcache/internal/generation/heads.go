@@ -22,8 +22,9 @@ type Head struct {
 
 	// beyond is from the bus as well, and so far ahead of the server's clock that no other
 	// write goes on from it: the journal has it under a lower number, which is not known,
-	// or it was invented. No read is believed until the journal was read, as above.
-	beyond atomic.Pointer[driver.Revision]
+	// or it was invented. No read is believed until the journal was read, as above, or its
+	// time is over.
+	beyond atomic.Pointer[claim]
 
 	epoch atomic.Uint64 // the latest that was heard of
 	heard atomic.Int64  // when that was, the last time, on the clock of the near tier
@@ -35,6 +36,37 @@ type Head struct {
 	// has up to there may be older than what callers of this node were given.
 	doubt   atomic.Uint64
 	doubted int64 // when a number was heard of last; protected by mu
+
+	series series // of numbers for beyond; protected by mu
+}
+
+// series are numbers far ahead that the bus told of without a lull. One that is no higher than
+// another is no news, nor is one that comes later than patience after the first: whoever
+// invents them does not hold up reads for longer.
+type series struct {
+	highest     uint64
+	first, last int64 // when they came, on the clock of the near tier
+}
+
+const (
+	// patience is for how long one series holds up reads. The journal is read in less time,
+	// if it can be.
+	patience = 5 * time.Second
+
+	lull = deposition // ends a series
+)
+
+// take takes in a number, and reports whether it is news, and until when.
+func (s *series) take(number uint64, now int64) (until int64, news bool) {
+	if s.highest == 0 || now-s.last >= int64(lull) {
+		s.highest, s.first = 0, now
+	}
+	s.last, until = now, s.first+int64(patience)
+	if number <= s.highest || now >= until {
+		return 0, false
+	}
+	s.highest = number
+	return until, true
 }
 
 // deposition is for how long a server of an earlier epoch than one that was heard of counts
@@ -127,8 +159,17 @@ func (h *Head) Epoch() uint64 { return h.epoch.Load() }
 // a server took that was deposed.
 func (h *Head) Doubtful(number uint64) bool { return number <= h.doubt.Load() }
 
+// claim is a revision that reads have to prove until a time, on the clock of the near tier.
+type claim struct {
+	driver.Revision
+	until int64
+}
+
 // Hearsay is what the bus alone had told of a partition.
-type Hearsay struct{ told, beyond *driver.Revision }
+type Hearsay struct {
+	told   *driver.Revision
+	beyond *claim
+}
 
 // Hearsay returns what the bus told of that was not read in the journal since.
 func (h *Head) Hearsay() Hearsay { return Hearsay{h.told.Load(), h.beyond.Load()} }
@@ -142,10 +183,18 @@ func (h *Head) Tell(rev driver.Revision, newest uint64, now int64) (began bool) 
 		began = h.Hear(rev.Epoch, now)
 		raiseHead(&h.told, rev)
 	case rev.Epoch == h.epoch.Load():
-		to := rev // allocated only here
-		h.beyond.Store(&to)
+		h.claims(rev, now)
 	}
 	return began
+}
+
+// claims takes in that the bus told of a revision far ahead.
+func (h *Head) claims(rev driver.Revision, now int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if until, news := h.series.take(rev.Number, now); news {
+		h.beyond.Store(&claim{rev, until})
+	}
 }
 
 func raiseHead(at *atomic.Pointer[driver.Revision], heard driver.Revision) {
@@ -161,20 +210,24 @@ func raiseHead(at *atomic.Pointer[driver.Revision], heard driver.Revision) {
 	}
 }
 
+// Known is Of without what the bus alone had told.
+func (h Heads) Known(partition int) *driver.Revision { return h[partition].known.Load() }
+
 // Of returns the head of a partition, nil if there is none.
 func (h Heads) Of(partition int) *driver.Revision {
-	known, told := h[partition].known.Load(), h[partition].told.Load()
+	known, told := h.Known(partition), h[partition].told.Load()
 	if known == nil || told != nil && Behind(*known, *told) {
 		return told
 	}
 	return known
 }
 
-// Want returns what a server has to have that is to answer a read of a partition: its head,
-// or more than any server has while that is not known; nil if there is none.
-func (h Heads) Want(partition int) *driver.Revision {
-	if beyond := h[partition].beyond.Load(); beyond != nil {
-		return beyond
+// Want returns what a server has to have that is to answer a read of a partition which
+// begins now: its head, or more than any server has while that is not known; nil if there is
+// none.
+func (h Heads) Want(partition int, now int64) *driver.Revision {
+	if beyond := h[partition].beyond.Load(); beyond != nil && now < beyond.until {
+		return &beyond.Revision
 	}
 	return h.Of(partition)
 }
