@@ -45,8 +45,10 @@ func (r *observedTier) Write(ctx context.Context, puts []shared.Put) []driver.Re
 	r.node.observe(ctx, receipts[0].Err)
 	if follower := r.node.Journal; follower != nil { // which may have read of them already
 		for i := range receipts {
-			name, _ := journal.SplitKey(puts[i].Key)
-			follower.Heard(name, receipts[i].Entered().Number)
+			if receipts[i].Err == nil {
+				name, _ := journal.SplitKey(puts[i].Key)
+				follower.Wrote(name, receipts[i].Entered().Number)
+			}
 		}
 	}
 	for i, p := range partitions {

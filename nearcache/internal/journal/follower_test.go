@@ -204,3 +204,22 @@ func TestFollower_Repaired(t *testing.T) {
 		assert.Equal(t, uint64(1), s.Stats().Repaired)
 	})
 }
+
+// TestFollower_OwnWritesAreNotRepaired: the journal may tell of a write before it is answered,
+// or just after that, when the near tier has not taken the answer in yet.
+func TestFollower_OwnWritesAreNotRepaired(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t)
+		synctest.Wait()
+		entries := []driver.JournalEntry{
+			{Key: "c:a", Revision: driver.Revision{Epoch: 1, Number: 5}},
+			{Key: "c:b", Revision: driver.Revision{Epoch: 1, Number: 6}},
+		}
+		s.Wrote("c", 5)
+		s.next(driver.Tail{Next: at(1, 6), Entries: entries}, driver.Tail{Next: at(1, 0)})
+		s.Wrote("c", 6)
+		time.Sleep(3 * busGrace)
+		assert.Zero(t, s.Stats().Repaired)
+		assert.Empty(t, s.unheard.writes)
+	})
+}

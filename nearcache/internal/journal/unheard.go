@@ -12,10 +12,18 @@ import (
 const busGrace = 2 * time.Second
 
 // unheard are the writes that the journal told of before the bus did. That is no failure of
-// the bus, which needs a moment, unless it has not told of them after busGrace.
+// the bus, which needs a moment, unless it has not told of them after busGrace. Own writes of
+// the last busGrace are among them: the journal may tell of one that was answered, and that
+// the near tier has not taken in yet.
 type unheard struct {
 	mu     sync.Mutex // protects writes
-	writes map[write]int64
+	writes map[write]mention
+}
+
+// mention is when a write was told of first, and whether this node made it.
+type mention struct {
+	at  int64
+	own bool
 }
 
 // write is one that the journal told of, by its cache and its number.
@@ -24,22 +32,40 @@ type write struct {
 	number uint64
 }
 
-// add takes in a write, before it is applied, at this time. It reports whether there is
-// room.
+// add takes in a write that the journal tells of, before it is applied, at this time. It
+// reports whether there is room.
 func (u *unheard) add(w write, at int64) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	return u.addLocked(w, mention{at: at})
+}
+
+func (u *unheard) addLocked(w write, m mention) bool {
+	if _, known := u.writes[w]; known {
+		return true
+	}
 	if len(u.writes) >= generation.MaxHeard {
 		return false
 	}
 	if u.writes == nil {
-		u.writes = make(map[write]int64)
+		u.writes = make(map[write]mention)
 	}
-	u.writes[w] = at
+	u.writes[w] = m
 	return true
 }
 
-// drop takes w out: the bus told of it, this node made it, or it took nothing out.
+// own takes in an own write that was answered at this time.
+func (u *unheard) own(w write, at int64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if _, told := u.writes[w]; told {
+		delete(u.writes, w)
+	} else {
+		u.addLocked(w, mention{at, true})
+	}
+}
+
+// drop takes w out: the bus told of it, or it took nothing out.
 func (u *unheard) drop(w write) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -66,15 +92,25 @@ func SplitKey(storeKey string) (name, rest string) {
 func (u *unheard) overdue(now int64) (n uint64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	for w, at := range u.writes {
-		if now-at >= int64(busGrace) {
-			delete(u.writes, w)
+	for w, m := range u.writes {
+		if now-m.at < int64(busGrace) {
+			continue
+		}
+		delete(u.writes, w)
+		if !m.own {
 			n++
 		}
 	}
 	return n
 }
 
-// Heard says that the bus told of a write of a cache with this number, or that this node made
-// it.
+// Heard says that the bus told of a write of a cache with this number.
 func (f *Follower) Heard(cache string, number uint64) { f.unheard.drop(write{cache, number}) }
+
+// Wrote says that this node made a write of a cache with this number, which was answered just
+// now.
+func (f *Follower) Wrote(cache string, number uint64) {
+	if f.conf.OnBus {
+		f.unheard.own(write{cache, number}, f.conf.Owner.Now())
+	}
+}
