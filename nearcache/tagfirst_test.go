@@ -40,6 +40,26 @@ func TestG6_FirstTags(t *testing.T) {
 	})
 }
 
+// TestG6_FirstTagsAfterOthers: so they are just after another tag was invalidated, on a node
+// that knew the tag clock of before, and had no use for it.
+func TestG6_FirstTagsAfterOthers(t *testing.T) {
+	inFleets(t, func(t *testing.T, f *fleet) {
+		a, b := f.join(), f.join()
+		require.NoError(t, b.InvalidateTags(t.Context(), "other"))
+		time.Sleep(3 * time.Second)
+		_, err := a.Fetch(t.Context(), "plain", is("v"))
+		require.NoError(t, err)
+		require.NoError(t, b.InvalidateTags(t.Context(), "other"))
+		settle()
+		_, err = a.FetchEntry(t.Context(), "k", loads("v", "org:1"))
+		require.NoError(t, err)
+		for _, m := range []*member{a, b} {
+			_, err = m.Fetch(t.Context(), "k", none)
+			assert.NoError(t, err, "loaded again")
+		}
+	})
+}
+
 // TestG6_FirstTagsHerd: so they are when many ask at once.
 func TestG6_FirstTagsHerd(t *testing.T) {
 	inFleets(t, func(t *testing.T, f *fleet) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nearbus/nearbus/integration/history"
@@ -59,25 +60,33 @@ func (o *oracle) unquiet(l *life, what string, r history.Record) {
 
 // noted are counters that stand still while nothing fails.
 var noted = []string{
-	"Panics", "Unasked", "Overdue", "Degraded", "Stale", "SharedErrors", "Unannounced", "Owed", "Unconfirmed", "Undecodable",
-	"Unencodable", "Untaggable", "TooLarge", "UnknownCaches", "Gaps", "Flushes", "FailedChores", "Unproven", "RepairFailures",
-	"Repaired", "Resets", "Mismatches", "OptionsDiffer", "NearStale", "NearTooLarge",
+	"Values.Panics", "Loads.Unrequested", "Loads.LeaseTimeouts", "Loads.Degraded", "Reads.Stale", "Shared.Errors",
+	"Writes.Unannounced", "Writes.Pending", "Shared.Unverified", "Values.Undecodable", "Values.Unencodable",
+	"Values.Untaggable", "Values.TooLarge", "Bus.UnknownCaches", "Bus.Gaps", "Near.Flushes", "Bus.FailedTexts", "Unproven",
+	"Journal.Failures", "Journal.Repaired", "Journal.Resets", "Bus.Mismatches", "Bus.OptionsDiffer", "Near.Stale", "Near.TooLarge",
 }
 
-// mostRepaired is how many writes the journal may tell of alone. Where processes write the
-// same keys all the time, one or two were seen in a run.
-const mostRepaired = 5
+// counter returns the counter of this name, if stats have it.
+func counter(stats any, name string) (n int64, ok bool) {
+	v := reflect.ValueOf(stats)
+	for field := range strings.SplitSeq(name, ".") {
+		if v = v.FieldByName(field); !v.IsValid() {
+			return 0, false
+		}
+	}
+	if v.CanUint() {
+		return int64(v.Uint()), true
+	}
+	return v.Int(), true
+}
 
 // counters returns what the counters of a process say.
 func (l *life) counters() map[string]int64 {
 	all := make(map[string]int64)
 	for _, stats := range []any{l.cache.Stats(), l.library.Stats()} {
 		for _, name := range noted {
-			switch v := reflect.ValueOf(stats).FieldByName(name); {
-			case v.CanUint():
-				all[name] = int64(v.Uint())
-			case v.CanInt():
-				all[name] = v.Int()
+			if n, ok := counter(stats, name); ok {
+				all[name] = n
 			}
 		}
 	}
@@ -93,7 +102,7 @@ func (o *oracle) count() {
 			o.unquiet(l, fmt.Sprintf("its health is %+v", h), history.Record{Start: now(), End: now()})
 		}
 		for name, n := range l.counters() {
-			if before := l.before[name]; n != before && (name != "Repaired" || n-before > mostRepaired) {
+			if before := l.before[name]; n != before {
 				o.unquiet(l, fmt.Sprintf("%s was %d, and is %d", name, before, n), history.Record{Start: now(), End: now()})
 			}
 		}

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+
+	"github.com/nearbus/nearbus/nearcache"
 )
 
 // TestQuiet: a fleet without faults keeps what it is held to, and one that has a fault all
@@ -19,7 +21,7 @@ func TestQuiet(t *testing.T) {
 		"nothing":         {Redis, "", ""},
 		"Memcached":       {Memcached, "", ""},
 		"news is late":    {Redis, "bus-cut", "G3: late without any fault"},
-		"a counter rises": {Redis, "bus-cut", "Quiet: Gaps was 0, and is 1"},
+		"a counter rises": {Redis, "bus-cut", "Quiet: Bus.Gaps was 0, and is 1"},
 		"a call fails":    {Redis, "source-down", "Quiet: Fetch: simulate: the source failed"},
 		"loaded again":    {Redis, "restart-empty", "G6: loaded by process"},
 		"not near":        {Memcached, "bus-cut", "values that were read before are not near"},
@@ -44,5 +46,14 @@ func TestQuiet(t *testing.T) {
 				assert.Contains(t, strings.Join(found, "\n"), c.want)
 			}
 		})
+	}
+}
+
+// TestQuiet_Counters: the counters that stand still are those of the library.
+func TestQuiet_Counters(t *testing.T) {
+	for _, name := range noted {
+		_, ofCache := counter(nearcache.Stats{}, name)
+		_, ofNode := counter(nearcache.NodeStats{}, name)
+		assert.True(t, ofCache || ofNode, name)
 	}
 }

@@ -20,14 +20,14 @@ const slotPage = 256
 // watermark is above the tag clock, a record whose tag clock is the newest one
 // needs no look at watermarks.
 type Tags struct {
-	InUse    atomic.Bool // values with tags were seen: the tag clock is read along
+	InUse    atomic.Bool // values with tags were seen, or an InvalidateTags heard of: the tag clock is read along
 	Expected atomic.Bool // a loader was given that may return tags
 
 	mu    sync.Mutex // protects the fields below
 	clock number     // forgotten whenever a watermark is
 
 	highest uint64 // watermark of any slot that was heard of
-	heard   Heard  // InvalidateTags, by the revisions of watermarks
+	heard   Heard  // InvalidateTags, own ones included, by the revisions of watermarks
 	flushed uint64 // how often all slots were forgotten
 	pages   [Slots / slotPage]*[slotPage]slotState
 }
@@ -39,11 +39,9 @@ type slotState struct {
 	known     bool   // watermark was read since it was last forgotten,
 	flushed   uint64 // if all slots were forgotten this often by then
 
-	// revision is that of the watermark's record. What the journal tells of an
-	// earlier one is no news. If it is of an own write it stands for that write
-	// alone, since another's may have come before it unheard.
+	// revision is that of the watermark's record, as it was read. What the journal tells of
+	// an earlier one is no news. An own write tells nothing of others' before it.
 	revision driver.Revision
-	own      bool
 
 	// near says that an entry with this slot may have come near since the mark of
 	// the slot was raised.
@@ -58,9 +56,7 @@ func (t *Tags) Expect() {
 	}
 }
 
-func (s *slotState) covers(r driver.Revision) bool {
-	return s.revision.Number != 0 && s.revision == r || !s.own && s.revision.Covers(r)
-}
+func (s *slotState) covers(r driver.Revision) bool { return s.revision.Covers(r) }
 
 func (t *Tags) slotLocked(slot uint32) *slotState {
 	page := &t.pages[slot%Slots/slotPage]
@@ -110,8 +106,9 @@ func (t *Tags) Doubt(slot uint32) {
 }
 
 // Hear is forget for a slot whose watermark was raised, as the bus says, by the write of
-// this revision.
+// this revision. The first value with tags that is loaded then is not dead on arrival.
 func (t *Tags) Hear(slot uint32, r driver.Revision) {
+	t.InUse.Store(true)
 	t.mu.Lock()
 	t.heard.Add(r)
 	t.mu.Unlock()
@@ -139,7 +136,8 @@ func (t *Tags) Repair(slot uint32, r driver.Revision) (ended, news bool) {
 func (t *Tags) Covers(slot uint32, r driver.Revision) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.slotLocked(slot).covers(r)
+	_, heard := t.heard[r]
+	return heard || t.slotLocked(slot).covers(r)
 }
 
 // Learn takes in the tag clock read from the shared tier, by a read that began
@@ -190,8 +188,8 @@ func (t *Tags) LearnSlots(reads []SlotRead, at int64, forgot uint64) (risen []ui
 		if forgot == t.clock.forgot {
 			s.known, s.flushed = true, t.flushed
 		}
-		if s.own || !s.revision.Covers(r.Revision) {
-			s.revision, s.own = r.Revision, false
+		if !s.revision.Covers(r.Revision) {
+			s.revision = r.Revision
 		}
 		t.clock.value = max(t.clock.value, r.Watermark) // what this node writes is not dead on arrival
 	}
@@ -200,8 +198,6 @@ func (t *Tags) LearnSlots(reads []SlotRead, at int64, forgot uint64) (risen []ui
 
 // Wrote takes in watermarks that this node wrote, and that were confirmed. What
 // is there may be higher: it is not known. It returns what learnSlots does.
-//
-// All but the latest own one of a slot are no news either, when the journal tells of them.
 func (t *Tags) Wrote(writes []SlotRead) (risen []uint32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -212,10 +208,7 @@ func (t *Tags) Wrote(writes []SlotRead) (risen []uint32) {
 		}
 		s.watermark = max(s.watermark, r.Watermark)
 		t.highest = max(t.highest, r.Watermark)
-		if s.own {
-			t.heard.Add(s.revision)
-		}
-		s.revision, s.own = r.Revision, true
+		t.heard.Add(r.Revision) // the journal will tell of it
 		s.known, s.near = false, false
 	}
 	return risen

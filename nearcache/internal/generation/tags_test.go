@@ -144,3 +144,31 @@ func TestTags_NewsDuringARead(t *testing.T) {
 		assert.Equal(t, name == "nothing", len(tags.Unknown([]uint32{slot})) == 0, name)
 	}
 }
+
+// TestTags_OwnWritesAreNoNews: the journal tells nothing new of a write of this node, whatever
+// was read or written since. Of another's write that came before it, it does.
+func TestTags_OwnWritesAreNoNews(t *testing.T) {
+	const slot = 7
+	at := func(number uint64) driver.Revision { return driver.Revision{Epoch: 1, Number: number} }
+	write := func(tags *Tags, number uint64) {
+		tags.Learn(number, 1, 0)
+		tags.Wrote([]SlotRead{{slot, number, at(number)}})
+	}
+	read := func(tags *Tags, number uint64) { tags.LearnSlots([]SlotRead{{slot, number, at(number)}}, 1, 0) }
+	for name, since := range map[string]func(*Tags){
+		"nothing":                   func(*Tags) {},
+		"a read that began before":  func(tags *Tags) { read(tags, 100) },
+		"a read":                    func(tags *Tags) { read(tags, 300) },
+		"a read, and another write": func(tags *Tags) { read(tags, 300); write(tags, 400) },
+	} {
+		tags := newTags(t)
+		write(tags, 200)
+		since(tags)
+		tags.Admits([]uint32{slot}, 1000)
+		assert.True(t, tags.Covers(slot, at(200)), name)
+		ended, news := tags.Repair(slot, at(200))
+		assert.Equal(t, []any{false, false}, []any{ended, news}, name)
+		_, news = tags.Repair(slot, at(150))
+		assert.Equal(t, name == "nothing" || name == "a read that began before", news, name)
+	}
+}
