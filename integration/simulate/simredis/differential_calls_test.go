@@ -259,7 +259,7 @@ var snippets = []string{
 	`local done, e = pcall(redis.call, 'XADD', KEYS[1], '0-0', 'k', 'v'); return {done, type(e), e}`,
 	`local done, e = pcall(error, {err = 'MINE'}); return e`,
 	`redis.setresp(3); return redis.call('GET', 'nosuch')`, `return redis.call('GET', 'nosuch') == false`,
-	`return redis.sha1hex(ARGV[1])`, `return struct.pack('>I8<I4>i2c3', 258, 258, -2, 'abcd')`,
+	`return redis.sha1hex(ARGV[1])`, `return struct.pack('>I8<I4>i2c3', 258, 258, -2, 'abcd')`, `return struct.pack('>I8I8I8', 2^63, 2^64, 1e30)`,
 	`return {struct.unpack('>I8<I4c2', ARGV[1] .. string.rep('\1', 20))}`, `return struct.unpack('>I8', '')`,
 	`return tostring(redis.REDIS_VERSION_NUM)`, `return {#KEYS, #ARGV, KEYS[1], ARGV[1], ARGV[3]}`,
 	`return string.format('%.0f-0', 1767323045678901.0)`, `return {math.floor(1767323045678901 / 1000), tonumber(' 12 '), tonumber('x')}`,

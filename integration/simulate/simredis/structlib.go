@@ -71,14 +71,20 @@ func structPack(l *lua.LState) int {
 			}
 			b = append(b, text[:size]...)
 		default:
-			n := float64(l.CheckNumber(arg))
-			word := uint64(n)
-			if n < 0 {
-				word = uint64(int64(n))
-			}
-			b = appendWord(b, word, size, f.big)
+			b = appendWord(b, wordOfNumber(float64(l.CheckNumber(arg))), size, f.big)
 		}
 	}
+}
+
+// wordOfNumber makes a whole number of n as Redis does on amd64, also of one that is too large.
+func wordOfNumber(n float64) uint64 {
+	switch {
+	case n < 0:
+		return uint64(int64(n))
+	case n >= 1<<64:
+		return 0
+	}
+	return uint64(n)
 }
 
 func appendWord(b []byte, word uint64, size int, big bool) []byte {
