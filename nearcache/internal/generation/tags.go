@@ -43,6 +43,11 @@ type slotState struct {
 	// an earlier one is no news. An own write tells nothing of others' before it.
 	revision driver.Revision
 
+	// told says that the watermark was raised, as the bus or the journal told, and was not
+	// read since. The tag clock, which may be on another server, says nothing of the slot
+	// until then: that server may have been deposed, which its journal is yet to show.
+	told bool
+
 	// near says that an entry with this slot may have come near since the mark of
 	// the slot was raised.
 	near bool
@@ -111,6 +116,7 @@ func (t *Tags) Hear(slot uint32, r driver.Revision) {
 	t.InUse.Store(true)
 	t.mu.Lock()
 	t.heard.Add(r)
+	t.slotLocked(slot).told = true
 	t.mu.Unlock()
 	t.Forget(slot)
 }
@@ -126,7 +132,7 @@ func (t *Tags) Repair(slot uint32, r driver.Revision) (ended, news bool) {
 		return false, false
 	}
 	ended = s.near
-	s.known, s.near = false, false
+	s.known, s.near, s.told = false, false, true
 	t.clock.forget()
 	return ended, true
 }
@@ -186,7 +192,7 @@ func (t *Tags) LearnSlots(reads []SlotRead, at int64, forgot uint64) (risen []ui
 		t.highest = max(t.highest, r.Watermark)
 		s.read = max(s.read, at)
 		if forgot == t.clock.forgot {
-			s.known, s.flushed = true, t.flushed
+			s.known, s.flushed, s.told = true, t.flushed, false
 		}
 		if !s.revision.Covers(r.Revision) {
 			s.revision = r.Revision
@@ -220,12 +226,15 @@ func (t *Tags) Wrote(writes []SlotRead) (risen []uint32) {
 func (t *Tags) Missing(r *driver.Record, clockSure, slotsSure bool, dst []uint32) []uint32 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	told := false
 	for _, slot := range r.Slots {
-		if t.slotLocked(slot).watermark > r.TagClock {
+		s := t.slotLocked(slot)
+		if s.watermark > r.TagClock {
 			return dst // dead
 		}
+		told = told || s.told
 	}
-	if clockSure && t.clock.known && r.TagClock >= t.clock.value {
+	if clockSure && !told && t.clock.known && r.TagClock >= t.clock.value {
 		return dst
 	}
 	for _, slot := range r.Slots {

@@ -172,3 +172,28 @@ func TestTags_OwnWritesAreNoNews(t *testing.T) {
 		assert.Equal(t, name == "nothing" || name == "a read that began before", news, name)
 	}
 }
+
+// TestTags_ToldAndNotRead: of a tag whose invalidation was told of, the watermark decides and
+// not the tag clock, which a server may have answered that was deposed.
+func TestTags_ToldAndNotRead(t *testing.T) {
+	const slot = 7
+	raised := driver.Revision{Epoch: 1, Number: 200}
+	for name, tell := range map[string]func(*Tags){
+		"bus":     func(tags *Tags) { tags.Hear(slot, raised) },
+		"journal": func(tags *Tags) { tags.Repair(slot, raised) },
+	} {
+		tags := newTags(t)
+		r := &driver.Record{Slots: []uint32{slot}, TagClock: 100}
+		tags.Learn(100, 1, 0)
+		assert.Empty(t, tags.Missing(r, true, true, nil), name)
+		tell(tags)
+		_, _, forgot := tags.Get()
+		tags.Learn(100, 2, forgot) // as it was before
+		assert.Equal(t, []uint32{slot}, tags.Missing(r, true, true, nil), name)
+		tags.LearnSlots([]SlotRead{{slot, 200, raised}}, 3, forgot)
+		_, live := tags.Judge(r, nil)
+		assert.False(t, live, name)
+		r.TagClock = 200
+		assert.Empty(t, tags.Missing(r, true, true, nil), name)
+	}
+}
