@@ -46,7 +46,7 @@ func (c *Cache[V]) SetEntry(ctx context.Context, key string, e Entry[V]) error {
 		c.keys.Drop(ctx, bus.OpDelete, []string{key}, true, &failed)
 		return errors.Join(err, keysError(failed))
 	}
-	c.setPart(ctx, []item[V]{one}, &failed)
+	c.keys.Set(ctx, []coherence.Value{one}, &failed)
 	return failed[key]
 }
 
@@ -82,24 +82,27 @@ func (c *Cache[V]) drop(ctx context.Context, op bus.Op, keys []string) error {
 }
 
 // encodeFitting encodes a value that is to be written, and refuses what the
-// shared tier does not take. With Options.Clone it makes the value the cache's
-// own.
-func (c *values[V]) encodeFitting(key string, e *Entry[V], l coherence.Lifetimes) (it item[V], err error) {
+// shared tier does not take. With Options.Clone it makes the value the cache's own. What it returns
+// has the entry for the near tier.
+func (c *values[V]) encodeFitting(key string, e *Entry[V], l coherence.Lifetimes) (v coherence.Value, err error) {
 	if e.Value, err = c.give(key, e.Value); err != nil {
-		return it, err
+		return v, err
 	}
 	data, err := c.encode(key, e.Value)
 	if err != nil {
-		return it, err
+		return v, err
 	}
-	it = item[V]{coherence.Value{Key: key, Data: data, Slots: generation.SlotsOf(e.Tags), Lives: l}, *e}
-	if c.node.Tier == nil {
-		return it, nil
+	v = coherence.Value{Key: key, Data: data, Slots: generation.SlotsOf(e.Tags), Lives: l}
+	if c.node.Tier != nil {
+		if err = c.keys.Fits(&v); err != nil {
+			c.tooLarge.Add(1)
+			return v, err
+		}
 	}
-	if err = c.keys.Fits(&it.Value); err != nil {
-		c.tooLarge.Add(1)
-	}
-	return it, err
+	entry := c.newEntry(key, e.Value, len(data), near.Stamp{}, driver.Revision{})
+	c.extend(entry, l.TTL, l.Ahead)
+	v.Entry = &entry.Entry
+	return v, nil
 }
 
 // encode encodes the value of key for the shared tier.
@@ -180,7 +183,7 @@ func (c *Cache[V]) SetEntryMany(ctx context.Context, entries map[string]Entry[V]
 	})
 	for len(keys) > 0 {
 		part, refused, rest := c.encodePart(keys, entries, &failed)
-		c.setPart(ctx, part, &failed)
+		c.keys.Set(ctx, part, &failed)
 		c.keys.DropRefused(ctx, refused, &failed)
 		keys = rest
 	}
@@ -199,7 +202,7 @@ func (c *Cache[V]) readyToWrite(key string, e *Entry[V]) (err error) {
 // encodePart encodes the values of the first keys, as many as one round trip
 // carries. It returns the keys whose value cannot be stored apart, and those
 // that are left.
-func (c *Cache[V]) encodePart(keys []string, entries map[string]Entry[V], failed *coherence.Failures) (part []item[V], refused, rest []string) {
+func (c *Cache[V]) encodePart(keys []string, entries map[string]Entry[V], failed *coherence.Failures) (part []coherence.Value, refused, rest []string) {
 	bytes := 0
 	for i, key := range keys {
 		if i == coherence.MaxPart || bytes >= coherence.MaxPartBytes {
@@ -207,34 +210,14 @@ func (c *Cache[V]) encodePart(keys []string, entries map[string]Entry[V], failed
 		}
 		e := entries[key]
 		lives, _ := c.opts.lives(e.TTL, e.NearTTL)
-		it, err := c.encodeFitting(key, &e, lives)
+		v, err := c.encodeFitting(key, &e, lives)
 		if err != nil {
 			failed.Put(key, err)
 			refused = append(refused, key)
 			continue
 		}
-		bytes += len(it.Data)
-		part = append(part, it)
+		bytes += len(v.Data)
+		part = append(part, v)
 	}
 	return part, refused, nil
-}
-
-// item is one key of a Set, encoded.
-type item[V any] struct {
-	coherence.Value
-	entry Entry[V]
-}
-
-// setPart is one round trip and one message of a Set of one key or several.
-func (c *Cache[V]) setPart(ctx context.Context, part []item[V], failed *coherence.Failures) {
-	values := make([]coherence.Value, len(part))
-	for i := range part {
-		values[i] = part[i].Value
-	}
-	c.keys.Set(ctx, values, func(i int, rev driver.Revision) *near.Entry {
-		it := &part[i]
-		e := c.newEntry(it.Key, it.entry.Value, len(it.Data), near.Stamp{}, rev)
-		c.extend(e, it.Lives.TTL, it.Lives.Ahead)
-		return &e.Entry
-	}, failed)
 }

@@ -22,6 +22,7 @@ type Value struct {
 	Data  []byte   // encoded
 	Slots []uint32 // of its tags
 	Lives Lifetimes
+	Entry *near.Entry // for the near tier; without a revision, a partition and tags
 }
 
 // Lifetimes are how long a value lives.
@@ -38,19 +39,20 @@ type Lifetimes struct {
 }
 
 // Set is one round trip and one message of a write of one value or several. What is stored
-// comes near as entry returns it.
-func (k *Keyspace) Set(ctx context.Context, values []Value, entry func(i int, rev driver.Revision) *near.Entry, failed *Failures) {
+// comes near.
+func (k *Keyspace) Set(ctx context.Context, values []Value, failed *Failures) {
 	if len(values) == 0 {
 		return
 	}
 	k.Sets.Add(uint64(len(values)))
 	settles := k.Pending.Checkpoint()
-	keys, writes := make([]string, len(values)), make([]*near.Write, len(values))
+	writes := make([]*near.Write, len(values))
+	b := batch{invs: make([]bus.Invalidation, len(values)), errs: make([]error, len(values))}
 	for i := range values {
-		keys[i] = values[i].Key
-		writes[i] = k.Space.Begin(keys[i], k.Space.Hash(keys[i]))
+		key := values[i].Key
+		writes[i] = k.Space.Begin(key, k.Space.Hash(key))
+		b.invs[i] = bus.Invalidation{Op: bus.OpSet, Cache: k.Name, Key: key}
 	}
-	b := batch{invs: k.invalidations(bus.OpSet, keys), errs: make([]error, len(values))}
 	if k.node.Tier == nil {
 		k.announce(ctx, &b, failed) // the others first: nothing is stored that could be read again
 	} else {
@@ -62,10 +64,13 @@ func (k *Keyspace) Set(ctx context.Context, values []Value, entry func(i int, re
 			w.Abort()
 			continue
 		}
-		v, rests := &values[i], Basis{Revision: revisionOf(&b.invs[i]), Clock: b.clock, TagClock: b.tagClock, Slots: values[i].Slots}
-		e := entry(i, rests.Revision)
+		v, e := &values[i], values[i].Entry
+		e.Revision, e.Partition = revisionOf(&b.invs[i]), int32(k.Partition(v.Key))
 		e.Tag(v.Slots)
-		k.Arrive(&Arrival{Way: WayWritten, Key: v.Key, Hash: w.Hash(), Entry: e, Life: v.Lives.Near, Basis: rests, Write: w})
+		k.Arrive(&Arrival{
+			Way: WayWritten, Key: v.Key, Hash: w.Hash(), Entry: e, Life: v.Lives.Near, Write: w,
+			Basis: Basis{Revision: e.Revision, Clock: b.clock, TagClock: b.tagClock, Slots: v.Slots},
+		})
 	}
 	if k.node.Tier != nil {
 		k.announce(ctx, &b, failed)
