@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"os"
@@ -55,11 +56,11 @@ func (o Options) withDefaults() Options {
 	if o.Node == "" {
 		o.Node = defaultNode()
 	}
-	setDefault(&o.HeartbeatInterval, time.Second)
-	setDefault(&o.HeartbeatTimeout, 3*min(o.HeartbeatInterval, maxDuration))
-	setDefault(&o.PublishTimeout, time.Second)
-	setDefault(&o.MaxBatch, 1024)
-	setDefault(&o.QueueSize, 16<<10)
+	o.HeartbeatInterval = cmp.Or(o.HeartbeatInterval, time.Second)
+	o.HeartbeatTimeout = cmp.Or(o.HeartbeatTimeout, 3*min(o.HeartbeatInterval, maxDuration))
+	o.PublishTimeout = cmp.Or(o.PublishTimeout, time.Second)
+	o.MaxBatch = cmp.Or(o.MaxBatch, 1024)
+	o.QueueSize = cmp.Or(o.QueueSize, 16<<10)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -110,11 +111,4 @@ func defaultNode() string {
 	}
 	pid := fmt.Sprintf("-%d", os.Getpid())
 	return host[:min(len(host), maxNodeSize-len(pid))] + pid
-}
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"time"
-	"unsafe"
 
 	"github.com/nearbus/nearbus/nearcache/internal/journal"
 )
@@ -221,6 +220,6 @@ func (c *Cache[V]) nearAnswer(key string, hash uint64, r *ReadOptions) (a Result
 	if c.node.Near.Notes(c.hits.add()) {
 		c.node.Near.Touch(hash, found)
 	}
-	value := (*entry[V])(unsafe.Pointer(found)).value // see hit
+	value := entryOf[V](found).value
 	return Result[V]{Value: value, Age: max(0, age), Near: true}, true
 }

@@ -2,7 +2,6 @@ package nearcache
 
 import (
 	"reflect"
-	"unsafe"
 )
 
 // Cache is a named, typed view over a [Node]. It is safe for use by many
@@ -54,5 +53,5 @@ func (c *pipeline[V]) hit(key string, hash uint64) *entry[V] {
 	if c.node.Near.Notes(c.hits.add()) {
 		c.node.Near.Touch(hash, e)
 	}
-	return (*entry[V])(unsafe.Pointer(e))
+	return entryOf[V](e)
 }

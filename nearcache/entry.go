@@ -13,13 +13,15 @@ import (
 	"github.com/nearbus/nearbus/shared/driver"
 )
 
-// entry is what the near tier holds. The near tier returns a pointer to the
-// Entry in it; what is in the space of a cache came from that cache, and is
-// therefore an entry of its type.
+// entry is what the near tier holds, which returns a pointer to the Entry in it.
 type entry[V any] struct {
-	near.Entry // first, see hit
+	near.Entry // first, see entryOf
 	value      V
 }
+
+// entryOf returns the entry that e is part of. What is in the space of a cache came from that
+// cache, so an entry of its space is of its type.
+func entryOf[V any](e *near.Entry) *entry[V] { return (*entry[V])(unsafe.Pointer(e)) }
 
 // unknownCost is that of a value whose Options.Cost panicked: it is not kept near.
 const unknownCost = math.MaxInt64 / 2

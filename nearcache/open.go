@@ -1,6 +1,7 @@
 package nearcache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -36,8 +37,8 @@ type OpenOptions struct {
 // A server that is away is no error: the node goes on from the source, and is ready once the
 // server is back. The error is that of an option, or of ctx.
 func Open(ctx context.Context, store driver.Store, transport bus.Transport, opts OpenOptions) (*Node, error) {
-	setDefault(&opts.Bus.Logger, opts.Logger)
-	setDefault(&opts.Node.Logger, opts.Logger)
+	opts.Bus.Logger = cmp.Or(opts.Bus.Logger, opts.Logger)
+	opts.Node.Logger = cmp.Or(opts.Node.Logger, opts.Logger)
 	tier, err := shared.New(store, opts.Tier)
 	if err != nil {
 		return nil, err

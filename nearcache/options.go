@@ -1,6 +1,7 @@
 package nearcache
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -66,9 +67,9 @@ type NodeOptions struct {
 }
 
 func (o NodeOptions) withDefaults() NodeOptions {
-	setDefault(&o.NearBytes, 64<<20)
-	setDefault(&o.JournalInterval, time.Second)
-	setDefault(&o.MaxStaleness, 5*time.Second)
+	o.NearBytes = cmp.Or(o.NearBytes, 64<<20)
+	o.JournalInterval = cmp.Or(o.JournalInterval, time.Second)
+	o.MaxStaleness = cmp.Or(o.MaxStaleness, 5*time.Second)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -260,16 +261,16 @@ func (o *Options[V]) plain() plain {
 const shortTTL = 5 * time.Second
 
 func (o plain) withDefaults(hasBus bool) plain {
-	setDefault(&o.TTL, 5*time.Minute)
+	o.TTL = cmp.Or(o.TTL, 5*time.Minute)
 	if o.NearTTL == 0 {
 		o.NearTTL = o.TTL
 		if !hasBus {
 			o.NearTTL = min(o.TTL, shortTTL)
 		}
 	}
-	setDefault(&o.LoadTimeout, 30*time.Second)
+	o.LoadTimeout = cmp.Or(o.LoadTimeout, 30*time.Second)
 	if o.Stale.For > 0 {
-		setDefault(&o.Stale.RetryAfter, shortThrottle)
+		o.Stale.RetryAfter = cmp.Or(o.Stale.RetryAfter, shortThrottle)
 	}
 	if o.Codec == nil {
 		o.Codec = shared.JSON
@@ -363,13 +364,6 @@ func checkName(name string) error {
 		return fmt.Errorf("nearcache: cache name %q: want 1 to 64 of A-Z a-z 0-9 . _ - and no punctuation in front", name)
 	}
 	return nil
-}
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 // settings returns what decides on records. Those that all nodes must have

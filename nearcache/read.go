@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"unsafe"
 
 	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
@@ -127,7 +126,7 @@ func (c *pipeline[V]) lateAnswer(ctx context.Context, key string, hash uint64, l
 	case use == near.Nothing || use == near.Stale && !c.node.Near.Resting(found.Extra()):
 		return answer[V]{stale: use == near.Stale}, false
 	case use == near.Stale:
-		return c.staleValue(key, (*entry[V])(unsafe.Pointer(found)).value), true // see hit
+		return c.staleValue(key, entryOf[V](found).value), true
 	}
 	if c.node.Near.Notes(c.hits.add()) {
 		c.node.Near.Touch(hash, found)
@@ -141,7 +140,7 @@ func (c *pipeline[V]) lateAnswer(ctx context.Context, key string, hash uint64, l
 	if load != nil && c.opts.RefreshAhead > 0 && c.node.Near.Claim(found.Extra()) {
 		c.refreshSoon(ctx, key, hash, load)
 	}
-	a.value, a.err = c.give(key, (*entry[V])(unsafe.Pointer(found)).value) // see hit
+	a.value, a.err = c.give(key, entryOf[V](found).value)
 	return a, true
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-	"unsafe"
 
 	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
@@ -110,7 +109,7 @@ func (c *pipeline[V]) answerStale(f *call[V]) (a answer[V], ok bool) {
 // entry that it is in, if it is near.
 func (c *pipeline[V]) staleOf(f *call[V]) (old *V, e *near.Entry) {
 	if e, use := c.keys.Space.FindLate(f.key, f.hash); use == near.Stale {
-		return &(*entry[V])(unsafe.Pointer(e)).value, e // see hit
+		return &entryOf[V](e).value, e
 	}
 	if old = f.stale.Load(); old == nil || !c.keys.Space.Valid(f.hash, f.stamp) {
 		return nil, nil

@@ -1,6 +1,7 @@
 package shared
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -233,9 +234,9 @@ func (t *Tier) write(p *Put) (driver.Write, error) {
 	if r := &p.Record; r.NearTTL < 0 || r.NearTTL > MaxDuration || r.Ahead < 0 || r.Ahead > MaxDuration {
 		return driver.Write{}, fmt.Errorf("shared: %q: Record.NearTTL is %v and Record.Ahead %v, not in 0 to %v", p.Key, r.NearTTL, r.Ahead, MaxDuration)
 	}
-	setDefault(&p.Record.Nonce, driver.NewNonce())
+	p.Record.Nonce = cmp.Or(p.Record.Nonce, driver.NewNonce())
 	if p.Record.Kind == driver.KindTombstone {
-		setDefault(&p.TTL, t.opts.TombstoneTTL)
+		p.TTL = cmp.Or(p.TTL, t.opts.TombstoneTTL)
 	}
 	r := p.Record
 	if r.Value, r.Compression, err = t.pack(r.Value); err != nil {

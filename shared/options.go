@@ -1,6 +1,7 @@
 package shared
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -74,18 +75,18 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	setDefault(&o.Timeout, time.Second)
-	setDefault(&o.Attempts, 3)
+	o.Timeout = cmp.Or(o.Timeout, time.Second)
+	o.Attempts = cmp.Or(o.Attempts, 3)
 	if o.BreakAfter > 0 {
-		setDefault(&o.BreakFor, time.Second)
+		o.BreakFor = cmp.Or(o.BreakFor, time.Second)
 	}
-	setDefault(&o.TTL, 300*time.Second)
-	setDefault(&o.MaxValue, 8<<20)
+	o.TTL = cmp.Or(o.TTL, 300*time.Second)
+	o.MaxValue = cmp.Or(o.MaxValue, 8<<20)
 	if o.Compress != nil {
-		setDefault(&o.CompressOver, defaultCompressOver)
+		o.CompressOver = cmp.Or(o.CompressOver, defaultCompressOver)
 	}
-	setDefault(&o.LeaseTTL, 5*time.Second)
-	setDefault(&o.TombstoneTTL, 60*time.Second)
+	o.LeaseTTL = cmp.Or(o.LeaseTTL, 5*time.Second)
+	o.TombstoneTTL = cmp.Or(o.TombstoneTTL, 60*time.Second)
 	return o
 }
 
@@ -128,11 +129,4 @@ func (o Options) validate() error {
 		return fmt.Errorf("shared: Options.LeaseTTL is %v, shorter than 100ms", o.LeaseTTL)
 	}
 	return o.validateCompression()
-}
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }

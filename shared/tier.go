@@ -1,6 +1,7 @@
 package shared
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -94,7 +95,7 @@ func (t *Tier) Set(ctx context.Context, key string, value []byte, ttl time.Durat
 	if ttl > MaxDuration {
 		return fmt.Errorf("shared: set %q: ttl is %v, longer than %v", key, ttl, MaxDuration)
 	}
-	setDefault(&ttl, t.opts.TTL)
+	ttl = cmp.Or(ttl, t.opts.TTL)
 	put := Put{Key: key, Record: driver.Record{Kind: driver.KindValue, Codec: CodecRaw, Value: value}, TTL: ttl}
 	return t.Write(ctx, []Put{put})[0].Err
 }
