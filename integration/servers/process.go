@@ -1,6 +1,7 @@
 package servers
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,16 +24,6 @@ const (
 // ErrStopped is returned by methods that need a running server when there is
 // none.
 var ErrStopped = errors.New("servers: process is not running")
-
-// program says how one kind of server is started and recognized.
-type program struct {
-	name string
-	args func(port int, dir string) []string
-	env  func(dir string) ([]string, error) // beside that of this process; nil for none
-	// request makes the server print a line that begins with pidLabel and
-	// goes on with its process id.
-	request, pidLabel string
-}
 
 // Process is a server that runs as a child process. Its methods may be called
 // from many goroutines.
@@ -57,8 +48,8 @@ type child struct {
 
 // startProcess runs the program on a free port and returns when it answers.
 func startProcess(ctx context.Context, prog program) (*Process, error) {
-	if _, err := exec.LookPath(prog.name); err != nil {
-		return nil, fmt.Errorf("servers: %s is not installed; run `make deps`: %w", prog.name, err)
+	if _, err := prog.find(prog.name); err != nil {
+		return nil, err
 	}
 	return onFreePorts(ctx, func() (*Process, error) { return tryProcess(ctx, prog) })
 }
@@ -73,11 +64,28 @@ func tryProcess(ctx context.Context, prog program) (*Process, error) {
 		return nil, fmt.Errorf("servers: %w", err)
 	}
 	p := &Process{Addr: loopback(port), program: prog, port: port, dir: dir}
-	if err := p.Restart(ctx); err != nil {
+	err = p.prepare(ctx)
+	if err == nil {
+		err = p.Restart(ctx)
+	}
+	if err != nil {
 		p.Stop()
 		return nil, err
 	}
 	return p, nil
+}
+
+// prepare makes what the program needs before its first start.
+func (p *Process) prepare(ctx context.Context) error {
+	if p.program.prepare == nil {
+		return nil
+	}
+	if err := giveTo(p.program.user, p.dir); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	return p.program.prepare(ctx, runner{program: p.program, dir: p.dir})
 }
 
 // inTest stops the server when the test ends.
@@ -97,11 +105,22 @@ func (p *Process) Restart(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.terminateLocked()
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	for {
+		err := p.startLocked(ctx)
+		if err == nil || p.program.lingers == "" || !bytes.Contains(p.log(), []byte(p.program.lingers)) || ctx.Err() != nil {
+			return err
+		}
+		time.Sleep(pollInterval)
+	}
+}
+
+// startLocked starts the server and waits until it answers.
+func (p *Process) startLocked(ctx context.Context) error {
 	if err := p.launchLocked(); err != nil {
 		return fmt.Errorf("servers: start %s: %w", p.program.name, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
 	if err := p.answersLocked(ctx); err != nil {
 		p.killLocked()
 		return fmt.Errorf("servers: start %s: %w\n%s", p.program.name, err, p.log())
@@ -189,7 +208,11 @@ func (p *Process) launchLocked() error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(p.program.name, p.program.args(p.port, p.dir)...)
+	path, err := p.program.find(p.program.name)
+	if err != nil {
+		return errors.Join(err, log.Close())
+	}
+	cmd := exec.Command(path, p.program.args(p.port, p.dir)...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = p.dir, log, log
 	if p.program.env != nil {
 		env, err := p.program.env(p.dir)
@@ -198,7 +221,9 @@ func (p *Process) launchLocked() error {
 		}
 		cmd.Env = append(os.Environ(), env...)
 	}
-	cmd.SysProcAttr = endWithParent()
+	if cmd.SysProcAttr, err = p.program.attributes(); err != nil {
+		return errors.Join(err, log.Close())
+	}
 
 	started, exited := make(chan error), make(chan struct{})
 	// Ends when the child does; killLocked waits for it.
@@ -224,7 +249,7 @@ func (p *Process) launchLocked() error {
 // other id means that somebody else has the port.
 func (p *Process) answersLocked(ctx context.Context) error {
 	for {
-		pid, err := askPID(ctx, p.Addr, p.program)
+		pid, err := p.askPID(ctx)
 		if err == nil && pid == p.child.process.Pid {
 			return nil
 		}
@@ -236,6 +261,13 @@ func (p *Process) answersLocked(ctx context.Context) error {
 		case <-time.After(pollInterval):
 		}
 	}
+}
+
+func (p *Process) askPID(ctx context.Context) (int, error) {
+	if p.program.pid != nil {
+		return p.program.pid(p.Addr, p.dir)
+	}
+	return askPID(ctx, p.Addr, p.program)
 }
 
 func (p *Process) logPath() string { return filepath.Join(p.dir, "server.log") }

@@ -8,5 +8,10 @@ import "syscall"
 // parent.
 func endWithParent() *syscall.SysProcAttr { return nil }
 
+// endWithParentAs knows no other users.
+func endWithParentAs(string) (*syscall.SysProcAttr, error) { return nil, nil }
+
+func giveTo(string, string) error { return nil }
+
 // suspended takes the signal's word for it.
 func suspended(int) bool { return true }
