@@ -41,6 +41,7 @@ var heavyOf = map[string]string{
 	"nearcache/internal/near":      "github.com/dgraph-io/ristretto/",
 	"nearcache/nearcachetest":      "github.com/dgraph-io/ristretto/",
 	"nearcache/nearredis":          "github.com/dgraph-io/ristretto/ github.com/redis/go-redis/",
+	"nearcache/nearhttp":           "github.com/dgraph-io/ristretto/",
 	"nearcache/nearsql":            "github.com/dgraph-io/ristretto/",
 	"shared/cborcodec":             "github.com/fxamacker/cbor/",
 	"shared/compress":              "github.com/klauspost/compress/zstd",
