@@ -51,7 +51,7 @@ func TestOutbox_KilledAtEveryStep(t *testing.T) {
 			db.emptied(t)
 			stop()
 			for name, cache := range reader.caches {
-				assert.Eventually(t, func() bool {
+				require.Eventually(t, func() bool {
 					got, err := cache.FetchEntry(t.Context(), "key", loads)
 					return err == nil && got == version
 				}, patience, poll, "%s: killed at step %d", name, version)

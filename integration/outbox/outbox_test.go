@@ -159,9 +159,12 @@ func TestOutbox_Backlog(t *testing.T) {
 func TestOutbox_NobodyWaitsForALock(t *testing.T) {
 	onEach(t, func(t *testing.T, db database) {
 		if db.dialect != nearsql.SQLite { // where one transaction at a time may write
+			db.insert(t, "users", "locked")
 			tx, err := db.BeginTx(t.Context(), nil)
 			require.NoError(t, err)
 			defer func() { _ = tx.Rollback() }()
+			_, err = tx.ExecContext(t.Context(), "SELECT id FROM nearbus_outbox WHERE id = 1 FOR UPDATE")
+			require.NoError(t, err)
 			query, args := nearsql.Insert(db.dialect, "users", "open")
 			_, err = tx.ExecContext(t.Context(), query, args...)
 			require.NoError(t, err)

@@ -359,6 +359,7 @@ func TestCache_RefreshesAndConfirms(t *testing.T) {
 			w.Header().Set("X-Number", strconv.Itoa(full+confirmed))
 			if r.Header.Get("If-None-Match") == `"1"` {
 				confirmed++
+				nearhttp.Tag(r.Context(), "brand:1")
 				w.WriteHeader(http.StatusNotModified)
 				return
 			}
@@ -375,16 +376,23 @@ func TestCache_RefreshesAndConfirms(t *testing.T) {
 		assert.Contains(t, got.cache(), "hit; ")
 		assert.Zero(t, time.Since(began), "nobody waits")
 		synctest.Wait()
-		pass(40 * time.Second)
+		pass(30 * time.Second)
 		got = get(s, "/")
 		assert.Equal(t, "page", got.body)
-		assert.Equal(t, "40", got.header.Get("Age"), "since it was confirmed")
+		assert.Equal(t, "30", got.header.Get("Age"), "since it was confirmed")
 		assert.Equal(t, "1", got.header.Get("X-Number"), "headers are those of the confirmation")
 		assert.Equal(t, []int{1, 1}, []int{full, confirmed})
 
-		require.NoError(t, s.pages.InvalidateTags(t.Context(), "product:7"))
-		get(s, "/")
-		assert.Equal(t, 2, full, "it has the tags that it had")
+		for i, tag := range []string{"product:7", "brand:1"} { // what it had, and what came later
+			require.NoError(t, s.pages.InvalidateTags(t.Context(), tag))
+			get(s, "/")
+			assert.Equal(t, 2+i, full, tag)
+			if i == 0 {
+				pass(45 * time.Second)
+				get(s, "/") // confirms it
+				synctest.Wait()
+			}
+		}
 	})
 }
 
