@@ -82,7 +82,7 @@ func onEach(t *testing.T, test func(t *testing.T, db database)) {
 	for dialect, open := range map[nearsql.Dialect]func(*testing.T) database{
 		nearsql.PostgreSQL: func(t *testing.T) database { return newPostgreSQL(t, sharedPostgreSQL(t)) },
 		nearsql.MySQL:      func(t *testing.T) database { return newMariaDB(t, sharedMariaDB(t)) },
-		nearsql.SQLite:     newSQLite,
+		nearsql.SQLite:     func(t *testing.T) database { return newSQLite(t) },
 	} {
 		t.Run(dialect.String(), func(t *testing.T) {
 			t.Parallel()
@@ -93,27 +93,27 @@ func onEach(t *testing.T, test func(t *testing.T, db database)) {
 	}
 }
 
-func (db database) makeTables(t *testing.T) {
+func (db database) makeTables(t testing.TB) {
 	t.Helper()
 	for _, statement := range nearsql.Schema(db.dialect) {
 		db.exec(t, statement)
 	}
 }
 
-func newPostgreSQL(t *testing.T, server *servers.Process) database {
+func newPostgreSQL(t testing.TB, server *servers.Process) database {
 	return newOn(t, nearsql.PostgreSQL, "pgx", func(name string) string {
 		return fmt.Sprintf("postgres://postgres@%s/%s?sslmode=disable", server.Addr, name)
 	}, "postgres")
 }
 
-func newMariaDB(t *testing.T, server *servers.Process) database {
+func newMariaDB(t testing.TB, server *servers.Process) database {
 	return newOn(t, nearsql.MySQL, "mysql", func(name string) string {
 		return fmt.Sprintf("root@tcp(%s)/%s", server.Addr, name)
 	}, "")
 }
 
 // newOn makes a database on a server that has one to connect to at first.
-func newOn(t *testing.T, dialect nearsql.Dialect, driver string, dsn func(name string) string, first string) database {
+func newOn(t testing.TB, dialect nearsql.Dialect, driver string, dsn func(name string) string, first string) database {
 	t.Helper()
 	name := fmt.Sprintf("test_%d", lastDatabase.Add(1))
 	admin := database{DB: open(t, driver, dsn(first))}
@@ -121,12 +121,12 @@ func newOn(t *testing.T, dialect nearsql.Dialect, driver string, dsn func(name s
 	return database{DB: open(t, driver, dsn(name)), dialect: dialect, driver: driver, dsn: dsn(name)}
 }
 
-func newSQLite(t *testing.T) database {
+func newSQLite(t testing.TB) database {
 	dsn := "file:" + filepath.Join(t.TempDir(), "test.db") + "?_pragma=busy_timeout(30000)&_pragma=journal_mode(WAL)"
 	return database{DB: open(t, "sqlite", dsn), dialect: nearsql.SQLite, driver: "sqlite", dsn: dsn}
 }
 
-func open(t *testing.T, driver, dsn string) *sql.DB {
+func open(t testing.TB, driver, dsn string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open(driver, dsn)
 	require.NoError(t, err)
@@ -134,7 +134,7 @@ func open(t *testing.T, driver, dsn string) *sql.DB {
 	return db
 }
 
-func (db database) exec(t *testing.T, query string, args ...any) {
+func (db database) exec(t testing.TB, query string, args ...any) {
 	t.Helper()
 	_, err := db.ExecContext(t.Context(), query, args...)
 	require.NoError(t, err, query)

@@ -93,7 +93,7 @@ func (r *recorder) heard() (keys, tags map[string]int, clears int) {
 }
 
 // relay runs a relay until the test ends, or stop is called.
-func relay(t *testing.T, db database, caches map[string]nearsql.Cache, opts nearsql.RelayOptions) (r *nearsql.Relay, stop func()) {
+func relay(t testing.TB, db database, caches map[string]nearsql.Cache, opts nearsql.RelayOptions) (r *nearsql.Relay, stop func()) {
 	t.Helper()
 	r, err := nearsql.NewRelay(db.DB, db.dialect, caches, opts)
 	require.NoError(t, err)
