@@ -116,6 +116,10 @@ soak: deps ## Do so at random for as long as SOAK says (10m).
 peers: deps ## Do the same work with this library and with others, side by side, for docs/performance.md (ONLY=hits,... prints).
 	@go -C integration run ./peers -only '$(ONLY)' $(if $(ONLY),,-into $(CURDIR)/docs/performance.md)
 
+.PHONY: ratios
+ratios: ## Replay reads through the near tier and through others, for docs/performance.md (TRACES=file,... ONLY=zipf,... prints).
+	@go -C integration run ./ratios -traces '$(TRACES)' -only '$(ONLY)' $(if $(ONLY),,-into $(CURDIR)/docs/performance.md)
+
 .PHONY: stores
 stores: deps ## Measure the library over Redis and over Memcached, for docs/choosing.md.
 	@go -C integration run ./peers -only stores -into $(CURDIR)/docs/choosing.md

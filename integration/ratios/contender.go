@@ -51,7 +51,7 @@ func openNear(size, value int) (*cache, error) {
 		return nil, err
 	}
 	loaded := false
-	load := func(context.Context, string) ([]byte, error) {
+	load := func(context.Context, string) ([]byte, error) { //nolint:unparam // the type of a loader
 		loaded = true
 		return make([]byte, value), nil
 	}

@@ -86,32 +86,46 @@ func (p *plan) read(files, only string, limit int) error {
 // measure has every contender read every trace, one after the other.
 func (p *plan) measure() error {
 	for _, t := range p.traces {
-		for _, mib := range p.heaps {
-			ours, err := replay(t, nearbus, int(mib*(1<<20)), p.value)
-			if err != nil {
-				return err
-			}
-			guess := int(ours.heap) / (p.value + 150)
-			if err := p.beside(t, sizeName(mib), ours, guess, p.value, byHeap); err != nil {
-				return err
-			}
+		if err := p.measureHeaps(t); err != nil {
+			return err
 		}
-		cost, err := costOfEntry(p.small)
+		if err := p.measureEntries(t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *plan) measureHeaps(t *trace) error {
+	for _, mib := range p.heaps {
+		ours, err := replay(t, nearbus, int(mib*(1<<20)), p.value)
 		if err != nil {
 			return err
 		}
-		for _, share := range p.shares {
-			room := int(share * float64(len(t.keys)) / 100)
-			if room*cost < 64<<10 {
-				continue // less than a node may have
-			}
-			ours, err := replay(t, nearbus, room*cost, p.small)
-			if err != nil {
-				return err
-			}
-			if err := p.beside(t, fmt.Sprintf("%g %% of the keys", share), ours, room, p.small, byEntries); err != nil {
-				return err
-			}
+		guess := int(ours.heap) / (p.value + 150)
+		if err := p.beside(t, sizeName(mib), ours, guess, p.value, byHeap); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *plan) measureEntries(t *trace) error {
+	cost, err := costOfEntry(p.small)
+	if err != nil {
+		return err
+	}
+	for _, share := range p.shares {
+		room := int(share * float64(len(t.keys)) / 100)
+		if room*cost < 64<<10 {
+			continue // less than a node may have
+		}
+		ours, err := replay(t, nearbus, room*cost, p.small)
+		if err != nil {
+			return err
+		}
+		if err := p.beside(t, fmt.Sprintf("%g %% of the keys", share), ours, room, p.small, byEntries); err != nil {
+			return err
 		}
 	}
 	return nil

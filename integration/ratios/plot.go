@@ -77,8 +77,8 @@ func (p *panel) draw(out *bytes.Buffer, x, y int) {
 		_, _ = fmt.Sscan(r.room, &number, &unit)
 		fmt.Fprintf(out, `<text x="%.1f" y="%d" text-anchor="middle" fill="#555555">%s</text>`+"\n", tick, bottom+13, html.EscapeString(number+" "+unit))
 	}
-	for who := len(colors) - 1; who >= 0; who-- {
-		fmt.Fprintf(out, `<polyline fill="none" stroke="%s" stroke-width="1.6" points="`, colors[who])
+	for who, color := range slices.Backward(colors) { // ours on top
+		fmt.Fprintf(out, `<polyline fill="none" stroke="%s" stroke-width="1.6" points="`, color)
 		for i, r := range p.rows {
 			px, py := at(i, 1-r.results[who].misses)
 			fmt.Fprintf(out, "%.1f,%.1f ", px, py)
