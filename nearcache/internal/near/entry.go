@@ -26,13 +26,12 @@ type Entry struct {
 	keyAt   uint32       // how far from here the key is, see Name
 	keySize uint8        // or longKey
 	tagged  bool         // rare has slots
-	heirs   uint8        // entries in a row, up to this one, that took the place of one that the policy has, at the same cost; set before it is in place
 
 	// FromShared says that the value was read from the shared tier, and did not
 	// come from the source or a writer of this node.
 	FromShared bool
 
-	state atomic.Uint32 // whether it is in the window, and when the policy was last told of an access
+	state atomic.Uint32 // hits and the place in a queue, see order
 
 	// Stamp is the stamp of the read, load or write that produced the value.
 	Stamp Stamp
@@ -64,12 +63,6 @@ func (e *Entry) others() *rare {
 	}
 	return e.rare
 }
-
-// The parts of Entry.state.
-const (
-	young  = 1 << 0 // in the window
-	toldAt = 1      // from this bit on, a part of the time of the last access that the policy was told of
-)
 
 // maxCost is the cost of everything that costs too much to be kept.
 const maxCost = math.MaxUint32
@@ -138,25 +131,6 @@ func (s *Space) Find(key string, hash uint64) *Entry {
 	return nil
 }
 
-// Touch tells the policy of an access to the key with this hash; e is its entry
-// or nil. Callers ask Notes, for hits and misses alike. A key that is accessed
-// all the time is reported once in a tick, which is enough to stand out and keeps
-// the policy out of the way of hot keys.
-func (t *Tier) Touch(hash uint64, e *Entry) {
-	if e != nil && !e.tell(t.coarse()) {
-		return
-	}
-	t.notes.take()
-	t.policy.touch(hash)
-}
-
-// tell reports whether the policy was not told of an access in this tick yet.
-func (e *Entry) tell(now int64) bool {
-	old := e.state.Load()
-	tick := uint32(now/int64(Tick)) << toldAt
-	return old>>toldAt<<toldAt != tick && e.state.CompareAndSwap(old, tick|old&young)
-}
-
 // Valid reports whether a result that carries stamp may be given to a reader
 // of the key with this hash who begins now: nothing it depends on was
 // invalidated since the stamp was taken.
@@ -179,25 +153,15 @@ func (s *Space) Install(key string, hash uint64, e *Entry, life time.Duration) b
 	st.mu.Lock()
 	st.noteLocked(s, key, e.Revision)
 	fenced := s.fencedLocked(st, hash, e)
-	placed, dropped := false, false
+	placed := false
 	if fenced && life > 0 {
-		dropped = s.passLocked(st, key, hash, e.Revision)
+		s.passLocked(st, key, hash, e.Revision)
 	} else if !fenced {
 		placed = s.putLocked(key, hash, e, life)
 	}
 	st.mu.Unlock()
-	s.tier.tell(e, hash, placed, dropped)
+	s.tier.makeRoom()
 	return placed
-}
-
-// tell tells the policy what became of a place, once its stripe is unlocked: e took it, or
-// what was there went.
-func (t *Tier) tell(e *Entry, hash uint64, placed, dropped bool) {
-	if placed {
-		t.admit(e)
-	} else if dropped {
-		t.policy.drop(hash)
-	}
 }
 
 // Pass says that a value of revision r is given to those who wait for it, and may
@@ -206,12 +170,9 @@ func (s *Space) Pass(key string, hash uint64, r driver.Revision) {
 	st := s.tier.stripeOf(hash)
 	st.mu.Lock()
 	st.noteLocked(s, key, r)
-	dropped := s.passLocked(st, key, hash, r)
+	s.passLocked(st, key, hash, r)
 	st.mu.Unlock()
 	s.tier.fenced.Add(1)
-	if dropped {
-		s.tier.policy.drop(hash)
-	}
 }
 
 // Supersede says that a value without a revision is given to those who wait for it:
@@ -232,12 +193,11 @@ func (s *Space) Supersede(key string, hash uint64, e *Entry, life time.Duration,
 		placed = s.putLocked(key, hash, e, life)
 	}
 	older := old != nil && (old.Revision.Number != 0 || stamp.count >= st.markLocked(hash))
-	dropped := !placed && older && !s.tier.conf.Faults.Off(fault.PassedNews)
-	if dropped {
+	if !placed && older && !s.tier.conf.Faults.Off(fault.PassedNews) {
 		s.tier.unlinkLocked(hash, s, key)
 	}
 	st.mu.Unlock()
-	s.tier.tell(e, hash, placed, dropped)
+	s.tier.makeRoom()
 	return placed
 }
 
@@ -256,25 +216,24 @@ func (s *Space) fencedLocked(st *stripe, hash uint64, e *Entry) bool {
 // that overlap would fence each other in turn for as long as readers come.
 //
 // A value without a revision has no order, and is not news.
-func (s *Space) passLocked(st *stripe, key string, hash uint64, r driver.Revision) (dropped bool) {
+func (s *Space) passLocked(st *stripe, key string, hash uint64, r driver.Revision) {
 	old := s.tier.lookupLocked(hash, s, key)
 	covered := st.knowsLocked(hash, r) || old != nil && old.Revision.Covers(r)
 	if r.Number == 0 || covered || s.tier.conf.Faults.Off(fault.PassedNews) {
-		return false
+		return
 	}
 	st.raiseLocked(hash, s.tier.count.Add(1), r)
 	if old != nil {
 		s.tier.removeLocked(old)
 	}
-	return old != nil
 }
 
 // putLocked links e in front or in the place of the entry of the same key. It
-// refuses to replace a higher revision, what is larger than the window, what is of a
-// partition that was flushed since, and what the guard of the space does not admit.
+// refuses to replace a higher revision, what is too large, what is of a partition that
+// was flushed since, and what the guard of the space does not admit.
 func (s *Space) putLocked(key string, hash uint64, e *Entry, life time.Duration) bool {
 	t := s.tier
-	if int64(e.cost) > t.window.limit {
+	if int64(e.cost) > t.most {
 		t.tooLarge.Add(1)
 		t.unlinkLocked(hash, s, key)
 		return false
@@ -284,22 +243,18 @@ func (s *Space) putLocked(key string, hash uint64, e *Entry, life time.Duration)
 		return false
 	}
 	now := t.coarseLocked()
-	if old := t.lookupLocked(hash, s, key); old != nil {
-		if s.keeps(old, now) && old.Revision != e.Revision && old.Revision.Covers(e.Revision) || life <= 0 && s.lives(old, now) {
-			return false
-		}
-		if old.cost == e.cost && old.state.Load()&young == 0 {
-			e.heirs = old.heirs + 1
-		}
-		t.removeLocked(old)
+	old := t.lookupLocked(hash, s, key)
+	if old != nil && (s.keeps(old, now) && old.Revision != e.Revision && old.Revision.Covers(e.Revision) || life <= 0 && s.lives(old, now)) {
+		return false
 	}
 	e.hash, e.space = hash, s.number
 	e.begin(now, life)
+	t.order.come(e, old) // before old leaves the index, which would take its place
+	if old != nil {
+		t.removeLocked(old)
+	}
 	head := t.head(hash)
 	e.next.Store(head.Load())
-	if e.heirs%settledHeirs == 0 {
-		e.state.Store(young)
-	}
 	head.Store(e)
 	t.entries.Add(1)
 	t.bytes.Add(int64(e.cost))
@@ -322,17 +277,21 @@ func (t *Tier) unlinkLocked(hash uint64, s *Space, key string) {
 	}
 }
 
-// removeLocked takes e out of its chain. Readers who stand on e still find
-// their way on: its own link stays.
-func (t *Tier) removeLocked(e *Entry) {
+// removeLocked takes e out of its chain and its queue, and reports whether it was in the
+// chain. Readers who stand on e still find their way on: its own link stays.
+func (t *Tier) removeLocked(e *Entry) bool {
 	link := t.head(e.hash)
 	for at := link.Load(); at != nil; at = link.Load() {
 		if at == e {
 			link.Store(e.next.Load())
 			t.entries.Add(-1)
 			t.bytes.Add(-int64(e.cost))
-			return
+			if t.order.leave(e) == coreQueue {
+				t.policy.drop(e.hash)
+			}
+			return true
 		}
 		link = &at.next
 	}
+	return false
 }

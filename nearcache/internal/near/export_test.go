@@ -2,13 +2,17 @@ package near
 
 import "fmt"
 
-// Check stops the world and holds the index against its counters.
-func (t *Tier) Check() error {
+// CheckInvariants stops the world and holds the index, its counters and the order
+// against each other. Nobody may be about to take an entry out.
+func (t *Tier) CheckInvariants() error {
 	for i := range t.stripe {
 		t.stripe[i].mu.Lock()
 		defer t.stripe[i].mu.Unlock()
 	}
+	t.order.mu.Lock()
+	defer t.order.mu.Unlock()
 	var entries, bytes int64
+	var found [queues]queue
 	for i := range t.heads {
 		seen := map[string]bool{}
 		for e := t.heads[i].Load(); e != nil; e = e.next.Load() {
@@ -17,12 +21,43 @@ func (t *Tier) Check() error {
 			} else {
 				seen[id] = true
 			}
+			if t.head(e.hash) != &t.heads[i] {
+				return fmt.Errorf("%q is in the wrong chain", e.Key())
+			}
 			entries++
 			bytes += int64(e.cost)
+			in := place(e.state.Load())
+			found[in].entries++
+			found[in].bytes += costIn(in, e)
+			if in != nowhere && t.order.slots.of(slotOf(e.state.Load())).entry != e {
+				return fmt.Errorf("%q is not where it says", e.Key())
+			}
 		}
 	}
 	if entries != t.entries.Load() || bytes != t.bytes.Load() {
 		return fmt.Errorf("%d entries of %d bytes, counted %d of %d", entries, bytes, t.entries.Load(), t.bytes.Load())
+	}
+	return t.order.checkInvariants(found)
+}
+
+// checkInvariants holds the order against what is found in the index.
+func (o *order) checkInvariants(found [queues]queue) error {
+	if found[nowhere].entries > 0 {
+		return fmt.Errorf("%d entries are in no queue", found[nowhere].entries)
+	}
+	used := int64(0)
+	for q := probation; q < queues; q++ {
+		listed := 0
+		for at := o.slots.of(uint32(q)).next; at != uint32(q); at = o.slots.of(at).next {
+			listed++
+		}
+		if found[q] != o.queues[q] || listed != found[q].entries {
+			return fmt.Errorf("queue %d has %+v, of which %d are in its list, and counts %+v", q, found[q], listed, o.queues[q])
+		}
+		used += found[q].bytes
+	}
+	if used != o.used.Load() || used > o.limit+o.limit/slackShare {
+		return fmt.Errorf("%d bytes are used of %d, and counted %d", used, o.limit, o.used.Load())
 	}
 	return nil
 }
@@ -30,14 +65,17 @@ func (t *Tier) Check() error {
 // Lose makes the policy forget a hash behind the tier's back.
 func (t *Tier) Lose(hash uint64) { t.policy.forget(hash) }
 
-// Young reports whether the entry is in the window.
-func (e *Entry) Young() bool { return e.state.Load()&young != 0 }
-
-// Holds reports whether the policy has a hash.
-func (t *Tier) Holds(hash uint64) bool { return t.policy.holds(hash) }
-
-// HoldPolicy has everybody who asks the policy wait until release is called.
-func (t *Tier) HoldPolicy() (release func()) {
-	t.policy.mu.Lock()
-	return t.policy.mu.Unlock
+// Queue returns the name of the queue of e.
+func (e *Entry) Queue() string {
+	return [queues]string{"none", "probation", "main", "core"}[place(e.state.Load())]
 }
+
+// Opened reports whether there is a policy.
+func (t *Tier) Opened() bool {
+	t.policy.mu.RLock()
+	defer t.policy.mu.RUnlock()
+	return t.policy.cache != nil
+}
+
+// Turns returns how many entries had their turn.
+func (t *Tier) Turns() int { return int(t.order.turns) }

@@ -162,14 +162,10 @@ func (t *Tier) Resting(x *Extra) bool { return x.tried.Load() > t.coarse() }
 func (s *Space) DropStale(key string, hash uint64) {
 	t, st := s.tier, s.tier.stripeOf(hash)
 	st.mu.Lock()
+	defer st.mu.Unlock()
 	e := t.lookupLocked(hash, s, key)
-	dropped := e != nil && e.Extra() != nil && !s.lives(e, t.coarseLocked())
-	if dropped {
+	if e != nil && e.Extra() != nil && !s.lives(e, t.coarseLocked()) {
 		t.removeLocked(e)
-	}
-	st.mu.Unlock()
-	if dropped {
-		t.policy.drop(hash)
 	}
 }
 

@@ -45,11 +45,7 @@ func (s *Space) Apply(key string, hash uint64, news News) (dropped bool) {
 		t.invalidated.Add(1)
 	}
 	st.mu.Unlock()
-	dropped = e != nil && !covered && !kept
-	if dropped {
-		t.policy.drop(hash)
-	}
-	return dropped
+	return e != nil && !covered && !kept
 }
 
 // noteLocked notes in the unanswered own writes and the refreshes of the key that r
@@ -141,29 +137,24 @@ func (w *Write) Finish(e *Entry, life time.Duration) bool {
 		written = e.Revision
 	}
 	st.raiseLocked(w.hash, t.count.Add(1), written)
-	kept := w.clearLocked()
+	w.clearLocked()
 	placed := false
 	if e != nil && alone {
 		e.Stamp = w.stamp
 		placed = s.putLocked(w.key, w.hash, e, life)
 	}
 	st.mu.Unlock()
-	t.tell(e, w.hash, placed, !kept)
+	t.makeRoom()
 	return placed
 }
 
 // clearLocked takes the entry of the key out, or makes a stale value of it.
-func (w *Write) clearLocked() (kept bool) {
+func (w *Write) clearLocked() {
 	t := w.space.tier
 	e := t.lookupLocked(w.hash, w.space, w.key)
-	if e == nil {
-		return false
+	if e != nil && (!w.keep || !w.space.keepLocked(e, t.coarseLocked(), w.written)) {
+		t.removeLocked(e)
 	}
-	if w.keep && w.space.keepLocked(e, t.coarseLocked(), w.written) {
-		return true
-	}
-	t.removeLocked(e)
-	return false
 }
 
 func (w *Write) unlinkLocked(st *stripe) {

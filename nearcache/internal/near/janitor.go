@@ -30,30 +30,15 @@ func (t *Tier) runJanitor() {
 	}
 }
 
-// forget takes a hash that left the index out of the policy. An entry of the
-// same hash may come in meanwhile: it is offered to the policy after it is in
-// the index, so either its offer comes last or it is seen here.
+// forget takes a hash that left the core out of the policy, unless another entry of the
+// hash has come into the core meanwhile.
 func (t *Tier) forget(hash uint64) {
-	if t.cost(hash) > 0 || !t.policy.holds(hash) {
-		return
-	}
-	t.policy.forget(hash)
-	if cost := t.cost(hash); cost > 0 {
-		t.policy.offer(hash, cost)
-	}
-}
-
-// cost returns the cost of what the index holds under the hash.
-func (t *Tier) cost(hash uint64) (sum int64) {
-	st := t.stripeOf(hash)
-	st.mu.Lock()
-	defer st.mu.Unlock()
 	for e := t.head(hash).Load(); e != nil; e = e.next.Load() {
-		if e.hash == hash {
-			sum += int64(e.cost)
+		if e.hash == hash && place(e.state.Load()) == coreQueue {
+			return
 		}
 	}
-	return sum
+	t.policy.forget(hash)
 }
 
 // sweep takes the dead entries of one chain out.
@@ -62,17 +47,12 @@ func (t *Tier) sweep(head uint64) {
 		return
 	}
 	st, now := t.stripeOf(head), t.coarseLocked()
-	var out []*Entry
 	st.mu.Lock()
+	defer st.mu.Unlock()
 	for e := t.heads[head].Load(); e != nil; e = e.next.Load() {
 		if !t.spaceOf(e).keeps(e, now) {
 			t.removeLocked(e)
 			t.expired.Add(1)
-			out = append(out, e)
 		}
-	}
-	st.mu.Unlock()
-	for _, e := range out {
-		t.forget(e.hash)
 	}
 }

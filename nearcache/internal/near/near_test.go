@@ -2,7 +2,6 @@ package near_test
 
 import (
 	"fmt"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -68,7 +67,10 @@ func newTier(t *testing.T, conf near.Config) *near.Tier {
 	}
 	tier, err := near.New(conf)
 	require.NoError(t, err)
-	t.Cleanup(tier.Close)
+	t.Cleanup(func() {
+		assert.NoError(t, tier.CheckInvariants())
+		tier.Close()
+	})
 	return tier
 }
 
@@ -117,12 +119,12 @@ func TestInstall(t *testing.T) {
 		s.Clear()
 		assert.Equal(t, -1, get(s, "a"))
 	})
-	t.Run("refuses what is larger than the window", func(t *testing.T) {
+	t.Run("refuses what is more than a quarter of all bytes", func(t *testing.T) {
 		tier := newTier(t, near.Config{Bytes: 64 << 10})
 		s := tier.Space(0)
 		require.True(t, install(s, "a", entry(tier.Stamp(), 1)))
 		big := entry(tier.Stamp(), 2)
-		big.Charge(3 << 10)
+		big.Charge(16 << 10)
 		assert.False(t, install(s, "a", big))
 		assert.Equal(t, -1, get(s, "a"), "the old value must not stay")
 	})
@@ -501,9 +503,7 @@ func TestSpaces_AreToldApartWhileTheyComeIn(t *testing.T) {
 
 func TestExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tier, err := near.New(near.Config{Bytes: 1 << 20})
-		require.NoError(t, err)
-		defer tier.Close()
+		tier := newTier(t, near.Config{})
 		s := tier.Space(0)
 		e := entry(tier.Stamp(), 1)
 		require.True(t, s.Install("a", s.Hash("a"), e.of("a"), time.Second))
@@ -535,7 +535,9 @@ func TestBound(t *testing.T) {
 				if i%7 == 0 {
 					s.Invalidate(key, s.Hash(key))
 				}
-				tier.Touch(s.Hash("warm"), nil)
+				if found := s.Find("0:1", s.Hash("0:1")); found != nil {
+					found.Hit()
+				}
 				if b := tier.Stats().Bytes; b > worst.Load() {
 					worst.Store(b)
 				}
@@ -545,92 +547,6 @@ func TestBound(t *testing.T) {
 	wg.Wait()
 	assert.Positive(t, tier.Stats().Evicted)
 	assert.LessOrEqual(t, worst.Load(), int64(bytes+bytes/10))
-	require.NoError(t, tier.Check())
-}
-
-// TestHeirs installs a value again and again: it need not go through the window,
-// but what the policy has lost does not stay for good.
-func TestHeirs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		tier, err := near.New(near.Config{Bytes: 1 << 20})
-		require.NoError(t, err)
-		defer tier.Close()
-		s := tier.Space(0)
-		others := 0
-		refresh := func(i int) *value { // with enough others to push it out of the window
-			v := entry(tier.Stamp(), i)
-			require.True(t, install(s, "k", v))
-			for range 150 {
-				others++
-				require.True(t, install(s, fmt.Sprint(others), entry(tier.Stamp(), 0)))
-			}
-			synctest.Wait()
-			return v
-		}
-		refresh(0)
-		for i := range 10 {
-			v := refresh(i)
-			require.Equal(t, i, get(s, "k"))
-			require.False(t, v.Young())
-		}
-		tier.Lose(s.Hash("k"))
-		synctest.Wait()
-		for i := 0; get(s, "k") >= 0; i++ {
-			require.Less(t, i, 16, "it stays although the policy does not have it")
-			refresh(i)
-		}
-		require.NoError(t, tier.Check())
-	})
-}
-
-// TestHeirs_OfWhatIsGivenUp: an entry takes the place of one that has left the
-// window, and of which the policy is just about to be found to have nothing.
-func TestHeirs_OfWhatIsGivenUp(t *testing.T) {
-	const window = 40 // entries
-	bubble(t, near.Config{Bytes: 32 * window * near.Overhead}, func(t *testing.T, tier *near.Tier, s *near.Space) {
-		first := entry(tier.Stamp(), 1)
-		require.True(t, install(s, "a", first))
-		for i := range window - 1 {
-			require.True(t, install(s, fmt.Sprint(i), entry(tier.Stamp(), i)))
-		}
-		synctest.Wait()
-		tier.Lose(s.Hash("a"))
-		synctest.Wait()
-		release := tier.HoldPolicy()
-		var others sync.WaitGroup
-		others.Go(func() { install(s, "pushes a out", entry(tier.Stamp(), 0)) })
-		for first.Young() {
-			runtime.Gosched()
-		}
-		require.True(t, install(s, "a", entry(tier.Stamp(), 2)))
-		release()
-		others.Wait()
-		require.False(t, tier.Holds(s.Hash("a")))
-		require.Equal(t, -1, get(s, "a"), "nothing would ever take it out")
-	})
-}
-
-// TestOffers: the policy hears of entries before they leave the window, but not of
-// what has been taken out by then.
-func TestOffers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		tier, err := near.New(near.Config{Bytes: 1 << 20})
-		require.NoError(t, err)
-		defer tier.Close()
-		s := tier.Space(0)
-		require.True(t, install(s, "gone", entry(tier.Stamp(), 0)))
-		s.Invalidate("gone", s.Hash("gone"))
-		synctest.Wait()
-		const others = 90 // no more than the window takes
-		for i := range others {
-			require.True(t, install(s, fmt.Sprint(i), entry(tier.Stamp(), i)))
-		}
-		synctest.Wait()
-		require.False(t, tier.Holds(s.Hash("gone")))
-		for i := range others / 2 {
-			require.True(t, tier.Holds(s.Hash(fmt.Sprint(i))))
-		}
-	})
 }
 
 func TestClose_DuringUse(t *testing.T) {
@@ -650,7 +566,9 @@ func TestClose_DuringUse(t *testing.T) {
 				key := fmt.Sprint(i % 1000)
 				install(s, key, entry(tier.Stamp(), i))
 				get(s, key)
-				tier.Touch(s.Hash(key), s.Find(key, s.Hash(key)))
+				if e := s.Find(key, s.Hash(key)); e != nil {
+					e.Hit()
+				}
 				s.Invalidate(key, s.Hash(key))
 			}
 		})
@@ -659,4 +577,5 @@ func TestClose_DuringUse(t *testing.T) {
 	assert.Equal(t, -1, get(s, "1"), "nothing is served after Close")
 	close(stop)
 	wg.Wait()
+	assert.NoError(t, tier.CheckInvariants())
 }

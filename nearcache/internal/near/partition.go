@@ -23,7 +23,6 @@ func (t *Tier) FlushPartitions(lost []bool) {
 		}
 	}
 	raise(&t.parts.highest, n)
-	var out []uint64
 	for head := range t.heads {
 		if t.heads[head].Load() == nil {
 			continue
@@ -33,15 +32,10 @@ func (t *Tier) FlushPartitions(lost []bool) {
 		for e := t.heads[head].Load(); e != nil; e = e.next.Load() {
 			if !t.spaceOf(e).passesPartitions(e) {
 				t.removeLocked(e)
-				out = append(out, e.hash)
+				t.expired.Add(1)
 			}
 		}
 		st.mu.Unlock()
-		for _, hash := range out {
-			t.policy.drop(hash)
-		}
-		t.expired.Add(uint64(len(out)))
-		out = out[:0]
 	}
 }
 

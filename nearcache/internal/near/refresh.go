@@ -46,8 +46,6 @@ func (w *Write) Refresh(e *Entry, life time.Duration) bool {
 	}
 	st.noteLocked(s, w.key, e.Revision)
 	st.mu.Unlock()
-	if placed {
-		t.admit(e)
-	}
+	t.makeRoom()
 	return placed
 }

@@ -4,12 +4,10 @@
 // # Structure
 //
 // An index, a hash table with lock-free reads, holds at most one entry for each
-// key and is the only thing that readers look at. Ristretto stands behind it
-// as the policy alone: it decides by key hash what is admitted and what is
-// evicted, and holds no values, so that none of its queues can bring an old
-// value back. Entries that the policy has not admitted, because it has not come
-// to them, refused them or dropped the request, stay in the index while they
-// are in the window, a first-in first-out queue with a byte bound of its own.
+// key and is the only thing that readers look at. The order, three queues behind
+// it, decides which entries stay: see order. Ristretto rules over one of the three,
+// the core. It decides by key hash and holds no values, so that none of its queues
+// can bring an old value back.
 //
 // # Validity
 //
@@ -42,7 +40,6 @@
 package near
 
 import (
-	"fmt"
 	"hash/maphash"
 	"math"
 	"math/bits"
@@ -56,10 +53,13 @@ import (
 )
 
 // Overhead is what an entry costs beside its value and key: its header, its
-// share of the index and its record in the policy, in bytes.
-const Overhead = 320
+// share of the index, its place in a queue and the ghosts of others, in bytes.
+const Overhead = 160
 
 const maxStripes = 4096
+
+// largest is which part of all bytes one entry may cost.
+const largest = 4
 
 // Config sets up a Tier.
 type Config struct {
@@ -89,15 +89,15 @@ type Config struct {
 type Tier struct {
 	conf   Config
 	clock  clock
-	notes  notes // beside the time, like trust: a hit reads all three
-	trust  trust
+	trust  trust // beside the time: a hit reads both
 	parts  partitions
 	count  atomic.Uint64 // invalidations
 	heads  []atomic.Pointer[Entry]
 	stripe []stripe
 
+	order  order
 	policy policy
-	window window
+	most   int64 // cost of an entry
 	tally
 
 	spacesMu sync.Mutex               // protects that spaces changes
@@ -212,11 +212,9 @@ func New(conf Config) (*Tier, error) {
 	t.trust.init(conf.Partitions, conf.MaxStaleness)
 	t.parts.marks = make([]atomic.Uint64, conf.Partitions)
 	t.clock.init(conf.Wall())
-	t.notes.set(rarely)
-	t.window.limit = min(conf.Bytes/32, maxCost-1)
-	if err := t.policy.open(conf.Bytes-t.window.limit, t.evict); err != nil {
-		return nil, fmt.Errorf("near: %w", err)
-	}
+	t.most = min(conf.Bytes/largest, maxCost-1)
+	t.policy.init(conf.Bytes, t.expel)
+	t.order.init(conf.Bytes-t.policy.fixed(), &t.policy)
 	t.done.Add(2)
 	go t.runClock()   // ends with stop; Close waits
 	go t.runJanitor() // ends with stop; Close waits
@@ -272,10 +270,10 @@ func (t *Tier) Flush() {
 // Stats is a snapshot of the tier.
 type Stats struct {
 	Entries, Bytes int64
-	Evicted        uint64        // taken out by the policy or pushed out of the window
+	Evicted        uint64        // taken out to make room
 	Expired        uint64        // swept out: past their lifetime, or invalid since a flush
 	Fenced         uint64        // values not installed: invalidated while they were loaded
-	TooLarge       uint64        // values not installed: larger than the window
+	TooLarge       uint64        // values not installed: more than a quarter of all bytes
 	Invalidated    uint64        // entries taken out by an invalidation
 	Skipped        uint64        // invalidations that found what they announce already here
 	Stale          uint64        // looks at entries too long unconfirmed to be served, whether they were or not
