@@ -75,13 +75,6 @@ func (b *base) open(node *Node, name string, opts plain, tagged bool, of reflect
 	return nil
 }
 
-// missed counts a read that the near tier did not answer.
-func (b *base) missed(hash uint64) {
-	if b.node.Near.Notes(b.misses.Add(1)) {
-		b.node.Near.Touch(hash, nil)
-	}
-}
-
 // guard is guard that tells the log: the error may reach nobody.
 func (b *base) guard(callback, key string, f func() error) error {
 	return guard(callback, key, b.panicked, f)
@@ -131,16 +124,16 @@ const (
 	golden     = 0x9e3779b97f4a7c15 // 2^64 divided by the golden ratio, as in Knuth's multiplicative hashing
 )
 
-// add counts one, and returns how many its part has counted.
+// add counts one.
 //
 // A goroutine picks its part by where its stack is, which costs nothing, and
 // keeps to it for as long as its stack stays, so that the line of the part
 // stays with its processor. (A part picked by chance moves between processors
 // all the time.) The address is a number here, never followed.
-func (s *striped) add() uint64 {
+func (s *striped) add() {
 	var here byte
 	at := uint64(uintptr(unsafe.Pointer(&here))) >> 11 // the smallest stack has 2 KiB
-	return s.parts[at*golden>>(64-stripeBits)].n.Add(1)
+	s.parts[at*golden>>(64-stripeBits)].n.Add(1)
 }
 
 func (s *striped) sum() (n uint64) {

@@ -87,7 +87,7 @@ func (c *Cache[V]) Read(ctx context.Context, key string, r ReadOptions, load Loa
 			return late, err
 		}
 		if !counted {
-			c.missed(hash)
+			c.misses.Add(1)
 		}
 		if err := ctx.Err(); err != nil {
 			return Result[V]{}, err
@@ -217,9 +217,8 @@ func (c *Cache[V]) nearAnswer(key string, hash uint64, r *ReadOptions) (a Result
 	if r.MaxAge > 0 && age > r.MaxAge {
 		return a, false
 	}
-	if c.node.Near.Notes(c.hits.add()) {
-		c.node.Near.Touch(hash, found)
-	}
+	c.hits.add()
+	found.Hit()
 	value := entryOf[V](found).value
 	return Result[V]{Value: value, Age: max(0, age), Near: true}, true
 }

@@ -50,8 +50,7 @@ func (c *pipeline[V]) hit(key string, hash uint64) *entry[V] {
 	if e == nil {
 		return nil
 	}
-	if c.node.Near.Notes(c.hits.add()) {
-		c.node.Near.Touch(hash, e)
-	}
+	c.hits.add()
+	e.Hit()
 	return entryOf[V](e)
 }

@@ -91,7 +91,7 @@ func (c *Cache[V]) miss(ctx context.Context, key string, hash uint64, load loade
 			return late.value, late.err
 		}
 		if !counted {
-			c.missed(hash)
+			c.misses.Add(1)
 		}
 		if err := ctx.Err(); err != nil {
 			return *new(V), err
@@ -128,9 +128,8 @@ func (c *pipeline[V]) lateAnswer(ctx context.Context, key string, hash uint64, l
 	case use == near.Stale:
 		return c.staleValue(key, entryOf[V](found).value), true
 	}
-	if c.node.Near.Notes(c.hits.add()) {
-		c.node.Near.Touch(hash, found)
-	}
+	c.hits.add()
+	found.Hit()
 	a.at = found.Stamp.At()
 	if found.Extra().Absent {
 		c.absentHits.Add(1)

@@ -38,13 +38,3 @@ func (t *Tier) expel(hash uint64) {
 		}
 	}
 }
-
-// Notes reports whether Touch is to be called for the n-th of many accesses.
-func (t *Tier) Notes(uint64) bool { return true }
-
-// Touch counts a hit of e.
-func (t *Tier) Touch(_ uint64, e *Entry) {
-	if e != nil {
-		e.Hit()
-	}
-}
