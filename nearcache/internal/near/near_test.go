@@ -139,7 +139,7 @@ func TestInstall(t *testing.T) {
 }
 
 func TestStripe_TwoNeighbours(t *testing.T) {
-	// With 64 heads and 16 stripes, many keys share a stripe. The key that was
+	// With few stripes, many keys share a stripe. The key that was
 	// invalidated last does not fence its neighbours.
 	tier := newTier(t, near.Config{Bytes: 64 << 10})
 	s := tier.Space(0)
@@ -152,7 +152,7 @@ func TestStripe_TwoNeighbours(t *testing.T) {
 		assert.True(t, s.Valid(s.Hash(key), stamp), key)
 	}
 	assert.False(t, s.Valid(s.Hash("hot"), stamp))
-	for i := range 200 {
+	for i := range 2000 {
 		key := fmt.Sprint("other", i)
 		s.Invalidate(key, s.Hash(key))
 	}

@@ -43,13 +43,11 @@ import (
 	"hash/maphash"
 	"math"
 	"math/bits"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
-	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // Overhead is what an entry costs beside its value and key: its header, its
@@ -112,88 +110,6 @@ type tally struct {
 	evicted, expired, fenced       atomic.Uint64
 	tooLarge, invalidated, skipped atomic.Uint64
 	stale                          atomic.Uint64
-}
-
-// stripe guards a share of the index and carries its marks.
-type stripe struct {
-	mu       sync.Mutex      // protects the fields below and the chains of the stripe
-	floor    uint64          // mark of every key but last
-	last     uint64          // hash of the key that was invalidated last
-	lastMark uint64          // its mark
-	known    driver.Revision // of last: what reads that began since lastMark find at least
-	others   *knowns         // the same of keys that were last before; nil if there are none
-	writes   *Write          // own writes that have not been answered, and refreshes under way; the latest first
-
-	// It is 64 bytes, a cache line of its own.
-}
-
-// mark returns the mark of the key with this hash. The lock must be held.
-func (s *stripe) markLocked(hash uint64) uint64 {
-	if hash == s.last {
-		return s.lastMark
-	}
-	return s.floor
-}
-
-// raiseLocked sets the mark of the key with this hash to n, a count that was
-// taken under the lock and is therefore higher than all marks of the stripe.
-// Neighbours get the mark of the key whose place it takes, at most. found is
-// what the shared tier holds by now at least, or zero if it did not say.
-func (s *stripe) raiseLocked(hash, n uint64, found driver.Revision) {
-	if hash != s.last {
-		s.floor = max(s.floor, s.lastMark)
-		s.rememberLocked()
-		s.last, s.known = hash, s.others.of(hash)
-	}
-	s.lastMark = n
-	if found.Number != 0 && !s.known.Covers(found) {
-		s.known = found
-	}
-}
-
-// knowsLocked reports whether reads of the key with this hash that began since
-// its mark find the write r at least.
-func (s *stripe) knowsLocked(hash uint64, r driver.Revision) bool {
-	if hash == s.last {
-		return s.known.Covers(r)
-	}
-	return s.others.of(hash).Covers(r)
-}
-
-// knowns are what is known of a few keys of a stripe, the latest in place of the oldest.
-// Without them, keys that are written in turn with a neighbour of theirs would have their
-// reads fence each other for as long as readers come.
-type knowns struct {
-	hashes [8]uint64
-	known  [8]driver.Revision
-	next   int
-}
-
-func (k *knowns) of(hash uint64) driver.Revision {
-	if k != nil {
-		for i, h := range k.hashes {
-			if h == hash {
-				return k.known[i]
-			}
-		}
-	}
-	return driver.Revision{}
-}
-
-// rememberLocked keeps what is known of last.
-func (s *stripe) rememberLocked() {
-	if s.known.Number == 0 {
-		return
-	}
-	if s.others == nil {
-		s.others = new(knowns)
-	}
-	k := s.others
-	at := slices.Index(k.hashes[:], s.last)
-	if at < 0 {
-		at, k.next = k.next, (k.next+1)%len(k.hashes)
-	}
-	k.hashes[at], k.known[at] = s.last, s.known
 }
 
 // New returns a running Tier; stop it with Close.

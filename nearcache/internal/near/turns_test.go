@@ -19,13 +19,8 @@ func TestFenced_InTurnBesideAWrittenNeighbour(t *testing.T) {
 		t.Run(fmt.Sprint(written), func(t *testing.T) {
 			tier := newTier(t, near.Config{Bytes: 1 << 16})
 			s := tier.Space(0)
-			a := "a"
-			b := ""
-			for i := 0; b == ""; i++ { // the sixteen stripes go by the last bits
-				if key := fmt.Sprint(i); s.Hash(key)&0xf == s.Hash(a)&0xf {
-					b = key
-				}
-			}
+			pair := neighbours(s, 2)
+			a, b := pair[0], pair[1]
 			r := driver.Revision{Epoch: 7, Number: 9}
 			begun := tier.Stamp()
 			s.Apply(a, s.Hash(a), near.News{Revision: r}) // the one piece of news
