@@ -22,7 +22,7 @@ import (
 type NodeOptions struct {
 	// NearBytes bounds the near tier of this node, all caches together, as
 	// Options.Cost counts: by the encoded length of values, unless it is set. Zero
-	// means 64 MiB; the least is 64 KiB. A value larger than a 32nd of it, or
+	// means 64 MiB; the least is 64 KiB. A value larger than a quarter of it, or
 	// than 4 GiB, is not kept near.
 	NearBytes int64
 

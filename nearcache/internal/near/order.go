@@ -9,8 +9,8 @@ import (
 // need for cache eviction", SOSP 2023), counted in bytes, with a core that ristretto
 // rules, see core:
 //
-//   - An entry that comes in is on probation. If it was a hit twice when its turn comes
-//     to leave, it moves to the main queue; if not, its key becomes a ghost.
+//   - An entry that comes in is on probation. If it was a hit when its turn comes to
+//     leave, it moves to the main queue; if not, its key becomes a ghost.
 //   - An entry whose key is a ghost comes into the main queue at once.
 //   - An entry of the main queue that was a hit when its turn comes goes to the end of
 //     the queue, up to three times for as many hits.
@@ -31,6 +31,7 @@ type order struct {
 	ghosts ghosts
 	news   []news // for the policy
 	turns  uint64 // so far
+	due    int    // grows until an entry of the core has its turn
 }
 
 // news is that an entry was a hit so many times since its last turn.
@@ -71,12 +72,9 @@ const (
 const maxSlots = 1<<(32-slotAt) - 1
 
 const (
-	// promoted is how many hits take an entry from probation to the main queue.
-	promoted = 2
-
-	// probationShare is which part of all bytes is on probation at least before an entry of
-	// the main queue has to go.
-	probationShare = 5
+	// probationShare is which part of all bytes may be on probation when an entry of the
+	// main queue has to go.
+	probationShare = 10
 
 	// maxTurns bounds how many entries have their turn at a time. Without it, whoever
 	// comes first after long quiet would wait for a walk through all.
@@ -221,9 +219,12 @@ func (o *order) any() []*Entry {
 func (o *order) turn(queue int, e *Entry) (out bool) {
 	hits := e.state.Load() & hitsMask
 	o.turns++
+	if queue == mainQueue {
+		o.turnCore()
+	}
 	o.exit(e)
 	switch {
-	case queue == probation && hits < promoted:
+	case queue == probation && hits == 0:
 		o.ghosts.add(e.hash)
 		return true
 	case queue == probation:
@@ -232,7 +233,6 @@ func (o *order) turn(queue int, e *Entry) (out bool) {
 		return true
 	case o.policy.holds(e.hash):
 		o.enter(e, coreQueue, 0)
-		o.turnCore()
 	default:
 		if hits == hitsMask && o.policy.limit > 0 {
 			o.news = append(o.news, news{e, hits})
@@ -242,18 +242,28 @@ func (o *order) turn(queue int, e *Entry) (out bool) {
 	return false
 }
 
-// turnCore has the oldest entry of the core tell of its hits. It is not for long that
-// one is in the core which the policy has lost without a word.
+// turnCore has the oldest entry of the core tell of its hits, if it is due: an entry of the
+// core has a turn as often as one of the main queue. Without hits, it goes back to the main
+// queue, as one does that the policy has lost without a word.
 func (o *order) turnCore() {
+	o.due += o.queues[coreQueue].entries
+	if o.due < o.queues[mainQueue].entries || o.queues[coreQueue].entries == 0 {
+		return
+	}
+	o.due = 0
 	e := o.slots.oldest(coreQueue)
 	hits := e.state.Load() & hitsMask
 	o.exit(e)
-	if !o.policy.holds(e.hash) {
+	switch {
+	case !o.policy.holds(e.hash):
+		o.enter(e, mainQueue, hits)
+	case hits == 0:
+		o.policy.drop(e.hash)
 		o.enter(e, mainQueue, 0)
-		return
+	default:
+		o.news = append(o.news, news{e, hits})
+		o.enter(e, coreQueue, 0)
 	}
-	o.news = append(o.news, news{e, hits})
-	o.enter(e, coreQueue, 0)
 }
 
 // expel takes e, which the policy gave up, out of the core, and reports whether it is in

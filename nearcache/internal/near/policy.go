@@ -6,9 +6,8 @@ import (
 	"github.com/dgraph-io/ristretto/v2"
 )
 
-// policy is ristretto, which rules over the core: entries that were hits at every turn
-// of theirs, and that need no turn for as long as ristretto holds their hash. It
-// compares how often they are read with those who want to take their place.
+// policy is ristretto, which rules over the core: entries that are read most. It compares
+// how often they are read with those who want to take their place.
 //
 // Ristretto applies what it is told later, out of order, or not at all. Nothing relies
 // on when it does: an entry moves to the core once ristretto has its hash, and is

@@ -87,7 +87,7 @@ func (s *stripe) rememberLocked(next uint64) {
 
 // manyRecents is how many keys have a mark of their own beside the last one. It is enough
 // for the other keys of a batch that is written, and for what others write during a load.
-const manyRecents = 8
+const manyRecents = 16
 
 // recents are the marks of a few keys of a stripe, the latest first, and what is known of
 // the keys. Without that, keys that are written in turn with a neighbour of theirs would

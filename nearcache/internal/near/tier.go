@@ -52,7 +52,7 @@ import (
 
 // Overhead is what an entry costs beside its value and key: its header, its
 // share of the index, its place in a queue and the ghosts of others, in bytes.
-const Overhead = 160
+const Overhead = 152
 
 const maxStripes = 4096
 
@@ -117,7 +117,7 @@ func New(conf Config) (*Tier, error) {
 	if conf.Wall == nil {
 		conf.Wall = time.Now
 	}
-	heads := ceilPow2(uint64(max(conf.Bytes/Overhead/2, 64))) // for two entries at most each, on average
+	heads := ceilPow2(uint64(max(conf.Bytes/Overhead/4, 64))) // for four entries at most each, on average
 	t := &Tier{
 		conf:   conf,
 		heads:  make([]atomic.Pointer[Entry], heads),
