@@ -31,7 +31,6 @@ func sections() []section {
 		{"absorb", "Invalidations that one node takes in, with 100,000 keys resident; none lost, its memory flat.", absorb},
 		{"cold", "A key that nobody has, asked for by 64 callers on each of 8 nodes at once.", cold},
 		{"memory", "What the memory of the process holds.", memory},
-		{"ratio", "How often a read finds its key near: 1,000,000 reads of 100,000 keys, Zipf.", ratio},
 		{"scale", "Ten times as much of it, in one process.", scale},
 		{"stores", "The same over Redis and over Memcached, through this library; the bus of both is in Redis.", stores},
 		{"idle", "A node that nobody asks anything, its shared tier and its bus in Redis.", idle},

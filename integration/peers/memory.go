@@ -21,7 +21,7 @@ func memory(e *env) []row {
 	cells := []cell{e.weigh("nearbus", e.holdNear), e.weigh(ristrettoTTL, holdRistretto), e.weigh(otterTTL, holdOtter)}
 	rows := []row{{
 		work: "heap for each of 1,000,000 entries", unit: bytesEach, cells: cells,
-		targets: []target{{ristrettoTTL, 1.1}},
+		targets: []target{{ristrettoTTL, 0.75}},
 	}}
 	for _, kind := range []struct {
 		name   string
