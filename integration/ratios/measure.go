@@ -54,7 +54,7 @@ func heap() float64 {
 }
 
 // tries is how many sizes are tried, each chosen by what came of the one before.
-const tries = 5
+const tries = 4
 
 // match returns how a contender does with the size at which measure is nearest to want.
 func match(t *trace, who contender, size, value int, want float64, measure func(result) float64) (best result, err error) {

@@ -62,8 +62,9 @@ func (o *order) checkInvariants(found [queues]queue) error {
 	return nil
 }
 
-// Lose makes the policy forget a hash behind the tier's back.
-func (t *Tier) Lose(hash uint64) { t.policy.forget(hash) }
+// LosePolicy has the policy hold nothing from now on, without a word. Nobody else may use
+// the tier at the moment.
+func (t *Tier) LosePolicy() { t.policy.limit = 0 }
 
 // Queue returns the name of the queue of e.
 func (e *Entry) Queue() string {
