@@ -27,7 +27,7 @@ func absorb(e *env) []row {
 	client := e.client()
 	n := e.open(nil, value(redisbus.New(client, redisbus.Options{Channel: fleet})), nearcache.NodeOptions{})
 	users := value(nearcache.New(n, "users", nearcache.Options[user]{TTL: longLife}))
-	e.fill(func(key string) error { _, err := users.Fetch(e.ctx, key, loadUser); return err })
+	e.fill(keySpace, func(key string) error { _, err := users.Fetch(e.ctx, key, loadUser); return err })
 	publisher := value(bus.New(value(redisbus.New(e.client(), redisbus.Options{Channel: fleet})), bus.Options{}))
 	e.atEnd(func() { _ = publisher.Close() })
 	counting := e.name()

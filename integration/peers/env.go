@@ -81,9 +81,11 @@ func value[T any](v T, err error) T {
 // patience is how long clients wait: others may use the machine.
 const patience = 30 * time.Second
 
-func (e *env) client() *redis.Client {
+func (e *env) client() *redis.Client { return e.clientOf(e.redis(), 50) }
+
+func (e *env) clientOf(addr string, pool int) *redis.Client {
 	c := redis.NewClient(&redis.Options{
-		Addr: e.redis(), PoolSize: 50, MaxRetries: -1, ContextTimeoutEnabled: true,
+		Addr: addr, PoolSize: pool, MaxRetries: -1, ContextTimeoutEnabled: true,
 		ReadTimeout: patience, WriteTimeout: patience,
 	})
 	e.atEnd(func() { _ = c.Close() })
@@ -162,13 +164,13 @@ func (e *env) processors() float64 {
 	return spent
 }
 
-// fill has several goroutines do something for each key.
-func (e *env) fill(do func(key string) error) {
+// fill has several goroutines do something for each of the first n keys.
+func (e *env) fill(n int, do func(key string) error) {
 	var wg sync.WaitGroup
 	errs := make([]error, callers)
 	for w := range callers {
 		wg.Go(func() {
-			for i := w; i < keySpace && errs[w] == nil; i += callers {
+			for i := w; i < n && errs[w] == nil; i += callers {
 				errs[w] = do(keys[i])
 			}
 		})

@@ -105,7 +105,7 @@ func (h *hitters[V]) fill() {
 	ctx := h.ctx
 	data := h.encode()
 	pipe := h.client().Pipeline()
-	h.env.fill(func(key string) error { return h.nearbus.Set(ctx, key, h.v) })
+	h.env.fill(keySpace, func(key string) error { return h.nearbus.Set(ctx, key, h.v) })
 	for i, key := range keys {
 		h.ristretto.SetWithTTL(key, h.v, 1, longLife)
 		h.eternal.Set(key, h.v, 1)
@@ -124,7 +124,7 @@ func (h *hitters[V]) fill() {
 	h.eternal.Wait()
 	// Into the memory of the clients.
 	for who, get := range map[string]func(string) error{goRedisCSC: h.viaGoRedis, rueidisCSC: h.viaRueidis, goRedisCache: h.viaCache} {
-		h.env.fill(func(key string) error {
+		h.env.fill(keySpace, func(key string) error {
 			if err := get(key); err != nil {
 				return fmt.Errorf("%s: %w", who, err)
 			}

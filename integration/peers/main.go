@@ -27,6 +27,7 @@ func sections() []section {
 		{"fresh", "A value that this process has just filled, read at once: how often it is in its memory.", fresh},
 		{"shared", "What is in Redis and not in the memory of the process: a struct, decoded.", sharedHits},
 		{"writes", "A write that is in the journal and announced, with one subscriber; beside it a pipeline of SET, XADD and PUBLISH.", writes},
+		{"far", "What is in Redis and not in the memory of the process, and writes, by 64 callers over a round trip that a relay makes: bytes, 3,000 keys, pools of 64 connections.", far},
 		{"delivery", "From a write to when the last of three other nodes has applied it.", delivery},
 		{"absorb", "Invalidations that one node takes in, with 100,000 keys resident; none lost, its memory flat.", absorb},
 		{"cold", "A key that nobody has, asked for by 64 callers on each of 8 nodes at once.", cold},

@@ -23,7 +23,7 @@ func sharedHits(e *env) []row {
 	// So many keys that the near copy of one has expired when its turn comes.
 	users := value(nearcache.New(e.node(fleet, nearcache.NodeOptions{}), "users", nearcache.Options[user]{NearTTL: time.Nanosecond}))
 	client, prefix := e.client(), e.name()+":"
-	e.fill(func(key string) error {
+	e.fill(keySpace, func(key string) error {
 		return errors.Join(users.Set(e.ctx, key, someUser), client.Set(e.ctx, prefix+key, encodedUser, longLife).Err())
 	})
 	auto := value(client.AutoPipeline())

@@ -54,9 +54,9 @@ func stores(e *env) []row {
 	var weights []cell
 	reads, writes := make([]contender, len(sides)), make([]contender, len(sides))
 	for i, s := range sides {
-		e.fill(func(key string) error { return s.users.Set(e.ctx, "warm"+key[:8], someUser) })
+		e.fill(keySpace, func(key string) error { return s.users.Set(e.ctx, "warm"+key[:8], someUser) })
 		before := s.weight()
-		e.fill(func(key string) error { return s.users.Set(e.ctx, key, someUser) })
+		e.fill(keySpace, func(key string) error { return s.users.Set(e.ctx, key, someUser) })
 		weights = append(weights, cell{who: s.who, samples: []float64{(s.weight() - before) / keySpace}})
 		reads[i] = each(s.who, func(i int) error {
 			u, err := s.users.Fetch(e.ctx, keys[i%keySpace], mustNotLoad)
