@@ -95,7 +95,7 @@ var targets = []target{
 		tests: []suite{{pkg: "./shared/redisstore"}, {module: "integration", pkg: ".", run: "^Test(RedisStore|RedisJournal|RedisWrite|Store_Redis$|G4_APrimary)"}},
 		left: map[string]string{
 			"client cluster pipeline redisstore ring": "they put things together",
-			"combine combinewrites":                   "which operations share a request: a matter of speed",
+			"batch combine pace":                      "which operations share a request: a matter of speed",
 			"errors":                                  "it translates",
 		},
 	},

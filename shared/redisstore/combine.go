@@ -6,152 +6,162 @@ import (
 	"runtime"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/nearbus/nearbus/shared/internal/bounded"
 )
 
-const (
-	// readLanes is how many requests for single keys are under way at a time.
-	// Whoever comes while all are taken waits for a part of a round trip and
-	// travels with the others who wait. More lanes make the wait shorter and
-	// the company smaller.
-	readLanes = 2
+// gathering is how often a batch lets other goroutines run before it departs: those who
+// travelled together last time are about to ask again.
+const gathering = 3
 
-	// maxTogether and bytesTogether bound what travels together: keys, and
-	// about how many bytes of records, so that large ones do not hold up
-	// others.
-	maxTogether   = 64
-	bytesTogether = 64 << 10
-
-	// gathering is how often who sends lets others run first: those who travelled
-	// together last time are about to ask again.
-	gathering = 3
-
-	// patience is how long reads wait for company and its answer before they go
-	// alone: requests on connections that say nothing any more must not hold up
-	// those that the rest of the pool could carry.
-	patience = 100 * time.Millisecond
-)
-
-// combiner turns reads of single keys that come at the same time into fewer
-// requests. A read that is alone goes out at once and as it is, on its caller's context.
+// combiner turns requests for single keys that come at the same time into fewer: reads into
+// an MGET, writes, fills and leases into a pipeline. How many are under way at a time, and
+// how much is in each, follows from what was measured, see pace.
 //
-// Of those that wait for the next request nobody sends it: that is done by the goroutine
-// of a lane, on a context that ends when the last of them has no time left, or when all of
-// them have gone. So a caller in a hurry costs the others neither the request nor its
-// connection, which the client closes when a context ends before the answer.
-type combiner struct {
-	one  func(ctx context.Context, key string) (proven, error)
-	many func(ctx context.Context, keys []string) ([]proven, error)
+// A request that is alone goes out at once and as it is, on its caller's context. A batch is
+// sent by the goroutine of a lane, on a context of its own that ends when the last of its
+// callers has no time left. So no request fails because of another one's context, and a
+// caller in a hurry costs the others neither the answer nor the connection, which the client
+// closes when a context ends before the answer.
+type combiner[Q any, A outcome] struct {
+	one  func(ctx context.Context, q Q) A
+	many func(ctx context.Context, qs []Q) []A
+	fail func(ctx context.Context, q Q, err error) A // the answer to who gets none
+	size func(q Q) int                               // about how many bytes q sends
 
-	patience time.Duration // see there
+	// again is the policy. Reads may be sent again: if a batch of them is not answered, each
+	// goes alone, and if nobody waits for it any more, it is canceled. Nothing else is ever
+	// sent twice: bytes of the first time could arrive after a later write of the key.
+	again bool
 
-	size atomic.Int64 // about how long records are, in bytes
-
-	mu      sync.Mutex  // protects the fields below and those of batches
-	busy    int         // lanes taken
-	crowded bool        // somebody had company in the last request
-	queue   []*together // oldest first; the last one takes more keys
+	mu      sync.Mutex // protects the fields below and those of batches
+	pace    pace
+	busy    int // lanes taken
+	crowded bool
+	mean    int            // about how long answers are, in bytes
+	queue   []*batch[Q, A] // oldest first; the last one takes more
+	heard   time.Time      // when the last answer came
 }
 
-// together is what travels in one request.
-type together struct {
-	keys    []string
-	waiting int             // callers that have not left
-	last    context.Context // of the caller who has the most time
-	end     time.Time       // when that ends
-	timer   *time.Timer     // of their patience, which began when the first of them came
-
-	led    bool               // a lane was given to it; it takes more keys until it is sent
-	cancel context.CancelFunc // of the request, once it is sent
-	apart  bool               // the request is no longer waited for, and has no lane
-
-	// done is closed when the fields below are set, which do not change any more.
-	done   chan struct{}
-	over   bool
-	images []proven
-	err    error
-	alone  bool // instead: each asks for itself
+// outcome is the answer to a request.
+type outcome interface {
+	failure() error
+	size() int // bytes, about
 }
 
-// read reads one key.
-func (c *combiner) read(ctx context.Context, key string) (proven, error) {
+// do carries q out.
+func (c *combiner[Q, A]) do(ctx context.Context, q Q) A {
 	c.mu.Lock()
-	free := c.busy < readLanes
-	if free {
+	free := c.busy < c.pace.lanes()
+	if free && (c.busy < c.pace.few && !c.crowded || c.weigh(q) >= smallBatch) {
 		c.busy++
-	}
-	if free && !c.crowded {
 		c.mu.Unlock()
-		defer c.next()
-		image, err := c.one(ctx, key)
-		c.learn(len(image.image), 1)
-		return image, err
+		return c.alone(ctx, q)
 	}
-	b, place := c.joinLocked(ctx, key)
-	if free {
-		c.nextLocked()
-	}
+	b, place := c.joinLocked(ctx, q, free)
+	c.nextLocked()
 	c.mu.Unlock()
 	select {
-	case <-b.done:
-	case <-bounded.Within(ctx, c.patience): // which began when b did
-		c.leave(b)
-		return proven{}, failed(ctx, "read", ctx.Err())
+	case <-b.news:
+	case <-bounded.Within(ctx, b.patience): // which began when b did
+		c.leave(b, place)
+		return c.fail(ctx, q, ctx.Err())
 	}
-	switch {
-	case b.alone:
-		return c.one(ctx, key)
-	case b.err != nil:
-		return proven{}, b.err
+	if b.done != nil {
+		select {
+		case <-b.done:
+		case <-ctx.Done():
+			c.leave(b, place)
+			return c.fail(ctx, q, ctx.Err())
+		}
 	}
-	return b.images[place], nil
+	if b.apart {
+		return c.one(ctx, q)
+	}
+	return b.answers[b.slots[place].at]
 }
 
-func (c *combiner) joinLocked(ctx context.Context, key string) (b *together, place int) {
-	limit := min(maxTogether, int(bytesTogether/max(c.size.Load(), 1)))
-	if n := len(c.queue); n > 0 && len(c.queue[n-1].keys) < max(limit, 1) {
+// alone carries q out in a lane of its own.
+func (c *combiner[Q, A]) alone(ctx context.Context, q Q) (a A) {
+	began, answered := time.Now(), false
+	defer func() { // also if the client panics
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if answered && a.failure() == nil {
+			c.learnLocked(began, c.weigh(q), a)
+		}
+		c.busy--
+		c.nextLocked()
+	}()
+	a = c.one(ctx, q)
+	answered = true
+	return a
+}
+
+// weigh returns about how many bytes q moves.
+func (c *combiner[Q, A]) weigh(q Q) int { return c.size(q) + c.mean }
+
+// joinLocked adds q to the last batch, or to a new one if that is full. While lanes are
+// free, batches are small: then there is another way than to wait for each other.
+func (c *combiner[Q, A]) joinLocked(ctx context.Context, q Q, free bool) (b *batch[Q, A], place int) {
+	limit, weight := c.pace.bytes(), c.weigh(q)
+	if free {
+		limit = smallBatch
+	}
+	if n := len(c.queue); n > 0 && len(c.queue[n-1].slots) < maxTogether && c.queue[n-1].bytes+weight <= limit {
 		b = c.queue[n-1]
 	} else {
-		b = &together{done: make(chan struct{})}
-		b.timer = time.AfterFunc(c.patience, func() { c.end(b, nil, nil, true) })
+		b = newBatch[Q, A](c.pace.patience())
+		b.timer = time.AfterFunc(b.patience, func() { c.expire(b) })
 		c.queue = append(c.queue, b)
 	}
-	end, ok := ctx.Deadline()
-	if !ok {
-		end = never
-	}
-	if b.last == nil || end.After(b.end) {
-		b.last, b.end = ctx, end
-	}
-	b.keys = append(b.keys, key)
-	b.waiting++
-	return b, len(b.keys) - 1
+	return b, b.add(ctx, q, weight)
 }
 
-// lane sends one request after the other for those who wait, b first. It ends when nobody
-// does, or with a request that nobody waits for any more.
-func (c *combiner) lane(b *together) {
+// nextLocked gives a lane to those who wait longest, if one is free.
+func (c *combiner[Q, A]) nextLocked() {
+	if b := c.oldestLocked(); b != nil {
+		go c.lane(b) // ends when nobody waits
+	}
+}
+
+// oldestLocked takes a lane for those who wait longest, nil if there is none or nobody.
+func (c *combiner[Q, A]) oldestLocked() *batch[Q, A] {
+	if c.busy >= c.pace.lanes() {
+		return nil
+	}
+	for _, b := range c.queue {
+		if !b.led {
+			b.led = true
+			c.busy++
+			return b
+		}
+	}
+	return nil
+}
+
+// lane sends one batch after the other, b first. It ends when nobody waits, or with a batch
+// that nobody waits for any more.
+func (c *combiner[Q, A]) lane(b *batch[Q, A]) {
 	for b != nil {
-		ctx := c.depart(b)
-		if ctx != nil {
-			c.send(ctx, b)
+		if ctx, qs := c.depart(b); ctx != nil {
+			c.send(ctx, b, qs)
 		}
 		c.mu.Lock()
-		if b.apart {
+		if b.lost {
 			c.mu.Unlock()
 			return
 		}
+		c.busy--
 		b = c.oldestLocked()
 		c.mu.Unlock()
 	}
 }
 
-// depart ends the time in which others may join b, and returns the context of its request;
-// nil if nobody is left.
-func (c *combiner) depart(b *together) context.Context {
+// depart ends the time in which others may join b, and returns what is to be sent for those
+// who have not left, and its context; nil if nobody is left.
+func (c *combiner[Q, A]) depart(b *batch[Q, A]) (context.Context, []Q) {
 	for range gathering {
 		runtime.Gosched()
 	}
@@ -159,48 +169,39 @@ func (c *combiner) depart(b *together) context.Context {
 	defer c.mu.Unlock()
 	c.dropLocked(b)
 	if b.over {
-		return nil
+		return nil, nil
 	}
-	c.crowded = len(b.keys) > 1
-	ctx := context.WithoutCancel(b.last) // hooks of the client look for its values
-	if b.end.Equal(never) {
-		ctx, b.cancel = context.WithCancel(ctx)
-	} else {
-		ctx, b.cancel = context.WithDeadline(ctx, b.end)
-	}
-	return ctx
+	c.crowded = len(b.slots) > 1
+	return b.depart()
 }
 
 // dropLocked takes b out of the queue, if it is in it.
-func (c *combiner) dropLocked(b *together) {
-	c.queue = slices.DeleteFunc(c.queue, func(queued *together) bool { return queued == b })
+func (c *combiner[Q, A]) dropLocked(b *batch[Q, A]) {
+	c.queue = slices.DeleteFunc(c.queue, func(queued *batch[Q, A]) bool { return queued == b })
 }
 
-// send sends b, which has left the queue, for all who wait for it. If the client panics,
-// each asks for itself, and meets that where it can be told.
-func (c *combiner) send(ctx context.Context, b *together) {
-	var images []proven
-	var err error
-	alone := true
+// send sends b, which has left the queue. If the client panics, reads go alone, and meet
+// that where it can be told; what became of the others is not known.
+func (c *combiner[Q, A]) send(ctx context.Context, b *batch[Q, A], qs []Q) {
+	var answers []A
+	began := time.Now()
 	defer func() {
-		if alone {
+		apart := c.again
+		if answers == nil {
 			_ = recover() // of the client
+			for _, q := range qs {
+				answers = append(answers, c.fail(ctx, q, errUnanswered))
+			}
+		} else {
+			err := answers[0].failure()
+			apart = apart && ended(err) && ctx.Err() == nil // of a call that had the connection before
 		}
-		c.end(b, images, err, alone)
+		c.end(b, began, answers, apart)
 	}()
-	if len(b.keys) == 1 {
-		images = make([]proven, 1)
-		images[0], err = c.one(ctx, b.keys[0])
+	if len(qs) > 1 {
+		answers = c.many(ctx, qs)
 	} else {
-		images, err = c.many(ctx, b.keys)
-	}
-	alone = ended(err) && ctx.Err() == nil // it is that of a call that had the connection before
-	bytes := 0
-	for _, image := range images {
-		bytes += len(image.image)
-	}
-	if err == nil {
-		c.learn(bytes, len(images))
+		answers = []A{c.one(ctx, qs[0])}
 	}
 }
 
@@ -210,71 +211,80 @@ func ended(err error) bool {
 }
 
 // end tells those who wait for b what became of it, unless they have been told.
-func (c *combiner) end(b *together, images []proven, err error, alone bool) {
+func (c *combiner[Q, A]) end(b *batch[Q, A], began time.Time, answers []A, apart bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if answers[0].failure() == nil {
+		c.learnLocked(began, b.bytes, answers...)
+	}
+	b.answers = answers
+	b.endLocked(apart)
+}
+
+// learnLocked takes in that a request that began then, and moved about so many bytes, was
+// answered.
+func (c *combiner[Q, A]) learnLocked(began time.Time, moved int, answers ...A) {
+	c.heard = time.Now()
+	c.pace.learn(c.heard, c.heard.Sub(began), moved)
+	bytes := 0
+	for _, a := range answers {
+		bytes += a.size()
+	}
+	c.mean += (bytes/len(answers) - c.mean) / 8
+}
+
+// expire is called when those who wait for b have lost patience. As long as other requests
+// are answered they wait on for a lane, and for an answer if they must not ask again.
+func (c *combiner[Q, A]) expire(b *batch[Q, A]) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if b.over {
 		return
 	}
-	b.images, b.err, b.alone = images, err, alone
-	c.endLocked(b, alone)
+	b.lateLocked()
+	since := c.heard
+	if b.sent() {
+		since = b.departed
+	}
+	wait := time.Until(since.Add(c.pace.patience()))
+	switch {
+	case b.sent() && !c.again:
+	case wait > 0:
+		b.timer.Reset(wait)
+	default:
+		c.giveUpLocked(b, true)
+	}
 }
 
-// endLocked ends the wait for b. If its request is left to itself, its lane goes to others.
-func (c *combiner) endLocked(b *together, left bool) {
-	b.over = true
-	b.timer.Stop()
+// giveUpLocked ends the wait for b. If it was sent, its lane goes to others.
+func (c *combiner[Q, A]) giveUpLocked(b *batch[Q, A], apart bool) {
 	c.dropLocked(b)
-	if b.cancel != nil {
-		b.cancel()
-		if left {
-			b.apart = true
-			c.nextLocked()
-		}
+	b.endLocked(apart)
+	if b.sent() {
+		b.lost = true
+		c.busy--
+		c.nextLocked()
 	}
-	close(b.done)
 }
 
-// next hands a lane on to those who wait longest, or frees it.
-func (c *combiner) next() {
+// leave is called by who does not wait any more.
+func (c *combiner[Q, A]) leave(b *batch[Q, A], place int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.nextLocked()
-}
-
-func (c *combiner) nextLocked() {
-	if b := c.oldestLocked(); b != nil {
-		go c.lane(b) // ends when nobody waits
-	}
-}
-
-// oldestLocked gives a lane to those who wait longest, or frees it.
-func (c *combiner) oldestLocked() *together {
-	for _, b := range c.queue {
-		if !b.led {
-			b.led = true
-			return b
-		}
-	}
-	c.busy--
-	return nil
-}
-
-// leave is called by who does not wait for b any more.
-func (c *combiner) leave(b *together) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	b.slots[place].left = true
 	b.waiting--
-	if b.waiting == 0 && !b.over {
-		c.endLocked(b, true)
+	if b.waiting == 0 && !b.over && (c.again || !b.sent()) {
+		c.giveUpLocked(b, false)
 	}
 }
 
-// learn follows the mean length of records. Reads that overlap may lose what
-// another learned.
-func (c *combiner) learn(bytes, n int) {
-	if n > 0 {
-		old := c.size.Load()
-		c.size.Store(old + (int64(bytes/n)-old)/8)
-	}
-}
+// errUnanswered is what became of a write when the client panicked as it was sent with
+// others: it may arrive yet.
+var errUnanswered error = unansweredError{}
+
+// unansweredError is a net.Error, and a timeout.
+type unansweredError struct{}
+
+func (unansweredError) Error() string   { return "the client panicked" }
+func (unansweredError) Timeout() bool   { return true }
+func (unansweredError) Temporary() bool { return false }

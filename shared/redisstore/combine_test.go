@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -10,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -18,31 +20,24 @@ import (
 type slowServer struct {
 	mu       sync.Mutex
 	requests [][]string
+	takes    time.Duration
 	size     int   // of what it answers, if more than the key
 	err      error // instead of an answer to several keys
 	panics   bool
 	hasty    bool // gives up a moment before the end of the context, as a socket does
 }
 
-func (s *slowServer) one(ctx context.Context, key string) ([]byte, error) {
-	images, err := s.many(ctx, []string{key})
-	if err != nil {
-		return nil, err
-	}
-	return images[0], nil
-}
-
 func (s *slowServer) many(ctx context.Context, keys []string) ([][]byte, error) {
 	s.mu.Lock()
 	s.requests = append(s.requests, append([]string{}, keys...))
-	panics := s.panics && len(keys) > 1
+	panics, takes := s.panics && len(keys) > 1, cmp.Or(s.takes, time.Second)
 	s.mu.Unlock()
 	var end <-chan time.Time
 	if deadline, ok := ctx.Deadline(); ok && s.hasty {
 		end = time.After(time.Until(deadline) - time.Microsecond)
 	}
 	select {
-	case <-time.After(time.Second):
+	case <-time.After(takes):
 	case <-end:
 		return nil, context.DeadlineExceeded
 	case <-ctx.Done():
@@ -71,28 +66,39 @@ func (s *slowServer) sizes() (sizes []int) {
 	return sizes
 }
 
-func newCombiner(s *slowServer) *combiner {
-	return &combiner{
-		one: func(ctx context.Context, key string) (proven, error) {
-			image, err := s.one(ctx, key)
-			return proven{image: image}, err
-		},
-		many: func(ctx context.Context, keys []string) ([]proven, error) {
-			images, err := s.many(ctx, keys)
-			all := make([]proven, len(images))
-			for i := range images {
-				all[i].image = images[i]
-			}
-			return all, err
-		},
-		patience: time.Hour,
-	}
+// reading is a combiner of reads.
+type reading struct{ *combiner[string, proven] }
+
+func (r reading) read(ctx context.Context, key string) (proven, error) {
+	p := r.do(ctx, key)
+	return p, p.err
 }
 
+// newCombiner returns one that never has more than the fewest requests under way.
+func newCombiner(s *slowServer) reading {
+	c := (&Store{single: unconnected}).readsOf()
+	c.many = func(ctx context.Context, keys []string) []proven {
+		images, err := s.many(ctx, keys)
+		all := make([]proven, len(keys))
+		for i := range all {
+			if all[i].err = err; err == nil {
+				all[i].image = images[i]
+			}
+		}
+		return all
+	}
+	c.one = func(ctx context.Context, key string) proven { return c.many(ctx, []string{key})[0] }
+	c.pace = pace{few: fewReads, most: fewReads, least: time.Hour}
+	return reading{c}
+}
+
+// unconnected is a client that is not used.
+var unconnected = redis.NewClient(&redis.Options{})
+
 // busy has all lanes taken by reads of a second.
-func busy(t *testing.T, c *combiner) (wait func()) {
+func busy(t *testing.T, c reading) (wait func()) {
 	var wg sync.WaitGroup
-	for range readLanes {
+	for range fewReads {
 		wg.Go(func() {
 			_, err := c.read(t.Context(), "busy")
 			assert.NoError(t, err)
@@ -103,7 +109,7 @@ func busy(t *testing.T, c *combiner) (wait func()) {
 }
 
 // free requires that all lanes are free again and nothing is left behind.
-func free(t *testing.T, c *combiner) {
+func free(t *testing.T, c reading) {
 	synctest.Wait() // for lanes that find that nobody waits
 	require.Zero(t, c.busy)
 	require.Empty(t, c.queue)
@@ -223,7 +229,7 @@ func TestCombiner_WhoWaitsGoesAloneInTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &slowServer{}
 		c := newCombiner(s)
-		c.patience = time.Second / 10
+		c.pace.least = time.Second / 10
 		wait := busy(t, c)
 		began := time.Now()
 		image, err := c.read(t.Context(), "k")
@@ -235,28 +241,38 @@ func TestCombiner_WhoWaitsGoesAloneInTheEnd(t *testing.T) {
 	})
 }
 
-// TestCombiner_WhoWaitsForASenderGoesAloneInTheEnd: likewise if the request that they
-// travel in is the one that is not answered.
-func TestCombiner_WhoWaitsForASenderGoesAloneInTheEnd(t *testing.T) {
+// TestCombiner_WhoWaitsForAnAnswerGoesAloneInTheEnd: likewise if the batch that they travel
+// in is not answered for much longer than others were.
+func TestCombiner_WhoWaitsForAnAnswerGoesAloneInTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &slowServer{}
 		c := newCombiner(s)
-		c.patience = 3 * time.Second / 2
+		c.pace.least = time.Second / 2
 		wait := busy(t, c)
+		time.Sleep(time.Second * 3 / 4)
 		began := time.Now()
-		var wg sync.WaitGroup
+		var readers sync.WaitGroup
 		var took [3]time.Duration
 		for i := range took {
-			wg.Go(func() {
+			readers.Go(func() {
 				image, err := c.read(t.Context(), strconv.Itoa(i))
 				assert.NoError(t, err)
 				assert.Equal(t, strconv.Itoa(i), string(image.image))
 				took[i] = time.Since(began)
 			})
 		}
-		wg.Wait()
+		synctest.Wait()
+		s.mu.Lock()
+		s.takes = time.Minute
+		s.mu.Unlock()
 		wait()
-		assert.Equal(t, [3]time.Duration{5 * time.Second / 2, 5 * time.Second / 2, 5 * time.Second / 2}, took)
+		c.mu.Lock()
+		patience := c.pace.patience()
+		c.mu.Unlock()
+		assert.Greater(t, patience, time.Second)
+		readers.Wait()
+		want := time.Second/4 + patience + time.Minute
+		assert.Equal(t, [3]time.Duration{want, want, want}, took)
 		assert.ElementsMatch(t, []int{1, 1, 3, 1, 1, 1}, s.sizes())
 		free(t, c)
 	})
@@ -289,7 +305,7 @@ func TestCombiner_NoLaneIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for round := range 200 {
 			c := newCombiner(&slowServer{hasty: round%2 == 0})
-			c.patience = time.Duration(1+rand.N(4)) * half
+			c.pace.least = time.Duration(1+rand.N(4)) * half
 			var wg sync.WaitGroup
 			for i := range 50 {
 				wg.Go(func() {
@@ -395,10 +411,10 @@ func TestCombiner_ARequestThatNobodyWaitsForHasNoLane(t *testing.T) {
 		s := &slowServer{}
 		c := newCombiner(s)
 		many := c.many
-		c.many = func(_ context.Context, keys []string) ([]proven, error) { return many(context.Background(), keys) }
+		c.many = func(_ context.Context, keys []string) []proven { return many(context.Background(), keys) }
 		wait := busy(t, c)
 		var wg sync.WaitGroup
-		for range maxTogether * readLanes {
+		for range maxTogether * fewReads {
 			wg.Go(func() {
 				ctx, cancel := context.WithCancel(t.Context())
 				time.AfterFunc(1100*time.Millisecond, cancel)

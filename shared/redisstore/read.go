@@ -15,7 +15,11 @@ import (
 type proven struct {
 	image []byte
 	head  driver.Revision
+	err   error // instead
 }
+
+func (p proven) failure() error { return p.err }
+func (p proven) size() int      { return len(p.image) }
 
 // Read implements [driver.Store].
 func (s *Store) Read(ctx context.Context, keys []string) ([][]byte, error) {
@@ -51,8 +55,8 @@ func (s *Store) ReadProven(ctx context.Context, keys []string) ([][]byte, []driv
 
 // readTogether reads one key, together with others if there are any.
 func (s *Store) readTogether(ctx context.Context, keys []string) ([]proven, error) {
-	one, err := s.reads.read(ctx, keys[0])
-	return []proven{one}, err
+	one := s.reads.do(ctx, keys[0])
+	return []proven{one}, one.err
 }
 
 // readApart reads keys that may be on several servers.
@@ -93,13 +97,23 @@ func headOf(metadata string) driver.Revision {
 	return driver.Revision{Epoch: binary.BigEndian.Uint64(head), Number: binary.BigEndian.Uint64(head[8:])}
 }
 
-// readOne reads one key.
-func (s *Store) readOne(ctx context.Context, key string) (one proven, err error) {
-	all, err := s.readMany(ctx, []string{key})
-	if err != nil {
-		return one, err
+// readsOf returns what turns reads of single keys into fewer.
+func (s *Store) readsOf() *combiner[string, proven] {
+	each := func(ctx context.Context, keys []string) []proven {
+		all, err := s.readMany(ctx, keys)
+		if err != nil {
+			all = slices.Repeat([]proven{{err: err}}, len(keys))
+		}
+		return all
 	}
-	return all[0], nil
+	return &combiner[string, proven]{
+		one:   func(ctx context.Context, key string) proven { return each(ctx, []string{key})[0] },
+		many:  each,
+		fail:  func(ctx context.Context, _ string, err error) proven { return proven{err: failed(ctx, "read", err)} },
+		size:  func(key string) int { return len(key) },
+		again: true,
+		pace:  pace{few: fewReads, most: s.connections(), least: leastPatience},
+	}
 }
 
 // readMany reads keys of a single server, or one key, with one MGET, the metadata of the

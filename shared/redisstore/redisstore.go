@@ -185,8 +185,8 @@ type Store struct {
 	ring   *redis.Ring   // client, if it is one
 	shards int           // of ring, at first
 	opts   Options
-	reads  *combiner      // of single
-	steps  *writeCombiner // of single
+	reads  *combiner[string, proven] // of single
+	steps  *combiner[step, answer]   // likewise
 
 	partitions []partition
 	length     any // of the journal of one, as an argument of a command; 0 for none
@@ -243,8 +243,9 @@ func New(client redis.UniversalClient, opts Options) (*Store, error) {
 		p.prefix, p.metadata, p.journal = m+":", m, journal(m)
 	}
 	s.length = s.journalLength()
-	s.reads = &combiner{one: s.readOne, many: s.readMany, patience: patience}
-	s.steps = &writeCombiner{one: s.stepOne, many: s.stepMany, patience: patience}
+	if s.single != nil {
+		s.reads, s.steps = s.readsOf(), s.stepsOf()
+	}
 	return s, nil
 }
 

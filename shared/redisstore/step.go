@@ -24,6 +24,9 @@ type answer struct {
 	born   driver.Revision    // likewise
 }
 
+func (a answer) failure() error { return a.Err }
+func (a answer) size() int      { return len(a.image) }
+
 func (a answer) grant() driver.Grant {
 	return driver.Grant{Status: a.status, Image: a.image, Now: a.Now, Err: a.Err, Revision: a.born}
 }
@@ -44,6 +47,19 @@ func (st step) failed(ctx context.Context, err error) (a answer) {
 	}
 	a.Err = failed(ctx, op, err)
 	return a
+}
+
+// largeImage is how long an image is that goes alone, whoever waits.
+const largeImage = smallBatch
+
+// stepsOf returns what turns calls of scripts into fewer requests.
+func (s *Store) stepsOf() *combiner[step, answer] {
+	return &combiner[step, answer]{
+		one: s.stepOne, many: s.stepMany,
+		fail: func(ctx context.Context, st step, err error) answer { return st.failed(ctx, err) },
+		size: step.size,
+		pace: pace{few: fewSteps, most: s.connections(), least: leastPatience},
+	}
 }
 
 // step carries st out, together with others if there are any.

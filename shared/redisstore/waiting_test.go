@@ -49,7 +49,7 @@ func TestCombiner_WhoWaitsLeavesWithItsCall(t *testing.T) {
 	}
 }
 
-func TestWriteCombiner_WhoWaitsLeavesWithItsCall(t *testing.T) {
+func TestCombinerOfSteps_WhoWaitsLeavesWithItsCall(t *testing.T) {
 	for how, begin := range endings {
 		t.Run(how, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -65,12 +65,12 @@ func TestWriteCombiner_WhoWaitsLeavesWithItsCall(t *testing.T) {
 	}
 }
 
-// TestWriteCombiner_PatienceOverAndUnderWay: whoever cannot go alone any more, because
+// TestCombinerOfSteps_PatienceOverAndUnderWay: whoever cannot go alone any more, because
 // another sends its write, leaves when its call ends.
-func TestWriteCombiner_PatienceOverAndUnderWay(t *testing.T) {
+func TestCombinerOfSteps_PatienceOverAndUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWriting(t)
-		w.patience, w.server.takes = 2*time.Second, 10*time.Second // of those who come now
+		w.pace.least, w.server.takes = 2*time.Second, 10*time.Second // of those who come now
 		long, short := bounded.WithTimeout(t.Context(), time.Minute), bounded.WithTimeout(t.Context(), 3*time.Second)
 		defer long.Cancel()
 		defer short.Cancel()
