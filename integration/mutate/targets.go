@@ -91,7 +91,7 @@ var targets = []target{
 	},
 	{
 		dir:   "shared/redisstore",
-		files: []string{"acquire.go", "acquire.lua", "journal.go", "read.go", "rollback.lua", "run.go", "step.go", "tail.lua", "write.go", "write.lua"},
+		files: []string{"acquire.go", "acquire.lua", "journal.go", "read.go", "rollback.lua", "run.go", "stage.go", "step.go", "tail.lua", "write.go", "write.lua"},
 		tests: []suite{{pkg: "./shared/redisstore"}, {module: "integration", pkg: ".", run: "^Test(RedisStore|RedisJournal|RedisWrite|Store_Redis$|G4_APrimary)"}},
 		left: map[string]string{
 			"client cluster pipeline redisstore ring": "they put things together",

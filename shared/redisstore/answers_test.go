@@ -20,7 +20,7 @@ func TestReceipt(t *testing.T) {
 	ctx := context.Background()
 	now := string(word(1_000_000))
 	for answer, want := range map[string]error{
-		now + "1": driver.ErrTooLate, now + "2": driver.ErrLeaseLost, now + "3": errAnswer, now + "\x02": errAnswer,
+		now + "1": driver.ErrTooLate, now + "2": driver.ErrLeaseLost, now + "3": errNotStaged, now + "4": errNoRename, now + "5": errAnswer, now + "\x02": errAnswer,
 		"": errAnswer, "2": errAnswer, now: errAnswer, now + "22": errAnswer, now + now: errAnswer,
 	} {
 		cmd := redis.NewCmd(ctx)

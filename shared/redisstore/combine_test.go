@@ -93,7 +93,7 @@ func newCombiner(s *slowServer) reading {
 }
 
 // unconnected is a client that is not used.
-var unconnected = redis.NewClient(&redis.Options{})
+var unconnected = redis.NewClient(&redis.Options{ContextTimeoutEnabled: true})
 
 // busy has all lanes taken by reads of a second.
 func busy(t *testing.T, c reading) (wait func()) {

@@ -17,25 +17,25 @@
 // EVALSHA, and sent whole when the server does not have the script. Several of them are
 // one pipeline to each server.
 //
-// On one server, concurrent single requests share a request:
+// On one server, concurrent single requests share a request: reads an MGET, and writes,
+// fills and leases a pipeline. How many requests are under way at a time, at most the
+// PoolSize of the client, and how much shares one, follows from the round trips that the
+// store measures. The context of a shared request ends when the last caller has no time
+// left, and has the values of that caller's context, for hooks of the client.
 //
-//   - Reads that come while two are under way share an MGET. The context of the MGET
-//     ends when the last caller has no time left, and has the values of that caller's
-//     context, for hooks of the client.
-//   - Writes, fills and leases that come while four are under way share a pipeline.
-//     The pipeline runs on the context of the caller with the most time, whose
-//     cancellation then does not end the pipeline.
+// An image of 2 KiB or more is put under a key of its own, in the same pipeline as the
+// script, which renames the key. Redis then does not copy the image.
 //
-// The store keeps no connection, and never closes the client. The store has a goroutine
-// for shared reads. While the run of a server is not known, a write may start another
+// The store keeps no connection, and never closes the client. The store has goroutines
+// for shared requests. While the run of a server is not known, a write may start another
 // goroutine, which ends within a second.
 //
 // # Keys
 //
 // The record of key is under "prefix:{p}:key", where p is a partition, a number that
 // depends on the key. The metadata of the partition is under "prefix:{p}". Its journal,
-// a stream of writes, is under "prefix:{p}!journal". The key "prefix:{p}!none" is never
-// there.
+// a stream of writes, is under "prefix:{p}!journal". A long image is for a moment under
+// "prefix:{p}!" and 16 hexadecimal digits. The key "prefix:{p}!none" is never there.
 //
 // Records expire by themselves; metadata and journals do not. Set maxmemory-policy to
 // noeviction, or to one of volatile-*. With a policy that may evict metadata or a
@@ -89,6 +89,7 @@
 //
 // Rights needed: get, mget, set, setrange, getrange, time, evalsha, eval; publish for a
 // store that announces on a bus; xadd, xrange, xrevrange, del and info for a journal.
+// Without rename, long images cost Redis several times as much.
 package redisstore
 
 import (
@@ -192,6 +193,7 @@ type Store struct {
 	length     any // of the journal of one, as an argument of a command; 0 for none
 
 	writesOutside atomic.Bool // of scripts: a server was found to be Redis before 7
+	mayNotStage   atomic.Bool // a server refused what that takes
 
 	reload   func(context.Context) // has a Cluster looked at anew; nil for other clients
 	reloaded seldom

@@ -12,6 +12,7 @@ import (
 type step struct {
 	write *driver.Write
 	fill  bool
+	stage string        // where the image is put before, "" if it goes through the script; see stage.go
 	room  bool          // a full server refused the write, which makes values absent: it is to make room first
 	lease *driver.Lease // in place of write
 }
@@ -71,6 +72,9 @@ func (s *Store) step(ctx context.Context, st step) answer {
 }
 
 func (s *Store) stepOne(ctx context.Context, st step) answer {
+	if st.stage != "" {
+		return s.stepMany(ctx, []step{st})[0]
+	}
 	if err := s.ready(ctx); err != nil {
 		return st.failed(ctx, err)
 	}
@@ -100,10 +104,16 @@ func (s *Store) stepMany(ctx context.Context, steps []step) []answer {
 	}
 	for i, cmd := range s.pipeline(ctx, steps) {
 		st := &steps[i]
-		if answers[i] = st.answer(ctx, cmd); st.makesRoom(answers[i].Err) {
+		answers[i] = st.answer(ctx, cmd)
+		switch err := answers[i].Err; {
+		case st.makesRoom(err):
 			st.room = true
-			answers[i] = s.stepOne(ctx, *st)
+		case s.unstaged(st, err):
+			st.stage = ""
+		default:
+			continue
 		}
+		answers[i] = s.stepOne(ctx, *st)
 	}
 	return answers
 }
@@ -125,6 +135,9 @@ func (s *Store) pipeline(ctx context.Context, steps []step) []*redis.Cmd {
 	for _, whole := range []bool{false, true} {
 		s.pipelined(ctx, func(pipe redis.Pipeliner) {
 			for i, st := range steps {
+				if cmds[i] == nil && st.stage != "" {
+					_ = pipe.Process(ctx, s.stageCmd(ctx, st)) // queues it
+				}
 				if cmds[i] == nil || unknownScript(cmds[i].Err()) {
 					cmds[i] = s.cmd(ctx, st, whole)
 					_ = pipe.Process(ctx, cmds[i]) // queues it

@@ -31,11 +31,11 @@ func (s *Store) Fill(ctx context.Context, writes []driver.Write) []driver.Receip
 
 func (s *Store) write(ctx context.Context, writes []driver.Write, fill bool) []driver.Receipt {
 	if len(writes) == 1 {
-		return []driver.Receipt{s.step(ctx, step{write: &writes[0], fill: fill}).Receipt}
+		return []driver.Receipt{s.step(ctx, s.writeStep(&writes[0], fill)).Receipt}
 	}
 	steps, receipts := make([]step, len(writes)), make([]driver.Receipt, len(writes))
 	for i := range writes {
-		steps[i] = step{write: &writes[i], fill: fill}
+		steps[i] = s.writeStep(&writes[i], fill)
 	}
 	for i, a := range s.stepMany(ctx, steps) {
 		receipts[i] = a.Receipt
@@ -62,9 +62,13 @@ func (st step) mode() string {
 func (s *Store) writeCmd(ctx context.Context, st step, whole bool) *redis.Cmd {
 	w := st.write
 	p := &s.partitions[s.Partition(w.Key)]
-	args := append(make([]any, 0, 16), "evalsha", s.writeScript(p, whole).Hash(), 3, p.prefix+w.Key, p.metadata, p.journal)
+	args := append(make([]any, 0, 17), "evalsha", s.writeScript(p, whole).Hash(), 3, p.prefix+w.Key, p.metadata, p.journal)
 	if whole {
 		args[0], args[1] = "eval", wholeWrite
+	}
+	image := w.Image
+	if st.stage != "" {
+		args[2], args, image = 4, append(args, st.stage), image[:driver.HeaderSize]
 	}
 	numbers := make([]byte, 0, 48+len(w.Key))
 	numbers = binary.BigEndian.AppendUint64(numbers, micros(w.NotAfter))
@@ -74,7 +78,7 @@ func (s *Store) writeCmd(ctx context.Context, st step, whole bool) *redis.Cmd {
 	numbers = binary.BigEndian.AppendUint64(numbers, w.Born.Epoch)
 	entry := append(numbers, w.Image[driver.NonceOffset:driver.ClockOffset]...)
 	entry = append(entry, w.Key...)
-	args = append(args, w.Image, millis(w.TTL), numbers, entry[len(numbers):], st.mode())
+	args = append(args, image, millis(w.TTL), numbers, entry[len(numbers):], st.mode())
 	if w.Expect != 0 {
 		args = append(args, word(w.Expect))
 	} else {
@@ -121,6 +125,10 @@ func receipt(ctx context.Context, cmd *redis.Cmd) driver.Receipt {
 		return driver.Receipt{Err: driver.ErrTooLate, Now: time.UnixMicro(int64(number(0)))}
 	case len(answer) == 9 && answer[8] == '2':
 		return driver.Receipt{Err: driver.ErrLeaseLost, Now: time.UnixMicro(int64(number(0)))}
+	case len(answer) == 9 && answer[8] == '3':
+		return driver.Receipt{Err: failed(ctx, "write", errNotStaged)}
+	case len(answer) == 9 && answer[8] == '4':
+		return driver.Receipt{Err: failed(ctx, "write", errNoRename)}
 	}
 	return driver.Receipt{Err: failed(ctx, "write", errAnswer)}
 }

@@ -1,7 +1,8 @@
 -- Puts a record in its place: one atomic step.
 --
 -- KEYS  1 the record  2 metadata of its partition  3 journal of its partition
--- ARGV  1 image  2 TTL, ms
+--       4 of a long image, where all of it was put just before, with its TTL
+-- ARGV  1 image, or only its header  2 TTL, ms
 --       3 not after, us, or 0; least revision; soft TTL, ms; of a fill, number
 --         and epoch that acquire.lua returned, or 0: 8 bytes each
 --       4 nonce of the image, 8 bytes, and the key as the journal has it
@@ -13,7 +14,8 @@
 --       10 payload after it
 -- Returns epoch, revision, server time in us and the number that the journal has it under,
 -- 8 bytes each; or server time and "1" for too late, "2" if the lease, or the record to be
--- replaced, is not there. What is stored already is answered as if it was stored now.
+-- replaced, is not there, "3" if the long image is not, "4" if it cannot be renamed. What is
+-- stored already is answered as if it was stored now.
 --
 -- Numbers that are a day or more ahead of the clock are not ours and count as
 -- 0: they would carry every later revision with them. A watermark that is written
@@ -25,7 +27,7 @@
 -- Redis prints a number by way of 17 digits, and takes a string as it is: hence
 -- numbers in quotes, and the time put together from its digits. Lua copies and
 -- hashes every string that it makes: hence a record is stamped where it is
--- stored.
+-- stored, and a long image does not come through here.
 
 -- The line before this text says which run of which server has it under its name, see
 -- run.go: here is its run id, or empty.
@@ -39,16 +41,23 @@ end
 local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
 local late, most = now + 86400000000, 9e15
+local staged = KEYS[4]
+local function refuse(why) -- and leave no long image behind
+  if staged then
+    pcall('DEL', staged)
+  end
+  return why
+end
 local notAfter, floor, soft, born = unpack('>I8I8I8I8', ARGV[3])
 if notAfter > 0 and now > notAfter then
-  return pack('>I8', now) .. '1'
+  return refuse(pack('>I8', now) .. '1')
 end
 
 local nonce, mode, journaled = sub(ARGV[4], 1, 8), ARGV[5], ARGV[7] ~= '0'
 local old = pcall('GETRANGE', KEYS[1], '0', '63')
 if type(old) == 'table' then
   if not string.find(old['err'], 'WRONGTYPE', 1, true) then
-    return old
+    return refuse(old)
   end
   old = ''
 end
@@ -61,7 +70,7 @@ if #old == 64 and sub(old, 1, 3) == 'nb\1' then
       local ends = pcall('XREVRANGE', KEYS[3], '+', '-', 'COUNT', '1')[1]
       entry = pack('>I8', ends and tonumber(string.match(ends[1], '^%d+')) or 1)
     end
-    return sub(old, 9, 24) .. pack('>I8', now) .. entry
+    return refuse(sub(old, 9, 24) .. pack('>I8', now) .. entry)
   end
   if (kind == 3 or kind == 4) and previous < most then
     watermark = previous + 1
@@ -76,8 +85,11 @@ if mode == 'fill' then
     there = kind >= 1 and kind <= 6 and sub(old, 41, 48) == ARGV[6]
   end
   if not there then
-    return pack('>I8', now) .. '2'
+    return refuse(pack('>I8', now) .. '2')
   end
+end
+if staged and sub(call('GETRANGE', staged, '0', '63'), 41, 48) ~= nonce then
+  return pack('>I8', now) .. '3'
 end
 
 -- Metadata is the epoch and the last revision, 8 bytes each, and two names of
@@ -93,7 +105,7 @@ end
 -- What ended the lease may be among what was lost when an epoch began.
 local bornIn, before = sub(ARGV[3], 33, 40), epoch
 if mode == 'fill' and bornIn ~= (epoch or '') and bornIn ~= pack('>I8', 0) then
-  return pack('>I8', now) .. '2'
+  return refuse(pack('>I8', now) .. '2')
 end
 
 -- A server that was started or promoted since the epoch began may lack writes of it: an
@@ -149,7 +161,7 @@ if journaled and mode ~= 'fill' then
       broken = broken or string.find(added['err'], sign, 1, true)
     end
     if not broken then
-      return added
+      return refuse(added)
     end
     call('DEL', KEYS[3])
     call('XADD', KEYS[3], id, 'k', ARGV[4])
@@ -183,7 +195,11 @@ if mode == 'keep' and (kind == 1 or kind == 6) then
   call('SETRANGE', KEYS[1], '3', '\6' .. sub(old, 5, 8) .. stamp .. sub(old, 25, 40) .. nonce)
 else
   local today = math.floor(now / 1000)
-  if hard > 0 then
+  if staged then
+    if pcall('RENAME', staged, KEYS[1])['err'] then
+      return refuse(pack('>I8', now) .. '4')
+    end
+  elseif hard > 0 then
     call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
   else
     call('SET', KEYS[1], ARGV[1])
