@@ -53,13 +53,13 @@ type outcome interface {
 // do carries q out.
 func (c *combiner[Q, A]) do(ctx context.Context, q Q) A {
 	c.mu.Lock()
-	free := c.busy < c.pace.lanes()
-	if free && (c.busy < c.pace.few && !c.crowded || c.weigh(q) >= smallBatch) {
+	company := c.crowded || c.busy >= c.pace.few
+	if c.busy < c.pace.most && (!company || full(1, c.weigh(q))) {
 		c.busy++
 		c.mu.Unlock()
 		return c.alone(ctx, q)
 	}
-	b, place := c.joinLocked(ctx, q, free)
+	b, place := c.joinLocked(ctx, q)
 	c.nextLocked()
 	c.mu.Unlock()
 	select {
@@ -102,12 +102,12 @@ func (c *combiner[Q, A]) alone(ctx context.Context, q Q) (a A) {
 // weigh returns about how many bytes q moves.
 func (c *combiner[Q, A]) weigh(q Q) int { return c.size(q) + c.mean }
 
-// joinLocked adds q to the last batch, or to a new one if that is full. While lanes are
-// free, batches are small: then there is another way than to wait for each other.
-func (c *combiner[Q, A]) joinLocked(ctx context.Context, q Q, free bool) (b *batch[Q, A], place int) {
-	limit, weight := c.pace.bytes(), c.weigh(q)
-	if free {
-		limit = smallBatch
+// joinLocked adds q to the last batch, or to a new one if that is full. While there are
+// connections, batches are small.
+func (c *combiner[Q, A]) joinLocked(ctx context.Context, q Q) (b *batch[Q, A], place int) {
+	limit, weight := smallBatch, c.weigh(q)
+	if c.busy >= c.pace.most {
+		limit = c.pace.bytes()
 	}
 	if n := len(c.queue); n > 0 && len(c.queue[n-1].slots) < maxTogether && c.queue[n-1].bytes+weight <= limit {
 		b = c.queue[n-1]
@@ -126,20 +126,29 @@ func (c *combiner[Q, A]) nextLocked() {
 	}
 }
 
-// oldestLocked takes a lane for those who wait longest, nil if there is none or nobody.
+// oldestLocked takes a lane for those who wait longest, nil if there is none or nobody. Who
+// has all the company that there can be waits only for a connection.
 func (c *combiner[Q, A]) oldestLocked() *batch[Q, A] {
-	if c.busy >= c.pace.lanes() {
-		return nil
-	}
 	for _, b := range c.queue {
-		if !b.led {
-			b.led = true
-			c.busy++
-			return b
+		if b.led {
+			continue
 		}
+		lanes := c.pace.lanes()
+		if full(len(b.slots), b.bytes) {
+			lanes = c.pace.most
+		}
+		if c.busy >= lanes {
+			return nil
+		}
+		b.led = true
+		c.busy++
+		return b
 	}
 	return nil
 }
+
+// full reports whether n requests, which move so many bytes, have no room for another one.
+func full(n, bytes int) bool { return n >= maxTogether || bytes+bytes/n > smallBatch }
 
 // lane sends one batch after the other, b first. It ends when nobody waits, or with a batch
 // that nobody waits for any more.

@@ -17,9 +17,9 @@ const (
 	// maxTogether bounds how many callers share a request.
 	maxTogether = 64
 
-	// smallBatch is about how many bytes share a request while another one could be begun
-	// at once: what TCP sends in the first round trip on a connection that was idle (RFC
-	// 6928). Between largeBatch and hugeBatch bytes share a request otherwise.
+	// smallBatch is about how many bytes share a request while there are connections: what
+	// TCP sends in the first round trip on a connection that was idle (RFC 6928). Otherwise
+	// between largeBatch and hugeBatch bytes share a request.
 	smallBatch = 16 << 10
 	largeBatch = 64 << 10
 	hugeBatch  = 1 << 20
@@ -34,11 +34,12 @@ const (
 // pace says how many requests are under way at a time, how much is in each, and how long
 // their answers are waited for. All of it follows from the requests before.
 //
-// One request departs each spacing, and as many are under way as that makes in a round trip.
-// On loopback those are few, and what a request costs is shared by many callers. Over a
-// network there is a request for each caller, up to the number of connections, and nobody
-// waits for others. The round trip is the shortest one seen lately, because requests that
-// wait for each other take longer the more there are.
+// Requests wait for company only as long as it pays. One departs each spacing, and as many
+// are under way as that makes in a round trip. On loopback those are few, and what a request
+// costs is shared by many callers. Over a network there is one for each caller, up to the
+// number of connections. The round trip is the shortest one seen lately, because requests
+// that wait for each other take longer the more there are. What is full departs at once,
+// while there are connections: in it, bytes cost more than the request.
 //
 // A pace is not safe for use by several goroutines.
 type pace struct {

@@ -13,18 +13,23 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// readMany has n callers read at once, of a server whose records are so long, after two
-// reads from which the combiner learns, and returns how long that took and how many were in
-// each request.
-func readMany(t *testing.T, n, size, connections int) (took time.Duration, sizes []int) {
-	s := &slowServer{size: size}
+// many is a pace with many connections.
+var many = pace{few: fewReads, most: 64, least: time.Hour}
+
+// readMany has n callers read at once, of a server whose records are so long, and returns how
+// long that took and how many were in each request. The server answers after a second, but
+// the reads from which the combiner learns after trip.
+func readMany(t *testing.T, trip time.Duration, n, size int, p pace) (took time.Duration, sizes []int) {
+	s := &slowServer{size: size, takes: trip}
 	c := newCombiner(s)
-	c.pace = pace{few: fewReads, most: connections, least: leastPatience}
+	c.pace = p
 	for range 50 {
 		_, err := c.read(t.Context(), "k")
 		require.NoError(t, err)
 	}
-	s.requests = nil
+	s.mu.Lock()
+	s.requests, s.takes = nil, time.Second
+	s.mu.Unlock()
 	began := time.Now()
 	var readers sync.WaitGroup
 	for i := range n {
@@ -44,13 +49,28 @@ func readMany(t *testing.T, n, size, connections int) (took time.Duration, sizes
 // as many callers as travel in its first packets.
 func TestCombiner_NobodyWaitsOverANetwork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		took, sizes := readMany(t, 64, 60<<10, 64)
+		took, sizes := readMany(t, time.Second, 20, 0, many)
 		assert.Equal(t, time.Second, took, "a round trip")
-		assert.Equal(t, slices.Repeat([]int{1}, 64), sizes)
+		assert.Equal(t, slices.Repeat([]int{1}, 20), sizes)
+	})
+}
 
-		took, sizes = readMany(t, 64, 5<<10, 64)
+// TestCombiner_WhoIsFullDoesNotWait: however short the round trip is, company that there
+// cannot be is not waited for.
+func TestCombiner_WhoIsFullDoesNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for size, most := range map[int]int{60 << 10: 1, 5 << 10: 3} {
+			took, sizes := readMany(t, time.Microsecond, 62, size, many)
+			assert.Equal(t, time.Second, took)
+			assert.Equal(t, most, slices.Max(sizes), "16 KiB at most")
+		}
+		took, sizes := readMany(t, time.Microsecond, fewReads+10*maxTogether, 0, many)
 		assert.Equal(t, time.Second, took)
-		assert.Subset(t, []int{1, 2, 3}, sizes, "16 KiB")
+		assert.Equal(t, append(slices.Repeat([]int{1}, fewReads), slices.Repeat([]int{maxTogether}, 10)...), sizes)
+
+		took, sizes = readMany(t, time.Microsecond, 20, 0, many)
+		assert.Equal(t, 2*time.Second, took, "others may come")
+		assert.Equal(t, []int{1, 1, 18}, sizes)
 	})
 }
 
@@ -58,7 +78,7 @@ func TestCombiner_NobodyWaitsOverANetwork(t *testing.T) {
 // a request is not smaller than it must be.
 func TestCombiner_FewConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		took, sizes := readMany(t, 68, 15<<10, 4)
+		took, sizes := readMany(t, time.Second, 68, 15<<10, pace{few: fewReads, most: 4, least: time.Hour})
 		assert.Equal(t, 5*time.Second, took)
 		assert.ElementsMatch(t, []int{1, 1, 1, 1, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4}, sizes, "64 KiB")
 	})
@@ -67,7 +87,7 @@ func TestCombiner_FewConnections(t *testing.T) {
 // TestCombiner_WaitsForItsTurn: a queue that is long, and moves on, is no reason to go alone.
 func TestCombiner_WaitsForItsTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, sizes := readMany(t, 10*maxTogether, 0, fewReads)
+		_, sizes := readMany(t, time.Second, 10*maxTogether, 0, pace{few: fewReads, most: fewReads, least: leastPatience})
 		assert.Less(t, len(sizes), 14)
 	})
 }
