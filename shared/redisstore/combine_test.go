@@ -346,6 +346,27 @@ func TestCombiner_AnErrorIsEverybodys(t *testing.T) {
 	})
 }
 
+// TestCombiner_AnEndThatIsNobodysHere: an error that says that a context ended, while none
+// of these did, is that of a call that had the connection before. Each asks for itself.
+func TestCombiner_AnEndThatIsNobodysHere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slowServer{err: context.DeadlineExceeded}
+		c := newCombiner(s)
+		wait := busy(t, c)
+		var readers sync.WaitGroup
+		for range 3 {
+			readers.Go(func() {
+				_, err := c.read(t.Context(), "k")
+				assert.NoError(t, err)
+			})
+		}
+		readers.Wait()
+		wait()
+		require.ElementsMatch(t, []int{1, 1, 3, 1, 1, 1}, s.sizes())
+		free(t, c)
+	})
+}
+
 // TestCombiner_APanicEndsNoProcess: there is nobody above a lane to recover. Each asks for
 // itself, and meets the panic, if there is one again.
 func TestCombiner_APanicEndsNoProcess(t *testing.T) {

@@ -17,10 +17,10 @@ const (
 	// maxTogether bounds how many callers share a request.
 	maxTogether = 64
 
-	// smallBatch is about how many bytes share a request while there are connections: what
-	// TCP sends in the first round trip on a connection that was idle (RFC 6928). Otherwise
-	// between largeBatch and hugeBatch bytes share a request.
-	smallBatch = 16 << 10
+	// smallBatch is about how many bytes share a request while there are connections: more
+	// would save little, and may take a connection more than a round trip. Otherwise between
+	// largeBatch and hugeBatch bytes share a request.
+	smallBatch = 32 << 10
 	largeBatch = 64 << 10
 	hugeBatch  = 1 << 20
 

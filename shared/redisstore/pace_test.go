@@ -59,10 +59,10 @@ func TestCombiner_NobodyWaitsOverANetwork(t *testing.T) {
 // cannot be is not waited for.
 func TestCombiner_WhoIsFullDoesNotWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for size, most := range map[int]int{60 << 10: 1, 5 << 10: 3} {
+		for size, most := range map[int]int{60 << 10: 1, 10 << 10: 3} {
 			took, sizes := readMany(t, time.Microsecond, 62, size, many)
 			assert.Equal(t, time.Second, took)
-			assert.Equal(t, most, slices.Max(sizes), "16 KiB at most")
+			assert.Equal(t, most, slices.Max(sizes), "32 KiB at most")
 		}
 		took, sizes := readMany(t, time.Microsecond, fewReads+10*maxTogether, 0, many)
 		assert.Equal(t, time.Second, took)
@@ -78,9 +78,9 @@ func TestCombiner_WhoIsFullDoesNotWait(t *testing.T) {
 // a request is not smaller than it must be.
 func TestCombiner_FewConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		took, sizes := readMany(t, time.Second, 68, 15<<10, pace{few: fewReads, most: 4, least: time.Hour})
+		took, sizes := readMany(t, time.Second, 52, 20<<10, pace{few: fewReads, most: 4, least: time.Hour})
 		assert.Equal(t, 5*time.Second, took)
-		assert.ElementsMatch(t, []int{1, 1, 1, 1, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4}, sizes, "64 KiB")
+		assert.ElementsMatch(t, []int{1, 1, 1, 1, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3}, sizes, "64 KiB")
 	})
 }
 

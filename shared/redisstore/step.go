@@ -51,7 +51,7 @@ func (st step) failed(ctx context.Context, err error) (a answer) {
 }
 
 // largeImage is how long an image is that goes alone, whoever waits.
-const largeImage = smallBatch
+const largeImage = 16 << 10
 
 // stepsOf returns what turns calls of scripts into fewer requests.
 func (s *Store) stepsOf() *combiner[step, answer] {
