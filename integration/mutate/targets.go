@@ -34,7 +34,7 @@ var targets = []target{
 		tests: []suite{{pkg: "./nearcache"}},
 		left: map[string]string{
 			"cache doc errors node open options": "they put things together, check options, or translate",
-			"health stats":                       "they tell, and decide nothing",
+			"health metrics stats":               "they tell, and decide nothing",
 			"base":                               "it counts, logs and limits",
 			"entry":                              "costs",
 		},
@@ -83,10 +83,10 @@ var targets = []target{
 	},
 	{
 		dir:   "nearcache/internal/near",
-		files: words("approach clock entry extra invalidate partition refresh tags tier trust"),
+		files: words("approach clock entry extra invalidate partition refresh stripe tags tier trust"),
 		tests: []suite{{pkg: "./nearcache/internal/near"}, {pkg: "./nearcache"}},
 		left: map[string]string{
-			"janitor notes policy sample window": "they decide what is kept, not what is given",
+			"evict ghosts janitor order policy sample": "they decide what is kept, not what is given",
 		},
 	},
 	{

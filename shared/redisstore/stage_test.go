@@ -35,7 +35,7 @@ func TestWriteStep_WhatIsStaged(t *testing.T) {
 	st := s.writeStep(&long, false)
 	assert.False(t, s.unstaged(&st, errors.New("other")))
 	assert.True(t, s.unstaged(&st, fmt.Errorf("write: %w", errNotStaged)))
-	assert.True(t, s.unstaged(&st, serverSays("TRYAGAIN Multiple keys request during rehashing of slot")))
+	assert.True(t, s.unstaged(&st, answerError("TRYAGAIN Multiple keys request during rehashing of slot")))
 	assert.NotEmpty(t, s.writeStep(&long, false).stage)
 	assert.True(t, s.unstaged(&st, fmt.Errorf("write: %w", errNoRename)))
 	assert.Empty(t, s.writeStep(&long, false).stage)
@@ -43,8 +43,8 @@ func TestWriteStep_WhatIsStaged(t *testing.T) {
 	assert.False(t, s.unstaged(&st, errNotStaged), "it was not staged")
 }
 
-// serverSays is an error that is an answer of a server.
-type serverSays string
+// answerError is an error that is an answer of a server.
+type answerError string
 
-func (s serverSays) Error() string { return string(s) }
-func (serverSays) RedisError()     {}
+func (s answerError) Error() string { return string(s) }
+func (answerError) RedisError()     {}
