@@ -214,6 +214,8 @@ func TestBarrier_Alone(t *testing.T) {
 
 		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
+		_, err = a.node.Barrier(ctx, nearcache.BarrierOptions{AtLeast: -1})
+		require.ErrorContains(t, err, "AtLeast is negative")
 		_, err = a.node.Barrier(ctx, nearcache.BarrierOptions{AtLeast: 1})
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		assert.EqualError(t, err, "nearcache: bus: barrier: 0 answered, not the 1 that were demanded: context deadline exceeded")

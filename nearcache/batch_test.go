@@ -253,7 +253,7 @@ func TestSetMany_Refused(t *testing.T) {
 		err = m.SetEntryMany(t.Context(), map[string]nearcache.Entry[string]{"small": {Value: "newer"}, "b": {TTL: -1}})
 		require.ErrorAs(t, err, &failed)
 		assert.Len(t, failed, 1)
-		require.EqualError(t, err, `nearcache: key "b": Entry: a TTL is negative: -1ns, 0s`)
+		require.EqualError(t, err, `nearcache: key "b": a lifetime of the value is negative: TTL -1ns, NearTTL 0s`)
 		requireNear(t, m, "small", "newer")
 	})
 }

@@ -15,8 +15,9 @@ type Cache[V any] struct{ pipeline[V] }
 // and begins with a letter or a digit. A key has 1 to 1024 - len(name) - 1 bytes
 // of any kind.
 //
-// A type of which the codec can keep no value is an error, and fields of it that the
-// codec does not store are logged: see [shared.Inspector].
+// A type of which the codec says that it can keep no value is an error, and fields of the type
+// that the codec does not store are logged: see [shared.Inspector]. JSON says nothing of types that
+// it cannot encode: then Set fails.
 func New[V any](node *Node, name string, opts Options[V]) (*Cache[V], error) {
 	c := &Cache[V]{}
 	c.with = opts

@@ -32,6 +32,9 @@ func (o *plain) validateCodecs() error {
 		if i > 0 {
 			name = fmt.Sprintf("ReadCodecs[%d]", i-1)
 		}
+		if codec == nil {
+			return fmt.Errorf("nearcache: Options.%s is nil", name)
+		}
 		if isNil(codec) {
 			return fmt.Errorf("nearcache: Options.%s is a nil %T", name, codec)
 		}

@@ -3,29 +3,26 @@
 //
 // A [Node], one in each process, holds the near tier. A [Cache] is a named,
 // typed view over it. Behind the near tier stands the shared tier
-// ([shared.Tier]: Redis, Memcached or memory), and behind that the source: the
-// loader that callers pass to [Cache.Fetch]. What one node writes is announced
-// on the bus ([bus.Bus]: Redis pub/sub, NATS or memory), and every other node
-// drops its copy.
+// ([shared.Tier]: Redis, Memcached or memory), and behind that the source: a
+// loader, which is an option of the cache or an argument of [Cache.Fetch]. What
+// one node writes is announced on the bus ([bus.Bus]: Redis pub/sub, NATS or
+// memory), and every other node drops its copy.
 //
 // # Wiring
 //
 // In each process, with an error to check after every line:
 //
-//	client := redis.NewClient(&redis.Options{
-//		Addr: "localhost:6379", PoolSize: 50, ContextTimeoutEnabled: true, MaxRetries: -1, DialerRetries: 1,
-//	})
-//	store, err := redisstore.New(client, redisstore.Options{})
-//	tier, err := shared.New(store, shared.Options{})
-//	transport, err := redisbus.New(client, redisbus.Options{})
-//	b, err := bus.New(transport, bus.Options{})
-//	node, err := nearcache.NewNode(tier, b, nearcache.NodeOptions{Logger: slog.Default()})
-//	users, err := nearcache.New[User](node, "users", nearcache.Options[User]{TTL: 5 * time.Minute})
+//	client := redis.NewClient(nearredis.Recommend(&redis.Options{Addr: "localhost:6379"}))
+//	node, err := nearredis.Open(ctx, client, nearredis.Options{Namespace: "shop"})
+//	users, err := nearcache.New(node, "users", nearcache.Options[User]{Loader: nearcache.ValueLoader(loadUser)})
 //
-//	u, err := users.Fetch(ctx, "42", loadUser) // near, else shared, else the source
-//	err = users.Invalidate(ctx, "42")          // after the source has changed
+//	u, err := users.Get(ctx, "42")    // near, else shared, else the source
+//	err = users.Invalidate(ctx, "42") // after the source has changed
 //
-// At the end: [Node.Drain], [Node.Close], then Close of the bus and of the client.
+// Other stores and transports: [Open]. Parts made by hand: [NewNode].
+//
+// At the end: [Node.Close] with a context, then Close of the client. Whoever gave a tier and a bus
+// to NewNode closes both in between.
 //
 // # What it promises
 //
@@ -79,7 +76,7 @@
 // # Tags
 //
 // A value may have tags: from [Options.Tags], or given to [Cache.SetEntry] or
-// returned by the loader of [Cache.FetchEntry] in [Entry]. [Cache.InvalidateTags]
+// returned by a [Loader] in [Loaded]. [Cache.InvalidateTags]
 // makes every value with a tag stale, wherever it is and however many there are.
 // What is promised for [Cache.Invalidate] is promised for it as well, also for
 // loads under way that return the tag later.

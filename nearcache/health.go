@@ -40,7 +40,7 @@ type Health struct {
 	// BusCut says that the bus cannot be heard.
 	BusCut bool
 
-	// Owed is how many invalidations could not be delivered yet. They are tried
+	// PendingInvalidations is how many invalidations could not be delivered yet. They are tried
 	// again; what they concern is read from the source on this node.
 	PendingInvalidations int
 

@@ -28,7 +28,7 @@ func (d duration) tooLong(of string) error {
 // say so.
 func (o *plain) lives(ttl, nearTTL time.Duration) (l coherence.Lifetimes, err error) {
 	if ttl < 0 || nearTTL < 0 {
-		return l, fmt.Errorf("nearcache: Entry: a TTL is negative: %v, %v", ttl, nearTTL)
+		return l, fmt.Errorf("nearcache: a lifetime of the value is negative: TTL %v, NearTTL %v", ttl, nearTTL)
 	}
 	for _, f := range []duration{{"TTL", ttl}, {"NearTTL", nearTTL}} {
 		if err := f.tooLong("Entry"); err != nil {

@@ -162,5 +162,8 @@ type BarrierOptions struct {
 // If ctx ends first, the error wraps its error, or a [bus.BarrierError], which names
 // the nodes that have not answered. It is [ErrNoBus] without a bus, and [ErrClosed].
 func (n *Node) Barrier(ctx context.Context, opts BarrierOptions) (answered int, err error) {
+	if opts.AtLeast < 0 {
+		return 0, fmt.Errorf("nearcache: Barrier: BarrierOptions.AtLeast is negative: %d", opts.AtLeast)
+	}
 	return n.core.Barrier(ctx, opts.AtLeast)
 }

@@ -185,7 +185,7 @@ type Options[V any] struct {
 	// counted.
 	ReadCodecs []shared.Codec
 
-	// Schema is the version of the type of the values. Records of another one
+	// SchemaVersion is the version of the type of the values. Records of another one
 	// read as misses and are counted: raise it when the codec would read old
 	// records, and get them wrong. While old and new processes are up, each
 	// replaces what the other stored.

@@ -3,8 +3,6 @@ package nearcache
 import (
 	"math"
 	"time"
-
-	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 )
 
 // Stats counts what a cache did. Counters only rise; Writes.Pending is how it is now. They are
@@ -189,7 +187,7 @@ type Consistency struct {
 	// below 1 ms << i, the last one all others. Undated counts those for which
 	// that is not known, because their store does not number its writes by time
 	// (Memcached).
-	Staleness [coherence.AgeBuckets]uint64
+	Staleness [20]uint64
 	Undated   uint64
 	Worst     time.Duration // the longest of them
 

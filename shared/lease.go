@@ -13,7 +13,7 @@ import (
 // [Tier.Release].
 type Claim struct {
 	Key   string
-	Token uint64 // of the caller's; a new one for each lease: see NewNonce
+	Token uint64 // of the caller's; a new one for each lease: see [driver.NewNonce]
 
 	// Clock is that of the lease. What is older than it counts as absent.
 	Clock uint64

@@ -14,6 +14,7 @@ package nearredis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/redis/go-redis/v9"
@@ -66,7 +67,11 @@ func Open(ctx context.Context, client redis.UniversalClient, opts Options) (*nea
 
 func (o *Options) transport(client redis.UniversalClient) (bus.Transport, error) {
 	if o.Transport != nil {
-		return o.Transport(o.Namespace)
+		transport, err := o.Transport(o.Namespace)
+		if err == nil && transport == nil {
+			err = errors.New("nearredis: Options.Transport returned nil")
+		}
+		return transport, err
 	}
 	return redisbus.New(client, redisbus.Options{Namespace: o.Namespace})
 }

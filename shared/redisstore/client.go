@@ -46,7 +46,7 @@ func refuseOptions(o *redis.Options) error {
 	case o.ClientSideCacheConfig != nil || o.ClientSideCache != nil:
 		return errors.New("the client reads from a cache of its own, which may be old: unset ClientSideCacheConfig and ClientSideCache")
 	case !o.ContextTimeoutEnabled:
-		return errors.New("calls of the client outlast their context: set ContextTimeoutEnabled in its options")
+		return errors.New("calls of the client outlast their context: set ContextTimeoutEnabled in its options, as nearredis.Recommend does")
 	case o.ReadTimeout < 0 || o.WriteTimeout < 0: // go-redis turns -1 into 0, and -2 into this
 		return errors.New("calls of the client outlast their context: set ReadTimeout and WriteTimeout to anything but -2")
 	}
