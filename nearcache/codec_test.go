@@ -58,7 +58,7 @@ func TestCodec_OptionsRefused(t *testing.T) {
 		node := f.join().node
 		for want, opts := range map[string]nearcache.Options[string]{
 			"nearcache: Options.Codec is a nil *nearcache_test.oddCodec":                       {Codec: (*oddCodec)(nil)},
-			"nearcache: Options.ReadCodecs[0] is nil":                                  {ReadCodecs: []shared.Codec{nil}},
+			"nearcache: Options.ReadCodecs[0] is nil":                                          {ReadCodecs: []shared.Codec{nil}},
 			"nearcache: Options.ReadCodecs[0] has the ID 1, as another codec of the cache has": {ReadCodecs: []shared.Codec{shared.JSON}},
 			"nearcache: Options.ReadCodecs[1] has the ID 2, as another codec of the cache has": {ReadCodecs: []shared.Codec{shared.Gob, shared.Gob}},
 			"nearcache: Options.ReadCodecs[0] has the ID 2, as another codec":                  {Codec: shared.Gob, ReadCodecs: []shared.Codec{shared.Gob}},
