@@ -29,6 +29,7 @@ var (
 	storeRights = []string{
 		"+get", "+mget", "+set", "+setrange", "+getrange", "+time", "+evalsha", "+eval",
 	}
+	longRights    = []string{"+rename"} // of values of 2 KiB or more, at less cost
 	journalRights = []string{"+xadd", "+xrange", "+xrevrange", "+del", "+info"}
 	busRights     = []string{"+publish", "+subscribe"}
 	shardedRights = []string{"+spublish", "+ssubscribe", "+cluster|slots"}
