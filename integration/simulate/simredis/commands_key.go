@@ -8,6 +8,7 @@ import (
 var keyCommands = []command{
 	{"del", -2, writes, del},
 	{"exists", -2, 0, exists},
+	{"rename", 3, writes, rename},
 	{"type", 2, 0, typeOf},
 	{"keys", 2, 0, keys},
 	{"dbsize", 1, 0, dbSize},
@@ -60,6 +61,23 @@ func exists(s *Server, _ *client, args []string) reply {
 		}
 	}
 	return integer(n)
+}
+
+// rename gives the value of a key, and when it expires, to another one, in place of what that had.
+func rename(s *Server, _ *client, args []string) reply {
+	from, to := args[1], args[2]
+	e := s.lookLocked(from)
+	if e == nil {
+		return failure("ERR no such key")
+	}
+	if from != to {
+		moved := *e
+		moved.key = to
+		s.data.remove(from)
+		s.data.put(&moved)
+		s.propagate("RENAME", from, to)
+	}
+	return ok
 }
 
 func typeOf(s *Server, _ *client, args []string) reply {

@@ -198,7 +198,7 @@ func (d *duel) meddle(at int) {
 	do := func(args ...any) { _ = d.client.Do(d, args...) }
 	switch d.IntN(16) {
 	case 0:
-		do("DEL", name, d.name(at))
+		do(pick(d, "DEL", "RENAME"), name, d.name(at))
 	case 1:
 		do("SET", name, d.metadata())
 	case 2:
