@@ -15,6 +15,7 @@ import (
 // find is a mechanism that is taken out, and the fleets in which that shows.
 type find struct {
 	off    nearcachetest.Mechanism
+	beside []nearcachetest.Mechanism // taken out as well: it hides what off is for
 	shape  func(p *Plan)
 	strike func(p *Plan) // the strikes, nil for those that are drawn
 }
@@ -44,7 +45,7 @@ func TestFinds(t *testing.T) {
 		"removals":     {off: nearcachetest.Removals, shape: anyFleet},
 		"joins":        {off: nearcachetest.Joins, shape: anyFleet},
 		"journal":      {off: nearcachetest.Journal, shape: anyFleet},
-		"confirmation": {off: nearcachetest.Confirmation, shape: restored},
+		"confirmation": {off: nearcachetest.Confirmation, beside: []nearcachetest.Mechanism{nearcachetest.Proofs}, shape: restored},
 		"proofs":       {off: nearcachetest.Proofs, shape: moved},
 		"leases":       {off: nearcachetest.Leases, shape: anyFleet},
 		"expectation":  {off: nearcachetest.Expectation, shape: refreshing},
@@ -52,7 +53,8 @@ func TestFinds(t *testing.T) {
 		"barriers":     {off: nearcachetest.Barriers, shape: questioned, strike: cutOff},
 	} {
 		t.Run(name, func(t *testing.T) {
-			nearcachetest.Break(nearcachetest.Without(f.off))
+			out := append([]nearcachetest.Mechanism{f.off}, f.beside...)
+			nearcachetest.Break(nearcachetest.Without(out...))
 			defer nearcachetest.Break(nearcachetest.Without())
 			for s := range uint64(findSeeds) {
 				p := NewPlan(1000 + s)
@@ -74,7 +76,7 @@ func TestFinds(t *testing.T) {
 }
 
 // findSeeds is how many seeds are tried.
-const findSeeds = 40
+const findSeeds = 100
 
 // TestShrink: what breaks a promise is shortened to a few operations, and breaks it again
 // in most replays, and so does its seed.
