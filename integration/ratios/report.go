@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"text/tabwriter"
+
+	"github.com/nearbus/nearbus/integration/page"
 )
 
 // The report goes between these marks.
@@ -74,22 +76,9 @@ func (r *report) table(out *bytes.Buffer, by measure) {
 
 // put writes the report into a file, between its marks, and a plot beside it.
 func (r *report) put(path string) error {
-	old, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	begin, end := bytes.Index(old, []byte(beginMark)), bytes.Index(old, []byte(endMark))
-	if begin < 0 || end < begin {
-		return fmt.Errorf("%s has no marks %q and %q", path, beginMark, endMark)
-	}
-	var out bytes.Buffer
-	out.Write(old[:begin+len(beginMark)])
-	fmt.Fprintf(&out, "\n")
-	out.Write(r.text())
-	out.Write(old[end:])
-	if err := os.WriteFile(path, out.Bytes(), 0o644); err != nil { //nolint:gosec // documentation is for everybody
+	if err := page.Put(path, beginMark, endMark, r.text()); err != nil {
 		return err
 	}
 	svg := filepath.Join(filepath.Dir(path), "ratios.svg")
-	return os.WriteFile(svg, plot(r.rows), 0o644) //nolint:gosec // likewise
+	return os.WriteFile(svg, plot(r.rows), 0o644) //nolint:gosec // documentation is for everybody
 }
