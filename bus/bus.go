@@ -134,7 +134,7 @@ func (b *Bus) publishSome(ctx context.Context, invs []Invalidation) (n int, err 
 	}
 }
 
-// bodyLimit returns the largest length of a parcel's body. The transport is
+// bodyLimit returns the largest length of a batch's body. The transport is
 // asked each time, since a client may learn its limit from the server late.
 func (b *Bus) bodyLimit() int {
 	limit := maxPayload

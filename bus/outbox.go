@@ -16,7 +16,7 @@ type outbox struct {
 	closed  bool
 	queue   []*batch      // all are full but the last; those that are told come first
 	items   int           // in queue
-	refused bool          // the first parcel of queue is told, or was when the outbox was closed
+	refused bool          // the first batch of queue is told, or was when the outbox was closed
 	room    chan struct{} // nil, or closed when items leave the queue
 }
 
@@ -40,7 +40,7 @@ func newBatch() *batch {
 	return &batch{body: body, done: make(chan struct{})}
 }
 
-// tell tells the publishers what became of the parcel, and reports whether they did
+// tell tells the publishers what became of the batch, and reports whether they did
 // not know yet. After an error it may still be sent.
 func (p *batch) tell(err error) (news bool) {
 	if p.told {
@@ -51,7 +51,7 @@ func (p *batch) tell(err error) (news bool) {
 	return true
 }
 
-// finish tells the publishers what became of the parcel. Nobody uses its body
+// finish tells the publishers what became of the batch. Nobody uses its body
 // after that.
 func (p *batch) finish(err error) {
 	body := p.body
@@ -80,7 +80,7 @@ func (p *batch) fill(invs []Invalidation, maxBatch, limit int) int {
 }
 
 // join adds what is in next, if there is room for all of it. The first invalidation
-// of a parcel names its cache, so the bytes may follow others.
+// of a batch names its cache, so the bytes may follow others.
 func (p *batch) join(next *batch, maxBatch, limit int) bool {
 	if p.items+next.items > maxBatch || len(p.body)+len(next.body)-frameSize > limit {
 		return false
@@ -100,7 +100,7 @@ func (p *batch) payload(node string, incarnation, sequence uint64) []byte {
 	return p.body[start:]
 }
 
-// add puts the first n of invs, at least one, into the parcel p. While the
+// add puts the first n of invs, at least one, into the batch p. While the
 // outbox is full, it waits.
 func (o *outbox) add(ctx context.Context, invs []Invalidation, limit int) (p *batch, n int, err error) {
 	for {
@@ -152,7 +152,7 @@ func (o *outbox) fillLocked(invs []Invalidation, limit int) (*batch, int) {
 	return p, n
 }
 
-// take returns the oldest parcel, nil if there is none, and whether there are
+// take returns the oldest batch, nil if there is none, and whether there are
 // more.
 func (o *outbox) take() (p *batch, more bool) {
 	o.mu.Lock()

@@ -33,7 +33,7 @@ type sender struct {
 // letter is a message with a number.
 type letter struct {
 	parcel  *batch
-	payload []byte // of the parcel
+	payload []byte // of the batch
 	began   time.Time
 	repeats bool // it was sent before
 }

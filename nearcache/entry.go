@@ -40,12 +40,19 @@ func (c *values[V]) newEntry(key string, v V, size int, stamp near.Stamp, rev dr
 
 // label is newEntry for an entry that has its key and its value already.
 func (c *values[V]) label(e *entry[V], size int, stamp near.Stamp, rev driver.Revision) {
+	c.charge(e, size)
+	c.place(e, stamp, rev)
+}
+
+// charge says what e takes of the near tier: its value, of which size is the encoded length,
+// and its key.
+func (c *values[V]) charge(e *entry[V], size int) {
 	cost := int64(size)
 	if c.with.Cost != nil && c.guard(callbackCost, e.Key(), func() error { cost = max(0, c.with.Cost(e.value)); return nil }) != nil {
 		cost = unknownCost
 	}
 	e.Charge(cost)
-	c.labelEmpty(e, stamp, rev)
+	e.Charge(int64(len(e.Key())) + near.Overhead)
 }
 
 // found is the arrival of what f found in the shared tier: e, which has its key, and its
@@ -59,11 +66,10 @@ func (c *values[V]) found(w coherence.Way, f *call[V], e *near.Entry, found *sha
 	}
 }
 
-// labelEmpty is label for an entry without a value.
-func (c *values[V]) labelEmpty(e *entry[V], stamp near.Stamp, rev driver.Revision) {
+// place says where and when e comes from.
+func (c *values[V]) place(e *entry[V], stamp near.Stamp, rev driver.Revision) {
 	e.Stamp, e.Revision = stamp, rev
 	e.Partition = int32(c.keys.Partition(e.Key()))
-	e.Charge(int64(len(e.Key())) + near.Overhead)
 }
 
 // newNamed returns an entry with a copy of key, which is in the same piece of
@@ -106,7 +112,8 @@ func newNamed[V any](key string) *entry[V] {
 // newAbsent makes the near entry which says that there is no value.
 func (c *values[V]) newAbsent(key string, stamp near.Stamp, rev driver.Revision) *near.Entry {
 	e := newNamed[V](key)
-	c.labelEmpty(e, stamp, rev)
+	e.Charge(int64(len(key)) + near.Overhead)
+	c.place(e, stamp, rev)
 	e.Extend(&near.Extra{Absent: true})
 	return &e.Entry
 }

@@ -38,7 +38,7 @@ func (c *Cache[V]) FetchMany(ctx context.Context, keys []string, load func(ctx c
 	if load == nil {
 		return nil, errors.New("nearcache: FetchMany: the loader is nil")
 	}
-	return c.readMany(ctx, keys, c.loadEntries(BatchValueLoader(load)), true)
+	return c.readMany(ctx, keys, loadSeveral(&c.values, load, func(v V) Loaded[V] { return Loaded[V]{Value: v} }), true)
 }
 
 // FetchEntryMany is FetchMany for loaders that decide how long each value lives, and

@@ -10,7 +10,6 @@ import (
 	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 	"github.com/nearbus/nearbus/nearcache/internal/lag"
 	"github.com/nearbus/nearbus/shared"
-	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // Loader loads the value of key from the source, with what differs from the options of the
@@ -96,9 +95,14 @@ func (c *values[V]) loadEntry(load Loader[V]) loader[V] {
 	}
 }
 
-// loadEntries is load, of several keys, without what it returns for other keys, which is
-// counted.
+// loadEntries is load, of several keys.
 func (c *values[V]) loadEntries(load BatchLoader[V]) loader[V] {
+	return loadSeveral(c, load, func(e Loaded[V]) Loaded[V] { return e })
+}
+
+// loadSeveral is load, of several keys, without what it returns for other keys, which is
+// counted.
+func loadSeveral[V, R any](c *values[V], load func(context.Context, []string) (map[string]R, error), entry func(R) Loaded[V]) loader[V] {
 	return func(ctx context.Context, keys []string, _ *shared.Found) ([]loaded[V], error) {
 		results, err := load(ctx, slices.Clone(keys)) // the loader may do with its keys what it likes
 		if err != nil {
@@ -106,13 +110,13 @@ func (c *values[V]) loadEntries(load BatchLoader[V]) loader[V] {
 		}
 		all, asked := make([]loaded[V], len(keys)), 0
 		for i, key := range keys {
-			entry, ok := results[key]
+			r, ok := results[key]
 			if !ok {
 				all[i].err = ErrNotFound
 				continue
 			}
 			asked++
-			if all[i].entry = entry; entry.NotModified {
+			if all[i].entry = entry(r); all[i].entry.NotModified {
 				all[i].err = errNothingOld
 			}
 		}
@@ -130,10 +134,8 @@ func (c *values[V]) old(found *shared.Found) *V {
 	if found == nil {
 		return nil
 	}
-	record := *found
-	record.Kind, record.Err = driver.KindValue, nil
-	e, err := c.decode("", &record)
-	if _, live := c.keys.TagsLive(&record); err != nil || !live {
+	e, err := c.decodeKept("", found)
+	if _, live := c.keys.TagsLive(found); err != nil || !live {
 		return nil
 	}
 	return &e.value

@@ -62,9 +62,7 @@ func (c *pipeline[V]) keepStale(f *call[V]) {
 	if !found.Kept || foreign {
 		return
 	}
-	record := *found
-	record.Kind, record.Err = driver.KindValue, nil
-	e, err := c.decode(f.key, &record)
+	e, err := c.decodeKept(f.key, found)
 	if err != nil {
 		return
 	}

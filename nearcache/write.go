@@ -10,8 +10,6 @@ import (
 	"github.com/nearbus/nearbus/bus"
 	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 	"github.com/nearbus/nearbus/nearcache/internal/generation"
-	"github.com/nearbus/nearbus/nearcache/internal/near"
-	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // Set stores v in the shared tier and makes every other node drop what it has.
@@ -99,7 +97,9 @@ func (c *values[V]) encodeFitting(key string, e *Entry[V], l coherence.Lifetimes
 			return v, err
 		}
 	}
-	entry := c.newEntry(key, e.Value, len(data), near.Stamp{}, driver.Revision{})
+	entry := newNamed[V](key)
+	entry.value = e.Value
+	c.charge(entry, len(data))
 	c.extend(entry, l.TTL, l.Ahead)
 	v.Entry = &entry.Entry
 	return v, nil

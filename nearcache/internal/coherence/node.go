@@ -40,7 +40,7 @@ type Node struct {
 	Context   context.Context // ends with the node; for loads and background writes
 	cancel    context.CancelFunc
 	jobs      chan textJob      // to the worker
-	overflows chan struct{}     // there was no room for a chore of some cache; never closed
+	overflows chan struct{}     // there was no room for a job of some cache; never closed
 	added     chan struct{}     // an invalidation is pending in some cache; never closed
 	restored  chan struct{}     // the shared tier is back, and takes what is pending; never closed
 	Journal   *journal.Follower // nil if the shared tier keeps no journal

@@ -15,7 +15,7 @@ type textJob struct {
 	key   string
 }
 
-// jobTimeout bounds one chore.
+// jobTimeout bounds one job.
 const jobTimeout = 5 * time.Second
 
 // enqueue hands c to the worker without waiting for it, and reports whether

@@ -29,7 +29,7 @@ func (rs *Records) Token(key string) Token {
 	return Token{Partition: uint32(p), Epoch: rev.Epoch, Number: rev.Number, Clock: clock, Tags: tags}.orNothing()
 }
 
-// orNothing returns the zero coreToken if t stands for no write.
+// orNothing returns the zero Token if t stands for no write.
 func (t Token) orNothing() Token {
 	if t.Number == 0 && t.Clock == 0 && t.Tags == 0 {
 		return Token{}

@@ -151,7 +151,7 @@ func (k *Keyspace) Drop(ctx context.Context, op bus.Op, keys []string, announce 
 	}
 }
 
-// dropPart is one round trip and one message of dropMany.
+// dropPart is one round trip and one message of Drop.
 func (k *Keyspace) dropPart(ctx context.Context, op bus.Op, keys []string, announce bool, failed *Failures) {
 	settles := k.Pending.Checkpoint()
 	writes := make([]*near.Write, len(keys))
