@@ -112,13 +112,6 @@ func (c *values[V]) decode(key string, found *shared.Found) (*entry[V], error) {
 	return e, nil
 }
 
-// decodeKept is decode for a record that reads as a miss, and has a value that may be of use.
-func (c *values[V]) decodeKept(key string, found *shared.Found) (*entry[V], error) {
-	record := *found
-	record.Kind, record.Err = driver.KindValue, nil
-	return c.decode(key, &record)
-}
-
 // Why a record cannot be read.
 const (
 	foreignFormat = "it has another codec or schema: another version of this program wrote it, or another program " +

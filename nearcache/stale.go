@@ -77,6 +77,13 @@ func (c *pipeline[V]) keepStale(f *call[V]) {
 	}
 }
 
+// decodeKept is decode for a record that reads as a miss, and has a value that may be of use.
+func (c *values[V]) decodeKept(key string, found *shared.Found) (*entry[V], error) {
+	record := *found
+	record.Kind, record.Err = driver.KindValue, nil
+	return c.decode(key, &record)
+}
+
 // noteDeleted reports whether the key was deleted, as far as the record found
 // tells, and this node may not have heard of it. There is no old value then.
 func (c *pipeline[V]) noteDeleted(f *call[V], found *shared.Found) bool {
