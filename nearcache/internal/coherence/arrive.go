@@ -188,5 +188,5 @@ func (k *Keyspace) aboveFloor(a *Arrival) bool {
 	case a.Found.Kind == driver.KindStale || a.Found.Kept && k.node.Journal == nil:
 		return false // the revision is that of the invalidation, or has no order in time
 	}
-	return p.above(a.Revision.Number)
+	return p.under(a.Revision.Number, a.Entry.Stamp.At())
 }

@@ -23,8 +23,14 @@ type Floor struct {
 // Holds reports whether there is a floor.
 func (p Floor) Holds() bool { return p.At != 0 }
 
-// above reports whether a record of this number is newer than what was given.
-func (p Floor) above(number uint64) bool { return !p.Holds() || number > p.number }
+// under reports whether a record of this number, whose read began then, is newer than what
+// was given.
+func (p Floor) under(number uint64, began int64) bool {
+	if p.number == 0 {
+		return began > p.At
+	}
+	return number > p.number
+}
 
 // floors are the floors of a cache, by the hash of the key.
 type floors struct {
@@ -83,7 +89,7 @@ func (f *floors) admits(e *near.Entry, hash uint64, stale bool) bool {
 		return true
 	case stale:
 		return false
-	case e.Revision.Number > p.number || !e.FromShared && e.Stamp.At() > p.At:
+	case p.under(e.Revision.Number, e.Stamp.At()) || !e.FromShared && e.Stamp.At() > p.At:
 		f.passed(hash)
 		return true
 	}
@@ -94,16 +100,17 @@ func (f *floors) admits(e *near.Entry, hash uint64, stale bool) bool {
 // stored: no record that may be older is read from here on, and nobody joins a read
 // that may bring one.
 //
-// Without a journal, revisions have no order in time: the floor is then one for old
-// values alone, which are older than what was loaded in any case.
+// Without a journal, revisions have no order in time: the floor is then one for reads that
+// began before, and for old values, which are older than what was loaded in any case.
 func (k *Keyspace) giveUnstored(key string, hash uint64) {
-	switch {
-	case k.node.Tier == nil || k.node.Faults.Off(fault.Floors):
-	case k.node.Journal != nil:
-		k.Floors.raise(hash, Floor{k.newest(key), k.node.Near.Now()})
-	case k.Options.StaleFor > 0:
-		k.Floors.raise(hash, Floor{At: k.node.Near.Now()})
+	if k.node.Tier == nil || k.node.Faults.Off(fault.Floors) {
+		return
 	}
+	floor := Floor{At: k.node.Near.Now()}
+	if k.node.Journal != nil {
+		floor.number = k.newest(key)
+	}
+	k.Floors.raise(hash, floor)
 }
 
 // newest returns a number that no revision of key that this node can have heard of has

@@ -180,8 +180,8 @@ func (s *Space) Pass(key string, hash uint64, r driver.Revision) {
 // news since stamp, when the load of the value began. e, which has that value, takes the
 // place for life if nothing came after its own stamp, when its read began; it is nil if the
 // value may not come near.
-// No mark is raised: loads under way that bring a revision meet Guard, and among
-// themselves those that bring none have no order.
+// No mark is raised: reads under way that bring a record meet Guard, and loads that are not
+// stored have no order among themselves.
 func (s *Space) Supersede(key string, hash uint64, e *Entry, life time.Duration, stamp Stamp) (placed bool) {
 	st := s.tier.stripeOf(hash)
 	st.mu.Lock()
@@ -215,11 +215,11 @@ func (s *Space) fencedLocked(st *stripe, hash uint64, e *Entry) bool {
 // in place, or reads that began since the mark. Without the latter, two reads
 // that overlap would fence each other in turn for as long as readers come.
 //
-// A value without a revision has no order, and is not news.
+// What is in place may be older than a value without a revision, and so may reads under way.
 func (s *Space) passLocked(st *stripe, key string, hash uint64, r driver.Revision) {
 	old := s.tier.lookupLocked(hash, s, key)
 	covered := st.knowsLocked(hash, r) || old != nil && old.Revision.Covers(r)
-	if r.Number == 0 || covered || s.tier.conf.Faults.Off(fault.PassedNews) {
+	if covered || s.tier.conf.Faults.Off(fault.PassedNews) {
 		return
 	}
 	st.raiseLocked(hash, s.tier.count.Add(1), r)

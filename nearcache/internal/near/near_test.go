@@ -207,11 +207,13 @@ func TestInstall_Fenced(t *testing.T) {
 		assert.False(t, install(s, "a", read(7, 2, second, 2)), "fenced by the first")
 		assert.True(t, s.Valid(s.Hash("a"), third), "the third began after both found the same")
 	})
-	t.Run("is no news without a revision", func(t *testing.T) {
+	t.Run("ends all that may be older without a revision", func(t *testing.T) {
 		tier, s, stamp := late(t, near.Config{})
 		require.True(t, install(s, "a", entry(tier.Stamp(), 1)))
+		underWay := tier.Stamp()
 		assert.False(t, install(s, "a", entry(stamp, 2)))
-		assert.Equal(t, 1, get(s, "a"))
+		assert.Equal(t, -1, get(s, "a"))
+		assert.False(t, install(s, "a", read(0, 1, underWay, 1)))
 	})
 }
 

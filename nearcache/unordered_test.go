@@ -1,0 +1,128 @@
+package nearcache_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nearbus/nearbus/nearcache"
+	"github.com/nearbus/nearbus/nearcache/internal/fault"
+	"github.com/nearbus/nearbus/shared/driver"
+)
+
+// unordered is a store whose revisions have no order, and which tells none to writers, as
+// Memcached is.
+type unordered struct{ taciturn }
+
+func (s unordered) Read(ctx context.Context, keys []string) ([][]byte, error) {
+	images, err := s.taciturn.Read(ctx, keys)
+	for _, image := range images {
+		if header, err := driver.DecodeHeader(image); err == nil && header.Kind != driver.KindWatermark {
+			driver.StampRevision(image, driver.Revision{Number: header.Revision.Number})
+		}
+	}
+	return images, err
+}
+
+// fromShared reads k anew on a, and closes done.
+func fromShared(t *testing.T, a *member, done chan<- struct{}) {
+	defer close(done)
+	_, err := a.Read(t.Context(), "k", nearcache.ReadOptions{FromShared: true}, nearcache.ValueLoader(is(newValue)))
+	assert.NoError(t, err)
+}
+
+// TestG2_LoadedWithoutARevision: a load spans an older record that a later read brings near,
+// or is about to, while the node hears nothing. What was loaded has no revision to compare.
+func TestG2_LoadedWithoutARevision(t *testing.T) {
+	for name, stored := range map[string]bool{"stored": true, "not stored": false} {
+		for where, near := range map[string]bool{"near": true, "under way": false} {
+			t.Run(name+"/older record is "+where, func(t *testing.T) {
+				get := func(t *testing.T, off fault.Switches) string { return loadedWithoutARevision(t, stored, near, off) }
+				switch {
+				case near || stored:
+					requireBoth(t, get, fault.PassedNews)
+				default:
+					requireBoth(t, get, fault.Floors)
+				}
+			})
+		}
+	}
+}
+
+func loadedWithoutARevision(t *testing.T, stored, near bool, off fault.Switches) (v string) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t)
+		f.off, f.tierOpts.Timeout = off, time.Minute
+		f.store.Store = unordered{taciturn{f.store.Store}}
+		a, b := f.join(), f.joinOver((&gate{Store: f.store.Store, identity: f.store.identity, hub: f.store.hub}).forNode(f))
+		a.link.loses.Store(true)
+
+		// The read before the load is on its way.
+		held, loaded := make(chan struct{}), make(chan struct{})
+		release := sync.OnceFunc(func() { close(held) })
+		defer release()
+		readOne := heldOnce(f.store, "read", false, held)
+		go fromShared(t, a, loaded)
+		<-readOne
+
+		// A read that began later has the older record.
+		require.NoError(t, b.Set(t.Context(), "k", oldValue))
+		settle()
+		answer, read := make(chan struct{}), make(chan struct{})
+		answered := heldOnce(f.store, "read", true, answer)
+		go fromShared(t, a, read)
+		<-answered
+		if near {
+			close(answer)
+			<-read
+		}
+		require.NoError(t, b.Delete(t.Context(), "k"))
+		settle()
+		f.store.onBefore(func(_ context.Context, op, _ string) error {
+			if op == "acquire" && !stored {
+				return errDown
+			}
+			return nil
+		})
+		release()
+		<-loaded
+		if !near {
+			close(answer)
+			<-read
+		}
+		v = "nothing"
+		if got, err := a.Get(t.Context(), "k"); err == nil {
+			v = got
+		}
+	})
+	return v
+}
+
+// heldOnce holds the first call of this kind until c is closed, before or after the store
+// answers. What it returns is closed when the call is held.
+func heldOnce(g *gate, op string, after bool, c chan struct{}) (held chan struct{}) {
+	held = make(chan struct{})
+	once := sync.OnceFunc(func() { close(held); <-c })
+	hook := func(_ context.Context, o, _ string) error {
+		if o != op {
+			return nil
+		}
+		select {
+		case <-held: // by an earlier call
+		default:
+			once()
+		}
+		return nil
+	}
+	if after {
+		g.onAfter(hook)
+	} else {
+		g.onBefore(hook)
+	}
+	return held
+}
