@@ -11,17 +11,24 @@ import (
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/shared/driver"
+	"github.com/nearbus/nearbus/shared/memstore"
 )
 
 // setBack leaves the store as one is whose clock was set back by ten minutes: revisions go
 // on from the last one, which is ahead of the clock.
 func (p *pooled) setBack(t *testing.T, _ *member) {
 	t.Helper()
+	goOnFrom(t, p.Store, 10*time.Minute)
+}
+
+// goOnFrom has revisions of a store go on from one that is ahead of its clock.
+func goOnFrom(t *testing.T, store *memstore.Store, ahead time.Duration) {
+	t.Helper()
 	image := (&driver.Record{Kind: driver.KindTombstone, Nonce: driver.NewNonce()}).Append(nil)
-	ahead := uint64(time.Now().Add(10 * time.Minute).UnixMicro())
-	r := p.Write(t.Context(), []driver.Write{{Key: "users:other", Image: image, Floor: ahead}})[0]
+	least := uint64(time.Now().Add(ahead).UnixMicro())
+	r := store.Write(t.Context(), []driver.Write{{Key: "users:other", Image: image, Floor: least}})[0]
 	require.NoError(t, r.Err)
-	require.GreaterOrEqual(t, r.Revision.Number, ahead)
+	require.GreaterOrEqual(t, r.Revision.Number, least)
 }
 
 // raiseDaysAhead leaves clocks of the cache as they are after they were raised when the clock

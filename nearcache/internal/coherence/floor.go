@@ -106,6 +106,12 @@ func (k *Keyspace) giveUnstored(key string, hash uint64) {
 	if k.node.Tier == nil || k.node.Faults.Off(fault.Floors) {
 		return
 	}
+	k.raiseFloor(key, hash)
+}
+
+// raiseFloor says that all records of the key which there are by now may be older than what
+// callers of this node, or another one, were given.
+func (k *Keyspace) raiseFloor(key string, hash uint64) {
 	floor := Floor{At: k.node.Near.Now()}
 	if k.node.Journal != nil {
 		floor.number = k.newest(key)

@@ -145,7 +145,7 @@ func (k *Keyspace) apply(m *bus.Message, inv *bus.Invalidation) {
 	}
 	rev := driver.Revision{Epoch: inv.Epoch, Number: inv.Revision}
 	if k.node.heardOf(m, func() string { return k.StoreKey(inv.Key) }, rev) {
-		k.Floors.raise(k.Space.Hash(inv.Key), Floor{rev.Number, k.node.Near.Now()})
+		k.raiseFloor(inv.Key, k.Space.Hash(inv.Key))
 	}
 	news := near.News{
 		Revision: rev, Own: m.Own,

@@ -128,9 +128,7 @@ func (n *Node) proves() bool {
 // heardOf takes in that m tells of a write of this revision, to the key that has this name
 // in the shared tier, unless that is another shared tier. An epoch that the journal has not
 // told of yet is news as well. It reports whether a server took the write that was deposed:
-// then it is lost, and what the shared tier has up to there may be older. That is not believed
-// of a number ahead of the server's clock, which may be invented, and would keep the key from
-// being cached.
+// then it is lost, and what the shared tier has may be older.
 func (n *Node) heardOf(m *bus.Message, name func() string, rev driver.Revision) (lost bool) {
 	if rev.Number == 0 || rev.Epoch == 0 || !n.proves() || n.foreign(m) {
 		return false
@@ -140,11 +138,11 @@ func (n *Node) heardOf(m *bus.Message, name func() string, rev driver.Revision) 
 	if n.elsewhere(p, rev.Epoch) {
 		return false
 	}
-	h, newest := &n.heads[p], n.Tier.Newest(key)
+	h := &n.heads[p]
 	if rev.Epoch < h.Epoch() {
-		return rev.Number <= newest
+		return true
 	}
-	if h.Tell(rev, newest, n.Near.Now()) {
+	if h.Tell(rev, n.Tier.Newest(key), n.Near.Now()) {
 		n.epochBegan()
 	}
 	return false
