@@ -112,6 +112,22 @@ func (c *values[V]) decode(key string, found *shared.Found) (*entry[V], error) {
 	return e, nil
 }
 
+// encode encodes the value of key for the shared tier.
+func (c *values[V]) encode(key string, v V) (data []byte, err error) {
+	err = c.guard(callbackCodec, key, func() (err error) {
+		data, err = c.opts.Codec.Marshal(v)
+		return err
+	})
+	if err != nil {
+		if c.unencodable.Add(1) == 1 { // the error of a codec may carry the value
+			c.node.Options.Logger.Warn("nearcache: a value cannot be encoded, and is not cached",
+				"cache", c.keys.Name, "type", fmt.Sprintf("%T", v), "codec", c.opts.Codec.ID())
+		}
+		return nil, fmt.Errorf("%w: cache %q: %w", ErrEncode, c.keys.Name, err)
+	}
+	return data, nil
+}
+
 // Why a record cannot be read.
 const (
 	foreignFormat = "it has another codec or schema: another version of this program wrote it, or another program " +

@@ -29,30 +29,26 @@ const unknownCost = math.MaxInt64 / 2
 // longestRefresh is the longest pause between two attempts to refresh a value.
 const longestRefresh = time.Second
 
-// newEntry makes the near entry of a value. size is the length of the encoded
-// value.
-func (c *values[V]) newEntry(key string, v V, size int, stamp near.Stamp, rev driver.Revision) *entry[V] {
-	e := newNamed[V](key)
-	e.value = v
-	c.label(e, size, stamp, rev)
-	return e
-}
-
-// label is newEntry for an entry that has its key and its value already.
-func (c *values[V]) label(e *entry[V], size int, stamp near.Stamp, rev driver.Revision) {
-	c.charge(e, size)
-	c.place(e, stamp, rev)
-}
-
-// charge says what e takes of the near tier: its value, of which size is the encoded length,
-// and its key.
-func (c *values[V]) charge(e *entry[V], size int) {
+// complete says what e, which has its key and its value, takes of the near tier: size is the
+// encoded length of the value. It makes e more than a hit for its life, if the options say so.
+// left is the lifetime that the value has in the shared tier, and ahead how long before the end
+// of that it is to be refreshed.
+func (c *values[V]) complete(e *entry[V], size int, left, ahead time.Duration) {
 	cost := int64(size)
 	if c.with.Cost != nil && c.guard(callbackCost, e.Key(), func() error { cost = max(0, c.with.Cost(e.value)); return nil }) != nil {
 		cost = unknownCost
 	}
 	e.Charge(cost)
 	e.Charge(int64(len(e.Key())) + near.Overhead)
+	if c.opts.Stale.For == 0 && c.opts.RefreshAhead == 0 {
+		return
+	}
+	// The pause begins when the value comes near, and with each attempt to refresh it.
+	pause := max(near.Tick, min(ahead/8, left/2, longestRefresh))
+	if c.node.Faults.Off(fault.Pauses) {
+		pause = 0
+	}
+	e.Extend(&near.Extra{Fresh: left - ahead, Keep: c.opts.Stale.For, Pause: pause})
 }
 
 // found is the arrival of what f found in the shared tier: e, which has its key, and its
@@ -115,43 +111,5 @@ func (c *values[V]) newAbsent(key string, stamp near.Stamp, rev driver.Revision)
 	e.Charge(int64(len(key)) + near.Overhead)
 	c.place(e, stamp, rev)
 	e.Extend(&near.Extra{Absent: true})
-	return &e.Entry
-}
-
-// extend makes e more than a hit for its life, if the options say so. left is
-// the lifetime that its value has in the shared tier, and ahead how long before the end
-// of that it is to be refreshed.
-func (c *values[V]) extend(e *entry[V], left, ahead time.Duration) {
-	if c.opts.Stale.For == 0 && c.opts.RefreshAhead == 0 {
-		return
-	}
-	x := &near.Extra{Fresh: left - ahead, Keep: c.opts.Stale.For, Pause: refreshPause(left, ahead)}
-	if c.node.Faults.Off(fault.Pauses) {
-		x.Pause = 0
-	}
-	e.Extend(x)
-}
-
-// refreshPause is how long after a value came near, or after an attempt to refresh it,
-// the next attempt may begin: of a value that has so long left, and is to be refreshed so
-// long before its end.
-func refreshPause(left, ahead time.Duration) time.Duration {
-	return max(near.Tick, min(ahead/8, left/2, longestRefresh))
-}
-
-// entryHere makes the near entry of a value that has no record, nil if it cannot be
-// kept.
-func (c *values[V]) entryHere(f *call[V], v V, slots []uint32, life time.Duration) *near.Entry {
-	size := 0
-	if c.with.Cost == nil {
-		data, err := c.encode(f.key, v)
-		if err != nil {
-			return nil
-		}
-		size = len(data)
-	}
-	e := c.newEntry(f.key, v, size, f.stamp, driver.Revision{})
-	e.Tag(slots)
-	c.extend(e, life, c.opts.ahead(life))
 	return &e.Entry
 }

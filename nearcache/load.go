@@ -9,6 +9,7 @@ import (
 	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/nearcache/internal/lag"
+	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/driver"
 )
@@ -86,15 +87,20 @@ func (c *pipeline[V]) loadAll(ctx context.Context, all []fill[V], load loader[V]
 	for i := range all {
 		e := &all[i]
 		keys[i] = e.f.key
-		c.beginLoad(e)
+		if !e.Leased() {
+			e.Clock, _, _ = c.keys.Clock.Get()
+		}
+		e.f.clock, e.f.loaded = e.Clock, c.node.Near.Stamp()
+		e.f.tagClock, _, _ = c.keys.Tags.Get()
+		e.Begin(c.opts.SourceLag)
+		c.calls.advance(e.f, stateLoading)
 		ended = ended.Newer(e.Ended)
 	}
 	var previous *shared.Found
 	if len(all) == 1 && all[0].Expect != 0 {
 		previous = all[0].f.found
 	}
-	ctx = withRecency(ctx, ended)
-	results, err := c.callLoader(ctx, keys, load, previous)
+	results, err := c.callLoader(ctx, keys, load, previous, ended)
 	for i := range all {
 		e := &all[i]
 		if e.err = err; err != nil {
@@ -104,18 +110,6 @@ func (c *pipeline[V]) loadAll(ctx context.Context, all []fill[V], load loader[V]
 			e.err = c.accept(&e.entry, e.f.key)
 		}
 	}
-}
-
-// beginLoad says that the load of e begins now, with what this node knows.
-func (c *pipeline[V]) beginLoad(e *fill[V]) {
-	if !e.Leased() {
-		e.Clock, _, _ = c.keys.Clock.Get()
-	}
-	f := e.f
-	f.clock, f.loaded = e.Clock, c.node.Near.Stamp()
-	f.tagClock, _, _ = c.keys.Tags.Get()
-	e.Begin(c.opts.SourceLag)
-	c.calls.advance(f, stateLoading)
 }
 
 // fillPart ends the first of all loads, as many as one round trip carries, and returns how
@@ -305,9 +299,11 @@ func (c *pipeline[V]) fillDone(e *fill[V], did action, rev driver.Revision) {
 	}
 	switch did {
 	case putValue:
-		near := c.newEntry(f.key, e.entry.Value, len(e.value.Data), f.stamp, rev)
+		near := newNamed[V](f.key)
+		near.value = e.entry.Value
+		c.complete(near, len(e.value.Data), e.value.Lives.TTL, e.value.Lives.Ahead)
+		c.place(near, f.stamp, rev)
 		near.Tag(e.value.Slots)
-		c.extend(near, e.value.Lives.TTL, e.value.Lives.Ahead)
 		a.Entry, a.Life = &near.Entry, e.value.Lives.Near
 	case putAbsent:
 		a.Way, a.Entry, a.Life = coherence.WayLoadedAbsent, c.newAbsent(f.key, f.stamp, rev), min(e.put.TTL, c.opts.NearTTL)
@@ -389,6 +385,25 @@ func (c *pipeline[V]) keepUnshared(e *fill[V]) {
 		}
 	}
 	c.giveLoaded(f, &a)
+}
+
+// entryHere makes the near entry of a value that has no record, nil if it cannot be
+// kept.
+func (c *values[V]) entryHere(f *call[V], v V, slots []uint32, life time.Duration) *near.Entry {
+	size := 0
+	if c.with.Cost == nil {
+		data, err := c.encode(f.key, v)
+		if err != nil {
+			return nil
+		}
+		size = len(data)
+	}
+	e := newNamed[V](f.key)
+	e.value = v
+	c.complete(e, size, life, c.opts.ahead(life))
+	c.place(e, f.stamp, driver.Revision{})
+	e.Tag(slots)
+	return &e.Entry
 }
 
 // giveLoaded ends the load of f, which is not stored. A refresh gives nothing to

@@ -290,8 +290,8 @@ func (c *pipeline[V]) use(f *call[V], found *shared.Found) bool {
 			return false
 		}
 		lives = c.opts.livesOf(found)
-		c.label(decoded, len(found.Value), f.stamp, found.Revision)
-		c.extend(decoded, lives.TTL, lives.Ahead)
+		c.complete(decoded, len(found.Value), lives.TTL, lives.Ahead)
+		c.place(decoded, f.stamp, found.Revision)
 		e, value = &decoded.Entry, &decoded.value
 	}
 	if f.refresh != nil {

@@ -141,16 +141,26 @@ func (c *values[V]) old(found *shared.Found) *V {
 	return &e.value
 }
 
-// callLoader calls load within Options.LoadTimeout, once there is a place for it. A
-// loader that does not heed the end of its context is left behind: its callers are not.
-func (c *pipeline[V]) callLoader(ctx context.Context, keys []string, load loader[V], previous *shared.Found) ([]loaded[V], error) {
+// callLoader calls load within Options.LoadTimeout, once there is a place for it. ended is what
+// SinceInvalidated tells the loader. A loader that does not heed the end of its context is left
+// behind: its callers are not.
+func (c *pipeline[V]) callLoader(ctx context.Context, keys []string, load loader[V], previous *shared.Found, ended lag.Recency) ([]loaded[V], error) {
 	leave, err := c.enter(ctx)
 	if err != nil {
 		c.loadErrors.Add(uint64(len(keys)))
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.opts.LoadTimeout)
+	var since *lag.Recency // nil hides that of another loader, whose context the caller's may be
+	if ended.Known {
+		since = new(lag.Recency)
+		*since = ended // which stays where it is otherwise
+	}
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, sinceKey{}, since), c.opts.LoadTimeout)
 	defer cancel()
+	key := "" // of a single one, to be named
+	if len(keys) == 1 {
+		key = keys[0]
+	}
 	type answer struct {
 		results []loaded[V]
 		err     error
@@ -159,10 +169,10 @@ func (c *pipeline[V]) callLoader(ctx context.Context, keys []string, load loader
 	answers := make(chan answer, 1)
 	go func() { // ends when the loader returns
 		defer leave()
-		a := answer{err: &PanicError{Callback: callbackLoader, Key: only(keys)}} // stands if the loader ends its goroutine
+		a := answer{err: &PanicError{Callback: callbackLoader, Key: key}} // stands if the loader ends its goroutine
 		defer func() { answers <- a }()
 		var results []loaded[V]
-		err := c.guard(callbackLoader, only(keys), func() (err error) {
+		err := c.guard(callbackLoader, key, func() (err error) {
 			results, err = load(ctx, keys, previous)
 			return err
 		})
@@ -203,9 +213,10 @@ func (b *base) enter(ctx context.Context) (leave func(), err error) {
 	if b.places == nil {
 		return func() {}, nil
 	}
+	leave = func() { <-b.places }
 	select {
 	case b.places <- struct{}{}:
-		return b.leave, nil
+		return leave, nil
 	default:
 	}
 	b.queued.Add(1)
@@ -213,20 +224,10 @@ func (b *base) enter(ctx context.Context) (leave func(), err error) {
 	defer cancel()
 	select {
 	case b.places <- struct{}{}:
-		return b.leave, nil
+		return leave, nil
 	case <-ctx.Done():
 		return nil, fmt.Errorf("nearcache: cache %q: no place among %d loads in time: %w", b.keys.Name, cap(b.places), ctx.Err())
 	}
-}
-
-func (b *base) leave() { <-b.places }
-
-// only returns the key if there is one only, to be named.
-func only(keys []string) string {
-	if len(keys) == 1 {
-		return keys[0]
-	}
-	return ""
 }
 
 // sinceKey is the key of a recency in the context of a loader.
@@ -254,17 +255,6 @@ func SinceInvalidated(ctx context.Context) (ago time.Duration, ok bool) {
 	return r.Now(), true
 }
 
-// withRecency is the context of a loader. It always says something, since the context of
-// a caller may be that of another loader.
-func withRecency(ctx context.Context, r lag.Recency) context.Context {
-	var known *lag.Recency
-	if r.Known {
-		known = new(lag.Recency)
-		*known = r
-	}
-	return context.WithValue(ctx, sinceKey{}, known)
-}
-
 // validateLag checks Options.SourceLag against what stands below the cache.
 func (o *plain) validateLag(n *coherence.Node) error {
 	switch {
@@ -277,4 +267,49 @@ func (o *plain) validateLag(n *coherence.Node) error {
 			o.SourceLag, n.Tier.TombstoneTTL())
 	}
 	return nil
+}
+
+const (
+	// slowPatience is how long no load may end well before it is told that old values are
+	// given because loads are slow: one that is slow now and then is no outage.
+	slowPatience = 10 * time.Second
+
+	// loadsQuiet is how long no load may fail, with an old value in its place, for that to
+	// be over.
+	loadsQuiet = time.Minute
+)
+
+// errSlow is why a caller gets an old value after Options.Stale.Timeout.
+var errSlow = errors.New("nearcache: the load takes longer than Stale.Timeout")
+
+// servedStale takes in that a caller was given an old value, because of err. Loaders' errors may
+// carry a value or a credential, so the log is not told what they say.
+func (b *base) servedStale(err error) {
+	if b.node.Context.Err() != nil || !b.failing.Fail(!errors.Is(err, errSlow)) {
+		return
+	}
+	b.node.Options.Logger.Warn("nearcache: old values are given, because loads fail", "cache", b.keys.Name, "reason", staleReason(err))
+}
+
+// staleReason says what became of a load, and nothing of what its loader said.
+func staleReason(err error) string {
+	var panicked *PanicError
+	switch {
+	case errors.Is(err, errSlow):
+		return "the loader takes longer than Stale.Timeout"
+	case errors.Is(err, errUnrefreshed):
+		return "another server could not load"
+	case errors.As(err, &panicked):
+		return "the loader panicked"
+	case errors.Is(err, context.DeadlineExceeded):
+		return "the loader did not return in time"
+	}
+	return "the loader returned an error"
+}
+
+// loadsAgain takes in that a load ended well.
+func (b *base) loadsAgain() {
+	if took, over := b.failing.Succeed(); over {
+		b.node.Options.Logger.Info("nearcache: loads succeed again", "cache", b.keys.Name, "after", took)
+	}
 }

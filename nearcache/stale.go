@@ -66,8 +66,8 @@ func (c *pipeline[V]) keepStale(f *call[V]) {
 	if err != nil {
 		return
 	}
-	c.label(e, len(found.Value), f.stamp, found.Revision)
-	c.extend(e, 0, 0)
+	c.complete(e, len(found.Value), 0, 0)
+	c.place(e, f.stamp, found.Revision)
 	if found.Left > 0 {
 		x := e.Extra()
 		x.Keep = min(x.Keep, found.Left)
@@ -217,49 +217,4 @@ func (c *pipeline[V]) leaseIfDue(ctx context.Context, f *call[V]) (h coherence.L
 	loads = true
 	f.stamp, f.found = c.node.Near.Stamp(), found
 	return c.keys.RightBeside(claim, &got, found), renewed, nil
-}
-
-const (
-	// slowPatience is how long no load may end well before it is told that old values are
-	// given because loads are slow: one that is slow now and then is no outage.
-	slowPatience = 10 * time.Second
-
-	// loadsQuiet is how long no load may fail, with an old value in its place, for that to
-	// be over.
-	loadsQuiet = time.Minute
-)
-
-// errSlow is why a caller gets an old value after Options.Stale.Timeout.
-var errSlow = errors.New("nearcache: the load takes longer than Stale.Timeout")
-
-// servedStale takes in that a caller was given an old value, because of err. Loaders' errors may
-// carry a value or a credential, so the log is not told what they say.
-func (b *base) servedStale(err error) {
-	if b.node.Context.Err() != nil || !b.failing.Fail(!errors.Is(err, errSlow)) {
-		return
-	}
-	b.node.Options.Logger.Warn("nearcache: old values are given, because loads fail", "cache", b.keys.Name, "reason", staleReason(err))
-}
-
-// staleReason says what became of a load, and nothing of what its loader said.
-func staleReason(err error) string {
-	var panicked *PanicError
-	switch {
-	case errors.Is(err, errSlow):
-		return "the loader takes longer than Stale.Timeout"
-	case errors.Is(err, errUnrefreshed):
-		return "another server could not load"
-	case errors.As(err, &panicked):
-		return "the loader panicked"
-	case errors.Is(err, context.DeadlineExceeded):
-		return "the loader did not return in time"
-	}
-	return "the loader returned an error"
-}
-
-// loadsAgain takes in that a load ended well.
-func (b *base) loadsAgain() {
-	if took, over := b.failing.Succeed(); over {
-		b.node.Options.Logger.Info("nearcache: loads succeed again", "cache", b.keys.Name, "after", took)
-	}
 }

@@ -3,7 +3,6 @@ package nearcache
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 
@@ -99,26 +98,9 @@ func (c *values[V]) encodeFitting(key string, e *Entry[V], l coherence.Lifetimes
 	}
 	entry := newNamed[V](key)
 	entry.value = e.Value
-	c.charge(entry, len(data))
-	c.extend(entry, l.TTL, l.Ahead)
+	c.complete(entry, len(data), l.TTL, l.Ahead)
 	v.Entry = &entry.Entry
 	return v, nil
-}
-
-// encode encodes the value of key for the shared tier.
-func (c *values[V]) encode(key string, v V) (data []byte, err error) {
-	err = c.guard(callbackCodec, key, func() (err error) {
-		data, err = c.opts.Codec.Marshal(v)
-		return err
-	})
-	if err != nil {
-		if c.unencodable.Add(1) == 1 { // the error of a codec may carry the value
-			c.node.Options.Logger.Warn("nearcache: a value cannot be encoded, and is not cached",
-				"cache", c.keys.Name, "type", fmt.Sprintf("%T", v), "codec", c.opts.Codec.ID())
-		}
-		return nil, fmt.Errorf("%w: cache %q: %w", ErrEncode, c.keys.Name, err)
-	}
-	return data, nil
 }
 
 // InvalidateTags says that every value with one of these tags is stale: every

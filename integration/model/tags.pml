@@ -118,7 +118,7 @@ over:
 	atomic { got = 0; must = 0; c = 0; at = 0 }
 }
 
-// A load under a lease: readyTagClock, beginLoad, conclude.
+// A load under a lease: ReadyTagClock, loadAll, commit.
 proctype Loader(byte me) {
 	byte loaded, c, f;
 end:
