@@ -14,36 +14,23 @@ import (
 // loadMissed ends the calls whose reads did not give their results. Those that get their
 // lease, or need none, are loaded together; each of the others waits for another node.
 func (c *pipeline[V]) loadMissed(ctx context.Context, calls []*call[V], load loader[V]) {
-	c.guarded(calls, func() error {
+	c.guarded(calls, func() {
 		ready, waiting, stop := c.lease(ctx, calls)
 		if len(ready) == 0 && len(waiting) == 1 {
 			stop() // the leases of calls that turned out to be over
 			c.loadLater(ctx, waiting[0], load)
-			return nil
+			return
 		}
-		wait := c.loadOthers(ctx, waiting, load)
-		defer wait() // also if user code ends this goroutine: they end their calls
+		if len(waiting) > 0 {
+			var others sync.WaitGroup
+			for _, a := range waiting {
+				others.Go(func() { c.guarded(a.f.one[:], func() { c.loadLater(ctx, a, load) }) })
+			}
+			defer others.Wait() // also if user code ends this goroutine: they end their calls
+		}
 		defer stop()
 		c.loadAndFill(ctx, ready, load)
-		return nil
 	})
-}
-
-// loadOthers ends the calls of attempts that wait, each on a goroutine of its own.
-func (c *pipeline[V]) loadOthers(ctx context.Context, waiting []*attempt[V], load loader[V]) (wait func()) {
-	if len(waiting) == 0 {
-		return func() {}
-	}
-	var others sync.WaitGroup
-	for _, a := range waiting {
-		others.Go(func() {
-			c.guarded(a.f.one[:], func() error {
-				c.loadLater(ctx, a, load)
-				return nil
-			})
-		})
-	}
-	return others.Wait
 }
 
 // attempt is a call that asks for the lease of its key.
@@ -287,7 +274,12 @@ func (c *pipeline[V]) await(ctx context.Context, a *attempt[V]) (again bool) {
 		case a.beside && record.Nonce != a.f.found.Nonce:
 			return true
 		case lease.Kind == driver.KindLease:
-		case a.beside && lease.Kind == driver.KindTombstone && lease.Codec == driver.TombstoneFailed && c.hasStale(a.f):
+		case a.beside && lease.Kind == driver.KindTombstone && lease.Codec == driver.TombstoneFailed:
+			// No old value is within bounds, and who has them joins only calls that were begun
+			// for such a caller.
+			if old, _ := c.staleOf(a.f); old == nil || a.f.bounded {
+				return true
+			}
 			c.finish(a.f, errUnrefreshed)
 			return false
 		default: // what its holder loaded was not taken, or it died

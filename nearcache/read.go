@@ -174,15 +174,12 @@ func (c *pipeline[V]) readShared(ctx context.Context, calls []*call[V]) {
 	if c.node.Tier == nil {
 		return
 	}
-	c.guarded(calls, func() error {
-		c.read(ctx, c.readable(calls))
-		return nil
-	})
+	c.guarded(calls, func() { c.read(ctx, calls) })
 }
 
 // guarded calls run, which works on all. If that panics, or ends the goroutine, those
 // that are not over end with it.
-func (c *pipeline[V]) guarded(all []*call[V], run func() error) {
+func (c *pipeline[V]) guarded(all []*call[V], run func()) {
 	returned, err := false, error(nil)
 	defer func() {
 		if !returned {
@@ -198,28 +195,22 @@ func (c *pipeline[V]) guarded(all []*call[V], run func() error) {
 			}
 		}
 	}()
-	err = c.guard("", "", run)
+	err = c.guard("", "", func() error { run(); return nil })
 	returned = true
 }
 
-// readable returns the calls that may read the shared tier: those of whose keys no earlier
-// write is unconfirmed.
-func (c *pipeline[V]) readable(calls []*call[V]) []*call[V] {
-	if !c.keys.Pending.Some() {
-		return calls
-	}
-	may := make([]*call[V], 0, len(calls))
-	for _, f := range calls {
-		if c.keys.Pending.HasKey(f.key) {
-			f.readErr = coherence.ErrPending
-		} else {
-			may = append(may, f)
-		}
-	}
-	return may
-}
-
+// read reads the records of calls. What the shared tier has of a key may be older than an own
+// write of it that is unconfirmed, so it is not read.
 func (c *pipeline[V]) read(ctx context.Context, calls []*call[V]) {
+	if c.keys.Pending.Some() {
+		calls = slices.DeleteFunc(slices.Clone(calls), func(f *call[V]) bool {
+			pending := c.keys.Pending.HasKey(f.key)
+			if pending {
+				f.readErr = coherence.ErrPending
+			}
+			return pending
+		})
+	}
 	if len(calls) == 0 {
 		return
 	}

@@ -288,23 +288,18 @@ func (b *base) servedStale(err error) {
 	if b.node.Context.Err() != nil || !b.failing.Fail(!errors.Is(err, errSlow)) {
 		return
 	}
-	b.node.Options.Logger.Warn("nearcache: old values are given, because loads fail", "cache", b.keys.Name, "reason", staleReason(err))
-}
-
-// staleReason says what became of a load, and nothing of what its loader said.
-func staleReason(err error) string {
-	var panicked *PanicError
-	switch {
+	reason := "the loader returned an error"
+	switch panicked := (*PanicError)(nil); {
 	case errors.Is(err, errSlow):
-		return "the loader takes longer than Stale.Timeout"
+		reason = "the loader takes longer than Stale.Timeout"
 	case errors.Is(err, errUnrefreshed):
-		return "another server could not load"
+		reason = "another server could not load"
 	case errors.As(err, &panicked):
-		return "the loader panicked"
+		reason = "the loader panicked"
 	case errors.Is(err, context.DeadlineExceeded):
-		return "the loader did not return in time"
+		reason = "the loader did not return in time"
 	}
-	return "the loader returned an error"
+	b.node.Options.Logger.Warn("nearcache: old values are given, because loads fail", "cache", b.keys.Name, "reason", reason)
 }
 
 // loadsAgain takes in that a load ended well.

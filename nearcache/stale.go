@@ -122,13 +122,6 @@ func (c *pipeline[V]) staleOf(f *call[V]) (old *V, e *near.Entry) {
 	return old, nil
 }
 
-// hasStale reports whether an old value is an answer to the callers of f. No old value is
-// within bounds, and who has them joins only calls that were begun for such a caller.
-func (c *pipeline[V]) hasStale(f *call[V]) bool {
-	old, _ := c.staleOf(f)
-	return old != nil && !f.bounded
-}
-
 func (c *pipeline[V]) staleValue(key string, v V) answer[V] {
 	c.stale.Add(1)
 	v, err := c.give(key, v)
