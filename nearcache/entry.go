@@ -10,7 +10,6 @@ import (
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/shared"
-	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // entry is what the near tier holds, which returns a pointer to the Entry in it.
@@ -54,18 +53,11 @@ func (c *values[V]) complete(e *entry[V], size int, left, ahead time.Duration) {
 // found is the arrival of what f found in the shared tier: e, which has its key, and its
 // value if there is one.
 func (c *values[V]) found(w coherence.Way, f *call[V], e *near.Entry, found *shared.Found) coherence.Arrival {
-	e.FromShared = true
-	e.Tag(found.Slots)
+	e.Stamp = f.stamp
 	return coherence.Arrival{
 		Way: w, Key: f.key, Hash: f.hash, Entry: e, Found: found, Write: f.refresh,
 		Basis: coherence.Basis{Revision: found.Revision, Clock: found.Clock, TagClock: found.TagClock, Slots: found.Slots, Floor: f.floor},
 	}
-}
-
-// place says where and when e comes from.
-func (c *values[V]) place(e *entry[V], stamp near.Stamp, rev driver.Revision) {
-	e.Stamp, e.Revision = stamp, rev
-	e.Partition = int32(c.keys.Partition(e.Key()))
 }
 
 // newNamed returns an entry with a copy of key, which is in the same piece of
@@ -106,10 +98,10 @@ func newNamed[V any](key string) *entry[V] {
 }
 
 // newAbsent makes the near entry which says that there is no value.
-func (c *values[V]) newAbsent(key string, stamp near.Stamp, rev driver.Revision) *near.Entry {
+func (c *values[V]) newAbsent(key string, stamp near.Stamp) *near.Entry {
 	e := newNamed[V](key)
 	e.Charge(int64(len(key)) + near.Overhead)
-	c.place(e, stamp, rev)
+	e.Stamp = stamp
 	e.Extend(&near.Extra{Absent: true})
 	return &e.Entry
 }

@@ -274,7 +274,7 @@ func (c *pipeline[V]) conclude(e *fill[V], r *driver.Receipt) {
 		c.release(e)
 	default: // nobody knows whether it is stored; a lease ends by itself
 		c.keys.SharedErrors.Add(1)
-		c.fillFailed(e, true)
+		c.giveLoaded(e, &coherence.Arrival{Keeps: true})
 	}
 }
 
@@ -302,16 +302,15 @@ func (c *pipeline[V]) fillDone(e *fill[V], did action, rev driver.Revision) {
 		near := newNamed[V](f.key)
 		near.value = e.entry.Value
 		c.complete(near, len(e.value.Data), e.value.Lives.TTL, e.value.Lives.Ahead)
-		c.place(near, f.stamp, rev)
-		near.Tag(e.value.Slots)
+		near.Stamp = f.stamp
 		a.Entry, a.Life = &near.Entry, e.value.Lives.Near
 	case putAbsent:
-		a.Way, a.Entry, a.Life = coherence.WayLoadedAbsent, c.newAbsent(f.key, f.stamp, rev), min(e.put.TTL, c.opts.NearTTL)
+		a.Way, a.Entry, a.Life = coherence.WayLoadedAbsent, c.newAbsent(f.key, f.stamp), min(e.put.TTL, c.opts.NearTTL)
 	case deleteStale:
 		c.keys.Space.Invalidate(f.key, f.hash)
 		return
 	default:
-		c.fillFailed(e, false)
+		c.giveLoaded(e, &coherence.Arrival{})
 		return
 	}
 	if f.refresh != nil {
@@ -320,13 +319,19 @@ func (c *pipeline[V]) fillDone(e *fill[V], did action, rev driver.Revision) {
 	c.keys.Arrive(&a)
 }
 
-// fillFailed gives what was loaded to those who wait for it, and it is not stored, or may
-// not be. keeps says that the shared tier may have something older: the lease did
-// not stand to the end.
-func (c *pipeline[V]) fillFailed(e *fill[V], keeps bool) {
-	if e.gives() {
-		c.giveLoaded(e.f, &coherence.Arrival{Way: coherence.WayUnstored, Keeps: keeps})
+// giveLoaded gives what was loaded to those who wait for it, and it is not stored, or may not
+// be: the lease did not stand to the end if a keeps what the shared tier may have. A load that
+// failed has nothing for anybody, nor has a refresh without an entry.
+func (c *pipeline[V]) giveLoaded(e *fill[V], a *coherence.Arrival) {
+	f := e.f
+	if !e.gives() || f.refresh != nil && a.Entry == nil {
+		return
 	}
+	a.Way, a.Key, a.Hash, a.Stamp = coherence.WayUnstored, f.key, f.hash, f.loaded
+	if f.refresh != nil {
+		a.Way, a.Write = coherence.WayRefreshed, f.refresh
+	}
+	c.keys.Arrive(a)
 }
 
 // gives reports whether the load has something for its callers, if only that there is no
@@ -355,7 +360,7 @@ func (c *pipeline[V]) adoptWinners(ctx context.Context, part []fill[V]) {
 		if err == nil && c.use(e.f, &found[0]) {
 			e.err = nil
 		} else {
-			c.fillFailed(e, true)
+			c.giveLoaded(e, &coherence.Arrival{Keeps: true})
 		}
 		if err == nil {
 			found = found[1:]
@@ -367,29 +372,25 @@ func (c *pipeline[V]) adoptWinners(ctx context.Context, part []fill[V]) {
 // is no value, if the options say so.
 func (c *pipeline[V]) keepUnshared(e *fill[V]) {
 	f := e.f
-	a := coherence.Arrival{Way: coherence.WayUnstored, Keeps: true, Basis: coherence.Basis{Clock: f.clock, TagClock: f.tagClock}}
+	a := coherence.Arrival{Keeps: true, Basis: coherence.Basis{Clock: f.clock, TagClock: f.tagClock}}
 	switch {
-	case errors.Is(e.err, ErrNotFound):
-		if c.opts.NotFoundTTL > 0 && e.life > 0 {
-			a.Entry = c.newAbsent(f.key, f.stamp, driver.Revision{})
-			a.Life = min(share(c.opts.NotFoundTTL, c.opts.jitter()), c.opts.NearTTL, e.life)
-		}
-	case e.err != nil:
-		return
-	default:
+	case errors.Is(e.err, ErrNotFound) && c.opts.NotFoundTTL > 0 && e.life > 0:
+		a.Entry = c.newAbsent(f.key, f.stamp)
+		a.Life = min(share(c.opts.NotFoundTTL, c.opts.jitter()), c.opts.NearTTL, e.life)
+	case e.err == nil:
 		f.value = &e.entry.Value
 		if e.life > 0 && !e.entry.NoStore {
 			l, _ := c.opts.lives(e.entry.TTL, e.entry.NearTTL)
 			a.Slots, a.Life = generation.SlotsOf(e.entry.Tags), min(l.Near, e.life)
-			a.Entry = c.entryHere(f, e.entry.Value, a.Slots, a.Life)
+			a.Entry = c.entryHere(f, e.entry.Value, a.Life)
 		}
 	}
-	c.giveLoaded(f, &a)
+	c.giveLoaded(e, &a)
 }
 
 // entryHere makes the near entry of a value that has no record, nil if it cannot be
 // kept.
-func (c *values[V]) entryHere(f *call[V], v V, slots []uint32, life time.Duration) *near.Entry {
+func (c *values[V]) entryHere(f *call[V], v V, life time.Duration) *near.Entry {
 	size := 0
 	if c.with.Cost == nil {
 		data, err := c.encode(f.key, v)
@@ -401,22 +402,8 @@ func (c *values[V]) entryHere(f *call[V], v V, slots []uint32, life time.Duratio
 	e := newNamed[V](f.key)
 	e.value = v
 	c.complete(e, size, life, c.opts.ahead(life))
-	c.place(e, f.stamp, driver.Revision{})
-	e.Tag(slots)
+	e.Stamp = f.stamp
 	return &e.Entry
-}
-
-// giveLoaded ends the load of f, which is not stored. A refresh gives nothing to
-// anybody.
-func (c *pipeline[V]) giveLoaded(f *call[V], a *coherence.Arrival) {
-	a.Key, a.Hash, a.Stamp = f.key, f.hash, f.loaded
-	if f.refresh != nil && a.Entry == nil {
-		return
-	}
-	if f.refresh != nil {
-		a.Way, a.Write = coherence.WayRefreshed, f.refresh
-	}
-	c.keys.Arrive(a)
 }
 
 // releaseBeside returns what gives back the leases of all that are beside their records.

@@ -151,7 +151,7 @@ func (c *pipeline[V]) start(ctx context.Context, calls []*call[V], load loader[V
 	apart := detached{c.node.Context, ctx}
 	again := calls // are read apart
 	if c.opts.Stale.Timeout == 0 || !hasOld {
-		c.readShared(ctx, calls)
+		c.guarded(calls, func() { c.read(ctx, calls) })
 		again = nil
 		if failed := func(f *call[V]) bool { return f.readErr != nil && !f.state.ended() }; slices.ContainsFunc(calls, failed) && coherence.OutOfTime(ctx) {
 			// The read ended with its caller: others may wait.
@@ -162,19 +162,10 @@ func (c *pipeline[V]) start(ctx context.Context, calls []*call[V], load loader[V
 	}
 	if len(again) > 0 {
 		go func(calls []*call[V]) { // ends with its read, or with the node, unless a codec or the shared tier's client blocks
-			c.readShared(apart, calls)
+			c.guarded(calls, func() { c.read(apart, calls) })
 			c.loadApart(apart, calls, load)
 		}(again)
 	}
-}
-
-// readShared reads the shared tier for calls in one round trip, and ends those whose
-// result it has.
-func (c *pipeline[V]) readShared(ctx context.Context, calls []*call[V]) {
-	if c.node.Tier == nil {
-		return
-	}
-	c.guarded(calls, func() { c.read(ctx, calls) })
 }
 
 // guarded calls run, which works on all. If that panics, or ends the goroutine, those
@@ -199,9 +190,12 @@ func (c *pipeline[V]) guarded(all []*call[V], run func()) {
 	returned = true
 }
 
-// read reads the records of calls. What the shared tier has of a key may be older than an own
-// write of it that is unconfirmed, so it is not read.
+// read reads the shared tier for calls in one round trip, and ends those whose result it has.
+// What it has of a key may be older than an own write that is unconfirmed, and is not read then.
 func (c *pipeline[V]) read(ctx context.Context, calls []*call[V]) {
+	if c.node.Tier == nil {
+		return
+	}
 	if c.keys.Pending.Some() {
 		calls = slices.DeleteFunc(slices.Clone(calls), func(f *call[V]) bool {
 			pending := c.keys.Pending.HasKey(f.key)
@@ -274,7 +268,7 @@ func (c *pipeline[V]) use(f *call[V], found *shared.Found) bool {
 		return false
 	case absent:
 		lives = c.opts.livesOf(found)
-		w, e = coherence.WayAbsentRecord, c.newAbsent(f.key, f.stamp, found.Revision)
+		w, e = coherence.WayAbsentRecord, c.newAbsent(f.key, f.stamp)
 	default:
 		decoded, err := c.decode(f.key, found)
 		if err != nil {
@@ -282,7 +276,6 @@ func (c *pipeline[V]) use(f *call[V], found *shared.Found) bool {
 		}
 		lives = c.opts.livesOf(found)
 		c.complete(decoded, len(found.Value), lives.TTL, lives.Ahead)
-		c.place(decoded, f.stamp, found.Revision)
 		e, value = &decoded.Entry, &decoded.value
 	}
 	if f.refresh != nil {

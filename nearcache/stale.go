@@ -67,7 +67,6 @@ func (c *pipeline[V]) keepStale(f *call[V]) {
 		return
 	}
 	c.complete(e, len(found.Value), 0, 0)
-	c.place(e, f.stamp, found.Revision)
 	if found.Left > 0 {
 		x := e.Extra()
 		x.Keep = min(x.Keep, found.Left)

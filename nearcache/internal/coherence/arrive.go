@@ -59,7 +59,7 @@ type Arrival struct {
 	Way   Way
 	Key   string
 	Hash  uint64
-	Entry *near.Entry // nil: there is nothing that may come near
+	Entry *near.Entry // its maker sets the stamp, Arrive what else it rests on; nil: nothing may come near
 	Life  time.Duration
 	Basis
 
@@ -91,6 +91,10 @@ type Arrival struct {
 // for it: they asked before the news. But it may be newer than what is near, so it is
 // news itself, by its revision, or by a floor if it has none.
 func (k *Keyspace) Arrive(a *Arrival) bool {
+	if e := a.Entry; e != nil {
+		e.Revision, e.Partition, e.FromShared = a.Revision, int32(k.Partition(a.Key)), a.Found != nil
+		e.Tag(a.Slots)
+	}
 	ended := k.newsSince(a) != noNews
 	if k.node.Journal == nil && k.node.Cut.Load() { // this node may be missing news
 		a.Life = min(a.Life, k.node.Options.MaxStaleness)
@@ -143,7 +147,7 @@ func (k *Keyspace) newsSince(a *Arrival) News {
 		return noNews // nothing may come near
 	}
 	if !off.Off(fault.Losses) && a.Revision.Number != 0 {
-		p := k.Partition(a.Key)
+		p := int(a.Entry.Partition)
 		if k.node.superseded(p, a.Revision) || a.Found != nil && k.node.doubtful(p, a.Revision) {
 			return NewsLoss
 		}

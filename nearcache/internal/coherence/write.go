@@ -22,7 +22,7 @@ type Value struct {
 	Data  []byte   // encoded
 	Slots []uint32 // of its tags
 	Lives Lifetimes
-	Entry *near.Entry // for the near tier; without a revision, a partition and tags
+	Entry *near.Entry // for the near tier; Arrive sets what it rests on
 }
 
 // Lifetimes are how long a value lives.
@@ -64,12 +64,10 @@ func (k *Keyspace) Set(ctx context.Context, values []Value, failed *Failures) {
 			w.Abort()
 			continue
 		}
-		v, e := &values[i], values[i].Entry
-		e.Revision, e.Partition = revisionOf(&b.invs[i]), int32(k.Partition(v.Key))
-		e.Tag(v.Slots)
+		v := &values[i]
 		k.Arrive(&Arrival{
-			Way: WayWritten, Key: v.Key, Hash: w.Hash(), Entry: e, Life: v.Lives.Near, Write: w,
-			Basis: Basis{Revision: e.Revision, Clock: b.clock, TagClock: b.tagClock, Slots: v.Slots},
+			Way: WayWritten, Key: v.Key, Hash: w.Hash(), Entry: v.Entry, Life: v.Lives.Near, Write: w,
+			Basis: Basis{Revision: revisionOf(&b.invs[i]), Clock: b.clock, TagClock: b.tagClock, Slots: v.Slots},
 		})
 	}
 	if k.node.Tier != nil {
