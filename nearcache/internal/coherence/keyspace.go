@@ -184,9 +184,11 @@ func (k *Keyspace) enqueueText(inv *bus.Invalidation) {
 	if k.node.Tier == nil {
 		return
 	}
-	if !k.node.enqueue(textJob{cache: k, op: inv.Op, key: strings.Clone(inv.Key)}) {
+	select {
+	case k.node.jobs <- textJob{cache: k, op: inv.Op, key: strings.Clone(inv.Key)}:
+	default:
 		k.overflowed.Store(true)
-		k.node.overflow()
+		signal(k.node.overflows) // has the worker ask all caches whether they are behind
 	}
 }
 

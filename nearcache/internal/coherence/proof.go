@@ -86,7 +86,7 @@ func (n *Node) sees(partition int, rev driver.Revision) {
 // reaches takes in that a partition has a write of this revision.
 func (n *Node) reaches(partition int, rev driver.Revision) {
 	if n.heads[partition].Raise(rev, n.Near.Now()) {
-		n.epochBegan()
+		n.Journal.Lost() // writes may be lost: the journal is read at once
 	}
 }
 
@@ -97,11 +97,6 @@ func (n *Node) elsewhere(partition int, epoch uint64) bool {
 		return false
 	}
 	return n.Journal.HasEpoch(partition, epoch)
-}
-
-// epochBegan has the journal read at once: writes may be lost.
-func (n *Node) epochBegan() {
-	n.Journal.Lost()
 }
 
 // lost reports whether a server took a write to a key of a partition that was deposed.
@@ -143,7 +138,7 @@ func (n *Node) heardOf(m *bus.Message, name func() string, rev driver.Revision) 
 		return true
 	}
 	if h.Tell(rev, n.Tier.Newest(key), n.Near.Now()) {
-		n.epochBegan()
+		n.Journal.Lost() // writes may be lost: the journal is read at once
 	}
 	return false
 }

@@ -18,28 +18,12 @@ type textJob struct {
 // jobTimeout bounds one job.
 const jobTimeout = 5 * time.Second
 
-// enqueue hands c to the worker without waiting for it, and reports whether
-// there was room.
-func (n *Node) enqueue(c textJob) bool {
-	select {
-	case n.jobs <- c:
-		return true
-	default:
-		return false
-	}
-}
-
 // signal leaves a signal in a channel with room for one.
 func signal(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:
 	}
-}
-
-// overflow has the worker ask all caches whether they are behind.
-func (n *Node) overflow() {
-	signal(n.overflows)
 }
 
 func (n *Node) runJobs() {
