@@ -46,6 +46,7 @@ func Run(p *Plan) (*Result, error) {
 	r := &Result{Plan: p, Lived: time.Since(began), fleet: f}
 	leave()
 	f.close()
+	time.Sleep(parting)
 	_, r.Verdict = f.oracle.judge()
 	r.Violations, r.Failures = f.oracle.violations, f.oracle.failures
 	return r, nil
@@ -53,6 +54,10 @@ func Run(p *Plan) (*Result, error) {
 
 // settling is how long a fleet has before work begins, and resting how long after it.
 const settling = 2 * time.Second
+
+// parting is how long calls under way may go on once their node is closed: those that were
+// granted a lease give it back, and try that for half a second.
+const parting = time.Second
 
 // work has all operations and strikes of the plan happen, and waits for their end.
 func (f *fleet) work() {
