@@ -3,6 +3,7 @@ package bus
 import (
 	"slices"
 	"strings"
+	"time"
 )
 
 // About is what a process says of itself in its heartbeats, so that others notice that
@@ -28,6 +29,12 @@ type Peer struct {
 	Incarnation uint64
 	Version     int   // of its protocol; 0: it is older than [About]
 	About       About // without Settings
+
+	// Heard is when a message of it came last.
+	Heard time.Time
+
+	// Silent says that it was not heard for a HeartbeatTimeout, and has not said goodbye.
+	Silent bool
 }
 
 // Describe sets what this process says of itself, and has it said at once if it is
@@ -54,26 +61,39 @@ func (b *Bus) described() About {
 
 // Peers returns the other processes that listen on the channel, as far as this one has
 // heard of them, in no order: who was heard before the subscription broke stays until it was
-// listened to for a HeartbeatTimeout in vain. There are none without a subscription.
+// listened to for a HeartbeatTimeout in vain. From then on it is Silent, for 10 minutes at most:
+// until it is heard again, says goodbye, or another process of its name comes. No more than 64
+// that are silent are kept. There are none without a subscription. [Bus.RollCall] asks instead
+// who is there now.
 func (b *Bus) Peers() []Peer {
 	sub := b.subscriber()
 	if sub == nil {
 		return nil
 	}
-	return sub.peers.list()
+	return sub.peers.list(b.start)
 }
 
-// list returns the peers that listen.
-func (p *peers) list() []Peer {
+// list returns the peers that listen, and those that are silent. Moments count from start.
+func (p *peers) list(start time.Time) []Peer {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	all := make([]Peer, 0, len(p.known))
+	all := make([]Peer, 0, len(p.known)+len(p.silent))
 	for id, who := range p.known {
 		if !who.deaf {
-			all = append(all, Peer{Node: who.node, Incarnation: id, Version: int(who.version), About: who.about})
+			all = append(all, who.public(id, start))
 		}
 	}
+	for id, who := range p.silent {
+		all = append(all, who.public(id, start))
+	}
 	return all
+}
+
+func (who *peer) public(id uint64, start time.Time) Peer {
+	return Peer{
+		Node: who.node, Incarnation: id, Version: int(who.version), About: who.about,
+		Heard: start.Add(time.Duration(who.came)), Silent: who.silent,
+	}
 }
 
 // news reports whether who listens, or what they say of themselves, is another thing

@@ -30,6 +30,7 @@ type Bus struct {
 	outbox   outbox
 	barriers barriers
 	asking   asking
+	rollCall rollCall
 	wake     chan struct{} // the outbox has something; never closed
 	beat     chan struct{} // a heartbeat is wanted at once; never closed
 
@@ -65,6 +66,7 @@ func New(transport Transport, opts Options) (*Bus, error) {
 	}
 	b.barriers.init()
 	b.asking.wake = make(chan struct{}, 1)
+	b.rollCall.init()
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.done.Go(b.send) // ends with ctx; Close waits
 	return b, nil

@@ -67,6 +67,11 @@ func EncodeSettings(node string, incarnation, sequence uint64, a About, limit in
 	return encodeSettings(node, incarnation, sequence, &a, limit)
 }
 
+// EncodeRollCall encodes the question who is there.
+func EncodeRollCall(node string, incarnation, sequence, number uint64, known ...uint64) []byte {
+	return encodeRollCall(node, incarnation, sequence, number, known)
+}
+
 // Said is what a decoded message says beside what it is for.
 type Said struct {
 	Deaf      bool
@@ -118,6 +123,8 @@ func Again(payload []byte) ([]byte, error) {
 		return encodeArrivals(m.Node, m.Incarnation, m.Sequence, f.calls), nil
 	case typeAsking:
 		return encodeAsking(m.Node, m.Incarnation, m.Sequence, f.asked), nil
+	case typeRollCall:
+		return encodeRollCall(m.Node, m.Incarnation, m.Sequence, f.call, f.asked), nil
 	case typeSettings:
 		about := About{Options: f.digest, Settings: f.settings}
 		return encodeSettings(m.Node, m.Incarnation, m.Sequence, &about, maxPayload+frameSize), nil

@@ -29,6 +29,7 @@ func TestExtension_Golden(t *testing.T) {
 	golden(t, "about", bus.EncodeAbout("web-1", 0x1122334455667788, 9, 123456789, goldenAbout))
 	golden(t, "question", bus.EncodeQuestion("web-1", 0x1122334455667788, 9, 3, goldenPositions, 0xa1, 0xa2))
 	golden(t, "asking", bus.EncodeAsking("web-1", 0x1122334455667788, 9, 0xa1, 0xa2))
+	golden(t, "rollcall", bus.EncodeRollCall("web-1", 0x1122334455667788, 9, 3, 0xa1, 0xa2))
 	golden(t, "settings", bus.EncodeSettings("web-1", 0x1122334455667788, 9,
 		bus.About{Options: 5, Settings: goldenSettings}, bus.MaxPayload))
 }

@@ -46,6 +46,11 @@ type Options struct {
 	// caches with them, by hand or from another program; see the package comment.
 	IgnoreText bool
 
+	// Tool says that this process is no server of the fleet: somebody runs it to look, or to
+	// invalidate. It hears everything, and says that it does not: so nobody counts it among the
+	// processes that are there, or waits for it in a Barrier.
+	Tool bool
+
 	// Logger receives what no caller is there to be told: panics of the handler,
 	// that payloads come which cannot be read, and that they do not any more, and at the
 	// level Debug what the handler is told as well, such as lost continuity. Nil means nothing is logged.

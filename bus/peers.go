@@ -34,6 +34,7 @@ type peers struct {
 	learned int64            // moment from which on whoever is new must begin at the beginning
 	crowded int64            // until so much was listened the map has no room for all
 	changed bool             // something that list returns, since news was called
+	silent  map[uint64]*peer // that listened, and fell silent without a goodbye; see silence.go
 
 	since    int64 // moment from which on the subscription stands; 0: none does
 	until    int64 // moment up to which the one before is known to have been heard
@@ -45,6 +46,8 @@ type peer struct {
 	latest  uint64 // highest sequence heard of
 	counted bool   // latest is known: it was heard over this subscription
 	heard   int64  // moment, put off by the breaks since
+	came    int64  // moment at which its latest message came
+	silent  bool   // it is among the silent
 	deaf    bool   // it publishes and does not listen
 	version uint8  // as in Peer
 	about   About  // likewise
@@ -93,7 +96,7 @@ func (p *peers) note(f *frame, now int64) (missing bool) {
 	who, known := p.known[m.Incarnation]
 	if m.Sequence == 0 && !f.heartbeat {
 		if known {
-			who.heard = now
+			who.heard, who.came = now, now
 		}
 		return false
 	}
@@ -107,7 +110,7 @@ func (p *peers) note(f *frame, now int64) (missing bool) {
 		}
 		missing = now > p.learned && who.latest > 0
 	}
-	who.heard = now
+	who.heard, who.came = now, now
 	if f.kind == typeHeartbeat {
 		p.hearLocked(who, &f.extension)
 	}
@@ -142,6 +145,7 @@ func (p *peers) addLocked(m *Message, now int64) *peer {
 	}
 	who := &peer{node: strings.Clone(m.Node)}
 	p.known[m.Incarnation], p.changed = who, true
+	p.returnedLocked(m.Incarnation, who.node)
 	return who
 }
 
@@ -154,6 +158,7 @@ const maxNamed = 4
 func (p *peers) forgetSilent(now int64) (forgot bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.fadeLocked(now)
 	var silent []string
 	for id, who := range p.known {
 		if who.heard >= now-p.timeout {
@@ -161,6 +166,7 @@ func (p *peers) forgetSilent(now int64) (forgot bool, err error) {
 		}
 		delete(p.known, id)
 		forgot, p.changed = true, true
+		p.silencedLocked(id, who)
 		if who.counted {
 			silent = append(silent, strconv.Quote(who.node))
 		}

@@ -67,6 +67,8 @@ func (b *Bus) send() {
 			b.sendCalls(s.sent())
 		case <-b.asking.wake:
 			b.sendSettings(s.sent())
+		case <-b.rollCall.wake:
+			b.sendRollCall(s.sent())
 		case <-wake:
 			s.next()
 		case <-s.again.C:
@@ -186,7 +188,7 @@ const heartbeatSize = 2 + 3 + 3*10 + 8
 // back, and that is noticed.
 func (b *Bus) sendHeartbeat(sequence uint64) {
 	payload := make([]byte, 0, frameSize+heartbeatSize)
-	e := extension{deaf: b.subscriber() == nil, version: protocolVersion, about: b.described()}
+	e := extension{deaf: b.opts.Tool || b.subscriber() == nil, version: protocolVersion, about: b.described()}
 	_ = b.transmit(appendHeartbeat(payload, b.opts.Node, b.incarnation, sequence, b.moment(), &e), b.opts.PublishTimeout)
 }
 

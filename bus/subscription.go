@@ -290,6 +290,18 @@ func (s *subscription) acceptQuiet(m *Message) {
 		if !m.Own {
 			s.tellSettings(f)
 		}
+	case typeRollCall:
+		s.acceptRollCall(m, f)
+	}
+}
+
+// acceptRollCall takes in the question who is there.
+func (s *subscription) acceptRollCall(m *Message, f *frame) {
+	switch {
+	case m.Own:
+		s.bus.rollCall.echo(f.call)
+	case !s.bus.opts.Tool && !slices.Contains(f.asked, s.bus.incarnation):
+		signal(s.bus.beat)
 	}
 }
 
@@ -298,6 +310,7 @@ func (s *subscription) acceptBarrier(m *Message, f *frame) {
 	switch all := len(f.asked) == 0; {
 	case m.Own:
 		s.bus.barriers.echo(f.call)
+	case s.bus.opts.Tool: // nobody waits for it, or is to count it
 	case all || slices.Contains(f.asked, s.bus.incarnation):
 		if roll := f.extension.roll; all && roll != nil && !slices.Contains(*roll, uint32(s.bus.incarnation)) {
 			signal(s.bus.beat) // says that this process is there

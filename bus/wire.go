@@ -13,7 +13,7 @@ import (
 //	 0  1  0xF8, which never occurs in UTF-8
 //	 1  1  format version, 1
 //	 2  1  type: 1 invalidations, 2 heartbeat, 3 goodbye, 129 barrier,
-//	       130 arrivals, 131 question for settings, 132 settings
+//	       130 arrivals, 131 question for settings, 132 settings, 133 roll call
 //	 3  1  flags: bit 0 says that an extension follows the node
 //	 4  8  incarnation
 //	12  8  sequence: of this message, or for the others of the latest message
@@ -36,6 +36,10 @@ import (
 // a barrier; none means nobody. Settings go on with the digest of the sender's options, 8
 // bytes, and the number of settings that follow as uvarint: each is three strings, cache,
 // option and value; an empty cache is that of the setting before.
+//
+// A roll call asks who is there. It goes on with 8 bytes, the number that its sender gave it,
+// and the incarnations of those who need not answer: their number as uvarint, 8 bytes each.
+// The others answer with a heartbeat.
 //
 // Invalidations go on with their number as uvarint, then for each
 //
@@ -61,6 +65,7 @@ const (
 	typeArrivals = 130
 	typeAsking   = 131
 	typeSettings = 132
+	typeRollCall = 133
 
 	flagExtension = 1
 
@@ -169,8 +174,8 @@ type frame struct {
 	heartbeat bool // it carries no news, and its sequence is that of the latest message before it
 
 	sent  int64            // of a heartbeat
-	call  uint64           // of a barrier: its number
-	asked []uint64         // of a barrier: the incarnations that are asked; none means all. Likewise of a question for settings
+	call  uint64           // of a barrier or a roll call: its number
+	asked []uint64         // of a barrier: the incarnations that are asked; none means all. Likewise of a question for settings; of a roll call those that are not
 	calls []BarrierRequest // of arrivals
 
 	extension extension // of a heartbeat or a barrier
@@ -203,7 +208,7 @@ func (f *frame) read(payload []byte) error {
 	}
 	f.kind = payload[2]
 	f.heartbeat = f.kind == typeHeartbeat || f.kind == typeGoodbye || f.kind >= typeQuiet
-	known := f.kind <= typeGoodbye || f.kind >= typeBarrier && f.kind <= typeSettings
+	known := f.kind <= typeGoodbye || f.kind >= typeBarrier && f.kind <= typeRollCall
 	if payload[1] > version || !known {
 		return errNewer
 	}
@@ -229,7 +234,7 @@ func (f *frame) readBody(r *reader) error {
 	case typeHeartbeat:
 		f.sent = int64(r.uint64())
 	case typeGoodbye:
-	case typeBarrier:
+	case typeBarrier, typeRollCall:
 		f.call = r.uint64()
 		f.readAsked(r)
 	case typeAsking:

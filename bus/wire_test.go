@@ -210,6 +210,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(bus.EncodeAbout("n", 3, 4, 5, goldenAbout))
 	f.Add(bus.EncodeQuestion("n", 3, 4, 5, goldenPositions, 6, 7))
 	f.Add(bus.EncodeAsking("n", 3, 4, 5, 6))
+	f.Add(bus.EncodeRollCall("n", 3, 4, 5, 6, 7))
 	f.Add(bus.EncodeSettings("n", 3, 4, bus.About{Options: 5, Settings: goldenSettings}, bus.MaxPayload))
 	f.Add(change(bus.Encode(goldenMessage), 1, 2))
 	f.Fuzz(func(t *testing.T, payload []byte) {
