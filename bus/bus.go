@@ -219,6 +219,9 @@ func (b *Bus) Namespace() string {
 	return ""
 }
 
+// HeartbeatInterval returns [Options.HeartbeatInterval].
+func (b *Bus) HeartbeatInterval() time.Duration { return b.opts.HeartbeatInterval }
+
 // Incarnation returns the number by which messages of this Bus are told from
 // those of any other, earlier ones of the same node included.
 func (b *Bus) Incarnation() uint64 { return b.incarnation }

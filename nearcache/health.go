@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nearbus/nearbus/bus"
 	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 )
 
@@ -48,7 +49,40 @@ type Health struct {
 	// succeeded.
 	Journal error
 
+	// Peers counts the other nodes on the bus, as of a second ago at most. [Node.Peers] lists
+	// them.
+	Peers PeerCounts
+
 	why string // it is not trusted; empty if it is
+	bus bool   // there is one
+}
+
+// PeerCounts says how many other nodes on the bus are in which state.
+type PeerCounts struct {
+	Heard        int // that are heard
+	Silent       int // that fell silent within 10 minutes without taking their leave; not of Heard
+	Foreign      int // of Heard, those with another shared tier or namespace: see Health.Mismatch
+	OtherOptions int // of Heard, those with an option of the node, or of a cache that both have, that is another one here
+}
+
+// Peer is another node on the bus.
+type Peer struct {
+	bus.Peer
+
+	// Differs says in what it is not set up as this node: "namespace", "shared tier" or
+	// "options". It is empty if in nothing that both tell.
+	Differs string
+}
+
+// Peers returns the other nodes on the bus that this one hears, and those that have fallen
+// silent, in no order; none without a bus. See [bus.Bus.Peers].
+func (n *Node) Peers() []Peer {
+	peers := n.core.Peers()
+	all := make([]Peer, len(peers))
+	for i := range peers {
+		all[i] = Peer(peers[i])
+	}
+	return all
 }
 
 // Health returns the state of the node. A readiness probe may ask for Trusted, until
@@ -59,6 +93,9 @@ func (n *Node) Health() Health {
 	h := Health{
 		Trusted: t.Trusted, BusCut: t.BusCut, PendingInvalidations: t.Pending, Mismatch: t.Mismatch,
 		Behind: t.Behind, Journal: t.Journal,
+	}
+	if t.Peers != nil {
+		h.Peers, h.bus = PeerCounts(*t.Peers), true
 	}
 	h.why = distrust(&h, &t)
 	return h
@@ -112,13 +149,42 @@ func (h Health) String() string {
 	if h.PendingInvalidations > 0 {
 		text += fmt.Sprintf("; invalidations owed: %d", h.PendingInvalidations)
 	}
+	if h.bus && !h.BusCut {
+		text += "; hears " + h.Peers.String()
+	}
+	return text
+}
+
+// String returns a short text, such as "2 other servers, 1 more is silent".
+func (p PeerCounts) String() string {
+	text := "no other server"
+	switch {
+	case p.Heard == 1:
+		text = "1 other server"
+	case p.Heard > 1:
+		text = fmt.Sprintf("%d other servers", p.Heard)
+	}
+	for _, s := range []struct {
+		count int
+		what  string
+	}{{p.Foreign, "with another shared tier"}, {p.OtherOptions, "with other options"}, {p.Silent, "more silent"}} {
+		if s.count > 0 {
+			text += fmt.Sprintf(", %d %s", s.count, s.what)
+		}
+	}
 	return text
 }
 
 // MarshalJSON returns the fields under names that begin in lower case: behind as a text,
-// such as "1.5s", mismatch and journal, the text of the error, or null. With them is why,
-// which is null if the node is trusted.
+// such as "1.5s", mismatch and journal, the text of the error, or null, and peers, with heard,
+// silent, foreign and otherOptions. With them is why, which is null if the node is trusted.
 func (h Health) MarshalJSON() ([]byte, error) {
+	type peers struct {
+		Heard        int `json:"heard"`
+		Silent       int `json:"silent"`
+		Foreign      int `json:"foreign"`
+		OtherOptions int `json:"otherOptions"`
+	}
 	form := struct {
 		Trusted bool    `json:"trusted"`
 		Why     *string `json:"why"`
@@ -128,7 +194,8 @@ func (h Health) MarshalJSON() ([]byte, error) {
 		Journal *string `json:"journal"`
 
 		Mismatch *string `json:"mismatch"`
-	}{Trusted: h.Trusted, Behind: rounded(h.Behind).String(), BusCut: h.BusCut, Owed: h.PendingInvalidations}
+		Peers    peers   `json:"peers"`
+	}{Trusted: h.Trusted, Behind: rounded(h.Behind).String(), BusCut: h.BusCut, Owed: h.PendingInvalidations, Peers: peers(h.Peers)}
 	if h.why != "" {
 		form.Why = &h.why
 	}

@@ -47,7 +47,7 @@ func TestHealth_Journal(t *testing.T) {
 func TestHealth_Bus(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		m := f.join()
-		assert.Equal(t, "trusted", m.node.Health().String())
+		assert.Equal(t, "trusted; hears no other server", m.node.Health().String())
 		m.link.deaf.Store(true)
 		wait(10 * time.Second)
 		assert.Equal(t, "not trusted: the bus is not heard", m.node.Health().String())
@@ -57,8 +57,8 @@ func TestHealth_Bus(t *testing.T) {
 // TestHealth_JSON: names, durations and errors are for people.
 func TestHealth_JSON(t *testing.T) {
 	for want, h := range map[string]nearcache.Health{
-		`{"trusted":true,"why":null,"behind":"0s","busCut":false,"owed":0,"journal":null,"mismatch":null}`: {Trusted: true},
-		`{"trusted":false,"why":null,"behind":"1.5s","busCut":true,"owed":2,"journal":"gone","mismatch":"another"}`: {
+		`{"trusted":true,"why":null,"behind":"0s","busCut":false,"owed":0,"journal":null,"mismatch":null,"peers":{"heard":2,"silent":3,"foreign":4,"otherOptions":5}}`: {Peers: nearcache.PeerCounts{Heard: 2, Silent: 3, Foreign: 4, OtherOptions: 5}, Trusted: true},
+		`{"trusted":false,"why":null,"behind":"1.5s","busCut":true,"owed":2,"journal":"gone","mismatch":"another","peers":{"heard":0,"silent":0,"foreign":0,"otherOptions":0}}`: {
 			Behind: 1500 * time.Millisecond, BusCut: true, PendingInvalidations: 2, Journal: errors.New("gone"), Mismatch: "another",
 		},
 	} {

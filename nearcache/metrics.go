@@ -144,6 +144,10 @@ var healthMetrics = []metric[Health]{
 	gauge("nearbus_node_behind_seconds", "How long ago the node was last known to have heard of every write.", func(h Health) float64 { return h.Behind.Seconds() }),
 	gauge("nearbus_node_journal_failing", "Whether the latest attempt to read the journal failed.", func(h Health) float64 { return truth(h.Journal != nil) }),
 	gauge("nearbus_node_pending_invalidations", "Invalidations of all caches that could not be delivered yet.", func(h Health) float64 { return float64(h.PendingInvalidations) }),
+	gauge("nearbus_node_peers_heard", "Other nodes on the bus.", func(h Health) float64 { return float64(h.Peers.Heard) }),
+	gauge("nearbus_node_peers_silent", "Other nodes that fell silent within 10 minutes.", func(h Health) float64 { return float64(h.Peers.Silent) }),
+	gauge("nearbus_node_peers_foreign", "Other nodes with another shared tier or namespace.", func(h Health) float64 { return float64(h.Peers.Foreign) }),
+	gauge("nearbus_node_peers_other_options", "Other nodes with other options.", func(h Health) float64 { return float64(h.Peers.OtherOptions) }),
 }
 
 var tierMetrics = []metric[shared.Stats]{

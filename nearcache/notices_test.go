@@ -33,9 +33,10 @@ func (f *fleet) log() (lines func() []string) {
 	var log linesLogged
 	f.nodeOpts.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	stamp := regexp.MustCompile(`(?m)^time=\S+ `)
+	company := regexp.MustCompile(`(?m)^time=\S+ level=INFO msg="nearcache: other servers (joined|left|that had fallen silent).*\n`)
 	return func() []string {
 		synctest.Wait()
-		text := stamp.ReplaceAllString(log.take(), "")
+		text := stamp.ReplaceAllString(company.ReplaceAllString(log.take(), ""), "")
 		return strings.Split(strings.TrimSpace(text), "\n")
 	}
 }

@@ -120,7 +120,7 @@ type BusStats struct {
 	Gaps          uint64 // times the bus was lost
 	Cut           bool   // the bus cannot be heard right now
 	Mismatches    uint64 // times that other nodes on the bus turned out to have another shared tier or namespace: see Health
-	OptionsDiffer int    // options of caches in which another node has differed for more than 10 min
+	OptionsDiffer int    // options of caches, and of nodes, in which another node has differed for more than 10 min
 }
 
 // JournalStats count what was read in the journal of the shared tier.

@@ -54,6 +54,8 @@ type census struct {
 	foreign map[origin]*foreign
 
 	contrasts contrasts
+	company   company
+	self      atomic.Pointer[self] // as of the latest look
 
 	told    atomic.Uint64          // how many origins were told of
 	differs atomic.Pointer[string] // what to say in Health; nil if there is nothing
@@ -80,7 +82,7 @@ func newCensus(n *Node) *census {
 	if n.Tier != nil {
 		c.about.Namespace = hashOf(n.Tier.Namespace())
 	}
-	c.contrasts.log = n.Options.Logger
+	c.contrasts.log, c.company.log = n.Options.Logger, n.Options.Logger
 	return c
 }
 
@@ -118,7 +120,8 @@ func (c *census) run(ctx context.Context) {
 
 // look compares this node with the others, and returns when to do it again at the latest.
 func (c *census) look(ctx context.Context) time.Duration {
-	peers := c.node.Bus.Peers()
+	known := c.node.Bus.Peers()
+	peers := slices.DeleteFunc(slices.Clone(known), func(p bus.Peer) bool { return p.Silent })
 	if c.compare(peers) { // the identity may have been lost
 		c.due = c.read.Add(identityPause)
 	}
@@ -130,6 +133,9 @@ func (c *census) look(ctx context.Context) time.Duration {
 	c.about.Settings, c.about.Options = c.node.settings()
 	c.node.Bus.Describe(c.about)
 	next = min(next, c.contrasts.look(c.node.Bus, &c.about, peers))
+	own := &self{About: c.about, unlike: *c.contrasts.unlike.Load()}
+	c.self.Store(own)
+	c.company.look(known, own)
 	if c.node.Tier != nil {
 		next = min(next, time.Until(c.due))
 	}
@@ -237,9 +243,14 @@ func (c *census) judge() (next time.Duration) {
 
 // names returns the names of a few of the nodes.
 func (f *foreign) names() string {
-	slices.Sort(f.nodes)
-	names := strings.Join(f.nodes[:min(len(f.nodes), maxServersNamed)], ", ")
-	if more := len(f.nodes) - maxServersNamed; more > 0 {
+	return few(f.nodes)
+}
+
+// few sorts names, and returns a few of them.
+func few(all []string) string {
+	slices.Sort(all)
+	names := strings.Join(all[:min(len(all), maxServersNamed)], ", ")
+	if more := len(all) - maxServersNamed; more > 0 {
 		names += fmt.Sprintf(" and %d more", more)
 	}
 	return names

@@ -26,12 +26,21 @@ const (
 	settingsRetry = time.Minute
 
 	maxContrasts = 64 // digests of others that are told apart
+
+	// ofNode stands for the node in the place of a cache. No cache has the name.
+	ofNode = "!node"
 )
 
-// settings returns the options in which the caches of one name must not differ, and their
-// digest.
+// settings returns the options in which nodes, and the caches of one name, must not differ,
+// and their digest.
 func (n *Node) settings() (all []bus.Setting, digest uint64) {
 	caches := *n.caches.Load()
+	all = append(all,
+		bus.Setting{Cache: ofNode, Option: "HeartbeatInterval", Value: n.Bus.HeartbeatInterval().String()},
+		bus.Setting{Cache: ofNode, Option: "MaxStaleness", Value: n.Options.MaxStaleness.String()})
+	if n.Tier != nil {
+		all = append(all, bus.Setting{Cache: ofNode, Option: "journal", Value: strconv.FormatBool(n.Tier.Partitions() > 0)})
+	}
 	for _, name := range slices.Sorted(maps.Keys(caches)) {
 		for _, s := range caches[name].Options.Agreed {
 			all = append(all, bus.Setting{Cache: name, Option: s.Option, Value: s.Value})
@@ -50,6 +59,9 @@ type contrasts struct {
 	digests map[uint64]*contrast
 	told    map[place]string // the other value
 	differ  atomic.Int64     // how many are told of
+
+	// unlike are the digests of those who differ in something that both have.
+	unlike atomic.Pointer[map[uint64]bool]
 
 	mu    sync.Mutex // protects heard
 	heard map[uint64][]bus.Setting
@@ -81,20 +93,28 @@ func (cs *contrasts) hear(digest uint64, settings []bus.Setting) {
 func (cs *contrasts) look(b *bus.Bus, own *bus.About, peers []bus.Peer) (next time.Duration) {
 	cs.meet(own.Options, peers)
 	next, now := identityInterval, time.Now()
-	told := make(map[place]string)
+	told, unlike := make(map[place]string), make(map[uint64]bool)
 	for _, digest := range slices.Sorted(maps.Keys(cs.digests)) {
 		c := cs.digests[digest]
-		switch left := c.ask.Sub(now); {
+		ask, tell := c.ask.Sub(now), c.since.Add(settingsPatience).Sub(now)
+		switch {
 		case c.known:
-			cs.compare(own.Settings, c, told)
-		case left > 0:
-			next = min(next, left)
+			differences := unlikeSettings(own.Settings, c.settings)
+			unlike[digest] = len(differences) > 0
+			if tell > 0 {
+				next = min(next, tell)
+			} else {
+				cs.tell(differences, c, told)
+			}
+		case ask > 0:
+			next = min(next, ask)
 		default:
 			b.AskSettings(c.nodes[rand.N(len(c.nodes))].Incarnation)
 			c.ask = now.Add(settingsRetry)
 		}
 	}
 	cs.told = told
+	cs.unlike.Store(&unlike)
 	cs.differ.Store(int64(len(told)))
 	return next
 }
@@ -109,7 +129,7 @@ func (cs *contrasts) meet(own uint64, peers []bus.Peer) {
 		}
 		if found[digest] == nil {
 			now := time.Now()
-			found[digest] = &contrast{since: now, ask: now.Add(settingsPatience + rand.N(settingsRetry))}
+			found[digest] = &contrast{since: now, ask: now.Add(rand.N(settingsRetry))}
 			if old := cs.digests[digest]; old != nil {
 				found[digest], old.nodes = old, nil
 			}
@@ -129,23 +149,41 @@ func (cs *contrasts) meet(own uint64, peers []bus.Peer) {
 	cs.heard = heard
 }
 
-// compare tells of the options in which c differs from what this node has, of the caches
-// that both have. It notes them in told.
-func (cs *contrasts) compare(own []bus.Setting, c *contrast, told map[place]string) {
+// difference is an option in which another node differs from this one.
+type difference struct {
+	place
+	here, there string
+}
+
+// unlikeSettings returns the options that differ, of the node and of the caches that both have.
+func unlikeSettings(own, others []bus.Setting) (all []difference) {
 	values := make(map[place]string)
 	for _, s := range own {
 		values[place{s.Cache, s.Option}] = s.Value
 	}
-	for _, s := range c.settings {
+	for _, s := range others {
 		at := place{s.Cache, s.Option}
-		value, both := values[at]
-		if !both || value == s.Value {
-			continue
+		if value, both := values[at]; both && value != s.Value {
+			all = append(all, difference{at, value, s.Value})
 		}
-		if _, old := cs.told[at]; !old && told[at] == "" {
+	}
+	return all
+}
+
+// tell tells of the options in which c differs from what this node has, of each once. It notes
+// them in told.
+func (cs *contrasts) tell(differences []difference, c *contrast, told map[place]string) {
+	for _, d := range differences {
+		_, old := cs.told[d.place]
+		switch server := strconv.Quote(c.nodes[0].Node); {
+		case old || told[d.place] != "":
+		case d.cache == ofNode:
+			cs.log.Warn("nearcache: another server has had another option for more than 10 minutes",
+				"option", d.option, "here", d.here, "there", d.there, "server", server)
+		default:
 			cs.log.Warn("nearcache: another server has had another option for this cache for more than 10 minutes",
-				"cache", s.Cache, "option", s.Option, "here", value, "there", s.Value, "server", strconv.Quote(c.nodes[0].Node))
+				"cache", d.cache, "option", d.option, "here", d.here, "there", d.there, "server", server)
 		}
-		told[at] = cmp.Or(s.Value, "none")
+		told[d.place] = cmp.Or(d.there, "none")
 	}
 }

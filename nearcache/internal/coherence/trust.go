@@ -13,6 +13,7 @@ type Trust struct {
 	Journal   error         // of the last attempt to read it
 	Mismatch  string
 	Pending   int
+	Peers     *PeerCounts // nil without a bus
 }
 
 // Trust returns how far the node can vouch for what it serves.
@@ -21,6 +22,7 @@ func (n *Node) Trust() Trust {
 	t := Trust{
 		Trusted: !cut, Closed: n.Context.Err() != nil, BusCut: cut, Journaled: n.Journal != nil,
 		Mismatch: n.mismatch(), Pending: n.pending(),
+		Peers: n.peerCounts(),
 	}
 	if t.Journaled {
 		horizon := n.Near.Horizon()
