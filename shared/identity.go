@@ -64,6 +64,25 @@ func (t *Tier) Identity(ctx context.Context) (uint64, error) {
 	}
 }
 
+// KnownIdentity is Identity for those who only look: it makes none, and returns 0 if there is none
+// yet.
+func (t *Tier) KnownIdentity(ctx context.Context) (uint64, error) {
+	if t.closed.Load() {
+		return 0, ErrClosed
+	}
+	ctx, cancel := context.WithTimeout(ctx, t.opts.Timeout)
+	defer cancel()
+	images, err := t.store.Read(ctx, t.identityKeys())
+	if err != nil {
+		return 0, fmt.Errorf("shared: identity: %w", err)
+	}
+	identity, missing := identityOf(images)
+	if len(missing) > 0 {
+		return 0, nil
+	}
+	return identity, nil
+}
+
 func (t *Tier) identityKeys() []string {
 	n := 1
 	if p, ok := t.store.(driver.Placed); ok {

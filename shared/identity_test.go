@@ -46,6 +46,26 @@ func TestIdentity(t *testing.T) {
 	require.ErrorIs(t, err, shared.ErrClosed)
 }
 
+// TestKnownIdentity: who only looks makes none.
+func TestKnownIdentity(t *testing.T) {
+	store := memstore.New(memstore.Options{})
+	tier, err := shared.New(store, shared.Options{})
+	require.NoError(t, err)
+	known, err := tier.KnownIdentity(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, known)
+	image, err := store.Read(t.Context(), []string{"!tier"})
+	require.NoError(t, err)
+	require.Nil(t, image[0])
+	made := identity(t, store)
+	known, err = tier.KnownIdentity(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, made, known)
+	require.NoError(t, tier.Close())
+	_, err = tier.KnownIdentity(t.Context())
+	require.ErrorIs(t, err, shared.ErrClosed)
+}
+
 // TestIdentity_HalfMade: who died while it made the identity holds up the others for as
 // long as its lease stands.
 func TestIdentity_HalfMade(t *testing.T) {

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nearbus/nearbus/bus"
+)
+
+// listener hears the bus of a fleet, and asks who is there.
+type listener struct {
+	*bus.Bus
+	fleet *fleet
+
+	cut  func(reason error) // called as soon as messages may have been missed; may be nil
+	back func()             // called as soon as the bus is heard; likewise
+
+	ready   chan struct{} // a signal that the bus is heard; never closed
+	gaps    chan error    // the latest reason why it is not
+	changed chan struct{} // a signal that somebody came, left or differs
+	told    chan settings // what servers tell of their options
+}
+
+// settings are the options of a server.
+type settings struct {
+	digest uint64
+	all    []bus.Setting
+}
+
+// listen opens the bus. Close closes it.
+func (f *fleet) listen() (*listener, error) {
+	host, _ := os.Hostname()
+	node := fmt.Sprintf("nearbus@%.40s-%d", host, os.Getpid())
+	b, err := bus.New(f.transport, bus.Options{Node: node, Tool: true, IgnoreText: false})
+	if err != nil {
+		return nil, err
+	}
+	return &listener{
+		Bus: b, fleet: f, ready: make(chan struct{}, 1), gaps: make(chan error, 1),
+		changed: make(chan struct{}, 1), told: make(chan settings, 64),
+	}, nil
+}
+
+// subscribe begins to hear. Apply is called with what comes.
+func (l *listener) subscribe(apply func(bus.Message)) error {
+	return l.Subscribe(bus.Handler{
+		Apply: apply,
+		Gap: func(reason error) {
+			replace(l.gaps, reason)
+			if l.cut != nil {
+				l.cut(reason)
+			}
+		},
+		Ready: func() {
+			replace(l.ready, struct{}{})
+			if l.back != nil {
+				l.back()
+			}
+		},
+		Peers: func() { replace(l.changed, struct{}{}) },
+		Settings: func(digest uint64, all []bus.Setting) {
+			select {
+			case l.told <- settings{digest, all}:
+			default: // it is asked for again
+			}
+		},
+	})
+}
+
+// replace leaves v in a channel with room for one, in the place of what is there.
+func replace[T any](c chan T, v T) {
+	for {
+		select {
+		case c <- v:
+			return
+		default:
+		}
+		select {
+		case <-c:
+		default:
+		}
+	}
+}
+
+// awaitReady waits until the bus is heard. The error says why it is not.
+func (l *listener) awaitReady(ctx context.Context) error {
+	limited, cancel := context.WithTimeout(ctx, l.fleet.inv.timeout)
+	defer cancel()
+	p := l.fleet.inv.progress("waiting for the bus at " + l.fleet.bus.String())
+	defer p.stop()
+	for {
+		select {
+		case <-l.ready:
+			return nil
+		case <-limited.Done():
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return l.unheard()
+		}
+	}
+}
+
+// unheard says why the bus is not heard.
+func (l *listener) unheard() error {
+	select {
+	case reason := <-l.gaps:
+		return fmt.Errorf("the bus at %s is not heard: %w", l.fleet.bus, reason)
+	default:
+		return fmt.Errorf("the bus at %s is not heard within %v", l.fleet.bus, l.fleet.inv.timeout)
+	}
+}
+
+// errAlone is that nobody answers.
+var errAlone = errors.New("no server is there")
+
+// roll asks who is there, and waits for those who do not answer such questions. The error is
+// errAlone if nobody is.
+func (l *listener) roll(ctx context.Context) ([]bus.Peer, error) {
+	limited, cancel := context.WithTimeout(ctx, l.fleet.inv.timeout)
+	defer cancel()
+	peers, err := l.RollCall(limited)
+	if err == nil && l.fleet.inv.wait > 0 {
+		peers, err = l.longer(limited)
+	}
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil:
+		return nil, fmt.Errorf("nobody could be asked: %w", l.unheard())
+	case len(peers) == 0:
+		return nil, fmt.Errorf("%w: nobody listens on %s at %s: is it the right server, and is -namespace that of the servers?",
+			errAlone, l.fleet.channel, l.fleet.bus)
+	}
+	slices.SortFunc(peers, func(a, b bus.Peer) int {
+		return cmp.Or(strings.Compare(a.Node, b.Node), cmp.Compare(a.Incarnation, b.Incarnation))
+	})
+	return peers, nil
+}
+
+// longer returns who is there after a while.
+func (l *listener) longer(ctx context.Context) ([]bus.Peer, error) {
+	select {
+	case <-time.After(l.fleet.inv.wait):
+		return l.RollCall(ctx)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Servers answer the question for their options once in a second.
+const (
+	settingsWait  = 1200 * time.Millisecond
+	settingsTries = 3
+)
+
+// options returns what is behind the digests of peers, as far as they tell.
+func (l *listener) options(ctx context.Context, peers []bus.Peer) (map[uint64][]bus.Setting, error) {
+	known, wanted := make(map[uint64][]bus.Setting), make(map[uint64]uint64)
+	for _, p := range peers {
+		if p.About.Options != 0 {
+			wanted[p.About.Options] = p.Incarnation
+		}
+	}
+	p := l.fleet.inv.progress("asking for options")
+	defer p.stop()
+	for range settingsTries {
+		for _, incarnation := range wanted {
+			l.AskSettings(incarnation)
+		}
+		for end := time.After(settingsWait); len(wanted) > 0; {
+			select {
+			case s := <-l.told:
+				known[s.digest] = s.all
+				delete(wanted, s.digest)
+				continue
+			case <-ctx.Done():
+				return known, ctx.Err()
+			case <-end:
+			}
+			break
+		}
+	}
+	return known, nil
+}

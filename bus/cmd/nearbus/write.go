@@ -1,0 +1,318 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/nearcache"
+	"github.com/nearbus/nearbus/shared"
+)
+
+const writeAbout = `
+First asks which servers are there, and whether they have the shared tier that is given; ends with 1
+and changes nothing if nobody is there. Then writes to the shared tier and tells all servers, and
+asks each whether it has applied that. Prints how many have. Ends with 1 if one has not within
+-timeout; it is named, and applies it once it reads the journal.
+
+A name that no server has a cache of is refused; -force does it all the same.`
+
+const keysAbout = `
+With - in the place of keys, they are read from the input, one a line.`
+
+func writeCommand(name, args, summary, about string, examples []string, do func(context.Context, *nearcache.Cache[[]byte], []string) error) *command {
+	return &command{
+		name: name, args: args, summary: summary, about: about + writeAbout, examples: examples,
+		flags: func(fs *flag.FlagSet, inv *invocation) {
+			fs.BoolVar(&inv.force, "force", false, "write also where no server has a cache of the name")
+			fs.IntVar(&inv.atLeast, "at-least", 1, "the `number` of servers that must have applied it: one that is cut off is not there to be asked")
+		},
+		run: func(ctx context.Context, inv *invocation) error {
+			w := &write{inv: inv, do: do, op: name, keyed: name != "clear"}
+			if err := w.arguments(); err != nil {
+				return err
+			}
+			return w.run(ctx)
+		},
+	}
+}
+
+func invalidateCommand() *command {
+	return writeCommand("invalidate", "CACHE KEY...", "say that values are stale, in the shared tier and on every server",
+		"Makes every server load the keys anew. Where the cache has Stale.For, old values stay for those who can get no other."+keysAbout,
+		[]string{"nearbus invalidate users 42 43", "psql -At -c 'select id from changed' | nearbus invalidate users -"},
+		func(ctx context.Context, c *nearcache.Cache[[]byte], keys []string) error {
+			return c.Invalidate(ctx, keys...)
+		})
+}
+
+func deleteCommand() *command {
+	return writeCommand("delete", "CACHE KEY...", "remove values, in the shared tier and on every server",
+		"Removes the values of the keys; nobody gets an old one."+keysAbout,
+		[]string{"nearbus delete users 42"},
+		func(ctx context.Context, c *nearcache.Cache[[]byte], keys []string) error {
+			return c.Delete(ctx, keys...)
+		})
+}
+
+func tagsCommand() *command {
+	return writeCommand("invalidate-tags", "CACHE TAG...", "say that all values with a tag are stale",
+		"Makes every server load anew what has one of the tags."+keysAbout,
+		[]string{"nearbus invalidate-tags users org:7"},
+		func(ctx context.Context, c *nearcache.Cache[[]byte], tags []string) error {
+			return c.InvalidateTags(ctx, tags...)
+		})
+}
+
+func clearCommand() *command {
+	return writeCommand("clear", "CACHE", "remove all values of a cache",
+		"Ends all values of the cache in one step, whatever their number: all of them are loaded anew.",
+		[]string{"nearbus clear users"},
+		func(ctx context.Context, c *nearcache.Cache[[]byte], _ []string) error { return c.Clear(ctx) })
+}
+
+// write is what changes something.
+type write struct {
+	inv   *invocation
+	op    string
+	keyed bool
+	do    func(context.Context, *nearcache.Cache[[]byte], []string) error
+
+	cache string
+	keys  []string
+
+	fleet   *fleet
+	peers   []bus.Peer
+	options map[uint64][]bus.Setting
+}
+
+// arguments checks what was typed.
+func (w *write) arguments() error {
+	args := w.inv.args
+	if w.inv.atLeast < 1 {
+		return usagef("-at-least is %d, less than 1", w.inv.atLeast)
+	}
+	if len(args) == 0 || args[0] == "" {
+		return usagef("of which cache?")
+	}
+	w.cache, w.keys = args[0], args[1:]
+	switch {
+	case !w.keyed && len(w.keys) > 0:
+		return usagef("%s takes no keys; see nearbus help delete", w.op)
+	case w.keyed && slices.Equal(w.keys, []string{"-"}):
+		return w.readKeys()
+	case w.keyed && len(w.keys) == 0:
+		return usagef("which keys? There are none behind the cache %s; see nearbus help clear for all of them", word(w.cache))
+	}
+	return nil
+}
+
+// maxLine is the longest line that is read as a key.
+const maxLine = 64 << 10
+
+// readKeys reads keys, one a line.
+func (w *write) readKeys() error {
+	w.keys = nil
+	lines := bufio.NewScanner(w.inv.in)
+	lines.Buffer(make([]byte, 0, 4096), maxLine)
+	for lines.Scan() {
+		if key := strings.TrimSuffix(lines.Text(), "\r"); key != "" {
+			w.keys = append(w.keys, key)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("the keys cannot be read: %w", err)
+	}
+	if len(w.keys) == 0 {
+		return coded{exitFailed, "there are no keys on the input: nothing was done"}
+	}
+	return nil
+}
+
+func (w *write) run(ctx context.Context) error {
+	f, err := w.inv.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer f.close()
+	w.fleet = f
+	l, peers, err := f.meet(ctx)
+	if errors.Is(err, errAlone) {
+		return fmt.Errorf("%w Nothing was done", err)
+	}
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	w.peers = peers
+	if w.options, err = l.options(ctx, peers); err == nil {
+		err = w.allowed(ctx)
+	}
+	if err == nil && len(peers) < w.inv.atLeast {
+		err = fmt.Errorf("%s there, not the %d of -at-least. Nothing was done", areThere(len(peers)), w.inv.atLeast)
+	}
+	if err != nil {
+		return err
+	}
+	l.Unsubscribe()
+	return w.write(ctx, l.Bus)
+}
+
+// allowed refuses what would not reach the servers, or nothing that they have.
+func (w *write) allowed(ctx context.Context) error {
+	tiered := slices.ContainsFunc(w.peers, func(p bus.Peer) bool { return p.About.Tier != 0 })
+	switch {
+	case tiered && w.fleet.store == nil:
+		return usagef("the servers have a shared tier, which has to be told as well: give its URL by -store or %s", variable("store"))
+	case w.fleet.store != nil && tiered:
+		foreign, err := w.fleet.foreign(ctx, w.peers)
+		if err != nil {
+			return err
+		}
+		if len(foreign) > 0 {
+			return fmt.Errorf("the shared tier at %s is not that of %s: compare host, database, -namespace and -partitions with theirs. Nothing was done",
+				w.fleet.store, few(foreign))
+		}
+	}
+	names := w.caches()
+	if len(names) > 0 && !slices.Contains(names, w.cache) && !w.inv.force {
+		return fmt.Errorf("no server has a cache %s; they have %s. Nothing was done: see -force", word(w.cache), few(names))
+	}
+	return nil
+}
+
+func areThere(n int) string {
+	if n == 1 {
+		return "1 server is"
+	}
+	return fmt.Sprintf("%d servers are", n)
+}
+
+// caches returns the names of the caches that servers have, as far as they tell.
+func (w *write) caches() (names []string) {
+	for _, settings := range w.options {
+		for _, s := range settings {
+			if s.Cache != "!node" {
+				names = append(names, s.Cache)
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// option returns the value of an option that some server has.
+func (w *write) option(cache, option string) string {
+	for _, settings := range w.options {
+		for _, s := range settings {
+			if s.Cache == cache && s.Option == option {
+				return s.Value
+			}
+		}
+	}
+	return ""
+}
+
+// write writes, as a server would that has the options of the others, and waits for them.
+func (w *write) write(ctx context.Context, b *bus.Bus) error {
+	began := time.Now()
+	tier, err := w.fleet.tier(w.option("!node", "journal") != "false")
+	if err != nil {
+		return err
+	}
+	if tier != nil {
+		defer tier.Close()
+	}
+	node, err := nearcache.NewNode(tier, b, nearcache.NodeOptions{NearBytes: 1 << 20})
+	if err != nil {
+		return err
+	}
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	defer node.Close(over) // what is pending is told as an error
+	stale, _ := time.ParseDuration(w.option(w.cache, "FailSafe"))
+	cache, err := nearcache.New(node, w.cache, nearcache.Options[[]byte]{Codec: shared.Raw, Stale: nearcache.Stale{For: stale}})
+	if err != nil {
+		return usageError{err}
+	}
+	limited, cancelled := context.WithTimeout(ctx, w.inv.timeout)
+	defer cancelled()
+	p := w.inv.progress(w.op + ": waiting for " + plural(len(w.peers), "server"))
+	err = w.do(limited, cache, w.keys)
+	applied := 0
+	if err == nil {
+		applied, err = node.Barrier(limited, nearcache.BarrierOptions{AtLeast: max(len(w.peers), w.inv.atLeast)})
+	}
+	p.stop()
+	return w.report(applied, time.Since(began), err)
+}
+
+// written is what a write prints as JSON.
+type written struct {
+	Op      string   `json:"op"`
+	Cache   string   `json:"cache"`
+	Keys    int      `json:"keys"`
+	Servers int      `json:"servers"`
+	Applied int      `json:"applied"`
+	Missing []string `json:"missing,omitempty"`
+	Failed  []string `json:"failed,omitempty"`
+	Error   string   `json:"error,omitempty"`
+	Seconds float64  `json:"seconds"`
+}
+
+// report tells what became of the write.
+func (w *write) report(applied int, took time.Duration, err error) error {
+	r := written{Op: w.op, Cache: w.cache, Keys: len(w.keys), Servers: max(len(w.peers), applied), Applied: applied, Seconds: took.Seconds()}
+	var barrier *bus.BarrierError
+	var failed nearcache.KeysError
+	switch {
+	case errors.As(err, &barrier):
+		r.Missing = barrier.Missing
+		r.Servers = max(r.Servers, applied+len(r.Missing))
+		r.Error = fmt.Sprintf("%d of %s applied it", applied, plural(r.Servers, "server"))
+		if len(r.Missing) > 0 {
+			r.Error += fmt.Sprintf("; no answer from %s within %v", few(r.Missing), w.inv.timeout)
+		}
+		if w.fleet.store != nil {
+			r.Error += ". The shared tier has it: who reads that journal applies it within its JournalInterval"
+		}
+	case errors.As(err, &failed):
+		for key := range failed {
+			r.Failed = append(r.Failed, key)
+		}
+		slices.Sort(r.Failed)
+		r.Error = err.Error()
+	case err != nil:
+		r.Error = err.Error()
+	}
+	if w.inv.format == "json" {
+		if err := w.inv.json(r); err != nil {
+			return err
+		}
+	} else if err == nil {
+		w.inv.printf("%s; %d of %s applied it (%v)\n", w.what(), applied, plural(r.Servers, "server"), rounded(took))
+	}
+	if err != nil {
+		return coded{exitFailed, r.Error}
+	}
+	return nil
+}
+
+// what says what was written.
+func (w *write) what() string {
+	switch w.op {
+	case "clear":
+		return "cleared " + word(w.cache)
+	case "delete":
+		return fmt.Sprintf("deleted %s of %s", plural(len(w.keys), "key"), word(w.cache))
+	case "invalidate-tags":
+		return fmt.Sprintf("invalidated %s of %s", plural(len(w.keys), "tag"), word(w.cache))
+	}
+	return fmt.Sprintf("invalidated %s of %s", plural(len(w.keys), "key"), word(w.cache))
+}
