@@ -28,6 +28,9 @@ type Found struct {
 	// not, or ErrCorrupt for anything else.
 	Err error
 
+	// Size is the length of what is stored, in bytes, with the header of the record.
+	Size int
+
 	// Header is the beginning of what is stored; pass it to Acquire as the
 	// record to be replaced when the value proved unusable.
 	Header []byte
@@ -94,7 +97,7 @@ func (t *Tier) Read(ctx context.Context, keys []string) ([]Found, error) {
 				continue
 			}
 			found[at] = Found{Head: heads[i]}
-			t.find(image, &found[at], now)
+			t.count(t.find(image, &found[at], now))
 		}
 		left, places = pick(names, failed), failed
 		return len(failed) > 0, nil
@@ -124,31 +127,39 @@ func pick[E any](all []E, places []int) []E {
 }
 
 // find enters into f, which has its head at most, what is stored under a key, now on the server's
-// clock.
-func (t *Tier) find(image []byte, f *Found, now time.Time) {
+// clock. The error is that of a record which cannot be read at all.
+func (t *Tier) find(image []byte, f *Found, now time.Time) (damage error) {
 	if image == nil {
 		f.Err = ErrNotFound
-		return
+		return nil
 	}
-	f.Header = image[:min(len(image), driver.HeaderSize)]
-	f.Record, f.Err = driver.DecodeRecord(image)
-	switch {
-	case f.Err == nil:
-	case errors.Is(f.Err, ErrNewerFormat):
-		t.newer.Add(1)
-		return
-	default:
-		t.corrupt.Add(1)
-		return
+	f.Size, f.Header = len(image), image[:min(len(image), driver.HeaderSize)]
+	if f.Record, f.Err = driver.DecodeRecord(image); f.Err != nil {
+		return f.Err
 	}
 	value, err := t.unpack(&f.Record)
-	if err != nil {
-		t.undecodable.Add(1)
-		f.Err = err
-		return
+	if f.judge(now); err != nil {
+		f.Err, f.Kept = err, false
+		return fmt.Errorf("%w: %w", errPacked, err)
 	}
 	f.Value, f.Compression = value, driver.CompressionNone
-	f.judge(now)
+	return nil
+}
+
+// errPacked is, beside [driver.ErrCorrupt], for a value that cannot be decompressed.
+var errPacked = errors.New("shared: compressed value")
+
+// count counts a record that cannot be read.
+func (t *Tier) count(damage error) {
+	switch {
+	case damage == nil:
+	case errors.Is(damage, ErrNewerFormat):
+		t.newer.Add(1)
+	case errors.Is(damage, errPacked):
+		t.undecodable.Add(1)
+	default:
+		t.corrupt.Add(1)
+	}
 }
 
 // judge says whether the record found is live.

@@ -51,7 +51,7 @@ func (t *Tier) Acquire(ctx context.Context, claims []Claim) []Claimed {
 		}
 		if grant.Err == nil && grant.Status == driver.LeasePresent {
 			now, _ := t.clock.now()
-			t.find(grant.Image, &answers[i].Present, now)
+			t.count(t.find(grant.Image, &answers[i].Present, now))
 		}
 	}
 	return answers

@@ -6,6 +6,7 @@
 // implement more:
 //
 //	Journaler   keeps a journal of writes, from which nodes repair losses of the bus
+//	Recaller    has journals that can be read from their ends
 //	Prover      has reads that tell how new the answering server is
 //	Announcer   publishes a message in the same step as it writes
 //	Clocked     takes revisions from the clocks of its servers

@@ -56,6 +56,15 @@ type Prover interface {
 	ReadProven(ctx context.Context, keys []string) (images [][]byte, heads []Revision, err error)
 }
 
+// Recaller is implemented by a [Journaler] whose journals can be read from their ends, for
+// people who look at what happened to a key.
+type Recaller interface {
+	// Recall returns the newest entries of the journal of a partition, the newest first, at
+	// most limit. It writes nothing, so the answer may be that of a server that was deposed:
+	// nothing is confirmed by it.
+	Recall(ctx context.Context, partition, limit int) ([]JournalEntry, error)
+}
+
 // Position is a place in the journal of one partition: that of an entry. The
 // zero Position is nowhere; a Tail from there is a reset.
 type Position struct {

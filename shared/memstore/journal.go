@@ -110,6 +110,28 @@ func (s *Store) tailLocked(r driver.TailRead) driver.Tail {
 	return tail
 }
 
+// Recall implements [driver.Recaller].
+func (s *Store) Recall(ctx context.Context, _, limit int) ([]driver.JournalEntry, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case s.closed:
+		return nil, driver.ErrClosed
+	case s.log.limit < 0:
+		return nil, driver.ErrNoJournal
+	}
+	var latest []driver.JournalEntry
+	for _, e := range slices.Backward(s.log.entries[s.log.first:]) {
+		if len(latest) >= limit || e.key == "" { // the first entry of a journal is of no key
+			break
+		}
+		latest = append(latest, driver.JournalEntry{Key: e.key, Revision: e.revision})
+	}
+	return latest, nil
+}
+
 // TrimJournal forgets all entries of the journal. It is for tests of readers
 // that were away for too long.
 func (s *Store) TrimJournal() {

@@ -53,6 +53,7 @@ type item struct {
 var (
 	_ driver.Store     = (*Store)(nil)
 	_ driver.Journaler = (*Store)(nil)
+	_ driver.Recaller  = (*Store)(nil)
 	_ driver.Prover    = (*Store)(nil)
 )
 

@@ -138,6 +138,41 @@ func sameServer(before, now string) bool {
 	return before == now || len(now) == 2*run && strings.HasPrefix(before, now[:run]) && strings.Trim(now[run:], "0") == ""
 }
 
+// Recall implements [driver.Recaller].
+func (s *Store) Recall(ctx context.Context, partition, limit int) ([]driver.JournalEntry, error) {
+	if s.opts.JournalLength < 0 {
+		return nil, driver.ErrNoJournal
+	}
+	if err := s.ready(ctx); err != nil {
+		return nil, failed(ctx, "recall", err)
+	}
+	m := s.metadata(partition)
+	var head, newest *redis.Cmd
+	s.pipelined(ctx, func(pipe redis.Pipeliner) {
+		head = pipe.Do(ctx, "GETRANGE", m, 0, headSize-1)
+		newest = pipe.Do(ctx, "XREVRANGE", journal(m), "+", "-", "COUNT", max(limit, 1))
+	})
+	text, err := head.Text()
+	if err != nil {
+		return nil, failed(ctx, "recall", err)
+	}
+	answer, err := newest.Slice()
+	if err != nil {
+		return nil, failed(ctx, "recall", err)
+	}
+	epoch, latest := headOf(text).Epoch, make([]driver.JournalEntry, 0, len(answer))
+	for i := range answer {
+		e, err := readEntry(answer[i])
+		if err != nil {
+			return nil, failed(ctx, "recall", err)
+		}
+		if e.key != "" {
+			latest = append(latest, driver.JournalEntry{Key: e.key, Revision: driver.Revision{Epoch: epoch, Number: e.number}})
+		}
+	}
+	return latest, nil
+}
+
 type runner func(ctx context.Context, c redis.Scripter, keys []string, args ...any) *redis.Cmd
 
 // tail asks for each of some journals whether it can be read on, and reads on,

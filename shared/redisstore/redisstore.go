@@ -212,6 +212,7 @@ var (
 	_ driver.Store     = (*Store)(nil)
 	_ driver.Announcer = (*Store)(nil)
 	_ driver.Journaler = (*Store)(nil)
+	_ driver.Recaller  = (*Store)(nil)
 	_ driver.Prover    = (*Store)(nil)
 	_ driver.Placed    = (*Store)(nil)
 	_ driver.Named     = (*Store)(nil)

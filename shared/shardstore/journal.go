@@ -116,19 +116,47 @@ func (s *Store) tail(ctx context.Context, v *view, g *group, reads []driver.Tail
 	}
 }
 
+// Recall implements [driver.Recaller]. The error is [driver.ErrNoJournal] if the store of the
+// shard is no Recaller.
+func (s *Store) Recall(ctx context.Context, partition, limit int) ([]driver.JournalEntry, error) {
+	if s.partitions == 0 {
+		return nil, driver.ErrNoJournal
+	}
+	_, groups, err := s.prepareTail(ctx, []driver.TailRead{{Partition: partition}})
+	if err != nil {
+		return nil, err
+	}
+	g := groups[0]
+	recaller, ok := g.shard.store.(driver.Recaller)
+	switch {
+	case g.err != nil:
+		return nil, g.shard.failed(g.err)
+	case !ok:
+		return nil, g.shard.failed(driver.ErrNoJournal)
+	}
+	theirs, err := recaller.Recall(ctx, partition-g.shard.offset, limit)
+	return keysOf(theirs), g.shard.failed(err)
+}
+
+// keysOf returns entries of a shard as the Store has them, without those that are not of its
+// keys.
+func keysOf(theirs []driver.JournalEntry) []driver.JournalEntry {
+	ours := theirs[:0]
+	for _, e := range theirs {
+		if key, ok := keyOf(e.Key); ok {
+			ours = append(ours, driver.JournalEntry{Key: key, Revision: e.Revision})
+		}
+	}
+	return ours
+}
+
 // told turns the answer of a shard into that of the Store.
 func (s *Store) told(v *view, t driver.Tail) driver.Tail {
 	t.Next = v.tagged(t.Next)
 	if !t.Now.IsZero() {
 		t.Now = s.now()
 	}
-	entries := t.Entries[:0]
-	for _, e := range t.Entries {
-		if key, ok := keyOf(e.Key); ok {
-			entries = append(entries, driver.JournalEntry{Key: key, Revision: e.Revision})
-		}
-	}
-	t.Entries = entries
+	t.Entries = keysOf(t.Entries)
 	return t
 }
 

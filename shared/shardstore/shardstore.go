@@ -43,6 +43,7 @@ type Store struct {
 var (
 	_ driver.Store     = (*Store)(nil)
 	_ driver.Journaler = (*Store)(nil)
+	_ driver.Recaller  = (*Store)(nil)
 	_ driver.Prover    = (*Store)(nil)
 	_ driver.Clocked   = (*Store)(nil)
 	_ driver.Named     = (*Store)(nil)

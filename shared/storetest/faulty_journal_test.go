@@ -149,6 +149,24 @@ func ignoresLimit(f *faulty) {
 	}
 }
 
+// recallsOldestFirst tells of the newest entries in the order of a tail.
+func recallsOldestFirst(f *faulty) {
+	recall := f.recall
+	f.recall = func(ctx context.Context, partition, limit int) ([]driver.JournalEntry, error) {
+		entries, err := recall(ctx, partition, limit)
+		slices.Reverse(entries)
+		return entries, err
+	}
+}
+
+// recallsAll ignores the limit.
+func recallsAll(f *faulty) {
+	recall := f.recall
+	f.recall = func(ctx context.Context, partition, _ int) ([]driver.JournalEntry, error) {
+		return recall(ctx, partition, 1000)
+	}
+}
+
 // provesNothing tells the head of before every write.
 func provesNothing(f *faulty) {
 	f.heads = func(_ []string, heads []driver.Revision) []driver.Revision {

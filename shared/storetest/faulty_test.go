@@ -25,6 +25,7 @@ type faulty struct {
 	leases  func(ctx context.Context, leases []driver.Lease) []driver.Grant
 	now     func(ctx context.Context) (time.Time, error)
 	tail    func(ctx context.Context, r driver.TailRead) driver.Tail
+	recall  func(ctx context.Context, partition, limit int) ([]driver.JournalEntry, error)
 	limit   int
 
 	partitions int
@@ -41,6 +42,7 @@ func newFaulty(fault func(*faulty)) *faulty {
 	f.tail = func(ctx context.Context, r driver.TailRead) driver.Tail {
 		return inner.Tail(ctx, []driver.TailRead{r})[0]
 	}
+	f.recall = inner.Recall
 	f.write = func(ctx context.Context, w driver.Write) driver.Receipt {
 		return inner.Write(ctx, []driver.Write{w})[0]
 	}
@@ -114,6 +116,10 @@ func (f *faulty) Tail(ctx context.Context, reads []driver.TailRead) []driver.Tai
 		slices.Reverse(tails)
 	}
 	return tails
+}
+
+func (f *faulty) Recall(ctx context.Context, partition, limit int) ([]driver.JournalEntry, error) {
+	return f.recall(ctx, partition, limit)
 }
 
 func (f *faulty) MaxImage() int { return f.limit }

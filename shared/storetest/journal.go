@@ -22,6 +22,7 @@ func journalCases() []testCase {
 		{"journals are tailed together in order", journal, tailTogether},
 		{"partition of a key does not change", journal, partitions},
 		{"journal misses no concurrent write", journal, journalConcurrent},
+		{"recall tells of the newest writes first", journal | revisions, recallNewest},
 		{"reads tell how new the server is", journal | revisions, readsProve},
 	}
 }
@@ -278,6 +279,26 @@ func journalConcurrent(s *scene) {
 			key := fmt.Sprintf("key-%d-%d", i, j)
 			s.require(seen[key] == 1, "the journal tells %d times of %q", seen[key], key)
 		}
+	}
+}
+
+// recallNewest requires of a store that recalls that it tells of the newest writes, the newest
+// first.
+func recallNewest(s *scene) {
+	recaller, ok := s.store.(driver.Recaller)
+	if !ok {
+		return
+	}
+	const writes = 5
+	var want []driver.JournalEntry
+	for range writes {
+		want = append(want, driver.JournalEntry{Key: "key", Revision: s.set("key", "value").Revision})
+	}
+	slices.Reverse(want)
+	for _, limit := range []int{1, 2, writes} {
+		got, err := recaller.Recall(s.ctx, s.journaler().Partition("key"), limit)
+		s.noError(err, "recall")
+		s.require(slices.Equal(got, want[:limit]), "the newest %d entries are %v, not %v", limit, got, want)
 	}
 }
 

@@ -187,6 +187,8 @@ var faults = map[string]struct {
 	"enters what nobody wrote":       {endsMove, []string{"tail from nowhere is a reset", "tail at the end is empty"}},
 	"moves partitions":               {movesPartitions, []string{"partition of a key does not change"}},
 	"proves nothing":                 {provesNothing, []string{"reads tell how new the server is"}},
+	"recalls the oldest first":       {recallsOldestFirst, []string{"recall tells of the newest writes first"}},
+	"recalls without a limit":        {recallsAll, []string{"recall tells of the newest writes first"}},
 	"loses entries in a race":        {losesRaced, []string{"journal misses no concurrent write"}},
 
 	"grants twice":                    {grantsTwice, []string{"one holder of a lease", "concurrent requests for one lease"}},
