@@ -17,6 +17,7 @@ type base struct {
 	node *coherence.Node
 	keys coherence.Keyspace
 
+	typed   typed // the rest of the cache
 	opts    plain
 	places  chan struct{} // holds one element for each loader that runs; nil: no limit
 	failing outage.Outage // of loads, while old values are given

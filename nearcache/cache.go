@@ -20,7 +20,7 @@ type Cache[V any] struct{ pipeline[V] }
 // it cannot encode: then Set fails.
 func New[V any](node *Node, name string, opts Options[V]) (*Cache[V], error) {
 	c := &Cache[V]{}
-	c.with = opts
+	c.with, c.typed = opts, &c.values
 	c.calls.init()
 	c.readThrough(&opts)
 	if err := c.open(node, name, opts.plain(), opts.Tags != nil, reflect.TypeFor[V]()); err != nil {

@@ -343,6 +343,13 @@ func (j journalGate) Tail(ctx context.Context, reads []driver.TailRead) []driver
 	return tails
 }
 
+func (j journalGate) Recall(ctx context.Context, partition, limit int) ([]driver.JournalEntry, error) {
+	if err := j.g.hook(ctx, "recall", "", false); err != nil {
+		return nil, err
+	}
+	return j.g.Store.(driver.Recaller).Recall(ctx, partition, limit)
+}
+
 type announcingGate struct {
 	*gate
 	hub *membus.Hub

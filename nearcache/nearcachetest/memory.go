@@ -135,3 +135,10 @@ func (s *failingStore) Tail(ctx context.Context, reads []driver.TailRead) []driv
 	}
 	return s.Store.Tail(ctx, reads)
 }
+
+func (s *failingStore) Recall(ctx context.Context, partition, limit int) ([]driver.JournalEntry, error) {
+	if err := s.failure.Load(); err != nil {
+		return nil, *err
+	}
+	return s.Store.Recall(ctx, partition, limit)
+}

@@ -111,15 +111,23 @@ const maxKeyNamed = 64
 // Named returns as much of key as an error has.
 func Named(key string) string { return key[:min(len(key), maxKeyNamed)] }
 
+// checkKey refuses what no tier takes, of the cache of a name.
+func checkKey(name, key string) error {
+	if limit := shared.MaxKeySize - len(name) - 1; key == "" || len(key) > limit {
+		return fmt.Errorf("%w: %q has %d bytes, in cache %q it may have 1 to %d",
+			shared.ErrInvalidKey, Named(key), len(key), name, limit)
+	}
+	return nil
+}
+
 // Check refuses what no tier takes, and everything after Close.
 func (rs *Records) Check(keys ...string) error {
 	if rs.node.Context.Err() != nil {
 		return ErrClosed
 	}
 	for _, key := range keys {
-		if limit := shared.MaxKeySize - len(rs.Name) - 1; key == "" || len(key) > limit {
-			return fmt.Errorf("%w: %q has %d bytes, in cache %q it may have 1 to %d",
-				shared.ErrInvalidKey, Named(key), len(key), rs.Name, limit)
+		if err := checkKey(rs.Name, key); err != nil {
+			return err
 		}
 	}
 	return nil

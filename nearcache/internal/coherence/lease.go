@@ -49,11 +49,11 @@ func (k *Keyspace) Acquire(ctx context.Context, claims []shared.Claim) []shared.
 
 // refreshKey is where the lease for refreshing a key is. Names of caches have no
 // exclamation mark in them, and keys have a colon after the name.
-func (k *Keyspace) refreshKey(key string) string {
-	name := k.Name + refreshInfix + ":"
+func (rs *Records) refreshKey(key string) string {
+	name := rs.Name + refreshInfix + ":"
 	if len(name)+len(key) > shared.MaxKeySize {
 		sum := sha256.Sum256([]byte(key))
-		return k.Name + refreshInfix + "!" + hex.EncodeToString(sum[:])
+		return rs.Name + refreshInfix + "!" + hex.EncodeToString(sum[:])
 	}
 	return name + key
 }

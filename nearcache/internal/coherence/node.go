@@ -48,6 +48,7 @@ type Node struct {
 	heads     generation.Heads  // that were heard of, if it does
 	meter     meter
 	census    *census // nil without a bus
+	heard     heardLog
 	done      sync.WaitGroup
 
 	mu     sync.Mutex // protects closed, and writes to caches
@@ -179,11 +180,12 @@ func (n *Node) Join(k *Keyspace) error {
 // apply applies a message. It runs on the goroutine of the bus and never
 // blocks.
 func (n *Node) apply(m bus.Message) {
+	caches := *n.caches.Load()
+	n.heard.note(caches, &m)
 	// Sequenced messages of this node are published after it applied them.
 	if m.Own && m.Sequence > 0 {
 		return
 	}
-	caches := *n.caches.Load()
 	for i := range m.Invalidations {
 		inv := &m.Invalidations[i]
 		if c := caches[inv.Cache]; c != nil {

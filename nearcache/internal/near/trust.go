@@ -123,8 +123,13 @@ func (s *Space) serves(e *Entry, now int64) bool {
 // a value with this stamp has been applied, or was made no longer ago than
 // MaxStaleness at this moment.
 func (s *Space) Trusts(stamp Stamp, partition int, now int64) bool {
+	return now <= s.trustsUntil(stamp, partition)
+}
+
+// trustsUntil returns until when Trusts does, if no horizon moves.
+func (s *Space) trustsUntil(stamp Stamp, partition int) int64 {
 	horizon := min(s.tier.HorizonOf(partition), s.tier.HorizonOf(s.clockPart()))
-	return now-max(stamp.at, horizon) <= s.tier.trust.limit
+	return max(stamp.at, horizon) + s.tier.trust.limit
 }
 
 // since returns from when on the value of e is believed whatever the horizons are.

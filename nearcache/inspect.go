@@ -1,0 +1,385 @@
+package nearcache
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/nearbus/nearbus/nearcache/internal/coherence"
+	"github.com/nearbus/nearbus/nearcache/internal/generation"
+	"github.com/nearbus/nearbus/nearcache/internal/near"
+	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
+)
+
+// InspectOptions say what [Cache.Inspect] looks for. The zero value shows no values.
+type InspectOptions struct {
+	// Journal is how many of the newest entries of the journal are searched for the key.
+	// Zero means 1,000, the most is 10,000; a negative number searches none.
+	Journal int
+
+	// Values has the values in the result.
+	Values bool
+
+	// Tags are names to be shown beside the slots that they are in, at most 1,024. The
+	// records of values have no names of tags. Those that Options.Tags gives are shown in
+	// any case.
+	Tags []string
+}
+
+const (
+	defaultSearch = 1000
+	longestSearch = 10_000
+	maxTagNames   = 1024
+)
+
+func (o *InspectOptions) validate() error {
+	switch {
+	case o.Journal > longestSearch:
+		return fmt.Errorf("nearcache: InspectOptions.Journal is %d, more than %d", o.Journal, longestSearch)
+	case len(o.Tags) > maxTagNames:
+		return fmt.Errorf("nearcache: InspectOptions.Tags are %d, more than %d", len(o.Tags), maxTagNames)
+	}
+	return nil
+}
+
+// depth returns how many entries of the journal are searched.
+func (o *InspectOptions) depth() int { return max(0, cmp.Or(o.Journal, defaultSearch)) }
+
+// Inspect says what this node and the shared tier have of a key, and what a read would meet
+// and why. It changes nothing: no value moves, no read, hit or record is counted, no lease is
+// asked for, and nothing that it reads in the shared tier comes near. It takes two or three
+// round trips to the shared tier, past the breaker, and is for people and for tests, not for
+// programs that decide on what it says.
+//
+// That the shared tier cannot be read is no error, but part of the result. The error is that
+// of an option, [ErrInvalidKey], or [ErrClosed].
+func (c *Cache[V]) Inspect(ctx context.Context, key string, opts InspectOptions) (Inspection, error) {
+	return c.look(ctx, key, &opts)
+}
+
+// Inspect is [Cache.Inspect] for the cache of a name.
+func (n *Node) Inspect(ctx context.Context, cache, key string, opts InspectOptions) (Inspection, error) {
+	n.mu.Lock()
+	b := n.caches[cache]
+	n.mu.Unlock()
+	if b == nil {
+		return Inspection{}, fmt.Errorf("nearcache: Inspect: the node has no cache %.70q", cache)
+	}
+	return b.look(ctx, key, &opts)
+}
+
+// InspectShared says what a shared tier has of a key of the cache of a name: the half of
+// [Cache.Inspect] that needs no node and no type, for programs that are none of the fleet.
+// It takes two or three round trips and writes nothing. The error is that of an option or of
+// the shared tier, or [ErrInvalidKey].
+func InspectShared(ctx context.Context, tier *shared.Tier, cache, key string, opts InspectOptions) (SharedInspection, error) {
+	if err := cmp.Or(checkName(cache), opts.validate()); err != nil {
+		return SharedInspection{}, err
+	}
+	stored, err := coherence.LookUp(ctx, tier.Records(), cache, key, opts.depth())
+	if err != nil {
+		return SharedInspection{}, fmt.Errorf("nearcache: cache %q: %w", cache, err)
+	}
+	s := sharedInspection(stored, tagNames(opts.Tags))
+	if opts.Values && stored.Record.Value != nil {
+		s.Value = stored.Record.Value
+	}
+	return s, nil
+}
+
+// typed is what only who knows the type of the values can say of them. Nothing is counted or
+// logged.
+type typed interface {
+	nearValue(e *near.Entry) (v any, tags []string)
+	storedValue(key string, found *shared.Found) (v any, tags []string, err error)
+}
+
+// nearValue implements typed.
+func (c *values[V]) nearValue(e *near.Entry) (any, []string) {
+	v := entryOf[V](e).value
+	if clone := c.with.Clone; clone != nil {
+		if quietly(func() error { v = clone(v); return nil }) != nil {
+			return nil, nil
+		}
+	}
+	return v, c.tagsOf(e.Key(), v)
+}
+
+// storedValue implements typed.
+func (c *values[V]) storedValue(key string, found *shared.Found) (any, []string, error) {
+	codec := c.opts.reader(&found.Record)
+	if codec == nil {
+		return nil, nil, coherence.ErrUnusable
+	}
+	var v V
+	if err := quietly(func() error { return codec.Unmarshal(found.Value, &v) }); err != nil {
+		return nil, nil, err
+	}
+	return v, c.tagsOf(key, v), nil
+}
+
+func (c *values[V]) tagsOf(key string, v V) (tags []string) {
+	if c.with.Tags != nil {
+		_ = quietly(func() error { tags = c.with.Tags(key, v); return nil })
+	}
+	return tags
+}
+
+// quietly is guard that tells nobody.
+func quietly(f func() error) error { return guard("", "", func(*PanicError) {}, f) }
+
+// tagNames returns the names of tags by their slots.
+func tagNames(tags []string) map[uint32]string {
+	names := make(map[uint32]string, len(tags))
+	for _, tag := range tags {
+		names[generation.SlotOf(tag)] = tag
+	}
+	return names
+}
+
+// look is Inspect.
+func (b *base) look(ctx context.Context, key string, opts *InspectOptions) (Inspection, error) {
+	if err := opts.validate(); err != nil {
+		return Inspection{}, err
+	}
+	hash := b.keys.Space.Hash(key)
+	seen := b.keys.Space.Peek(key, hash) // before the rest: what is near now survived all that is known by now
+	names := tagNames(opts.Tags)
+	i := Inspection{Cache: b.keys.Name, Key: key, At: time.Now()}
+	i.Near = b.nearInspection(key, &seen, names, opts.Values, i.At)
+	sight, err := b.keys.Look(ctx, key, hash, opts.depth())
+	if err != nil {
+		return Inspection{}, err
+	}
+	i.Pending, i.Heard = sight.Pending, heardMessage(b.keys.HeardOfKey(hash, driver.Revision{}))
+	var decode error
+	if stored := sight.Stored; stored != nil {
+		var v any
+		var tags []string
+		if stored.Record.Kind == driver.KindValue && stored.Fate != coherence.FatePacked || stored.Fate == coherence.FateKept {
+			v, tags, decode = b.typed.storedValue(key, &stored.Record)
+		}
+		for _, tag := range tags {
+			names[generation.SlotOf(tag)] = tag
+		}
+		i.Shared = sharedInspection(stored, names)
+		if opts.Values {
+			i.Shared.Value = v
+		}
+		if newest := stored.Trail.Newest; newest != nil {
+			i.Shared.Journal.Heard = heardMessage(b.keys.HeardOfKey(hash, newest.Revision))
+		}
+	}
+	i.Outcome, i.Why = b.verdict(&seen, &sight, decode)
+	return i, nil
+}
+
+// nearInspection describes what is near.
+func (b *base) nearInspection(key string, seen *near.Peek, names map[uint32]string, values bool, at time.Time) NearInspection {
+	e := seen.Entry
+	if e == nil {
+		return NearInspection{Kind: kindNone}
+	}
+	now := b.node.Near.Now()
+	wall := func(t int64) time.Time { // zero for no time, and for one that never comes
+		if t <= 0 || t == math.MaxInt64 {
+			return time.Time{}
+		}
+		return at.Add(time.Duration(t - now))
+	}
+	n := NearInspection{
+		Kind: kindValue, Revision: Revision(e.Revision), FromShared: e.FromShared, Size: e.Cost(),
+		TrustedUntil: wall(seen.Trusted), Expires: wall(seen.Until), KeptUntil: wall(seen.Kept),
+	}
+	if !seen.Ended && seen.Until > 0 {
+		n.Current = wall(min(now, max(e.Stamp.At(), b.keys.Horizon(key))))
+	}
+	if x := e.Extra(); x != nil && x.Absent {
+		n.Kind = kindNotFound
+	} else if v, tags := b.typed.nearValue(e); values || tags != nil {
+		for _, tag := range tags {
+			names[generation.SlotOf(tag)] = tag
+		}
+		if values {
+			n.Value = v
+		}
+	}
+	for _, slot := range e.Slots() {
+		n.Tags = append(n.Tags, TagInspection{Slot: slot, Name: names[slot], Ended: b.keys.Space.Ended(e, slot)})
+	}
+	return n
+}
+
+// The kinds of entries and records.
+const (
+	kindNone     = "none"
+	kindValue    = "value"
+	kindNotFound = "not found"
+)
+
+var recordKinds = map[driver.Kind]string{
+	0: kindNone, driver.KindValue: kindValue, driver.KindNotFound: kindNotFound, driver.KindTombstone: "tombstone",
+	driver.KindLease: "lease", driver.KindStale: "stale", driver.KindWatermark: "foreign",
+}
+
+// sharedInspection describes what is stored.
+func sharedInspection(stored *coherence.Stored, names map[uint32]string) SharedInspection {
+	r, trail := &stored.Record, &stored.Trail
+	s := SharedInspection{
+		Name: stored.Name, Partition: stored.Partition, Kind: recordKinds[r.Kind], Why: fateTexts[stored.Fate],
+		Revision: Revision(r.Revision), Written: Revision(r.Revision).written(),
+		Codec: r.Codec, Schema: r.Schema, Size: r.Size, Refreshing: stored.Refreshing,
+	}
+	if r.Left != 0 {
+		s.Expires = time.Now().Add(r.Left)
+	}
+	switch stored.Fate {
+	case coherence.FateForeign, coherence.FateNewer:
+		s.Kind = "foreign"
+	case coherence.FateTagged:
+		s.Why = fmt.Sprintf("%s: slot %d", s.Why, stored.Slot)
+	}
+	for n, slot := range r.Slots {
+		tag := TagInspection{Slot: slot, Name: names[slot]}
+		if n < len(stored.Watermarks) {
+			tag.Ended = stored.Watermarks[n] == 0 || stored.Watermarks[n] > r.TagClock
+		}
+		s.Tags = append(s.Tags, tag)
+	}
+	s.Journal.Searched = trail.Searched
+	if trail.Err != nil {
+		s.Journal.Error = trail.Err.Error()
+	} else if stored.Partition < 0 {
+		s.Journal.Error = driver.ErrNoJournal.Error()
+	}
+	if e := trail.Newest; e != nil {
+		s.Journal.Found, s.Journal.Later = true, trail.Later
+		s.Journal.Revision, s.Journal.Written = Revision(e.Revision), Revision(e.Revision).written()
+	}
+	return s
+}
+
+func heardMessage(h *coherence.Heard) *HeardMessage {
+	if h == nil {
+		return nil
+	}
+	return &HeardMessage{Op: opNames[h.Op], From: h.From, Own: h.Own, At: h.At, Revision: Revision(h.Revision)}
+}
+
+// fateTexts say what a record is to readers.
+var fateTexts = map[coherence.Fate]string{
+	coherence.FateNothing:  "nothing is stored: it never was, or it expired or was evicted",
+	coherence.FateLive:     "a value that lives",
+	coherence.FateNegative: "it says that the source has no value",
+	coherence.FateDeleted:  "it was deleted or invalidated a moment ago",
+	coherence.FateReleased: "a load of it brought nothing that could be stored",
+	coherence.FateLoading:  "a node is loading it",
+	coherence.FateKept:     "it was invalidated, and is kept for those who have no other",
+	coherence.FateExpired:  "it expired",
+	coherence.FateCleared:  "its cache was cleared since",
+	coherence.FateTagged:   "one of its tags was invalidated since",
+	coherence.FatePacked:   "it cannot be decompressed: shared.Options.Compress is not the one of its writer",
+	coherence.FateNewer:    "a newer version of the library wrote it",
+	coherence.FateForeign:  "it is no record of a cache, or is damaged",
+	coherence.FateUnread:   "its server did not answer",
+}
+
+// verdict says what a read would meet, and why. decode is why the cache cannot read the
+// record.
+func (b *base) verdict(seen *near.Peek, sight *coherence.Sight, decode error) (Outcome, string) {
+	absent := seen.Entry != nil && seen.Entry.Extra() != nil && seen.Entry.Extra().Absent
+	resting := seen.Use == near.Stale && seen.Resting > b.node.Near.Now()
+	switch {
+	case absent && seen.Use == near.Serve:
+		return OutcomeHit, "the near tier remembers that the source has no value"
+	case seen.Hit:
+		return OutcomeHit, "the near tier has the value, and this node knows of nothing that ended it"
+	case seen.Use == near.Serve:
+		return OutcomeHit, "the near tier has the value, which is about to expire: a read with a loader refreshes it in the background"
+	case resting:
+		return OutcomeStale, "the near tier has an old value, and an attempt to get another failed a moment ago"
+	}
+	outcome, why := b.sharedVerdict(sight, decode)
+	if outcome == OutcomeRefused && seen.Use == near.Stale {
+		outcome = OutcomeStale
+	}
+	return outcome, b.nearMiss(seen) + ", and " + why
+}
+
+// nearMiss says why the near tier is no answer.
+func (b *base) nearMiss(seen *near.Peek) string {
+	switch e := seen.Entry; {
+	case e == nil:
+		return "nothing is near"
+	case b.node.Context.Err() != nil:
+		return "the node is closed"
+	case seen.Until == 0:
+		return "what is near was invalidated"
+	case seen.Ended:
+		return "what is near was ended by a Clear, a tag or a flush"
+	case seen.Until <= b.node.Near.Now():
+		return "what is near expired"
+	}
+	return "what is near is not believed: the journal was not read for " + rounded(b.node.Trust().Behind).String()
+}
+
+// sharedVerdict says what a read of the shared tier would meet, and why.
+func (b *base) sharedVerdict(sight *coherence.Sight, decode error) (Outcome, string) {
+	switch {
+	case b.node.Tier == nil:
+		return OutcomeMiss, "there is no shared tier"
+	case sight.Pending:
+		return OutcomeRefused, "the shared tier is not read: an earlier write of the key by this node is not confirmed"
+	case sight.Waits():
+		return OutcomeRefused, "a read waits for the journal first: " + sight.Failure.Error()
+	case errors.Is(sight.Failure, shared.ErrOpen):
+		return OutcomeRefused, "the shared tier is not read: its breaker is open"
+	case sight.Failure != nil:
+		return OutcomeRefused, "the shared tier is not believed, or cannot be read: " + sight.Failure.Error()
+	}
+	stored := sight.Stored
+	switch text := "the shared tier has no value: " + fateTexts[stored.Fate]; stored.Fate {
+	case coherence.FateLive, coherence.FateNegative:
+	case coherence.FateTagged:
+		return OutcomeMiss, text + told(b.keys.HeardOfSlot(stored.Slot))
+	case coherence.FateCleared:
+		return OutcomeMiss, text + told(b.keys.HeardOfClear())
+	default:
+		return OutcomeMiss, text
+	}
+	switch sight.Ended {
+	case coherence.NewsClear:
+		return OutcomeMiss, "the record is older than a Clear that this node knows of" + told(b.keys.HeardOfClear())
+	case coherence.NewsTag:
+		return OutcomeMiss, "the record is older than the invalidation of a tag that this node knows of" + told(b.keys.HeardOfSlot(sight.Slot))
+	case coherence.NewsLoss:
+		return OutcomeMiss, "the record is from before the shared tier lost writes"
+	case coherence.NewsGiven:
+		return OutcomeMiss, "the record is older than what this node has given to callers and could not store"
+	}
+	switch {
+	case stored.Fate == coherence.FateNegative && b.opts.NotFoundTTL == 0:
+		return OutcomeMiss, "the shared tier says that the source has no value, which this cache does not heed: NotFoundTTL is 0"
+	case stored.Fate == coherence.FateNegative:
+		return OutcomeSharedHit, "the shared tier remembers that the source has no value"
+	case errors.Is(decode, coherence.ErrUnusable):
+		return OutcomeMiss, fmt.Sprintf("the record has codec %d and schema %d, of which this cache reads none (it writes %d and %d)",
+			stored.Record.Codec, stored.Record.Schema, b.keys.Options.Codec, b.keys.Options.Schema)
+	case decode != nil:
+		return OutcomeMiss, "the codec refuses the record, which may be of another type" // what it says may carry the value
+	}
+	return OutcomeSharedHit, "the shared tier has the value"
+}
+
+// told says who told of what ended a value.
+func told(h *coherence.Heard) string {
+	if h == nil {
+		return ""
+	}
+	m := heardMessage(h)
+	return ": a " + m.text(time.Now())
+}
