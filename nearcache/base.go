@@ -81,6 +81,12 @@ func (b *base) guard(callback, key string, f func() error) error {
 	return guard(callback, key, b.panicked, f)
 }
 
+// missed counts a read that is not answered from the near tier.
+func (b *base) missed(key string, hash uint64) {
+	b.misses.Add(1)
+	b.keys.Costs.Misses.Add(hash, key, b.node.Near.Now())
+}
+
 // panicked counts a panic, and logs the first of the cache. What was passed to panic
 // may carry a value.
 func (b *base) panicked(p *PanicError) {

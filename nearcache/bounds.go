@@ -87,7 +87,7 @@ func (c *Cache[V]) Read(ctx context.Context, key string, r ReadOptions, load Loa
 			return late, err
 		}
 		if !counted {
-			c.misses.Add(1)
+			c.missed(key, hash)
 		}
 		if err := ctx.Err(); err != nil {
 			return Result[V]{}, err

@@ -11,6 +11,7 @@ import (
 	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
+	"github.com/nearbus/nearbus/nearcache/internal/topk"
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/driver"
 )
@@ -63,11 +64,9 @@ func (c *Cache[V]) Inspect(ctx context.Context, key string, opts InspectOptions)
 
 // Inspect is [Cache.Inspect] for the cache of a name.
 func (n *Node) Inspect(ctx context.Context, cache, key string, opts InspectOptions) (Inspection, error) {
-	n.mu.Lock()
-	b := n.caches[cache]
-	n.mu.Unlock()
-	if b == nil {
-		return Inspection{}, fmt.Errorf("nearcache: Inspect: the node has no cache %.70q", cache)
+	b, err := n.cache("Inspect", cache)
+	if err != nil {
+		return Inspection{}, err
 	}
 	return b.look(ctx, key, &opts)
 }
@@ -89,6 +88,67 @@ func InspectShared(ctx context.Context, tier *shared.Tier, cache, key string, op
 		s.Value = stored.Record.Value
 	}
 	return s, nil
+}
+
+// CostlyKeys are the keys of a cache that cost this node most, the costliest first, at most 20
+// of each kind.
+type CostlyKeys struct {
+	Since time.Time `json:"since"` // what was counted before this is forgotten; see [Cache.CostlyKeys]
+
+	Misses        []KeyCount `json:"misses"`        // reads that the near tier did not answer
+	Loads         []KeyCount `json:"loads"`         // that a loader was asked for
+	Invalidations []KeyCount `json:"invalidations"` // sets, deletes and invalidations, of this node or heard of
+}
+
+// KeyCount says how often something happened to a key.
+type KeyCount struct {
+	Key     string `json:"key"`
+	AtLeast uint64 `json:"atLeast"`
+	AtMost  uint64 `json:"atMost"`
+}
+
+// CostlyKeys returns the keys that this node has missed, loaded and heard invalidated most
+// often, within the last five to ten minutes. Each key that makes up more than a 64th of all
+// that happened is among those that are counted, however many there are. Counting costs a hit
+// nothing, and a miss, a load or an invalidation up to 0.2 µs. It takes 6 KB for each kind,
+// and room for 128 keys.
+func (c *Cache[V]) CostlyKeys() CostlyKeys { return c.costlyKeys() }
+
+// CostlyKeys is [Cache.CostlyKeys] for the cache of a name.
+func (n *Node) CostlyKeys(cache string) (CostlyKeys, error) {
+	b, err := n.cache("CostlyKeys", cache)
+	if err != nil {
+		return CostlyKeys{}, err
+	}
+	return b.costlyKeys(), nil
+}
+
+func (b *base) costlyKeys() CostlyKeys {
+	now, costs := b.node.Near.Now(), &b.keys.Costs
+	return CostlyKeys{
+		Since:  time.Now().Add(-topk.Longest),
+		Misses: keyCounts(costs.Misses.Top(now)), Loads: keyCounts(costs.Loads.Top(now)),
+		Invalidations: keyCounts(costs.Ended.Top(now)),
+	}
+}
+
+func keyCounts(top []topk.Count) []KeyCount {
+	counts := make([]KeyCount, len(top))
+	for i, c := range top {
+		counts[i] = KeyCount(c)
+	}
+	return counts
+}
+
+// cache returns the cache of a name, for a method.
+func (n *Node) cache(method, name string) (*base, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	b := n.caches[name]
+	if b == nil {
+		return nil, fmt.Errorf("nearcache: %s: the node has no cache %.70q", method, name)
+	}
+	return b, nil
 }
 
 // typed is what only who knows the type of the values can say of them. Nothing is counted or

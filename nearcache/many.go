@@ -143,7 +143,7 @@ func (c *Cache[V]) joinOrStartMany(ctx context.Context, keys []string, load load
 			continue // it came near, and is gone again
 		}
 		if f != nil {
-			c.misses.Add(1)
+			c.missed(key, hash)
 		}
 		i++
 	}

@@ -91,7 +91,7 @@ func (c *Cache[V]) miss(ctx context.Context, key string, hash uint64, load loade
 			return late.value, late.err
 		}
 		if !counted {
-			c.misses.Add(1)
+			c.missed(key, hash)
 		}
 		if err := ctx.Err(); err != nil {
 			return *new(V), err

@@ -166,6 +166,9 @@ func (c *pipeline[V]) callLoader(ctx context.Context, keys []string, load loader
 		err     error
 	}
 	c.loads.Add(uint64(len(keys)))
+	for _, key := range keys {
+		c.keys.Costs.Loads.Add(c.keys.Space.Hash(key), key, c.node.Near.Now())
+	}
 	answers := make(chan answer, 1)
 	go func() { // ends when the loader returns
 		defer leave()

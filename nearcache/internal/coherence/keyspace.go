@@ -12,6 +12,7 @@ import (
 	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/nearcache/internal/pending"
+	"github.com/nearbus/nearbus/nearcache/internal/topk"
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/driver"
 )
@@ -25,6 +26,7 @@ type Keyspace struct {
 	kept       generation.Kept
 	overflowed atomic.Bool // a Clear in the shared tier, see repeat
 	Floors     floors
+	Costs      Costs
 }
 
 // Records are the keys of a cache, and what decides which of their records are valid: it reads
@@ -40,6 +42,12 @@ type Records struct {
 	Pending pending.Queue
 
 	counters
+}
+
+// Costs are the keys that cost most. Hits are not among what is counted.
+type Costs struct {
+	Misses, Loads topk.Sketch
+	Ended         topk.Sketch // by writes of this node, and those that it heard of
 }
 
 // Settings are the options of a keyspace, with all defaults set.
@@ -162,7 +170,11 @@ func (k *Keyspace) apply(m *bus.Message, inv *bus.Invalidation) {
 	if news.Keep && k.Options.StaleFor > 0 && k.node.Journal != nil {
 		k.kept.Add(news.Revision)
 	}
-	k.Space.Apply(inv.Key, k.Space.Hash(inv.Key), news)
+	hash := k.Space.Hash(inv.Key)
+	k.Space.Apply(inv.Key, hash, news)
+	if !m.Own { // or it was counted when it was made
+		k.Costs.Ended.Add(hash, inv.Key, k.node.Near.Now())
+	}
 }
 
 // repair applies what the journal tells of a key, and reports whether that took anything

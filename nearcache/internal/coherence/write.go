@@ -50,7 +50,9 @@ func (k *Keyspace) Set(ctx context.Context, values []Value, failed *Failures) {
 	b := batch{invs: make([]bus.Invalidation, len(values)), errs: make([]error, len(values))}
 	for i := range values {
 		key := values[i].Key
-		writes[i] = k.Space.Begin(key, k.Space.Hash(key))
+		hash := k.Space.Hash(key)
+		writes[i] = k.Space.Begin(key, hash)
+		k.Costs.Ended.Add(hash, key, k.node.Near.Now())
 		b.invs[i] = bus.Invalidation{Op: bus.OpSet, Cache: k.Name, Key: key}
 	}
 	if k.node.Tier == nil {
@@ -154,11 +156,13 @@ func (k *Keyspace) dropPart(ctx context.Context, op bus.Op, keys []string, annou
 	settles := k.Pending.Checkpoint()
 	writes := make([]*near.Write, len(keys))
 	for i, key := range keys {
+		hash := k.Space.Hash(key)
 		if op == bus.OpInvalidate {
-			writes[i] = k.Space.BeginKeeping(key, k.Space.Hash(key))
+			writes[i] = k.Space.BeginKeeping(key, hash)
 		} else {
-			writes[i] = k.Space.Begin(key, k.Space.Hash(key))
+			writes[i] = k.Space.Begin(key, hash)
 		}
+		k.Costs.Ended.Add(hash, key, k.node.Near.Now())
 	}
 	b := batch{invs: k.invalidations(op, keys), errs: make([]error, len(keys))}
 	k.writeTombstones(ctx, &b, announce)
