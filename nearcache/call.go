@@ -1,6 +1,7 @@
 package nearcache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -41,6 +42,7 @@ type call[V any] struct {
 	clock, tagClock uint64     // as they were known when the load began; do not change after that
 	loaded          near.Stamp // taken when the load began, which may be long after the read did
 
+	absence error             // why the record read is no answer; nil if none was read; likewise
 	readErr error             // why the read failed; does not change once the read is over
 	head    driver.Revision   // of the server that answered the read; likewise
 	found   *shared.Found     // the record that is to be replaced; nil if none was read
@@ -299,9 +301,7 @@ func (c *pipeline[V]) wait(ctx context.Context, f *call[V], loads, takesOld bool
 func (c *pipeline[V]) outcome(f *call[V], at state, loads, takesOld bool) (a answer[V]) {
 	switch {
 	case !loads && at != stateFound: // whether there is another error is known only when f is over
-		if a.err = f.readErr; a.err == nil {
-			a.err = ErrNotFound
-		}
+		a.err = cmp.Or(f.readErr, f.absence, ErrNotStored)
 	case f.err != nil || f.value == nil:
 		a.err = f.err
 	default:

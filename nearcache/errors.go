@@ -9,13 +9,15 @@ import (
 
 	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 	"github.com/nearbus/nearbus/shared"
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // Errors that a caller decides on. Compare with [errors.Is].
 var (
 	// ErrNotFound is returned by reads when there is no value. Loaders return
 	// it to say that the source has none; Fetch then returns what the loader
-	// returned. It is [shared.ErrNotFound] as well.
+	// returned. It is [shared.ErrNotFound] as well. Where the tiers know why there is no
+	// value, the error is one of those below, which wrap ErrNotFound.
 	ErrNotFound = shared.ErrNotFound
 
 	// ErrInvalidKey is returned by every method for a key that is empty or too
@@ -63,6 +65,60 @@ var (
 	// ErrClosed is returned by every method after Node.Close.
 	ErrClosed = coherence.ErrClosed
 )
+
+// Why there is no value, as far as the tiers know. Each of these errors is [ErrNotFound] as
+// well. They cost no round trip more. A read with a loader returns what that does.
+var (
+	// ErrNotStored says that nothing is stored under the key: it never was, or it is so long
+	// ago that it expired or was evicted, or a load of it is under way.
+	ErrNotStored error = absenceError("nothing is stored")
+
+	// ErrNegative says that the source had no value when it was asked last, within
+	// Options.NotFoundTTL.
+	ErrNegative error = absenceError("the source had none")
+
+	// ErrDeleted says that the key was deleted or invalidated, within
+	// shared.Options.TombstoneTTL.
+	ErrDeleted error = absenceError("deleted or invalidated")
+
+	// ErrExpired says that there is a value past its TTL. Most stores forget such a value at
+	// once, and the error is ErrNotStored then; with Options.Stale it is kept.
+	ErrExpired error = absenceError("expired")
+
+	// ErrCleared says that there is a value from before a Clear of the cache.
+	ErrCleared error = absenceError("the cache was cleared")
+
+	// ErrTagInvalidated says that there is a value of which a tag was invalidated since.
+	ErrTagInvalidated error = absenceError("a tag was invalidated")
+
+	// ErrUndecodable says that there is a record which this cache cannot read: of another
+	// codec, schema or type, or damaged. Stats.Values.Undecodable counts them.
+	ErrUndecodable error = absenceError("the record cannot be read")
+)
+
+// absenceError is why there is no value.
+type absenceError string
+
+// Error returns what [ErrNotFound] does, and why.
+func (e absenceError) Error() string { return ErrNotFound.Error() + ": " + string(e) }
+
+// Unwrap returns [ErrNotFound].
+func (absenceError) Unwrap() error { return ErrNotFound }
+
+// absenceOf returns why a record that is not live reads as a miss.
+func absenceOf(found *shared.Found) error {
+	switch {
+	case errors.Is(found.Err, coherence.ErrTagged):
+		return ErrTagInvalidated
+	case !errors.Is(found.Err, ErrNotFound):
+		return ErrUndecodable
+	case found.Kind == driver.KindValue:
+		return ErrExpired
+	case found.Kind == driver.KindStale, found.Kind == driver.KindTombstone && found.Codec == 0:
+		return ErrDeleted
+	}
+	return ErrNotStored
+}
 
 // What PanicError.Callback says.
 const (

@@ -234,7 +234,13 @@ func (b *base) look(ctx context.Context, key string, opts *InspectOptions) (Insp
 			i.Shared.Journal.Heard = heardMessage(b.keys.HeardOfKey(hash, newest.Revision))
 		}
 	}
-	i.Outcome, i.Why = b.verdict(&seen, &sight, decode)
+	verdict := b.keys.Verdict(&seen, &sight, coherence.Reading{
+		HeedsAbsence: b.opts.NotFoundTTL > 0, Unreadable: errors.Is(decode, coherence.ErrUnusable), Refused: decode != nil,
+	})
+	i.Outcome, i.Why = Outcome(verdict.Outcome), verdict.Why
+	if by := heardMessage(verdict.By); by != nil {
+		i.Why += ": a " + by.text(i.At)
+	}
 	return i, nil
 }
 
@@ -290,7 +296,7 @@ var recordKinds = map[driver.Kind]string{
 func sharedInspection(stored *coherence.Stored, names map[uint32]string) SharedInspection {
 	r, trail := &stored.Record, &stored.Trail
 	s := SharedInspection{
-		Name: stored.Name, Partition: stored.Partition, Kind: recordKinds[r.Kind], Why: fateTexts[stored.Fate],
+		Name: stored.Name, Partition: stored.Partition, Kind: recordKinds[r.Kind], Why: stored.Fate.String(),
 		Revision: Revision(r.Revision), Written: Revision(r.Revision).written(),
 		Codec: r.Codec, Schema: r.Schema, Size: r.Size, Refreshing: stored.Refreshing,
 	}
@@ -328,118 +334,4 @@ func heardMessage(h *coherence.Heard) *HeardMessage {
 		return nil
 	}
 	return &HeardMessage{Op: opNames[h.Op], From: h.From, Own: h.Own, At: h.At, Revision: Revision(h.Revision)}
-}
-
-// fateTexts say what a record is to readers.
-var fateTexts = map[coherence.Fate]string{
-	coherence.FateNothing:  "nothing is stored: it never was, or it expired or was evicted",
-	coherence.FateLive:     "a value that lives",
-	coherence.FateNegative: "it says that the source has no value",
-	coherence.FateDeleted:  "it was deleted or invalidated a moment ago",
-	coherence.FateReleased: "a load of it brought nothing that could be stored",
-	coherence.FateLoading:  "a node is loading it",
-	coherence.FateKept:     "it was invalidated, and is kept for those who have no other",
-	coherence.FateExpired:  "it expired",
-	coherence.FateCleared:  "its cache was cleared since",
-	coherence.FateTagged:   "one of its tags was invalidated since",
-	coherence.FatePacked:   "it cannot be decompressed: shared.Options.Compress is not the one of its writer",
-	coherence.FateNewer:    "a newer version of the library wrote it",
-	coherence.FateForeign:  "it is no record of a cache, or is damaged",
-	coherence.FateUnread:   "its server did not answer",
-}
-
-// verdict says what a read would meet, and why. decode is why the cache cannot read the
-// record.
-func (b *base) verdict(seen *near.Peek, sight *coherence.Sight, decode error) (Outcome, string) {
-	absent := seen.Entry != nil && seen.Entry.Extra() != nil && seen.Entry.Extra().Absent
-	resting := seen.Use == near.Stale && seen.Resting > b.node.Near.Now()
-	switch {
-	case absent && seen.Use == near.Serve:
-		return OutcomeHit, "the near tier remembers that the source has no value"
-	case seen.Hit:
-		return OutcomeHit, "the near tier has the value, and this node knows of nothing that ended it"
-	case seen.Use == near.Serve:
-		return OutcomeHit, "the near tier has the value, which is about to expire: a read with a loader refreshes it in the background"
-	case resting:
-		return OutcomeStale, "the near tier has an old value, and an attempt to get another failed a moment ago"
-	}
-	outcome, why := b.sharedVerdict(sight, decode)
-	if outcome == OutcomeRefused && seen.Use == near.Stale {
-		outcome = OutcomeStale
-	}
-	return outcome, b.nearMiss(seen) + ", and " + why
-}
-
-// nearMiss says why the near tier is no answer.
-func (b *base) nearMiss(seen *near.Peek) string {
-	switch e := seen.Entry; {
-	case e == nil:
-		return "nothing is near"
-	case b.node.Context.Err() != nil:
-		return "the node is closed"
-	case seen.Until == 0:
-		return "what is near was invalidated"
-	case seen.Ended:
-		return "what is near was ended by a Clear, a tag or a flush"
-	case seen.Until <= b.node.Near.Now():
-		return "what is near expired"
-	}
-	return "what is near is not believed: the journal was not read for " + rounded(b.node.Trust().Behind).String()
-}
-
-// sharedVerdict says what a read of the shared tier would meet, and why.
-func (b *base) sharedVerdict(sight *coherence.Sight, decode error) (Outcome, string) {
-	switch {
-	case b.node.Tier == nil:
-		return OutcomeMiss, "there is no shared tier"
-	case sight.Pending:
-		return OutcomeRefused, "the shared tier is not read: an earlier write of the key by this node is not confirmed"
-	case sight.Waits():
-		return OutcomeRefused, "a read waits for the journal first: " + sight.Failure.Error()
-	case errors.Is(sight.Failure, shared.ErrOpen):
-		return OutcomeRefused, "the shared tier is not read: its breaker is open"
-	case sight.Failure != nil:
-		return OutcomeRefused, "the shared tier is not believed, or cannot be read: " + sight.Failure.Error()
-	}
-	stored := sight.Stored
-	switch text := "the shared tier has no value: " + fateTexts[stored.Fate]; stored.Fate {
-	case coherence.FateLive, coherence.FateNegative:
-	case coherence.FateTagged:
-		return OutcomeMiss, text + told(b.keys.HeardOfSlot(stored.Slot))
-	case coherence.FateCleared:
-		return OutcomeMiss, text + told(b.keys.HeardOfClear())
-	default:
-		return OutcomeMiss, text
-	}
-	switch sight.Ended {
-	case coherence.NewsClear:
-		return OutcomeMiss, "the record is older than a Clear that this node knows of" + told(b.keys.HeardOfClear())
-	case coherence.NewsTag:
-		return OutcomeMiss, "the record is older than the invalidation of a tag that this node knows of" + told(b.keys.HeardOfSlot(sight.Slot))
-	case coherence.NewsLoss:
-		return OutcomeMiss, "the record is from before the shared tier lost writes"
-	case coherence.NewsGiven:
-		return OutcomeMiss, "the record is older than what this node has given to callers and could not store"
-	}
-	switch {
-	case stored.Fate == coherence.FateNegative && b.opts.NotFoundTTL == 0:
-		return OutcomeMiss, "the shared tier says that the source has no value, which this cache does not heed: NotFoundTTL is 0"
-	case stored.Fate == coherence.FateNegative:
-		return OutcomeSharedHit, "the shared tier remembers that the source has no value"
-	case errors.Is(decode, coherence.ErrUnusable):
-		return OutcomeMiss, fmt.Sprintf("the record has codec %d and schema %d, of which this cache reads none (it writes %d and %d)",
-			stored.Record.Codec, stored.Record.Schema, b.keys.Options.Codec, b.keys.Options.Schema)
-	case decode != nil:
-		return OutcomeMiss, "the codec refuses the record, which may be of another type" // what it says may carry the value
-	}
-	return OutcomeSharedHit, "the shared tier has the value"
-}
-
-// told says who told of what ended a value.
-func told(h *coherence.Heard) string {
-	if h == nil {
-		return ""
-	}
-	m := heardMessage(h)
-	return ": a " + m.text(time.Now())
 }

@@ -29,10 +29,12 @@ var looks = map[string]struct {
 	state func(t *testing.T, f *fleet, a, b *member)
 	want  nearcache.Outcome
 	why   string
+	err   error // of the read; nil: whatever it is
 }{
 	"nothing": {
 		state: func(*testing.T, *fleet, *member, *member) {},
 		want:  nearcache.OutcomeMiss, why: "nothing is near, and the shared tier has no value: nothing is stored",
+		err: nearcache.ErrNotStored,
 	},
 	"written here": {
 		state: func(t *testing.T, _ *fleet, a, _ *member) { require.NoError(t, a.Set(t.Context(), "k", "v")) },
@@ -59,6 +61,7 @@ var looks = map[string]struct {
 			wait(3 * time.Minute)
 		},
 		want: nearcache.OutcomeMiss, why: "it expired",
+		err: nearcache.ErrExpired,
 	},
 	"deleted": {
 		state: func(t *testing.T, _ *fleet, a, b *member) {
@@ -66,6 +69,7 @@ var looks = map[string]struct {
 			require.NoError(t, b.Delete(t.Context(), "k"))
 		},
 		want: nearcache.OutcomeMiss, why: "it was deleted or invalidated a moment ago",
+		err: nearcache.ErrDeleted,
 	},
 	"invalidated": {
 		state: func(t *testing.T, _ *fleet, a, b *member) {
@@ -73,6 +77,7 @@ var looks = map[string]struct {
 			require.NoError(t, b.Invalidate(t.Context(), "k"))
 		},
 		want: nearcache.OutcomeMiss, why: "what is near was invalidated, and the shared tier has no value: it was invalidated, and is kept",
+		err: nearcache.ErrDeleted,
 	},
 	"cleared": {
 		state: func(t *testing.T, _ *fleet, a, b *member) {
@@ -80,6 +85,7 @@ var looks = map[string]struct {
 			require.NoError(t, b.Clear(t.Context()))
 		},
 		want: nearcache.OutcomeMiss, why: `what is near was ended by a Clear, .* its cache was cleared since: a clear of "[^"]+", heard `,
+		err: nearcache.ErrCleared,
 	},
 	"ended by a tag": {
 		state: func(t *testing.T, _ *fleet, a, b *member) {
@@ -87,19 +93,23 @@ var looks = map[string]struct {
 			require.NoError(t, b.InvalidateTags(t.Context(), "team"))
 		},
 		want: nearcache.OutcomeMiss, why: `one of its tags was invalidated since: a tag of "[^"]+", heard `,
+		err: nearcache.ErrTagInvalidated,
 	},
 	"no value in the source": {
 		state: func(t *testing.T, _ *fleet, _, b *member) { _, _ = b.Fetch(t.Context(), "k", absent) },
 		want:  nearcache.OutcomeSharedHit, why: "the shared tier remembers that the source has no value",
+		err: nearcache.ErrNegative,
 	},
 	"no value in the source, near": {
 		state: func(t *testing.T, _ *fleet, a, _ *member) { _, _ = a.Fetch(t.Context(), "k", absent) },
 		want:  nearcache.OutcomeHit, why: "the near tier remembers that the source has no value",
+		err: nearcache.ErrNegative,
 	},
 	"no value in the source, and not heeded": {
 		opts:  &nearcache.Options[string]{},
 		state: func(t *testing.T, f *fleet, _, _ *member) { _, _ = f.join(inspected).Fetch(t.Context(), "k", absent) },
 		want:  nearcache.OutcomeMiss, why: "NotFoundTTL is 0",
+		err: nearcache.ErrNegative,
 	},
 	"being loaded": {
 		state: func(t *testing.T, _ *fleet, _, b *member) {
@@ -109,6 +119,7 @@ var looks = map[string]struct {
 			wait(time.Second)
 		},
 		want: nearcache.OutcomeMiss, why: "a node is loading it",
+		err: nearcache.ErrNotStored,
 	},
 	"another schema": {
 		opts: &nearcache.Options[string]{SchemaVersion: 7},
@@ -116,6 +127,7 @@ var looks = map[string]struct {
 			require.NoError(t, f.join(inspected).Set(t.Context(), "k", "v"))
 		},
 		want: nearcache.OutcomeMiss, why: `the record has codec 1 and schema 0, of which this cache reads none \(it writes 1 and 7\)`,
+		err: nearcache.ErrUndecodable,
 	},
 	"another type": {
 		state: func(t *testing.T, f *fleet, a, _ *member) {
@@ -123,12 +135,14 @@ var looks = map[string]struct {
 			require.NoError(t, f.tiers[0].Records().Write(t.Context(), []shared.Put{{Key: "users:k", Record: record, TTL: time.Minute}})[0].Err)
 		},
 		want: nearcache.OutcomeMiss, why: "the codec refuses the record",
+		err: nearcache.ErrUndecodable,
 	},
 	"damaged": {
 		state: func(t *testing.T, f *fleet, _, _ *member) {
 			f.store.Store.Write(t.Context(), []driver.Write{{Key: "users:k", Image: make([]byte, driver.HeaderSize)}})
 		},
 		want: nearcache.OutcomeMiss, why: "it is no record of a cache, or is damaged",
+		err: nearcache.ErrUndecodable,
 	},
 	"a write that was not confirmed": {
 		opts: &nearcache.Options[string]{},
@@ -142,6 +156,7 @@ var looks = map[string]struct {
 			require.ErrorIs(t, a.Set(t.Context(), "k", "v"), nearcache.ErrOutcomeUnknown)
 		},
 		want: nearcache.OutcomeRefused, why: "an earlier write of the key by this node is not confirmed",
+		err: nearcache.ErrOutcomeUnknown,
 	},
 	"the shared tier is down": {
 		opts:  &nearcache.Options[string]{},
@@ -194,7 +209,11 @@ func TestInspect_SaysWhatAReadMeets(t *testing.T) {
 				require.NoError(t, err)
 				assert.Equal(t, i.Outcome, same.Outcome)
 
-				assert.Equal(t, c.want, meets(t, a), "what a read meets: %s", i)
+				got, err := meets(t, a)
+				assert.Equal(t, c.want, got, "what a read meets: %s", i)
+				if c.err != nil {
+					require.ErrorIs(t, err, c.err)
+				}
 			})
 		})
 	}
@@ -212,23 +231,23 @@ func settled(metrics []nearcache.Metric) map[string]float64 {
 }
 
 // meets reads and returns what came of it.
-func meets(t *testing.T, m *member) nearcache.Outcome {
+func meets(t *testing.T, m *member) (nearcache.Outcome, error) {
 	t.Helper()
 	before := m.Stats()
 	got, err := m.Read(t.Context(), "k", nearcache.ReadOptions{NoLoad: true}, nil)
 	after := m.Stats()
 	switch {
 	case got.Stale:
-		return nearcache.OutcomeStale
+		return nearcache.OutcomeStale, err
 	case after.Reads.Hits > before.Reads.Hits:
-		return nearcache.OutcomeHit
+		return nearcache.OutcomeHit, err
 	case after.Reads.SharedHits > before.Reads.SharedHits:
-		return nearcache.OutcomeSharedHit
+		return nearcache.OutcomeSharedHit, err
 	case errors.Is(err, nearcache.ErrNotFound):
-		return nearcache.OutcomeMiss
+		return nearcache.OutcomeMiss, err
 	}
 	require.Error(t, err)
-	return nearcache.OutcomeRefused
+	return nearcache.OutcomeRefused, err
 }
 
 // TestInspect_Tells: what is near, what is stored, who told of it; no value unless inspected for.
@@ -335,4 +354,30 @@ func TestInspect_BadInput(t *testing.T) {
 		_, err = a.Inspect(t.Context(), "k", nearcache.InspectOptions{})
 		require.ErrorIs(t, err, nearcache.ErrClosed)
 	})
+}
+
+// TestErrNotFound_Reasons: each reason is ErrNotFound as well, and no two are the same.
+func TestErrNotFound_Reasons(t *testing.T) {
+	reasons := []error{
+		nearcache.ErrNotStored, nearcache.ErrNegative, nearcache.ErrDeleted, nearcache.ErrExpired,
+		nearcache.ErrCleared, nearcache.ErrTagInvalidated, nearcache.ErrUndecodable,
+	}
+	for i, reason := range reasons {
+		require.ErrorIs(t, reason, nearcache.ErrNotFound)
+		for j, other := range reasons {
+			assert.Equal(t, i == j, errors.Is(reason, other))
+		}
+	}
+	assert.EqualError(t, nearcache.ErrDeleted, "nearbus: not found: deleted or invalidated")
+}
+
+// TestErrNotFound_CostsNothing: that the near tier knows of no value allocates nothing.
+func TestErrNotFound_CostsNothing(t *testing.T) {
+	f := newFleet(t)
+	m := f.join(inspected)
+	ctx := t.Context()
+	_, err := m.Fetch(ctx, "k", absent)
+	require.ErrorIs(t, err, nearcache.ErrNotFound)
+	assert.Zero(t, testing.AllocsPerRun(100, func() { _, err = m.Get(ctx, "k") }))
+	require.ErrorIs(t, err, nearcache.ErrNegative)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 	"github.com/nearbus/nearbus/shared/driver"
 )
 
@@ -38,11 +39,11 @@ type Outcome string
 // The outcomes. A read with a loader loads after a miss, and past the shared tier where it
 // would be refused.
 const (
-	OutcomeHit       Outcome = "hit"        // the near tier answers
-	OutcomeSharedHit Outcome = "shared hit" // the shared tier answers
-	OutcomeStale     Outcome = "stale"      // an old value is the answer, see Options.Stale
-	OutcomeMiss      Outcome = "miss"       // there is no value: ErrNotFound
-	OutcomeRefused   Outcome = "refused"    // the shared tier is not read, or not believed: an error
+	OutcomeHit       = Outcome(coherence.OutcomeHit)       // the near tier answers
+	OutcomeSharedHit = Outcome(coherence.OutcomeSharedHit) // the shared tier answers
+	OutcomeStale     = Outcome(coherence.OutcomeStale)     // an old value is the answer, see Options.Stale
+	OutcomeMiss      = Outcome(coherence.OutcomeMiss)      // there is no value: ErrNotFound
+	OutcomeRefused   = Outcome(coherence.OutcomeRefused)   // the shared tier is not read, or not believed: an error
 )
 
 // NearInspection is what the near tier of this node has of a key.

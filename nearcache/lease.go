@@ -165,7 +165,7 @@ func (c *pipeline[V]) readAgain(ctx context.Context, besides []*attempt[V], read
 		case err != nil || errors.Is(found[i].Err, shared.ErrUnread):
 			c.keys.SharedErrors.Add(1)
 			ready = c.loadDegraded(ready, a.f)
-		case c.use(a.f, &found[i]):
+		case c.use(a.f, &found[i]) == nil:
 			over = append(over, a.f)
 		case !found[i].Kept:
 			c.move(a, &found[i])
@@ -233,7 +233,7 @@ func (c *pipeline[V]) resume(ctx context.Context, a *attempt[V]) (ready []fill[V
 	case err != nil:
 		c.keys.SharedErrors.Add(1)
 		return c.loadDegraded(nil, a.f), false
-	case c.use(a.f, found):
+	case c.use(a.f, found) == nil:
 		c.finish(a.f, nil)
 		return nil, false
 	case a.refused: // by a server that is behind, say
@@ -262,7 +262,7 @@ func (c *pipeline[V]) await(ctx context.Context, a *attempt[V]) (again bool) {
 		switch {
 		case err != nil:
 			return true // who asks again will meet it
-		case c.use(a.f, record):
+		case c.use(a.f, record) == nil:
 			if a.beside {
 				c.loadsAgain()
 			}

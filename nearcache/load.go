@@ -357,7 +357,7 @@ func (c *pipeline[V]) adoptWinners(ctx context.Context, part []fill[V]) {
 		if !e.refused {
 			continue
 		}
-		if err == nil && c.use(e.f, &found[0]) {
+		if err == nil && c.use(e.f, &found[0]) == nil {
 			e.err = nil
 		} else {
 			c.giveLoaded(e, &coherence.Arrival{Keeps: true})

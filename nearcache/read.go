@@ -13,8 +13,8 @@ import (
 )
 
 // Get returns the value of key from the near tier or the shared tier. With Options.Loader it
-// then does what [Cache.FetchEntry] does. The error is [ErrNotFound] if nobody has it, [ErrInvalidKey], [ErrClosed], the
-// error of ctx, or that of the shared tier. It wraps [ErrOutcomeUnknown] while an
+// then does what [Cache.FetchEntry] does. The error is [ErrNotFound] if nobody has it, with a
+// reason such as [ErrDeleted], [ErrInvalidKey], [ErrClosed], the error of ctx, or that of the shared tier. It wraps [ErrOutcomeUnknown] while an
 // earlier write of the key by this node is unconfirmed: what the shared tier has
 // may be older than that write, so it is not read; Fetch asks the source. The last
 // two read as ErrNotFound with Options.ErrorsAsMisses.
@@ -133,7 +133,7 @@ func (c *pipeline[V]) lateAnswer(ctx context.Context, key string, hash uint64, l
 	a.at = found.Stamp.At()
 	if found.Extra().Absent {
 		c.absentHits.Add(1)
-		a.err = ErrNotFound
+		a.err = ErrNegative
 		return a, true
 	}
 	if load != nil && c.opts.RefreshAhead > 0 && c.node.Near.Claim(found.Extra()) {
@@ -227,7 +227,7 @@ func (c *pipeline[V]) read(ctx context.Context, calls []*call[V]) {
 			continue
 		}
 		f.head, f.found = records[i].Head, &records[i]
-		if c.use(f, f.found) {
+		if f.absence = c.use(f, f.found); f.absence == nil {
 			c.finish(f, nil)
 		} else {
 			c.keepStale(f)
@@ -257,22 +257,28 @@ func (c *pipeline[V]) loadApart(ctx detached, calls []*call[V], load loader[V]) 
 }
 
 // use takes the record found as the result of f and puts it near, if it is a
-// live value that this cache can read, or says that there is none.
-func (c *pipeline[V]) use(f *call[V], found *shared.Found) bool {
+// live value that this cache can read, or says that there is none. Otherwise it returns why it
+// reads as a miss.
+func (c *pipeline[V]) use(f *call[V], found *shared.Found) (absence error) {
 	w, absent := coherence.WayRecord, found.Kind == driver.KindNotFound
 	var e *near.Entry
 	var value *V
 	var lives coherence.Lifetimes
 	switch {
-	case found.Err != nil, absent && c.opts.NotFoundTTL == 0:
-		return false
+	case found.Err != nil:
+		return absenceOf(found)
+	case absent && c.opts.NotFoundTTL == 0:
+		return ErrNegative
 	case absent:
 		lives = c.opts.livesOf(found)
 		w, e = coherence.WayAbsentRecord, c.newAbsent(f.key, f.stamp)
 	default:
 		decoded, err := c.decode(f.key, found)
+		if c.keys.Cleared(found) {
+			return ErrCleared
+		}
 		if err != nil {
-			return false
+			return ErrUndecodable
 		}
 		lives = c.opts.livesOf(found)
 		c.complete(decoded, len(found.Value), lives.TTL, lives.Ahead)
@@ -284,12 +290,12 @@ func (c *pipeline[V]) use(f *call[V], found *shared.Found) bool {
 	a := c.found(w, f, e, found)
 	a.Life = lives.Near
 	if !c.keys.Arrive(&a) {
-		return false
+		return ErrNotFound
 	}
 	c.sharedHits.Add(1)
 	f.value, f.err, f.asOf = value, nil, e.Stamp.At()
 	if absent {
-		f.err = ErrNotFound
+		f.err = ErrNegative
 	}
-	return true
+	return nil
 }

@@ -176,7 +176,7 @@ func (c *pipeline[V]) leaseIfDue(ctx context.Context, f *call[V]) (h coherence.L
 		if err != nil {
 			return nil, c.keys.SharedFailed(err)
 		}
-		if !c.use(f, &found[0]) {
+		if c.use(f, &found[0]) != nil {
 			return nil, coherence.ErrUnusable // it was deleted, or is gone: the next reader's business
 		}
 		if f.value == nil || found[0].Left == 0 || found[0].Left > c.opts.livesOf(&found[0]).Ahead {

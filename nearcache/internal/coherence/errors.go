@@ -1,6 +1,9 @@
 package coherence
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // Errors that package nearcache gives to its callers, and describes.
 var (
@@ -14,6 +17,9 @@ var (
 
 // ErrUnusable says that a record is there and reads as a miss.
 var ErrUnusable = errors.New("nearcache: record not usable")
+
+// ErrTagged is [ErrUnusable] of a record that a tag has ended.
+var ErrTagged = fmt.Errorf("%w: one of its tags was invalidated since", ErrUnusable)
 
 // Failures are the errors of a call that takes several keys, by key.
 type Failures map[string]error

@@ -106,12 +106,12 @@ func (k *Keyspace) HeardOfKey(hash uint64, rev driver.Revision) *Heard {
 	})
 }
 
-// HeardOfSlot returns the latest that the bus said of a slot of tags.
-func (k *Keyspace) HeardOfSlot(slot uint32) *Heard {
+// heardOfSlot returns the latest that the bus said of a slot of tags.
+func (k *Keyspace) heardOfSlot(slot uint32) *Heard {
 	return k.node.heard.find(func(m *mention) bool { return m.space == k && m.op == bus.OpTag && m.what == uint64(slot) })
 }
 
-// HeardOfClear returns the latest Clear that the bus told of.
-func (k *Keyspace) HeardOfClear() *Heard {
+// heardOfClear returns the latest Clear that the bus told of.
+func (k *Keyspace) heardOfClear() *Heard {
 	return k.node.heard.find(func(m *mention) bool { return m.space == k && m.op == bus.OpClear })
 }

@@ -2,7 +2,6 @@ package coherence
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/nearbus/nearbus/nearcache/internal/generation"
@@ -100,7 +99,3 @@ func (k *Keyspace) doubtTags(s *Sight) {
 func behind(want *driver.Revision, head driver.Revision) bool {
 	return want != nil && generation.Behind(head, *want)
 }
-
-// Waits reports whether a read waits for the journal before it gives up on the record: what
-// is not confirmed now may be then.
-func (s *Sight) Waits() bool { return errors.Is(s.Failure, errUnverified) }

@@ -52,6 +52,26 @@ const (
 	FateUnread               // its server did not answer
 )
 
+var fateTexts = map[Fate]string{
+	FateNothing:  "nothing is stored: it never was, or it expired or was evicted",
+	FateLive:     "a value that lives",
+	FateNegative: "it says that the source has no value",
+	FateDeleted:  "it was deleted or invalidated a moment ago",
+	FateReleased: "a load of it brought nothing that could be stored",
+	FateLoading:  "a node is loading it",
+	FateKept:     "it was invalidated, and is kept for those who have no other",
+	FateExpired:  "it expired",
+	FateCleared:  "its cache was cleared since",
+	FateTagged:   "one of its tags was invalidated since",
+	FatePacked:   "it cannot be decompressed: shared.Options.Compress is not that of its writer",
+	FateNewer:    "a newer version of the library wrote it",
+	FateForeign:  "it is no record of a cache, or is damaged",
+	FateUnread:   "its server did not answer",
+}
+
+// String says in words what the record is.
+func (f Fate) String() string { return fateTexts[f] }
+
 // LookUp reads what tier has of a key of the cache of a name, and searches depth entries of
 // its journal, none if that is 0. It takes two or three round trips and changes nothing. tier
 // is that of records.
