@@ -20,6 +20,7 @@ func TestCostlyKeys(t *testing.T) {
 			_, _ = a.Fetch(t.Context(), "loaded", is("v"))
 			_, _ = a.Get(t.Context(), "loaded") // a hit
 			require.NoError(t, a.Invalidate(t.Context(), "loaded"))
+			settle() // the echo
 		}
 		_, _ = a.Get(t.Context(), "missed")
 		_, _ = a.GetMany(t.Context(), []string{"missed", "loaded"})

@@ -140,6 +140,28 @@ func keyCounts(top []topk.Count) []KeyCount {
 	return counts
 }
 
+// JournalPosition is how far a node has read the journal of one partition of the shared tier.
+type JournalPosition struct {
+	Partition int       `json:"partition"`
+	Applied   Revision  `json:"applied,omitzero"` // the latest entry that was applied
+	Known     Revision  `json:"known,omitzero"`   // the latest write that the node has heard of; higher than Applied while that is not read
+	Read      time.Time `json:"read,omitzero"`    // when the latest read to its end began; zero if there was none
+}
+
+// Journals returns how far the node has read each journal of the shared tier, by partition;
+// none if that keeps none.
+func (n *Node) Journals() []JournalPosition {
+	states, now := n.core.JournalStates(), time.Now()
+	all := make([]JournalPosition, len(states))
+	for i, s := range states {
+		all[i] = JournalPosition{Partition: s.Partition, Applied: Revision(s.Applied), Known: Revision(s.Known)}
+		if s.Behind >= 0 {
+			all[i].Read = now.Add(-s.Behind)
+		}
+	}
+	return all
+}
+
 // cache returns the cache of a name, for a method.
 func (n *Node) cache(method, name string) (*base, error) {
 	n.mu.Lock()

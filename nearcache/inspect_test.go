@@ -381,3 +381,24 @@ func TestErrNotFound_CostsNothing(t *testing.T) {
 	assert.Zero(t, testing.AllocsPerRun(100, func() { _, err = m.Get(ctx, "k") }))
 	require.ErrorIs(t, err, nearcache.ErrNegative)
 }
+
+// TestNode_Journals: positions of all partitions, and none without a journal.
+func TestNode_Journals(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		assert.Empty(t, f.join().node.Journals())
+		f.journal = true
+		a := f.join()
+		require.NoError(t, a.Set(t.Context(), "k", "v"))
+		wait(2 * time.Second)
+		all := a.node.Journals()
+		require.Len(t, all, 1)
+		assert.Equal(t, all[0].Known, all[0].Applied)
+		assert.InDelta(t, 0, time.Since(all[0].Read).Seconds(), 1.5)
+		failTails(f)
+		require.NoError(t, a.Set(t.Context(), "k", "v"))
+		wait(5 * time.Second)
+		all = a.node.Journals()
+		assert.Greater(t, all[0].Known.Number, all[0].Applied.Number)
+		assert.InDelta(t, 5.5, time.Since(all[0].Read).Seconds(), 1)
+	})
+}

@@ -1,6 +1,10 @@
 package coherence
 
-import "time"
+import (
+	"time"
+
+	"github.com/nearbus/nearbus/shared/driver"
+)
 
 // Trust is how far a node can vouch for what it serves: see nearcache.Health.
 type Trust struct {
@@ -31,4 +35,31 @@ func (n *Node) Trust() Trust {
 	}
 	t.Trusted = t.Trusted && !t.Closed && t.Mismatch == ""
 	return t
+}
+
+// JournalState is how far a node has read the journal of one partition.
+type JournalState struct {
+	Partition int
+	Applied   driver.Revision // up to there; zero if it was not read
+	Known     driver.Revision // the highest that the node has heard of, as far as it knows
+	Behind    time.Duration   // since the last read of it to its end began; -1 if there was none
+}
+
+// JournalStates returns how far the node has read each journal; none if there is none.
+func (n *Node) JournalStates() []JournalState {
+	if n.Journal == nil {
+		return nil
+	}
+	all := make([]JournalState, len(n.heads))
+	for p := range all {
+		s := JournalState{Partition: p, Behind: -1}
+		if applied := n.Journal.Applied(p); applied != nil {
+			s.Applied, s.Behind = *applied, time.Duration(n.Near.Now()-n.Near.HorizonOf(p))
+		}
+		if head := n.heads.Of(p); head != nil {
+			s.Known = *head
+		}
+		all[p] = s
+	}
+	return all
 }
