@@ -23,7 +23,7 @@ type Bus struct {
 	latest      atomic.Int64 // moment that was returned last
 	about       atomic.Pointer[About]
 
-	ctx    context.Context // ends with Close; for the goroutines
+	ctx    context.Context // ends with Close, with the values of Options.Background; for the goroutines
 	cancel context.CancelFunc
 	done   sync.WaitGroup // the sender
 
@@ -67,7 +67,7 @@ func New(transport Transport, opts Options) (*Bus, error) {
 	b.barriers.init()
 	b.asking.wake = make(chan struct{}, 1)
 	b.rollCall.init()
-	b.ctx, b.cancel = context.WithCancel(context.Background())
+	b.ctx, b.cancel = context.WithCancel(context.WithoutCancel(opts.Background))
 	b.done.Go(b.send) // ends with ctx; Close waits
 	return b, nil
 }

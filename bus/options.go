@@ -2,6 +2,7 @@ package bus
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -55,6 +56,12 @@ type Options struct {
 	// that payloads come which cannot be read, and that they do not any more, and at the
 	// level Debug what the handler is told as well, such as lost continuity. Nil means nothing is logged.
 	Logger *slog.Logger
+
+	// Background has the values, and no more, of the contexts that the transport is given:
+	// for heartbeats, for receiving, and for messages, each of which may be of several
+	// callers of Publish. A tracer of the client can tell them by it. Its end and its
+	// deadline mean nothing. Nil means no values.
+	Background context.Context
 }
 
 func (o Options) withDefaults() Options {
@@ -68,6 +75,9 @@ func (o Options) withDefaults() Options {
 	o.QueueSize = cmp.Or(o.QueueSize, 16<<10)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Background == nil {
+		o.Background = context.Background()
 	}
 	return o
 }

@@ -198,7 +198,7 @@ const goodbyeTimeout = 100 * time.Millisecond
 // sendGoodbye spares the others the conclusion that this process died with
 // something unsent. It ignores the error: then they conclude that.
 func (b *Bus) sendGoodbye(sequence uint64) {
-	ctx, cancel := context.WithTimeout(context.Background(), goodbyeTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(b.ctx), goodbyeTimeout)
 	defer cancel()
 	_ = b.transport.Publish(ctx, appendGoodbye(make([]byte, 0, frameSize), b.opts.Node, b.incarnation, sequence))
 }

@@ -99,10 +99,8 @@ func (c *Cache[V]) Read(ctx context.Context, key string, r ReadOptions, load Loa
 		if f == nil {
 			continue // it came near meanwhile
 		}
-		if mine {
-			c.start(ctx, f.one[:], source, late.Stale)
-		}
-		return c.awaitBounded(ctx, f, source != nil, bounded, r.After)
+		got := c.serve(ctx, f, mine, source, late.Stale, c.opts.Stale.For > 0 && !bounded) // an old value is within no bounds
+		return c.boundedAnswer(ctx, f, &got, source != nil, r.After)
 	}
 }
 
@@ -135,9 +133,8 @@ func (c *Cache[V]) lateRead(ctx context.Context, key string, hash uint64, load l
 	return a, true, late.err
 }
 
-// awaitBounded waits for a call, and makes an answer of its result.
-func (c *Cache[V]) awaitBounded(ctx context.Context, f *call[V], loads, bounded bool, after ConsistencyToken) (a Result[V], err error) {
-	got := c.wait(ctx, f, loads, c.opts.Stale.For > 0 && !bounded, c.opts.Stale.Timeout) // an old value is within no bounds
+// boundedAnswer makes an answer of what a call gave.
+func (c *Cache[V]) boundedAnswer(ctx context.Context, f *call[V], got *answer[V], loads bool, after ConsistencyToken) (a Result[V], err error) {
 	if got.err != nil {
 		if ended := ctx.Err() != nil || c.node.Context.Err() != nil; !loads && !ended {
 			if unproven := c.unproven(f, after); unproven != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
+	"github.com/nearbus/nearbus/nearcache/internal/telemetry"
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/driver"
 )
@@ -48,9 +49,11 @@ type call[V any] struct {
 	found   *shared.Found     // the record that is to be replaced; nil if none was read
 	stale   atomic.Pointer[V] // an old value that the shared tier has; nil if there is none, or it is of no use any more
 
-	value *V    // the result; does not change once the call is over, like the next two
+	value *V    // the result; does not change once the call is over, like the next three
 	err   error // why there is no value; ErrNotFound if there is none
 	asOf  int64 // when what decides on the record that was used was read, on the clock of the near tier; 0: the value was loaded
+
+	span *telemetry.OpenSpan // of the load; nil if there is none
 
 	one [1]*call[V] // the call itself, for batches of it alone
 }
@@ -260,6 +263,23 @@ func (cs *callTable[V]) progress(f *call[V], loads bool) (state, <-chan struct{}
 	return f.state, *at
 }
 
+// serve runs f, if that is the caller's part, and waits for it, in a span of the read.
+func (c *pipeline[V]) serve(ctx context.Context, f *call[V], mine bool, load loader[V], hasOld, takesOld bool) answer[V] {
+	ctx, span := c.traced(ctx, f.one[:])
+	if mine {
+		c.start(ctx, f.one[:], load, hasOld)
+	}
+	a := c.wait(ctx, f, load != nil, takesOld, c.opts.Stale.Timeout)
+	if span != nil {
+		end := telemetry.SpanEnd{Source: sourceOf(f, &a), Err: a.err}
+		if !mine && a.load != nil {
+			end.Loads = []context.Context{a.load.Context}
+		}
+		span.End(end)
+	}
+	return a
+}
+
 // wait waits for f on behalf of one caller, who may leave before it ends. A caller
 // without a loader waits for the read alone. One who takes an old value takes it where
 // there is no other, or after softly if that is not 0.
@@ -299,6 +319,9 @@ func (c *pipeline[V]) wait(ctx context.Context, f *call[V], loads, takesOld bool
 
 // outcome is what a caller gets of f, which is over, or, without a loader, of the read.
 func (c *pipeline[V]) outcome(f *call[V], at state, loads, takesOld bool) (a answer[V]) {
+	if at.ended() {
+		a.load = f.span
+	}
 	switch {
 	case !loads && at != stateFound: // whether there is another error is known only when f is over
 		a.err = cmp.Or(f.readErr, f.absence, ErrNotStored)
@@ -330,6 +353,8 @@ type answer[V any] struct {
 	value V
 	err   error
 	stale bool // the value is an old one, see Options.Stale
+
+	load *telemetry.OpenSpan // the span of the load that was waited for; nil if there is none
 
 	at int64 // the time of the stamp of what was near and lives, on the clock of the near tier
 }

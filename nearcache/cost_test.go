@@ -88,6 +88,36 @@ func TestCost_AHitAllocatesNothing(t *testing.T) {
 	})
 }
 
+// TestCost_AnObservedHitAllocatesNothing: a hit is told to nobody, and costs nothing for that.
+func TestCost_AnObservedHitAllocatesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tier, err := shared.New(memstore.New(memstore.Options{}), shared.Options{})
+		require.NoError(t, err)
+		var told atomic.Int64
+		node, err := nearcache.NewNode(tier, nil, nearcache.NodeOptions{
+			NearBytes: 1 << 20,
+			Observer:  func(nearcache.Observation) { told.Add(1) },
+			Tracer: func(ctx context.Context, _ nearcache.Span) (context.Context, func(nearcache.SpanEnd)) {
+				told.Add(1)
+				return ctx, nil
+			},
+		})
+		require.NoError(t, err)
+		defer func() { require.NoError(t, node.Close(atOnce)) }()
+		c, err := nearcache.New(node, "users", nearcache.Options[string]{})
+		require.NoError(t, err)
+		ctx := t.Context()
+		synctest.Wait() // the journal is read
+		require.NoError(t, c.Set(ctx, "k", "v"))
+		synctest.Wait()
+		before := told.Load()
+		assert.Zero(t, testing.AllocsPerRun(1000, func() { _, _ = c.Get(ctx, "k") }))
+		synctest.Wait()
+		assert.Positive(t, before)
+		assert.Equal(t, before, told.Load())
+	})
+}
+
 func TestCost_OneMessageForAWriteAndNoneForAFill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hub, store := membus.NewHub(), memstore.New(memstore.Options{})

@@ -97,28 +97,8 @@ func (n *Node) Health() Health {
 	if t.Peers != nil {
 		h.Peers, h.bus = PeerCounts(*t.Peers), true
 	}
-	h.why = distrust(&h, &t)
+	h.why = t.Why()
 	return h
-}
-
-// busCut is what a node without a journal cannot do without.
-const busCut = "the bus is not heard"
-
-// distrust says why h, which is made of t, is not trusted; empty if it is.
-func distrust(h *Health, t *coherence.Trust) string {
-	switch {
-	case h.Trusted:
-		return ""
-	case t.Closed:
-		return "the node is closed"
-	case h.Mismatch != "":
-		return h.Mismatch
-	case !t.Journaled:
-		return busCut
-	case !t.Read:
-		return "the journal was not read yet"
-	}
-	return fmt.Sprintf("the journal was not read for %v", rounded(h.Behind))
 }
 
 // rounded returns d as people read it.
@@ -140,8 +120,8 @@ func (h Health) String() string {
 	if behind := rounded(h.Behind); behind > 0 {
 		text += fmt.Sprintf("; %v behind", behind)
 	}
-	if h.BusCut && h.why != busCut {
-		text += "; " + busCut
+	if h.BusCut && h.why != coherence.BusCut {
+		text += "; " + coherence.BusCut
 	}
 	if h.Mismatch != "" && h.why != h.Mismatch {
 		text += "; " + h.Mismatch

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nearbus/nearbus/nearcache/internal/pause"
+	"github.com/nearbus/nearbus/nearcache/internal/telemetry"
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/driver"
 )
@@ -253,6 +254,8 @@ var errUnrefreshed = errors.New("nearcache: another node could not refresh the v
 // for again.
 func (c *pipeline[V]) await(ctx context.Context, a *attempt[V]) (again bool) {
 	c.waits.Add(1)
+	began := time.Now()
+	defer func() { c.keys.Took(telemetry.Wait, 1, began, nil) }()
 	for {
 		waited := time.Since(a.began)
 		if waited >= c.node.Tier.LeaseTTL() || pause.Sleep(ctx, pause.After(waited)) != nil {

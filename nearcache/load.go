@@ -10,6 +10,7 @@ import (
 	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/nearcache/internal/lag"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
+	"github.com/nearbus/nearbus/nearcache/internal/telemetry"
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/driver"
 )
@@ -100,7 +101,9 @@ func (c *pipeline[V]) loadAll(ctx context.Context, all []fill[V], load loader[V]
 	if len(all) == 1 && all[0].Expect != 0 {
 		previous = all[0].f.found
 	}
+	ctx, span := c.tracedLoad(ctx, all, keys)
 	results, err := c.callLoader(ctx, keys, load, previous, ended)
+	span.End(telemetry.SpanEnd{Err: err})
 	for i := range all {
 		e := &all[i]
 		if e.err = err; err != nil {

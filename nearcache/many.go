@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nearbus/nearbus/nearcache/internal/coherence"
+	"github.com/nearbus/nearbus/nearcache/internal/telemetry"
 )
 
 // GetMany is Get for several keys: one round trip to the shared tier for those
@@ -76,6 +77,7 @@ func (c *Cache[V]) readPart(ctx context.Context, keys []string, load loader[V], 
 	}
 	mine, joined := c.joinOrStartMany(ctx, keys, load, values, failed)
 	began := time.Now()
+	ctx, span := c.traced(ctx, mine, joined)
 	if len(mine) > 0 {
 		all := load
 		if !together {
@@ -83,14 +85,19 @@ func (c *Cache[V]) readPart(ctx context.Context, keys []string, load loader[V], 
 		}
 		c.start(ctx, mine, all, true)
 	}
-	for _, f := range append(mine, joined...) {
+	own, loads := len(mine), []*telemetry.OpenSpan(nil)
+	for i, f := range append(mine, joined...) {
 		softly := c.opts.Stale.Timeout // of all keys together
 		if softly > 0 {
 			softly = max(1, softly-time.Since(began))
 		}
 		a := c.wait(ctx, f, load != nil, c.opts.Stale.For > 0, softly)
+		if i >= own && a.load != nil && len(loads) < maxLinks && !slices.Contains(loads, a.load) {
+			loads = append(loads, a.load)
+		}
 		enter(values, failed, f.key, a.value, a.err)
 	}
+	endMany(span, loads, keysError(*failed))
 }
 
 // enter puts what became of a key into its place.

@@ -49,7 +49,7 @@ func newNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off fault.Switches
 	if err := cmp.Or(opts.validate(), sameNamespace(tier, b)); err != nil {
 		return nil, err
 	}
-	core, err := coherence.New(tier, b, coherence.Options(opts.withDefaults()), off)
+	core, err := coherence.New(tier, b, opts.withDefaults().core(), off)
 	if err != nil {
 		return nil, fmt.Errorf("nearcache: NewNode: %w", err)
 	}

@@ -24,6 +24,9 @@ type OpenOptions struct {
 	// logged.
 	Logger *slog.Logger
 
+	// Background is that of bus and node, where Bus and Node have none.
+	Background context.Context
+
 	// WaitReady is how long Open waits at most for the node to be ready: to hear the bus, and
 	// to have read the journal. Until then a node keeps values near for MaxStaleness at most.
 	// Zero means 1 s; a negative duration means that Open does not wait.
@@ -39,6 +42,12 @@ type OpenOptions struct {
 func Open(ctx context.Context, store driver.Store, transport bus.Transport, opts OpenOptions) (*Node, error) {
 	opts.Bus.Logger = cmp.Or(opts.Bus.Logger, opts.Logger)
 	opts.Node.Logger = cmp.Or(opts.Node.Logger, opts.Logger)
+	if opts.Bus.Background == nil {
+		opts.Bus.Background = opts.Background
+	}
+	if opts.Node.Background == nil {
+		opts.Node.Background = opts.Background
+	}
 	tier, err := shared.New(store, opts.Tier)
 	if err != nil {
 		return nil, err

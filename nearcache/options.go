@@ -2,6 +2,7 @@ package nearcache
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -64,6 +65,30 @@ type NodeOptions struct {
 	// value too large, a record that cannot be read. No value and no password is in it. Nil
 	// means nothing is logged.
 	Logger *slog.Logger
+
+	// Observer is told what the node does and what happens to it: see [Observation]. It is
+	// called on a goroutine of its own, one observation at a time, and never for what the
+	// near tier answers. Nothing waits for it: while 4,096 observations wait, what else there
+	// is to tell is dropped and counted in NodeStats.Observer, and so is a panic. Close hands
+	// over what waits, for up to 500 ms. Nil means that nobody is told.
+	Observer func(Observation)
+
+	// Tracer begins a span for a read that the near tier did not answer, and for each call of
+	// a loader. It returns the context for what happens inside, which the loader gets, and
+	// what is called once when the span ends, or nil. Values come from the context of the
+	// caller; nobody else's end or deadline is in them.
+	//
+	// A span needs the context when it begins, so the node waits for Tracer, unlike for
+	// Observer, but for 50 ms at most, on another goroutine; while a call has not returned for
+	// which it waited in vain, there are no spans. What was left out is counted in
+	// NodeStats.Observer, and so is a panic. Nil means that there are no spans.
+	Tracer func(ctx context.Context, s Span) (context.Context, func(SpanEnd))
+
+	// Background has the values, and no more, of the contexts of what the node does by itself,
+	// for no caller: it reads the journal, compares the tier with that of others, delivers
+	// what is pending, carries out messages in plain text, and audits. A tracer of the client
+	// can tell them by it. Its end and its deadline mean nothing. Nil means no values.
+	Background context.Context
 }
 
 func (o NodeOptions) withDefaults() NodeOptions {
@@ -72,6 +97,9 @@ func (o NodeOptions) withDefaults() NodeOptions {
 	o.MaxStaleness = cmp.Or(o.MaxStaleness, 5*time.Second)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Background == nil {
+		o.Background = context.Background()
 	}
 	return o
 }

@@ -103,10 +103,7 @@ func (c *Cache[V]) miss(ctx context.Context, key string, hash uint64, load loade
 			}
 			continue
 		}
-		if mine {
-			c.start(ctx, f.one[:], load, late.stale)
-		}
-		a := c.wait(ctx, f, load != nil, c.opts.Stale.For > 0, c.opts.Stale.Timeout)
+		a := c.serve(ctx, f, mine, load, late.stale, c.opts.Stale.For > 0)
 		return a.value, a.err
 	}
 }

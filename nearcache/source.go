@@ -9,6 +9,7 @@ import (
 
 	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 	"github.com/nearbus/nearbus/nearcache/internal/lag"
+	"github.com/nearbus/nearbus/nearcache/internal/telemetry"
 	"github.com/nearbus/nearbus/shared"
 )
 
@@ -169,6 +170,7 @@ func (c *pipeline[V]) callLoader(ctx context.Context, keys []string, load loader
 	for _, key := range keys {
 		c.keys.Costs.Loads.Add(c.keys.Space.Hash(key), key, c.node.Near.Now())
 	}
+	began := time.Now()
 	answers := make(chan answer, 1)
 	go func() { // ends when the loader returns
 		defer leave()
@@ -187,9 +189,14 @@ func (c *pipeline[V]) callLoader(ctx context.Context, keys []string, load loader
 	case <-ctx.Done():
 		a.err = fmt.Errorf("nearcache: cache %q: the loader did not return in time: %w", c.keys.Name, ctx.Err())
 	}
-	if a.err != nil && !errors.Is(a.err, ErrNotFound) {
+	failure := a.err
+	if errors.Is(failure, ErrNotFound) {
+		failure = nil
+	}
+	c.keys.Took(telemetry.Load, len(keys), began, failure)
+	if failure != nil {
 		c.loadErrors.Add(uint64(len(keys)))
-		return nil, a.err
+		return nil, failure
 	}
 	c.loadsAgain()
 	return a.results, a.err

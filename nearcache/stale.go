@@ -9,6 +9,7 @@ import (
 
 	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
+	"github.com/nearbus/nearbus/nearcache/internal/telemetry"
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/driver"
 )
@@ -123,6 +124,7 @@ func (c *pipeline[V]) staleOf(f *call[V]) (old *V, e *near.Entry) {
 
 func (c *pipeline[V]) staleValue(key string, v V) answer[V] {
 	c.stale.Add(1)
+	c.node.Happened(telemetry.Note{Kind: telemetry.StaleServed, Cache: c.keys.Name, Count: 1})
 	v, err := c.give(key, v)
 	return answer[V]{value: v, err: err, stale: true}
 }

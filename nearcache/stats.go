@@ -107,6 +107,8 @@ type NodeStats struct {
 	Journal JournalStats
 	Near    NearStats
 
+	Observer ObserverStats
+
 	// Unproven counts records that were not believed: the server that answered was behind what
 	// the node had heard of.
 	Unproven uint64
@@ -164,6 +166,7 @@ func (n *Node) Stats() NodeStats {
 			TooLarge: m.TooLarge, Invalidated: m.Invalidated, Skipped: m.Skipped, Stale: m.Stale,
 			Flushes: core.Flushes.Load(), ClockLag: m.ClockLag,
 		},
+		Observer: n.observerStats(),
 		Unproven: core.Unproven.Load(),
 	}
 	s.Bus.Mismatches, s.Bus.OptionsDiffer = core.Differences()

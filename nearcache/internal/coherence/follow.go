@@ -3,9 +3,11 @@ package coherence
 import (
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nearbus/nearbus/bus"
 	"github.com/nearbus/nearbus/nearcache/internal/journal"
+	"github.com/nearbus/nearbus/nearcache/internal/telemetry"
 	"github.com/nearbus/nearbus/shared/driver"
 )
 
@@ -15,7 +17,7 @@ func (n *Node) follower() *journal.Follower {
 		Tier: n.Tier, Owner: journalOwner{n}, Heads: n.heads, Acked: n.acked,
 		Proves: n.proves, OnBus: n.Bus != nil,
 		Interval: n.Options.JournalInterval, MaxStaleness: n.Options.MaxStaleness, Logger: n.Options.Logger,
-		Done: n.Context, Stopped: ErrClosed,
+		Done: n.own, Stopped: ErrClosed,
 	})
 }
 
@@ -48,8 +50,17 @@ func (f journalOwner) Restored() { signal(f.n.restored) }
 // Arrive implements [journal.Owner].
 func (f journalOwner) Arrive(call bus.BarrierRequest) { f.n.Bus.Ack(call) }
 
+// Ended implements [journal.Owner].
+func (f journalOwner) Ended(began time.Time, entries int, repaired uint64, err error) {
+	f.n.Took(telemetry.Repair, "", entries, began, err)
+	if repaired > 0 {
+		f.n.Happened(telemetry.Note{Kind: telemetry.Repaired, Count: int(repaired)})
+	}
+}
+
 // Flush implements [journal.Owner].
 func (f journalOwner) Flush(lost []bool) {
+	f.n.Happened(telemetry.Note{Kind: telemetry.Reset})
 	for _, one := range lost {
 		if !one {
 			f.n.flushPartitions(lost)

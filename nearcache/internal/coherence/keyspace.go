@@ -12,6 +12,7 @@ import (
 	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/nearcache/internal/pending"
+	"github.com/nearbus/nearbus/nearcache/internal/telemetry"
 	"github.com/nearbus/nearbus/nearcache/internal/topk"
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/driver"
@@ -42,6 +43,7 @@ type Records struct {
 	Pending pending.Queue
 
 	counters
+	Durations [telemetry.Kinds]telemetry.Histogram
 }
 
 // Costs are the keys that cost most. Hits are not among what is counted.

@@ -83,7 +83,7 @@ func (l *leases) all(ctx context.Context) (held []shared.Claim) {
 // releaseLeases gives back the leases of a node whose context has ended. Who has asked for leases
 // by then gives them back alone: see Acquire.
 func (r *observedTier) releaseLeases() {
-	ctx, cancel := context.WithTimeout(context.Background(), partingTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.node.own), partingTimeout)
 	defer cancel()
 	r.giveBack(ctx, r.leases.all(ctx))
 }

@@ -85,7 +85,7 @@ func (n *Node) sample(most int) {
 	for c := range clocks {
 		_, known[c] = c.ownClock()
 	}
-	ctx, cancel := context.WithTimeout(n.Context, jobTimeout)
+	ctx, cancel := context.WithTimeout(n.own, jobTimeout)
 	defer cancel()
 	found, err := n.Tier.Read(ctx, names)
 	m := &n.meter

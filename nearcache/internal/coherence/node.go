@@ -15,6 +15,7 @@ import (
 	"github.com/nearbus/nearbus/nearcache/internal/journal"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/nearcache/internal/outage"
+	"github.com/nearbus/nearbus/nearcache/internal/telemetry"
 	"github.com/nearbus/nearbus/shared"
 )
 
@@ -37,7 +38,8 @@ type Node struct {
 	tierOutage outage.Outage // of a shared tier without a journal
 	refusal    refusal       // of the shared tier
 
-	Context   context.Context // ends with the node; for loads and background writes
+	Context   context.Context // ends with the node, and has no values; for loads
+	own       context.Context // likewise, with the values of Options.Background; for what the node does by itself
 	cancel    context.CancelFunc
 	jobs      chan textJob      // to the worker
 	overflows chan struct{}     // there was no room for a job of some cache; never closed
@@ -56,6 +58,7 @@ type Node struct {
 	caches atomic.Pointer[map[string]*Keyspace] // copied on write
 
 	nodeCounters
+	watched
 	Faults fault.Switches
 }
 
@@ -67,6 +70,9 @@ type Options struct {
 	ServeStale      bool
 	AuditRate       int
 	Logger          *slog.Logger
+	Background      context.Context
+	Observer        func(telemetry.Note) // or nil
+	Tracer          telemetry.Tracer     // or nil
 }
 
 // New returns a node over tier and b, one of which may be nil. It does not wait for
@@ -77,7 +83,7 @@ func New(tier *shared.Tier, b *bus.Bus, opts Options, off fault.Switches) (*Node
 	if tier != nil {
 		n.Tier = &observedTier{Tier: tier.Records(), node: n}
 	}
-	n.Context, n.cancel = context.WithCancel(context.Background())
+	n.begin()
 	n.jobs, n.overflows = make(chan textJob, 1024), make(chan struct{}, 1)
 	n.added, n.restored = make(chan struct{}, 1), make(chan struct{}, 1)
 	n.caches.Store(&map[string]*Keyspace{})
@@ -96,6 +102,7 @@ func New(tier *shared.Tier, b *bus.Bus, opts Options, off fault.Switches) (*Node
 		n.cancel()
 		return nil, err
 	}
+	n.Notes, n.Spans = telemetry.NewQueue(opts.Observer), telemetry.NewSpans(opts.Tracer)
 	if b != nil {
 		n.announces = tier != nil && tier.Endpoint() != nil && tier.Endpoint() == b.Endpoint()
 		n.Cut.Store(true)
@@ -103,6 +110,7 @@ func New(tier *shared.Tier, b *bus.Bus, opts Options, off fault.Switches) (*Node
 		if err := b.Subscribe(n.handler()); err != nil {
 			n.cancel()
 			n.Near.Close()
+			n.Notes.Close()
 			return nil, err
 		}
 	}
@@ -110,10 +118,18 @@ func New(tier *shared.Tier, b *bus.Bus, opts Options, off fault.Switches) (*Node
 	return n, nil
 }
 
+// begin makes the contexts of the node.
+func (n *Node) begin() {
+	life, end := context.WithCancel(context.Background())
+	own, endOwn := context.WithCancel(context.WithoutCancel(n.Options.Background))
+	n.Context, n.own = life, own
+	n.cancel = func() { end(); endOwn() }
+}
+
 // run starts the goroutines of the node. They end with its context; close waits for them.
 func (n *Node) run() {
 	if n.census != nil {
-		n.done.Go(func() { n.census.run(n.Context) }) // ends with ctx; close waits
+		n.done.Go(func() { n.census.run(n.own) }) // ends with ctx; close waits
 	}
 	n.done.Go(n.runJobs)      // ends with ctx; close waits
 	n.done.Go(n.retryPending) // likewise
@@ -122,6 +138,9 @@ func (n *Node) run() {
 	}
 	if n.Tier != nil && n.Options.AuditRate > 0 {
 		n.done.Go(n.runMeter) // likewise
+	}
+	if n.Notes != nil {
+		n.done.Go(n.watchTrust) // likewise
 	}
 }
 
@@ -142,6 +161,7 @@ func (n *Node) Close() (pending int) {
 	}
 	n.Near.Close()
 	n.done.Wait()
+	n.Notes.Close()
 	return pending
 }
 
@@ -186,6 +206,7 @@ func (n *Node) apply(m bus.Message) {
 	if m.Own && m.Sequence > 0 {
 		return
 	}
+	defer n.tookApplied(&m)
 	for i := range m.Invalidations {
 		inv := &m.Invalidations[i]
 		if c := caches[inv.Cache]; c != nil {
@@ -206,6 +227,7 @@ func (n *Node) gap(reason error) {
 	n.logGap(reason)
 	n.Gaps.Add(1)
 	n.Cut.Store(true)
+	n.Happened(telemetry.Note{Kind: telemetry.Gap, Err: reason})
 	n.catchUp()
 }
 

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nearbus/nearbus/nearcache/internal/journal"
+	"github.com/nearbus/nearbus/nearcache/internal/telemetry"
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/driver"
 )
@@ -24,7 +26,9 @@ func (r *observedTier) Read(ctx context.Context, keys []string) ([]shared.Found,
 	if r.node.proves() {
 		read = r.proven
 	}
+	began := time.Now()
 	found, err := read(ctx, keys)
+	r.node.tookShared(telemetry.SharedRead, keys[0], len(keys), began, err)
 	r.node.observe(ctx, err)
 	if err != nil {
 		r.node.markUnreachable(err, keys...)
@@ -40,8 +44,9 @@ func (r *observedTier) Read(ctx context.Context, keys []string) ([]shared.Found,
 
 // Write is that of the tier. What is confirmed is in the journal, which fills are not.
 func (r *observedTier) Write(ctx context.Context, puts []shared.Put) []driver.Receipt {
-	partitions := r.partitions(puts)
+	partitions, began := r.partitions(puts), time.Now()
 	receipts := r.confirmed(puts, r.Tier.Write(ctx, puts))
+	r.node.tookShared(telemetry.SharedWrite, puts[0].Key, len(puts), began, failure(receipts))
 	r.node.observe(ctx, receipts[0].Err)
 	if follower := r.node.Journal; follower != nil { // which may have read of them already
 		for i := range receipts {
@@ -74,7 +79,9 @@ func (r *observedTier) partitions(puts []shared.Put) []int {
 
 // Fill is that of the tier.
 func (r *observedTier) Fill(ctx context.Context, puts []shared.Put) []driver.Receipt {
+	began := time.Now()
 	receipts := r.received(puts, r.confirmed(puts, r.Tier.Fill(ctx, puts)))
+	r.node.tookShared(telemetry.SharedWrite, puts[0].Key, len(puts), began, failure(receipts))
 	for i := range receipts {
 		if over(receipts[i].Err) || r.node.Context.Err() == nil {
 			r.leases.ended(puts[i].Record.Nonce)
@@ -110,7 +117,9 @@ func (r *observedTier) Acquire(ctx context.Context, claims []shared.Claim) []sha
 	r.leases.ask()
 	var ours []shared.Claim
 	defer func() { r.leases.answered(ours) }()
+	began := time.Now()
 	answers := r.Tier.Acquire(ctx, claims)
+	r.node.tookShared(telemetry.SharedWrite, claims[0].Key, len(claims), began, answers[0].Err)
 	if r.node.Context.Err() != nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), partingTimeout)
 		defer cancel()

@@ -8,6 +8,7 @@ import (
 	"github.com/nearbus/nearbus/bus"
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
 	"github.com/nearbus/nearbus/nearcache/internal/pending"
+	"github.com/nearbus/nearbus/nearcache/internal/telemetry"
 )
 
 // ErrPending is why a key is not read from the shared tier: what is there may be
@@ -34,6 +35,9 @@ func (k *Keyspace) retryLater(invs []bus.Invalidation, inShared bool, open time.
 	}
 	k.Pending.Add(invs, inShared, open)
 	signal(k.node.added)
+	if k.node.Notes != nil {
+		k.node.Happened(telemetry.Note{Kind: telemetry.Pending, Cache: k.Name, Count: k.node.pending()})
+	}
 }
 
 // deliver tries to deliver some of what is pending. What is near of the keys came from the
@@ -72,7 +76,7 @@ func (k *Keyspace) deliver(ctx context.Context) error {
 		k.Pending.Stored(upTo, next)
 	}
 	if !b.announced && k.node.Bus != nil {
-		err := k.node.Bus.Publish(ctx, b.invs...)
+		err := k.node.publish(ctx, b.invs)
 		if err != nil && k.node.Journal == nil {
 			return err // nothing else would tell the others
 		}
@@ -87,6 +91,7 @@ func (k *Keyspace) deliver(ctx context.Context) error {
 
 // deliverPending tries to deliver what is pending in all caches.
 func (n *Node) deliverPending(ctx context.Context) (left int, failed bool) {
+	tried := false
 	for _, k := range *n.caches.Load() {
 		if k.Pending.Len() == 0 {
 			continue
@@ -95,9 +100,13 @@ func (n *Node) deliverPending(ctx context.Context) (left int, failed bool) {
 		failed = k.deliver(ctx) != nil || failed
 		cancel()
 		left += k.Pending.Len()
+		tried = true
+	}
+	if tried && left == 0 {
+		n.Happened(telemetry.Note{Kind: telemetry.Pending})
 	}
 	return left, failed
 }
 
 // retryPending ends with the node.
-func (n *Node) retryPending() { pending.Retry(n.Context, n.added, n.restored, n.deliverPending) }
+func (n *Node) retryPending() { pending.Retry(n.own, n.added, n.restored, n.deliverPending) }

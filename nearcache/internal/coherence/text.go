@@ -44,7 +44,7 @@ func (n *Node) runJobs() {
 }
 
 func (n *Node) runJob(c textJob) {
-	ctx, cancel := context.WithTimeout(n.Context, jobTimeout)
+	ctx, cancel := context.WithTimeout(n.own, jobTimeout)
 	defer cancel()
 	if err := c.cache.applyText(ctx, c); err != nil {
 		n.FailedTexts.Add(1)

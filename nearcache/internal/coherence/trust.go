@@ -1,6 +1,7 @@
 package coherence
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/nearbus/nearbus/shared/driver"
@@ -18,6 +19,26 @@ type Trust struct {
 	Mismatch  string
 	Pending   int
 	Peers     *PeerCounts // nil without a bus
+}
+
+// BusCut is what a node without a journal cannot do without.
+const BusCut = "the bus is not heard"
+
+// Why says why the node is not trusted; empty if it is.
+func (t *Trust) Why() string {
+	switch {
+	case t.Trusted:
+		return ""
+	case t.Closed:
+		return "the node is closed"
+	case t.Mismatch != "":
+		return t.Mismatch
+	case !t.Journaled:
+		return BusCut
+	case !t.Read:
+		return "the journal was not read yet"
+	}
+	return fmt.Sprintf("the journal was not read for %v", t.Behind.Round(time.Millisecond))
 }
 
 // Trust returns how far the node can vouch for what it serves.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nearbus/nearbus/bus"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
+	"github.com/nearbus/nearbus/nearcache/internal/telemetry"
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/driver"
 )
@@ -277,11 +278,19 @@ func (k *Keyspace) announcement(inv *bus.Invalidation) *driver.Announcement {
 	return &driver.Announcement{Channel: channel, Payload: payload, RevisionAt: at}
 }
 
+// publish tells the other nodes.
+func (n *Node) publish(ctx context.Context, invs []bus.Invalidation) error {
+	began := time.Now()
+	err := n.Bus.Publish(ctx, invs...)
+	n.Took(telemetry.Publish, invs[0].Cache, len(invs), began, err)
+	return err
+}
+
 func (k *Keyspace) broadcast(ctx context.Context, invs []bus.Invalidation) error {
 	if k.node.Bus == nil {
 		return nil
 	}
-	if err := k.node.Bus.Publish(ctx, invs...); err != nil {
+	if err := k.node.publish(ctx, invs); err != nil {
 		k.Unannounced.Add(1)
 		if k.node.Journal == nil {
 			k.retryLater(invs, true, time.Time{}) // nothing else would tell the others

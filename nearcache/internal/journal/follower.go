@@ -42,6 +42,10 @@ type Owner interface {
 	// Flush makes invalid what some partitions decide: lost has an element for each.
 	Flush(lost []bool)
 
+	// Ended says how a round ended: how many entries it read, and how many writes turned
+	// out that took something out and of which the bus had not told.
+	Ended(began time.Time, entries int, repaired uint64, err error)
+
 	// Restored says that the journals are read again after an outage.
 	Restored()
 
@@ -85,6 +89,7 @@ type Follower struct {
 	unheard   unheard
 
 	failures, repaired, resets atomic.Uint64
+	told                       uint64       // of repaired; of the goroutine that runs rounds
 	slowest                    atomic.Int64 // longest time from when a round was due to its end
 }
 

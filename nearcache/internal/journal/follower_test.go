@@ -107,6 +107,9 @@ func (s *scene) Broke(int)                         { s.note("broke") }
 func (s *scene) Reached(int, driver.Revision)      {}
 func (s *scene) Deposed(int, driver.Revision) bool { return false }
 func (s *scene) Restored()                         { s.note("restored") }
+
+func (s *scene) Ended(time.Time, int, uint64, error) {}
+
 func (s *scene) Arrive(bus.BarrierRequest)         { s.note("answered") }
 func (s *scene) Flush([]bool)                      { s.note("flushed") }
 func (s *scene) Apply(e *driver.JournalEntry) bool { s.note("applied " + e.Key); return s.dropped }

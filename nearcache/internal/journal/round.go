@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/shared"
@@ -32,13 +33,13 @@ type reading struct {
 // learned first, then what it decides is flushed, and only then the horizon
 // moves: so a write between two of these is either flushed or read next time.
 func (f *Follower) round(ctx context.Context, due int64) {
-	round := f.rounds.begin()
+	round, began := f.rounds.begin(), time.Now()
 	told, acked := make([]generation.Hearsay, len(f.positions)), make([]driver.Revision, len(f.positions))
 	for p := range told {
 		told[p], acked[p] = f.conf.Heads[p].Hearsay(), f.conf.Acked.Get(p)
 	}
 	late := max(0, f.conf.Owner.Now()-due)
-	readings := f.readAll(ctx)
+	readings, entries := f.readAll(ctx)
 	f.flush(readings)
 	var failure error
 	for p, reading := range readings {
@@ -58,7 +59,9 @@ func (f *Follower) round(ctx context.Context, due int64) {
 		f.conf.Owner.Confirm(p, reading.at)
 		f.slowest.Store(max(f.slowest.Load(), late+f.conf.Owner.Now()-reading.at))
 	}
-	f.countUnheard()
+	repaired := f.countUnheard()
+	f.conf.Owner.Ended(began, entries, repaired-f.told, failure)
+	f.told = repaired
 	f.fail(ctx, failure)
 	f.rounds.end(failure)
 	if failure == nil {
@@ -116,10 +119,10 @@ func (f *Follower) fail(ctx context.Context, err error) {
 
 // readAll reads all journals to their ends: one request to each server for the
 // next page of all that have one.
-func (f *Follower) readAll(ctx context.Context) []reading {
+func (f *Follower) readAll(ctx context.Context) (readings []reading, entries int) {
 	ctx, cancel := context.WithTimeout(ctx, f.roundLimit())
 	defer cancel()
-	readings := make([]reading, len(f.positions))
+	readings = make([]reading, len(f.positions))
 	pending := make([]driver.TailRead, len(f.positions))
 	for p := range pending {
 		pending[p] = driver.TailRead{Partition: p, From: f.positions[p], Limit: tailPage}
@@ -142,6 +145,7 @@ func (f *Follower) readAll(ctx context.Context) []reading {
 			readings[p] = reading{at: at, reset: tails[i].Reset, breach: breach(&tails[i], f.positions[p])}
 			f.take(p, &tails[i])
 			read[p] += len(tails[i].Entries)
+			entries += len(tails[i].Entries)
 			if tails[i].More {
 				more = append(more, driver.TailRead{Partition: p, From: f.positions[p], Limit: 4 * pending[i].Limit})
 			}
@@ -151,7 +155,7 @@ func (f *Follower) readAll(ctx context.Context) []reading {
 		}
 		pending = more
 	}
-	return readings
+	return readings, entries
 }
 
 // journalError is why a journal was not read to its end in a round that read so many entries
