@@ -23,6 +23,7 @@ type base struct {
 	failing outage.Outage // of loads, while old values are given
 
 	refreshes chan struct{} // holds one element for each refresh that runs; nil: there are none
+	of        reflect.Type  // values
 	late      bool          // there may be entries that are no hits, see lateAnswer
 
 	counts
@@ -52,7 +53,7 @@ func (b *base) open(node *Node, name string, opts plain, tagged bool, of reflect
 	if err := cmp.Or(opts.validate(), opts.validateLag(node.core)); err != nil {
 		return err
 	}
-	b.node, b.opts = node.core, opts
+	b.node, b.opts, b.of = node.core, opts, of
 	b.keys.Init(b.node, name, opts.settings(tagged))
 	b.failing = outage.Outage{Patience: slowPatience, Quiet: loadsQuiet}
 	b.late = opts.NotFoundTTL > 0 || opts.Stale.For > 0 || opts.RefreshAhead > 0

@@ -2,9 +2,12 @@ package nearcache
 
 import (
 	"maps"
+	"math"
 	"slices"
 
 	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/nearcache/internal/near"
+	"github.com/nearbus/nearbus/nearcache/internal/telemetry"
 	"github.com/nearbus/nearbus/shared"
 )
 
@@ -13,21 +16,34 @@ type MetricKind uint8
 
 // The kinds of metrics.
 const (
-	Counter MetricKind = iota // only rises while the process lives
-	Gauge                     // goes up and down
+	Counter   MetricKind = iota // only rises while the process lives
+	Gauge                       // goes up and down
+	Histogram                   // counts durations; see Buckets
 )
 
-// Metric is one number of a node, under the name that every bridge to a system of metrics uses.
+// Metric is one number of a node, or one histogram, under the name that every bridge to a system
+// of metrics uses.
 type Metric struct {
 	Name  string // in the form of Prometheus: counters end in _total, times are in seconds
 	Help  string
 	Kind  MetricKind
-	Cache string // the cache that Value is of; empty if it is of the node
-	Value float64
+	Cache string  // the cache that it is of; empty if it is of the node
+	Value float64 // of a histogram, the sum of all durations in seconds
+
+	// Buckets are those of a histogram, the shortest durations first; nil for others. All
+	// histograms have the same bounds. The slice is the caller's.
+	Buckets []Bucket
 }
 
-// Metrics returns all numbers of [Cache.Stats] of the caches of the node, [Node.Stats],
-// [Node.Health], and the Stats of its shared tier and its bus, as far as there are any. Names
+// Bucket counts durations in a [Metric].
+type Bucket struct {
+	UpTo  float64 // in seconds, included; +Inf in the last one
+	Count uint64  // of those that are longer than UpTo of the bucket before
+}
+
+// Metrics returns all numbers of [Cache.Stats] of the caches of the node, what each takes of the
+// near tier, [Node.Stats], [Node.Health], and the Stats of its shared tier and its bus, as far as
+// there are any, and how long things took. Names
 // and their order do not change while the node lives, but for caches that are opened. A call
 // costs some microseconds for each cache, so that each scrape can make it. Package nearprom shows
 // them to Prometheus.
@@ -37,9 +53,13 @@ func (n *Node) Metrics() []Metric {
 	caches := maps.Clone(n.caches)
 	n.mu.Unlock()
 	for _, name := range slices.Sorted(maps.Keys(caches)) {
-		all = appendMetrics(all, cacheMetrics, caches[name].stats(), name)
+		c := caches[name]
+		all = appendMetrics(all, cacheMetrics, c.stats(), name)
+		all = appendMetrics(all, shareMetrics, c.keys.Space.Share(), name)
+		all = appendHistograms(all, cacheHistograms, &c.keys.Durations, name)
 	}
 	all = appendMetrics(all, nodeMetrics, n.Stats(), "")
+	all = appendHistograms(all, nodeHistograms, &n.core.Durations, "")
 	all = appendMetrics(all, healthMetrics, n.Health(), "")
 	if n.core.Tier != nil {
 		all = appendMetrics(all, tierMetrics, n.core.Tier.Stats(), "")
@@ -67,9 +87,52 @@ func gauge[S any](name, help string, value func(S) float64) metric[S] {
 
 func appendMetrics[S any](all []Metric, metrics []metric[S], stats S, cache string) []Metric {
 	for _, m := range metrics {
-		all = append(all, Metric{m.name, m.help, m.kind, cache, m.value(stats)})
+		all = append(all, Metric{Name: m.name, Help: m.help, Kind: m.kind, Cache: cache, Value: m.value(stats)})
 	}
 	return all
+}
+
+// histogram is how long what is of one kind took.
+type histogram struct {
+	name, help string
+	kind       telemetry.Kind
+}
+
+func appendHistograms(all []Metric, histograms []histogram, durations *[telemetry.Kinds]telemetry.Histogram, cache string) []Metric {
+	for _, h := range histograms {
+		counts := durations[h.kind].Counts()
+		m := Metric{Name: h.name, Help: h.help, Kind: Histogram, Cache: cache, Value: counts.Sum.Seconds()}
+		for i, count := range counts.Buckets {
+			b := Bucket{UpTo: math.Inf(1), Count: count}
+			if i < len(telemetry.Bounds) {
+				b.UpTo = telemetry.Bounds[i].Seconds()
+			}
+			m.Buckets = append(m.Buckets, b)
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
+// cacheHistograms are those of each cache.
+var cacheHistograms = []histogram{
+	{"nearbus_cache_load_seconds", "How long calls of loaders took.", telemetry.Load},
+	{"nearbus_cache_wait_seconds", "How long this node waited for loads of others.", telemetry.Wait},
+}
+
+var nodeHistograms = []histogram{
+	{"nearbus_shared_read_seconds", "How long reads of the shared tier took.", telemetry.SharedRead},
+	{"nearbus_shared_write_seconds", "How long writes of the shared tier took, leases included.", telemetry.SharedWrite},
+	{"nearbus_bus_publish_seconds", "How long it took to publish.", telemetry.Publish},
+	{"nearbus_journal_round_seconds", "How long rounds of reading the journal took.", telemetry.Repair},
+	{"nearbus_node_lag_seconds", "How long after a write of another node its message was applied, at most.", telemetry.Applied},
+}
+
+// shareMetrics are what each cache takes of the near tier.
+var shareMetrics = []metric[near.Share]{
+	gauge("nearbus_cache_near_entries", "Entries in the near tier.", func(s near.Share) float64 { return float64(s.Entries) }),
+	gauge("nearbus_cache_near_bytes", "Size in the near tier.", func(s near.Share) float64 { return float64(s.Bytes) }),
+	counter("nearbus_cache_near_evicted_total", "Entries given up for others.", func(s near.Share) float64 { return float64(s.Evicted) }),
 }
 
 func truth(b bool) float64 {

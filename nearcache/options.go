@@ -273,6 +273,8 @@ type plain struct {
 	ReadCodecs         []shared.Codec
 	SchemaVersion      uint32
 	ErrorsAsMisses     bool
+
+	loader, batchLoader, tags, cost, clone bool // whether they are set
 }
 
 // plain returns what does not depend on V.
@@ -282,7 +284,40 @@ func (o *Options[V]) plain() plain {
 		RefreshAhead: o.RefreshAhead, SourceLag: o.SourceLag, Stale: o.Stale,
 		TTLJitter: o.TTLJitter, MaxConcurrentLoads: o.MaxConcurrentLoads,
 		Codec: o.Codec, ReadCodecs: o.ReadCodecs, SchemaVersion: o.SchemaVersion, ErrorsAsMisses: o.ErrorsAsMisses,
+		loader: o.Loader != nil, batchLoader: o.BatchLoader != nil, tags: o.Tags != nil, cost: o.Cost != nil, clone: o.Clone != nil,
 	}
+}
+
+// CacheSettings are the options of a cache that are in force, with all defaults set. The fields
+// are those of [Options]; of codecs it has their IDs, and of functions whether they are set.
+type CacheSettings struct {
+	TTL, NearTTL, LoadTimeout, NotFoundTTL time.Duration
+	RefreshAhead, SourceLag                time.Duration
+	Stale                                  Stale
+
+	TTLJitter          float64
+	MaxConcurrentLoads int
+	Codec              uint8
+	ReadCodecs         []uint8
+	SchemaVersion      uint32
+	ErrorsAsMisses     bool
+
+	Loader, BatchLoader, Tags, Cost, Clone bool
+}
+
+// inForce returns the options for others.
+func (o *plain) inForce() CacheSettings {
+	s := CacheSettings{
+		TTL: o.TTL, NearTTL: o.NearTTL, LoadTimeout: o.LoadTimeout, NotFoundTTL: o.NotFoundTTL,
+		RefreshAhead: o.RefreshAhead, SourceLag: o.SourceLag, Stale: o.Stale,
+		TTLJitter: o.TTLJitter, MaxConcurrentLoads: o.MaxConcurrentLoads,
+		Codec: o.Codec.ID(), SchemaVersion: o.SchemaVersion, ErrorsAsMisses: o.ErrorsAsMisses,
+		Loader: o.loader, BatchLoader: o.batchLoader, Tags: o.tags, Cost: o.cost, Clone: o.clone,
+	}
+	for _, codec := range o.ReadCodecs {
+		s.ReadCodecs = append(s.ReadCodecs, codec.ID())
+	}
+	return s
 }
 
 // shortTTL is the near TTL of a node that no invalidation reaches.

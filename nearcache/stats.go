@@ -1,7 +1,9 @@
 package nearcache
 
 import (
+	"maps"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -96,6 +98,40 @@ func (b *base) stats() Stats {
 			Undecodable: b.undecodable.Load(), Unencodable: b.unencodable.Load(), Untaggable: b.untaggable.Load(),
 			TooLarge: b.tooLarge.Load(), Panics: b.panics.Load(),
 		},
+	}
+}
+
+// CacheInfo says what a cache of a node is, and what it takes.
+type CacheInfo struct {
+	Name     string
+	Type     string // of its values, as Go prints it
+	Settings CacheSettings
+	Stats    Stats
+
+	// Entries and Bytes are what the cache has in the near tier, Evicted how many of its
+	// entries were given up for others, its own or those of other caches. The bytes of all
+	// caches together are bounded by NodeOptions.NearBytes.
+	Entries, Bytes int64
+	Evicted        uint64
+}
+
+// Caches returns the caches of the node, sorted by name. The slices in it are the caller's.
+func (n *Node) Caches() []CacheInfo {
+	n.mu.Lock()
+	caches := maps.Clone(n.caches)
+	n.mu.Unlock()
+	all := make([]CacheInfo, 0, len(caches))
+	for _, name := range slices.Sorted(maps.Keys(caches)) {
+		all = append(all, caches[name].info())
+	}
+	return all
+}
+
+func (b *base) info() CacheInfo {
+	share := b.keys.Space.Share()
+	return CacheInfo{
+		Name: b.keys.Name, Type: b.of.String(), Settings: b.opts.inForce(), Stats: b.stats(),
+		Entries: share.Entries, Bytes: share.Bytes, Evicted: share.Evicted,
 	}
 }
 

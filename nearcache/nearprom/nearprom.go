@@ -9,6 +9,8 @@
 package nearprom
 
 import (
+	"math"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/nearbus/nearbus/nearcache"
@@ -34,10 +36,26 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		if m.Cache != "" {
 			labels = prometheus.Labels{"cache": m.Cache}
 		}
-		kind := prometheus.GaugeValue
-		if m.Kind == nearcache.Counter {
-			kind = prometheus.CounterValue
+		desc := prometheus.NewDesc(m.Name, m.Help, nil, labels)
+		switch m.Kind {
+		case nearcache.Histogram:
+			out <- histogram(desc, &m)
+		case nearcache.Counter:
+			out <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, m.Value)
+		default:
+			out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, m.Value)
 		}
-		out <- prometheus.MustNewConstMetric(prometheus.NewDesc(m.Name, m.Help, nil, labels), kind, m.Value)
 	}
+}
+
+// histogram returns m in the form of Prometheus, where each bucket has those before in it.
+func histogram(desc *prometheus.Desc, m *nearcache.Metric) prometheus.Metric {
+	upTo, count := make(map[float64]uint64, len(m.Buckets)), uint64(0)
+	for _, b := range m.Buckets {
+		count += b.Count
+		if !math.IsInf(b.UpTo, 1) {
+			upTo[b.UpTo] = count
+		}
+	}
+	return prometheus.MustNewConstHistogram(desc, count, m.Value, upTo)
 }

@@ -258,6 +258,8 @@ func (s *Space) putLocked(key string, hash uint64, e *Entry, life time.Duration)
 	head.Store(e)
 	t.entries.Add(1)
 	t.bytes.Add(int64(e.cost))
+	s.share.entries.Add(1)
+	s.share.bytes.Add(int64(e.cost))
 	return true
 }
 
@@ -286,6 +288,9 @@ func (t *Tier) removeLocked(e *Entry) bool {
 			link.Store(e.next.Load())
 			t.entries.Add(-1)
 			t.bytes.Add(-int64(e.cost))
+			of := t.spaceOf(e).share
+			of.entries.Add(-1)
+			of.bytes.Add(-int64(e.cost))
 			if t.order.leave(e) == coreQueue {
 				t.policy.drop(e.hash)
 			}

@@ -23,8 +23,14 @@ func (t *Tier) giveUp(e *Entry) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if t.removeLocked(e) {
-		t.evicted.Add(1)
+		t.countEvicted(e)
 	}
+}
+
+// countEvicted counts e, which was taken out to make room.
+func (t *Tier) countEvicted(e *Entry) {
+	t.evicted.Add(1)
+	t.spaceOf(e).share.evicted.Add(1)
 }
 
 // expel is called for a hash that the policy gives up.
@@ -34,7 +40,7 @@ func (t *Tier) expel(hash uint64) {
 	defer st.mu.Unlock()
 	for e := t.head(hash).Load(); e != nil; e = e.next.Load() {
 		if e.hash == hash && t.order.expel(e) && t.removeLocked(e) {
-			t.evicted.Add(1)
+			t.countEvicted(e)
 		}
 	}
 }

@@ -12,6 +12,7 @@ func (t *Tier) CheckInvariants() error {
 	t.order.mu.Lock()
 	defer t.order.mu.Unlock()
 	var entries, bytes int64
+	shares := map[uint32]Share{}
 	var found [queues]queue
 	for i := range t.heads {
 		seen := map[string]bool{}
@@ -26,6 +27,9 @@ func (t *Tier) CheckInvariants() error {
 			}
 			entries++
 			bytes += int64(e.cost)
+			of := shares[e.space]
+			of.Entries, of.Bytes = of.Entries+1, of.Bytes+int64(e.cost)
+			shares[e.space] = of
 			in := place(e.state.Load())
 			found[in].entries++
 			found[in].bytes += costIn(in, e)
@@ -36,6 +40,17 @@ func (t *Tier) CheckInvariants() error {
 	}
 	if entries != t.entries.Load() || bytes != t.bytes.Load() {
 		return fmt.Errorf("%d entries of %d bytes, counted %d of %d", entries, bytes, t.entries.Load(), t.bytes.Load())
+	}
+	evicted := uint64(0)
+	for number, s := range *t.spaces.Load() {
+		has, counted := shares[uint32(number)], s.Share()
+		if has.Entries != counted.Entries || has.Bytes != counted.Bytes {
+			return fmt.Errorf("space %d has %+v, and counts %+v", number, has, counted)
+		}
+		evicted += counted.Evicted
+	}
+	if evicted != t.evicted.Load() {
+		return fmt.Errorf("%d entries were evicted, counted %d", t.evicted.Load(), evicted)
 	}
 	return t.order.checkInvariants(found)
 }

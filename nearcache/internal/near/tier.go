@@ -221,12 +221,31 @@ type Space struct {
 
 	tagged atomic.Uint64 // the highest mark of any slot
 	slots  slotMarks
+
+	share *share // apart, so that what comes and goes does not touch what hits read
+}
+
+// share is the part of the tier that a space takes.
+type share struct {
+	entries, bytes atomic.Int64
+	evicted        atomic.Uint64
+}
+
+// Share is a snapshot of what a space takes of the tier.
+type Share struct {
+	Entries, Bytes int64
+	Evicted        uint64 // taken out to make room
+}
+
+// Share returns what the space takes of the tier.
+func (s *Space) Share() Share {
+	return Share{s.share.entries.Load(), s.share.bytes.Load(), s.share.evicted.Load()}
 }
 
 // Space returns a new space. The clock of its cache is in this partition, and so are
 // the watermarks of its slots, unless Place says otherwise.
 func (t *Tier) Space(partition int) *Space {
-	s := &Space{tier: t, seed: maphash.MakeSeed()}
+	s := &Space{tier: t, seed: maphash.MakeSeed(), share: new(share)}
 	s.Place(func() int { return partition }, func(uint32) int { return partition })
 	t.spacesMu.Lock()
 	defer t.spacesMu.Unlock()
