@@ -211,6 +211,9 @@ func TestOptionsDiffer(t *testing.T) {
 		require.NoError(t, b.node.Close(atOnce))
 		wait(time.Second)
 		assert.Zero(t, a.node.Stats().Bus.OptionsDiffer)
+		const over = "no other server has another option for this cache any more"
+		assert.Equal(t, 3, log.count(over), log.String())
+		assert.Equal(t, 1, log.count(over+`" cache=users option=FailSafe after=1h`))
 	})
 }
 

@@ -38,6 +38,11 @@ type Node struct {
 	tierOutage outage.Outage // of a shared tier without a journal
 	refusal    refusal       // of the shared tier
 
+	breakerOutage outage.Outage         // of calls that the breaker lets through
+	lastFailure   atomic.Pointer[error] // of a call that it let through
+	textOutage    outage.Outage         // of messages in plain text that are carried out
+	undelivered   undelivered
+
 	Context   context.Context // ends with the node, and has no values; for loads
 	own       context.Context // likewise, with the values of Options.Background; for what the node does by itself
 	cancel    context.CancelFunc

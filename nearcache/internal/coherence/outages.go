@@ -52,6 +52,27 @@ func (n *Node) observe(ctx context.Context, err error) {
 	}
 }
 
+// observeBreaker takes in how a call ended that the breaker may have refused.
+func (n *Node) observeBreaker(err error) {
+	switch {
+	case errors.Is(err, shared.ErrOpen):
+		if !n.breakerOutage.Fail(true) {
+			return
+		}
+		cause := err
+		if last := n.lastFailure.Load(); last != nil {
+			cause = *last
+		}
+		n.Options.Logger.Warn("nearcache: the breaker of the shared tier is open: its calls fail at once", "error", cause)
+	case err != nil:
+		n.lastFailure.Store(&err)
+	default:
+		if took, over := n.breakerOutage.Succeed(); over {
+			n.Options.Logger.Info("nearcache: the breaker of the shared tier is closed again", "after", took)
+		}
+	}
+}
+
 // observeStore takes in what became of a record of a kind that was to be stored. A server that
 // takes no writes at all cannot have its journal read either, which is told: what is left
 // to tell of one with a journal is that it is full.

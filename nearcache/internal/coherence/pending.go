@@ -91,21 +91,52 @@ func (k *Keyspace) deliver(ctx context.Context) error {
 
 // deliverPending tries to deliver what is pending in all caches.
 func (n *Node) deliverPending(ctx context.Context) (left int, failed bool) {
-	tried := false
+	tried, failure := false, error(nil)
 	for _, k := range *n.caches.Load() {
 		if k.Pending.Len() == 0 {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(ctx, jobTimeout)
-		failed = k.deliver(ctx) != nil || failed
+		err := k.deliver(ctx)
 		cancel()
+		if err != nil {
+			failed, failure = true, err
+		}
 		left += k.Pending.Len()
 		tried = true
 	}
 	if tried && left == 0 {
 		n.Happened(telemetry.Note{Kind: telemetry.Pending})
 	}
+	n.undelivered.look(n, left, failure)
 	return left, failed
+}
+
+// deliveryPatience is how long invalidations are pending before that is told: shorter
+// outages have lines of their own.
+const deliveryPatience = time.Minute
+
+// undelivered is since when invalidations are pending, for the log. It belongs to the
+// goroutine that delivers them.
+type undelivered struct {
+	since time.Time // zero: none are
+	told  bool
+}
+
+// look takes in how many are left, and why the last attempt failed.
+func (u *undelivered) look(n *Node, left int, failure error) {
+	switch {
+	case left > 0 && u.since.IsZero():
+		u.since = time.Now()
+	case left > 0 && !u.told && failure != nil && time.Since(u.since) >= deliveryPatience:
+		u.told = true
+		n.Options.Logger.Warn("nearcache: invalidations could not be delivered for more than a minute", "pending", left, "error", failure)
+	case left == 0:
+		if u.told {
+			n.Options.Logger.Info("nearcache: all invalidations are delivered", "after", time.Since(u.since).Round(time.Millisecond))
+		}
+		*u = undelivered{}
+	}
 }
 
 // retryPending ends with the node.

@@ -57,8 +57,9 @@ func (n *Node) settings() (all []bus.Setting, digest uint64) {
 type contrasts struct {
 	log     *slog.Logger
 	digests map[uint64]*contrast
-	told    map[place]string // the other value
-	differ  atomic.Int64     // how many are told of
+	told    map[place]string    // the other value
+	since   map[place]time.Time // when it was told
+	differ  atomic.Int64        // how many are told of
 
 	// unlike are the digests of those who differ in something that both have.
 	unlike atomic.Pointer[map[uint64]bool]
@@ -113,10 +114,28 @@ func (cs *contrasts) look(b *bus.Bus, own *bus.About, peers []bus.Peer) (next ti
 			c.ask = now.Add(settingsRetry)
 		}
 	}
+	cs.end(told)
 	cs.told = told
 	cs.unlike.Store(&unlike)
 	cs.differ.Store(int64(len(told)))
 	return next
+}
+
+// end tells which options differ no more. told are those that still do.
+func (cs *contrasts) end(told map[place]string) {
+	since := make(map[place]time.Time, len(told))
+	for at := range told {
+		if since[at] = cs.since[at]; since[at].IsZero() {
+			since[at] = time.Now()
+		}
+	}
+	for at, began := range cs.since {
+		if _, still := told[at]; !still {
+			cs.log.Info("nearcache: no other server has another option for this cache any more",
+				"cache", at.cache, "option", at.option, "after", time.Since(began).Round(time.Millisecond))
+		}
+	}
+	cs.since = since
 }
 
 // meet takes in which digests others have.

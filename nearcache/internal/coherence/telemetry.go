@@ -42,6 +42,7 @@ func (n *Node) Happened(note telemetry.Note) {
 
 // tookShared takes in a call of the shared tier for count keys, of which one is storeKey.
 func (n *Node) tookShared(kind telemetry.Kind, storeKey string, count int, began time.Time, err error) {
+	n.observeBreaker(err)
 	name, _ := journal.SplitKey(storeKey)
 	n.Took(kind, name, count, began, err)
 }

@@ -48,6 +48,10 @@ func (n *Node) runJob(c textJob) {
 	defer cancel()
 	if err := c.cache.applyText(ctx, c); err != nil {
 		n.FailedTexts.Add(1)
-		n.Options.Logger.Error("nearcache: a plain-text message was not carried out in the shared tier", "error", err)
+		if n.textOutage.Fail(true) {
+			n.Options.Logger.Error("nearcache: a plain-text message was not carried out in the shared tier", "error", err)
+		}
+	} else if took, over := n.textOutage.Succeed(); over {
+		n.Options.Logger.Info("nearcache: plain-text messages are carried out again", "after", took)
 	}
 }

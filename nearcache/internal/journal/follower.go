@@ -82,6 +82,7 @@ type Follower struct {
 	wake      chan struct{}                     // a round is wanted at once; never closed
 	failure   atomic.Pointer[error]
 	warned    string        // the last warning of the store; of the goroutine that runs rounds
+	unsafe    time.Time     // when the store warned first; likewise
 	outage    outage.Outage // of the journal
 	breaches  breaches      // of its continuity
 	questions questions     // of other nodes, to be answered after a round

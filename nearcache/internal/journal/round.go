@@ -170,10 +170,7 @@ func journalError(partition, read int, err error) error {
 
 // take applies what was read of one journal.
 func (f *Follower) take(partition int, tail *driver.Tail) {
-	if w := tail.Warning; w != nil && w.Error() != f.warned {
-		f.warned = w.Error()
-		f.conf.Logger.Warn("nearcache: the journal is not safe", "warning", w)
-	}
+	f.warn(tail)
 	f.positions[partition] = tail.Next
 	f.conf.Owner.Reached(partition, tail.Next.Revision) // before anything is applied, as all numbers are
 	if epoch := tail.Next.Revision.Epoch; f.epochs[partition].Swap(epoch) != epoch {
@@ -181,6 +178,22 @@ func (f *Follower) take(partition int, tail *driver.Tail) {
 	}
 	for i := range tail.Entries {
 		f.apply(&tail.Entries[i])
+	}
+}
+
+// warn tells when a journal begins to be unsafe, and when it is safe again. Stores say so with
+// a reset.
+func (f *Follower) warn(tail *driver.Tail) {
+	switch w := tail.Warning; {
+	case w != nil && w.Error() != f.warned:
+		if f.warned == "" {
+			f.unsafe = time.Now()
+		}
+		f.warned = w.Error()
+		f.conf.Logger.Warn("nearcache: the journal is not safe", "warning", w)
+	case w == nil && tail.Reset && f.warned != "" && len(f.positions) == 1: // or another one may be
+		f.warned = ""
+		f.conf.Logger.Info("nearcache: the journal is safe again", "after", time.Since(f.unsafe).Round(time.Millisecond))
 	}
 }
 
