@@ -26,8 +26,13 @@ help: ## List these commands.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: ## Run three nodes in one program; needs no server.
-	@go run ./examples/quickstart
+demo: ## Run three nodes in one program; needs no server. With WEB=1, show a page on which they can be broken.
+	@go run ./examples/quickstart $(if $(WEB),-web)
+
+.PHONY: picture
+picture: deps ## Take the picture of the README again, of that page.
+	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+	NEARBUS_PICTURES=$$dir go -C integration test -count 1 -run '^TestLive$$' ./browser && cp "$$dir/live-cut.png" docs/images/live.png
 
 .PHONY: fleet
 fleet: deps ## Run the user service as several processes on real servers.

@@ -80,7 +80,7 @@ func libraryPackages(t *testing.T) []goPackage {
 func TestArchitecture_APackageNeedsNoMoreThanItsOwnClient(t *testing.T) {
 	t.Parallel()
 	for _, p := range libraryPackages(t) {
-		if p.Name == "main" {
+		if p.ofProgram() {
 			continue
 		}
 		var want []string
@@ -89,6 +89,11 @@ func TestArchitecture_APackageNeedsNoMoreThanItsOwnClient(t *testing.T) {
 		}
 		assert.Equal(t, want, p.heavyDeps(), p.ImportPath)
 	}
+}
+
+// ofProgram reports whether nobody but a program of the repository imports p.
+func (p goPackage) ofProgram() bool {
+	return p.Name == "main" || strings.HasPrefix(p.ImportPath, library+"examples/")
 }
 
 func (p goPackage) heavyDeps() []string {
@@ -124,7 +129,7 @@ func (p goPackage) parse(t *testing.T, file string, mode parser.Mode) *ast.File 
 func TestArchitecture_APublicPackageHasAnExample(t *testing.T) {
 	t.Parallel()
 	for _, p := range libraryPackages(t) {
-		if p.Name == "main" || strings.Contains(p.ImportPath, "/internal/") {
+		if p.ofProgram() || strings.Contains(p.ImportPath, "/internal/") {
 			continue
 		}
 		var examples []string

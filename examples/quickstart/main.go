@@ -9,6 +9,10 @@
 //	REDIS_URL=redis://localhost:6379 go run ./examples/quickstart
 //	REDIS_URL=redis://localhost:6379 NATS_URL=nats://localhost:4222 go run ./examples/quickstart
 //
+// With -web it is a page on which the fleet can be broken, beside a cache as it is usually written:
+//
+//	go run ./examples/quickstart -web
+//
 // The exit status is 1 if any read was stale beyond the bound that was declared
 // before the run, or if the fleet could not be started.
 package main
@@ -22,6 +26,8 @@ import (
 	"os"
 	"os/signal"
 	"time"
+
+	"github.com/nearbus/nearbus/examples/quickstart/live"
 )
 
 // config says what is run, and on what.
@@ -41,11 +47,17 @@ func main() {
 	flag.IntVar(&cfg.writes, "writes", 200, "writes a second")
 	flag.DurationVar(&cfg.duration, "duration", 5*time.Second, "time to run")
 	flag.DurationVar(&cfg.bound, "bound", time.Second, "age past which an old answer counts as stale")
+	web := flag.Bool("web", false, "show a page on which servers can be broken, until Ctrl-C; of the other flags only -listen counts")
+	listen := flag.String("listen", "localhost:8088", "address of the page")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, cfg, os.Stdout, isTerminal(os.Stdout)); err != nil {
+	work := func() error { return run(ctx, cfg, os.Stdout, isTerminal(os.Stdout)) }
+	if *web {
+		work = func() error { return live.Serve(ctx, *listen, os.Stdout) }
+	}
+	if err := work(); err != nil {
 		stop()
 		fmt.Fprintln(os.Stderr, "quickstart:", err)
 		os.Exit(1)
