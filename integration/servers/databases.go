@@ -46,7 +46,7 @@ func StartPostgreSQL(ctx context.Context, args ...string) (*Process, error) {
 
 // postmasterPID reads the file of a PostgreSQL that says who it is, in the first line, and
 // that it is ready, in the eighth.
-func postmasterPID(_, dir string) (int, error) {
+func postmasterPID(_, dir string, _ int) (int, error) {
 	text, err := os.ReadFile(filepath.Join(dir, "data", "postmaster.pid"))
 	if err != nil {
 		return 0, err
@@ -95,7 +95,7 @@ func mariadbUser() string {
 }
 
 // mariadbPID reads the file of a MariaDB that says who it is, once it greets.
-func mariadbPID(addr, dir string) (int, error) {
+func mariadbPID(addr, dir string, _ int) (int, error) {
 	conn, err := net.DialTimeout("tcp", addr, answerTimeout)
 	if err != nil {
 		return 0, err

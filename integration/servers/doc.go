@@ -1,6 +1,6 @@
 // Package servers starts the real servers that tests and demonstrations run
-// against: Redis, Redis Cluster, Memcached, NATS and a NATS cluster, and a [Relay] to break the
-// way to them.
+// against: Redis, Redis Cluster, Memcached, NATS and a NATS cluster, databases, Prometheus, and a
+// [Relay] to break the way to them.
 //
 // Every server comes in two forms. [Redis], [RedisCluster], [Memcached], [NATS]
 // and [RelayTo] take a test, fail it when the server does not start and stop

@@ -265,7 +265,7 @@ func (p *Process) answersLocked(ctx context.Context) error {
 
 func (p *Process) askPID(ctx context.Context) (int, error) {
 	if p.program.pid != nil {
-		return p.program.pid(p.Addr, p.dir)
+		return p.program.pid(p.Addr, p.dir, p.child.process.Pid)
 	}
 	return askPID(ctx, p.Addr, p.program)
 }

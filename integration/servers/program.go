@@ -18,12 +18,15 @@ type program struct {
 	// goes on with its process id.
 	request, pidLabel string
 
-	// What databases need besides.
-	lingers string                                      // what it prints while processes of an earlier run are there yet
-	dirs    []string                                    // where the program may be, beside PATH
-	user    string                                      // of the system, to run as instead of root
-	prepare func(ctx context.Context, as runner) error  // before the first start
-	pid     func(addr, dir string) (pid int, err error) // of a server that is ready, instead of request
+	// What other servers need besides.
+	lingers string                                     // what it prints while processes of an earlier run are there yet
+	dirs    []string                                   // where the program may be, beside PATH
+	user    string                                     // of the system, to run as instead of root
+	prepare func(ctx context.Context, as runner) error // before the first start
+
+	// pid returns the process id of a server that is ready, instead of request. That of the
+	// child which was started is given, for servers that only show in another way who they are.
+	pid func(addr, dir string, child int) (pid int, err error)
 }
 
 // runner runs commands of a server to their ends, as its user and in its directory.
