@@ -70,7 +70,7 @@ func Example() {
 	cancel() // before the node is closed
 	fmt.Println(<-ended)
 	// Output:
-	// nearbus: not found
+	// nearbus: not found: deleted or invalidated
 	// context canceled
 }
 
