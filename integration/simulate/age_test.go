@@ -33,7 +33,7 @@ func TestAge(t *testing.T) {
 
 // TestAge_OfServers: an answer may lack what its server may lack, and no more.
 func TestAge_OfServers(t *testing.T) {
-	f := &fleet{plan: &Plan{}}
+	f := &fleet{plan: &Plan{}, network: newNetwork(1, weather{})}
 	lag := f.plan.replicationLag()
 	for name, c := range map[string]struct {
 		fault              string
@@ -53,6 +53,21 @@ func TestAge_OfServers(t *testing.T) {
 	} {
 		f.struck = []struck{{&Strike{Fault: c.fault}, history.Span{Start: int64(10 * time.Second), End: int64(20 * time.Second)}}}
 		read := &history.Record{Start: int64(c.start), End: int64(c.end)}
-		assert.Equal(t, c.excused, f.lackedByServer(read, int64(c.missed)), name)
+		assert.Equal(t, c.excused, f.lackedByServer("process-0", read, int64(c.missed)), name)
+	}
+
+	f.network.strays = []stray{{"process-0", int64(10 * time.Second)}}
+	f.struck = nil
+	late := &history.Record{Start: int64(15 * time.Second), End: int64(16 * time.Second)}
+	for name, c := range map[string]struct {
+		process string
+		missed  time.Duration
+		excused bool
+	}{
+		"an old address":    {"process-0", 15*time.Second - lag, true},
+		"more than the lag": {"process-0", 15*time.Second - lag - 1, false},
+		"another process":   {"process-1", 15*time.Second - lag, false},
+	} {
+		assert.Equal(t, c.excused, f.lackedByServer(c.process, late, int64(c.missed)), name)
 	}
 }

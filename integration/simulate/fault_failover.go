@@ -137,9 +137,13 @@ func lacksTheLatest(f *fleet, _ *struck, at history.Moment) history.Moment {
 // lacksTheHeirs is for a server that was deposed.
 func lacksTheHeirs(_ *fleet, s *struck, _ history.Moment) history.Moment { return s.span.Start }
 
-// lackedByServer reports whether an answer, which says that it misses nothing from before the
-// beginning of r, may miss a write acknowledged before, because its server is no primary.
-func (f *fleet) lackedByServer(r *history.Record, acked history.Moment) bool {
+// lackedByServer reports whether an answer to a process, which says that it misses nothing from
+// before the beginning of r, may miss a write acknowledged before, because its server is no
+// primary.
+func (f *fleet) lackedByServer(process string, r *history.Record, acked history.Moment) bool {
+	if f.network.strayed(process, r.End) && acked >= lacksTheLatest(f, nil, r.Start) {
+		return true
+	}
 	return slices.ContainsFunc(f.struck, func(s struck) bool {
 		kind, _ := faultNamed(s.Fault)
 		return kind.lacks != nil && s.span.Start <= r.End && s.span.End >= r.Start && acked >= kind.lacks(f, &s, r.Start)

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/nearbus/nearbus/integration/history"
 )
 
 // network connects processes with hosts, in memory and in the time of the bubble.
@@ -23,6 +25,14 @@ type network struct {
 	dials   map[[2]string]uint64 // by process and host
 	open    []*connection
 	severed map[string]bool // processes that are gone
+	strays  []stray
+}
+
+// stray says that a process got a connection to a host which the name led to when the process
+// began to ask for it, and does not any more.
+type stray struct {
+	process string
+	at      history.Moment
 }
 
 // route is a direction between a process and a host.
@@ -111,12 +121,28 @@ func (n *network) dial(ctx context.Context, process, name string) (net.Conn, err
 		case h.isDown():
 			return nil, fmt.Errorf("dial %s: %w", name, syscall.ECONNREFUSED)
 		default:
+			n.noteStray(process, name, h)
 			return endsWith(ctx, n.connect(process, h, roll)), nil
 		}
 		if err := sleep(ctx, again); err != nil {
 			return nil, err
 		}
 	}
+}
+
+func (n *network) noteStray(process, name string, h *host) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.names[name] != h {
+		n.strays = append(n.strays, stray{process, now()})
+	}
+}
+
+// strayed reports whether a process had such a connection by then. It may be open still.
+func (n *network) strayed(process string, by history.Moment) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.ContainsFunc(n.strays, func(s stray) bool { return s.process == process && s.at <= by })
 }
 
 func (n *network) nextRoll(process, host string) uint64 {

@@ -215,7 +215,7 @@ func (o *oracle) judgeClaims(kept *history.Acks) {
 		missed, since := kept.Age(&r)
 		switch {
 		case missed == 0 || o.fleet.plan.Store != Redis:
-		case o.fleet.lackedByServer(&r, since):
+		case o.fleet.lackedByServer(c.life.name, &r, since):
 			o.forgiven++
 		default:
 			v.Promise, v.Known = "Age", since
