@@ -72,7 +72,18 @@ func New() (*Demo, error) {
 		}
 	}
 	d.work.Go(d.writeOften)
+	d.work.Go(d.grow)
 	return d, nil
+}
+
+// grow lets acknowledged writes grow older.
+func (d *Demo) grow() {
+	for d.life.Err() == nil {
+		time.Sleep(pulse)
+		for _, s := range d.sides {
+			s.acked.age(&s.settled)
+		}
+	}
 }
 
 // Close ends everything and waits for it.

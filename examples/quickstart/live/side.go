@@ -22,6 +22,7 @@ type side struct {
 	switches *switches
 
 	answers, stale atomic.Int64
+	acked          acked
 	settled        [keys]atomic.Int64 // version that was acknowledged longer ago than Bound
 	copies         [servers][keys]copied
 	follow         chan struct{} // has a place for each write that is followed
@@ -77,7 +78,7 @@ func (s *side) store(life context.Context, work *sync.WaitGroup, server, key int
 	if s.write(ctx, server, strconv.Itoa(key), version) != nil {
 		return
 	}
-	time.AfterFunc(Bound, func() { raise(&s.settled[key], version) })
+	s.acked.add(key, version)
 	select {
 	case s.follow <- struct{}{}:
 		work.Go(func() { // ends with life, or with followTime
@@ -102,14 +103,5 @@ func (s *side) followOne(life context.Context, key int, version int64, began tim
 	}
 	if life.Err() == nil {
 		s.times.add(time.Since(began))
-	}
-}
-
-// raise makes a version higher, if it is not.
-func raise(v *atomic.Int64, to int64) {
-	for old := v.Load(); old < to; old = v.Load() {
-		if v.CompareAndSwap(old, to) {
-			return
-		}
 	}
 }
