@@ -15,6 +15,11 @@ LIBRARY = $(shell go list ./nearcache/... ./bus/... ./shared/... | paste -sd, -)
 
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
+# The packages of integration that make test leaves to make test-all, with what is below them.
+LATER = browser fleetcost model monitoring mutate outbox simulate
+SPACE := $(subst ,, )
+INTEGRATION = $(shell go -C integration list ./... | grep -vE '/integration/($(subst $(SPACE),|,$(LATER)))(/|$$)')
+
 TESTFLAGS ?= -race -shuffle=on -parallel 4 -timeout 20m
 FUZZTIME  ?= 30s
 BENCH     ?= .
@@ -23,7 +28,7 @@ SOAK      ?= 10m
 
 .PHONY: help
 help: ## List these commands.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: ## Run three nodes in one program; needs no server. With WEB=1, show a page on which they can be broken.
@@ -35,26 +40,35 @@ picture: deps ## Take the picture of the README again, of that page.
 	NEARBUS_PICTURES=$$dir go -C integration test -count 1 -run '^TestLive$$' ./browser && cp "$$dir/live-cut.png" docs/images/live.png
 
 .PHONY: fleet
-fleet: deps ## Run the user service as several processes on real servers.
+fleet: servers ## Run the user service as several processes on real servers.
 	@go -C examples/userservice run . -fleet
 
 .PHONY: test
-test: deps ## Run every test of every module on real servers.
-	@for module in $(MODULES); do go -C $$module vet -race ./...; go -C $$module vet -tags $(FAULTS) ./...; done
-	@go -C integration run ./testall -flags '$(TESTFLAGS)' $(abspath $(MODULES)) \
+test: servers ## Run the tests of the core, of every module, with one case on each server.
+	@for module in $(MODULES); do go -C $$module vet -race ./...; go -C $$module vet -tags $(FAULTS) ./...; done; echo "vet in $$SECONDS s"
+	@go -C integration run ./testall -flags '$(TESTFLAGS)' $(abspath $(filter-out %integration,$(MODULES))) \
+		'$(CURDIR)/integration,,$(INTEGRATION)' \
+		'$(CURDIR)/integration,,./outbox,^TestOutbox_/^SQLite$$' \
 		'$(CURDIR),$(FAULTS),./nearcache/...,^Test(G[0-9]|Hazard|Arrivals|Token|Barrier|Meter|Lookup|Tag|Fenced|Write|.*Off$$)' \
-		'$(CURDIR)/integration,$(FAULTS),./checker,Without' \
+		'$(CURDIR)/integration,$(FAULTS),./checker,Without'
+
+.PHONY: test-all
+test-all: test deps ## Run these, and those of pages in Chromium, Prometheus, databases, models and simulated fleets.
+	@go -C integration run ./testall -flags '$(TESTFLAGS)' \
+		'$(CURDIR)/integration,,$(LATER:%=./%/...)' \
 		'$(CURDIR)/integration,$(FAULTS),./simulate,^TestFinds$$/^(clock|watermarks)$$'
 
 .PHONY: check
-check: ## Do what a change must pass: tidy, fixed, formatted, linted, tested.
+check: tidied lint test ## Do what a change must pass: tidy, fixed, formatted, linted, tested.
+
+.PHONY: tidied
+tidied:
 	@for module in $(MODULES); do go -C $$module mod tidy -diff; done
 	@for module in $(MODULES); do \
 		if ! go -C $$module fix -diff ./...; then \
 			echo "run: go -C $$module fix ./..." >&2; exit 1; \
 		fi; \
 	done
-	@$(MAKE) --no-print-directory lint test
 
 .PHONY: lint
 lint: ## Report what the linters and formatters find.
@@ -91,7 +105,7 @@ else
 endif
 
 .PHONY: checker
-checker: deps ## Break servers and processes (FAULT=name,... LONG=1 STRICT=1 AGAINST=naive,rueidis,go-redis OFF=journal,... FEATURES=1 SEED=n).
+checker: servers ## Break servers and processes (FAULT=name,... LONG=1 STRICT=1 AGAINST=naive,rueidis,go-redis OFF=journal,... FEATURES=1 SEED=n).
 	@go -C integration run $(if $(OFF),-tags $(FAULTS)) ./checker -fault '$(FAULT)' -against '$(AGAINST)' -off '$(OFF)' \
 		-long=$(if $(LONG),true,false) -strict=$(if $(STRICT),true,false) -features=$(if $(FEATURES),true,false) $(if $(SEED),-seed $(SEED))
 
@@ -114,11 +128,11 @@ cost: ## Print what fleets of 3 to 1,000 nodes cost their servers each second.
 	@go -C integration run ./fleetcost
 
 .PHONY: soak
-soak: deps ## Do so at random for as long as SOAK says (10m).
+soak: servers ## Do so at random for as long as SOAK says (10m).
 	@go -C integration run ./checker -fault '$(FAULT)' -soak $(SOAK) -features=$(if $(FEATURES),true,false) $(if $(SEED),-seed $(SEED))
 
 .PHONY: peers
-peers: deps ## Do the same work with this library and with others, side by side, for docs/performance.md (ONLY=hits,... prints).
+peers: servers ## Do the same work with this library and with others, side by side, for docs/performance.md (ONLY=hits,... prints).
 	@go -C integration run ./peers -only '$(ONLY)' $(if $(ONLY),,-into $(CURDIR)/docs/performance.md)
 
 .PHONY: ratios
@@ -126,7 +140,7 @@ ratios: ## Replay reads through the near tier and through others, for docs/perfo
 	@go -C integration run ./ratios -traces '$(TRACES)' -only '$(ONLY)' $(if $(ONLY),,-into $(CURDIR)/docs/performance.md)
 
 .PHONY: stores
-stores: deps ## Measure the library over Redis and over Memcached, for docs/choosing.md.
+stores: servers ## Measure the library over Redis and over Memcached, for docs/choosing.md.
 	@go -C integration run ./peers -only stores -into $(CURDIR)/docs/choosing.md
 
 .PHONY: cover
@@ -139,6 +153,10 @@ cover: deps ## Measure how much of the library the tests of all modules cover.
 	@go tool covdata textfmt -i=.cover -o=cover.out
 	@go tool cover -func=cover.out | tail -n 1
 
+.PHONY: servers
+servers: ## Install Redis and Memcached (as root on Debian or Ubuntu).
+	@.ci/deps core
+
 .PHONY: deps
-deps: ## Install the servers that tests need, and SPIN (as root on Debian or Ubuntu).
+deps: ## Install all that tests need: also databases, SPIN, Prometheus and Chromium.
 	@.ci/deps

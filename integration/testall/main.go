@@ -1,12 +1,14 @@
 // Command testall runs the tests of several modules and says in one closing
-// line how many passed, failed and were skipped. It prints what failing tests
-// printed, and nothing of the others. A skipped test is a failure.
+// line how many passed, failed and were skipped, after a line for the time of each
+// argument. It prints what failing tests printed, and nothing of the others. A skipped
+// test is a failure.
 //
-//	testall [-flags 'flags of go test'] directory[,tag,packages,tests]...
+//	testall [-flags 'flags of go test'] directory[,tag,packages[,tests]]...
 //
-// A directory is that of a module. With a build tag, only these packages of it are
-// tested, in programs that are built with it, by the tests that match an expression. Such
-// programs have no race detector: it sees the same code without the tag.
+// A directory is that of a module. Packages are separated by spaces. With a build tag,
+// they are tested in programs that are built with it, by the tests that match an
+// expression. Such programs have no race detector: it sees the same code without the
+// tag.
 package main
 
 import (
@@ -20,6 +22,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"time"
 )
 
 func main() {
@@ -27,9 +30,11 @@ func main() {
 	flag.Parse()
 	report := newReport(os.Stdout)
 	for _, what := range flag.Args() {
+		began := time.Now()
 		if err := testModule(report, what, strings.Fields(*flags)); err != nil {
 			report.fail(fmt.Sprintf("%s: %v", what, err))
 		}
+		report.took(what, time.Since(began))
 	}
 	if !report.close() {
 		os.Exit(1)
@@ -40,13 +45,17 @@ func main() {
 // the race detector gave up. An error of go test that no test accounts for is
 // returned.
 func testModule(report *report, what string, flags []string) error {
-	dir, rest, tagged := strings.Cut(what, ",")
-	packages := "./..."
-	if tagged {
+	dir, rest, some := strings.Cut(what, ",")
+	packages := []string{"./..."}
+	if some {
 		what := append(strings.SplitN(rest, ",", 3), "", "")
-		packages, flags = what[1], append(withoutRace(flags), "-tags", what[0], "-run", what[2])
+		packages = strings.Fields(what[1])
+		if what[0] != "" {
+			flags = append(withoutRace(flags), "-tags", what[0])
+		}
+		flags = append(slices.Clone(flags), "-run", what[2])
 	}
-	if err := testPackages(report, dir, flags, packages); err != nil || len(report.givenUp) == 0 {
+	if err := testPackages(report, dir, flags, packages...); err != nil || len(report.givenUp) == 0 {
 		return err
 	}
 	again := report.givenUp

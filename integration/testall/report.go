@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // event is one line of go test -json.
@@ -24,6 +26,8 @@ type report struct {
 	passed, failed, skipped int
 	pending                 map[string]*packageRun
 	builds                  map[string]*strings.Builder // output of failed builds
+
+	times []string // a line for each argument
 
 	givenUp []string // packages to be tested again
 	lastTry bool     // there is no further time
@@ -134,8 +138,19 @@ func (r *report) fail(reason string) {
 	fmt.Fprintf(r.out, "FAIL  %s\n", reason)
 }
 
-// close prints the closing line and reports whether every test passed.
+// took takes in how long the tests of an argument took, building included. Its line has the last
+// part of the directory, and the tag.
+func (r *report) took(what string, d time.Duration) {
+	dir, rest, _ := strings.Cut(what, ",")
+	tag, _, _ := strings.Cut(rest, ",")
+	r.times = append(r.times, strings.TrimSpace(fmt.Sprintf("time  %6.1fs  %s %s", d.Seconds(), filepath.Base(dir), tag)))
+}
+
+// close prints the times and the closing line, and reports whether every test passed.
 func (r *report) close() bool {
+	for _, line := range r.times {
+		fmt.Fprintln(r.out, line)
+	}
 	fmt.Fprintf(r.out, "%d passed, %d failed, %d skipped\n", r.passed, r.failed, r.skipped)
 	return r.passed > 0 && r.failed == 0 && r.skipped == 0
 }

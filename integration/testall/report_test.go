@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -81,6 +82,26 @@ func TestReport_ClosingLineAndVerdict(t *testing.T) {
 			assert.NotContains(t, printed, "noise")
 		})
 	}
+}
+
+// TestReport_SomePackages: only these are tested, and their time has a line.
+func TestReport_SomePackages(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module example\n\ngo 1.26.0\n"), 0o600))
+	for _, name := range []string{"a", "b", "c"} {
+		require.NoError(t, os.Mkdir(filepath.Join(dir, name), 0o700))
+		body := testFile("func TestPass(*testing.T) {}\n")
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name, "p_test.go"), []byte(body), 0o600))
+	}
+	var out strings.Builder
+	report := newReport(&out)
+	require.NoError(t, testModule(report, dir+",,./a ./c", nil))
+	report.took(dir+",,./a ./c", 90*time.Second)
+	assert.True(t, report.close())
+	assert.Equal(t, "2 passed, 0 failed, 0 skipped", lastLine(out.String()))
+	assert.Contains(t, out.String(), "time    90.0s  "+filepath.Base(dir)+"\n")
+	assert.NotContains(t, out.String(), "example/b")
 }
 
 func TestReport_CountsAModuleThatCannotBeLoaded(t *testing.T) {
