@@ -265,9 +265,9 @@ func (cs *callTable[V]) progress(f *call[V], loads bool) (state, <-chan struct{}
 
 // serve runs f, if that is the caller's part, and waits for it, in a span of the read.
 func (c *pipeline[V]) serve(ctx context.Context, f *call[V], mine bool, load loader[V], hasOld, takesOld bool) answer[V] {
-	ctx, span := c.traced(ctx, f.one[:])
+	inside, span := c.traced(ctx, f.one[:])
 	if mine {
-		c.start(ctx, f.one[:], load, hasOld)
+		c.start(inside, f.one[:], load, hasOld)
 	}
 	a := c.wait(ctx, f, load != nil, takesOld, c.opts.Stale.Timeout)
 	if span != nil {

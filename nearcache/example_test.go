@@ -533,3 +533,36 @@ func ExampleNode_Consistency() {
 	fmt.Println("stale:", c.Stale)
 	// Output: stale: 0
 }
+
+// What a node does and what happens to it can be counted, logged or alerted on. Hits are told to
+// nobody.
+func ExampleNodeOptions_observer() {
+	loads := make(chan nearcache.Observation, 1)
+	node, err := nearcache.Open(context.Background(), memstore.New(memstore.Options{}), membus.NewHub().Join(), nearcache.OpenOptions{
+		Node: nearcache.NodeOptions{Observer: func(o nearcache.Observation) {
+			switch o.Kind {
+			case nearcache.ObservedLoad:
+				loads <- o
+			case nearcache.ObservedTrustLost:
+				log.Print("not trusted: ", o.Err)
+			}
+		}},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer node.Close(context.Background())
+	users, err := nearcache.New(node, "users", nearcache.Options[string]{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for range 3 {
+		_, err := users.Fetch(context.Background(), "42", func(context.Context, string) (string, error) { return "Ada", nil })
+		if err != nil {
+			log.Fatal(err)
+		}
+	}
+	o := <-loads
+	fmt.Println(o.Kind, o.Cache, o.Count, o.Err)
+	// Output: load users 1 <nil>
+}

@@ -77,13 +77,13 @@ func (c *Cache[V]) readPart(ctx context.Context, keys []string, load loader[V], 
 	}
 	mine, joined := c.joinOrStartMany(ctx, keys, load, values, failed)
 	began := time.Now()
-	ctx, span := c.traced(ctx, mine, joined)
+	inside, span := c.traced(ctx, mine, joined)
 	if len(mine) > 0 {
 		all := load
 		if !together {
 			all = nil // each call has its loader
 		}
-		c.start(ctx, mine, all, true)
+		c.start(inside, mine, all, true)
 	}
 	own, loads := len(mine), []*telemetry.OpenSpan(nil)
 	for i, f := range append(mine, joined...) {

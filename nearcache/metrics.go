@@ -70,6 +70,19 @@ func (n *Node) Metrics() []Metric {
 	return all
 }
 
+// MetricList returns every metric that [Node.Metrics] may have, without its value, for bridges that
+// have to name all at the start. Those of caches have "*" for the name of the cache.
+func MetricList() []Metric {
+	all := appendMetrics(nil, cacheMetrics, Stats{}, "*")
+	all = appendMetrics(all, shareMetrics, near.Share{}, "*")
+	all = appendHistograms(all, cacheHistograms, &[telemetry.Kinds]telemetry.Histogram{}, "*")
+	all = appendMetrics(all, nodeMetrics, NodeStats{}, "")
+	all = appendHistograms(all, nodeHistograms, &[telemetry.Kinds]telemetry.Histogram{}, "")
+	all = appendMetrics(all, healthMetrics, Health{}, "")
+	all = appendMetrics(all, tierMetrics, shared.Stats{}, "")
+	return appendMetrics(all, busMetrics, bus.Stats{}, "")
+}
+
 // metric is one number of a struct S.
 type metric[S any] struct {
 	name, help string
@@ -116,15 +129,15 @@ func appendHistograms(all []Metric, histograms []histogram, durations *[telemetr
 
 // cacheHistograms are those of each cache.
 var cacheHistograms = []histogram{
-	{"nearbus_cache_load_seconds", "How long calls of loaders took.", telemetry.Load},
-	{"nearbus_cache_wait_seconds", "How long this node waited for loads of others.", telemetry.Wait},
+	{"nearbus_cache_load_duration_seconds", "How long calls of loaders took.", telemetry.Load},
+	{"nearbus_cache_wait_duration_seconds", "How long this node waited for loads of others.", telemetry.Wait},
 }
 
 var nodeHistograms = []histogram{
-	{"nearbus_shared_read_seconds", "How long reads of the shared tier took.", telemetry.SharedRead},
-	{"nearbus_shared_write_seconds", "How long writes of the shared tier took, leases included.", telemetry.SharedWrite},
-	{"nearbus_bus_publish_seconds", "How long it took to publish.", telemetry.Publish},
-	{"nearbus_journal_round_seconds", "How long rounds of reading the journal took.", telemetry.Repair},
+	{"nearbus_shared_read_duration_seconds", "How long reads of the shared tier took.", telemetry.SharedRead},
+	{"nearbus_shared_write_duration_seconds", "How long writes of the shared tier took, leases included.", telemetry.SharedWrite},
+	{"nearbus_bus_publish_duration_seconds", "How long it took to publish.", telemetry.Publish},
+	{"nearbus_journal_round_duration_seconds", "How long rounds of reading the journal took.", telemetry.Repair},
 	{"nearbus_node_lag_seconds", "How long after a write of another node its message was applied, at most.", telemetry.Applied},
 }
 

@@ -95,8 +95,15 @@ func metered(t *testing.T) *Node {
 func TestMetrics_OfANode(t *testing.T) {
 	all := metered(t).Metrics()
 	assert.Len(t, all, 2*(len(cacheMetrics)+len(shareMetrics)+len(cacheHistograms))+len(nodeHistograms)+len(nodeMetrics)+len(healthMetrics)+len(tierMetrics)+len(busMetrics))
+	listed := map[string]MetricKind{}
+	for _, m := range MetricList() {
+		listed[m.Name] = m.Kind
+	}
+	assert.Len(t, listed, len(all)-len(cacheMetrics)-len(shareMetrics)-len(cacheHistograms))
 	seen := map[[2]string]bool{}
 	for _, m := range all {
+		kind, found := listed[m.Name]
+		assert.True(t, found && kind == m.Kind, m.Name)
 		key := [2]string{m.Name, m.Cache}
 		assert.False(t, seen[key], key)
 		seen[key] = true
@@ -140,7 +147,7 @@ func TestMetrics_Histograms(t *testing.T) {
 		}
 		loads := 0
 		for _, m := range node.Metrics() {
-			if m.Name != "nearbus_cache_load_seconds" {
+			if m.Name != "nearbus_cache_load_duration_seconds" {
 				continue
 			}
 			loads++

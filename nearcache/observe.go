@@ -82,7 +82,8 @@ var observationNames = [...]string{
 	"applied", "gap", "repaired", "reset", "trust lost", "trust won", "stale served", "pending",
 }
 
-// Observation is what [NodeOptions].Observer is told. It has no keys and no values.
+// Observation is what [NodeOptions].Observer is told. It has no keys and no values, but for what
+// an error says.
 type Observation struct {
 	Kind  ObservationKind
 	Cache string        // empty if it is of the node, or of several caches

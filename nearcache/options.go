@@ -74,8 +74,8 @@ type NodeOptions struct {
 	Observer func(Observation)
 
 	// Tracer begins a span for a read that the near tier did not answer, and for each call of
-	// a loader. It returns the context for what happens inside, which the loader gets, and
-	// what is called once when the span ends, or nil. Values come from the context of the
+	// a loader. It returns the context for what happens inside, made of the one it was given,
+	// which the loader gets, and what is called once when the span ends, or nil. Values come from the context of the
 	// caller; nobody else's end or deadline is in them.
 	//
 	// A span needs the context when it begins, so the node waits for Tracer, unlike for

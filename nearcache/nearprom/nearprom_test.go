@@ -62,10 +62,10 @@ func TestCollector_Scrape(t *testing.T) {
 		"nearbus_node_trusted 1",
 		"nearbus_near_entries 2",
 		"nearbus_shared_retries_total 0",
-		`nearbus_cache_load_seconds_count{cache="users"} 1`,
-		`nearbus_cache_load_seconds_bucket{cache="users",le="+Inf"} 1`,
+		`nearbus_cache_load_duration_seconds_count{cache="users"} 1`,
+		`nearbus_cache_load_duration_seconds_bucket{cache="users",le="+Inf"} 1`,
 		`nearbus_cache_near_entries{cache="users"} 1`,
-		"# TYPE nearbus_shared_read_seconds histogram",
+		"# TYPE nearbus_shared_read_duration_seconds histogram",
 		"# TYPE nearbus_node_behind_seconds gauge",
 		"# TYPE nearbus_cache_hits_total counter",
 	} {
