@@ -383,3 +383,38 @@ func Example() {
 	fmt.Println(node.Health().Trusted)
 	// Output: true
 }
+
+// stuck is a span processor whose exporter is gone, and which waits for it.
+type stuck struct {
+	sdktrace.SpanProcessor
+	free chan struct{}
+}
+
+func (p stuck) OnStart(context.Context, sdktrace.ReadWriteSpan) { <-p.free }
+func (p stuck) OnEnd(sdktrace.ReadOnlySpan)                     { <-p.free }
+
+// TestSpans_BackendIsGone: spans that cannot be begun or ended hold up one read for a moment.
+func TestSpans_BackendIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := stuck{free: make(chan struct{})}
+		telemetry, err := nearotel.New(nearotel.Options{TracerProvider: sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(p))})
+		require.NoError(t, err)
+		var opts nearcache.OpenOptions
+		telemetry.Instrument(&opts)
+		node, err := nearcache.Open(t.Context(), memstore.New(memstore.Options{}), membus.NewHub().Join(), opts)
+		require.NoError(t, err)
+		c, err := nearcache.New(node, "users", nearcache.Options[string]{})
+		require.NoError(t, err)
+		ctx, request := sdktrace.NewTracerProvider().Tracer("test").Start(t.Context(), "request")
+		defer request.End()
+		began := time.Now()
+		for i := range 100 {
+			_, err := c.Fetch(ctx, fmt.Sprint(i), is("v"))
+			require.NoError(t, err)
+		}
+		assert.Equal(t, 50*time.Millisecond, time.Since(began))
+		assert.Equal(t, uint64(200), node.Stats().Observer.DroppedSpans)
+		close(p.free)
+		require.NoError(t, node.Close(context.Background()))
+	})
+}
