@@ -566,3 +566,69 @@ func ExampleNodeOptions_observer() {
 	fmt.Println(o.Kind, o.Cache, o.Count, o.Err)
 	// Output: load users 1 <nil>
 }
+
+// At night somebody asks why a user is not in the cache.
+func ExampleCache_Inspect() {
+	ctx := context.Background()
+	node := newNode()
+	defer node.Close(context.Background())
+	users := newUsers(node, "inspect")
+	_ = users.Set(ctx, "42", User{ID: "42"})
+	_ = users.Delete(ctx, "42")
+
+	found, err := users.Inspect(ctx, "42", nearcache.InspectOptions{}) // fmt.Print(found) shows all of it
+	fmt.Println(found.Outcome, err)
+	fmt.Println(found.Why)
+	fmt.Println(found.Near.Kind, "near,", found.Shared.Kind, "stored, in the journal:", found.Shared.Journal.Found)
+	// Output:
+	// miss <nil>
+	// nothing is near, and the shared tier has no value: it was deleted or invalidated a moment ago
+	// none near, tombstone stored, in the journal: true
+}
+
+// A program that is no server of the fleet looks at a record.
+func ExampleInspectShared() {
+	ctx := context.Background()
+	tier, err := shared.New(store, shared.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	found, err := nearcache.InspectShared(ctx, tier, "inspectshared", "42", nearcache.InspectOptions{})
+	fmt.Println(found.Name, found.Kind, err)
+	fmt.Println(found.Why)
+	// Output:
+	// inspectshared:42 none <nil>
+	// nothing is stored: it never was, or it expired or was evicted
+}
+
+// A caller tells apart why there is no value.
+func Example_reasons() {
+	ctx := context.Background()
+	node := newNode()
+	defer node.Close(context.Background())
+	users := newUsers(node, "reasons")
+	_, err := users.Get(ctx, "42")
+	fmt.Println(errors.Is(err, nearcache.ErrNotFound), errors.Is(err, nearcache.ErrNotStored))
+	_ = users.Delete(ctx, "42")
+	_, err = users.Get(ctx, "42")
+	fmt.Println(errors.Is(err, nearcache.ErrNotFound), errors.Is(err, nearcache.ErrDeleted))
+	// Output:
+	// true true
+	// true true
+}
+
+// Which users does the database load all the time?
+func ExampleCache_CostlyKeys() {
+	ctx := context.Background()
+	node := newNode()
+	defer node.Close(context.Background())
+	users := newUsers(node, "costly")
+	load := func(context.Context, string) (User, error) { return User{}, nearcache.ErrNotFound }
+	for range 3 {
+		_, _ = users.Fetch(ctx, "nobody", load)
+	}
+	for _, k := range users.CostlyKeys().Loads {
+		fmt.Println(k.Key, k.AtLeast)
+	}
+	// Output: nobody 3
+}

@@ -261,7 +261,7 @@ func (b *base) look(ctx context.Context, key string, opts *InspectOptions) (Insp
 	})
 	i.Outcome, i.Why = Outcome(verdict.Outcome), verdict.Why
 	if by := heardMessage(verdict.By); by != nil {
-		i.Why += ": a " + by.text(i.At)
+		i.Why += ", as was told by " + by.text(i.At)
 	}
 	return i, nil
 }

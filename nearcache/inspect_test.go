@@ -84,7 +84,7 @@ var looks = map[string]struct {
 			require.NoError(t, a.Set(t.Context(), "k", "v"))
 			require.NoError(t, b.Clear(t.Context()))
 		},
-		want: nearcache.OutcomeMiss, why: `what is near was ended by a Clear, .* its cache was cleared since: a clear of "[^"]+", heard `,
+		want: nearcache.OutcomeMiss, why: `what is near was ended by a Clear, .* its cache was cleared since, as was told by "[^"]+" \(clear\), heard `,
 		err: nearcache.ErrCleared,
 	},
 	"ended by a tag": {
@@ -92,7 +92,7 @@ var looks = map[string]struct {
 			require.NoError(t, a.Set(t.Context(), "k", "v"))
 			require.NoError(t, b.InvalidateTags(t.Context(), "team"))
 		},
-		want: nearcache.OutcomeMiss, why: `one of its tags was invalidated since: a tag of "[^"]+", heard `,
+		want: nearcache.OutcomeMiss, why: `one of its tags was invalidated since, as was told by "[^"]+" \(tag\), heard `,
 		err: nearcache.ErrTagInvalidated,
 	},
 	"no value in the source": {
@@ -299,7 +299,11 @@ func TestInspect_Tells(t *testing.T) {
 		require.NoError(t, err)
 		assert.NotContains(t, string(text)+i.String(), "secret")
 		assert.Contains(t, string(text), `"outcome":"hit"`)
-		for _, part := range []string{`users "k": hit: `, "near     value, revision ", `tag slot `, `("team")`, "expires in 50s", `told by the set of "`, "  bus      set of "} {
+		var back nearcache.Inspection
+		require.NoError(t, json.Unmarshal(text, &back))
+		assert.Equal(t, i.Shared.Journal.Revision, back.Shared.Journal.Revision)
+		require.Error(t, json.Unmarshal([]byte(`{"near":{"revision":"1/x"}}`), &back))
+		for _, part := range []string{`users "k": hit: `, "near     value, revision ", `tag slot `, `("team")`, "expires in 50s", `told by "`, "  bus      "} {
 			assert.Contains(t, i.String(), part)
 		}
 		i, err = a.Inspect(t.Context(), "k", nearcache.InspectOptions{Values: true})

@@ -2,6 +2,7 @@ package nearcache
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -143,6 +144,18 @@ func (r Revision) String() string { return fmt.Sprintf("%d/%d", r.Epoch, r.Numbe
 // MarshalText returns what String does.
 func (r Revision) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
+// UnmarshalText reads what MarshalText returns.
+func (r *Revision) UnmarshalText(text []byte) error {
+	epoch, number, ok := strings.Cut(string(text), "/")
+	e, err1 := strconv.ParseUint(epoch, 10, 64)
+	n, err2 := strconv.ParseUint(number, 10, 64)
+	if !ok || err1 != nil || err2 != nil {
+		return fmt.Errorf("nearcache: revision %.50q: want epoch/number", text)
+	}
+	*r = Revision{Epoch: e, Number: n}
+	return nil
+}
+
 // written returns when a write was given this revision; zero if its store does not number by
 // time.
 func (r Revision) written() time.Time {
@@ -191,9 +204,9 @@ func (n *NearInspection) text(now time.Time) string {
 		parts = append(parts, "loaded or written here")
 	}
 	parts = appendTime(parts, "current as of", "current as of", n.Current, now)
-	parts = appendTime(parts, "trusted until", "not trusted since", n.TrustedUntil, now)
+	parts = appendTime(parts, "loses trust", "lost trust", n.TrustedUntil, now)
 	parts = appendTime(parts, "expires", "expired", n.Expires, now)
-	parts = appendTime(parts, "kept until", "kept until", n.KeptUntil, now)
+	parts = appendTime(parts, "goes", "went", n.KeptUntil, now)
 	parts = append(parts, fmt.Sprintf("%d bytes", n.Size))
 	parts = appendTags(parts, n.Tags)
 	return strings.Join(appendValue(parts, n.Value), ", ")
@@ -235,7 +248,7 @@ func (j *JournalInspection) text(now time.Time) string {
 	parts := appendTime([]string{fmt.Sprintf("revision %v", j.Revision)}, "written", "written", j.Written, now)
 	parts = append(parts, fmt.Sprintf("newer entries: %d", j.Later))
 	if j.Heard != nil {
-		parts = append(parts, "told by the "+j.Heard.text(now))
+		parts = append(parts, "told by "+j.Heard.text(now))
 	}
 	return strings.Join(parts, ", ")
 }
@@ -244,11 +257,11 @@ func (h *HeardMessage) text(now time.Time) string {
 	from := fmt.Sprintf("%q", h.From)
 	switch {
 	case h.Own:
-		from += " (this node)"
+		from = "this node"
 	case h.From == "":
 		from = "a message in plain text"
 	}
-	return fmt.Sprintf("%s of %s, heard %s", h.Op, from, relative(h.At, now))
+	return fmt.Sprintf("%s (%s), heard %s", from, h.Op, relative(h.At, now))
 }
 
 func appendTime(parts []string, future, past string, at, now time.Time) []string {
