@@ -14,7 +14,7 @@ import (
 const (
 	faultBegins = 3 * time.Minute
 	faultEnds   = 16 * time.Minute
-	faultIsGone = 45 * time.Minute
+	faultIsGone = 30 * time.Minute
 )
 
 // TestAlerts_Faults: under each fault those alerts fire that should, and no others, and none when
@@ -29,8 +29,8 @@ func TestAlerts_Faults(t *testing.T) {
 	}{
 		"bus cut": {
 			switchOn: func(f *fleet, on bool) { f.servers[1].busCut.Store(on) },
-			early:    []string{"NearbusBusCut", "NearbusPublishFails"},
-			late:     []string{"NearbusBusCut", "NearbusMessagesLost", "NearbusPublishFails"},
+			early:    []string{"NearbusBusCut", "NearbusPeersUnheard", "NearbusPublishFails"},
+			late:     []string{"NearbusBusCut", "NearbusMessagesLost", "NearbusPeersUnheard", "NearbusPublishFails"},
 		},
 		"messages lost in silence": {
 			switchOn: func(f *fleet, on bool) { f.servers[1].busDeaf.Store(on) },
@@ -76,7 +76,7 @@ func TestAlerts_Faults(t *testing.T) {
 				}
 			},
 			early: []string{"NearbusOtherTier", "NearbusSharedFails", "NearbusStaleHits", "NearbusUntrusted"},
-			late:  []string{"NearbusUntrusted"},
+			late:  []string{"NearbusOtherTier", "NearbusUntrusted"},
 		},
 		"a server on another channel": {
 			switchOn: func(f *fleet, on bool) {
@@ -86,7 +86,7 @@ func TestAlerts_Faults(t *testing.T) {
 					f.leave()
 				}
 			},
-			both: []string{"NearbusMessagesLost"},
+			both: []string{"NearbusMessagesLost", "NearbusPeersUnheard"},
 		},
 		"other options": {
 			switchOn: func(f *fleet, on bool) {

@@ -99,6 +99,9 @@ func (r *recording) requireFiring(t *testing.T, firing map[time.Duration][]strin
 	require.NoError(t, err)
 	test := testCase{Interval: scrapeInterval.String()}
 	for series, values := range r.series {
+		if len(values) < r.scrapes { // its server has left
+			values = append(values, "stale")
+		}
 		test.InputSeries = append(test.InputSeries, inputSeries{series, strings.Join(values, " ")})
 	}
 	for at, names := range firing {
