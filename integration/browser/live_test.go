@@ -37,7 +37,6 @@ func openLive(t *testing.T, size Size) context.Context {
 	server := httptest.NewServer(demo.Handler())
 	t.Cleanup(server.Close)
 	page := Open(t, size)
-	t.Cleanup(server.CloseClientConnections) // of the stream, before the page complains
 	require.NoError(t, chromedp.Do(page, chromedp.Navigate(server.URL)))
 	shows(t, page, `document.querySelectorAll("#usual .tile").length == 36 && !document.querySelector("#lost")`)
 	return page

@@ -49,7 +49,9 @@ func testModule(report *report, what string, flags []string) error {
 	packages := []string{"./..."}
 	if some {
 		what := append(strings.SplitN(rest, ",", 3), "", "")
-		packages = strings.Fields(what[1])
+		if packages = strings.Fields(what[1]); len(packages) == 0 {
+			return errors.New("no packages")
+		}
 		if what[0] != "" {
 			flags = append(withoutRace(flags), "-tags", what[0])
 		}

@@ -102,6 +102,7 @@ func TestReport_SomePackages(t *testing.T) {
 	assert.Equal(t, "2 passed, 0 failed, 0 skipped", lastLine(out.String()))
 	assert.Contains(t, out.String(), "time    90.0s  "+filepath.Base(dir)+"\n")
 	assert.NotContains(t, out.String(), "example/b")
+	assert.Error(t, testModule(report, dir+",, ", nil), "no packages")
 }
 
 func TestReport_CountsAModuleThatCannotBeLoaded(t *testing.T) {
