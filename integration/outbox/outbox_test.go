@@ -97,7 +97,10 @@ func TestOutbox_SeveralRelays(t *testing.T) {
 		users := &recorder{}
 		var relays []*nearsql.Relay
 		for range 4 {
-			r, _ := relay(t, db, map[string]nearsql.Cache{"users": users}, nearsql.RelayOptions{PollInterval: time.Millisecond})
+			r, _ := relay(t, db, map[string]nearsql.Cache{"users": users}, nearsql.RelayOptions{
+				PollInterval: time.Millisecond,
+				ClaimFor:     10 * time.Minute, // a machine with other work may take its time
+			})
 			relays = append(relays, r)
 		}
 		var wg sync.WaitGroup
