@@ -41,5 +41,6 @@
 // The instrumentation of a client sees every command of the node, also what no request caused:
 // heartbeats and rounds of reading the journal, two in a second. [Background] has a parent for
 // them that is not sampled; Instrument sets it. For go-redis, redisotel also needs
-// WithDBStatement(false), or spans have whole values in them.
+// WithDBStatement(false), or spans have whole values in them, and WithDialFilter(true), or each
+// new connection is a trace.
 package nearotel

@@ -42,25 +42,25 @@ func textFor(run string) string { return "local here = '" + run + "'\n" + writeS
 
 // writeScript returns write.lua as the server of a partition has it, if that is known. The
 // server did not have it if the whole of it is to be sent.
-func (s *Store) writeScript(p *partition, whole bool) *redis.Script {
+func (s *Store) writeScript(ctx context.Context, p *partition, whole bool) *redis.Script {
 	if whole {
 		p.write.Store(nil)
 	}
 	if script := p.write.Load(); script != nil {
 		return script
 	}
-	s.learnRuns()
+	s.learnRuns(ctx)
 	return anyWrite
 }
 
 // learnRuns has the partitions written to by the name that only their servers know, in a
-// goroutine that ends within a second.
-func (s *Store) learnRuns() {
+// goroutine that ends within a second. It has the values of whoever writes first.
+func (s *Store) learnRuns(ctx context.Context) {
 	if s.length == 0 || !s.learnt.due(learnEvery) {
 		return
 	}
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), learnEvery)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), learnEvery)
 		defer cancel()
 		scripts := make(map[*redis.Client]*redis.Script)
 		for i := range s.partitions {

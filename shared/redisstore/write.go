@@ -62,7 +62,7 @@ func (st step) mode() string {
 func (s *Store) writeCmd(ctx context.Context, st step, whole bool) *redis.Cmd {
 	w := st.write
 	p := &s.partitions[s.Partition(w.Key)]
-	args := append(make([]any, 0, 17), "evalsha", s.writeScript(p, whole).Hash(), 3, p.prefix+w.Key, p.metadata, p.journal)
+	args := append(make([]any, 0, 17), "evalsha", s.writeScript(ctx, p, whole).Hash(), 3, p.prefix+w.Key, p.metadata, p.journal)
 	if whole {
 		args[0], args[1] = "eval", wholeWrite
 	}
