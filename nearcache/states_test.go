@@ -119,3 +119,19 @@ func TestStates_Unsafe(t *testing.T) {
 		require.NotRegexp(t, safe, reset(nil))
 	})
 }
+
+// TestStates_NodeOptions: that an option of nodes differs has an end as well.
+func TestStates_NodeOptions(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		lines := f.log()
+		f.join()
+		f.nodeOpts.Logger = nil
+		f.nodeOpts.MaxStaleness = 7 * time.Second
+		other := f.join()
+		wait(13 * time.Minute)
+		requireLine(t, lines, `^level=WARN msg="nearcache: another server has had another option for more than 10 minutes" option=MaxStaleness here=5s there=7s server=`)
+		require.NoError(t, other.node.Close(t.Context()))
+		wait(2 * time.Second)
+		requireLine(t, lines, `^level=INFO msg="nearcache: no other server has another option any more" option=MaxStaleness after=\d+m\d+(\.\d+)?s$`)
+	})
+}

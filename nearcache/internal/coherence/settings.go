@@ -130,9 +130,14 @@ func (cs *contrasts) end(told map[place]string) {
 		}
 	}
 	for at, began := range cs.since {
-		if _, still := told[at]; !still {
+		after := time.Since(began).Round(time.Millisecond)
+		switch _, still := told[at]; {
+		case still:
+		case at.cache == ofNode:
+			cs.log.Info("nearcache: no other server has another option any more", "option", at.option, "after", after)
+		default:
 			cs.log.Info("nearcache: no other server has another option for this cache any more",
-				"cache", at.cache, "option", at.option, "after", time.Since(began).Round(time.Millisecond))
+				"cache", at.cache, "option", at.option, "after", after)
 		}
 	}
 	cs.since = since
