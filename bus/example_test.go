@@ -44,3 +44,32 @@ func Example() {
 	<-applied
 	// Output: one deleted 42 of users
 }
+
+// A program that looks at a fleet asks who is there. Nobody counts it.
+func ExampleBus_RollCall() {
+	hub := membus.NewHub()
+	quiet := bus.Handler{Apply: func(bus.Message) {}, Gap: func(error) {}}
+	web, err := bus.New(hub.Join(), bus.Options{Node: "web-1"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer web.Close()
+	tool, err := bus.New(hub.Join(), bus.Options{Tool: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer tool.Close()
+	for _, b := range []*bus.Bus{web, tool} {
+		if err := b.Subscribe(quiet); err != nil {
+			log.Fatal(err)
+		}
+	}
+	peers, err := tool.RollCall(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, p := range peers {
+		fmt.Println(p.Node, "is there")
+	}
+	// Output: web-1 is there
+}

@@ -46,6 +46,7 @@ func commands() []*command {
 	all := []*command{
 		tailCommand(), nodesCommand(),
 		invalidateCommand(), tagsCommand(), deleteCommand(), clearCommand(),
+		doctorCommand(),
 	}
 	for _, c := range all {
 		if c.formats == nil {

@@ -71,6 +71,7 @@ type fleet struct {
 
 	transport bus.Transport
 	channel   string // that the transport uses, as people say it
+	looks     bool   // whoever opened it makes no stream
 	closers   []func() error
 }
 
@@ -237,18 +238,34 @@ func (f *fleet) openNATS(ctx context.Context) error {
 	name, _ := bus.Namespace(f.inv.namespace)
 	f.channel = "subject " + cmp.Or(name, "nearbus")
 	if strings.HasSuffix(a.kind(), "+jetstream") {
+		f.channel += ".stream"
+		if f.looks {
+			return nil // the transport would make a stream
+		}
 		return f.openStream(ctx)
 	}
-	f.transport, err = natsbus.New(f.nats, natsbus.Options{Namespace: f.inv.namespace})
+	transport, err := natsbus.New(f.nats, natsbus.Options{Namespace: f.inv.namespace})
+	if err != nil {
+		return usageError{err}
+	}
+	f.transport = transport
+	return nil
+}
+
+func (f *fleet) openStream(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, f.inv.timeout)
+	defer cancel()
+	transport, err := natsbus.NewStream(ctx, f.nats, natsbus.StreamOptions{Namespace: f.inv.namespace})
+	if err == nil {
+		f.transport = transport
+	}
 	return err
 }
 
-func (f *fleet) openStream(ctx context.Context) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, f.inv.timeout)
-	defer cancel()
-	f.channel += ".stream"
-	f.transport, err = natsbus.NewStream(ctx, f.nats, natsbus.StreamOptions{Namespace: f.inv.namespace})
-	return err
+// streamName returns the name of the stream of the namespace.
+func (f *fleet) streamName() string {
+	name, _ := bus.Namespace(f.inv.namespace) // it is valid
+	return "NEARBUS" + strings.TrimPrefix(name, "nearbus")
 }
 
 // untrimmed is the length of a journal that the program never trims: that is up to the servers.

@@ -222,7 +222,7 @@ func (w *write) option(cache, option string) string {
 // write writes, as a server would that has the options of the others, and waits for them.
 func (w *write) write(ctx context.Context, b *bus.Bus) error {
 	began := time.Now()
-	tier, err := w.fleet.tier(w.option("!node", "journal") != "false")
+	tier, err := w.fleet.tier(w.option("!node", "journals") != "0")
 	if err != nil {
 		return err
 	}

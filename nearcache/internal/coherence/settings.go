@@ -39,7 +39,7 @@ func (n *Node) settings() (all []bus.Setting, digest uint64) {
 		bus.Setting{Cache: ofNode, Option: "HeartbeatInterval", Value: n.Bus.HeartbeatInterval().String()},
 		bus.Setting{Cache: ofNode, Option: "MaxStaleness", Value: n.Options.MaxStaleness.String()})
 	if n.Tier != nil {
-		all = append(all, bus.Setting{Cache: ofNode, Option: "journal", Value: strconv.FormatBool(n.Tier.Partitions() > 0)})
+		all = append(all, bus.Setting{Cache: ofNode, Option: "journals", Value: strconv.Itoa(n.Tier.Partitions())})
 	}
 	for _, name := range slices.Sorted(maps.Keys(caches)) {
 		for _, s := range caches[name].Options.Agreed {

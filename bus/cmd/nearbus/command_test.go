@@ -1,0 +1,101 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nearbus/nearbus/bus"
+)
+
+// typing parses what is typed.
+func typing(t *testing.T, env map[string]string, args ...string) (*invocation, error) {
+	t.Helper()
+	return commandNamed("tail").parse(args, &console{env: func(name string) string { return env[name] }})
+}
+
+// TestParse: flags may come after arguments, arguments may look like flags behind "--", and what is
+// typed goes before the environment.
+func TestParse(t *testing.T) {
+	env := map[string]string{"NEARBUS_STORE": "redis://a", "NEARBUS_TIMEOUT": "7s", "NEARBUS_FORMAT": "nagios"}
+	inv, err := typing(t, env, "x", "-n=3", "y", "-store", "redis://b", "--", "-z", "--")
+	require.NoError(t, err)
+	assert.Equal(t, []string{"x", "y", "-z", "--"}, inv.args)
+	assert.Equal(t, "redis://b", inv.storeURL)
+	assert.Equal(t, 7*time.Second, inv.timeout)
+	assert.Equal(t, 3, inv.count)
+	assert.Equal(t, "text", inv.format, "the variable is of another command")
+	inv, err = typing(t, nil, "-n", "3", "--", "-n")
+	require.NoError(t, err)
+	assert.Equal(t, []string{"-n"}, inv.args)
+}
+
+// TestTailPrinter: one line for what is alike, keys that a terminal cannot be harmed by, and no more
+// than was asked for.
+func TestTailPrinter(t *testing.T) {
+	var out bytes.Buffer
+	inv := &invocation{console: &console{out: &out, err: &out}, format: "text", count: 26}
+	p := &tailPrinter{inv: inv, full: make(chan struct{})}
+	var many []bus.Invalidation
+	for range 25 {
+		many = append(many, bus.Invalidation{Op: bus.OpDelete, Cache: "users", Key: "k"})
+	}
+	many = append(many, bus.Invalidation{Op: bus.OpSet, Cache: "users", Key: "\x1b[2J", Revision: 7}, bus.Invalidation{Op: bus.OpClear, Cache: "x"})
+	p.apply(bus.Message{Node: "web\n1", Invalidations: many})
+	<-p.full
+	p.apply(bus.Message{Node: "web-2", Invalidations: many})
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	require.Len(t, lines, 2, out.String())
+	assert.Contains(t, lines[0], `"web\n1"             delete          users `+strings.Repeat("k ", 20)+"and 5 more")
+	assert.Contains(t, lines[1], `set             users "\x1b[2J"  @7`)
+}
+
+// TestCheckup_Print: what servers call themselves cannot break a line, a label or a status.
+func TestCheckup_Print(t *testing.T) {
+	c := &checkup{inv: &invocation{console: &console{}}}
+	c.ok("a", "h:1", "is well")
+	c.add(finding{Severity: critical, Check: "fleet", At: `h"\`, What: namesOf([]bus.Peer{{Node: "x\n|y"}}) + " is ill", Change: "mend it"})
+	c.skip("b", "", "may not look")
+	assert.Equal(t, critical, c.worst())
+	for format, want := range map[string]string{
+		"text": "critical  fleet  h\"\\: \"x\\n|y\" is ill. Change: mend it\nskipped   b      may not look\nok        a      h:1: is well\n" +
+			"3 checks: 1 critical, 0 warnings, 1 skipped\n",
+		"nagios": "NEARBUS CRITICAL - 3 checks: 1 critical, 0 warnings, 1 skipped; h\"\\: \"x\\n/y\" is ill. Change: mend it | critical=1 warning=0 skipped=1\n" +
+			"CRITICAL: h\"\\: \"x\\n/y\" is ill. Change: mend it\n",
+		"prometheus": "# HELP nearbus_doctor_check What nearbus doctor found: 0 ok, 1 warning, 2 critical, 3 skipped.\n# TYPE nearbus_doctor_check gauge\n" +
+			"nearbus_doctor_check{check=\"a\",server=\"h:1\"} 0\nnearbus_doctor_check{check=\"fleet\",server=\"h\\\"\\\\\"} 2\nnearbus_doctor_check{check=\"b\",server=\"\"} 3\n",
+	} {
+		var out bytes.Buffer
+		c.inv.format, c.inv.out = format, &out
+		require.NoError(t, c.print())
+		assert.Equal(t, want, out.String(), format)
+	}
+}
+
+// TestUnlikeOptions: of caches that servers have in common, each option that differs is told with who
+// has which value.
+func TestUnlikeOptions(t *testing.T) {
+	digests := map[uint64][]bus.Peer{1: {{Node: "a"}, {Node: "b"}}, 2: {{Node: "c"}}}
+	options := map[uint64][]bus.Setting{
+		1: {{Cache: "!node", Option: "journals", Value: "1"}, {Cache: "users", Option: "TTL", Value: "5m"}, {Cache: "only", Option: "TTL", Value: "1m"}},
+		2: {{Cache: "!node", Option: "journals", Value: "0"}, {Cache: "users", Option: "TTL", Value: "1m"}},
+	}
+	assert.Equal(t, []string{
+		"servers: journals is 0 on c, 1 on a, b", "cache users: TTL is 1m on c, 5m on a, b",
+	}, unlikeOptions(digests, options))
+}
+
+// TestOthers: those who differ are the smaller groups; who tells nothing does not.
+func TestOthers(t *testing.T) {
+	tier := func(p *bus.Peer) uint64 { return p.About.Tier }
+	peers := []bus.Peer{{Node: "a", About: bus.About{Tier: 1}}, {Node: "b", About: bus.About{Tier: 2}}, {Node: "c", About: bus.About{Tier: 2}}, {Node: "d"}}
+	groups := others(peers, tier)
+	require.Len(t, groups, 1)
+	assert.Equal(t, "a", namesOf(groups[0]))
+	assert.Empty(t, others(peers[1:], tier))
+	assert.Empty(t, others(nil, tier))
+}
