@@ -309,7 +309,7 @@ func TestHelp(t *testing.T) {
 	t.Parallel()
 	p := started(t, nil, nil)
 	require.Zero(t, p.code())
-	for _, name := range []string{"tail", "nodes", "invalidate", "invalidate-tags", "delete", "clear"} {
+	for _, name := range []string{"tail", "nodes", "invalidate", "invalidate-tags", "delete", "clear", "inspect", "doctor"} {
 		assert.Contains(t, p.out.String(), "\n  "+name+" ")
 		help := started(t, nil, nil, name, "-h")
 		require.Zero(t, help.code())

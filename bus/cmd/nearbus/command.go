@@ -39,6 +39,8 @@ type invocation struct {
 	wait    time.Duration
 	force   bool
 	atLeast int
+	value   bool
+	tags    string
 }
 
 // commands returns all, in the order in which help lists them.
@@ -46,7 +48,7 @@ func commands() []*command {
 	all := []*command{
 		tailCommand(), nodesCommand(),
 		invalidateCommand(), tagsCommand(), deleteCommand(), clearCommand(),
-		doctorCommand(),
+		inspectCommand(), doctorCommand(),
 	}
 	for _, c := range all {
 		if c.formats == nil {
