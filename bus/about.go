@@ -79,7 +79,7 @@ func (p *peers) list(start time.Time) []Peer {
 	defer p.mu.Unlock()
 	all := make([]Peer, 0, len(p.known)+len(p.silent))
 	for id, who := range p.known {
-		if !who.deaf {
+		if who.listed() {
 			all = append(all, who.public(id, start))
 		}
 	}
@@ -88,6 +88,9 @@ func (p *peers) list(start time.Time) []Peer {
 	}
 	return all
 }
+
+// listed reports whether it is known that a peer listens: its first heartbeat tells.
+func (who *peer) listed() bool { return who.told && !who.deaf }
 
 func (who *peer) public(id uint64, start time.Time) Peer {
 	return Peer{
@@ -108,10 +111,10 @@ func (p *peers) news() bool {
 
 // hearLocked takes in what a heartbeat says of its sender.
 func (p *peers) hearLocked(who *peer, e *extension) {
-	if who.deaf != e.deaf || who.version != e.version || !who.about.says(&e.about) {
+	if !who.told || who.deaf != e.deaf || who.version != e.version || !who.about.says(&e.about) {
 		p.changed = true
 	}
-	who.deaf, who.version, who.about = e.deaf, e.version, e.about
+	who.told, who.deaf, who.version, who.about = true, e.deaf, e.version, e.about
 }
 
 // cloned returns settings that share no memory with a message.

@@ -48,6 +48,7 @@ type peer struct {
 	heard   int64  // moment, put off by the breaks since
 	came    int64  // moment at which its latest message came
 	silent  bool   // it is among the silent
+	told    bool   // a heartbeat of it was heard
 	deaf    bool   // it publishes and does not listen
 	version uint8  // as in Peer
 	about   About  // likewise

@@ -111,7 +111,7 @@ func (p *peers) cameSince(moment int64) (ids []uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for id, who := range p.known {
-		if !who.deaf && who.came >= moment {
+		if who.listed() && who.came >= moment {
 			ids = append(ids, id)
 		}
 	}

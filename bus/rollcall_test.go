@@ -147,10 +147,28 @@ func TestTool(t *testing.T) {
 		answered, err := a.Barrier(t.Context(), bus.BarrierOptions{})
 		require.NoError(t, err)
 		assert.Equal(t, 1, answered, "that of the tool does not count")
+		synctest.Wait()
 		assert.Equal(t, 1, heard)
 		answered, err = tool.Barrier(t.Context(), bus.BarrierOptions{})
 		require.NoError(t, err)
 		assert.Equal(t, 2, answered)
+	})
+}
+
+// TestTool_Asks: one that is heard first by its question is no peer either.
+func TestTool_Asks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub := membus.NewHub()
+		tool := listens(t, hub, "tool", bus.Options{Tool: true, HeartbeatInterval: time.Hour, HeartbeatTimeout: 3 * time.Hour})
+		time.Sleep(time.Minute)
+		a := listens(t, hub, "a", seldom)
+		time.Sleep(time.Second)
+		_, err := tool.RollCall(t.Context())
+		require.NoError(t, err)
+		assert.Empty(t, a.Peers())
+		peers, err := a.RollCall(t.Context())
+		require.NoError(t, err)
+		assert.Empty(t, peers)
 	})
 }
 

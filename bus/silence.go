@@ -13,7 +13,7 @@ const (
 // silencedLocked remembers a peer that fell silent. Of too many, the one that has been silent for
 // longest is forgotten. Who did not listen is missed by nobody.
 func (p *peers) silencedLocked(id uint64, who *peer) {
-	if who.deaf {
+	if !who.listed() {
 		return
 	}
 	if p.silent == nil {

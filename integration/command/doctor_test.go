@@ -82,7 +82,7 @@ func TestDoctor_Well(t *testing.T) {
 	}
 	for _, check := range []string{
 		"redis-latency", "redis-version", "redis-role", "redis-memory", "redis-disk", "redis-clients", "redis-buffers", "redis-clock",
-		"redis-address", "redis-rights", "redis-scripts", "redis-write", "redis-journal-length", "bus", "fleet", "fleet-alike", "fleet-tier",
+		"redis-address", "redis-rights", "redis-scripts", "redis-write", "redis-journal-length", "bus", "fleet", "fleet-alike", "fleet-answers", "fleet-tier",
 	} {
 		assert.True(t, checks[check], check)
 	}
@@ -151,7 +151,7 @@ var brokenRedis = map[string]struct {
 				return strings.Contains(client.Info(t.Context(), "persistence").Val(), "rdb_last_bgsave_status:err")
 			}, patience, time.Millisecond)
 		},
-		want: []string{`critical redis-disk could not write to its disk`, `critical redis-scripts the journal cannot be read: .*MISCONF`, `critical redis-write .*MISCONF`},
+		want: []string{`critical redis-disk could not write to its disk`, `critical fleet-answers web-1 has not answered within 5s, though heard: .*cannot read its journal`},
 	},
 	"two replicas, and confirms alone": {
 		breaks: func(t *testing.T, s *site) {
@@ -163,7 +163,7 @@ var brokenRedis = map[string]struct {
 	},
 	"is a Cluster": {
 		args: []string{"--cluster-enabled", "yes"},
-		want: []string{`critical redis-role is one server of a Cluster.* -> use redis\+cluster://`, `critical redis-journal .*CLUSTERDOWN|MOVED`, `critical redis-scripts .*`, `critical redis-write .*`, `warning fleet no server listens`},
+		want: []string{`critical redis-role is one server of a Cluster.* -> use redis\+cluster://`, `critical redis-journal .*CLUSTERDOWN|MOVED`, `warning fleet no server listens`},
 	},
 	"is not that of the fleet": {
 		want: []string{`warning redis-journal there is nothing of nearbus under this namespace yet`, `warning fleet no server listens on channel nearbus-shop`},
@@ -216,14 +216,11 @@ func TestDoctor_Replica(t *testing.T) {
 	s := newSite(t)
 	s.join("web-1", nearcache.Options[string]{})
 	s.requireAlike(1)
-	for readOnly, more := range map[string][]string{
-		"no":  nil,
-		"yes": {`critical redis-scripts the journal cannot be read: .*READONLY`, `critical redis-write .*READONLY`},
-	} {
+	for _, readOnly := range []string{"no", "yes"} {
 		replica := follow(t, s.addr, "--replica-read-only", readOnly)
 		_, found := doctored(t, s.env, "-store", "redis://"+replica.Addr)
-		requireBad(t, found, append(more, `critical redis-role is a replica of .* -> give all servers the address of the primary`,
-			`warning fleet no server listens`)...)
+		requireBad(t, found, `critical redis-role is a replica of .* -> give all servers the address of the primary`,
+			`warning fleet no server listens`)
 	}
 }
 
@@ -278,37 +275,47 @@ func TestDoctor_Rights(t *testing.T) {
 		"publish", "subscribe",
 	}
 	allow := func(keys, channel, without string) []string {
-		rules := []any{"ACL", "SETUSER", "app", "reset", "on", ">p", "~" + keys, "&" + channel}
+		name := "app" + without
+		rules := []any{"ACL", "SETUSER", name, "reset", "on", ">p", "~" + keys, "&" + channel}
 		for _, right := range all {
 			if right != without {
 				rules = append(rules, "+"+right)
 			}
 		}
 		require.NoError(t, admin.Do(t.Context(), rules...).Err())
-		return append(s.env, "NEARBUS_STORE=redis://app:p@"+s.addr)
+		return slices.Concat(s.env, []string{"NEARBUS_STORE=redis://" + name + ":p@" + s.addr})
 	}
 	code, found := doctored(t, allow("nearbus-shop:*", "nearbus-shop", ""))
 	requireBad(t, found)
 	assert.Zero(t, code, "what it may not look at is no trouble")
 	for _, right := range all {
-		_, found := doctored(t, allow("nearbus-shop:*", "nearbus-shop", right), "-timeout", "4s")
-		if right == "publish" || right == "subscribe" {
-			requireBad(t, found, `critical bus the user may not publish and subscribe: .*'`+right+`'.* -> allow it both on the channel nearbus-shop`)
-			continue
-		}
-		want := `(critical|warning) redis-rights the user app may not run ` + right + `: .* -> ACL SETUSER app \+` + right
-		if right == "info" {
-			requireBad(t, found, want, `warning redis-info the server does not say in scripts`)
-			continue
-		}
-		requireBad(t, found, want)
+		t.Run("without "+right, func(t *testing.T) {
+			t.Parallel()
+			_, found := doctored(t, allow("nearbus-shop:*", "nearbus-shop", right), "-timeout", "4s")
+			if right == "publish" || right == "subscribe" {
+				requireBad(t, found, `critical bus the user may not publish and subscribe: .*'`+right+`'.* -> allow it both on the channel nearbus-shop`)
+				return
+			}
+			want := []string{`(critical|warning) redis-rights the user app` + right + ` may not run ` + right + `: .* -> ACL SETUSER app` + right + ` \+` + right}
+			if right == "info" {
+				want = append(want, `warning redis-info the server does not say in scripts`)
+			}
+			requireBad(t, found, want...)
+		})
 	}
-	_, found = doctored(t, allow("nearbus-shop-staging:*", "nearbus-shop", ""))
+	s.notOfTheNamespace(allow)
+}
+
+// notOfTheNamespace looks at users of other keys, another channel and another password.
+func (s *site) notOfTheNamespace(allow func(keys, channel, without string) []string) {
+	t := s.t
+	t.Helper()
+	_, found := doctored(t, allow("nearbus-shop-staging:*", "nearbus-shop", ""))
 	require.NotEmpty(t, bad(found))
 	assert.Equal(t, "the user app may not use keys that begin with nearbus-shop:", bad(found)[0].What)
 	_, found = doctored(t, allow("nearbus-shop:*", "nearbus", ""), "-timeout", "4s")
 	requireBad(t, found, `critical bus the user may not publish and subscribe: .*channel`)
-	_, found = doctored(t, append(s.env, "NEARBUS_STORE=redis://app:wrong@"+s.addr))
+	_, found = doctored(t, slices.Concat(s.env, []string{"NEARBUS_STORE=redis://app:wrong@" + s.addr}))
 	requireBad(t, found, `critical redis refuses the user: WRONGPASS .* -> correct user and password`, `critical bus refuses the user`)
 }
 
@@ -345,6 +352,29 @@ func TestDoctor_Fleet(t *testing.T) {
 		`warning fleet-alike servers: journals is 0 on web-3, 1 on web-1, web-2, 7 on web-4`,
 		`critical fleet-alike web-4 has another shared tier than others -> give all of them one address`,
 		`critical fleet-tier the shared tier is not that of web-4`)
+}
+
+// TestDoctor_Deaf: a server that is heard and does not hear, and one that cannot read its journal, are
+// named.
+func TestDoctor_Deaf(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.join("web-1", nearcache.Options[string]{})
+	admin := s.client()
+	require.NoError(t, admin.Do(t.Context(), "ACL", "SETUSER", "app", "on", ">p", "~*", "&*", "+@all").Err())
+	s.user = "app"
+	s.join("web-2", nearcache.Options[string]{})
+	s.user = ""
+	s.requireAlike(2)
+	require.NoError(t, admin.Do(t.Context(), "ACL", "SETUSER", "app", "-xrange").Err())
+	code, found := doctored(t, s.env)
+	assert.Equal(t, 2, code)
+	requireBad(t, found, `critical fleet-answers web-2 has not answered within 6s, though heard: it does not hear the bus, cannot read its journal`)
+	require.NoError(t, admin.Do(t.Context(), "ACL", "SETUSER", "app", "+xrange", "-subscribe").Err())
+	require.NoError(t, admin.ClientKillByFilter(t.Context(), "TYPE", "pubsub", "USER", "app").Err()) // it cannot subscribe again
+	code, found = doctored(t, s.env)
+	assert.Equal(t, 2, code)
+	requireBad(t, found, `critical fleet-answers web-2 has not answered`)
 }
 
 // TestDoctor_Clock: the clock of a server that is wrong is told of, and those of servers of a Cluster

@@ -115,6 +115,7 @@ func (c *checkup) fleetOf(ctx context.Context, l *listener) {
 		c.ok("fleet-alike", at, "all servers have one shared tier, one namespace and one set of options")
 	}
 	c.fleetTier(ctx, peers)
+	c.fleetAnswers(ctx, l, len(peers))
 	if s := l.Stats(); s.Malformed > 0 {
 		c.add(finding{
 			Severity: warning, Check: "bus-messages", At: at, What: fmt.Sprintf("%s came that cannot be read", plural(int(s.Malformed), "message")),
@@ -160,6 +161,44 @@ func (c *checkup) fleetTier(ctx context.Context, peers []bus.Peer) {
 	default:
 		c.ok("fleet-tier", c.fleet.store.String(), "is the shared tier of all servers")
 	}
+}
+
+// answersWithin is how long servers have to answer a barrier: until it is known who listens, and
+// a server has read its journal.
+const answersWithin = 6 * time.Second
+
+// fleetAnswers asks every server whether it has applied everything: who answers hears the bus, and
+// reads its journal.
+func (c *checkup) fleetAnswers(ctx context.Context, l *listener, count int) {
+	within := min(answersWithin, c.inv.timeout)
+	limited, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	answered, err := l.Barrier(limited, bus.BarrierOptions{AtLeast: count})
+	barrier, late := errors.AsType[*bus.BarrierError](err)
+	switch {
+	case err == nil:
+		c.ok("fleet-answers", c.fleet.bus.String(), "%s the bus and can read the journal, if there is one", hears(answered))
+	case ctx.Err() != nil:
+	case late && len(barrier.Missing) > 0:
+		c.add(finding{
+			Severity: critical, Check: "fleet-answers", At: c.fleet.bus.String(), Page: "operations.md#logs",
+			What: few(barrier.Missing) + " " + have(len(barrier.Missing)) + " not answered within " + within.String() +
+				", though heard: it does not hear the bus, cannot read its journal, or stands still",
+			Change: "look at the log of that server, and whether its network, account or rights let messages pass one way only",
+		})
+	default:
+		c.add(finding{
+			Severity: warning, Check: "fleet-answers", At: c.fleet.bus.String(), Page: "operations.md#logs",
+			What: fmt.Sprintf("%d of %s answered whether all is applied: %s", answered, plural(count, "server"), tell(err)), Change: "look again",
+		})
+	}
+}
+
+func hears(n int) string {
+	if n == 1 {
+		return "1 server answers: it hears"
+	}
+	return fmt.Sprintf("%d servers answer: they hear", n)
 }
 
 // leastPayload is what a server of NATS should take: a batch has up to 64 KiB.

@@ -39,10 +39,16 @@ func (c *checkup) redisTier(ctx context.Context) {
 	if c.fleet.store.kind() == "redis" {
 		c.redisAddress(ctx, all[0])
 	}
-	if c.redisRights(ctx, all[0]) {
-		c.redisScripts(ctx)
-		c.redisJournal(ctx)
+	broken := c.count(critical) > 0
+	if !c.redisRights(ctx, all[0]) {
+		return
 	}
+	if broken { // it would say the same once more
+		c.skip("redis-scripts", c.fleet.store.String(), "not tried, because of what is critical")
+	} else {
+		c.redisScripts(ctx)
+	}
+	c.redisJournal(ctx)
 }
 
 // redisServers returns the servers behind a client, those that answer.

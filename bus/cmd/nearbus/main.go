@@ -34,19 +34,29 @@ const (
 func main() {
 	logging.Disable() // go-redis prints each dial that fails; the errors say what matters
 	// A closed terminal and a closed pipe end the program as Ctrl-C does: with a goodbye, or
-	// the servers would take it for one that died. What comes a second time ends it at once, but
-	// for the pipe, of which each write tells.
+	// the servers would take it for one that died. A second signal ends it at once. The signal of
+	// a pipe may be that of a connection, so a write that fails tells of a closed output.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	context.AfterFunc(ctx, stop)
-	pipes := make(chan os.Signal, 1)
-	signal.Notify(pipes, syscall.SIGPIPE)
-	ctx, cancel := context.WithCancel(ctx)
-	go func() { // ends with the program
-		<-pipes
-		cancel()
-	}()
-	code := run(ctx, os.Args[1:], &console{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.Getenv})
-	os.Exit(code)
+	signal.Ignore(syscall.SIGPIPE)
+	ctx, closed := context.WithCancel(ctx)
+	os.Exit(run(ctx, os.Args[1:], &console{
+		in: os.Stdin, out: &outlet{os.Stdout, closed}, err: &outlet{os.Stderr, closed}, env: os.Getenv,
+	}))
+}
+
+// outlet is an output that may be closed.
+type outlet struct {
+	to     io.Writer
+	closed func() // is called when it is
+}
+
+// Write implements [io.Writer].
+func (o *outlet) Write(p []byte) (n int, err error) {
+	if n, err = o.to.Write(p); err != nil {
+		o.closed()
+	}
+	return n, err
 }
 
 // console is what the program is connected to.
@@ -56,7 +66,7 @@ type console struct {
 	env      func(string) string
 }
 
-// printf writes to the output. Where that was closed, the signal ends the program.
+// printf writes to the output. Where that was closed, the program ends.
 func (c *console) printf(format string, args ...any) { _, _ = fmt.Fprintf(c.out, format, args...) }
 
 // notef writes beside the output.
