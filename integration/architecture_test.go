@@ -41,6 +41,7 @@ var heavyOf = map[string]string{
 	"nearcache/internal/near":      "github.com/dgraph-io/ristretto/",
 	"nearcache/nearcachetest":      "github.com/dgraph-io/ristretto/",
 	"nearcache/nearredis":          "github.com/dgraph-io/ristretto/ github.com/redis/go-redis/",
+	"nearcache/neardebug":          "github.com/dgraph-io/ristretto/",
 	"nearcache/nearhttp":           "github.com/dgraph-io/ristretto/",
 	"nearcache/nearsql":            "github.com/dgraph-io/ristretto/",
 	"shared/cborcodec":             "github.com/fxamacker/cbor/",
