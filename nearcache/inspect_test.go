@@ -11,9 +11,11 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/nearbus/nearbus/bus"
 	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/driver"
+	"github.com/nearbus/nearbus/shared/memstore"
 )
 
 // inspected are the options of caches that are inspected.
@@ -26,6 +28,7 @@ var inspected = nearcache.Options[string]{
 // looks are states of a key, what Inspect says, and what a read meets. a is inspected.
 var looks = map[string]struct {
 	opts  *nearcache.Options[string] // inspected, if nil
+	tier  shared.Options
 	state func(t *testing.T, f *fleet, a, b *member)
 	want  nearcache.Outcome
 	why   string
@@ -171,6 +174,51 @@ var looks = map[string]struct {
 		},
 		want: nearcache.OutcomeStale, why: "what is near expired, and the shared tier is not believed, or cannot be read",
 	},
+	"cleared, and the shared tier lost that": {
+		opts: &nearcache.Options[string]{},
+		state: func(t *testing.T, f *fleet, a, b *member) {
+			require.NoError(t, b.Set(t.Context(), "k", "v"))
+			require.NoError(t, a.Clear(t.Context()))
+			gone := driver.Record{Kind: driver.KindTombstone, Nonce: 1}
+			f.store.Store.Write(t.Context(), []driver.Write{{Key: "users!clock", Image: gone.Append(nil)}})
+		},
+		want: nearcache.OutcomeMiss, why: "the record is older than a Clear that this node knows of",
+	},
+	"the shared tier lost writes": {
+		opts: &nearcache.Options[string]{},
+		state: func(t *testing.T, f *fleet, _, b *member) {
+			require.NoError(t, b.Set(t.Context(), "k", "v"))
+			f.store.Store.(*memstore.Store).BeginEpoch()
+			wait(2 * time.Second)
+		},
+		want: nearcache.OutcomeMiss, why: "the record is from before the shared tier lost writes",
+	},
+	"callers were given something later": {
+		opts: &nearcache.Options[string]{},
+		state: func(t *testing.T, f *fleet, a, b *member) {
+			require.NoError(t, b.Set(t.Context(), "k", "v"))
+			f.store.down()
+			_, err := a.Fetch(t.Context(), "k", is("w"))
+			require.NoError(t, err)
+			f.store.onBefore(nil)
+			wait(10 * time.Second)
+		},
+		want: nearcache.OutcomeMiss, why: "the record is older than what this node has given to callers and could not store",
+	},
+	"the breaker is open": {
+		opts: &nearcache.Options[string]{},
+		tier: shared.Options{BreakAfter: 1, BreakFor: time.Hour, Attempts: 1},
+		state: func(t *testing.T, f *fleet, a, b *member) {
+			require.NoError(t, b.Set(t.Context(), "k", "v"))
+			f.store.onBefore(func(context.Context, string, string) error { return shared.ErrUnavailable })
+			_, err := a.Get(t.Context(), "k")
+			require.ErrorIs(t, err, shared.ErrUnavailable)
+			f.store.onBefore(nil)
+			wait(2 * time.Second)
+		},
+		want: nearcache.OutcomeRefused, why: "the shared tier is not read: its breaker is open",
+		err: shared.ErrOpen,
+	},
 	"the journal is out of reach": {
 		opts: &nearcache.Options[string]{},
 		state: func(t *testing.T, f *fleet, a, _ *member) {
@@ -189,7 +237,7 @@ func TestInspect_SaysWhatAReadMeets(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, f *fleet) {
 				f.journal = true
-				f.tierOpts = shared.Options{Timeout: time.Second}
+				f.tierOpts = c.tier
 				opts := inspected
 				if c.opts != nil {
 					opts = *c.opts
@@ -290,6 +338,17 @@ func TestInspect_Tells(t *testing.T) {
 		require.NotNil(t, own.Heard)
 		assert.True(t, own.Heard.Own)
 
+		stranger, err := bus.New(f.hub.Join(), bus.Options{Node: "stranger"})
+		require.NoError(t, err)
+		defer stranger.Close()
+		require.NoError(t, stranger.Publish(t.Context(), bus.Invalidation{Op: bus.OpDelete, Cache: "users", Key: "k"}))
+		settle()
+		later, err := a.Inspect(t.Context(), "k", nearcache.InspectOptions{})
+		require.NoError(t, err)
+		assert.Equal(t, "stranger", later.Heard.From)
+		assert.Equal(t, j.Heard.From, later.Shared.Journal.Heard.From, "the journal has the write of the other node")
+		assert.Equal(t, "set", later.Shared.Journal.Heard.Op)
+
 		none, err := a.Inspect(t.Context(), "k", nearcache.InspectOptions{Journal: 1})
 		require.NoError(t, err)
 		assert.False(t, none.Shared.Journal.Found)
@@ -306,6 +365,8 @@ func TestInspect_Tells(t *testing.T) {
 		for _, part := range []string{`users "k": hit: `, "near     value, revision ", `tag slot `, `("team")`, "expires in 50s", `told by "`, "  bus      "} {
 			assert.Contains(t, i.String(), part)
 		}
+		_, err = a.Get(t.Context(), "k")
+		require.NoError(t, err)
 		i, err = a.Inspect(t.Context(), "k", nearcache.InspectOptions{Values: true})
 		require.NoError(t, err)
 		assert.Equal(t, "secret", i.Near.Value)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/nearcache/internal/journal"
+	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/driver"
 )
@@ -55,6 +56,7 @@ func (k *Keyspace) doubt(key string, hash uint64, s *Sight) {
 	p, now := k.Partition(key), n.Near.Now()
 	clock, _, _ := k.Clock.Get()
 	unconfirmed := k.unconfirmed(key, r, now)
+	read := Arrival{Hash: hash, Found: r, Entry: &near.Entry{Stamp: n.Near.Stamp()}, Basis: Basis{Revision: r.Revision}}
 	switch {
 	case n.proves() && behind(n.heads.Want(p, now), r.Head):
 		s.Failure = journal.ErrBehind
@@ -62,7 +64,7 @@ func (k *Keyspace) doubt(key string, hash uint64, s *Sight) {
 		s.Ended = NewsLoss
 	case r.Clock < clock:
 		s.Ended = NewsClear
-	case !k.aboveFloor(&Arrival{Hash: hash, Found: r, Basis: Basis{Revision: r.Revision}}):
+	case !k.aboveFloor(&read):
 		s.Ended = NewsGiven
 	case unconfirmed != nil:
 		s.Failure = unconfirmed

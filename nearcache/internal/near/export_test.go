@@ -95,3 +95,6 @@ func (t *Tier) Opened() bool {
 
 // Turns returns how many entries had their turn.
 func (t *Tier) Turns() int { return int(t.order.turns) }
+
+// Hits returns how many hits of e count until its next turn.
+func (e *Entry) Hits() uint32 { return e.state.Load() & hitsMask }
