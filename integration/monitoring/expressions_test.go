@@ -11,6 +11,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/nearbus/nearbus/nearcache"
 )
 
 // rule is an alert of rules.yml.
@@ -107,6 +109,26 @@ func TestDashboard_Form(t *testing.T) {
 			for _, used := range regexp.MustCompile(`\$(\w+)`).FindAllStringSubmatch(target.Expr, -1) {
 				assert.True(t, variables[used[1]], "%s: $%s", p.Title, used[1])
 			}
+		}
+	}
+}
+
+// TestNames: every metric that an expression is of is one that a node has.
+func TestNames(t *testing.T) {
+	t.Parallel()
+	known := make(map[string]bool)
+	for _, m := range nearcache.MetricList() {
+		if m.Kind != nearcache.Histogram {
+			known[m.Name] = true
+			continue
+		}
+		for _, part := range []string{"_bucket", "_sum", "_count"} {
+			known[m.Name+part] = true
+		}
+	}
+	for where, expr := range expressions(t) {
+		for _, name := range regexp.MustCompile(`\bnearbus_\w+`).FindAllString(expr, -1) {
+			assert.True(t, known[name], "%s: %s", where, name)
 		}
 	}
 }
