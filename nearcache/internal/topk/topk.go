@@ -49,8 +49,11 @@ func (s *Sketch) Add(hash uint64, key string, at int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.turnLocked(at)
+	if s.now == nil && s.before == nil {
+		s.began = at // or the period goes on from the one before
+	}
 	if s.now == nil {
-		s.now, s.began = new(table), at
+		s.now = new(table)
 	}
 	s.now.add(hash, key)
 }

@@ -65,6 +65,16 @@ func TestSketch_Periods(t *testing.T) {
 	assert.Len(t, s.Top(int64(time.Hour)), 1)
 }
 
+// TestSketch_Pause: a pause, after which a period begins late, does not have what happened before it
+// remembered for longer.
+func TestSketch_Pause(t *testing.T) {
+	t.Parallel()
+	var s topk.Sketch
+	add(&s, "old", 0)
+	add(&s, "new", 9*time.Minute)
+	assert.Equal(t, []topk.Count{{Key: "new", AtLeast: 1, AtMost: 1}}, s.Top(int64(topk.Longest)))
+}
+
 // TestSketch_Bounded: keys that come once each take up no more room once there is no counter
 // left.
 func TestSketch_Bounded(t *testing.T) {
