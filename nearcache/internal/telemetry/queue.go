@@ -23,6 +23,7 @@ type Queue struct {
 	notes   chan Note     // never closed
 	stop    chan struct{} // closed by Close
 	done    chan struct{} // closed when the goroutine is over
+	late    atomic.Bool   // Close waits no more: what is left is dropped
 
 	dropped, panics atomic.Uint64
 }
@@ -81,6 +82,10 @@ func (q *Queue) run() {
 
 // hand calls the observer, and counts a panic or an end of the goroutine.
 func (q *Queue) hand(n Note) {
+	if q.late.Load() {
+		q.dropped.Add(1)
+		return
+	}
 	returned := false
 	defer func() {
 		if !returned {
@@ -92,8 +97,9 @@ func (q *Queue) hand(n Note) {
 	returned = true
 }
 
-// Close hands over what waits, and returns when that is done, or after 500 ms: an observer
-// that does not return keeps its goroutine. It must be called once.
+// Close hands over what waits, and returns when that is done, or after 500 ms: what is left then
+// is dropped and counted. An observer that does not return keeps its goroutine. It must be
+// called once.
 func (q *Queue) Close() {
 	if q == nil {
 		return
@@ -104,6 +110,7 @@ func (q *Queue) Close() {
 	select {
 	case <-q.done:
 	case <-timer.C:
+		q.late.Store(true)
 	}
 }
 

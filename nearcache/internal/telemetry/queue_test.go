@@ -51,6 +51,27 @@ func TestQueue_Blocks(t *testing.T) {
 	})
 }
 
+// TestQueue_Slow: a slow observer is told nothing after Close has returned, but for what it is being
+// told by then, and the rest is counted.
+func TestQueue_Slow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told atomic.Int32
+		q := NewQueue(func(Note) {
+			told.Add(1)
+			time.Sleep(200 * time.Millisecond)
+		})
+		for range 100 {
+			q.Tell(Note{})
+		}
+		q.Close()
+		by := told.Load()
+		<-q.done
+		assert.Equal(t, by, told.Load())
+		notes, _ := q.Dropped()
+		assert.Equal(t, uint64(100-by), notes)
+	})
+}
+
 // TestQueue_Panics: an observer that panics, or ends its goroutine, is called again.
 func TestQueue_Panics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
