@@ -266,16 +266,17 @@ func (cs *callTable[V]) progress(f *call[V], loads bool) (state, <-chan struct{}
 // serve runs f, if that is the caller's part, and waits for it, in a span of the read.
 func (c *pipeline[V]) serve(ctx context.Context, f *call[V], mine bool, load loader[V], hasOld, takesOld bool) answer[V] {
 	inside, span := c.traced(ctx, f.one[:])
+	var end telemetry.SpanEnd // stands if user code ends this goroutine
+	defer func() { span.End(end) }()
 	if mine {
 		c.start(inside, f.one[:], load, hasOld)
 	}
 	a := c.wait(ctx, f, load != nil, takesOld, c.opts.Stale.Timeout)
 	if span != nil {
-		end := telemetry.SpanEnd{Source: sourceOf(f, &a), Err: a.err}
+		end.Source, end.Err = sourceOf(f, &a), a.err
 		if !mine && a.load != nil {
 			end.Loads = []context.Context{a.load.Context}
 		}
-		span.End(end)
 	}
 	return a
 }

@@ -78,6 +78,8 @@ func (c *Cache[V]) readPart(ctx context.Context, keys []string, load loader[V], 
 	mine, joined := c.joinOrStartMany(ctx, keys, load, values, failed)
 	began := time.Now()
 	inside, span := c.traced(ctx, mine, joined)
+	var loads []*telemetry.OpenSpan
+	defer func() { endMany(span, loads, *failed) }() // also if user code ends this goroutine
 	if len(mine) > 0 {
 		all := load
 		if !together {
@@ -85,7 +87,7 @@ func (c *Cache[V]) readPart(ctx context.Context, keys []string, load loader[V], 
 		}
 		c.start(inside, mine, all, true)
 	}
-	own, loads := len(mine), []*telemetry.OpenSpan(nil)
+	own := len(mine)
 	for i, f := range append(mine, joined...) {
 		softly := c.opts.Stale.Timeout // of all keys together
 		if softly > 0 {
@@ -97,7 +99,6 @@ func (c *Cache[V]) readPart(ctx context.Context, keys []string, load loader[V], 
 		}
 		enter(values, failed, f.key, a.value, a.err)
 	}
-	endMany(span, loads, keysError(*failed))
 }
 
 // enter puts what became of a key into its place.

@@ -2,6 +2,8 @@ package nearcache
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/nearbus/nearbus/nearcache/internal/coherence"
@@ -192,7 +194,7 @@ func (c *pipeline[V]) tracedLoad(ctx context.Context, all []fill[V], keys []stri
 		return ctx, nil
 	}
 	ctx, span := c.node.Spans.Begin(ctx, telemetry.Span{
-		Load: true, Cache: c.keys.Name, Keys: keys, Background: all[0].f.refresh != nil,
+		Load: true, Cache: c.keys.Name, Keys: slices.Clone(keys), Background: all[0].f.refresh != nil,
 	})
 	if span != nil {
 		for i := range all {
@@ -202,12 +204,13 @@ func (c *pipeline[V]) tracedLoad(ctx context.Context, all []fill[V], keys []stri
 	return ctx, span
 }
 
-// endMany ends the span of a read of several keys that waited for these loads of others.
-func endMany(span *telemetry.OpenSpan, loads []*telemetry.OpenSpan, err error) {
+// endMany ends the span of a read of several keys that waited for these loads of others. The
+// tracer has a copy of what failed: the read goes on, and the caller gets the original.
+func endMany(span *telemetry.OpenSpan, loads []*telemetry.OpenSpan, failed coherence.Failures) {
 	if span == nil {
 		return
 	}
-	end := telemetry.SpanEnd{Err: err}
+	end := telemetry.SpanEnd{Err: keysError(maps.Clone(failed))}
 	for _, l := range loads {
 		end.Loads = append(end.Loads, l.Context)
 	}

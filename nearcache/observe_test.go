@@ -3,6 +3,7 @@ package nearcache_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -17,6 +18,7 @@ import (
 	"github.com/nearbus/nearbus/bus"
 	"github.com/nearbus/nearbus/bus/membus"
 	"github.com/nearbus/nearbus/nearcache"
+	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 	"github.com/nearbus/nearbus/shared/driver"
 	"github.com/nearbus/nearbus/shared/memstore"
 )
@@ -336,5 +338,59 @@ func TestTracer(t *testing.T) {
 		assert.Nil(t, second.parent)
 		assert.Equal(t, nearcache.SpanEnd{Source: nearcache.FromLoad}, first.end)
 		assert.Equal(t, nearcache.SpanEnd{Source: nearcache.FromLoad, Loads: []context.Context{loaded.ctx}}, second.end)
+	})
+}
+
+// TestTracer_Parts: the error that a span ends with is not changed by what the read does after that.
+func TestTracer_Parts(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		var mu sync.Mutex
+		var ends []error
+		f.nodeOpts.Tracer = func(ctx context.Context, s nearcache.Span) (context.Context, func(nearcache.SpanEnd)) {
+			return ctx, func(e nearcache.SpanEnd) {
+				mu.Lock()
+				defer mu.Unlock()
+				if !s.Load {
+					ends = append(ends, e.Err)
+				}
+			}
+		}
+		m := f.join()
+		_, err := m.FetchMany(t.Context(), numbered(coherence.MaxPart+1), func(context.Context, []string) (map[string]string, error) {
+			return nil, errDown
+		})
+		require.ErrorIs(t, err, errDown)
+		synctest.Wait()
+		var counts []int
+		for _, end := range ends {
+			var failed nearcache.KeysError
+			require.ErrorAs(t, end, &failed)
+			counts = append(counts, len(failed))
+		}
+		assert.ElementsMatch(t, []int{coherence.MaxPart, coherence.MaxPart + 1}, counts)
+	})
+}
+
+// TestTracer_EndedGoroutine: a span ends also if user code ends the goroutine of the read.
+func TestTracer_EndedGoroutine(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		var begun, ended atomic.Int32
+		f.nodeOpts.Tracer = func(ctx context.Context, _ nearcache.Span) (context.Context, func(nearcache.SpanEnd)) {
+			begun.Add(1)
+			return ctx, func(nearcache.SpanEnd) { ended.Add(1) }
+		}
+		plain := f.join()
+		require.NoError(t, plain.Set(t.Context(), "k", "v"))
+		require.NoError(t, plain.Set(t.Context(), "0", "v"))
+		settle()
+		m := f.join(nearcache.Options[string]{Clone: func(string) string { runtime.Goexit(); return "" }})
+		wait(time.Second)
+		var reads sync.WaitGroup
+		reads.Go(func() { _, _ = m.Get(t.Context(), "k") })
+		reads.Go(func() { _, _ = m.GetMany(t.Context(), []string{"0"}) })
+		reads.Wait()
+		synctest.Wait()
+		assert.Equal(t, int32(2), begun.Load())
+		assert.Equal(t, begun.Load(), ended.Load())
 	})
 }
