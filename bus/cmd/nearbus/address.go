@@ -1,7 +1,7 @@
 package main
 
 import (
-	"fmt"
+	"errors"
 	"net"
 	"net/url"
 	"slices"
@@ -65,7 +65,7 @@ func parseAddress(flag, text string, schemes ...string) (*address, error) {
 	return a, nil
 }
 
-// withPort returns host with a port.
+// withPort returns host with a port. What is none may be a password without a host behind it.
 func withPort(host, port string) (string, error) {
 	bare := strings.Trim(host, "[]")
 	if !strings.Contains(host, ":") || strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") {
@@ -73,7 +73,7 @@ func withPort(host, port string) (string, error) {
 	}
 	name, number, err := net.SplitHostPort(host)
 	if err != nil || name == "" || number == "" || strings.Trim(number, "0123456789") != "" {
-		return "", fmt.Errorf("%q is no host with a port", host)
+		return "", errors.New("what is to be a host is none, or has no valid port")
 	}
 	return host, nil
 }

@@ -38,10 +38,22 @@ func TestParseAddress_Refused(t *testing.T) {
 	for _, text := range []string{
 		"", "h", "h:6379", "http://h", "redis:h", "redis://", "redis://h:", "redis://h:x", "redis://a,,b", "redis://[::1", "redis://::1",
 		"redis://u:s3cret/x@h", "redis://u:s3cret%zz@h", "redis://u:s3cret?@h", "redis://u:s3cret#@h", "redis://u:s3 cret@h", "redis://h?%zz",
+		"redis://u:s3cret", "redis://:s3cret",
 	} {
 		_, err := parseAddress("store", text, storeSchemes...)
 		require.Error(t, err, text)
 		assert.NotContains(t, err.Error(), "s3", text)
+	}
+}
+
+// TestSecurity_ServerName: certificates are of hosts without a port, also of addresses of IPv6.
+func TestSecurity_ServerName(t *testing.T) {
+	for text, want := range map[string]string{"rediss://h:1": "h", "rediss://[::1]": "::1", "tls://10.0.0.1,b": "10.0.0.1"} {
+		a, err := parseAddress("bus", text, busSchemes...)
+		require.NoError(t, err)
+		config, err := new(invocation).security(a)
+		require.NoError(t, err)
+		assert.Equal(t, want, config.ServerName, text)
 	}
 }
 

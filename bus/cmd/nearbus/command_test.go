@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -98,4 +99,17 @@ func TestOthers(t *testing.T) {
 	assert.Equal(t, "a", namesOf(groups[0]))
 	assert.Empty(t, others(peers[1:], tier))
 	assert.Empty(t, others(nil, tier))
+}
+
+// TestReport_Interrupted: a write that was interrupted ends with another code than one that failed.
+func TestReport_Interrupted(t *testing.T) {
+	w := &write{inv: &invocation{console: &console{out: new(bytes.Buffer)}, format: "text"}, fleet: &fleet{}, op: "delete"}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for ctx, want := range map[context.Context]int{t.Context(): exitFailed, ended: exitInterrupted} {
+		var own coded
+		require.ErrorAs(t, w.report(ctx, 0, 0, context.DeadlineExceeded), &own)
+		assert.Equal(t, want, own.code)
+	}
+	assert.NoError(t, w.report(ended, 0, 0, nil))
 }

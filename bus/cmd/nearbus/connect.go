@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"math"
+	"net"
 	"os"
 	"slices"
 	"strconv"
@@ -153,7 +154,7 @@ func (inv *invocation) security(a *address) (*tls.Config, error) {
 	if !a.encrypted() {
 		return nil, nil
 	}
-	host, _, _ := strings.Cut(a.hosts[0], ":")
+	host, _, _ := net.SplitHostPort(a.hosts[0]) // it has a port
 	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}
 	if inv.ca != "" {
 		pem, err := os.ReadFile(inv.ca)

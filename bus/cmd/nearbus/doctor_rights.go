@@ -90,7 +90,9 @@ var clusterRights = []right{
 func (c *checkup) redisRights(ctx context.Context, s *redisServer) (usable bool) {
 	limited, cancel := context.WithTimeout(ctx, c.inv.timeout)
 	defer cancel()
-	a := c.scratch() + ":{0}"
+	prefix := c.scratch()
+	defer c.sweep(ctx, prefix, 1) // the journal has no end of its own
+	a := prefix + ":{0}"
 	b := a + ":other"
 	all := rights
 	if c.fleet.store.kind() == "redis+cluster" {

@@ -250,7 +250,7 @@ func (w *write) write(ctx context.Context, b *bus.Bus) error {
 		applied, err = node.Barrier(limited, nearcache.BarrierOptions{AtLeast: max(len(w.peers), w.inv.atLeast)})
 	}
 	p.stop()
-	return w.report(applied, time.Since(began), err)
+	return w.report(ctx, applied, time.Since(began), err)
 }
 
 // written is what a write prints as JSON.
@@ -266,8 +266,8 @@ type written struct {
 	Seconds float64  `json:"seconds"`
 }
 
-// report tells what became of the write.
-func (w *write) report(applied int, took time.Duration, err error) error {
+// report tells what became of the write. ctx ends when the program is interrupted.
+func (w *write) report(ctx context.Context, applied int, took time.Duration, err error) error {
 	r := written{Op: w.op, Cache: w.cache, Keys: len(w.keys), Servers: max(len(w.peers), applied), Applied: applied, Seconds: took.Seconds()}
 	var barrier *bus.BarrierError
 	var failed nearcache.KeysError
@@ -298,10 +298,13 @@ func (w *write) report(applied int, took time.Duration, err error) error {
 	} else if err == nil {
 		w.inv.printf("%s; %d of %s applied it (%v)\n", w.what(), applied, plural(r.Servers, "server"), rounded(took))
 	}
-	if err != nil {
-		return coded{exitFailed, r.Error}
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return coded{exitInterrupted, "interrupted: " + r.Error}
 	}
-	return nil
+	return coded{exitFailed, r.Error}
 }
 
 // what says what was written.
