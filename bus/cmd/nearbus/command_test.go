@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/bus/membus"
 )
 
 // typing parses what is typed.
@@ -99,6 +100,14 @@ func TestOthers(t *testing.T) {
 	assert.Equal(t, "a", namesOf(groups[0]))
 	assert.Empty(t, others(peers[1:], tier))
 	assert.Empty(t, others(nil, tier))
+}
+
+// TestListen_Beats: servers with a short HeartbeatTimeout do not miss the program.
+func TestListen_Beats(t *testing.T) {
+	l, err := (&fleet{transport: membus.NewHub().Join()}).listen()
+	require.NoError(t, err)
+	assert.Equal(t, 200*time.Millisecond, l.HeartbeatInterval())
+	assert.NoError(t, l.Close())
 }
 
 // TestReport_Interrupted: a write that was interrupted ends with another code than one that failed.

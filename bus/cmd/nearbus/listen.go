@@ -33,11 +33,15 @@ type settings struct {
 	all    []bus.Setting
 }
 
+// beatEvery is how often servers hear of this program. One with a shorter HeartbeatTimeout than
+// the program has pauses would take it for one that died, and have a gap each time.
+const beatEvery = 200 * time.Millisecond
+
 // listen opens the bus. Close closes it.
 func (f *fleet) listen() (*listener, error) {
 	host, _ := os.Hostname()
 	node := fmt.Sprintf("nearbus@%.40s-%d", host, os.Getpid())
-	b, err := bus.New(f.transport, bus.Options{Node: node, Tool: true, IgnoreText: false})
+	b, err := bus.New(f.transport, bus.Options{Node: node, Tool: true, HeartbeatInterval: beatEvery, HeartbeatTimeout: 3 * time.Second})
 	if err != nil {
 		return nil, err
 	}
