@@ -139,7 +139,7 @@ func (t *Tier) find(image []byte, f *Found, now time.Time) (damage error) {
 	}
 	value, err := t.unpack(&f.Record)
 	if f.judge(now); err != nil {
-		f.Err, f.Kept = err, false
+		f.Err, f.Kept, f.Value = err, false, nil
 		return fmt.Errorf("%w: %w", errPacked, err)
 	}
 	f.Value, f.Compression = value, driver.CompressionNone

@@ -47,6 +47,7 @@ func TestTier_PeekOfCompressed(t *testing.T) {
 	assert.EqualValues(t, 3, found[0].Codec)
 	assert.Equal(t, driver.CompressionZstd, found[0].Compression)
 	assert.Greater(t, found[0].Left, time.Duration(0))
+	assert.Nil(t, found[0].Value)
 }
 
 func TestTier_Recall(t *testing.T) {
