@@ -2,6 +2,7 @@ package nearcache_test
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -132,7 +133,10 @@ func (s *arrivalScene) readOther() {
 // later is what a reader of a is given who begins now.
 func (s *arrivalScene) later() string {
 	got, err := s.a.Read(s.t.Context(), "k", nearcache.ReadOptions{}, s.load)
-	if err != nil {
+	switch {
+	case errors.Is(err, nearcache.ErrNotFound):
+		return nearcache.ErrNotFound.Error() // for whatever reason
+	case err != nil:
 		return err.Error()
 	}
 	return got.Value
