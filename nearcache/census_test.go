@@ -208,12 +208,19 @@ func TestOptionsDiffer(t *testing.T) {
 		assert.Zero(t, log.count("cache=prices"), "that only one of them has it is no difference")
 		wait(time.Hour)
 		assert.Equal(t, 6, log.count(line))
+		const over = "no other server has another option for this cache any more"
+		_, err = nearcache.New(b.node, "later", nearcache.Options[int]{})
+		require.NoError(t, err)
+		for range 30 { // b has other options now, which are not known at once
+			wait(time.Minute)
+			require.Zero(t, log.count(over), log.String())
+			require.Equal(t, 6, log.count(line))
+		}
 		require.NoError(t, b.node.Close(atOnce))
 		wait(time.Second)
 		assert.Zero(t, a.node.Stats().Bus.OptionsDiffer)
-		const over = "no other server has another option for this cache any more"
 		assert.Equal(t, 3, log.count(over), log.String())
-		assert.Equal(t, 1, log.count(over+`" cache=users option=FailSafe after=1h`))
+		assert.Equal(t, 1, log.count(over+`" cache=users option=FailSafe after=1h3`))
 	})
 }
 

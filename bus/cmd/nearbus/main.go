@@ -35,8 +35,13 @@ func main() {
 	logging.Disable() // go-redis prints each dial that fails; the errors say what matters
 	// A closed terminal and a closed pipe end the program as Ctrl-C does: with a goodbye, or
 	// the servers would take it for one that died. A second signal ends it at once. The signal of
-	// a pipe may be that of a connection, so a write that fails tells of a closed output.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	// a pipe may be that of a connection, so a write that fails tells of a closed output. Under
+	// nohup the terminal may close.
+	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		ends = append(ends, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	context.AfterFunc(ctx, stop)
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, closed := context.WithCancel(ctx)

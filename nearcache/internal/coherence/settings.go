@@ -95,6 +95,7 @@ func (cs *contrasts) look(b *bus.Bus, own *bus.About, peers []bus.Peer) (next ti
 	cs.meet(own.Options, peers)
 	next, now := identityInterval, time.Now()
 	told, unlike := make(map[place]string), make(map[uint64]bool)
+	undecided := false // somebody has other options, which are not to be told yet
 	for _, digest := range slices.Sorted(maps.Keys(cs.digests)) {
 		c := cs.digests[digest]
 		ask, tell := c.ask.Sub(now), c.since.Add(settingsPatience).Sub(now)
@@ -104,14 +105,24 @@ func (cs *contrasts) look(b *bus.Bus, own *bus.About, peers []bus.Peer) (next ti
 			unlike[digest] = len(differences) > 0
 			if tell > 0 {
 				next = min(next, tell)
+				undecided = undecided || len(differences) > 0
 			} else {
 				cs.tell(differences, c, told)
 			}
 		case ask > 0:
 			next = min(next, ask)
+			undecided = true
 		default:
+			undecided = true
 			b.AskSettings(c.nodes[rand.N(len(c.nodes))].Incarnation)
 			c.ask = now.Add(settingsRetry)
+		}
+	}
+	if undecided {
+		for at, there := range cs.told {
+			if _, again := told[at]; !again {
+				told[at] = there
+			}
 		}
 	}
 	cs.end(told)

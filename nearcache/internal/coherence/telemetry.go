@@ -57,19 +57,21 @@ func failure(receipts []driver.Receipt) error {
 	return nil
 }
 
-// tookApplied takes in that a message of another node was applied. How long it is since the write is told by
-// the clock of the shared tier, where that numbers writes by time: it is no more than what is
-// taken in.
+// tookApplied takes in that a message of another node was applied. How long it is since the
+// write of its first key is told by the clock of the shared tier, where that numbers writes by
+// time: it is no more than what is taken in. A number ahead of that clock tells nothing.
 func (n *Node) tookApplied(m *bus.Message) {
 	if m.Own {
 		return
 	}
 	first := &m.Invalidations[0]
 	var lag time.Duration
-	if n.Journal != nil && first.Epoch != 0 && !n.foreign(m) {
-		newest := n.Tier.Newest(first.Cache + ":" + first.Key)
-		lag = max(1, time.Duration(int64(newest-first.Revision))*time.Microsecond)
-		n.Durations[telemetry.Applied].Observe(lag)
+	ofKey := first.Op != bus.OpClear && first.Op != bus.OpTag
+	if n.Journal != nil && ofKey && first.Epoch != 0 && first.Revision != 0 && !n.foreign(m) {
+		if newest := n.Tier.Newest(first.Cache + ":" + first.Key); first.Revision <= newest {
+			lag = max(1, time.Duration(newest-first.Revision)*time.Microsecond)
+			n.Durations[telemetry.Applied].Observe(lag)
+		}
 	}
 	if n.Notes == nil {
 		return

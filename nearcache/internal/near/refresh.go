@@ -39,7 +39,7 @@ func (w *Write) Refresh(e *Entry, life time.Duration) bool {
 	placed := false
 	if !s.fencedLocked(st, w.hash, e) && !overtaken {
 		old := t.lookupLocked(w.hash, s, w.key)
-		known := old != nil && old.Revision == e.Revision
+		known := old != nil && old.Revision == e.Revision && e.Revision.Number != 0
 		if placed = s.putLocked(w.key, w.hash, e, life); placed && !known {
 			st.raiseLocked(w.hash, t.count.Add(1), e.Revision)
 		}
