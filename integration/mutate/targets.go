@@ -33,10 +33,10 @@ var targets = []target{
 		files: words("bounds call codec lease lifetimes load many read source stale token write"),
 		tests: []suite{{pkg: "./nearcache"}},
 		left: map[string]string{
-			"cache doc errors node open options": "they put things together, check options, or translate",
-			"health metrics stats":               "they tell, and decide nothing",
-			"base":                               "it counts, logs and limits",
-			"entry":                              "costs",
+			"cache doc errors node open options":              "they put things together, check options, or translate",
+			"health inspect inspection metrics observe stats": "they tell, and decide nothing",
+			"base":  "it counts, logs and limits",
+			"entry": "costs",
 		},
 	},
 	{
@@ -46,7 +46,7 @@ var targets = []target{
 		tests: []suite{{pkg: "./nearcache/internal/coherence"}, {pkg: "./nearcache"}},
 		left: map[string]string{
 			"doc errors node": "they put things together",
-			"census counters meter outages settings trust": "they tell, and decide nothing",
+			"census counters heard meter outages peers settings sight stored telemetry trust verdict": "they tell, and decide nothing",
 			"text": "a goroutine",
 		},
 	},
@@ -87,6 +87,7 @@ var targets = []target{
 		tests: []suite{{pkg: "./nearcache/internal/near"}, {pkg: "./nearcache"}},
 		left: map[string]string{
 			"evict ghosts janitor order policy sample": "they decide what is kept, not what is given",
+			"peek": "it tells, and decides nothing",
 		},
 	},
 	{
@@ -105,6 +106,7 @@ var targets = []target{
 		tests: []suite{{pkg: "./bus"}},
 		left: map[string]string{
 			"about doc errors message namespace options settings stats transport": "they describe",
+			"rollcall silence":            "they tell, and decide nothing",
 			"bus outbox sender":           "they send; what is sent too late, or not, is what the simulator's network does",
 			"extension garbage text wire": "they translate, and have fuzz targets",
 		},
