@@ -103,7 +103,9 @@ func TestScrape(t *testing.T) {
 			return found > 0
 		}, patience, 20*time.Millisecond, "%s brings nothing: %s", where, expr)
 	}
-	assert.Zero(t, query(t, prometheus.Addr, `ALERTS{alertstate="firing"}`), "a healthy fleet alerts nobody")
+	// A machine that is busy may alert of slowness; TestAlerts_CalmHour holds the others.
+	const ofNoSpeed = `alertname=~"Nearbus(OtherTier|OptionsDiffer|Malformed|Corrupt|Unreadable|Panics|TooLarge|ObserverFails)"`
+	assert.Zero(t, query(t, prometheus.Addr, `ALERTS{alertstate="firing",`+ofNoSpeed+`}`), "a healthy fleet alerts nobody")
 }
 
 // keepBusy reads and writes users until the test ends.
