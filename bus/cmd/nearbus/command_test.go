@@ -56,6 +56,41 @@ func TestTailPrinter(t *testing.T) {
 	assert.Contains(t, lines[1], `set             users "\x1b[2J"  @7`)
 }
 
+// TestReport_Unconfirmed: a write that was not confirmed says why, and how far it came when it was
+// interrupted.
+func TestReport_Unconfirmed(t *testing.T) {
+	interrupted, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, c := range map[string]struct {
+		ctx     context.Context
+		applied int
+		err     error
+		want    coded
+	}{
+		"a silent server": {
+			t.Context(), 1, &bus.BarrierError{Missing: []string{"web-2"}, Err: context.DeadlineExceeded},
+			coded{exitFailed, "1 of 2 servers applied it; no answer from web-2 within 1s"},
+		},
+		"a server that left": {
+			t.Context(), 1, &bus.BarrierError{Err: context.DeadlineExceeded},
+			coded{exitFailed, "1 of 2 servers applied it within 1s"},
+		},
+		"too short": {
+			t.Context(), 2, &bus.BarrierError{Err: context.DeadlineExceeded},
+			coded{exitFailed, "2 of 2 servers applied it; 1s was too short to hear whether other servers are there: give a longer -timeout"},
+		},
+		"interrupted": {
+			interrupted, 2, &bus.BarrierError{Err: context.Canceled},
+			coded{exitInterrupted, "interrupted: 2 of 2 servers applied it so far"},
+		},
+		"interrupted early": {interrupted, 0, context.Canceled, coded{exitInterrupted, "interrupted: context canceled"}},
+	} {
+		inv := &invocation{console: &console{}, format: "text", timeout: time.Second}
+		w := &write{inv: inv, op: "invalidate", fleet: &fleet{}, peers: make([]bus.Peer, 2)}
+		assert.Equal(t, c.want, w.report(c.ctx, c.applied, time.Second, c.err), name)
+	}
+}
+
 // TestCheckup_Print: what servers call themselves cannot break a line, a label or a status.
 func TestCheckup_Print(t *testing.T) {
 	c := &checkup{inv: &invocation{console: &console{}}}

@@ -131,7 +131,7 @@ func exitCode(ctx context.Context, cmd *command, c *console, err error) int {
 		c.notef("nearbus %s: %v; see nearbus help %s\n", cmd.name, err, cmd.name)
 		return cmd.usageCode
 	case ctx.Err() != nil:
-		c.notef("nearbus %s: interrupted: %v\n", cmd.name, err)
+		c.notef("nearbus %s: interrupted\n", cmd.name)
 		return exitInterrupted
 	}
 	c.notef("nearbus %s: %v\n", cmd.name, err)

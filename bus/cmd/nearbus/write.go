@@ -275,13 +275,7 @@ func (w *write) report(ctx context.Context, applied int, took time.Duration, err
 	case errors.As(err, &barrier):
 		r.Missing = barrier.Missing
 		r.Servers = max(r.Servers, applied+len(r.Missing))
-		r.Error = fmt.Sprintf("%d of %s applied it", applied, plural(r.Servers, "server"))
-		if len(r.Missing) > 0 {
-			r.Error += fmt.Sprintf("; no answer from %s within %v", few(r.Missing), w.inv.timeout)
-		}
-		if w.fleet.store != nil {
-			r.Error += ". The shared tier has it: who reads that journal applies it within its JournalInterval"
-		}
+		r.Error = w.unconfirmed(ctx, &r)
 	case errors.As(err, &failed):
 		for key := range failed {
 			r.Failed = append(r.Failed, key)
@@ -305,6 +299,25 @@ func (w *write) report(ctx context.Context, applied int, took time.Duration, err
 		return coded{exitInterrupted, "interrupted: " + r.Error}
 	}
 	return coded{exitFailed, r.Error}
+}
+
+// unconfirmed says how far a write came that not all servers have confirmed.
+func (w *write) unconfirmed(ctx context.Context, r *written) string {
+	text := fmt.Sprintf("%d of %s applied it", r.Applied, plural(r.Servers, "server"))
+	switch {
+	case ctx.Err() != nil:
+		text += " so far"
+	case len(r.Missing) > 0:
+		text += fmt.Sprintf("; no answer from %s within %v", few(r.Missing), w.inv.timeout)
+	case r.Applied < r.Servers:
+		text += fmt.Sprintf(" within %v", w.inv.timeout)
+	default: // the command must listen for bus.Options.HeartbeatTimeout to know who is there
+		text += fmt.Sprintf("; %v was too short to hear whether other servers are there: give a longer -timeout", w.inv.timeout)
+	}
+	if w.fleet.store != nil {
+		text += ". The shared tier has it: who reads that journal applies it within its JournalInterval"
+	}
+	return text
 }
 
 // what says what was written.
