@@ -298,6 +298,22 @@ func meets(t *testing.T, m *member) (nearcache.Outcome, error) {
 	return nearcache.OutcomeRefused, err
 }
 
+// TestInspect_LoadWithoutResult: the tombstone that such a load leaves is older than all writes, and
+// tells no time.
+func TestInspect_LoadWithoutResult(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.journal = true
+		a, broken := f.join(inspected), errors.New("broken")
+		_, err := a.Fetch(t.Context(), "k", func(context.Context, string) (string, error) { return "", broken })
+		require.ErrorIs(t, err, broken)
+		i, err := a.Inspect(t.Context(), "k", nearcache.InspectOptions{})
+		require.NoError(t, err)
+		assert.Equal(t, "tombstone", i.Shared.Kind)
+		assert.NotZero(t, i.Shared.Revision)
+		assert.Zero(t, i.Shared.Written, i)
+	})
+}
+
 // TestInspect_Tells: what is near, what is stored, who told of it; no value unless inspected for.
 func TestInspect_Tells(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {

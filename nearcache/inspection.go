@@ -87,7 +87,7 @@ type SharedInspection struct {
 	Why string `json:"why"`
 
 	Revision Revision  `json:"revision,omitzero"`
-	Written  time.Time `json:"written,omitzero"` // or when its load began; zero if the store does not number by time
+	Written  time.Time `json:"written,omitzero"` // or when its load began; zero if its revision is no time
 	Codec    uint8     `json:"codec,omitempty"`
 	Schema   uint32    `json:"schema,omitempty"`
 	Expires  time.Time `json:"expires,omitzero"` // of being live, or of being kept
@@ -156,10 +156,14 @@ func (r *Revision) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// leastTime is the least number of a revision that is a time: the year 2000, in microseconds. A lower
+// number only counts, for example that of the tombstone which a load without a result leaves.
+const leastTime = 946_684_800_000_000
+
 // written returns when a write was given this revision; zero if its store does not number by
-// time.
+// time, or did not number this write by it.
 func (r Revision) written() time.Time {
-	if r.Epoch == 0 || r.Number == 0 || r.Number >= driver.MaxRevision {
+	if r.Epoch == 0 || r.Number < leastTime || r.Number >= driver.MaxRevision {
 		return time.Time{}
 	}
 	return time.UnixMicro(int64(r.Number))
