@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -54,6 +55,25 @@ func TestTailPrinter(t *testing.T) {
 	require.Len(t, lines, 2, out.String())
 	assert.Contains(t, lines[0], `"web\n1"             delete          users `+strings.Repeat("k ", 20)+"and 5 more")
 	assert.Contains(t, lines[1], `set             users "\x1b[2J"  @7`)
+}
+
+// TestOpenRedis_Timeouts: no client waits for a server that hangs as long as the command may take.
+func TestOpenRedis_Timeouts(t *testing.T) {
+	for _, url := range []string{"redis://h", "redis+sentinel://h/main", "redis+cluster://h"} {
+		inv, err := typing(t, nil, "-store", url, "-timeout", "6s")
+		require.NoError(t, err)
+		f, err := inv.openStore()
+		require.NoError(t, err)
+		var dial, read, write time.Duration
+		switch client := f.redis.(type) {
+		case *redis.Client:
+			dial, read, write = client.Options().DialTimeout, client.Options().ReadTimeout, client.Options().WriteTimeout
+		case *redis.ClusterClient:
+			dial, read, write = client.Options().DialTimeout, client.Options().ReadTimeout, client.Options().WriteTimeout
+		}
+		assert.Equal(t, []time.Duration{2 * time.Second, 2 * time.Second, 2 * time.Second}, []time.Duration{dial, read, write}, url)
+		require.NoError(t, f.close())
+	}
 }
 
 // TestReport_Unconfirmed: a write that was not confirmed says why, and how far it came when it was

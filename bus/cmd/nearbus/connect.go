@@ -124,10 +124,12 @@ func (f *fleet) openRedis(flag string, a *address) (redis.UniversalClient, error
 		}
 	}
 	var client redis.UniversalClient
+	wait := min(f.inv.timeout/3, 5*time.Second) // or a server that hangs takes more than -timeout
 	switch a.kind() {
 	case "redis+cluster":
 		client = redis.NewClusterClient(nearredis.Recommend(&redis.ClusterOptions{
 			Addrs: a.hosts, Username: a.user, Password: a.password, TLSConfig: security,
+			DialTimeout: wait, ReadTimeout: wait, WriteTimeout: wait,
 		}))
 	case "redis+sentinel":
 		if a.path == "" {
@@ -136,6 +138,7 @@ func (f *fleet) openRedis(flag string, a *address) (redis.UniversalClient, error
 		client = redis.NewFailoverClient(nearredis.Recommend(&redis.FailoverOptions{
 			SentinelAddrs: a.hosts, MasterName: a.path, Username: a.user, Password: a.password, DB: db, TLSConfig: security,
 			SentinelUsername: a.query.Get("sentinel_user"), SentinelPassword: a.query.Get("sentinel_password"),
+			DialTimeout: wait, ReadTimeout: wait, WriteTimeout: wait,
 		}))
 	default:
 		if len(a.hosts) > 1 {
@@ -143,6 +146,7 @@ func (f *fleet) openRedis(flag string, a *address) (redis.UniversalClient, error
 		}
 		client = redis.NewClient(nearredis.Recommend(&redis.Options{
 			Addr: a.hosts[0], Username: a.user, Password: a.password, DB: db, TLSConfig: security,
+			DialTimeout: wait, ReadTimeout: wait, WriteTimeout: wait,
 		}))
 	}
 	f.closers = append(f.closers, client.Close)
