@@ -28,8 +28,8 @@ import (
 // Options configure [Open]. The zero value is the production default.
 type Options struct {
 	// Namespace keeps fleets apart that share a server: applications, staging and production.
-	// It has 1 to 64 of A-Z a-z 0-9 _ -. Empty is a namespace as well. Store and bus have it
-	// in common, so it must not be set anywhere else.
+	// It has 1 to 64 of A-Z a-z 0-9 _ - and begins with a letter or a digit. Empty is a
+	// namespace as well. Store and bus have it in common, so it must not be set anywhere else.
 	Namespace string
 
 	// Store configures what is in Redis, but for the namespace.

@@ -24,8 +24,8 @@ Ends with 0 if all is well, 1 for warnings, 2 if something is critical, 3 if it 
 the user has no right to look at is skipped, which is no trouble.`,
 		examples: []string{
 			"nearbus doctor",
-			"nearbus doctor -format nagios",
-			"nearbus doctor -format prometheus > /var/lib/node_exporter/nearbus.prom",
+			"nearbus doctor -timeout 5s -format nagios",
+			"nearbus doctor -quiet -format prometheus > nearbus.new; mv nearbus.new /var/lib/node_exporter/nearbus.prom",
 		},
 		formats:  []string{"text", "json", "prometheus", "nagios"},
 		run:      doctor,

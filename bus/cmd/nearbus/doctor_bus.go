@@ -187,9 +187,13 @@ func (c *checkup) fleetAnswers(ctx context.Context, l *listener, count int) {
 			Change: "look at the log of that server, and whether its network, account or rights let messages pass one way only",
 		})
 	default:
+		change := "look again"
+		if within < answersWithin {
+			change = fmt.Sprintf("give a -timeout of %v", answersWithin)
+		}
 		c.add(finding{
 			Severity: warning, Check: "fleet-answers", At: c.fleet.bus.String(), Page: "operations.md#logs",
-			What: fmt.Sprintf("%d of %s answered whether all is applied: %s", answered, plural(count, "server"), tell(err)), Change: "look again",
+			What: fmt.Sprintf("%d of %s answered whether all is applied: %s", answered, plural(count, "server"), tell(err)), Change: change,
 		})
 	}
 }
