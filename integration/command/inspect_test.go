@@ -76,7 +76,7 @@ func TestInspect(t *testing.T) {
 	assert.Contains(t, errs, "no server has used this namespace and number of partitions here yet")
 	assert.Equal(t, before, s.client().DBSize(t.Context()).Val(), "it makes nothing")
 	for says, args := range map[string][]string{
-		"want a cache and a key, and there are 1 arguments": {"users"},
+		"want a cache and a key, not 1 argument;": {"users"},
 		"cache name":                  {"users:", "42"},
 		"-entries is negative":        {"users", "42", "-entries", "-1"},
 		"where is the shared tier?":   {"users", "42", "-store="},

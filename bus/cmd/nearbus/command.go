@@ -134,7 +134,7 @@ func (inv *invocation) typed(fs *flag.FlagSet, args []string) error {
 			return nil
 		}
 		if err != nil {
-			return usageError{secretless(err)}
+			return usageError{secretless(fs, err)}
 		}
 		rest := fs.Args()
 		if ended || len(args) > len(rest) && args[len(args)-len(rest)-1] == "--" {
@@ -151,13 +151,27 @@ func (inv *invocation) typed(fs *flag.FlagSet, args []string) error {
 
 // secretless returns an error of the flag package without the value that was refused, which
 // may have a password in it.
-func secretless(err error) error {
+func secretless(fs *flag.FlagSet, err error) error {
 	text := err.Error()
 	if _, name, found := strings.Cut(text, " for flag "); found {
 		name, _, _ = strings.Cut(name, ":")
-		return fmt.Errorf("the value of %s is not valid", name)
+		return fmt.Errorf("the value of %s is not valid%s", name, wanted(fs.Lookup(strings.TrimLeft(name, "-"))))
 	}
 	return err
+}
+
+// wanted says what a flag takes; nothing of an unknown one.
+func wanted(f *flag.Flag) string {
+	if f == nil {
+		return ""
+	}
+	switch kind, _ := flag.UnquoteUsage(f); kind {
+	case "time":
+		return ": want a time, such as 5s"
+	case "number", "entries":
+		return ": want a number"
+	}
+	return ""
 }
 
 // help prints what a command does, and its flags.

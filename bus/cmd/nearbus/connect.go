@@ -47,7 +47,7 @@ func (c *connection) addresses(fs *flag.FlagSet) {
 	fs.IntVar(&c.partitions, "partitions", 0, "the `number` that the servers have as Partitions")
 	fs.StringVar(&c.ca, "ca", "", "`file` with the certificates that servers are signed by")
 	fs.StringVar(&c.cert, "cert", "", "`file` with the certificate of this client")
-	fs.StringVar(&c.key, "key", "", "`file` with its key")
+	fs.StringVar(&c.key, "key", "", "`file` with the key of -cert")
 	fs.StringVar(&c.creds, "creds", "", "`file` with credentials of NATS")
 }
 

@@ -33,7 +33,7 @@ The value is printed only with -value, as it is stored.`,
 
 func inspect(ctx context.Context, inv *invocation) error {
 	if len(inv.args) != 2 {
-		return usagef("want a cache and a key, and there are %d arguments", len(inv.args))
+		return usagef("want a cache and a key, not %s", plural(len(inv.args), "argument"))
 	}
 	if inv.count < 0 {
 		return usagef("-entries is negative: %d", inv.count)

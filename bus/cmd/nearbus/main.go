@@ -19,6 +19,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/redis/go-redis/v9/logging"
@@ -128,7 +129,11 @@ func exitCode(ctx context.Context, cmd *command, c *console, err error) int {
 		}
 		return own.code
 	case errors.As(err, &usage):
-		c.notef("nearbus %s: %v; see nearbus help %s\n", cmd.name, err, cmd.name)
+		text := err.Error() + "; see"
+		if strings.HasSuffix(err.Error(), "?") {
+			text = err.Error() + " See"
+		}
+		c.notef("nearbus %s: %s nearbus help %s\n", cmd.name, text, cmd.name)
 		return cmd.usageCode
 	case ctx.Err() != nil:
 		c.notef("nearbus %s: interrupted\n", cmd.name)

@@ -24,7 +24,7 @@ asks each whether it has applied that. Prints how many have. Ends with 1 if one 
 A name that no server has a cache of is refused; -force does it all the same.`
 
 const keysAbout = `
-With - in the place of keys, they are read from the input, one a line.`
+With - alone behind CACHE, keys or tags are read from the input, one a line.`
 
 func writeCommand(name, args, summary, about string, examples []string, do func(context.Context, *nearcache.Cache[[]byte], []string) error) *command {
 	return &command{
@@ -45,7 +45,7 @@ func writeCommand(name, args, summary, about string, examples []string, do func(
 
 func invalidateCommand() *command {
 	return writeCommand("invalidate", "CACHE KEY...", "say that values are stale, in the shared tier and on every server",
-		"Makes every server load the keys anew. Where the cache has Stale.For, old values stay for those who can get no other."+keysAbout,
+		"Makes every server load the keys anew. Where the cache has Stale.For, old values stay for those who\ncan get no other."+keysAbout,
 		[]string{"nearbus invalidate users 42 43", "psql -At -c 'select id from changed' | nearbus invalidate users -"},
 		func(ctx context.Context, c *nearcache.Cache[[]byte], keys []string) error {
 			return c.Invalidate(ctx, keys...)
@@ -104,11 +104,11 @@ func (w *write) arguments() error {
 	w.cache, w.keys = args[0], args[1:]
 	switch {
 	case !w.keyed && len(w.keys) > 0:
-		return usagef("%s takes no keys; see nearbus help delete", w.op)
+		return usagef("%s takes no keys, but ends all of a cache: delete takes keys", w.op)
 	case w.keyed && slices.Equal(w.keys, []string{"-"}):
 		return w.readKeys()
 	case w.keyed && len(w.keys) == 0:
-		return usagef("which keys? There are none behind the cache %s; see nearbus help clear for all of them", word(w.cache))
+		return usagef("which keys? There are none behind the cache %s, and clear is for all of them", word(w.cache))
 	}
 	return nil
 }
