@@ -59,8 +59,10 @@ func (f journalOwner) Ended(began time.Time, entries int, repaired uint64, err e
 }
 
 // Flush implements [journal.Owner].
-func (f journalOwner) Flush(lost []bool) {
-	f.n.Happened(telemetry.Note{Kind: telemetry.Reset})
+func (f journalOwner) Flush(lost []bool, first bool) {
+	if !first {
+		f.n.Happened(telemetry.Note{Kind: telemetry.Reset})
+	}
 	for _, one := range lost {
 		if !one {
 			f.n.flushPartitions(lost)

@@ -39,8 +39,9 @@ type Owner interface {
 	// Deposed reports whether a server that is as far as this in a partition was deposed.
 	Deposed(partition int, at driver.Revision) bool
 
-	// Flush makes invalid what some partitions decide: lost has an element for each.
-	Flush(lost []bool)
+	// Flush makes invalid what some partitions decide: lost has an element for each. first says
+	// that their journals were not read before.
+	Flush(lost []bool, first bool)
 
 	// Ended says how a round ended: how many entries it read, and how many writes turned
 	// out that took something out and of which the bus had not told.

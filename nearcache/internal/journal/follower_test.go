@@ -111,7 +111,7 @@ func (s *scene) Restored()                         { s.note("restored") }
 func (s *scene) Ended(time.Time, int, uint64, error) {}
 
 func (s *scene) Arrive(bus.BarrierRequest)         { s.note("answered") }
-func (s *scene) Flush([]bool)                      { s.note("flushed") }
+func (s *scene) Flush([]bool, bool)                { s.note("flushed") }
 func (s *scene) Apply(e *driver.JournalEntry) bool { s.note("applied " + e.Key); return s.dropped }
 
 func at(epoch, number uint64) driver.Position {

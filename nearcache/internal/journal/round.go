@@ -82,10 +82,13 @@ func (f *Follower) flush(readings []reading) {
 	if n == 0 {
 		return
 	}
-	f.conf.Owner.Flush(lost)
+	f.conf.Owner.Flush(lost, why == "")
+	if why == "" {
+		return // the first read of a journal
+	}
 	f.resets.Add(1)
 	switch {
-	case why == "" || !f.breaches.add(why):
+	case !f.breaches.add(why):
 	case n == len(lost):
 		f.conf.Logger.Warn("nearcache: flushed the near tier, because the journal cannot be read on", "reason", why)
 	default:
