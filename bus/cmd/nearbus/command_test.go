@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -163,6 +164,23 @@ func TestListen_Beats(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, 200*time.Millisecond, l.HeartbeatInterval())
 	assert.NoError(t, l.Close())
+}
+
+// TestReadKeys_Interrupted: nobody has to end the input to end the program.
+func TestReadKeys_Interrupted(t *testing.T) {
+	in, out := io.Pipe()
+	defer out.Close()
+	w := &write{inv: &invocation{console: &console{in: in}, args: []string{"users", "-"}, atLeast: 1}, keyed: true}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, w.arguments(ended), context.Canceled)
+
+	w.inv.in = strings.NewReader("42\r\n\n43")
+	require.NoError(t, w.arguments(t.Context()))
+	assert.Equal(t, []string{"42", "43"}, w.keys)
+
+	w.inv.args = []string{"users", "42", "-"}
+	require.ErrorContains(t, w.arguments(t.Context()), "stands alone")
 }
 
 // TestReport_Interrupted: a write that was interrupted ends with another code than one that failed.

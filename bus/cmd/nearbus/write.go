@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -35,7 +36,7 @@ func writeCommand(name, args, summary, about string, examples []string, do func(
 		},
 		run: func(ctx context.Context, inv *invocation) error {
 			w := &write{inv: inv, do: do, op: name, keyed: name != "clear"}
-			if err := w.arguments(); err != nil {
+			if err := w.arguments(ctx); err != nil {
 				return err
 			}
 			return w.run(ctx)
@@ -93,7 +94,7 @@ type write struct {
 }
 
 // arguments checks what was typed.
-func (w *write) arguments() error {
+func (w *write) arguments(ctx context.Context) error {
 	args := w.inv.args
 	if w.inv.atLeast < 1 {
 		return usagef("-at-least is %d, less than 1", w.inv.atLeast)
@@ -106,7 +107,9 @@ func (w *write) arguments() error {
 	case !w.keyed && len(w.keys) > 0:
 		return usagef("%s takes no keys, but ends all of a cache: delete takes keys", w.op)
 	case w.keyed && slices.Equal(w.keys, []string{"-"}):
-		return w.readKeys()
+		return w.readKeys(ctx)
+	case w.keyed && slices.Contains(w.keys, "-"):
+		return usagef("- has the keys read from the input, and stands alone")
 	case w.keyed && len(w.keys) == 0:
 		return usagef("which keys? There are none behind the cache %s, and clear is for all of them", word(w.cache))
 	}
@@ -116,23 +119,43 @@ func (w *write) arguments() error {
 // maxLine is the longest line that is read as a key.
 const maxLine = 64 << 10
 
-// readKeys reads keys, one a line.
-func (w *write) readKeys() error {
+// readKeys reads keys, one a line, unless ctx ends: the goroutine that reads ends with the input
+// then, or with the program.
+func (w *write) readKeys(ctx context.Context) error {
 	w.keys = nil
-	lines := bufio.NewScanner(w.inv.in)
-	lines.Buffer(make([]byte, 0, 4096), maxLine)
-	for lines.Scan() {
-		if key := strings.TrimSuffix(lines.Text(), "\r"); key != "" {
-			w.keys = append(w.keys, key)
+	type input struct {
+		keys []string
+		err  error
+	}
+	done := make(chan input, 1)
+	go func() {
+		keys, err := linesOf(w.inv.in)
+		done <- input{keys, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case read := <-done:
+		switch w.keys = read.keys; {
+		case read.err != nil:
+			return fmt.Errorf("the keys cannot be read: %w", read.err)
+		case len(w.keys) == 0:
+			return coded{exitFailed, "there are no keys on the input: nothing was done"}
 		}
 	}
-	if err := lines.Err(); err != nil {
-		return fmt.Errorf("the keys cannot be read: %w", err)
-	}
-	if len(w.keys) == 0 {
-		return coded{exitFailed, "there are no keys on the input: nothing was done"}
-	}
 	return nil
+}
+
+// linesOf returns the lines of an input that are not empty.
+func linesOf(in io.Reader) (all []string, err error) {
+	lines := bufio.NewScanner(in)
+	lines.Buffer(make([]byte, 0, 4096), maxLine)
+	for lines.Scan() {
+		if line := strings.TrimSuffix(lines.Text(), "\r"); line != "" {
+			all = append(all, line)
+		}
+	}
+	return all, lines.Err()
 }
 
 func (w *write) run(ctx context.Context) error {
