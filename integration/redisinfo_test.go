@@ -90,8 +90,8 @@ func TestRedis_InfoRefusedInScripts(t *testing.T) {
 	require.Eventually(t, func() bool { return node.Health().Trusted }, 20*time.Second, time.Millisecond)
 	// Each loss of the journal is read with a warning.
 	for resets := uint64(1); resets < 4; resets++ {
-		require.Eventually(t, func() bool { return node.Stats().Journal.Resets >= resets }, 20*time.Second, time.Millisecond)
 		require.NoError(t, newRedis(t, server.Addr).FlushAll(t.Context()).Err())
+		require.Eventually(t, func() bool { return node.Stats().Journal.Resets >= resets }, 20*time.Second, time.Millisecond)
 	}
 	assert.Equal(t, 1, strings.Count(log.String(), "does not say in scripts which run of it this is"), "%s", log.String())
 }
