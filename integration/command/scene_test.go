@@ -174,6 +174,19 @@ func (m *member) fetch(t *testing.T, tags ...string) {
 	require.NoError(t, err)
 }
 
+// joinWithoutJournal is join for a server that is the second, and that may not read its journal
+// any more.
+func (s *site) joinWithoutJournal(name string) {
+	s.t.Helper()
+	admin, ctx := s.client(), s.t.Context()
+	require.NoError(s.t, admin.Do(ctx, "ACL", "SETUSER", "app", "on", ">p", "~*", "&*", "+@all").Err())
+	s.user = "app"
+	s.join(name, nearcache.Options[string]{})
+	s.user = ""
+	s.requireAlike(2)
+	require.NoError(s.t, admin.Do(ctx, "ACL", "SETUSER", "app", "-xrange").Err())
+}
+
 // requireAlike waits until the servers have told the same of their shared tier.
 func (s *site) requireAlike(count int) {
 	s.t.Helper()
