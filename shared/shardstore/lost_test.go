@@ -94,12 +94,15 @@ var errNoLoad = errors.New("nothing is to be loaded")
 
 func noLoad(context.Context, string) (string, error) { return "", errNoLoad }
 
-// terminate ends a process as a deployment does: it drains for 10 s and closes.
+// terminate ends a process as a deployment does: it drains for 10 s and closes. What it
+// said last has reached everybody then.
 func (p *process) terminate(t *testing.T) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	return p.node.Close(ctx)
+	err := p.node.Close(ctx)
+	synctest.Wait()
+	return err
 }
 
 // TestLost_DebtsFollowTheMap: a process that owes an invalidation to a shard that is lost,
