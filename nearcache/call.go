@@ -265,18 +265,31 @@ func (cs *callTable[V]) progress(f *call[V], loads bool) (state, <-chan struct{}
 
 // serve runs f, if that is the caller's part, and waits for it, in a span of the read.
 func (c *pipeline[V]) serve(ctx context.Context, f *call[V], mine bool, load loader[V], hasOld, takesOld bool) answer[V] {
-	inside, span := c.traced(ctx, f.one[:])
+	inside, span := ctx, (*telemetry.OpenSpan)(nil)
+	if c.node.Spans != nil {
+		inside, span = c.node.Spans.Begin(ctx, telemetry.Span{Cache: c.keys.Name, Keys: []string{f.key}})
+	}
 	var end telemetry.SpanEnd // stands if user code ends this goroutine
 	defer func() { span.End(end) }()
 	if mine {
 		c.start(inside, f.one[:], load, hasOld)
 	}
 	a := c.wait(ctx, f, load != nil, takesOld, c.opts.Stale.Timeout)
-	if span != nil {
-		end.Source, end.Err = sourceOf(f, &a), a.err
-		if !mine && a.load != nil {
-			end.Loads = []context.Context{a.load.Context}
-		}
+	if span == nil {
+		return a
+	}
+	end.Err = a.err
+	switch {
+	case a.stale:
+		end.Source = FromStale
+	case a.err != nil: // there is no answer
+	case f.asOf != 0:
+		end.Source = FromShared
+	default:
+		end.Source = FromLoad
+	}
+	if !mine && a.load != nil {
+		end.Loads = []context.Context{a.load.Context}
 	}
 	return a
 }

@@ -78,7 +78,7 @@ func (c *pipeline[V]) loadAndFill(ctx context.Context, all []fill[V], load loade
 	}
 }
 
-// loadAll calls load once for all.
+// loadAll calls load once for all, in a span.
 func (c *pipeline[V]) loadAll(ctx context.Context, all []fill[V], load loader[V]) {
 	if slices.ContainsFunc(all, func(e fill[V]) bool { return e.Leased() }) {
 		c.keys.ReadyTagClock(ctx)
@@ -101,11 +101,17 @@ func (c *pipeline[V]) loadAll(ctx context.Context, all []fill[V], load loader[V]
 	if len(all) == 1 && all[0].Expect != 0 {
 		previous = all[0].f.found
 	}
-	ctx, span := c.tracedLoad(ctx, all, keys)
+	var span *telemetry.OpenSpan
+	if c.node.Spans != nil {
+		ctx, span = c.node.Spans.Begin(ctx, telemetry.Span{
+			Load: true, Cache: c.keys.Name, Keys: slices.Clone(keys), Background: all[0].f.refresh != nil,
+		})
+	}
 	results, err := c.callLoader(ctx, keys, load, previous, ended)
 	span.End(telemetry.SpanEnd{Err: err})
 	for i := range all {
 		e := &all[i]
+		e.f.span = span // for those who wait for the call
 		if e.err = err; err != nil {
 			continue
 		}

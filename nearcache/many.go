@@ -3,6 +3,7 @@ package nearcache
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -67,6 +68,9 @@ func (c *Cache[V]) readMany(ctx context.Context, keys []string, load loader[V], 
 	return values, keysError(failed)
 }
 
+// maxLinks is how many loads a read tells of.
+const maxLinks = 16
+
 // readPart is readMany for as many keys as are read at once.
 func (c *Cache[V]) readPart(ctx context.Context, keys []string, load loader[V], together bool, values map[string]V, failed *coherence.Failures) {
 	if err := ctx.Err(); err != nil {
@@ -99,6 +103,36 @@ func (c *Cache[V]) readPart(ctx context.Context, keys []string, load loader[V], 
 		}
 		enter(values, failed, f.key, a.value, a.err)
 	}
+}
+
+// traced begins the span of what the calls of a read are to bring.
+func (c *pipeline[V]) traced(ctx context.Context, calls ...[]*call[V]) (context.Context, *telemetry.OpenSpan) {
+	if c.node.Spans == nil {
+		return ctx, nil
+	}
+	var keys []string
+	for _, some := range calls {
+		for _, f := range some {
+			keys = append(keys, f.key)
+		}
+	}
+	if len(keys) == 0 {
+		return ctx, nil
+	}
+	return c.node.Spans.Begin(ctx, telemetry.Span{Cache: c.keys.Name, Keys: keys})
+}
+
+// endMany ends the span of a read of several keys that waited for these loads of others. The
+// tracer has a copy of what failed: the read goes on, and the caller gets the original.
+func endMany(span *telemetry.OpenSpan, loads []*telemetry.OpenSpan, failed coherence.Failures) {
+	if span == nil {
+		return
+	}
+	end := telemetry.SpanEnd{Err: keysError(maps.Clone(failed))}
+	for _, l := range loads {
+		end.Loads = append(end.Loads, l.Context)
+	}
+	span.End(end)
 }
 
 // enter puts what became of a key into its place.

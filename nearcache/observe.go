@@ -2,8 +2,6 @@ package nearcache
 
 import (
 	"context"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/nearbus/nearbus/nearcache/internal/coherence"
@@ -129,9 +127,6 @@ const (
 	FromStale  = "stale"  // an old value, see Stale
 )
 
-// maxLinks is how many loads a read tells of.
-const maxLinks = 16
-
 // core returns the options of the node below, of which defaults have been set.
 func (o NodeOptions) core() coherence.Options {
 	opts := coherence.Options{
@@ -169,63 +164,4 @@ func (n *Node) observerStats() (s ObserverStats) {
 	s.DroppedSpans, more = n.core.Spans.Dropped()
 	s.Panics += more
 	return s
-}
-
-// traced begins the span of what the calls of a read are to bring.
-func (c *pipeline[V]) traced(ctx context.Context, calls ...[]*call[V]) (context.Context, *telemetry.OpenSpan) {
-	if c.node.Spans == nil {
-		return ctx, nil
-	}
-	var keys []string
-	for _, some := range calls {
-		for _, f := range some {
-			keys = append(keys, f.key)
-		}
-	}
-	if len(keys) == 0 {
-		return ctx, nil
-	}
-	return c.node.Spans.Begin(ctx, telemetry.Span{Cache: c.keys.Name, Keys: keys})
-}
-
-// tracedLoad begins the span of a load, whose calls tell of it to those who wait for them.
-func (c *pipeline[V]) tracedLoad(ctx context.Context, all []fill[V], keys []string) (context.Context, *telemetry.OpenSpan) {
-	if c.node.Spans == nil {
-		return ctx, nil
-	}
-	ctx, span := c.node.Spans.Begin(ctx, telemetry.Span{
-		Load: true, Cache: c.keys.Name, Keys: slices.Clone(keys), Background: all[0].f.refresh != nil,
-	})
-	if span != nil {
-		for i := range all {
-			all[i].f.span = span
-		}
-	}
-	return ctx, span
-}
-
-// endMany ends the span of a read of several keys that waited for these loads of others. The
-// tracer has a copy of what failed: the read goes on, and the caller gets the original.
-func endMany(span *telemetry.OpenSpan, loads []*telemetry.OpenSpan, failed coherence.Failures) {
-	if span == nil {
-		return
-	}
-	end := telemetry.SpanEnd{Err: keysError(maps.Clone(failed))}
-	for _, l := range loads {
-		end.Loads = append(end.Loads, l.Context)
-	}
-	span.End(end)
-}
-
-// sourceOf returns where an answer came from.
-func sourceOf[V any](f *call[V], a *answer[V]) string {
-	switch {
-	case a.stale:
-		return FromStale
-	case a.err != nil:
-		return ""
-	case f.asOf != 0:
-		return FromShared
-	}
-	return FromLoad
 }

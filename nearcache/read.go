@@ -60,7 +60,13 @@ func (c *Cache[V]) fetch(ctx context.Context, key string, hash uint64, load func
 	if load == nil {
 		return *new(V), fmt.Errorf("nearcache: fetch %q: the loader is nil", key)
 	}
-	return c.miss(ctx, key, hash, loadValue(load))
+	return c.miss(ctx, key, hash, func(ctx context.Context, keys []string, _ *shared.Found) ([]loaded[V], error) {
+		v, err := load(ctx, keys[0])
+		if err != nil {
+			return nil, err
+		}
+		return []loaded[V]{{entry: Loaded[V]{Value: v}}}, nil
+	})
 }
 
 // FetchEntry is Fetch for loaders that decide how long their value lives, and

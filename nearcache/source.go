@@ -67,17 +67,6 @@ type loaded[V any] struct {
 	err   error // why there is no entry; ErrNotFound if the loader left the key out
 }
 
-// loadValue is load, of one key.
-func loadValue[V any](load func(context.Context, string) (V, error)) loader[V] {
-	return func(ctx context.Context, keys []string, _ *shared.Found) ([]loaded[V], error) {
-		v, err := load(ctx, keys[0])
-		if err != nil {
-			return nil, err
-		}
-		return []loaded[V]{{entry: Loaded[V]{Value: v}}}, nil
-	}
-}
-
 // loadEntry is load, of one key.
 func (c *values[V]) loadEntry(load Loader[V]) loader[V] {
 	return func(ctx context.Context, keys []string, previous *shared.Found) ([]loaded[V], error) {
