@@ -165,7 +165,7 @@ type BusStats struct {
 type JournalStats struct {
 	Rounds   uint64        // rounds of reading
 	Failures uint64        // of these, those in which a journal could not be read
-	Repaired uint64        // writes that dropped something and of which the journal told, and the bus did not within two seconds more
+	Repaired uint64        // writes that dropped something and of which the journal told, and the bus did not, before or within two seconds more
 	Resets   uint64        // times journals could not be read on, and what they decide near was flushed
 	Slowest  time.Duration // longest time from when a journal was due to be read to when all of it was applied
 }

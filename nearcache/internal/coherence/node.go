@@ -218,7 +218,7 @@ func (n *Node) apply(m bus.Message) {
 			c.apply(&m, inv)
 			n.Applied.Add(1)
 			if n.Journal != nil {
-				n.Journal.Heard(inv.Cache, inv.Revision)
+				n.Journal.Heard(c.Name, inv.Revision) // inv has its strings only until apply returns
 			}
 		} else {
 			n.UnknownCaches.Add(1)

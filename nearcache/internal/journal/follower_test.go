@@ -208,6 +208,38 @@ func TestFollower_Repaired(t *testing.T) {
 	})
 }
 
+// TestFollower_HeardBefore: what the bus told of first is not repaired, and the journal ends the
+// note of it. Notes that it never ends are few.
+func TestFollower_HeardBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t)
+		synctest.Wait()
+		s.Heard("c", 0) // as plain text has it
+		s.Heard("c", 5)
+		s.Wrote("c", 6)
+		s.Heard("c", 6) // its echo
+		entries := []driver.JournalEntry{
+			{Key: "c:a", Revision: driver.Revision{Epoch: 1, Number: 5}},
+			{Key: "c:b", Revision: driver.Revision{Epoch: 1, Number: 6}},
+			{Key: "c:lost", Revision: driver.Revision{Epoch: 1, Number: 7}},
+		}
+		s.next(driver.Tail{Next: at(1, 7), Entries: entries}, driver.Tail{Next: at(1, 0)})
+		time.Sleep(2 * busGrace)
+		assert.Equal(t, uint64(1), s.Stats().Repaired)
+		assert.Empty(t, s.unheard.heard)
+
+		const last = 10 * maxHeard
+		for n := range uint64(last) {
+			s.Heard("c", n+1)
+		}
+		assert.LessOrEqual(t, len(s.unheard.heard)+len(s.unheard.older), 2*maxHeard)
+		for _, n := range []uint64{last, last - maxHeard} {
+			heard, _ := s.unheard.add(write{"c", n}, s.Now())
+			assert.True(t, heard, n)
+		}
+	})
+}
+
 // TestFollower_OwnWritesAreNotRepaired: the journal may tell of a write before it is answered,
 // or just after that, when the near tier has not taken the answer in yet.
 func TestFollower_OwnWritesAreNotRepaired(t *testing.T) {

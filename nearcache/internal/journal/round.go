@@ -201,14 +201,17 @@ func (f *Follower) warn(tail *driver.Tail) {
 }
 
 // apply applies one entry of the journal. What it takes out is counted if the bus does not
-// take it out as well.
+// tell of it as well.
 func (f *Follower) apply(e *driver.JournalEntry) {
+	var heard, waits bool
 	w := writeOf(e.Key, e.Revision.Number)
-	waits := f.conf.OnBus && f.unheard.add(w, f.conf.Owner.Now())
+	if f.conf.OnBus {
+		heard, waits = f.unheard.add(w, f.conf.Owner.Now())
+	}
 	switch dropped := f.conf.Owner.Apply(e); {
 	case !dropped && waits:
 		f.unheard.drop(w)
-	case dropped && !waits:
+	case dropped && !waits && !heard:
 		f.repaired.Add(1)
 	}
 }

@@ -15,9 +15,17 @@ const busGrace = 2 * time.Second
 // the bus, which needs a moment, unless it has not told of them after busGrace. Own writes of
 // the last busGrace are among them: the journal may tell of one that was answered, and that
 // the near tier has not taken in yet.
+//
+// What the bus told of first is no failure either, whatever the journal takes out later: a load
+// that does not store its value may have brought one in between, which no revision tells from an
+// older one.
 type unheard struct {
-	mu     sync.Mutex // protects writes
+	mu     sync.Mutex // protects the fields below
 	writes map[write]mention
+
+	// What the bus told of and the journal did not yet. When heard is full, it takes the place
+	// of older, which is forgotten: the journal never tells of some of them.
+	heard, older map[write]struct{}
 }
 
 // mention is when a write was told of first, and whether this node made it.
@@ -32,12 +40,22 @@ type write struct {
 	number uint64
 }
 
+// maxHeard is how many writes fit into heard, and into older.
+const maxHeard = generation.MaxHeard / 2
+
 // add takes in a write that the journal tells of, before it is applied, at this time. It
-// reports whether there is room.
-func (u *unheard) add(w write, at int64) bool {
+// reports whether the bus had told of it, and if not, whether there is room to wait for that.
+func (u *unheard) add(w write, at int64) (heard, waits bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.addLocked(w, mention{at: at})
+	_, lately := u.heard[w]
+	_, before := u.older[w]
+	if lately || before {
+		delete(u.heard, w)
+		delete(u.older, w)
+		return true, false
+	}
+	return false, u.addLocked(w, mention{at: at})
 }
 
 func (u *unheard) addLocked(w write, m mention) bool {
@@ -65,7 +83,22 @@ func (u *unheard) own(w write, at int64) {
 	}
 }
 
-// drop takes w out: the bus told of it, or it took nothing out.
+// hear takes in that the bus told of w.
+func (u *unheard) hear(w write) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	m, told := u.writes[w]
+	delete(u.writes, w)
+	if told && !m.own { // the journal did
+		return
+	}
+	if u.heard == nil || len(u.heard) >= maxHeard {
+		u.heard, u.older = make(map[write]struct{}), u.heard
+	}
+	u.heard[w] = struct{}{}
+}
+
+// drop takes w out: it took nothing out.
 func (u *unheard) drop(w write) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -104,8 +137,13 @@ func (u *unheard) overdue(now int64) (n uint64) {
 	return n
 }
 
-// Heard says that the bus told of a write of a cache with this number.
-func (f *Follower) Heard(cache string, number uint64) { f.unheard.drop(write{cache, number}) }
+// Heard says that the bus told of a write of a cache with this number, 0 if it did not say which.
+// The follower keeps the name of the cache.
+func (f *Follower) Heard(cache string, number uint64) {
+	if number != 0 {
+		f.unheard.hear(write{cache, number})
+	}
+}
 
 // Wrote says that this node made a write of a cache with this number, which was answered just
 // now.
