@@ -114,7 +114,7 @@ func (p *peers) hearLocked(who *peer, e *extension) {
 	if !who.told || who.deaf != e.deaf || who.version != e.version || !who.about.says(&e.about) {
 		p.changed = true
 	}
-	who.told, who.deaf, who.version, who.about = true, e.deaf, e.version, e.about
+	who.told, who.deaf, who.readOnly, who.version, who.about = true, e.deaf, e.readOnly, e.version, e.about
 }
 
 // cloned returns settings that share no memory with a message.

@@ -99,10 +99,13 @@ func newIncarnation() uint64 {
 // queue is full, as soon as there is room. More than one message can carry are
 // sent in several, in order, up to the first that fails.
 //
-// The error is [ErrInvalid] for something that cannot be sent, [ErrClosed], or
-// that of ctx when it ended first; otherwise it wraps the error of the
-// transport. It may be that of an earlier message, behind which this one waits.
+// The error is [ErrInvalid] for something that cannot be sent, [ErrReadOnly],
+// [ErrClosed], or that of ctx when it ended first; otherwise it wraps the error of
+// the transport. It may be that of an earlier message, behind which this one waits.
 func (b *Bus) Publish(ctx context.Context, invs ...Invalidation) error {
+	if b.opts.ReadOnly {
+		return ErrReadOnly
+	}
 	for i := range invs {
 		if err := invs[i].check(); err != nil {
 			return err
@@ -192,7 +195,7 @@ func (b *Bus) Unsubscribe() {
 // that for this bus says [Bus.Endpoint]; where none can, and for an inv that
 // Publish would refuse, the payload is nil.
 func (b *Bus) Announcement(inv Invalidation) (channel string, payload []byte, revisionAt int) {
-	if b.announcing == nil || inv.check() != nil {
+	if b.announcing == nil || b.opts.ReadOnly || inv.check() != nil {
 		return "", nil, 0
 	}
 	payload = make([]byte, 0, frameSize+minItemSize+len(inv.Cache)+len(inv.Key)+2)

@@ -30,7 +30,7 @@
 //   - The own heartbeat does not come back.
 //   - A message of another process is missing: messages are numbered, and heartbeats
 //     name the latest number.
-//   - A process falls silent without a goodbye.
+//   - A process falls silent without a goodbye, unless it has [Options.ReadOnly].
 //
 // A process that was never heard of cannot be missed.
 //

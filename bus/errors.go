@@ -20,6 +20,9 @@ var (
 	// comes after it.
 	ErrInvalid = errors.New("bus: invalid invalidation")
 
+	// ErrReadOnly is returned by Publish with Options.ReadOnly. Nothing was sent.
+	ErrReadOnly = errors.New("bus: Publish: Options.ReadOnly is set")
+
 	// ErrPeerSilent is the reason of a gap when another process was not heard for
 	// HeartbeatTimeout: it was killed or stopped, or this process does not hear it. The
 	// Bus itself is fine; what that process sent last may be missing. The reason names

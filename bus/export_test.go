@@ -42,6 +42,11 @@ func EncodeDeaf(node string, incarnation, sequence uint64, sent int64) []byte {
 	return appendHeartbeat(nil, node, incarnation, sequence, sent, &extension{deaf: true})
 }
 
+// EncodeReadOnly encodes a heartbeat of a process that says that it publishes nothing.
+func EncodeReadOnly(node string, incarnation, sequence uint64, sent int64) []byte {
+	return appendHeartbeat(nil, node, incarnation, sequence, sent, &extension{readOnly: true})
+}
+
 // EncodeBarrier encodes the question of a barrier.
 func EncodeBarrier(node string, incarnation, sequence, number uint64, asked ...uint64) []byte {
 	return encodeBarrier(node, incarnation, sequence, number, asked, &extension{})
@@ -75,6 +80,7 @@ func EncodeRollCall(node string, incarnation, sequence, number uint64, known ...
 // Said is what a decoded message says beside what it is for.
 type Said struct {
 	Deaf      bool
+	ReadOnly  bool
 	Version   uint8
 	About     About
 	Positions Positions
@@ -86,7 +92,7 @@ func DecodeSaid(payload []byte) (Said, error) {
 	var f frame
 	err := f.decode(payload)
 	e := &f.extension
-	s := Said{Deaf: e.deaf, Version: e.version, About: e.about, Positions: e.positions}
+	s := Said{Deaf: e.deaf, ReadOnly: e.readOnly, Version: e.version, About: e.about, Positions: e.positions}
 	if e.roll != nil {
 		s.Roll = *e.roll
 	}

@@ -18,7 +18,8 @@ import "encoding/binary"
 //
 // Processes before protocol version 1 read bit 0 of the first byte, and nothing else.
 const (
-	extensionDeaf = 1 // in the flags of a heartbeat
+	extensionDeaf     = 1 // in the flags of a heartbeat
+	extensionReadOnly = 2 // likewise
 
 	fieldVersion   = 1
 	fieldTier      = 2
@@ -38,9 +39,10 @@ const (
 // extension is what a message says beside what every version of this package reads.
 // The zero extension is none.
 type extension struct {
-	deaf    bool
-	version uint8
-	about   About // its Settings are not in it
+	deaf     bool
+	readOnly bool // the sender publishes nothing
+	version  uint8
+	about    About // its Settings are not in it
 
 	positions Positions
 	roll      *[]uint32 // nil: the sender does not say whom it knows
@@ -51,6 +53,9 @@ func (e *extension) append(dst []byte) []byte {
 	body := []byte{0}
 	if e.deaf {
 		body[0] |= extensionDeaf
+	}
+	if e.readOnly {
+		body[0] |= extensionReadOnly
 	}
 	if e.version != 0 {
 		body = append(body, fieldVersion, 1, e.version)
@@ -77,7 +82,7 @@ func (e *extension) append(dst []byte) []byte {
 
 // empty reports whether a message needs no extension.
 func (e *extension) empty() bool {
-	return !e.deaf && e.version == 0 && e.about.Tier|e.about.Namespace|e.about.Options == 0 &&
+	return !e.deaf && !e.readOnly && e.version == 0 && e.about.Tier|e.about.Namespace|e.about.Options == 0 &&
 		len(e.positions.Known) == 0 && e.roll == nil
 }
 
@@ -95,7 +100,9 @@ func (e *extension) read(kind byte, text string) {
 	if !r.faulty {
 		*e = got
 	}
-	e.deaf = kind == typeHeartbeat && text[0]&extensionDeaf != 0
+	if kind == typeHeartbeat {
+		e.deaf, e.readOnly = text[0]&extensionDeaf != 0, text[0]&extensionReadOnly != 0
+	}
 }
 
 // take takes in one field, if it belongs to a message of this kind.

@@ -74,6 +74,9 @@ func TestExtension_Older(t *testing.T) {
 	got, err := bus.DecodeSaid(bus.EncodeDeaf("n", 3, 4, 5))
 	require.NoError(t, err)
 	assert.Equal(t, bus.Said{Deaf: true}, got, "an older heartbeat says nothing else")
+	got, err = bus.DecodeSaid(bus.EncodeReadOnly("n", 3, 4, 5))
+	require.NoError(t, err)
+	assert.Equal(t, bus.Said{ReadOnly: true}, got, "an older process reads the first bit")
 }
 
 // withExtension returns a heartbeat with these bytes as its extension.
@@ -90,7 +93,8 @@ func TestExtension_Newer(t *testing.T) {
 		want      bus.Said
 	}{
 		"empty":              {nil, bus.Said{}},
-		"other flags":        {[]byte{0xff}, bus.Said{Deaf: true}},
+		"other flags":        {[]byte{0xff}, bus.Said{Deaf: true, ReadOnly: true}},
+		"read only":          {[]byte{2, 1, 1, 9}, bus.Said{ReadOnly: true, Version: 9}},
 		"unknown field":      {[]byte{1, 200, 2, 'h', 'i', 1, 1, 9}, bus.Said{Deaf: true, Version: 9}},
 		"longer field":       {[]byte{0, 2, 9, 0, 0, 0, 0, 0, 0, 0, 5, 77, 1, 1, 9}, bus.Said{Version: 9, About: bus.About{Tier: 5}}},
 		"shorter field":      {[]byte{0, 2, 2, 1, 1, 1, 1, 9}, bus.Said{Version: 9}},

@@ -52,6 +52,10 @@ type Options struct {
 	// processes that are there, or waits for it in a Barrier.
 	Tool bool
 
+	// ReadOnly says that this process publishes nothing: Publish returns [ErrReadOnly], and
+	// there is no Announcement. So the others miss nothing if it dies, and have no gap.
+	ReadOnly bool
+
 	// Logger receives what no caller is there to be told: panics of the handler,
 	// that payloads come which cannot be read, and that they do not any more, and at the
 	// level Debug what the handler is told as well, such as lost continuity. Nil means nothing is logged.

@@ -42,16 +42,17 @@ type peers struct {
 }
 
 type peer struct {
-	node    string
-	latest  uint64 // highest sequence heard of
-	counted bool   // latest is known: it was heard over this subscription
-	heard   int64  // moment, put off by the breaks since
-	came    int64  // moment at which its latest message came
-	silent  bool   // it is among the silent
-	told    bool   // a heartbeat of it was heard
-	deaf    bool   // it publishes and does not listen
-	version uint8  // as in Peer
-	about   About  // likewise
+	node     string
+	latest   uint64 // highest sequence heard of
+	counted  bool   // latest is known: it was heard over this subscription
+	heard    int64  // moment, put off by the breaks since
+	came     int64  // moment at which its latest message came
+	silent   bool   // it is among the silent
+	told     bool   // a heartbeat of it was heard
+	deaf     bool   // it does not listen
+	readOnly bool   // it says that it publishes nothing
+	version  uint8  // as in Peer
+	about    About  // likewise
 }
 
 // begin takes in that a subscription stands from now on.
@@ -155,7 +156,7 @@ const maxNamed = 4
 
 // forgetSilent forgets peers that were not heard for too long, and reports whether there
 // were any. If some of them were heard over this subscription, it returns an error that
-// names them: what they sent may not have come either.
+// names them: what they sent may not have come either. Who publishes nothing is not missed.
 func (p *peers) forgetSilent(now int64) (forgot bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -168,7 +169,7 @@ func (p *peers) forgetSilent(now int64) (forgot bool, err error) {
 		delete(p.known, id)
 		forgot, p.changed = true, true
 		p.silencedLocked(id, who)
-		if who.counted {
+		if who.counted && !(who.readOnly && who.latest == 0) {
 			silent = append(silent, strconv.Quote(who.node))
 		}
 	}

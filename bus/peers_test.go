@@ -216,3 +216,32 @@ func TestPeers_Bounded(t *testing.T) {
 		assert.Zero(t, b.Stats().Holes)
 	})
 }
+
+// TestPeers_ReadOnly: who publishes nothing is not missed when it falls silent, unless it did
+// publish, and what it says holds for its latest heartbeat.
+func TestPeers_ReadOnly(t *testing.T) {
+	for name, c := range map[string]struct {
+		says func(s *stranger)
+		want []string
+	}{
+		"nothing published": {func(s *stranger) { s.send(bus.EncodeReadOnly("other", s.incarnation, 0, 1)) }, nil},
+		"published all the same": {func(s *stranger) {
+			s.send(bus.EncodeReadOnly("other", s.incarnation, 0, 1))
+			s.message(1)
+		}, []string{silent, "ready"}},
+		"not any more": {func(s *stranger) {
+			s.send(bus.EncodeReadOnly("other", s.incarnation, 0, 1))
+			s.heartbeat(0)
+		}, []string{silent, "ready"}},
+		"it never said so": {func(s *stranger) { s.heartbeat(0) }, []string{silent, "ready"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			heard(t, func(t *testing.T, _ *bus.Bus, n *notes, s *stranger) {
+				c.says(s)
+				assert.Empty(t, noted(n))
+				time.Sleep(10 * time.Second)
+				assert.Equal(t, c.want, noted(n))
+			})
+		})
+	}
+}

@@ -2,6 +2,7 @@ package bus_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -152,6 +153,37 @@ func TestTool(t *testing.T) {
 		answered, err = tool.Barrier(t.Context(), bus.BarrierOptions{})
 		require.NoError(t, err)
 		assert.Equal(t, 2, answered)
+	})
+}
+
+// TestReadOnly: it hears and is heard, publishes nothing, and nobody has a gap when it is killed.
+func TestReadOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub := membus.NewHub()
+		link := newScript()
+		link.Transport = hub.Join()
+		var killed atomic.Bool
+		link.receive = link.Transport.Receive
+		link.publish = func(ctx context.Context, payload []byte) error {
+			if killed.Load() {
+				return bus.ErrClosed
+			}
+			return link.Transport.Publish(ctx, payload)
+		}
+		tool, heard := newBus(t, link, bus.Options{Node: "other", Tool: true, ReadOnly: true}), &notes{}
+		require.NoError(t, tool.Subscribe(heard.handler()))
+		b, n := subscribed(t, hub.Join())
+		time.Sleep(5 * time.Second)
+		require.NoError(t, b.Publish(t.Context(), deletion("42")))
+		require.ErrorIs(t, tool.Publish(t.Context(), deletion("42")), bus.ErrReadOnly)
+		_, payload, _ := tool.Announcement(deletion("42"))
+		assert.Nil(t, payload)
+		synctest.Wait()
+		assert.Equal(t, []string{"ready", "42"}, heard.take())
+		assert.Equal(t, []string{"ready"}, noted(n))
+		killed.Store(true)
+		time.Sleep(time.Minute)
+		assert.Empty(t, noted(n))
 	})
 }
 

@@ -188,7 +188,10 @@ const heartbeatSize = 2 + 3 + 3*10 + 8
 // back, and that is noticed.
 func (b *Bus) sendHeartbeat(sequence uint64) {
 	payload := make([]byte, 0, frameSize+heartbeatSize)
-	e := extension{deaf: b.opts.Tool || b.subscriber() == nil, version: protocolVersion, about: b.described()}
+	e := extension{
+		deaf: b.opts.Tool || b.subscriber() == nil, readOnly: b.opts.ReadOnly,
+		version: protocolVersion, about: b.described(),
+	}
 	_ = b.transmit(appendHeartbeat(payload, b.opts.Node, b.incarnation, sequence, b.moment(), &e), b.opts.PublishTimeout)
 }
 

@@ -160,7 +160,7 @@ func TestOthers(t *testing.T) {
 
 // TestListen_Beats: servers with a short HeartbeatTimeout do not miss the program.
 func TestListen_Beats(t *testing.T) {
-	l, err := (&fleet{transport: membus.NewHub().Join()}).listen()
+	l, err := (&fleet{transport: membus.NewHub().Join()}).listen(true)
 	require.NoError(t, err)
 	assert.Equal(t, 200*time.Millisecond, l.HeartbeatInterval())
 	assert.NoError(t, l.Close())

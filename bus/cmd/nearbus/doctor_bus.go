@@ -34,7 +34,7 @@ func (c *checkup) lookAtBus(ctx context.Context) error {
 	if c.fleet.transport == nil {
 		return nil
 	}
-	l, err := c.fleet.listen()
+	l, err := c.fleet.listen(false)
 	if err != nil {
 		return err
 	}

@@ -37,11 +37,14 @@ type settings struct {
 // the program has pauses would take it for one that died, and have a gap each time.
 const beatEvery = 200 * time.Millisecond
 
-// listen opens the bus. Close closes it.
-func (f *fleet) listen() (*listener, error) {
+// listen opens the bus, to publish on it or only to look. Close closes it. Who only looks may be
+// killed: the servers do not take it for one of whose messages the last may be missing.
+func (f *fleet) listen(publishes bool) (*listener, error) {
 	host, _ := os.Hostname()
 	node := fmt.Sprintf("nearbus@%.40s-%d", host, os.Getpid())
-	b, err := bus.New(f.transport, bus.Options{Node: node, Tool: true, HeartbeatInterval: beatEvery, HeartbeatTimeout: 3 * time.Second})
+	b, err := bus.New(f.transport, bus.Options{
+		Node: node, Tool: true, ReadOnly: !publishes, HeartbeatInterval: beatEvery, HeartbeatTimeout: 3 * time.Second,
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -44,7 +44,7 @@ func nodes(ctx context.Context, inv *invocation) error {
 		return err
 	}
 	defer f.close()
-	l, peers, err := f.meet(ctx)
+	l, peers, err := f.meet(ctx, false)
 	if err != nil {
 		return err
 	}
@@ -73,9 +73,9 @@ func nodes(ctx context.Context, inv *invocation) error {
 	return err
 }
 
-// meet listens, and asks who is there. Who calls it closes the listener.
-func (f *fleet) meet(ctx context.Context) (l *listener, peers []bus.Peer, err error) {
-	if l, err = f.listen(); err != nil {
+// meet listens, as listen does, and asks who is there. Who calls it closes the listener.
+func (f *fleet) meet(ctx context.Context, publishes bool) (l *listener, peers []bus.Peer, err error) {
+	if l, err = f.listen(publishes); err != nil {
 		return nil, nil, err
 	}
 	if err = l.subscribe(func(bus.Message) {}); err == nil {

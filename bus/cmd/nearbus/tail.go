@@ -49,7 +49,7 @@ func tail(ctx context.Context, inv *invocation) error {
 		return err
 	}
 	defer f.close()
-	l, err := f.listen()
+	l, err := f.listen(false)
 	if err != nil {
 		return err
 	}

@@ -165,7 +165,7 @@ func (w *write) run(ctx context.Context) error {
 	}
 	defer f.close()
 	w.fleet = f
-	l, peers, err := f.meet(ctx)
+	l, peers, err := f.meet(ctx, true)
 	if errors.Is(err, errAlone) {
 		return fmt.Errorf("%w Nothing was done", err)
 	}
