@@ -166,6 +166,18 @@ func TestListen_Beats(t *testing.T) {
 	assert.NoError(t, l.Close())
 }
 
+// TestListen_ReadOnly: who only looks cannot publish, so that servers do not miss it, and who
+// invalidates can.
+func TestListen_ReadOnly(t *testing.T) {
+	clear := bus.Invalidation{Op: bus.OpClear, Cache: "users"}
+	for publishes, want := range map[bool]error{false: bus.ErrReadOnly, true: nil} {
+		l, err := (&fleet{transport: membus.NewHub().Join()}).listen(publishes)
+		require.NoError(t, err)
+		require.ErrorIs(t, l.Publish(t.Context(), clear), want)
+		assert.NoError(t, l.Close())
+	}
+}
+
 // TestReadKeys_Interrupted: nobody has to end the input to end the program.
 func TestReadKeys_Interrupted(t *testing.T) {
 	in, out := io.Pipe()
