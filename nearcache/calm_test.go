@@ -183,32 +183,6 @@ func TestAlerts_JournalIsFirst(t *testing.T) {
 	}, intervals(300*time.Millisecond, 5*time.Second))
 }
 
-// TestAlerts_BusIsFirst: a node that loads past the shared tier may have a value without a revision
-// near when the journal tells of what the bus told of before. That takes the value out, and is no
-// repair.
-func TestAlerts_BusIsFirst(t *testing.T) {
-	journaled(t, func(t *testing.T, f *fleet, a, b *member) {
-		a.link.deaf.Store(false)
-		f.store.lag.Store(true) // the bus is faster
-		require.NoError(t, b.Delete(t.Context(), "k"))
-		settle()
-		f.store.onBefore(func(_ context.Context, op, _ string) error {
-			if op == "fill" {
-				return errDown
-			}
-			return nil
-		})
-		_, err := a.Fetch(t.Context(), "k", is("v"))
-		require.NoError(t, err)
-		requireNear(t, a, "k", "v")
-		f.store.lag.Store(false)
-		wait(3 * time.Second)
-		_, err = a.Get(t.Context(), "k")
-		require.ErrorIs(t, err, nearcache.ErrNotFound, "the journal took out what the load had brought")
-		assert.Zero(t, a.node.Stats().Journal.Repaired)
-	}, intervals(300*time.Millisecond, 5*time.Second))
-}
-
 // TestTags_ToldOnce: what the bus told of tags the journal does not tell once more. A value
 // that came near in between stays, and nothing counts as repaired.
 func TestTags_ToldOnce(t *testing.T) {
