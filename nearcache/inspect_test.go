@@ -304,6 +304,7 @@ func TestInspect_LoadWithoutResult(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		f.journal = true
 		a, broken := f.join(inspected), errors.New("broken")
+		wait(time.Second) // or what the node writes at its start is at this very moment
 		_, err := a.Fetch(t.Context(), "k", func(context.Context, string) (string, error) { return "", broken })
 		require.ErrorIs(t, err, broken)
 		i, err := a.Inspect(t.Context(), "k", nearcache.InspectOptions{})
