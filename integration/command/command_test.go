@@ -183,7 +183,7 @@ func TestTail(t *testing.T) {
 	assert.Contains(t, values.out.String(), `"op":"set","cache":"users","key":"42"`)
 	assert.Contains(t, values.out.String(), `"op":"clear","cache":"users"`)
 	text.await(&text.out, "clear ")
-	assert.Regexp(t, `web-1 +set +users 42  @\d+\n`, text.out.String())
+	assert.Regexp(t, `web-1 +set +users 42  @\d+/\d+\n`, text.out.String())
 	assert.Contains(t, text.out.String(), `delete          users "\x1b[2J\xff"  @`)
 	assert.NotContains(t, text.out.String(), "secret")
 
@@ -281,7 +281,15 @@ func TestRefused(t *testing.T) {
 		{[]string{"tail", "-store", "redis://h/x"}, 2, `"x" is no number of a database`},
 		{[]string{"tail", "-store", "redis://a,b"}, 2, "-store has several hosts: want redis+cluster://"},
 		{[]string{"tail", "-store", "redis+sentinel://a"}, 2, "with the name of the master"},
-		{[]string{"tail", "-store", "redis://h", "-namespace", "a b"}, 2, `Options.Namespace: namespace "a b"`},
+		{[]string{"tail", "-store", "redis://h", "-namespace", "a b"}, 2, `-namespace: namespace "a b"`},
+		{[]string{"inspect", "users", "42", "-store", "redis://h", "-namespace", "a b"}, 2, `-namespace: namespace "a b"`},
+		{[]string{"inspect", "users", "42", "-store", "redis://h", "-partitions", "-1"}, 2, "-partitions is -1, not in 0 to"},
+		{[]string{"inspect", "us ers", "42", "-store", "redis://h"}, 2, `CACHE is "us ers": want 1 to 64 of`},
+		{[]string{"inspect", "users", "", "-store", "redis://h"}, 2, `KEY is "", of 0 bytes: in cache users a key has 1 to 1018`},
+		{[]string{"clear", "us ers", "-store", "redis://h"}, 2, `CACHE is "us ers": want 1 to 64 of`},
+		{[]string{"delete", "users", "42", "", "-store", "redis://h"}, 2, `KEY is "", of 0 bytes`},
+		{[]string{"invalidate-tags", "users", "", "-store", "redis://h"}, 2, `TAG is "", of 0 bytes: a tag has 1 to 256`},
+		{[]string{"version", "x"}, 2, `what is "x" for?`},
 		{[]string{"tail", "-store", "rediss://h", "-ca", "/nowhere"}, 2, "-ca: open /nowhere"},
 		{[]string{"tail", "-store", "rediss://h", "-cert", "/nowhere"}, 2, "-cert and -key belong together"},
 		{[]string{"nodes", "-store", "redis://user:" + password + "@127.0.0.1:1", "-timeout", "100ms"}, 1, "the bus at redis://127.0.0.1:1 is not heard"},
@@ -299,6 +307,21 @@ func TestRefused(t *testing.T) {
 	assert.Equal(t, "nearbus tail: NEARBUS_TIMEOUT has no valid value; see nearbus help tail\n", p.err.String())
 }
 
+// TestNodes_Refused: who is refused for good is told at once, whatever -timeout is.
+func TestNodes_Refused(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	for store, says := range map[string]string{
+		"redis://app:wrong@" + s.addr: "is not heard: redisbus: subscribe: .*WRONGPASS",
+		"redis://" + s.addr + "/99":   "DB index is out of range",
+		"redis+cluster://" + s.addr:   "cluster support disabled",
+	} {
+		code, _, errs := s.run("nodes", "-store", store, "-timeout", "1h")
+		assert.Equal(t, 1, code)
+		assert.Regexp(t, says, errs)
+	}
+}
+
 // TestHelp: every command has help with examples, and shells can read what completes them.
 func TestHelp(t *testing.T) {
 	t.Parallel()
@@ -311,14 +334,25 @@ func TestHelp(t *testing.T) {
 		assert.Contains(t, help.out.String(), "\nexamples:\n  nearbus "+name)
 		assert.Contains(t, help.out.String(), "[NEARBUS_STORE]")
 	}
+	for _, name := range []string{"help", "version", "completion"} {
+		for _, args := range [][]string{{"help", name}, {name, "-h"}} {
+			help := started(t, nil, nil, args...)
+			require.Zero(t, help.code(), help.err.String())
+			assert.Contains(t, help.out.String(), "\nusage: nearbus "+name)
+		}
+	}
 	script := started(t, nil, nil, "completion", "bash")
 	require.Zero(t, script.code())
 	bash := exec.CommandContext(t.Context(), "bash", "-c", script.out.String()+`
 COMP_WORDS=(nearbus inv) COMP_CWORD=1; _nearbus; echo "${COMPREPLY[@]}"
-COMP_WORDS=(nearbus tail -ca) COMP_CWORD=2; _nearbus; echo "${COMPREPLY[@]}"`)
+COMP_WORDS=(nearbus tail -ca) COMP_CWORD=2; _nearbus; echo "${COMPREPLY[@]}"
+COMP_WORDS=(nearbus doctor -format "") COMP_CWORD=3; _nearbus; echo "${COMPREPLY[@]}"
+COMP_WORDS=(nearbus tail -n "") COMP_CWORD=3; _nearbus; echo "${COMPREPLY[@]}"
+COMP_WORDS=(nearbus tail -ca command_tes) COMP_CWORD=3; _nearbus; echo "${COMPREPLY[@]}"
+COMP_WORDS=(nearbus clear -force -tim) COMP_CWORD=3; _nearbus; echo "${COMPREPLY[@]}"`)
 	out, err := bash.CombinedOutput()
 	require.NoError(t, err, string(out))
-	assert.Equal(t, "invalidate invalidate-tags\n-ca -cache\n", string(out))
+	assert.Equal(t, "invalidate invalidate-tags\n-ca -cache\ntext json prometheus nagios\n\ncommand_test.go\n-timeout\n", string(out))
 }
 
 var errSource = errors.New("the source is down")

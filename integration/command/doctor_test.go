@@ -151,7 +151,7 @@ var brokenRedis = map[string]struct {
 				return strings.Contains(client.Info(t.Context(), "persistence").Val(), "rdb_last_bgsave_status:err")
 			}, patience, time.Millisecond)
 		},
-		want: []string{`critical redis-disk could not write to its disk`, `critical fleet-answers web-1 has not answered within 5s, though heard: .*cannot read its journal`},
+		want: []string{`critical redis-disk could not write to its disk`, `critical fleet-answers web-1 has not answered within [\d.]+s, though heard: .*cannot read its journal`},
 	},
 	"two replicas, and confirms alone": {
 		breaks: func(t *testing.T, s *site) {
@@ -220,7 +220,7 @@ func TestDoctor_Replica(t *testing.T) {
 		replica := follow(t, s.addr, "--replica-read-only", readOnly)
 		_, found := doctored(t, s.env, "-store", "redis://"+replica.Addr)
 		requireBad(t, found, `critical redis-role is a replica of .* -> give all servers the address of the primary`,
-			`warning fleet no server listens`)
+			`warning fleet no server listens|critical fleet-answers web-1 has not answered .* let messages pass one way only`) // if a heartbeat came through
 	}
 }
 
@@ -291,7 +291,7 @@ func TestDoctor_Rights(t *testing.T) {
 	for _, right := range all {
 		t.Run("without "+right, func(t *testing.T) {
 			t.Parallel()
-			_, found := doctored(t, allow("nearbus-shop:*", "nearbus-shop", right), "-timeout", "4s")
+			_, found := doctored(t, allow("nearbus-shop:*", "nearbus-shop", right), "-timeout", "9s")
 			if right == "publish" || right == "subscribe" {
 				requireBad(t, found, `critical bus the user may not publish and subscribe: .*'`+right+`'.* -> allow it both on the channel nearbus-shop`)
 				return
@@ -316,7 +316,7 @@ func (s *site) notOfTheNamespace(allow func(keys, channel, without string) []str
 	_, found = doctored(t, allow("nearbus-shop:*", "nearbus", ""), "-timeout", "4s")
 	requireBad(t, found, `critical bus the user may not publish and subscribe: .*channel`)
 	_, found = doctored(t, slices.Concat(s.env, []string{"NEARBUS_STORE=redis://app:wrong@" + s.addr}))
-	requireBad(t, found, `critical redis refuses the user: WRONGPASS .* -> correct user and password`, `critical bus refuses the user`)
+	requireBad(t, found, `critical redis refuses the user: WRONGPASS .* -> correct user and password`)
 }
 
 // TestDoctor_JournalLength: a journal that goes back a moment, at the rate of writes, is told of.
@@ -385,7 +385,7 @@ func TestDoctor_Clock(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(cluster.Stop)
 	_, found = doctored(t, []string{"NEARBUS_STORE=redis+cluster://" + strings.Join(cluster.Addrs(), ",")})
-	requireBad(t, found, `critical redis-clock its clock is (3s|2\.9\d*s) ahead of that of .* writes are refused as late`, `warning redis-journal there is nothing`, `warning fleet no server`)
+	requireBad(t, found, `critical redis-clock its clock is (3|3\.0\d*|2\.9\d*)s ahead of that of .* writes are refused as late`, `warning redis-journal there is nothing`, `warning fleet no server`)
 }
 
 // TestDoctor_Unreachable: servers that are not there are critical, and the code is that of it.
@@ -401,6 +401,45 @@ func TestDoctor_Unreachable(t *testing.T) {
 		assert.Equal(t, 2, code)
 		requireBad(t, found, says, `critical bus the bus: nats://127\.0\.0\.1:1: nats: no servers available`)
 	}
+}
+
+// TestDoctor_Hangs: a server that takes connections and says nothing is one line, and the whole command
+// ends with -timeout.
+func TestDoctor_Hangs(t *testing.T) {
+	t.Parallel()
+	hangs, lives := silent(t), servers.Redis(t).Addr
+	const timeout = 10 * time.Second
+	for name, c := range map[string]struct{ store, bus, want string }{
+		"redis":        {"redis://" + hangs, "", "critical redis does not answer: "},
+		"cluster":      {"redis+cluster://" + hangs, "", "critical redis does not answer: "},
+		"store":        {"redis://" + hangs, "redis://" + lives, "critical redis does not answer: "},
+		"memcached":    {"memcached://" + hangs + "," + hangs, "redis://" + lives, "critical memcached does not answer: "},
+		"bus":          {"redis://" + lives, "redis://" + hangs, "critical bus does not answer: publish: "},
+		"nats":         {"redis://" + lives, "nats://" + hangs, "critical bus does not answer: read tcp "},
+		"several nats": {"redis://" + lives, "nats://" + strings.Repeat(hangs+",", 9) + hangs, "critical bus does not answer: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			began := time.Now()
+			_, found := doctored(t, []string{"NEARBUS_STORE=" + c.store, "NEARBUS_BUS=" + c.bus}, "-timeout", timeout.String())
+			assert.Less(t, time.Since(began), timeout*3/2, "the rest is for a machine that has much else to do")
+			found = slices.DeleteFunc(found, func(f finding) bool { return f.Severity == "warning" }) // of a fleet that is not there
+			want := []string{c.want + ".*(timeout|deadline).* -> look whether it hangs"}
+			if name == "memcached" {
+				want = append(want, want[0])
+			}
+			requireBad(t, found, want...)
+		})
+	}
+}
+
+// silent is the address of a server that takes connections and says nothing.
+func silent(t *testing.T) (addr string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = listener.Close() })
+	return listener.Addr().String()
 }
 
 // TestDoctor_Memcached: each Memcached is looked at.

@@ -75,12 +75,20 @@ func TestInspect(t *testing.T) {
 	require.Zero(t, code)
 	assert.Contains(t, errs, "no server has used this namespace and number of partitions here yet")
 	assert.Equal(t, before, s.client().DBSize(t.Context()).Val(), "it makes nothing")
+	code, out, errs = s.run("inspect", "usres", "43")
+	assert.Equal(t, 1, code)
+	assert.Empty(t, out)
+	assert.Equal(t, "nearbus inspect: no server has a cache usres; they have users\n", errs)
+	code, out, errs = s.run("inspect", "usres", "43", "-bus", "nats://127.0.0.1:1")
+	require.Zero(t, code)
+	assert.Contains(t, out, "nothing is stored")
+	assert.Contains(t, errs, "it is not known whether a server has a cache usres: the bus: nats://127.0.0.1:1")
 	for says, args := range map[string][]string{
 		"want a cache and a key, not 1 argument;": {"users"},
-		"cache name":                  {"users:", "42"},
-		"-entries is negative":        {"users", "42", "-entries", "-1"},
-		"where is the shared tier?":   {"users", "42", "-store="},
-		"connect: connection refused": {"users", "42", "-store", "redis://127.0.0.1:1"},
+		"CACHE is users:":                         {"users:", "42"},
+		"-entries is negative":                    {"users", "42", "-entries", "-1"},
+		"where is the shared tier?":               {"users", "42", "-store="},
+		"connect: connection refused":             {"users", "42", "-store", "redis://127.0.0.1:1"},
 	} {
 		code, _, errs := s.run(append([]string{"inspect"}, args...)...)
 		assert.NotZero(t, code)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/nearbus/nearbus/bus"
 	"github.com/nearbus/nearbus/bus/membus"
+	"github.com/nearbus/nearbus/nearcache"
 )
 
 // typing parses what is typed.
@@ -48,14 +49,44 @@ func TestTailPrinter(t *testing.T) {
 	for range 25 {
 		many = append(many, bus.Invalidation{Op: bus.OpDelete, Cache: "users", Key: "k"})
 	}
-	many = append(many, bus.Invalidation{Op: bus.OpSet, Cache: "users", Key: "\x1b[2J", Revision: 7}, bus.Invalidation{Op: bus.OpClear, Cache: "x"})
+	many = append(many, bus.Invalidation{Op: bus.OpSet, Cache: "users", Key: "\x1b[2J", Epoch: 5, Revision: 7}, bus.Invalidation{Op: bus.OpClear, Cache: "x"})
 	p.apply(bus.Message{Node: "web\n1", Invalidations: many})
 	<-p.full
 	p.apply(bus.Message{Node: "web-2", Invalidations: many})
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 	require.Len(t, lines, 2, out.String())
 	assert.Contains(t, lines[0], `"web\n1"             delete          users `+strings.Repeat("k ", 20)+"and 5 more")
-	assert.Contains(t, lines[1], `set             users "\x1b[2J"  @7`)
+	assert.Contains(t, lines[1], `set             users "\x1b[2J"  @5/7`)
+}
+
+// TestTailPrinter_Revision: text and JSON have revisions as inspect prints them.
+func TestTailPrinter_Revision(t *testing.T) {
+	m := bus.Message{Node: "web-1", Invalidations: []bus.Invalidation{{Op: bus.OpSet, Cache: "users", Key: "42", Epoch: 5, Revision: 7}}}
+	want := nearcache.Revision{Epoch: 5, Number: 7}.String()
+	for format, has := range map[string]string{"text": "  @" + want + "\n", "json": `"revision":"` + want + `"}`} {
+		var out bytes.Buffer
+		p := &tailPrinter{inv: &invocation{console: &console{out: &out}, format: format}}
+		p.apply(m)
+		assert.Contains(t, out.String(), has)
+	}
+}
+
+// TestTail_Quiet: with -quiet, only what may have been missed is told beside the output.
+func TestTail_Quiet(t *testing.T) {
+	for quiet, want := range map[bool][]string{
+		false: {"-- listening on channel nearbus at redis://h:6379", "-- web-1 is there", "-- messages may have been missed: EOF", "-- the bus is heard again", "-- web-1 has left"},
+		true:  {"-- messages may have been missed: EOF", "-- the bus is heard again"},
+	} {
+		var told bytes.Buffer
+		inv := &invocation{console: &console{err: &told}, quiet: quiet}
+		p := &tailPrinter{inv: inv, where: "channel nearbus", at: &address{scheme: "redis", hosts: []string{"h:6379"}}}
+		p.back()
+		known := inv.tellPeers(nil, []bus.Peer{{Node: "web-1", Incarnation: 7}})
+		p.cut(io.EOF)
+		p.back()
+		inv.tellPeers(known, nil)
+		assert.Equal(t, want, strings.Split(strings.TrimSpace(told.String()), "\n"))
+	}
 }
 
 // TestOpenRedis_Timeouts: no client waits for a server that hangs as long as the command may take.

@@ -76,6 +76,17 @@ type fleet struct {
 	closers   []func() error
 }
 
+// limited returns a context that ends with ctx, and after -timeout.
+func (inv *invocation) limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, inv.timeout)
+}
+
+// tidying is how long the program takes at most to remove what it wrote, and for its goodbye.
+func (inv *invocation) tidying() time.Duration { return min(inv.timeout/10, time.Second) }
+
+// interrupted reports whether ctx ended before its time.
+func interrupted(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Canceled) }
+
 // open opens the clients of a fleet, of which the one of the bus is needed. Close closes them.
 func (inv *invocation) open(ctx context.Context) (*fleet, error) {
 	f, err := inv.openStore()
@@ -108,6 +119,9 @@ func (inv *invocation) openStore() (*fleet, error) {
 	return f, nil
 }
 
+// answerWithin is how long the program waits for one answer of a server, a part of -timeout.
+func (inv *invocation) answerWithin() time.Duration { return min(inv.timeout/3, 5*time.Second) }
+
 // openRedis opens a client of Redis.
 func (f *fleet) openRedis(flag string, a *address) (redis.UniversalClient, error) {
 	security, err := f.inv.security(a)
@@ -124,7 +138,7 @@ func (f *fleet) openRedis(flag string, a *address) (redis.UniversalClient, error
 		}
 	}
 	var client redis.UniversalClient
-	wait := min(f.inv.timeout/3, 5*time.Second) // or a server that hangs takes more than -timeout
+	wait := f.inv.answerWithin()
 	switch a.kind() {
 	case "redis+cluster":
 		client = redis.NewClusterClient(nearredis.Recommend(&redis.ClusterOptions{
@@ -207,7 +221,7 @@ func (f *fleet) openBus(ctx context.Context) (err error) {
 	}
 	transport, err := redisbus.New(f.busRedis, redisbus.Options{Namespace: f.inv.namespace})
 	if err != nil {
-		return usageError{err}
+		return flagError(err)
 	}
 	f.transport, f.channel = transport, "channel "+transport.Channel()
 	return nil
@@ -221,7 +235,7 @@ func (f *fleet) openNATS(ctx context.Context) error {
 	}
 	opts := []nats.Option{
 		nats.Name("nearbus"), nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(), nats.ReconnectWait(100 * time.Millisecond),
-		nats.PingInterval(2 * time.Second), nats.Timeout(min(f.inv.timeout, 5*time.Second)),
+		nats.PingInterval(2 * time.Second), nats.Timeout(f.inv.answerWithin()),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // or it prints them
 	}
 	if security != nil {
@@ -236,7 +250,7 @@ func (f *fleet) openNATS(ctx context.Context) error {
 	if f.inv.creds != "" {
 		opts = append(opts, nats.UserCredentials(f.inv.creds))
 	}
-	if f.nats, err = nats.Connect("nats://"+strings.Join(a.hosts, ",nats://"), opts...); err != nil {
+	if f.nats, err = connectNATS(ctx, "nats://"+strings.Join(a.hosts, ",nats://"), opts); err != nil {
 		return fmt.Errorf("the bus: %s: %w", a, err)
 	}
 	f.closers = append(f.closers, func() error { f.nats.Close(); return nil })
@@ -251,15 +265,33 @@ func (f *fleet) openNATS(ctx context.Context) error {
 	}
 	transport, err := natsbus.New(f.nats, natsbus.Options{Namespace: f.inv.namespace})
 	if err != nil {
-		return usageError{err}
+		return flagError(err)
 	}
 	f.transport = transport
 	return nil
 }
 
+// connectNATS is [nats.Connect], which tries one server after the other, unless ctx ends: then the
+// goroutine ends by itself, or with the program.
+func connectNATS(ctx context.Context, url string, opts []nats.Option) (*nats.Conn, error) {
+	type connected struct {
+		conn *nats.Conn
+		err  error
+	}
+	done := make(chan connected, 1)
+	go func() {
+		conn, err := nats.Connect(url, opts...)
+		done <- connected{conn, err}
+	}()
+	select {
+	case c := <-done:
+		return c.conn, c.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
 func (f *fleet) openStream(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, f.inv.timeout)
-	defer cancel()
 	transport, err := natsbus.NewStream(ctx, f.nats, natsbus.StreamOptions{Namespace: f.inv.namespace})
 	if err == nil {
 		f.transport = transport
@@ -271,6 +303,11 @@ func (f *fleet) openStream(ctx context.Context) error {
 func (f *fleet) streamName() string {
 	name, _ := bus.Namespace(f.inv.namespace) // it is valid
 	return "NEARBUS" + strings.TrimPrefix(name, "nearbus")
+}
+
+// flagError is the error of a constructor, which names options, as one of what was typed.
+func flagError(err error) error {
+	return usageError{errors.New(strings.NewReplacer("Options.Namespace", "-namespace", "Options.Partitions", "-partitions").Replace(tell(err)))}
 }
 
 // untrimmed is the length of a journal that the program never trims: that is up to the servers.
@@ -295,7 +332,7 @@ func (f *fleet) tier(journal bool) (*shared.Tier, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, usageError{err}
+		return nil, flagError(err)
 	}
 	return shared.New(store, shared.Options{})
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -43,14 +44,10 @@ func doctor(ctx context.Context, inv *invocation) error {
 	}
 	defer f.close()
 	c := &checkup{inv: inv, fleet: f}
+	limited, cancel := context.WithTimeout(ctx, inv.timeout-inv.tidying())
+	defer cancel()
 	p := inv.progress("looking")
-	switch {
-	case f.redis != nil:
-		c.redisTier(ctx)
-	case f.memcache != nil:
-		c.memcachedTier(ctx)
-	}
-	err = c.lookAtBus(ctx)
+	err = c.look(limited)
 	p.stop()
 	if err == nil {
 		err = ctx.Err()
@@ -62,6 +59,45 @@ func doctor(ctx context.Context, inv *invocation) error {
 		return coded{code: int(c.worst())}
 	}
 	return err
+}
+
+// look looks at the shared tier and at the bus: at once if they are on two servers, so that one that
+// hangs leaves the other its time. The error is that of what was typed.
+func (c *checkup) look(ctx context.Context) (err error) {
+	if c.fleet.redis == nil || c.inv.busURL != "" && c.inv.busURL != c.inv.storeURL {
+		c.together(func(c *checkup) { c.lookAtTier(ctx) }, func(c *checkup) { err = c.lookAtBus(ctx) })
+		return err
+	}
+	if !c.lookAtTier(ctx) { // it would say the same once more
+		c.skip("bus", c.fleet.store.String(), "not tried, because of what is critical")
+		return nil
+	}
+	return c.lookAtBus(ctx)
+}
+
+// lookAtTier looks at the shared tier, and reports whether it can be used at all.
+func (c *checkup) lookAtTier(ctx context.Context) (there bool) {
+	switch {
+	case c.fleet.redis != nil:
+		return c.redisTier(ctx)
+	case c.fleet.memcache != nil:
+		c.memcachedTier(ctx)
+	}
+	return true
+}
+
+// together looks at several things at once, and notes what was found in their order.
+func (c *checkup) together(looks ...func(*checkup)) {
+	parts := make([]*checkup, len(looks))
+	var looking sync.WaitGroup
+	for i, look := range looks {
+		parts[i] = &checkup{inv: c.inv, fleet: c.fleet}
+		looking.Go(func() { look(parts[i]) })
+	}
+	looking.Wait()
+	for _, part := range parts {
+		c.found = append(c.found, part.found...)
+	}
 }
 
 // tell says of the text of an error what people need of it.

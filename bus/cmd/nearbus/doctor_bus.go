@@ -38,12 +38,12 @@ func (c *checkup) lookAtBus(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer l.Close()
+	defer l.leave(ctx)
 	if err := l.subscribe(func(bus.Message) {}); err != nil {
 		return err
 	}
-	if err := l.awaitReady(ctx); err != nil {
-		if told := c.mayPublish(ctx); told != nil {
+	if err := c.awaitReady(ctx, l); err != nil {
+		if told := c.fleet.transport.Publish(ctx, nothing); told != nil {
 			err = told
 		}
 		c.unfit(err)
@@ -56,11 +56,11 @@ func (c *checkup) lookAtBus(ctx context.Context) error {
 // nothing is a message that says nothing, of a type that no version uses: servers skip it.
 var nothing = []byte{0xF8, 1, 0xFF}
 
-// mayPublish returns the error of publishing, which nobody is told otherwise.
-func (c *checkup) mayPublish(ctx context.Context) error {
-	limited, cancel := context.WithTimeout(ctx, c.inv.timeout)
+// awaitReady waits until the bus is heard, and leaves time to publish: the error of that tells more.
+func (c *checkup) awaitReady(ctx context.Context, l *listener) error {
+	limited, cancel := context.WithTimeout(ctx, c.inv.timeout/2)
 	defer cancel()
-	return c.fleet.transport.Publish(limited, nothing)
+	return l.awaitReady(limited)
 }
 
 // unfit notes that the bus cannot be used.
@@ -74,6 +74,10 @@ func (c *checkup) unfit(err error) {
 		f.What, f.Change = "refuses the user: "+text, "correct user, password or credentials"
 	case strings.Contains(text, " must be "):
 		f.What, f.Change, f.Page = text, "edit the stream, or delete it: the next server makes it anew", "operations.md#nats"
+	case isTimeout(err):
+		text = strings.TrimPrefix(text, fmt.Sprintf("the bus at %s is not heard: ", c.fleet.bus))
+		text = strings.TrimPrefix(text, fmt.Sprintf("the bus: %s: ", c.fleet.bus))
+		f.What, f.Change, f.Page = "does not answer: "+text, unstick, "operations.md#when-something-is-down"
 	default:
 		f.What, f.Change, f.Page = text, "start it, or correct the address", "operations.md#when-something-is-down"
 	}
@@ -170,7 +174,10 @@ const answersWithin = 6 * time.Second
 // fleetAnswers asks every server whether it has applied everything: who answers hears the bus, and
 // reads its journal.
 func (c *checkup) fleetAnswers(ctx context.Context, l *listener, count int) {
-	within := min(answersWithin, c.inv.timeout)
+	within := answersWithin
+	if end, limited := ctx.Deadline(); limited {
+		within = min(within, time.Until(end).Round(100*time.Millisecond))
+	}
 	limited, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	answered, err := l.Barrier(limited, bus.BarrierOptions{AtLeast: count})
@@ -178,7 +185,7 @@ func (c *checkup) fleetAnswers(ctx context.Context, l *listener, count int) {
 	switch {
 	case err == nil:
 		c.ok("fleet-answers", c.fleet.bus.String(), "%s the bus and can read the journal, if there is one", hears(answered))
-	case ctx.Err() != nil:
+	case interrupted(ctx):
 	case late && len(barrier.Missing) > 0:
 		c.add(finding{
 			Severity: critical, Check: "fleet-answers", At: c.fleet.bus.String(), Page: "operations.md#logs",
@@ -189,7 +196,7 @@ func (c *checkup) fleetAnswers(ctx context.Context, l *listener, count int) {
 	default:
 		change := "look again"
 		if within < answersWithin {
-			change = fmt.Sprintf("give a -timeout of %v", answersWithin)
+			change = "give a longer -timeout, such as 10s"
 		}
 		c.add(finding{
 			Severity: warning, Check: "fleet-answers", At: c.fleet.bus.String(), Page: "operations.md#logs",
@@ -212,7 +219,7 @@ const leastPayload = 64 << 10
 func (c *checkup) natsServer(ctx context.Context) {
 	nc, at := c.fleet.nats, c.fleet.bus.String()
 	c.ok("nats-version", at, "is NATS %s", nc.ConnectedServerVersion())
-	if l, err := measure(func() error { _, err := nc.RTT(); return err }); err == nil {
+	if l, err := measure(func() error { return nc.FlushWithContext(ctx) }); err == nil {
 		c.latency("nats-latency", at, l)
 	}
 	if most := nc.MaxPayload(); most < leastPayload {
@@ -230,14 +237,12 @@ func (c *checkup) natsServer(ctx context.Context) {
 // natsStream looks at the stream before the bus does, which makes it if it is not there.
 func (c *checkup) natsStream(ctx context.Context) {
 	at := c.fleet.bus.String()
-	limited, cancel := context.WithTimeout(ctx, c.inv.timeout)
-	defer cancel()
 	js, err := jetstream.New(c.fleet.nats)
 	if err != nil {
 		c.unfit(err)
 		return
 	}
-	stream, err := js.Stream(limited, c.fleet.streamName())
+	stream, err := js.Stream(ctx, c.fleet.streamName())
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		c.add(finding{
@@ -253,10 +258,10 @@ func (c *checkup) natsStream(ctx context.Context) {
 		return
 	}
 	c.judgeStream(at, stream.CachedInfo())
-	if account, err := js.AccountInfo(limited); err == nil {
+	if account, err := js.AccountInfo(ctx); err == nil {
 		c.judgeAccount(at, account)
 	}
-	if err := c.fleet.openStream(limited); err != nil {
+	if err := c.fleet.openStream(ctx); err != nil {
 		for line := range strings.SplitSeq(err.Error(), "\n") {
 			c.unfit(errors.New(strings.TrimPrefix(line, "natsbus: NewStream: ")))
 		}

@@ -21,17 +21,15 @@ const (
 
 // redisJournal looks at the journals of the fleet: how far they go back, and whether a clock was set back.
 func (c *checkup) redisJournal(ctx context.Context) {
-	limited, cancel := context.WithTimeout(ctx, c.inv.timeout)
-	defer cancel()
 	at := c.fleet.store.String()
-	now, err := c.fleet.redis.Time(limited).Result()
+	now, err := c.fleet.redis.Time(ctx).Result()
 	if err != nil {
 		c.unreachable("redis-journal", at, err)
 		return
 	}
 	var all []journalState
 	for p := range c.partitions() {
-		s, err := c.journalOf(limited, p, now)
+		s, err := c.journalOf(ctx, p, now)
 		if err != nil {
 			c.add(finding{Severity: critical, Check: "redis-journal", At: at, What: "the journal cannot be read: " + tell(err)})
 			return

@@ -22,21 +22,29 @@ type memcachedServer struct {
 
 // memcachedTier looks at each Memcached of the shared tier.
 func (c *checkup) memcachedTier(ctx context.Context) {
-	for _, at := range c.fleet.store.hosts {
-		s, err := dialMemcached(ctx, at, c.inv.timeout)
-		if err != nil {
-			c.unreachable("memcached", at, err)
-			continue
+	looks := make([]func(*checkup), len(c.fleet.store.hosts))
+	for i, at := range c.fleet.store.hosts {
+		looks[i] = func(c *checkup) {
+			if err := c.memcachedAnswers(ctx, at); err != nil {
+				c.unreachable("memcached", at, err)
+			}
 		}
-		if err := c.memcachedServer(s); err != nil {
-			c.unreachable("memcached", at, err)
-		}
-		_ = s.conn.Close()
 	}
+	c.together(looks...)
 }
 
-func dialMemcached(ctx context.Context, at string, timeout time.Duration) (*memcachedServer, error) {
-	limited, cancel := context.WithTimeout(ctx, timeout)
+// memcachedAnswers looks at a server. The error is that it does not answer.
+func (c *checkup) memcachedAnswers(ctx context.Context, at string) error {
+	s, err := dialMemcached(ctx, at, c.inv.answerWithin())
+	if err != nil {
+		return err
+	}
+	defer s.conn.Close()
+	return c.memcachedServer(s)
+}
+
+func dialMemcached(ctx context.Context, at string, within time.Duration) (*memcachedServer, error) {
+	limited, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(limited, "tcp", at)
 	if err != nil {

@@ -17,15 +17,17 @@ import (
 type redisServer struct {
 	at     string
 	client *redis.Client
-	info   map[string]string // of INFO; nil if it is refused
-	clock  time.Duration     // how far its clock is ahead of the one here
+
+	answers bool
+	info    map[string]string // of INFO; nil if it is refused
+	clock   time.Duration     // how far its clock is ahead of the one here
 }
 
-// redisTier looks at the Redis of the shared tier.
-func (c *checkup) redisTier(ctx context.Context) {
+// redisTier looks at the Redis of the shared tier, and reports whether it can be used at all.
+func (c *checkup) redisTier(ctx context.Context) (there bool) {
 	all := c.redisServers(ctx, c.fleet.redis, c.fleet.store)
 	if len(all) == 0 {
-		return
+		return false
 	}
 	for _, s := range all {
 		c.redisVersion(s, c.fleet.store.kind() == "redis+cluster" && c.fleet.inv.busURL == "")
@@ -41,7 +43,7 @@ func (c *checkup) redisTier(ctx context.Context) {
 	}
 	broken := c.count(critical) > 0
 	if !c.redisRights(ctx, all[0]) {
-		return
+		return true
 	}
 	if broken { // it would say the same once more
 		c.skip("redis-scripts", c.fleet.store.String(), "not tried, because of what is critical")
@@ -49,16 +51,15 @@ func (c *checkup) redisTier(ctx context.Context) {
 		c.redisScripts(ctx)
 	}
 	c.redisJournal(ctx)
+	return true
 }
 
 // redisServers returns the servers behind a client, those that answer.
 func (c *checkup) redisServers(ctx context.Context, client redis.UniversalClient, a *address) (all []*redisServer) {
-	limited, cancel := context.WithTimeout(ctx, c.inv.timeout)
-	defer cancel()
 	var err error
 	if cluster, ok := client.(*redis.ClusterClient); ok {
 		var mu sync.Mutex
-		err = cluster.ForEachMaster(limited, func(_ context.Context, master *redis.Client) error {
+		err = cluster.ForEachMaster(ctx, func(_ context.Context, master *redis.Client) error {
 			mu.Lock()
 			defer mu.Unlock()
 			all = append(all, &redisServer{at: master.Options().Addr, client: master})
@@ -72,7 +73,12 @@ func (c *checkup) redisServers(ctx context.Context, client redis.UniversalClient
 		c.unreachable("redis", a.String(), err)
 		return nil
 	}
-	return slices.DeleteFunc(all, func(s *redisServer) bool { return !c.redisAnswers(limited, s) })
+	looks := make([]func(*checkup), len(all))
+	for i, s := range all {
+		looks[i] = func(c *checkup) { s.answers = c.redisAnswers(ctx, s) }
+	}
+	c.together(looks...)
+	return slices.DeleteFunc(all, func(s *redisServer) bool { return !s.answers })
 }
 
 // unreachable notes that a server does not answer as it should.
@@ -83,8 +89,19 @@ func (c *checkup) unreachable(check, at string, err error) {
 		f.What, f.Change, f.Page = "refuses the user: "+tell(err), "correct user and password", "operations.md#least-rights"
 	case strings.Contains(text, "cluster support disabled"):
 		f.What, f.Change = "is no Cluster", "use redis:// in place of redis+cluster://"
+	case isTimeout(err):
+		f.Change, f.Page = unstick, "operations.md#when-something-is-down"
 	}
 	c.add(f)
+}
+
+// unstick is what to do about a server that does not answer in time, though nobody refuses.
+const unstick = "look whether it hangs or has too much to do, a firewall drops what is sent to it, or one side alone encrypts"
+
+// isTimeout reports whether nothing came in time.
+func isTimeout(err error) bool {
+	var timed interface{ Timeout() bool }
+	return errors.As(err, &timed) && timed.Timeout() || errors.Is(err, errUnheard)
 }
 
 // redisAnswers looks whether a server answers, how fast, and what it says of itself.

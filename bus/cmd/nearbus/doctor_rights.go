@@ -88,8 +88,6 @@ var clusterRights = []right{
 
 // redisRights tries the rights, one by one, and reports whether the scripts can be tried.
 func (c *checkup) redisRights(ctx context.Context, s *redisServer) (usable bool) {
-	limited, cancel := context.WithTimeout(ctx, c.inv.timeout)
-	defer cancel()
 	prefix := c.scratch()
 	defer c.sweep(ctx, prefix, 1) // the journal has no end of its own
 	a := prefix + ":{0}"
@@ -100,7 +98,7 @@ func (c *checkup) redisRights(ctx context.Context, s *redisServer) (usable bool)
 	}
 	var lacks []right
 	for _, r := range all {
-		err := r.try(limited, c.fleet.redis, a, b)
+		err := r.try(ctx, c.fleet.redis, a, b)
 		switch {
 		case err == nil, !refused(err): // what else is wrong, the scripts tell
 		case foreignKeys(err):
@@ -143,8 +141,6 @@ func foreignKeys(err error) bool {
 
 // redisScripts has the store write and read under names of its own, and tells what it says.
 func (c *checkup) redisScripts(ctx context.Context) {
-	limited, cancel := context.WithTimeout(ctx, c.inv.timeout)
-	defer cancel()
 	at, prefix := c.fleet.store.String(), c.scratch()
 	store, err := redisstore.New(c.fleet.redis, redisstore.Options{Prefix: prefix, Partitions: c.inv.partitions})
 	if err != nil {
@@ -157,7 +153,7 @@ func (c *checkup) redisScripts(ctx context.Context) {
 		reads[i] = driver.TailRead{Partition: i, Limit: 1}
 	}
 	said := make(map[string]bool)
-	for _, tail := range store.Tail(limited, reads) {
+	for _, tail := range store.Tail(ctx, reads) {
 		switch {
 		case tail.Err != nil && !said[tail.Err.Error()]:
 			said[tail.Err.Error()] = true
@@ -175,7 +171,7 @@ func (c *checkup) redisScripts(ctx context.Context) {
 	}
 	record := driver.Record{Kind: driver.KindValue, Nonce: driver.NewNonce(), Value: []byte("doctor")}
 	write := driver.Write{Key: "doctor", Image: record.Append(nil), TTL: time.Minute}
-	if err := store.Write(limited, []driver.Write{write})[0].Err; err != nil {
+	if err := store.Write(ctx, []driver.Write{write})[0].Err; err != nil {
 		c.add(finding{
 			Severity: critical, Check: "redis-write", At: at, Page: "operations.md#settings-of-the-server",
 			What: "a value cannot be stored: " + tell(err),
@@ -201,7 +197,7 @@ func (c *checkup) journalWarning(at, text string) {
 
 // sweep removes what was written under names of doctor.
 func (c *checkup) sweep(ctx context.Context, prefix string, partitions int) {
-	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.inv.tidying()/2)
 	defer cancel()
 	_, _ = c.fleet.redis.Pipelined(limited, func(pipe redis.Pipeliner) error {
 		for p := range partitions {

@@ -54,6 +54,21 @@ func (f *fleet) listen(publishes bool) (*listener, error) {
 	}, nil
 }
 
+// leave closes the bus. A server that hangs keeps the program from its goodbye, but not much longer
+// than until the deadline of ctx.
+func (l *listener) leave(ctx context.Context) {
+	left := make(chan struct{})
+	go func() { // ends with the bus, or with the program
+		_ = l.Close()
+		close(left)
+	}()
+	end, _ := ctx.Deadline()
+	select {
+	case <-left:
+	case <-time.After(time.Until(end) + l.fleet.inv.tidying()):
+	}
+}
+
 // subscribe begins to hear. Apply is called with what comes.
 func (l *listener) subscribe(apply func(bus.Message)) error {
 	return l.Subscribe(bus.Handler{
@@ -95,32 +110,49 @@ func replace[T any](c chan T, v T) {
 	}
 }
 
-// awaitReady waits until the bus is heard. The error says why it is not.
+// awaitReady waits until the bus is heard, up to the end of ctx. The error says why it is not.
 func (l *listener) awaitReady(ctx context.Context) error {
-	limited, cancel := context.WithTimeout(ctx, l.fleet.inv.timeout)
-	defer cancel()
 	p := l.fleet.inv.progress("waiting for the bus at " + l.fleet.bus.String())
 	defer p.stop()
-	for {
+	for why := errUnheard; ; {
 		select {
 		case <-l.ready:
 			return nil
-		case <-limited.Done():
-			if ctx.Err() != nil {
+		case why = <-l.gaps:
+			if isRefusal(why) {
+				return l.unheard(why)
+			}
+		case <-ctx.Done():
+			if interrupted(ctx) {
 				return ctx.Err()
 			}
-			return l.unheard()
+			return l.unheard(why)
 		}
 	}
 }
 
-// unheard says why the bus is not heard.
-func (l *listener) unheard() error {
+// refusals are what servers say to those whom they will not serve later either.
+var refusals = []string{"WRONGPASS", "NOAUTH", "NOPERM", "DB index is out of range", "cluster support disabled", "unknown command"}
+
+func isRefusal(err error) bool {
+	return slices.ContainsFunc(refusals, func(text string) bool { return strings.Contains(err.Error(), text) })
+}
+
+// errUnheard is that nothing says why the bus is not heard.
+var errUnheard = errors.New("no message comes back in time")
+
+// unheard is the error for a bus that is not heard, for a reason.
+func (l *listener) unheard(why error) error {
+	return fmt.Errorf("the bus at %s is not heard: %w", l.fleet.bus, why)
+}
+
+// reason returns the latest reason why the bus is not heard.
+func (l *listener) reason() error {
 	select {
-	case reason := <-l.gaps:
-		return fmt.Errorf("the bus at %s is not heard: %w", l.fleet.bus, reason)
+	case why := <-l.gaps:
+		return why
 	default:
-		return fmt.Errorf("the bus at %s is not heard within %v", l.fleet.bus, l.fleet.inv.timeout)
+		return errUnheard
 	}
 }
 
@@ -130,17 +162,18 @@ var errAlone = errors.New("no server is there")
 // roll asks who is there, and waits for those who do not answer such questions. The error is
 // errAlone if nobody is.
 func (l *listener) roll(ctx context.Context) ([]bus.Peer, error) {
-	limited, cancel := context.WithTimeout(ctx, l.fleet.inv.timeout)
-	defer cancel()
-	peers, err := l.RollCall(limited)
-	if err == nil && l.fleet.inv.wait > 0 {
-		peers, err = l.longer(limited)
+	peers, err := l.RollCall(ctx)
+	switch {
+	case err == nil && l.fleet.inv.wait > 0:
+		peers, err = l.longer(ctx)
+	case err == nil && len(peers) == 0:
+		peers, err = l.late(ctx)
 	}
 	switch {
-	case err != nil && ctx.Err() != nil:
+	case interrupted(ctx):
 		return nil, ctx.Err()
 	case err != nil:
-		return nil, fmt.Errorf("nobody could be asked: %w", l.unheard())
+		return nil, fmt.Errorf("nobody could be asked: %w", l.unheard(l.reason()))
 	case len(peers) == 0:
 		return nil, fmt.Errorf("%w: nobody listens on %s at %s: is it the right server, and is -namespace that of the servers?",
 			errAlone, l.fleet.channel, l.fleet.bus)
@@ -161,37 +194,58 @@ func (l *listener) longer(ctx context.Context) ([]bus.Peer, error) {
 	}
 }
 
-// Servers answer the question for their options once in a second.
+// beatsWithin is within which each server has sent a heartbeat: they do so every second by default.
+const beatsWithin = 2 * time.Second
+
+// late returns who is there once somebody is heard: a server with much to do answers late.
+func (l *listener) late(ctx context.Context) (peers []bus.Peer, err error) {
+	for end := time.After(beatsWithin); len(peers) == 0 && err == nil; {
+		select {
+		case <-l.changed:
+			peers, err = l.RollCall(ctx)
+		case <-end:
+			return peers, nil
+		case <-ctx.Done():
+			return peers, nil
+		}
+	}
+	return peers, err
+}
+
+// Who does not answer the question for options is asked again, and so are others with the same
+// options: a server answers once in a second, whoever asks.
 const (
-	settingsWait  = 1200 * time.Millisecond
-	settingsTries = 3
+	settingsWait = 3 * time.Second
+	firstPause   = 100 * time.Millisecond
+	longestPause = 400 * time.Millisecond
 )
 
 // options returns what is behind the digests of peers, as far as they tell.
 func (l *listener) options(ctx context.Context, peers []bus.Peer) (map[uint64][]bus.Setting, error) {
-	known, wanted := make(map[uint64][]bus.Setting), make(map[uint64]uint64)
+	known, wanted := make(map[uint64][]bus.Setting), make(map[uint64][]uint64)
 	for _, p := range peers {
 		if p.About.Options != 0 {
-			wanted[p.About.Options] = p.Incarnation
+			wanted[p.About.Options] = append(wanted[p.About.Options], p.Incarnation)
 		}
 	}
 	p := l.fleet.inv.progress("asking for options")
 	defer p.stop()
-	for range settingsTries {
-		for _, incarnation := range wanted {
-			l.AskSettings(incarnation)
-		}
-		for end := time.After(settingsWait); len(wanted) > 0; {
-			select {
-			case s := <-l.told:
-				known[s.digest] = s.all
-				delete(wanted, s.digest)
-				continue
-			case <-ctx.Done():
-				return known, ctx.Err()
-			case <-end:
+	again, end := time.After(0), time.After(settingsWait)
+	for try, pause := 0, firstPause; len(wanted) > 0; {
+		select {
+		case s := <-l.told:
+			known[s.digest] = s.all
+			delete(wanted, s.digest)
+		case <-again:
+			for _, alike := range wanted {
+				l.AskSettings(alike[try%len(alike)])
 			}
-			break
+			again = time.After(pause)
+			try, pause = try+1, min(2*pause, longestPause)
+		case <-end:
+			return known, nil
+		case <-ctx.Done():
+			return known, ctx.Err()
 		}
 	}
 	return known, nil

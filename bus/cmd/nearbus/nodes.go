@@ -39,6 +39,8 @@ func nodes(ctx context.Context, inv *invocation) error {
 	if inv.wait < 0 {
 		return usagef("-wait is negative: %v", inv.wait)
 	}
+	ctx, cancel := inv.limited(ctx)
+	defer cancel()
 	f, err := inv.open(ctx)
 	if err != nil {
 		return err
@@ -48,7 +50,7 @@ func nodes(ctx context.Context, inv *invocation) error {
 	if err != nil {
 		return err
 	}
-	defer l.Close()
+	defer l.leave(ctx)
 	differ, err := l.differences(ctx, peers)
 	if err != nil {
 		return err
@@ -73,7 +75,8 @@ func nodes(ctx context.Context, inv *invocation) error {
 	return err
 }
 
-// meet listens, as listen does, and asks who is there. Who calls it closes the listener.
+// meet listens, as listen does, and asks who is there, up to the deadline of ctx. Who calls it closes
+// the listener.
 func (f *fleet) meet(ctx context.Context, publishes bool) (l *listener, peers []bus.Peer, err error) {
 	if l, err = f.listen(publishes); err != nil {
 		return nil, nil, err
@@ -85,7 +88,7 @@ func (f *fleet) meet(ctx context.Context, publishes bool) (l *listener, peers []
 		peers, err = l.roll(ctx)
 	}
 	if err != nil {
-		_ = l.Close()
+		l.leave(ctx)
 		return nil, nil, err
 	}
 	return l, peers, nil
@@ -98,9 +101,7 @@ func (f *fleet) foreign(ctx context.Context, peers []bus.Peer) (names []string, 
 		return nil, err
 	}
 	defer tier.Close()
-	limited, cancel := context.WithTimeout(ctx, f.inv.timeout)
-	defer cancel()
-	own, err := tier.KnownIdentity(limited)
+	own, err := tier.KnownIdentity(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("the shared tier at %s: %w", f.store, err)
 	}

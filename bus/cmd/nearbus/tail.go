@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/nearcache"
 )
 
 func tailCommand() *command {
@@ -18,7 +19,8 @@ func tailCommand() *command {
 		about: `
 Prints each invalidation that comes over the bus: when, from whom, what happened, to which keys
 of which cache, and under which revision. Values do not travel on the bus. Lines about the bus
-itself, and about servers that come and go, are printed beside the output.`,
+itself, and about servers that come and go, are printed beside the output. With -quiet, there are only
+those which say that messages may have been missed.`,
 		examples: []string{
 			"nearbus tail",
 			"nearbus tail -cache users -n 10",
@@ -26,6 +28,7 @@ itself, and about servers that come and go, are printed beside the output.`,
 		},
 		flags: func(fs *flag.FlagSet, inv *invocation) {
 			fs.StringVar(&inv.cache, "cache", "", "only what is of the cache with this `name`")
+			fs.Lookup("quiet").Usage = "print no progress, and not who comes and goes"
 			fs.IntVar(&inv.count, "n", 0, "end after this `number` of invalidations")
 		},
 		run: tail,
@@ -44,7 +47,9 @@ func tail(ctx context.Context, inv *invocation) error {
 	if inv.count < 0 {
 		return usagef("-n is negative: %d", inv.count)
 	}
-	f, err := inv.open(ctx)
+	limited, cancel := inv.limited(ctx)
+	defer cancel()
+	f, err := inv.open(limited)
 	if err != nil {
 		return err
 	}
@@ -59,7 +64,7 @@ func tail(ctx context.Context, inv *invocation) error {
 	if err := l.subscribe(printer.apply); err != nil {
 		return err
 	}
-	if err := l.awaitReady(ctx); err != nil {
+	if err := l.awaitReady(limited); err != nil {
 		return err
 	}
 	return l.follow(ctx, printer)
@@ -67,7 +72,8 @@ func tail(ctx context.Context, inv *invocation) error {
 
 // follow tells of the bus and of servers until it is to end.
 func (l *listener) follow(ctx context.Context, printer *tailPrinter) error {
-	known := l.tellPeers(nil)
+	inv := l.fleet.inv
+	known := inv.tellPeers(nil, l.Peers())
 	for {
 		select {
 		case <-ctx.Done():
@@ -75,32 +81,39 @@ func (l *listener) follow(ctx context.Context, printer *tailPrinter) error {
 		case <-printer.full:
 			return nil
 		case <-l.changed:
-			known = l.tellPeers(known)
+			known = inv.tellPeers(known, l.Peers())
 		}
 	}
 }
 
 // tellPeers tells who came and went, and returns who is there.
-func (l *listener) tellPeers(known map[uint64]bus.Peer) map[uint64]bus.Peer {
+func (inv *invocation) tellPeers(known map[uint64]bus.Peer, peers []bus.Peer) map[uint64]bus.Peer {
 	now := make(map[uint64]bus.Peer)
-	for _, p := range l.Peers() {
+	for _, p := range peers {
 		now[p.Incarnation] = p
 		was, old := known[p.Incarnation]
 		switch {
 		case p.Silent && (!old || !was.Silent):
-			l.fleet.inv.notef("-- %s has fallen silent\n", word(p.Node))
+			inv.remarkf("-- %s has fallen silent\n", word(p.Node))
 		case !p.Silent && !old:
-			l.fleet.inv.notef("-- %s is there\n", word(p.Node))
+			inv.remarkf("-- %s is there\n", word(p.Node))
 		case !p.Silent && was.Silent:
-			l.fleet.inv.notef("-- %s is heard again\n", word(p.Node))
+			inv.remarkf("-- %s is heard again\n", word(p.Node))
 		}
 	}
 	for id, was := range known {
 		if _, there := now[id]; !there && !was.Silent {
-			l.fleet.inv.notef("-- %s has left\n", word(was.Node))
+			inv.remarkf("-- %s has left\n", word(was.Node))
 		}
 	}
 	return now
+}
+
+// remarkf writes beside the output what -quiet leaves out.
+func (inv *invocation) remarkf(format string, args ...any) {
+	if !inv.quiet {
+		inv.notef(format, args...)
+	}
 }
 
 // tailPrinter prints messages. It is called from one goroutine at a time.
@@ -126,7 +139,7 @@ func (p *tailPrinter) cut(reason error) {
 func (p *tailPrinter) back() {
 	switch {
 	case !p.listening:
-		p.inv.notef("-- listening on %s at %s\n", p.where, p.at)
+		p.inv.remarkf("-- listening on %s at %s\n", p.where, p.at)
 	case p.lost:
 		p.inv.notef("-- the bus is heard again\n")
 	}
@@ -183,7 +196,7 @@ func (p *tailPrinter) print(now time.Time, m *bus.Message, part []bus.Invalidati
 		line += fmt.Sprintf(" and %d more", more)
 	}
 	if last := part[len(part)-1]; last.Revision != 0 {
-		line += "  @" + revision(last.Revision)
+		line += "  @" + revision(&last)
 	}
 	p.inv.printf("%s\n", strings.TrimRight(line, " "))
 }
@@ -196,8 +209,10 @@ func keysOf(part []bus.Invalidation) string {
 	return strings.Join(keys, " ")
 }
 
-// revision returns a number of Redis, which is a time, as people compare it.
-func revision(n uint64) string { return fmt.Sprint(n) }
+// revision returns the revision of an invalidation, as inspect prints it too.
+func revision(inv *bus.Invalidation) string {
+	return nearcache.Revision{Epoch: inv.Epoch, Number: inv.Revision}.String()
+}
 
 // tailed is an invalidation as JSON.
 type tailed struct {
@@ -209,7 +224,6 @@ type tailed struct {
 	Cache    string    `json:"cache"`
 	Key      string    `json:"key,omitempty"`
 	KeyBytes []byte    `json:"keyBytes,omitempty"`
-	Epoch    string    `json:"epoch,omitempty"`
 	Revision string    `json:"revision,omitempty"`
 }
 
@@ -221,7 +235,7 @@ func tailLine(now time.Time, m *bus.Message, inv *bus.Invalidation) tailed {
 		line.Key, line.KeyBytes = "", []byte(inv.Key)
 	}
 	if inv.Revision != 0 {
-		line.Epoch, line.Revision = hex(inv.Epoch), revision(inv.Revision)
+		line.Revision = revision(inv)
 	}
 	return line
 }

@@ -103,6 +103,9 @@ func (w *write) arguments(ctx context.Context) error {
 		return usagef("of which cache?")
 	}
 	w.cache, w.keys = args[0], args[1:]
+	if err := checkCache(w.cache); err != nil {
+		return err
+	}
 	switch {
 	case !w.keyed && len(w.keys) > 0:
 		return usagef("%s takes no keys, but ends all of a cache: delete takes keys", w.op)
@@ -112,6 +115,20 @@ func (w *write) arguments(ctx context.Context) error {
 		return usagef("- has the keys read from the input, and stands alone")
 	case w.keyed && len(w.keys) == 0:
 		return usagef("which keys? There are none behind the cache %s, and clear is for all of them", word(w.cache))
+	}
+	return w.checkKeys()
+}
+
+// checkKeys refuses keys and tags that no server takes, before anything is written.
+func (w *write) checkKeys() error {
+	for _, key := range w.keys {
+		err := checkKey(w.cache, key)
+		if w.op == "invalidate-tags" {
+			err = checkTag(key)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -143,7 +160,7 @@ func (w *write) readKeys(ctx context.Context) error {
 			return coded{exitFailed, "there are no keys on the input: nothing was done"}
 		}
 	}
-	return nil
+	return w.checkKeys()
 }
 
 // linesOf returns the lines of an input that are not empty.
@@ -159,6 +176,8 @@ func linesOf(in io.Reader) (all []string, err error) {
 }
 
 func (w *write) run(ctx context.Context) error {
+	ctx, cancel := w.inv.limited(ctx)
+	defer cancel()
 	f, err := w.inv.open(ctx)
 	if err != nil {
 		return err
@@ -172,7 +191,7 @@ func (w *write) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer l.Close()
+	defer l.leave(ctx)
 	w.peers = peers
 	if w.options, err = l.options(ctx, peers); err == nil {
 		err = w.allowed(ctx)
@@ -203,9 +222,8 @@ func (w *write) allowed(ctx context.Context) error {
 				w.fleet.store, few(foreign))
 		}
 	}
-	names := w.caches()
-	if len(names) > 0 && !slices.Contains(names, w.cache) && !w.inv.force {
-		return fmt.Errorf("no server has a cache %s; they have %s. Nothing was done: see -force", word(w.cache), few(names))
+	if names := cachesOf(w.options); !w.inv.force && !hasCache(names, w.cache) {
+		return fmt.Errorf("%s. Nothing was done: see -force", noCache(names, w.cache))
 	}
 	return nil
 }
@@ -215,19 +233,6 @@ func areThere(n int) string {
 		return "1 server is"
 	}
 	return fmt.Sprintf("%d servers are", n)
-}
-
-// caches returns the names of the caches that servers have, as far as they tell.
-func (w *write) caches() (names []string) {
-	for _, settings := range w.options {
-		for _, s := range settings {
-			if s.Cache != "!node" {
-				names = append(names, s.Cache)
-			}
-		}
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
 }
 
 // option returns the value of an option that some server has.
@@ -264,13 +269,11 @@ func (w *write) write(ctx context.Context, b *bus.Bus) error {
 	if err != nil {
 		return usageError{err}
 	}
-	limited, cancelled := context.WithTimeout(ctx, w.inv.timeout)
-	defer cancelled()
 	p := w.inv.progress(w.op + ": waiting for " + plural(len(w.peers), "server"))
-	err = w.do(limited, cache, w.keys)
+	err = w.do(ctx, cache, w.keys)
 	applied := 0
 	if err == nil {
-		applied, err = node.Barrier(limited, nearcache.BarrierOptions{AtLeast: max(len(w.peers), w.inv.atLeast)})
+		applied, err = node.Barrier(ctx, nearcache.BarrierOptions{AtLeast: max(len(w.peers), w.inv.atLeast)})
 	}
 	p.stop()
 	return w.report(ctx, applied, time.Since(began), err)
@@ -289,7 +292,7 @@ type written struct {
 	Seconds float64  `json:"seconds"`
 }
 
-// report tells what became of the write. ctx ends when the program is interrupted.
+// report tells what became of the write. ctx is cancelled when the program is interrupted.
 func (w *write) report(ctx context.Context, applied int, took time.Duration, err error) error {
 	r := written{Op: w.op, Cache: w.cache, Keys: len(w.keys), Servers: max(len(w.peers), applied), Applied: applied, Seconds: took.Seconds()}
 	var barrier *bus.BarrierError
@@ -318,7 +321,7 @@ func (w *write) report(ctx context.Context, applied int, took time.Duration, err
 	switch {
 	case err == nil:
 		return nil
-	case ctx.Err() != nil:
+	case interrupted(ctx):
 		return coded{exitInterrupted, "interrupted: " + r.Error}
 	}
 	return coded{exitFailed, r.Error}
@@ -328,7 +331,7 @@ func (w *write) report(ctx context.Context, applied int, took time.Duration, err
 func (w *write) unconfirmed(ctx context.Context, r *written) string {
 	text := fmt.Sprintf("%d of %s applied it", r.Applied, plural(r.Servers, "server"))
 	switch {
-	case ctx.Err() != nil:
+	case interrupted(ctx):
 		text += " so far"
 	case len(r.Missing) > 0:
 		text += fmt.Sprintf("; no answer from %s within %v", few(r.Missing), w.inv.timeout)
