@@ -26,12 +26,14 @@ type faults struct {
 type brokenTransport struct {
 	*membus.Transport
 	faults *faults
+	spans  *spans
 }
 
 // invalidations is the type of a message of writes, in its third byte.
 const invalidations = 1
 
 func (b *brokenTransport) Publish(ctx context.Context, payload []byte) error {
+	defer b.spans.client(ctx)()
 	if b.faults.busCut.Load() {
 		return errBroken
 	}
@@ -62,6 +64,7 @@ func (b *brokenTransport) Receive(ctx context.Context, sink bus.Sink) error {
 type brokenStore struct {
 	*memstore.Store
 	faults *faults
+	spans  *spans
 }
 
 var (
@@ -70,6 +73,7 @@ var (
 )
 
 func (b *brokenStore) Read(ctx context.Context, keys []string) ([][]byte, error) {
+	defer b.spans.client(ctx)()
 	if b.faults.noStore.Load() {
 		return nil, driver.ErrUnavailable
 	}
@@ -77,6 +81,7 @@ func (b *brokenStore) Read(ctx context.Context, keys []string) ([][]byte, error)
 }
 
 func (b *brokenStore) ReadProven(ctx context.Context, keys []string) ([][]byte, []driver.Revision, error) {
+	defer b.spans.client(ctx)()
 	if b.faults.noStore.Load() {
 		return nil, nil, driver.ErrUnavailable
 	}
@@ -91,6 +96,7 @@ func (b *brokenStore) Time(ctx context.Context) (time.Time, error) {
 }
 
 func (b *brokenStore) Write(ctx context.Context, writes []driver.Write) []driver.Receipt {
+	defer b.spans.client(ctx)()
 	if b.faults.noStore.Load() || b.faults.noWrites.Load() {
 		return slices.Repeat([]driver.Receipt{{Err: errBroken}}, len(writes))
 	}
@@ -98,6 +104,7 @@ func (b *brokenStore) Write(ctx context.Context, writes []driver.Write) []driver
 }
 
 func (b *brokenStore) Fill(ctx context.Context, writes []driver.Write) []driver.Receipt {
+	defer b.spans.client(ctx)()
 	if b.faults.noStore.Load() || b.faults.noWrites.Load() {
 		return slices.Repeat([]driver.Receipt{{Err: errBroken}}, len(writes))
 	}
@@ -105,6 +112,7 @@ func (b *brokenStore) Fill(ctx context.Context, writes []driver.Write) []driver.
 }
 
 func (b *brokenStore) Acquire(ctx context.Context, leases []driver.Lease) []driver.Grant {
+	defer b.spans.client(ctx)()
 	if b.faults.noStore.Load() || b.faults.noWrites.Load() {
 		return slices.Repeat([]driver.Grant{{Err: errBroken}}, len(leases))
 	}
@@ -112,6 +120,7 @@ func (b *brokenStore) Acquire(ctx context.Context, leases []driver.Lease) []driv
 }
 
 func (b *brokenStore) Tail(ctx context.Context, reads []driver.TailRead) []driver.Tail {
+	defer b.spans.client(ctx)()
 	if b.faults.noStore.Load() || b.faults.noJournal.Load() {
 		return slices.Repeat([]driver.Tail{{Err: errBroken}}, len(reads))
 	}

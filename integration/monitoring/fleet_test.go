@@ -37,6 +37,7 @@ type fleet struct {
 type options struct {
 	node  nearcache.NodeOptions
 	cache nearcache.Options[string]
+	spans *spans // nil: nobody traces
 }
 
 // server is one of a fleet, with what is broken about it.
@@ -77,9 +78,15 @@ func inFleet(t *testing.T, opts options, test func(f *fleet)) (r recording) {
 func (f *fleet) join(memory *memstore.Store, hub *membus.Hub, opts options) {
 	f.t.Helper()
 	s := &server{name: fmt.Sprintf("server-%d", len(f.servers)+1)}
-	store, transport := &brokenStore{memory, &s.faults}, &brokenTransport{hub.Join(), &s.faults}
+	traces := f.opts.spans
+	store, transport := &brokenStore{memory, &s.faults, traces}, &brokenTransport{hub.Join(), &s.faults, traces}
+	open := nearcache.OpenOptions{Bus: bus.Options{Node: s.name}, Node: opts.node}
+	if traces != nil {
+		traces.telemetry.Instrument(&open)
+		traces.servers = append(traces.servers, s)
+	}
 	var err error
-	s.node, err = nearcache.Open(f.t.Context(), store, transport, nearcache.OpenOptions{Bus: bus.Options{Node: s.name}, Node: opts.node})
+	s.node, err = nearcache.Open(f.t.Context(), store, transport, open)
 	require.NoError(f.t, err)
 	s.users, err = nearcache.New(s.node, "users", opts.cache)
 	require.NoError(f.t, err)
@@ -87,7 +94,13 @@ func (f *fleet) join(memory *memstore.Store, hub *membus.Hub, opts options) {
 	f.servers = append(f.servers, s)
 	ctx, cancel := context.WithCancel(f.ctx)
 	s.stop = cancel
-	f.work.Go(func() { s.serve(ctx) })
+	if traces == nil {
+		f.work.Go(func() { s.serve(ctx) })
+		return
+	}
+	for range 3 {
+		f.work.Go(func() { traces.serve(ctx, s) })
+	}
 }
 
 // serve does what a service does, until ctx ends: it rests between bursts, because a node that
