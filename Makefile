@@ -58,6 +58,17 @@ test-all: test deps ## Run these, and those of pages in Chromium, Prometheus, da
 		'$(CURDIR)/integration,,$(LATER:%=./%/...)' \
 		'$(CURDIR)/integration,$(FAULTS),./simulate,^TestFinds$$/^(clock|watermarks)$$'
 
+.PHONY: builds
+builds: ## Compile the library for other systems, and run its tests as 32-bit programs.
+	@for system in {linux,darwin,windows}/{amd64,arm64} linux/arm freebsd/amd64; do \
+		echo "build $$system"; CGO_ENABLED=0 GOOS=$${system%/*} GOARCH=$${system#*/} go build ./...; \
+	done
+	CGO_ENABLED=0 GOARCH=386 go test -timeout 20m ./...
+
+.PHONY: vulnerabilities
+vulnerabilities: ## Look for known vulnerabilities in what the modules call.
+	@for module in $(MODULES); do echo "look into $$module"; go -C $$module run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...; done
+
 .PHONY: check
 check: tidied lint test ## Do what a change must pass: tidy, fixed, formatted, linted, tested.
 
