@@ -169,7 +169,7 @@ func (p *peers) forgetSilent(now int64) (forgot bool, err error) {
 		delete(p.known, id)
 		forgot, p.changed = true, true
 		p.silencedLocked(id, who)
-		if who.counted && !(who.readOnly && who.latest == 0) {
+		if who.counted && (!who.readOnly || who.latest != 0) {
 			silent = append(silent, strconv.Quote(who.node))
 		}
 	}
