@@ -69,23 +69,6 @@ func ExampleTier_Fill() {
 	// Ada Lovelace <nil>
 }
 
-// What a store holds is a Record: a header, and then the value.
-func ExampleDecodeRecord() {
-	record := driver.Record{Kind: driver.KindValue, Nonce: 1, Value: []byte("Ada")}
-	image := record.Append(nil)
-	fmt.Println(len(image) == driver.HeaderSize+3)
-
-	decoded, err := driver.DecodeRecord(image)
-	fmt.Printf("%s %v\n", decoded.Value, err)
-
-	_, err = driver.DecodeRecord(image[:len(image)-1])
-	fmt.Println(errors.Is(err, driver.ErrCorrupt), err)
-	// Output:
-	// true
-	// Ada <nil>
-	// true shared: corrupt record: 2 bytes of 3
-}
-
 // away is a store whose server cannot be reached.
 type away struct{ driver.Store }
 

@@ -1,6 +1,7 @@
 package driver_test
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -18,4 +19,21 @@ func ExampleStamp() {
 	fmt.Printf("%s, revision %d, ends in %v, %v\n",
 		read.Value, read.Revision.Number, time.UnixMilli(read.Soft).Sub(now), err)
 	// Output: Ada, revision 7, ends in 1m0s, <nil>
+}
+
+// What a store holds is a Record: a header, and then the value.
+func ExampleDecodeRecord() {
+	record := driver.Record{Kind: driver.KindValue, Nonce: 1, Value: []byte("Ada")}
+	image := record.Append(nil)
+	fmt.Println(len(image) == driver.HeaderSize+3)
+
+	decoded, err := driver.DecodeRecord(image)
+	fmt.Printf("%s %v\n", decoded.Value, err)
+
+	_, err = driver.DecodeRecord(image[:len(image)-1])
+	fmt.Println(errors.Is(err, driver.ErrCorrupt), err)
+	// Output:
+	// true
+	// Ada <nil>
+	// true shared: corrupt record: 2 bytes of 3
 }
