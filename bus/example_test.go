@@ -73,3 +73,39 @@ func ExampleBus_RollCall() {
 	}
 	// Output: web-1 is there
 }
+
+// Barrier returns when every process that listens has applied what was published before.
+func ExampleBus_Barrier() {
+	hub := membus.NewHub()
+	one, err := bus.New(hub.Join(), bus.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer one.Close()
+	two, err := bus.New(hub.Join(), bus.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer two.Close()
+	ready, applied := make(chan struct{}), false
+	if err := one.Subscribe(bus.Handler{Apply: func(bus.Message) {}, Gap: func(error) {}}); err != nil {
+		log.Fatal(err)
+	}
+	err = two.Subscribe(bus.Handler{
+		Apply: func(bus.Message) { applied = true },
+		Gap:   func(error) {},
+		Ready: func() { close(ready) },
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	<-ready
+	ctx := context.Background()
+	user := bus.Invalidation{Op: bus.OpDelete, Cache: "users", Key: "42"}
+	if err := one.Publish(ctx, user); err != nil {
+		log.Fatal(err)
+	}
+	answered, err := one.Barrier(ctx, bus.BarrierOptions{AtLeast: 1})
+	fmt.Println(answered, err, applied)
+	// Output: 1 <nil> true
+}

@@ -3,11 +3,15 @@ package bustest_test
 import (
 	"context"
 	"fmt"
+	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/nearbus/nearbus/bus"
 	"github.com/nearbus/nearbus/bus/bustest"
 	"github.com/nearbus/nearbus/bus/membus"
+	"github.com/nearbus/nearbus/bus/natsbus"
 )
 
 // A Faulty transport shows what a program does when messages are lost.
@@ -38,4 +42,15 @@ func ExampleFaulty() {
 	// Output:
 	// bus: own heartbeat did not come back
 	// <nil>
+}
+
+// The whole test of a transport: a function TestConformance(t *testing.T).
+func ExampleRun() {
+	var conn *nats.Conn // to the server that the transport is over
+	conformance := func(t *testing.T) {
+		bustest.Run(t, bustest.Harness{Join: func(channel string) (bus.Transport, error) {
+			return natsbus.New(conn, natsbus.Options{Subject: channel})
+		}}, false)
+	}
+	_ = conformance
 }

@@ -121,3 +121,39 @@ func ExampleCache_Wrap() {
 	// nearbus; hit
 	// nearbus; fwd=bypass; detail=private
 }
+
+// The handler names what a page shows, and a change of any of these ends the page.
+func ExampleTag() {
+	ctx := context.Background()
+	node, pages := newPages()
+	defer node.Close(ctx)
+	cache, err := nearhttp.New(pages, nearhttp.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	h := cache.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		nearhttp.Tag(r.Context(), "category:books", "product:7", "product:8")
+		fmt.Println("makes", r.URL.Path)
+	}))
+	ask := func() { h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/books", nil)) }
+	ask()
+	ask() // from the cache
+	fmt.Println(pages.InvalidateTags(ctx, "product:8"))
+	ask()
+	// Output:
+	// makes /books
+	// <nil>
+	// makes /books
+}
+
+// A page depends on one of a few languages, whatever the client sends.
+func ExampleAmong() {
+	language := nearhttp.Among("Accept-Language", "en", "de")
+	for _, header := range []string{"de-AT, en;q=0.8", "fr, en;q=0.5", "fr"} {
+		fmt.Printf("%q\n", language.Reduce(header))
+	}
+	// Output:
+	// "de"
+	// "en"
+	// ""
+}

@@ -1,0 +1,113 @@
+package nearcache_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/nearbus/nearbus/bus"
+	"github.com/nearbus/nearbus/bus/membus"
+	"github.com/nearbus/nearbus/nearcache"
+	"github.com/nearbus/nearbus/shared/memstore"
+)
+
+// Open makes all parts of a node over any store and any transport. With those of redisstore,
+// memcachestore, redisbus or natsbus, no other line changes.
+func ExampleOpen() {
+	ctx := context.Background()
+	node, err := nearcache.Open(ctx, memstore.New(memstore.Options{}), membus.NewHub().Join(), nearcache.OpenOptions{
+		Bus:    bus.Options{Node: "web-1"},
+		Node:   nearcache.NodeOptions{NearBytes: 256 << 20},
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer node.Close(ctx)
+	users, err := nearcache.New(node, "users", nearcache.Options[User]{TTL: 10 * time.Minute})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(users.Set(ctx, "42", User{"42", "Ada"}))
+	// Output: <nil>
+}
+
+// At the end of a program, Close delivers what is pending for as long as its context allows.
+func ExampleNode_Close() {
+	node := newNode()
+	users := newUsers(node, "closed")
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := node.Close(ctx); err != nil {
+		log.Print(err) // how many invalidations were not delivered
+	}
+	_, err := users.Get(context.Background(), "42")
+	fmt.Println(errors.Is(err, nearcache.ErrClosed))
+	// Output: true
+}
+
+// A readiness probe asks for Trusted until it was true once. Later, it is for alerts.
+func ExampleNode_Health() {
+	node := newNode()
+	defer node.Close(context.Background())
+	h := node.Health() // log.Print(h) says why a node is not trusted
+	fmt.Println(h.Trusted, h.BusCut, h.PendingInvalidations)
+	// Output: true false 0
+}
+
+// A bridge to any system of metrics reads all numbers from one list.
+func ExampleNode_Metrics() {
+	ctx := context.Background()
+	node := newNode()
+	defer node.Close(context.Background())
+	users := newUsers(node, "measured")
+	_ = users.Set(ctx, "42", User{"42", "Ada"})
+	for range 3 {
+		_, _ = users.Get(ctx, "42")
+	}
+	for _, m := range node.Metrics() {
+		if m.Kind == nearcache.Counter && m.Value > 0 && m.Cache == "measured" {
+			fmt.Println(m.Name, m.Value)
+		}
+	}
+	// Output:
+	// nearbus_cache_hits_total 3
+	// nearbus_cache_sets_total 1
+}
+
+// What caches does this process have, with which options, and what do they take?
+func ExampleNode_Caches() {
+	node := newNode()
+	defer node.Close(context.Background())
+	_ = newUsers(node, "listed").Set(context.Background(), "42", User{"42", "Ada"})
+	for _, c := range node.Caches() {
+		fmt.Println(c.Name, c.Type, c.Settings.TTL, c.Settings.LoadTimeout, c.Entries)
+	}
+	// Output: listed nearcache_test.User 5m0s 30s 1
+}
+
+// Which other servers does this one hear, and are they set up alike?
+func ExampleNode_Peers() {
+	ctx := context.Background()
+	store, hub := memstore.New(memstore.Options{}), membus.NewHub()
+	var web []*nearcache.Node
+	for _, name := range []string{"web-1", "web-2"} {
+		node, err := nearcache.Open(ctx, store, hub.Join(), nearcache.OpenOptions{Bus: bus.Options{Node: name}})
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer node.Close(ctx)
+		web = append(web, node)
+	}
+	for len(web[0].Peers()) == 0 { // until a heartbeat of the other is heard
+		time.Sleep(time.Millisecond)
+	}
+	for _, p := range web[0].Peers() {
+		fmt.Printf("%s differs in %q\n", p.Node, p.Differs)
+	}
+	// Output: web-2 differs in ""
+}

@@ -1,0 +1,89 @@
+package nearcache_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nearbus/nearbus/nearcache"
+)
+
+// After Delete nobody gets the value, not even as a stale one. That it is not there is no error.
+func ExampleCache_Delete() {
+	ctx := context.Background()
+	node := newNode()
+	defer node.Close(context.Background())
+	users := newUsers(node, "deleted")
+	_ = users.Set(ctx, "42", User{"42", "Ada"})
+	fmt.Println(users.Delete(ctx, "42", "43"))
+	_, err := users.Get(ctx, "42")
+	fmt.Println(errors.Is(err, nearcache.ErrNotFound), err)
+	// Output:
+	// <nil>
+	// true nearbus: not found: deleted or invalidated
+}
+
+// Clear ends all values of a cache in one step, however many there are.
+func ExampleCache_Clear() {
+	ctx := context.Background()
+	node := newNode()
+	defer node.Close(context.Background())
+	users := newUsers(node, "cleared")
+	_ = users.SetMany(ctx, map[string]User{"1": {"1", "Ada"}, "2": {"2", "Grace"}})
+	fmt.Println(users.Clear(ctx))
+	found, err := users.GetMany(ctx, []string{"1", "2"})
+	fmt.Println(len(found), err)
+	// Output:
+	// <nil>
+	// 0 <nil>
+}
+
+// A value whose lifetimes are its own: for an hour in the shared tier, and for a second in the
+// memory of each server.
+func ExampleCache_SetEntry() {
+	ctx := context.Background()
+	node := newNode()
+	defer node.Close(context.Background())
+	users := newUsers(node, "own-ttl")
+	err := users.SetEntry(ctx, "42", nearcache.Entry[User]{
+		Value: User{"42", "Ada"}, TTL: time.Hour, NearTTL: time.Second, Tags: []string{"org:7"},
+	})
+	fmt.Println(err)
+	u, err := users.Get(ctx, "42")
+	fmt.Println(u.Name, err)
+	// Output:
+	// <nil>
+	// Ada <nil>
+}
+
+// SetEntryMany is SetMany for such values.
+func ExampleCache_SetEntryMany() {
+	ctx := context.Background()
+	node := newNode()
+	defer node.Close(context.Background())
+	users := newUsers(node, "own-tags")
+	err := users.SetEntryMany(ctx, map[string]nearcache.Entry[User]{
+		"1": {Value: User{"1", "Ada"}, Tags: []string{"org:7"}},
+		"2": {Value: User{"2", "Grace"}, Tags: []string{"org:8"}},
+	})
+	fmt.Println(err, users.InvalidateTags(ctx, "org:7"))
+	found, _ := users.GetMany(ctx, []string{"1", "2"})
+	fmt.Println(len(found), found["2"].Name)
+	// Output:
+	// <nil> <nil>
+	// 1 Grace
+}
+
+// Of several keys some may fail. The others are done, and the error says of each what became of it.
+func ExampleKeysError() {
+	node := newNode()
+	defer node.Close(context.Background())
+	users := newUsers(node, "keys")
+	err := users.Delete(context.Background(), "42", "")
+	failed, _ := errors.AsType[nearcache.KeysError](err)
+	for key, err := range failed {
+		fmt.Printf("%q was not deleted: %v\n", key, errors.Is(err, nearcache.ErrInvalidKey))
+	}
+	// Output: "" was not deleted: true
+}
