@@ -53,6 +53,19 @@ func TestDocs_Links(t *testing.T) {
 	}
 }
 
+// TestDocs_Questions: the list at the top of the page of questions has each of them.
+func TestDocs_Questions(t *testing.T) {
+	page, err := os.ReadFile("../docs/faq.md")
+	require.NoError(t, err)
+	list, answers, found := strings.Cut(string(page), "\n## ")
+	require.True(t, found)
+	questions := regexp.MustCompile(`(?m)^### .*$`).FindAllString(answers, -1)
+	require.NotEmpty(t, questions)
+	for _, question := range questions {
+		assert.Contains(t, list, "](#"+anchors(question)[0]+")", "%s", question)
+	}
+}
+
 // TestDocs_Sources: a file or directory of the library that a page names is there.
 func TestDocs_Sources(t *testing.T) {
 	named := regexp.MustCompile("`((?:nearcache|shared|bus)/[a-z/]+(?:\\.go)?)`")
