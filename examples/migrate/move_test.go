@@ -28,6 +28,18 @@ type mover struct {
 	db               *users.DB
 }
 
+// newMover returns a fleet on its way to nearbus: on the same Redis, or from nearbus on one
+// Redis to nearbus on another.
+func newMover(t *testing.T, old start) *mover {
+	t.Helper()
+	addr := servers.Redis(t).Addr
+	m := &mover{old: old, new: end(), oldAddr: addr, newAddr: addr, db: users.NewDB(ada, bob)}
+	if old.name == m.new.name {
+		m.newAddr = servers.Redis(t).Addr
+	}
+	return m
+}
+
 // server opens a server of a deployment.
 func (m *mover) server(t *testing.T, d deployment) users.Cache {
 	t.Helper()
@@ -40,16 +52,14 @@ func (m *mover) server(t *testing.T, d deployment) users.Cache {
 	return &move.Users{Old: m.old.server(t, m.oldAddr, m.db), New: m.new.server(t, m.newAddr, m.db), ReadNew: d == readNew}
 }
 
-// TestMove replaces the servers of a fleet one by one, for each deployment, from every cache to
-// nearbus, and from nearbus on one Redis to nearbus on another. After each step every server
-// changes a user, and every server that can hear of it answers with the change.
+// TestMove replaces the servers of a fleet one by one, for each deployment. After each step
+// every server changes a user, and every server that reads nearbus answers with the change; so
+// does every server that reads an old cache whose servers tell each other.
 func TestMove(t *testing.T) {
-	another := end()
-	another.name = "another Redis"
-	for _, s := range append(starts(), another) {
+	for _, s := range append(starts(), end()) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			m := &mover{old: s, new: end(), oldAddr: servers.Redis(t).Addr, newAddr: servers.Redis(t).Addr, db: users.NewDB(ada)}
+			m := newMover(t, s)
 			var fleet [3]users.Cache
 			var runs [3]deployment
 			for i := range fleet {
@@ -66,6 +76,13 @@ func TestMove(t *testing.T) {
 	}
 }
 
+// change changes a user in the database, and tells the caches of a server.
+func (m *mover) change(t *testing.T, on users.Cache, u users.User) {
+	t.Helper()
+	require.NoError(t, m.db.Save(t.Context(), u))
+	require.NoError(t, on.Changed(t.Context(), u))
+}
+
 // everyServerWrites has each server change a user whom the others have in their caches.
 func (m *mover) everyServerWrites(t *testing.T, fleet []users.Cache, runs []deployment) {
 	t.Helper()
@@ -76,8 +93,7 @@ func (m *mover) everyServerWrites(t *testing.T, fleet []users.Cache, runs []depl
 		row, err := m.db.User(t.Context(), ada.ID)
 		require.NoError(t, err)
 		row.Name += "."
-		require.NoError(t, m.db.Save(t.Context(), row))
-		require.NoError(t, writer.Changed(t.Context(), row))
+		m.change(t, writer, row)
 		for i, reader := range fleet {
 			if runs[i] >= readNew || !m.old.untold {
 				becomes(t, reader, row)
@@ -89,14 +105,17 @@ func (m *mover) everyServerWrites(t *testing.T, fleet []users.Cache, runs []depl
 // TestMove_WithoutTheFirstDeployment: a server that reads the new cache, beside one that does
 // not tell the new cache yet, has the old value.
 func TestMove_WithoutTheFirstDeployment(t *testing.T) {
-	m := &mover{old: starts()[0], new: end(), oldAddr: servers.Redis(t).Addr, newAddr: servers.Redis(t).Addr, db: users.NewDB(ada, bob)}
-	early, late, other := m.server(t, readNew), m.server(t, asBefore), m.server(t, readNew)
-	warm(t, early, m.db, ada)
-	warm(t, early, m.db, bob)
-	require.NoError(t, m.db.Save(t.Context(), ada2))
-	require.NoError(t, late.Changed(t.Context(), ada2))
-	require.NoError(t, m.db.Save(t.Context(), bob2))
-	require.NoError(t, other.Changed(t.Context(), bob2))
-	becomes(t, early, bob2)
-	assert.Equal(t, ada, read(t, early, ada.ID))
+	for _, old := range []start{starts()[0], end()} {
+		t.Run(old.name, func(t *testing.T) {
+			t.Parallel()
+			m := newMover(t, old)
+			early, other, late := m.server(t, readNew), m.server(t, readNew), m.server(t, asBefore)
+			read(t, early, ada.ID)
+			read(t, early, bob.ID)
+			m.change(t, late, ada2)
+			m.change(t, other, bob2)
+			becomes(t, early, bob2)
+			assert.Equal(t, ada, read(t, early, ada.ID))
+		})
+	}
 }
