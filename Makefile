@@ -15,6 +15,9 @@ LIBRARY = $(shell go list ./nearcache/... ./bus/... ./shared/... | paste -sd, -)
 
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
+# The modules that make test leaves to make test-all.
+LATER_MODULES = ./examples/migrate
+
 # The packages of integration that make test leaves to make test-all, with what is below them.
 LATER = browser fleetcost model monitoring mutate outbox simulate
 SPACE := $(subst ,, )
@@ -45,16 +48,19 @@ fleet: servers ## Run the user service as several processes on real servers.
 
 .PHONY: test
 test: servers ## Run the tests of the core, of every module, with one case on each server.
-	@for module in $(MODULES); do go -C $$module vet -race ./...; go -C $$module vet -tags $(FAULTS) ./...; done; echo "vet in $$SECONDS s"
-	@go -C integration run ./testall -flags '$(TESTFLAGS)' $(abspath $(filter-out %integration,$(MODULES))) \
+	@for module in $(filter-out $(LATER_MODULES),$(MODULES)); do \
+		go -C $$module vet -race ./...; go -C $$module vet -tags $(FAULTS) ./...; \
+	done; echo "vet in $$SECONDS s"
+	@go -C integration run ./testall -flags '$(TESTFLAGS)' $(abspath $(filter-out %integration $(LATER_MODULES),$(MODULES))) \
 		'$(CURDIR)/integration,,$(INTEGRATION)' \
 		'$(CURDIR)/integration,,./outbox,^TestOutbox_/^SQLite$$' \
 		'$(CURDIR),$(FAULTS),./nearcache/...,^Test(G[0-9]|Hazard|Arrivals|Token|Barrier|Meter|Lookup|Tag|Fenced|Write|.*Off$$)' \
 		'$(CURDIR)/integration,$(FAULTS),./checker,Without'
 
 .PHONY: test-all
-test-all: test deps ## Run these, and those of pages in Chromium, Prometheus, databases, models and simulated fleets.
-	@go -C integration run ./testall -flags '$(TESTFLAGS)' \
+test-all: test deps ## Run these, and those of pages in Chromium, Prometheus, databases, models, simulated fleets and moves.
+	@for module in $(LATER_MODULES); do go -C $$module vet -race ./...; done
+	@go -C integration run ./testall -flags '$(TESTFLAGS)' $(abspath $(LATER_MODULES)) \
 		'$(CURDIR)/integration,,$(LATER:%=./%/...)' \
 		'$(CURDIR)/integration,$(FAULTS),./simulate,^TestFinds$$/^(clock|watermarks)$$'
 

@@ -3,6 +3,7 @@ package migrate_test
 import (
 	"testing"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -118,4 +119,22 @@ func TestMove_WithoutTheFirstDeployment(t *testing.T) {
 			assert.Equal(t, ada, read(t, early, ada.ID))
 		})
 	}
+}
+
+// TestMove_BackAndForth: while no server told nearbus of changes, what nearbus has in Redis grew
+// old. A clear ends it.
+func TestMove_BackAndForth(t *testing.T) {
+	m := newMover(t, starts()[0])
+	early := m.server(t, readNew)
+	read(t, early, ada.ID)
+	require.NoError(t, early.Close())
+	back := m.server(t, asBefore)
+	m.change(t, back, ada2)
+	forth := m.server(t, readNew)
+	assert.Equal(t, ada, read(t, forth, ada.ID))
+
+	client := redis.NewClient(&redis.Options{Addr: m.newAddr})
+	defer client.Close()
+	require.NoError(t, client.Publish(t.Context(), "nearbus-shop", "clear users").Err())
+	becomes(t, forth, ada2)
 }
