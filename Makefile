@@ -16,7 +16,7 @@ LIBRARY = $(shell go list ./nearcache/... ./bus/... ./shared/... | paste -sd, -)
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 # The modules that make test leaves to make test-all.
-LATER_MODULES = ./examples/migrate
+LATER_MODULES = ./examples/cdc ./examples/migrate
 
 # The packages of integration that make test leaves to make test-all, with what is below them.
 LATER = browser fleetcost model monitoring mutate outbox simulate
@@ -45,6 +45,10 @@ picture: deps ## Take the picture of the README again, of that page.
 .PHONY: fleet
 fleet: servers ## Run the user service as several processes on real servers.
 	@go -C examples/userservice run . -fleet
+
+.PHONY: cdc
+cdc: deps ## Edit rows by psql under a fleet, which hears of it by replication or by an outbox.
+	@go -C examples/cdc run .
 
 .PHONY: test
 test: servers ## Run the tests of the core, of every module, with one case on each server.
