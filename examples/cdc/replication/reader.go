@@ -1,6 +1,6 @@
 // Package replication tells caches of every change that PostgreSQL commits to the rows of
-// some tables, whoever makes the change: a service, psql, a migration. It is one file, made to
-// be copied.
+// some tables, whoever makes the change: a service, psql, a migration. It is made to be
+// copied, as a folder.
 //
 //	reader, err := replication.New(config, "nearbus", "nearbus", []replication.Rule{
 //		{Table: "public.users", Column: "id", Cache: users},
@@ -29,10 +29,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"regexp"
-	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -40,7 +37,6 @@ import (
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/nearbus/nearbus/nearcache"
 )
@@ -79,7 +75,7 @@ type Options struct {
 	// less than half of wal_sender_timeout, which is 60 s.
 	Heartbeat time.Duration
 
-	// Logger receives failures and the end of failures, new slots, and tables whose changes
+	// Logger receives failures, that the reader has the slot, new slots, and tables whose changes
 	// have no key. There are no keys and no values in it. Nil means that nothing is logged.
 	Logger *slog.Logger
 }
@@ -171,13 +167,12 @@ func (r *Reader) Open(ctx context.Context) error {
 // identity, Run clears the cache for each transaction with such a change, and logs an error.
 func (r *Reader) Run(ctx context.Context) error {
 	for pause := time.Duration(0); ; {
-		err := r.session(ctx, func() {
-			if pause > 0 {
-				r.logger.Info("replication: the reader is back")
-			}
-			pause = 0
-		})
+		began, told := time.Now(), r.transactions.Load()
+		err := r.session(ctx)
 		r.streaming.Store(false)
+		if r.transactions.Load() > told || time.Since(began) > longestPause {
+			pause = 0
+		}
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -190,16 +185,14 @@ func (r *Reader) Run(ctx context.Context) error {
 			r.useless = true
 		}
 		r.failures.Add(1)
-		if pause == 0 {
-			r.logger.Error("replication: the reader has stopped; trying again", "error", err)
-		}
 		pause = min(max(firstPause, 2*pause), longestPause)
+		r.logger.Error("replication: the reader has stopped, and tries again", "error", err, "after", pause)
 		sleep(ctx, pause)
 	}
 }
 
 // session connects and tells the caches until something fails.
-func (r *Reader) session(ctx context.Context, streaming func()) error {
+func (r *Reader) session(ctx context.Context) error {
 	conn, err := r.connect(ctx)
 	if err != nil {
 		return err
@@ -216,7 +209,7 @@ func (r *Reader) session(ctx context.Context, streaming func()) error {
 		return err
 	}
 	r.streaming.Store(true)
-	streaming()
+	r.logger.Info("replication: the reader has the slot, and reads", "slot", r.slot)
 	return s.run(ctx)
 }
 
@@ -247,356 +240,6 @@ func (c connections) close() {
 	if c.wal != nil {
 		_ = c.wal.Close(ctx)
 	}
-}
-
-// check returns an error if the database would not tell all that a rule needs.
-func (r *Reader) check(ctx context.Context, db *pgx.Conn) error {
-	var problem string
-	err := db.QueryRow(ctx, `SELECT CASE
-		WHEN current_setting('wal_level') <> 'logical' THEN 'wal_level is ' || current_setting('wal_level') || ': set it to logical, and restart the server'
-		WHEN p.oid IS NULL THEN 'there is no publication ' || $1 || ': run CREATE PUBLICATION ' || $1 || ' FOR TABLE ...'
-		WHEN NOT (p.pubupdate AND p.pubdelete AND p.pubtruncate) THEN 'the publication ' || $1 || ' leaves out some of update, delete and truncate'
-		ELSE '' END FROM (SELECT) one LEFT JOIN pg_publication p ON p.pubname = $1`, r.publication).Scan(&problem)
-	for _, rule := range r.rules {
-		if err != nil || problem != "" {
-			break
-		}
-		err = db.QueryRow(ctx, `SELECT COALESCE((SELECT CASE
-			WHEN c.relkind <> 'r' THEN 'is no plain table: the database does not tell of every TRUNCATE of a partition'
-			WHEN a.attnum IS NULL THEN 'has no column ' || $3
-			WHEN p.tablename IS NULL THEN 'is not published: run ALTER PUBLICATION ' || $1 || ' ADD TABLE ' || $2
-			WHEN to_jsonb(p) ->> 'rowfilter' IS NOT NULL THEN 'is published with a WHERE, and changes of other rows are not told'
-			WHEN c.relreplident = 'f' OR i.indexrelid IS NOT NULL THEN ''
-			ELSE 'does not tell the old ' || $3 || ' of a row that is changed or deleted: its replica identity needs the column; '
-				|| 'make it the primary key, or run ALTER TABLE ' || $2 || ' REPLICA IDENTITY FULL, or USING INDEX' END
-			FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-			LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = $3 AND a.attnum > 0
-			LEFT JOIN pg_publication_tables p ON p.pubname = $1 AND p.schemaname = n.nspname AND p.tablename = c.relname
-			LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indimmediate AND a.attnum = ANY (i.indkey)
-				AND CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident END
-			WHERE n.nspname || '.' || c.relname = $2), 'does not exist')`, r.publication, rule.Table, rule.Column).Scan(&problem)
-		if problem != "" {
-			problem = "the table " + rule.Table + " " + problem
-		}
-	}
-	if err == nil && problem != "" {
-		err = fmt.Errorf("%w: %s", ErrSetup, problem)
-	}
-	return err
-}
-
-// ensureSlot makes the slot if there is none, or none that can be read on. What it makes is at
-// first a slot of this connection alone, which ends with it. The slot gets its name after the
-// caches are clear.
-func (r *Reader) ensureSlot(ctx context.Context, db *pgx.Conn) error {
-	var ours, lost bool
-	err := db.QueryRow(ctx, `SELECT plugin = 'pgoutput' AND database = current_database(), wal_status = 'lost'
-		FROM pg_replication_slots WHERE slot_name = $1`, r.slot).Scan(&ours, &lost)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-	case err != nil:
-		return err
-	case !ours:
-		return fmt.Errorf("%w: the slot %s is one of another database or of another plugin than pgoutput", ErrSetup, r.slot)
-	case !lost && !r.useless:
-		return nil
-	default:
-		if _, err := db.Exec(ctx, "SELECT pg_drop_replication_slot($1)", r.slot); err != nil {
-			return err
-		}
-	}
-	temporary := fmt.Sprintf("%s_of_%d", r.slot, db.PgConn().PID())
-	if _, err := db.Exec(ctx, "SELECT pg_create_logical_replication_slot($1, 'pgoutput', true)", temporary); err != nil {
-		return err
-	}
-	for _, rule := range r.rules {
-		if err := r.clear(ctx, rule.Cache); err != nil {
-			return err
-		}
-	}
-	_, err = db.Exec(ctx, "SELECT pg_copy_logical_replication_slot($1, $2, false)", temporary, r.slot)
-	if err != nil && codeOf(err) != "42710" { // duplicate_object: another reader was faster
-		return err
-	}
-	r.slots.Add(1)
-	r.useless = false
-	r.logger.Info("replication: made a slot, and cleared the caches", "slot", r.slot)
-	_, err = db.Exec(ctx, "SELECT pg_drop_replication_slot($1)", temporary)
-	return err
-}
-
-func (r *Reader) clear(ctx context.Context, cache Cache) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	err := cache.Clear(ctx)
-	if err == nil {
-		r.clears.Add(1)
-	}
-	return err
-}
-
-// invalidate ignores that a cache refuses a key: it has nothing under it.
-func (r *Reader) invalidate(ctx context.Context, cache Cache, keys []string) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	err := cache.Invalidate(ctx, keys...)
-	refused := 0
-	if failed, ok := errors.AsType[nearcache.KeysError](err); ok {
-		for key, keyErr := range failed {
-			if errors.Is(keyErr, nearcache.ErrInvalidKey) {
-				refused++
-				delete(failed, key)
-			}
-		}
-		if len(failed) == 0 {
-			err = nil
-		}
-	}
-	if err == nil {
-		r.keys.Add(uint64(len(keys) - refused))
-		r.invalid.Add(uint64(refused))
-	}
-	return err
-}
-
-// stream is a session that reads the log. The database sends transactions one after the other,
-// in the order of their commits, and none that was rolled back.
-type stream struct {
-	*Reader
-	connections
-	tables    map[uint32][]target // by the number that the database gives a table
-	within    bool                // a transaction
-	xid       uint32              // of the transaction
-	stale     []stale             // what was not told yet, by rule
-	size      int                 // of the keys in it
-	confirmed pglogrepl.LSN
-}
-
-// target is a rule, by its number, and where its column is.
-type target struct {
-	rule, column int // -1: the changes of the table come without the column
-}
-
-// stale is what the cache of a rule is to be told.
-type stale struct {
-	keys map[string]bool
-	all  bool
-}
-
-func (s *stream) run(ctx context.Context) error {
-	heard, next := time.Now(), time.Now()
-	for {
-		receiving, cancel := context.WithDeadline(ctx, next)
-		message, err := s.wal.ReceiveMessage(receiving)
-		cancel()
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err == nil:
-			err = s.take(ctx, message)
-			heard = time.Now()
-		case pgconn.Timeout(err) && time.Since(heard) > 3*s.opts.Heartbeat:
-			return fmt.Errorf("replication: nothing heard of the database for %v", time.Since(heard).Round(time.Millisecond))
-		case pgconn.Timeout(err):
-			next = time.Now().Add(s.opts.Heartbeat)
-			err = s.confirm(true)
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-func (s *stream) take(ctx context.Context, message pgproto3.BackendMessage) error {
-	if failure, ok := message.(*pgproto3.ErrorResponse); ok {
-		return pgconn.ErrorResponseToPgError(failure)
-	}
-	data, ok := message.(*pgproto3.CopyData)
-	if !ok || len(data.Data) == 0 {
-		return fmt.Errorf("replication: the database has ended the stream, with %T", message)
-	}
-	switch body := data.Data[1:]; data.Data[0] {
-	case pglogrepl.PrimaryKeepaliveMessageByteID:
-		keepalive, err := pglogrepl.ParsePrimaryKeepaliveMessage(body)
-		if err != nil {
-			return err
-		}
-		if !s.within { // up to there, the log has nothing else for this slot
-			s.confirmed = max(s.confirmed, keepalive.ServerWALEnd)
-		}
-		if keepalive.ReplyRequested {
-			return s.confirm(false)
-		}
-	case pglogrepl.XLogDataByteID:
-		part, err := pglogrepl.ParseXLogData(body)
-		if err != nil {
-			return err
-		}
-		change, err := pglogrepl.Parse(part.WALData)
-		if err != nil {
-			return err
-		}
-		return s.apply(ctx, change)
-	}
-	return nil
-}
-
-func (s *stream) apply(ctx context.Context, change pglogrepl.Message) error {
-	switch m := change.(type) {
-	case *pglogrepl.BeginMessage:
-		s.within, s.xid = true, m.Xid
-	case *pglogrepl.RelationMessage: // before the first change of a table, and when the table was altered
-		s.tables[m.RelationID] = s.targetsOf(m)
-	case *pglogrepl.InsertMessage: // a cache may remember that there was none
-		return s.changed(ctx, m.RelationID, m.Tuple)
-	case *pglogrepl.UpdateMessage: // without the old row where the replica identity is unchanged
-		return s.changed(ctx, m.RelationID, m.OldTuple, m.NewTuple)
-	case *pglogrepl.DeleteMessage:
-		return s.changed(ctx, m.RelationID, m.OldTuple)
-	case *pglogrepl.TruncateMessage:
-		for _, table := range m.RelationIDs {
-			s.skip(table)
-			for _, t := range s.tables[table] {
-				s.stale[t.rule].all = true
-			}
-		}
-	case *pglogrepl.CommitMessage:
-		if err := s.tell(ctx); err != nil {
-			return err
-		}
-		s.within, s.confirmed = false, m.TransactionEndLSN
-		s.transactions.Add(1)
-		return s.confirm(false)
-	}
-	return nil
-}
-
-// targetsOf finds the columns of the rules for a table. The database marks those that are part
-// of the replica identity.
-func (s *stream) targetsOf(table *pglogrepl.RelationMessage) (targets []target) {
-	for i, rule := range s.rules {
-		if rule.Table != table.Namespace+"."+table.RelationName {
-			continue
-		}
-		column := slices.IndexFunc(table.Columns, func(c *pglogrepl.RelationMessageColumn) bool {
-			return c.Name == rule.Column && c.Flags&1 != 0
-		})
-		if column < 0 {
-			s.logger.Error("replication: changes come without the key, and clear the whole cache: "+
-				"the column is not there, or not part of the replica identity", "table", rule.Table, "column", rule.Column)
-		}
-		targets = append(targets, target{i, column})
-	}
-	return targets
-}
-
-func (s *stream) skip(table uint32) {
-	if len(s.tables[table]) == 0 {
-		s.skipped.Add(1)
-	}
-}
-
-// changed notes the keys of a row, before and after a change.
-func (s *stream) changed(ctx context.Context, table uint32, rows ...*pglogrepl.TupleData) error {
-	s.skip(table)
-	for _, t := range s.tables[table] {
-		if t.column < 0 {
-			s.keyless.Add(1)
-			s.stale[t.rule].all = true
-			continue
-		}
-		for _, row := range rows {
-			if row == nil || row.Columns[t.column].DataType != pglogrepl.TupleDataTypeText {
-				continue
-			}
-			keys := &s.stale[t.rule].keys
-			if *keys == nil {
-				*keys = make(map[string]bool)
-			}
-			if key := string(row.Columns[t.column].Data); !(*keys)[key] {
-				(*keys)[key] = true
-				s.size++
-			}
-		}
-	}
-	if s.size < maxBatch {
-		return nil
-	}
-	return s.tell(ctx)
-}
-
-// tell tells the caches what is stale.
-func (s *stream) tell(ctx context.Context) error {
-	seen := false // in other sessions
-	for i := range s.stale {
-		stale, cache := &s.stale[i], s.rules[i].Cache
-		if !stale.all && len(stale.keys) == 0 {
-			continue
-		}
-		if !seen {
-			if err := s.awaitVisible(ctx); err != nil {
-				return err
-			}
-			seen = true
-		}
-		var err error
-		if stale.all {
-			err = s.clear(ctx, cache)
-		} else {
-			err = s.invalidate(ctx, cache, slices.Collect(maps.Keys(stale.keys)))
-		}
-		if err != nil {
-			return err
-		}
-		stale.all = false
-		clear(stale.keys)
-	}
-	s.size = 0
-	return nil
-}
-
-// awaitVisible waits until loaders see what the transaction changed. A commit is in the log
-// before it shows in other sessions: by a moment, or by as long as the commit waits for
-// synchronous standbys. A value that is invalidated in between may be loaded as it was before.
-func (s *stream) awaitVisible(ctx context.Context) error {
-	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
-		querying, cancel := context.WithTimeout(ctx, callTimeout)
-		var snapshot string
-		err := s.query.QueryRow(querying, "SELECT pg_current_snapshot()::text").Scan(&snapshot)
-		cancel()
-		if err != nil || visible(snapshot, s.xid) {
-			return err
-		}
-		sleep(ctx, pause)
-	}
-}
-
-// visible reports whether a snapshot shows what a transaction did. The text of a snapshot is
-// xmin:xmax:list. Transactions from xmax on and those of the list do not show. The numbers of a
-// snapshot have 64 bits, those of the log the lower 32.
-func visible(snapshot string, xid uint32) bool {
-	parts := strings.Split(snapshot, ":")
-	if len(parts) != 3 || int32(xid-low(parts[1])) >= 0 {
-		return false
-	}
-	for running := range strings.SplitSeq(parts[2], ",") {
-		if running != "" && low(running) == xid {
-			return false
-		}
-	}
-	return true
-}
-
-func low(number string) uint32 {
-	n, _ := strconv.ParseUint(number, 10, 64) // what PostgreSQL prints is one
-	return uint32(n)
-}
-
-// confirm tells the database what needs not be sent again.
-func (s *stream) confirm(ask bool) error {
-	// The context is not used by this function of pglogrepl.
-	return pglogrepl.SendStandbyStatusUpdate(context.Background(), s.wal,
-		pglogrepl.StandbyStatusUpdate{WALWritePosition: s.confirmed, ReplyRequested: ask})
 }
 
 // codeOf returns what PostgreSQL calls an error, "" for an error of something else.

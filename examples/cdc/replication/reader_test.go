@@ -416,7 +416,7 @@ func TestReader_DatabaseIsAway(t *testing.T) {
 	users.hears(t, "2")
 	_, clears := users.heard()
 	assert.Equal(t, 1, clears, "of the slot: it has kept everything")
-	assert.Contains(t, log.String(), "the reader is back")
+	assert.Contains(t, log.String(), "the reader has the slot, and reads")
 	assert.Contains(t, log.String(), "nothing heard of the database")
 }
 
