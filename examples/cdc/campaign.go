@@ -113,8 +113,13 @@ func (c campaign) try(ctx context.Context, f *fleet, w wayOf, bare time.Duration
 		aim = fmt.Sprintf("  (aim: %g)", w.target)
 	}
 	fmt.Fprintf(out, "%-31s %9s %9s %9s   %.1f%s\n", w.title, ms(p50), ms(p99), ms(slices.Max(times)), float64(p99)/float64(bare), aim)
-	fmt.Fprintf(notes, "%-31s killed %d time after the invalidation of edit %d; the next reader was told of %d edits, %d of them again\n",
-		w.title, rs.deaths.Load(), half, told, told-(c.edits-half))
+	if w.way != byPolling { // which tells of everything that is new to its process
+		fmt.Fprintf(notes, "%-31s killed after the invalidation of edit %d; the next reader told of the %d left, and of %d again\n",
+			w.title, half, c.edits-half, told-(c.edits-half))
+	}
+	if rs.deaths.Load() != 1 {
+		return 0, fmt.Errorf("the reader died %d times, not once", rs.deaths.Load())
+	}
 	return stale + left, err
 }
 

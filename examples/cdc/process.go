@@ -104,6 +104,7 @@ func (r reader) start() (*process, error) {
 	p := &process{cmd, in, bufio.NewReader(read)}
 	if line, err := p.out.ReadString('\n'); err != nil || line != "ready\n" {
 		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // it is of no interest any more
 		return nil, fmt.Errorf("a reader did not start: %q", line)
 	}
 	return p, nil

@@ -1,6 +1,5 @@
 // Package replication tells caches of every change that PostgreSQL commits to the rows of
-// some tables, whoever makes the change: a service, psql, a migration. It is made to be
-// copied, as a folder.
+// some tables, by a service, by psql, or by a migration. Copy the folder, and change the copy.
 //
 //	reader, err := replication.New(config, "nearbus", "nearbus", []replication.Rule{
 //		{Table: "public.users", Column: "id", Cache: users},
@@ -9,17 +8,17 @@
 //	go func() { ended <- reader.Run(ctx) }()
 //
 // A publication names the tables, and has to be there before the slot. A replication slot keeps
-// what no reader has confirmed. Every server of a fleet runs a reader on the same slot: one has
-// the slot, the others stand by and take it when that one dies.
+// the changes that no reader has confirmed. Every server of a fleet runs a reader on the same
+// slot: one has the slot, the others stand by and take the slot when the one dies.
 //
-// A change that was committed is invalidated at least once, because
+// Each committed change is invalidated at least once, because
 //
-//   - a position in the log is confirmed after the invalidations before it returned nil;
-//   - a slot gets its name after the caches were cleared, so that what was cached before the
-//     slot is gone, even if the process dies in between;
+//   - a position in the log is confirmed after the invalidations up to the position returned nil;
+//   - a slot gets its name after the caches were cleared: values from before the slot are gone,
+//     even if the process dies in between;
 //   - a slot that is gone, or has lost part of the log, is replaced in the same way.
 //
-// A change is not invalidated too early either: see the comment of awaitVisible.
+// No change is invalidated too early either: see the comment of awaitVisible.
 //
 // PostgreSQL from 13 on, with wal_level logical. A role needs REPLICATION, and nothing else.
 package replication
@@ -59,9 +58,9 @@ type Cache interface {
 	Clear(ctx context.Context) error
 }
 
-// Rule says what a change of a row makes stale: the value that Cache has under the text of
-// Column, as PostgreSQL prints it, before and after the change. A key that is NULL is none.
-// TRUNCATE clears the cache. Several rules may have the same table, or the same cache.
+// Rule names the value that a change of a row makes stale: the value of Cache under the text of
+// Column, as PostgreSQL prints the column, before and after the change. NULL is no key. TRUNCATE
+// clears the cache. Several rules may have the same table, or the same cache.
 type Rule struct {
 	Table  string // with its schema: "public.users"
 	Column string // part of the replica identity of the table
@@ -70,13 +69,13 @@ type Rule struct {
 
 // Options configure a [Reader]. The zero value is the production default.
 type Options struct {
-	// Heartbeat is how often the database is asked whether it is still there. A reader that
-	// hears nothing for three times as long connects again. Zero means 10 s. It has to be
-	// less than half of wal_sender_timeout, which is 60 s.
+	// Heartbeat is how often the database is asked whether it is still there. A reader
+	// connects again after three heartbeats of silence. Zero means 10 s. Keep the heartbeat
+	// below half of the database's wal_sender_timeout, which is 60 s by default.
 	Heartbeat time.Duration
 
-	// Logger receives failures, that the reader has the slot, new slots, and tables whose changes
-	// have no key. There are no keys and no values in it. Nil means that nothing is logged.
+	// Logger receives failures, the taking of the slot, new slots, and tables whose changes
+	// come without the key. No line has a key or a value. Nil logs nothing.
 	Logger *slog.Logger
 }
 
@@ -94,8 +93,8 @@ type Stats struct {
 	Streaming bool // the reader has the slot, and the others stand by
 }
 
-// Reader tells caches of changes. Its methods may be called from many goroutines, but of Run
-// one call at a time.
+// Reader tells caches of changes. Open comes before Run, of which one call runs at a time; Stats
+// may be called by anybody at any time.
 type Reader struct {
 	config            *pgx.ConnConfig
 	slot, publication string
@@ -106,7 +105,7 @@ type Reader struct {
 	transactions, keys, clears, skipped, keyless, invalid, slots, failures atomic.Uint64
 	streaming                                                              atomic.Bool
 
-	useless bool // the slot cannot be read on; Run's alone
+	useless bool // the slot cannot be read on
 }
 
 // New returns a reader of a slot. The database is not asked.
@@ -143,25 +142,31 @@ func (r *Reader) Stats() Stats {
 }
 
 // Open checks that the database tells all that the rules need, and makes the slot if there is
-// none, after which caches may be filled. To make a slot, the database waits for the end of
-// every transaction that is writing. An error that wraps [ErrSetup] says what to change; after
-// any other error, try again.
+// none. Caches may be filled once Open has returned nil. To make a slot, the database waits for
+// the end of every transaction that is writing. An error that wraps [ErrSetup] says what to
+// change; after any other error, try again.
 func (r *Reader) Open(ctx context.Context) error {
-	conn, err := r.connect(ctx)
+	db, err := r.connect(ctx)
 	if err != nil {
 		return err
 	}
-	defer conn.close()
-	if err := r.check(ctx, conn.query); err != nil {
+	defer closeConn(db)
+	if err := r.check(ctx, db); err != nil {
 		return err
 	}
-	return r.ensureSlot(ctx, conn.query)
+	wal, err := r.connectWAL(ctx) // whether the role may
+	if err != nil {
+		return err
+	}
+	closeConn(wal)
+	_, err = r.ensureSlot(ctx, db)
+	return err
 }
 
 // Run tells the caches until ctx ends, and returns the error of ctx. It returns earlier, with an
 // error that wraps [nearcache.ErrClosed], once the node of a cache was closed. After any other
-// failure, of the database or of a cache, it connects again after a pause of up to 5 s, and the
-// database repeats what was not confirmed.
+// failure, of the database or of a cache, Run connects again after a pause of up to 5 s, and the
+// database repeats all changes that were not confirmed.
 //
 // Where a change comes without its key, because the column was renamed or has left the replica
 // identity, Run clears the cache for each transaction with such a change, and logs an error.
@@ -193,53 +198,56 @@ func (r *Reader) Run(ctx context.Context) error {
 
 // session connects and tells the caches until something fails.
 func (r *Reader) session(ctx context.Context) error {
-	conn, err := r.connect(ctx)
+	db, err := r.connect(ctx)
 	if err != nil {
 		return err
 	}
-	defer conn.close()
-	if err := r.ensureSlot(ctx, conn.query); err != nil {
+	defer closeConn(db)
+	for free := false; !free; {
+		if free, err = r.ensureSlot(ctx, db); err != nil {
+			return err
+		}
+		if !free {
+			sleep(ctx, standbyPause)
+		}
+	}
+	wal, err := r.connectWAL(ctx)
+	if err != nil {
 		return err
 	}
-	s := stream{Reader: r, connections: conn, tables: make(map[uint32][]target), stale: make([]stale, len(r.rules))}
+	defer closeConn(wal)
 	// From 0 means from what was confirmed.
-	if err := pglogrepl.StartReplication(ctx, s.wal, r.slot, 0, pglogrepl.StartReplicationOptions{
+	if err := pglogrepl.StartReplication(ctx, wal, r.slot, 0, pglogrepl.StartReplicationOptions{
 		PluginArgs: []string{"proto_version '1'", "publication_names '" + r.publication + "'"},
 	}); err != nil {
 		return err
 	}
 	r.streaming.Store(true)
 	r.logger.Info("replication: the reader has the slot, and reads", "slot", r.slot)
+	s := stream{Reader: r, db: db, wal: wal, tables: make(map[uint32][]target), stale: make([]stale, len(r.rules))}
 	return s.run(ctx)
 }
 
-// connections are the two that a reader needs: the one that reads the log of writes answers no queries.
-type connections struct {
-	wal   *pgconn.PgConn
-	query *pgx.Conn
-}
-
-func (r *Reader) connect(ctx context.Context) (c connections, err error) {
+// connect opens the connection for queries, which one that reads the log does not answer.
+func (r *Reader) connect(ctx context.Context) (*pgx.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	if c.query, err = pgx.ConnectConfig(ctx, r.config); err != nil {
-		return c, err
-	}
-	config := r.config.Config.Copy()
-	config.RuntimeParams["replication"] = "database"
-	if c.wal, err = pgconn.ConnectConfig(ctx, config); err != nil {
-		c.close()
-	}
-	return c, err
+	return pgx.ConnectConfig(ctx, r.config)
 }
 
-func (c connections) close() {
+// connectWAL opens the connection for the log of writes.
+func (r *Reader) connectWAL(ctx context.Context) (*pgconn.PgConn, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	config := r.config.Config.Copy()
+	config.RuntimeParams["replication"] = "database"
+	return pgconn.ConnectConfig(ctx, config)
+}
+
+func closeConn(conn interface{ Close(context.Context) error }) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	_ = c.query.Close(ctx) // nothing is pending on either of them
-	if c.wal != nil {
-		_ = c.wal.Close(ctx)
-	}
+	_ = conn.Close(ctx) // nothing is pending on it
 }
 
 // codeOf returns what PostgreSQL calls an error, "" for an error of something else.

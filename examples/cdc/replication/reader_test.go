@@ -490,6 +490,30 @@ func TestReader_TellsWhatLoadersSee(t *testing.T) {
 	assert.Equal(t, "new", <-seen)
 }
 
+// The role of a reader needs REPLICATION, without which Open fails, and nothing else.
+func TestReader_LeastRights(t *testing.T) {
+	t.Parallel()
+	db := newDatabase(t)
+	role := "role_of_" + db.name
+	db.exec(t, "CREATE ROLE "+role+" LOGIN")
+	config := db.config(t)
+	config.User = role
+	users := &recorder{}
+	r, err := replication.New(config, db.name, "cdc", usersRule(users), replication.Options{})
+	require.NoError(t, err)
+	require.ErrorContains(t, r.Open(t.Context()), "replication role")
+	db.exec(t, "ALTER ROLE "+role+" REPLICATION")
+	require.NoError(t, r.Open(t.Context()))
+	stop := run(t, r)
+	db.exec(t, "INSERT INTO users VALUES (1, 'a')")
+	users.hears(t, "1")
+	stop()
+	db.dropSlot(t)
+	run(t, r)
+	users.cleared(t, 2)
+	assert.Zero(t, r.Stats().Failures)
+}
+
 // Run ends with the node of a cache.
 func TestReader_EndsWithTheNode(t *testing.T) {
 	t.Parallel()

@@ -44,42 +44,44 @@ func (r *Reader) check(ctx context.Context, db *pgx.Conn) error {
 	return err
 }
 
-// ensureSlot makes the slot if there is none, or none that can be read on. What it makes is at
-// first a slot of this connection alone, which ends with it. The slot gets its name after the
-// caches are clear.
-func (r *Reader) ensureSlot(ctx context.Context, db *pgx.Conn) error {
-	var ours, lost bool
-	err := db.QueryRow(ctx, `SELECT plugin = 'pgoutput' AND database = current_database(), wal_status = 'lost'
-		FROM pg_replication_slots WHERE slot_name = $1`, r.slot).Scan(&ours, &lost)
+// ensureSlot makes the slot if there is none, or none that can be read on, and reports whether
+// the slot is free. A new slot is at first one of this connection alone, and ends with the
+// connection. The slot gets its name after the caches are clear.
+func (r *Reader) ensureSlot(ctx context.Context, db *pgx.Conn) (free bool, err error) {
+	asking, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	var ours, active, lost bool
+	err = db.QueryRow(asking, `SELECT plugin = 'pgoutput' AND database = current_database(), active, COALESCE(wal_status = 'lost', false)
+		FROM pg_replication_slots WHERE slot_name = $1`, r.slot).Scan(&ours, &active, &lost)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 	case err != nil:
-		return err
+		return false, err
 	case !ours:
-		return fmt.Errorf("%w: the slot %s is one of another database or of another plugin than pgoutput", ErrSetup, r.slot)
+		return false, fmt.Errorf("%w: the slot %s is one of another database or of another plugin than pgoutput", ErrSetup, r.slot)
 	case !lost && !r.useless:
-		return nil
+		return !active, nil
 	default:
 		if _, err := db.Exec(ctx, "SELECT pg_drop_replication_slot($1)", r.slot); err != nil {
-			return err
+			return false, err
 		}
 	}
 	temporary := fmt.Sprintf("%s_of_%d", r.slot, db.PgConn().PID())
 	if _, err := db.Exec(ctx, "SELECT pg_create_logical_replication_slot($1, 'pgoutput', true)", temporary); err != nil {
-		return err
+		return false, err
 	}
 	for _, rule := range r.rules {
 		if err := r.clear(ctx, rule.Cache); err != nil {
-			return err
+			return false, err
 		}
 	}
 	_, err = db.Exec(ctx, "SELECT pg_copy_logical_replication_slot($1, $2, false)", temporary, r.slot)
 	if err != nil && codeOf(err) != "42710" { // duplicate_object: another reader was faster
-		return err
+		return false, err
 	}
 	r.slots.Add(1)
 	r.useless = false
 	r.logger.Info("replication: made a slot, and cleared the caches", "slot", r.slot)
 	_, err = db.Exec(ctx, "SELECT pg_drop_replication_slot($1)", temporary)
-	return err
+	return true, err
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 
@@ -21,7 +22,8 @@ import (
 // in the order of their commits, and none that was rolled back.
 type stream struct {
 	*Reader
-	connections
+	db        *pgx.Conn
+	wal       *pgconn.PgConn
 	tables    map[uint32][]target // by the number that the database gives a table
 	within    bool                // a transaction
 	xid       uint32              // of the transaction
@@ -214,13 +216,14 @@ func (s *stream) tell(ctx context.Context) error {
 }
 
 // awaitVisible waits until loaders see what the transaction changed. A commit is in the log
-// before it shows in other sessions: by a moment, or by as long as the commit waits for
-// synchronous standbys. A value that is invalidated in between may be loaded as it was before.
+// before other sessions see the rows: by a moment, or by as long as the commit waits for
+// synchronous standbys. A load in between an invalidation and that end would bring the old row
+// back.
 func (s *stream) awaitVisible(ctx context.Context) error {
 	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
 		querying, cancel := context.WithTimeout(ctx, callTimeout)
 		var snapshot string
-		err := s.query.QueryRow(querying, "SELECT pg_current_snapshot()::text").Scan(&snapshot)
+		err := s.db.QueryRow(querying, "SELECT pg_current_snapshot()::text").Scan(&snapshot)
 		cancel()
 		if err != nil || visible(snapshot, s.xid) {
 			return err
@@ -267,7 +270,7 @@ func (r *Reader) clear(ctx context.Context, cache Cache) error {
 	return err
 }
 
-// invalidate ignores that a cache refuses a key: it has nothing under it.
+// invalidate ignores keys that a cache refuses: nothing can be cached under them.
 func (r *Reader) invalidate(ctx context.Context, cache Cache, keys []string) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
