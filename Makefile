@@ -31,7 +31,7 @@ SOAK      ?= 10m
 
 .PHONY: help
 help: ## List these commands.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: ## Run three nodes in one program; needs no server. With WEB=1, show a page on which they can be broken.
@@ -43,7 +43,7 @@ picture: deps ## Take the picture of the README again, of that page.
 	NEARBUS_PICTURES=$$dir go -C integration test -count 1 -run '^TestLive$$' ./browser && cp "$$dir/live-cut.png" docs/images/live.png
 
 .PHONY: fleet
-fleet: servers ## Run the user service as several processes on real servers.
+fleet: deps-core ## Run the user service as several processes on real servers.
 	@go -C examples/userservice run . -fleet
 
 .PHONY: cdc
@@ -51,7 +51,7 @@ cdc: deps ## Edit rows by psql under a fleet, which hears of it by replication o
 	@go -C examples/cdc run .
 
 .PHONY: test
-test: servers ## Run the tests of the core, of every module, with one case on each server.
+test: deps-core ## Run the tests of the core, of every module, with one case on each server.
 	@for module in $(filter-out $(LATER_MODULES),$(MODULES)); do \
 		go -C $$module vet -race ./...; go -C $$module vet -tags $(FAULTS) ./...; \
 	done; echo "vet in $$SECONDS s"
@@ -126,7 +126,7 @@ else
 endif
 
 .PHONY: checker
-checker: servers ## Break servers and processes (FAULT=name,... LONG=1 STRICT=1 AGAINST=naive,rueidis,go-redis OFF=journal,... FEATURES=1 SEED=n).
+checker: deps-core ## Break servers and processes (FAULT=name,... LONG=1 STRICT=1 AGAINST=naive,rueidis,go-redis OFF=journal,... FEATURES=1 SEED=n).
 	@go -C integration run $(if $(OFF),-tags $(FAULTS)) ./checker -fault '$(FAULT)' -against '$(AGAINST)' -off '$(OFF)' \
 		-long=$(if $(LONG),true,false) -strict=$(if $(STRICT),true,false) -features=$(if $(FEATURES),true,false) $(if $(SEED),-seed $(SEED))
 
@@ -149,11 +149,11 @@ cost: ## Print what fleets of 3 to 1,000 nodes cost their servers each second.
 	@go -C integration run ./fleetcost
 
 .PHONY: soak
-soak: servers ## Do so at random for as long as SOAK says (10m).
+soak: deps-core ## Do so at random for as long as SOAK says (10m).
 	@go -C integration run ./checker -fault '$(FAULT)' -soak $(SOAK) -features=$(if $(FEATURES),true,false) $(if $(SEED),-seed $(SEED))
 
 .PHONY: peers
-peers: servers ## Do the same work with this library and with others, side by side, for docs/performance.md (ONLY=hits,... prints).
+peers: deps-core ## Do the same work with this library and with others, side by side, for docs/performance.md (ONLY=hits,... prints).
 	@go -C integration run ./peers -only '$(ONLY)' $(if $(ONLY),,-into $(CURDIR)/docs/performance.md)
 
 .PHONY: ratios
@@ -161,8 +161,16 @@ ratios: ## Replay reads through the near tier and through others, for docs/perfo
 	@go -C integration run ./ratios -traces '$(TRACES)' -only '$(ONLY)' $(if $(ONLY),,-into $(CURDIR)/docs/performance.md)
 
 .PHONY: stores
-stores: servers ## Measure the library over Redis and over Memcached, for docs/choosing.md.
+stores: deps-core ## Measure the library over Redis and over Memcached, for docs/choosing.md.
 	@go -C integration run ./peers -only stores -into $(CURDIR)/docs/choosing.md
+
+.PHONY: servers
+servers: $(if $(REDIS_SERVER)$(MEMCACHED),,deps-core) ## Test servers (REDIS_SERVER=program MEMCACHED=program), for docs/servers.md.
+	@go -C integration run ./matrix -redis '$(call found,$(REDIS_SERVER))' -memcached '$(call found,$(MEMCACHED))' \
+		-into $(CURDIR)/docs/servers.md
+
+# found returns programs whose paths, if they are paths, begin at the root.
+found = $(foreach program,$(1),$(if $(findstring /,$(program)),$(abspath $(program)),$(program)))
 
 .PHONY: cover
 cover: deps ## Measure how much of the library the tests of all modules cover.
@@ -174,8 +182,8 @@ cover: deps ## Measure how much of the library the tests of all modules cover.
 	@go tool covdata textfmt -i=.cover -o=cover.out
 	@go tool cover -func=cover.out | tail -n 1
 
-.PHONY: servers
-servers: ## Install Redis and Memcached (as root on Debian or Ubuntu).
+.PHONY: deps-core
+deps-core: ## Install Redis and Memcached (as root on Debian or Ubuntu).
 	@.ci/deps core
 
 .PHONY: deps

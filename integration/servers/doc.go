@@ -15,6 +15,9 @@
 // port across Kill and Restart. Stop ends exactly the process that was started;
 // on Linux the process also ends when the process that started it dies.
 //
+// The variables of the environment [RedisVariable] and [MemcachedVariable] name other programs than
+// redis-server and memcached: another version, or another server with the same protocol.
+//
 // A server program that is not installed is an error that names the command
 // that installs it, never a skipped test.
 package servers

@@ -34,6 +34,24 @@ func askPID(ctx context.Context, addr string, prog program) (int, error) {
 	return readPID(bufio.NewScanner(conn), prog.pidLabel)
 }
 
+// ping returns nil when the server at addr answers PING of Redis.
+func ping(addr string) error {
+	conn, err := net.DialTimeout("tcp", addr, answerTimeout)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(answerTimeout)) // a socket of net has deadlines
+	if _, err := conn.Write([]byte("PING\r\n")); err != nil {
+		return err
+	}
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err == nil && line != "+PONG\r\n" {
+		err = fmt.Errorf("not ready: %q", line)
+	}
+	return err
+}
+
 // readPID reads lines up to the one with the process id. A line that begins
 // with a minus sign is an error of Redis, which loads its data first.
 func readPID(lines *bufio.Scanner, label string) (int, error) {

@@ -21,7 +21,7 @@ func Memcached(t testing.TB, args ...string) *Process {
 // uses.
 func StartMemcached(ctx context.Context, args ...string) (*Process, error) {
 	return startProcess(ctx, program{
-		name: "memcached",
+		name: nameOf(MemcachedVariable, "memcached"), variable: MemcachedVariable,
 		args: func(port int, _ string) []string {
 			return append(memcachedArgs(port), args...)
 		},
@@ -56,7 +56,7 @@ func MemcachedTLS(t testing.TB, c *Certificates, user, password string) (server 
 	}
 	who := user + " " + password
 	server, err = startProcess(t.Context(), program{
-		name: "memcached",
+		name: nameOf(MemcachedVariable, "memcached"), variable: MemcachedVariable,
 		args: func(port int, _ string) []string {
 			return append(memcachedOn("notls:"+loopback(port)+","+secure, port), "-Y", users, "-Z",
 				"-o", "ssl_chain_cert="+c.ServerCert, "-o", "ssl_key="+c.ServerKey)

@@ -46,21 +46,16 @@ func unused(port int) bool {
 }
 
 // onFreePorts returns what start starts. Another process may take a port between
-// the look and its use, so it is tried on a few.
+// the look and its use, so it is tried on a few. The error is that of the last.
 func onFreePorts[S any](ctx context.Context, start func() (S, error)) (S, error) {
-	var failures error
+	var s S
+	var err error
 	for range startTries {
-		s, err := start()
-		if err == nil {
-			return s, nil
-		}
-		failures = errors.Join(failures, err)
-		if ctx.Err() != nil {
+		if s, err = start(); err == nil || ctx.Err() != nil {
 			break
 		}
 	}
-	var none S
-	return none, failures
+	return s, err
 }
 
 func loopback(port int) string {

@@ -12,8 +12,10 @@ import (
 // program says how one kind of server is started and recognized.
 type program struct {
 	name string
-	args func(port int, dir string) []string
-	env  func(dir string) ([]string, error) // beside that of this process; nil for none
+	// variable of the environment that names another program; empty for none
+	variable string
+	args     func(port int, dir string) []string
+	env      func(dir string) ([]string, error) // beside that of this process; nil for none
 	// request makes the server print a line that begins with pidLabel and
 	// goes on with its process id.
 	request, pidLabel string
@@ -51,8 +53,24 @@ func (r runner) run(ctx context.Context, name string, args ...string) error {
 	return nil
 }
 
+// nameOf returns the name of the program that a variable of the environment names, or the usual
+// one.
+func nameOf(variable, usual string) string {
+	if given := os.Getenv(variable); given != "" {
+		return filepath.Base(given)
+	}
+	return usual
+}
+
 // find returns the path of a program.
 func (p program) find(name string) (string, error) {
+	if given := os.Getenv(p.variable); given != "" {
+		path, err := exec.LookPath(given)
+		if err != nil {
+			return "", fmt.Errorf("servers: %s names %q, which cannot be run: %w", p.variable, given, err)
+		}
+		return filepath.Abs(path) // the server runs in a directory of its own
+	}
 	path, err := exec.LookPath(name)
 	for _, pattern := range p.dirs {
 		found, _ := filepath.Glob(filepath.Join(pattern, name)) // the pattern is valid

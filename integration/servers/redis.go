@@ -23,20 +23,10 @@ func StartRedis(ctx context.Context, args ...string) (*Process, error) {
 
 // StartRedisAt is StartRedis for a server whose clock is ahead by so much.
 func StartRedisAt(ctx context.Context, ahead time.Duration, args ...string) (*Process, error) {
-	return startProcess(ctx, program{
-		name: "redis-server",
-		env:  func(dir string) ([]string, error) { return clockAhead(dir, ahead) },
-		args: func(port int, dir string) []string {
-			return append([]string{
-				"--bind", "127.0.0.1",
-				"--port", strconv.Itoa(port),
-				"--dir", dir,
-				"--save", "",
-			}, args...)
-		},
-		request:  "PING\r\nINFO server\r\n",
-		pidLabel: "process_id:",
-	})
+	return startProcess(ctx, redisProgram(
+		func(dir string) ([]string, error) { return clockAhead(dir, ahead) },
+		func(port int, dir string) []string { return append(redisArgs(port, dir), args...) },
+	))
 }
 
 // RedisTLS starts a redis-server for the test that also listens on an address

@@ -224,21 +224,16 @@ func startWatcher(ctx context.Context, primary string) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	return startProcess(ctx, program{
-		name: "redis-server",
-		args: func(own int, dir string) []string {
-			name := filepath.Join(dir, "sentinel.conf")
-			conf := fmt.Sprintf("bind 127.0.0.1\nport %d\ndir %s\n"+
-				"sentinel monitor %s %s %s 1\nsentinel down-after-milliseconds %[3]s 500\n"+
-				"sentinel failover-timeout %[3]s 3000\nsentinel parallel-syncs %[3]s 4\n",
-				own, dir, SentinelName, host, port)
-			if _, err := os.Stat(name); err != nil {
-				// What cannot be written is missed by the server, which says so.
-				_ = os.WriteFile(name, []byte(conf), 0o600)
-			}
-			return []string{name, "--sentinel"}
-		},
-		request:  "PING\r\nINFO server\r\n",
-		pidLabel: "process_id:",
-	})
+	return startProcess(ctx, redisProgram(nil, func(own int, dir string) []string {
+		name := filepath.Join(dir, "sentinel.conf")
+		conf := fmt.Sprintf("bind 127.0.0.1\nport %d\ndir %s\n"+
+			"sentinel monitor %s %s %s 1\nsentinel down-after-milliseconds %[3]s 500\n"+
+			"sentinel failover-timeout %[3]s 3000\nsentinel parallel-syncs %[3]s 4\n",
+			own, dir, SentinelName, host, port)
+		if _, err := os.Stat(name); err != nil {
+			// What cannot be written is missed by the server, which says so.
+			_ = os.WriteFile(name, []byte(conf), 0o600)
+		}
+		return []string{name, "--sentinel"}
+	}))
 }
