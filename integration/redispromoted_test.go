@@ -63,11 +63,15 @@ func (m *movingName) move(address string) {
 }
 
 // promoteBehind makes follower a replica of leader until it has what leader has, and then
-// a primary.
+// a primary. Valkey 9.1 answers WAIT for a replica that is still loading.
 func promoteBehind(t *testing.T, follower, leader *redis.Client) {
 	host, port, _ := strings.Cut(leader.Options().Addr, ":")
 	require.NoError(t, follower.ReplicaOf(t.Context(), host, port).Err())
 	awaitReplica(t, leader)
+	require.Eventually(t, func() bool {
+		info, err := follower.Info(t.Context(), "replication").Result()
+		return err == nil && strings.Contains(info, "master_link_status:up")
+	}, 20*time.Second, 10*time.Millisecond, "the replica has loaded what its primary sent")
 	require.NoError(t, leader.Wait(t.Context(), 1, 10*time.Second).Err())
 	require.NoError(t, follower.ReplicaOf(t.Context(), "no", "one").Err())
 }
