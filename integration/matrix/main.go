@@ -44,7 +44,7 @@ type trial struct {
 func run(ctx context.Context, given map[string]*string, into string) error {
 	var trials []trial
 	for _, t := range all {
-		for _, program := range strings.Fields(*given[t.name]) {
+		for program := range strings.FieldsSeq(*given[t.name]) {
 			who, err := t.who(ctx, program)
 			if err != nil {
 				return fmt.Errorf("matrix: %s: %w", program, err)

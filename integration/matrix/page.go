@@ -146,7 +146,7 @@ func (t *table) write(page string, run row) error {
 	if err != nil {
 		return fmt.Errorf("matrix: %s: %w", page, err)
 	}
-	if err := os.WriteFile(page, []byte(before+t.text(put(rows, run))+after), 0o644); err != nil { //nolint:gosec // a page
+	if err := os.WriteFile(page, []byte(before+t.text(put(rows, run))+after), 0o644); err != nil {
 		return fmt.Errorf("matrix: %w", err)
 	}
 	return nil

@@ -44,7 +44,7 @@ var errNoTests = errors.New("no test ran")
 // error.
 func runSuite(ctx context.Context, binary string, s suite, variable string) (result, error) {
 	cmd := exec.CommandContext(ctx, "go", "tool", "test2json", binary,
-		"-test.v=test2json", "-test.run", s.tests, "-test.parallel", "4", "-test.timeout", "20m")
+		"-test.v=test2json", "-test.run", s.tests, "-test.parallel", "2", "-test.timeout", "20m")
 	cmd.Env, cmd.Stderr = append(os.Environ(), variable), os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -69,36 +69,49 @@ func runSuite(ctx context.Context, binary string, s suite, variable string) (res
 // event is one line of test2json.
 type event struct{ Action, Test, Output string }
 
+// cases is what is known of the tests and parts of a run.
+type cases struct {
+	names   []string // in the order of their starts
+	outcome map[string]string
+	output  map[string]*bytes.Buffer
+	parent  map[string]bool // those with parts
+}
+
+func (c *cases) add(e event) {
+	switch {
+	case e.Test == "":
+	case e.Action == "run":
+		c.names, c.output[e.Test] = append(c.names, e.Test), &bytes.Buffer{}
+		if i := strings.LastIndexByte(e.Test, '/'); i > 0 {
+			c.parent[e.Test[:i]] = true
+		}
+	case e.Action == "output" && c.output[e.Test] != nil:
+		c.output[e.Test].WriteString(e.Output)
+	case e.Action == "pass" || e.Action == "fail" || e.Action == "skip":
+		c.outcome[e.Test] = e.Action
+	}
+}
+
 // read counts the cases of a run, and prints what failing ones printed. A case that was skipped
 // or did not end has failed.
 func read(events io.Reader) (result, error) {
-	var names []string
-	outcome, output, parent := make(map[string]string), make(map[string]*bytes.Buffer), make(map[string]bool)
+	all := cases{outcome: make(map[string]string), output: make(map[string]*bytes.Buffer), parent: make(map[string]bool)}
 	decoder := json.NewDecoder(bufio.NewReader(events))
 	for {
 		var e event
 		if err := decoder.Decode(&e); errors.Is(err, io.EOF) {
-			break
+			return all.result(), nil
 		} else if err != nil {
 			return result{}, fmt.Errorf("read events: %w", err)
 		}
-		switch {
-		case e.Test == "":
-		case e.Action == "run":
-			names, output[e.Test] = append(names, e.Test), &bytes.Buffer{}
-			if i := strings.LastIndexByte(e.Test, '/'); i > 0 {
-				parent[e.Test[:i]] = true
-			}
-		case e.Action == "output" && output[e.Test] != nil:
-			output[e.Test].WriteString(e.Output)
-		case e.Action == "pass" || e.Action == "fail" || e.Action == "skip":
-			outcome[e.Test] = e.Action
-		}
+		all.add(e)
 	}
-	var r result
-	for _, name := range names {
-		passed := outcome[name] == "pass"
-		if !parent[name] {
+}
+
+func (c *cases) result() (r result) {
+	for _, name := range c.names {
+		passed := c.outcome[name] == "pass"
+		if !c.parent[name] {
 			r.cases++
 			if passed {
 				r.passed++
@@ -107,10 +120,10 @@ func read(events io.Reader) (result, error) {
 		if passed {
 			continue
 		}
-		fmt.Print(output[name])
+		fmt.Print(c.output[name])
 		if test, _, _ := strings.Cut(name, "/"); !slices.Contains(r.failed, test) {
 			r.failed = append(r.failed, test)
 		}
 	}
-	return r, nil
+	return r
 }
