@@ -151,11 +151,12 @@ func (f *fleet) edit(ctx context.Context, version int64, bound time.Duration) (e
 				}
 				time.Sleep(100 * time.Microsecond)
 			}
-			arrived[i], e.late = bound, true
+			arrived[i] = bound
 		})
 	}
 	wg.Wait()
 	e.everywhere = slices.Max(arrived)
+	e.late = e.everywhere >= bound
 	return e, errors.Join(failed...)
 }
 

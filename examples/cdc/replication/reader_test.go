@@ -466,6 +466,9 @@ func TestReader_TellsWhatLoadersSee(t *testing.T) {
 	admin.exec(t, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
 	admin.exec(t, "SELECT pg_reload_conf()")
 	require.Eventually(t, func() bool { return admin.ask(t, "current_setting('synchronous_standby_names')") == "nobody" }, patience, poll)
+	for range 2 { // commits wait from when the checkpointer, which does one thing after the other, has read the setting
+		admin.exec(t, "CHECKPOINT")
+	}
 	committed := make(chan error, 1)
 	go func() {
 		_, err := db.Exec(t.Context(), "UPDATE users SET name = 'new' WHERE id = 1")
