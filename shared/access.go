@@ -58,11 +58,11 @@ type Put struct {
 	// longer than MaxDuration.
 	Keep time.Duration
 
-	Expect    uint64               // as in [Write]
-	KeepStale bool                 // as in [Write]
-	Floor     uint64               // as in [Write]
-	Born      driver.Revision      // as in [Write]; of Claimed.Revision
-	Announce  *driver.Announcement // as in [Write]
+	Expect    uint64               // as in [driver.Write]
+	KeepStale bool                 // as in [driver.Write]
+	Floor     uint64               // as in [driver.Write]
+	Born      driver.Revision      // as in [driver.Write]; of Claimed.Revision
+	Announce  *driver.Announcement // as in [driver.Write]
 }
 
 // Read reads keys in one round trip. The result is in the order of keys. The

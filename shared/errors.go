@@ -48,7 +48,7 @@ var (
 	// ErrClosed is returned by every method after Close.
 	ErrClosed = driver.ErrClosed
 
-	// ErrNewerFormat is returned by DecodeRecord for a record that a newer
+	// ErrNewerFormat is returned by [driver.DecodeRecord] for a record that a newer
 	// version of this library wrote.
 	ErrNewerFormat = driver.ErrNewerFormat
 )

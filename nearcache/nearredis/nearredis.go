@@ -40,6 +40,8 @@ type Options struct {
 	// message be one step.
 	Transport func(namespace string) (bus.Transport, error)
 
+	// OpenOptions are those of the node and of the bus: their fields are set as if they were
+	// fields of these options, in a composite literal under the name OpenOptions.
 	nearcache.OpenOptions
 }
 
