@@ -40,36 +40,51 @@ func (c campaign) show(ctx context.Context, f *fleet, w wayOf, out io.Writer) er
 	}
 	defer func() { _, _ = rs.end() }()
 	fmt.Fprintf(out, "\n%s\n", w.title)
-	for _, kind := range kinds {
-		for _, s := range f.servers { // all of them have the old answers near
-			for _, id := range []int64{1, 2, 5001, 5002} {
-				if _, err := s.answer(ctx, id); err != nil {
-					return err
-				}
-			}
-		}
-		began := time.Now()
-		if err := f.psql.run(kind.statement); err != nil {
+	for _, k := range kinds {
+		began, err := f.change(ctx, k.statement)
+		if err != nil {
 			return err
 		}
 		var answers []string
-		for id, want := range kind.answers {
-			for _, s := range f.servers {
-				got, err := s.answer(ctx, id)
-				for ; err == nil && got != want; got, err = s.answer(ctx, id) {
-					if time.Since(began) > c.bound {
-						return fmt.Errorf("%w: %s: user %d is %q", errStale, kind.statement, id, got)
-					}
-					time.Sleep(100 * time.Microsecond)
-				}
-				if err != nil {
-					return err
-				}
+		for id, want := range k.answers {
+			if err := f.awaitAnswer(ctx, id, want, began.Add(c.bound)); err != nil {
+				return fmt.Errorf("%s: %w", k.statement, err)
 			}
 			answers = append(answers, fmt.Sprintf("%d is %s", id, want))
 		}
 		slices.Sort(answers)
-		fmt.Fprintf(out, "  %-58s  %9s  %s\n", shorten(kind.statement, 58), ms(time.Since(began)), strings.Join(answers, ", "))
+		fmt.Fprintf(out, "  %-58s  %9s  %s\n", shorten(k.statement, 58), ms(time.Since(began)), strings.Join(answers, ", "))
+	}
+	return nil
+}
+
+// change has psql run a statement while all servers have the old answers near. It returns when
+// psql began.
+func (f *fleet) change(ctx context.Context, statement string) (began time.Time, err error) {
+	for _, s := range f.servers {
+		for _, id := range []int64{1, 2, 5001, 5002} {
+			if _, err := s.answer(ctx, id); err != nil {
+				return began, err
+			}
+		}
+	}
+	began = time.Now()
+	return began, f.psql.run(statement)
+}
+
+// awaitAnswer returns when every server gives an answer for a user, or errStale at the end.
+func (f *fleet) awaitAnswer(ctx context.Context, id int64, want string, end time.Time) error {
+	for _, s := range f.servers {
+		got, err := s.answer(ctx, id)
+		for ; err == nil && got != want; got, err = s.answer(ctx, id) {
+			if time.Now().After(end) {
+				return fmt.Errorf("%w: user %d is %q", errStale, id, got)
+			}
+			time.Sleep(100 * time.Microsecond)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -52,14 +52,14 @@ func (rs *readers) supervise(ctx context.Context) error {
 		p := rs.current.Load()
 		err := p.cmd.Wait()
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // end has closed its input
 		}
 		if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.Exited() {
 			return fmt.Errorf("a reader ended by itself: %w", err)
 		}
 		rs.deaths.Add(1)
 		rs.dieAfter = 0
-		if p, err = rs.reader.start(); err != nil {
+		if p, err = rs.start(); err != nil {
 			return err
 		}
 		rs.current.Store(p)

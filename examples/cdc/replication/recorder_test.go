@@ -95,12 +95,12 @@ func (r *recorder) hears(t *testing.T, keys ...string) {
 	}, patience, poll)
 }
 
-// cleared waits for a number of clears.
-func (r *recorder) cleared(t *testing.T, times int) {
+// clearedAgain waits for a second clear: the first comes with the slot.
+func (r *recorder) clearedAgain(t *testing.T) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		return r.clears >= times
+		return r.clears >= 2
 	}, patience, poll)
 }
