@@ -36,8 +36,10 @@ type manifest struct {
 func readManifest(t *testing.T, file string) manifest {
 	t.Helper()
 	m := manifest{
-		map[string]apps.Deployment{}, map[string]core.Service{},
-		map[string]core.PersistentVolumeClaim{}, map[string]policy.PodDisruptionBudget{},
+		map[string]apps.Deployment{},
+		map[string]core.Service{},
+		map[string]core.PersistentVolumeClaim{},
+		map[string]policy.PodDisruptionBudget{},
 	}
 	data, err := os.ReadFile(file)
 	require.NoError(t, err)

@@ -237,6 +237,11 @@ func TestFollower_HeardBefore(t *testing.T) {
 			heard, _ := s.unheard.add(write{"c", n}, s.Now())
 			assert.True(t, heard, n)
 		}
+
+		time.Sleep(3 * heardGrace)
+		s.Stats()
+		assert.Empty(t, s.unheard.heard)
+		assert.Empty(t, s.unheard.older)
 	})
 }
 

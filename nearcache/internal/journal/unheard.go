@@ -11,6 +11,9 @@ import (
 // busGrace is how much later than by the journal news may come by the bus.
 const busGrace = 2 * time.Second
 
+// heardGrace is how much later than by the bus news may come by the journal.
+const heardGrace = time.Minute
+
 // unheard are the writes that the journal told of before the bus did. That is no failure of
 // the bus, which needs a moment, unless it has not told of them after busGrace. Own writes of
 // the last busGrace are among them: the journal may tell of one that was answered, and that
@@ -23,9 +26,11 @@ type unheard struct {
 	mu     sync.Mutex // protects the fields below
 	writes map[write]mention
 
-	// What the bus told of and the journal did not yet. When heard is full, it takes the place
-	// of older, which is forgotten: the journal never tells of some of them.
+	// What the bus told of and the journal did not yet. When heard is full, or as old as
+	// heardGrace, it takes the place of older, which is forgotten: the journal never tells of
+	// some of them.
 	heard, older map[write]struct{}
+	since        int64 // heard has nothing from before this time
 }
 
 // mention is when a write was told of first, and whether this node made it.
@@ -121,10 +126,13 @@ func SplitKey(storeKey string) (name, rest string) {
 }
 
 // overdue takes out the writes that the bus should have told of by now, and returns how
-// many there were.
+// many there were. It forgets what the journal should have told of.
 func (u *unheard) overdue(now int64) (n uint64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	if now-u.since >= int64(heardGrace) {
+		u.heard, u.older, u.since = nil, u.heard, now
+	}
 	for w, m := range u.writes {
 		if now-m.at < int64(busGrace) {
 			continue
@@ -140,7 +148,7 @@ func (u *unheard) overdue(now int64) (n uint64) {
 // Heard says that the bus told of a write of a cache with this number, 0 if it did not say which.
 // The follower keeps the name of the cache.
 func (f *Follower) Heard(cache string, number uint64) {
-	if number != 0 {
+	if f.conf.OnBus && number != 0 {
 		f.unheard.hear(write{cache, number})
 	}
 }
