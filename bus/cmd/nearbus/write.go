@@ -144,9 +144,9 @@ func (w *write) readKeys(ctx context.Context) error {
 		keys []string
 		err  error
 	}
-	done := make(chan input, 1)
+	done, in := make(chan input, 1), w.inv.in
 	go func() {
-		keys, err := linesOf(w.inv.in)
+		keys, err := linesOf(in)
 		done <- input{keys, err}
 	}()
 	select {
