@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -73,7 +74,7 @@ func TestWrite_KeepsStale(t *testing.T) {
 	m := s.join("web-1", nearcache.Options[string]{Stale: nearcache.Stale{For: time.Hour}})
 	s.requireAlike(1)
 	m.fetch(t)
-	code, _, errs := s.run("invalidate", "users", "42")
+	code, _, errs := s.run("invalidate", "users", "42", "-timeout", "1m") // which must hear of the option
 	require.Zero(t, code, errs)
 	got, err := m.Read(t.Context(), "42", nearcache.ReadOptions{}, failing)
 	require.NoError(t, err)
@@ -213,7 +214,11 @@ func TestInterrupted(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	m := s.join("web-1", nearcache.Options[string]{})
-	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+	signals := []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}
+	if signal.Ignored(syscall.SIGHUP) { // then the program, which inherits that, ignores it too: nohup
+		signals = signals[:2]
+	}
+	for _, sig := range signals {
 		p := started(t, s.env, nil, "tail")
 		p.await(&p.err, "-- web-1 is there")
 		signalled(t, p, sig)

@@ -213,9 +213,8 @@ func (l *listener) late(ctx context.Context) (peers []bus.Peer, err error) {
 }
 
 // Who does not answer the question for options is asked again, and so are others with the same
-// options: a server answers once in a second, whoever asks.
+// options, for a third of -timeout: a server answers once in a second, whoever asks.
 const (
-	settingsWait = 3 * time.Second
 	firstPause   = 100 * time.Millisecond
 	longestPause = 400 * time.Millisecond
 )
@@ -230,7 +229,7 @@ func (l *listener) options(ctx context.Context, peers []bus.Peer) (map[uint64][]
 	}
 	p := l.fleet.inv.progress("asking for options")
 	defer p.stop()
-	again, end := time.After(0), time.After(settingsWait)
+	again, end := time.After(0), time.After(l.fleet.inv.timeout/3)
 	for try, pause := 0, firstPause; len(wanted) > 0; {
 		select {
 		case s := <-l.told:

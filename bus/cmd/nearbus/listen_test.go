@@ -73,7 +73,7 @@ func TestOptions_Lost(t *testing.T) {
 		options, err := l.options(t.Context(), []bus.Peer{{Incarnation: 1, About: bus.About{Options: 7}}})
 		require.NoError(t, err)
 		assert.Empty(t, options)
-		assert.Equal(t, settingsWait, time.Since(began))
+		assert.Equal(t, l.fleet.inv.timeout/3, time.Since(began))
 	})
 }
 
