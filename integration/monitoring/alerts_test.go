@@ -22,6 +22,7 @@ var broken = map[string]struct {
 	opts        options
 	switchOn    func(f *fleet, on bool)
 	early, late []string // alerts that fire three and twelve minutes later
+	maybe       []string // alerts that may fire as well
 	both        []string // those of both times
 	fails       bool     // reads fail
 }{
@@ -75,8 +76,8 @@ var broken = map[string]struct {
 				f.leave()
 			}
 		},
-		early: []string{"NearbusOtherTier", "NearbusSharedFails", "NearbusStaleHits", "NearbusUntrusted"},
-		late:  []string{"NearbusOtherTier", "NearbusUntrusted"},
+		both:  []string{"NearbusOtherTier", "NearbusUntrusted"},
+		maybe: []string{"NearbusSharedFails", "NearbusStaleHits"}, // in most runs: what comes first decides
 	},
 	"a server on another channel": {
 		switchOn: func(f *fleet, on bool) {
@@ -114,7 +115,7 @@ func TestAlerts_Faults(t *testing.T) {
 				c.switchOn(f, false)
 				f.runUntil(faultIsGone)
 			})
-			r.requireFiring(t, map[time.Duration][]string{
+			r.requireFiring(t, c.maybe, map[time.Duration][]string{
 				faultBegins: nil, faultBegins + 3*time.Minute: slices.Concat(c.both, c.early), faultEnds - time.Minute: slices.Concat(c.both, c.late), faultIsGone - time.Minute: nil,
 			})
 		})
@@ -132,5 +133,5 @@ func TestAlerts_CalmHour(t *testing.T) {
 	for at := time.Duration(0); at <= time.Hour; at += scrapeInterval {
 		firing[at] = nil
 	}
-	r.requireFiring(t, firing)
+	r.requireFiring(t, nil, firing)
 }
