@@ -23,6 +23,10 @@ type company struct {
 	log    *slog.Logger
 	known  map[uint64]bus.Peer // by incarnation, as in the latest look
 	counts atomic.Pointer[PeerCounts]
+
+	// size is how many nodes there are, this one among them. Of those who fell silent not all are
+	// remembered: as long as there are any, it does not fall.
+	size atomic.Int64
 }
 
 // look takes in who is there, and tells who joined, left, and is heard again. That a process has
@@ -50,6 +54,9 @@ func (c *company) look(peers []bus.Peer, own *self) {
 	}
 	c.known = now
 	c.counts.Store(&counts)
+	if size := int64(1 + counts.Heard); counts.Silent == 0 || size > c.size.Load() {
+		c.size.Store(size)
+	}
 	if len(joined) > 0 {
 		c.log.Info("nearcache: other servers joined", "servers", namesOf(joined), "count", len(joined), "heard", counts.Heard)
 	}
