@@ -310,7 +310,7 @@ func (c *pipeline[V]) fillDone(e *fill[V], did action, rev driver.Revision) {
 	case putValue:
 		near := newNamed[V](f.key)
 		near.value = e.entry.Value
-		c.complete(near, len(e.value.Data), e.value.Lives.TTL, e.value.Lives.Ahead)
+		c.complete(near, e.value.Data, c.opts.Codec, e.value.Lives.TTL, e.value.Lives.Ahead)
 		near.Stamp = f.stamp
 		a.Entry, a.Life = &near.Entry, e.value.Lives.Near
 	case putAbsent:
@@ -400,17 +400,16 @@ func (c *pipeline[V]) keepUnshared(e *fill[V]) {
 // entryHere makes the near entry of a value that has no record, nil if it cannot be
 // kept.
 func (c *values[V]) entryHere(f *call[V], v V, life time.Duration) *near.Entry {
-	size := 0
+	var data []byte
 	if c.with.Cost == nil {
-		data, err := c.encode(f.key, v)
-		if err != nil {
+		var err error
+		if data, err = c.encode(f.key, v); err != nil {
 			return nil
 		}
-		size = len(data)
 	}
 	e := newNamed[V](f.key)
 	e.value = v
-	c.complete(e, size, life, c.opts.ahead(life))
+	c.complete(e, data, c.opts.Codec, life, c.opts.ahead(life))
 	e.Stamp = f.stamp
 	return &e.Entry
 }

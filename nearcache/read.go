@@ -284,7 +284,7 @@ func (c *pipeline[V]) use(f *call[V], found *shared.Found) (absence error) {
 			return ErrUndecodable
 		}
 		lives = c.opts.livesOf(found)
-		c.complete(decoded, len(found.Value), lives.TTL, lives.Ahead)
+		c.complete(decoded, found.Value, c.opts.reader(&found.Record), lives.TTL, lives.Ahead)
 		e, value = &decoded.Entry, &decoded.value
 	}
 	if f.refresh != nil {
