@@ -61,16 +61,20 @@ func (c *pipeline[V]) loadAndFill(ctx context.Context, all []fill[V], load loade
 	if len(all) == 0 {
 		return
 	}
+	soon := &coherence.Hurried{Context: ctx} // not for the loader
 	defer func() {
 		for i := range all { // user code panicked, or ended this goroutine
 			all[i].err = &PanicError{}
 		}
-		c.keys.GiveBack(ctx, c.releaseBeside(all)...)
+		c.keys.GiveBack(soon, c.releaseBeside(all)...)
 	}()
+	if slices.ContainsFunc(all, func(e fill[V]) bool { return e.Leased() }) {
+		c.keys.ReadyTagClock(soon)
+	}
 	c.loadAll(ctx, all, load)
 	for len(all) > 0 {
-		n := c.fillPart(ctx, all)
-		c.keys.GiveBack(ctx, c.releaseBeside(all[:n])...)
+		n := c.fillPart(soon, all)
+		c.keys.GiveBack(soon, c.releaseBeside(all[:n])...)
 		for i := range all[:n] {
 			c.finish(all[i].f, all[i].err)
 		}
@@ -80,9 +84,6 @@ func (c *pipeline[V]) loadAndFill(ctx context.Context, all []fill[V], load loade
 
 // loadAll calls load once for all, in a span.
 func (c *pipeline[V]) loadAll(ctx context.Context, all []fill[V], load loader[V]) {
-	if slices.ContainsFunc(all, func(e fill[V]) bool { return e.Leased() }) {
-		c.keys.ReadyTagClock(ctx)
-	}
 	keys := make([]string, len(all))
 	var ended lag.Recency // the newest of all keys
 	for i := range all {

@@ -48,6 +48,15 @@ type NodeOptions struct {
 	// two fifths of MaxStaleness at most, and go to the source if it fails.
 	MaxStaleness time.Duration
 
+	// SharedPatience is how long the shared tier may answer nothing at all before reads with a
+	// loader go to the source, as if it had failed, instead of waiting for [shared.Options.Timeout].
+	// Until it answers again, such a read does not ask it, but for one at a time. Writes, and
+	// reads without a loader, wait. What is loaded meanwhile is kept near for MaxStaleness
+	// at most and not stored. Zero means four times what the slowest calls usually take,
+	// and at least 60 ms. A server that is slow, and answers one call after the other, is
+	// waited for; so is one of several servers.
+	SharedPatience time.Duration
+
 	// ServeStale serves values for their near TTL, and what the shared tier
 	// has, although the journal cannot be read, and counts that, instead of
 	// keeping to MaxStaleness. That the journal was not read yet is no reason: what
@@ -115,7 +124,12 @@ func (o NodeOptions) validate() error {
 	if o.MaxStaleness < 0 {
 		return fmt.Errorf("nearcache: NodeOptions.MaxStaleness is negative: %v", o.MaxStaleness)
 	}
-	for _, f := range []duration{{"JournalInterval", o.JournalInterval}, {"MaxStaleness", o.MaxStaleness}} {
+	if o.SharedPatience < 0 {
+		return fmt.Errorf("nearcache: NodeOptions.SharedPatience is negative: %v", o.SharedPatience)
+	}
+	for _, f := range []duration{
+		{"JournalInterval", o.JournalInterval}, {"MaxStaleness", o.MaxStaleness}, {"SharedPatience", o.SharedPatience},
+	} {
 		if err := f.tooLong("NodeOptions"); err != nil {
 			return err
 		}

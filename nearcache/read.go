@@ -154,7 +154,8 @@ func (c *pipeline[V]) start(ctx context.Context, calls []*call[V], load loader[V
 	apart := detached{c.node.Context, ctx}
 	again := calls // are read apart
 	if c.opts.Stale.Timeout == 0 || !hasOld {
-		c.guarded(calls, func() { c.read(ctx, calls) })
+		soon := calls[0].hurry(ctx, load)
+		c.guarded(calls, func() { c.read(soon, calls) })
 		again = nil
 		if failed := func(f *call[V]) bool { return f.readErr != nil && !f.state.ended() }; slices.ContainsFunc(calls, failed) && coherence.OutOfTime(ctx) {
 			// The read ended with its caller: others may wait.

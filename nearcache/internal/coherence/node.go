@@ -72,6 +72,7 @@ type Options struct {
 	NearBytes       int64
 	JournalInterval time.Duration
 	MaxStaleness    time.Duration
+	SharedPatience  time.Duration // 0: as long as is usual
 	ServeStale      bool
 	AuditRate       int
 	Logger          *slog.Logger
@@ -86,7 +87,7 @@ func New(tier *shared.Tier, b *bus.Bus, opts Options, off fault.Switches) (*Node
 	n := &Node{Bus: b, Options: opts, Faults: off, tierOutage: outage.Outage{Patience: tierPatience, Quiet: tierQuiet}}
 	n.refusal.Quiet = refusalQuiet
 	if tier != nil {
-		n.Tier = &observedTier{Tier: tier.Records(), node: n}
+		n.Tier = &observedTier{Tier: tier.Records(), node: n, silence: silence{fixed: opts.SharedPatience, began: time.Now()}}
 	}
 	n.begin()
 	n.jobs, n.overflows = make(chan textJob, 1024), make(chan struct{}, 1)

@@ -61,7 +61,7 @@ func (c *company) look(peers []bus.Peer, own *self) {
 		c.log.Info("nearcache: other servers joined", "servers", namesOf(joined), "count", len(joined), "heard", counts.Heard)
 	}
 	if len(returned) > 0 {
-		c.log.Info("nearcache: other servers that had fallen silent are heard again", "servers", namesOf(returned), "after", silence(returned))
+		c.log.Info("nearcache: other servers that had fallen silent are heard again", "servers", namesOf(returned), "after", silentFor(returned))
 	}
 	if len(left) > 0 {
 		c.log.Info("nearcache: other servers left", "servers", namesOf(left), "count", len(left), "heard", counts.Heard)
@@ -112,8 +112,8 @@ func namesOf(peers []bus.Peer) string {
 	return few(names)
 }
 
-// silence returns for how long the one of peers was not heard that was not for longest.
-func silence(peers []bus.Peer) (longest time.Duration) {
+// silentFor returns for how long the one of peers was not heard that was not for longest.
+func silentFor(peers []bus.Peer) (longest time.Duration) {
 	for i := range peers {
 		longest = max(longest, time.Since(peers[i].Heard))
 	}
