@@ -145,6 +145,9 @@ func (n *Node) run() {
 	if n.Tier != nil && n.Options.AuditRate > 0 {
 		n.done.Go(n.runMeter) // likewise
 	}
+	if n.Tier != nil && n.Tier.Sweeps() {
+		n.done.Go(n.runSweep) // likewise
+	}
 	if n.Notes != nil {
 		n.done.Go(n.watchTrust) // likewise
 	}
