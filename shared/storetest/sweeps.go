@@ -105,12 +105,12 @@ func raisedIsNotSwept(s *scene) {
 	if s.sweeper() == nil {
 		return
 	}
-	s.put(marking("mark", 20))
-	old := s.record("mark")
-	s.put(marking("mark", 21))
-	r := s.tryFill(sweeping("mark", old.Nonce))
+	s.put(marking("raised", 20))
+	old := s.record("raised")
+	s.put(marking("raised", 21))
+	r := s.tryFill(sweeping("raised", old.Nonce))
 	s.fails(r.Err, driver.ErrLeaseLost, "a sweep of a watermark that was raised")
-	got := s.record("mark")
+	got := s.record("raised")
 	s.require(got.Kind == driver.KindWatermark && got.Clock == 21, "a watermark that was raised to 21 is of kind %d and %d", got.Kind, got.Clock)
 }
 
