@@ -104,9 +104,9 @@ func holdOtter() (put func(string, []byte), entries func() int, end func()) {
 // holdMap keeps what an entry of the near tier has beside its key.
 func holdMap() (put func(string, []byte), entries func() int, end func()) {
 	type entry struct {
-		next, rare *entry
-		header     [72]byte
-		value      []byte
+		_, _  *entry
+		_     [72]byte
+		value []byte
 	}
 	m := make(map[string]*entry)
 	return func(key string, v []byte) { m[key] = &entry{value: v} }, func() int { return len(m) }, func() { runtime.KeepAlive(m) }

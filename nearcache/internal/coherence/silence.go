@@ -54,7 +54,6 @@ type silence struct {
 // too often do not ask for any for longer.
 const betweenTries = journal.Hurried
 
-
 func (s *silence) now() int64 { return int64(time.Since(s.began)) }
 
 // patience returns how long a hurried call waits while there are no answers.
