@@ -27,6 +27,7 @@ type base struct {
 	of        reflect.Type  // values
 	late      bool          // there may be entries that are no hits, see lateAnswer
 
+	points      bool                              // values point to something
 	sizes       atomic.Pointer[heapsize.Estimate] // of values; nil until there was one without Options.Cost
 	toldOfSizes atomic.Bool                       // that sizes are not known well
 
@@ -57,7 +58,7 @@ func (b *base) open(node *Node, name string, opts plain, tagged bool, of reflect
 	if err := cmp.Or(opts.validate(), opts.validateLag(node.core)); err != nil {
 		return err
 	}
-	b.node, b.opts, b.of = node.core, opts, of
+	b.node, b.opts, b.of, b.points = node.core, opts, of, heapsize.Points(of)
 	b.keys.Init(b.node, name, opts.settings(tagged))
 	b.failing = outage.Outage{Patience: slowPatience, Quiet: loadsQuiet}
 	b.late = opts.NotFoundTTL > 0 || opts.Stale.For > 0 || opts.RefreshAhead > 0

@@ -56,7 +56,8 @@ type call[V any] struct {
 	span *telemetry.OpenSpan // of the load; nil if there is none
 
 	one  [1]*call[V]       // the call itself, for batches of it alone
-	soon coherence.Hurried // of its read, if there is a loader
+	soon coherence.Hurried // of its read, if there is a loader,
+	next coherence.Hurried // and of what comes before and after the load
 }
 
 // state is how far a call is. These are the changes that there are:
@@ -271,6 +272,15 @@ func (f *call[V]) hurry(ctx context.Context, load loader[V]) context.Context {
 	}
 	f.soon = coherence.Hurried{Context: ctx}
 	return &f.soon
+}
+
+// hurryOn returns the context for what comes before and after the load of f; ctx is that of the
+// load, and always the same.
+func (f *call[V]) hurryOn(ctx context.Context) context.Context {
+	if f.next.Context == nil {
+		f.next = coherence.Hurried{Context: ctx}
+	}
+	return &f.next
 }
 
 // gaveUp reports whether the read of f was given up, because the shared tier said nothing and

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 	"github.com/nearbus/nearbus/nearcache/internal/pause"
 	"github.com/nearbus/nearbus/nearcache/internal/telemetry"
 	"github.com/nearbus/nearbus/shared"
@@ -17,7 +16,7 @@ import (
 // lease, or need none, are loaded together; each of the others waits for another node.
 func (c *pipeline[V]) loadMissed(ctx context.Context, calls []*call[V], load loader[V]) {
 	c.guarded(calls, func() {
-		ready, waiting, stop := c.lease(&coherence.Hurried{Context: ctx}, calls)
+		ready, waiting, stop := c.lease(calls[0].hurryOn(ctx), calls)
 		if len(ready) == 0 && len(waiting) == 1 {
 			stop() // the leases of calls that turned out to be over
 			c.loadLater(ctx, waiting[0], load)
@@ -198,7 +197,7 @@ func (c *pipeline[V]) move(a *attempt[V], found *shared.Found) {
 // loadLater ends the call of a, whose lease was not granted. It waits for one lease time:
 // then whoever holds the lease is slow, and this node loads for itself.
 func (c *pipeline[V]) loadLater(ctx context.Context, a *attempt[V], load loader[V]) {
-	soon := &coherence.Hurried{Context: ctx}
+	soon := a.f.hurryOn(ctx)
 	for {
 		ready, again := c.resume(soon, a)
 		if !again {

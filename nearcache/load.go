@@ -61,7 +61,7 @@ func (c *pipeline[V]) loadAndFill(ctx context.Context, all []fill[V], load loade
 	if len(all) == 0 {
 		return
 	}
-	soon := &coherence.Hurried{Context: ctx} // not for the loader
+	soon := all[0].f.hurryOn(ctx) // not for the loader
 	defer func() {
 		for i := range all { // user code panicked, or ended this goroutine
 			all[i].err = &PanicError{}

@@ -21,7 +21,7 @@ const (
 // A sample is decoded anew, so that nobody else has what is looked at: what callers have may
 // change behind their own locks, where it is not encoded.
 func (b *base) weigh(encoded []byte, codec shared.Codec) int64 {
-	if !heapsize.Points(b.of) {
+	if !b.points {
 		return 0
 	}
 	sizes := b.sizes.Load()

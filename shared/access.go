@@ -122,8 +122,11 @@ func (t *Tier) read(ctx context.Context, keys []string) (images [][]byte, heads 
 	return images, make([]driver.Revision, len(images)), err
 }
 
-// pick returns the elements of all at these places.
+// pick returns the elements of all at these places, which are in order: all itself if it is all of them.
 func pick[E any](all []E, places []int) []E {
+	if len(places) == len(all) {
+		return all
+	}
 	some := make([]E, len(places))
 	for i, at := range places {
 		some[i] = all[at]

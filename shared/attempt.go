@@ -137,6 +137,9 @@ func underWay(err error) bool {
 // this kind; that a connection was refused or ended is not: its server takes in
 // nothing more of it.
 func overtakes(err error) bool {
+	if err == nil {
+		return false
+	}
 	var broken net.Error
 	return errors.As(err, &broken) && broken.Timeout()
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/nearbus/nearbus/nearcache/internal/journal"
@@ -83,18 +82,17 @@ func (r *observedTier) partitions(puts []shared.Put) []int {
 	return all
 }
 
-// Fill is that of the tier. A hurried one of a single key may be under way when it returns.
+// Fill is that of the tier. A hurried one of a single key may be under way when it returns. Batches
+// are waited for: of several servers one may say nothing while others answer.
 func (r *observedTier) Fill(ctx context.Context, puts []shared.Put) []driver.Receipt {
-	if !hurried(ctx) {
+	if len(puts) != 1 || !hurried(ctx) {
 		return r.fill(ctx, puts)
 	}
-	own := slices.Clone(puts) // the caller may be gone
-	var receipts []driver.Receipt
-	err := r.silence.hurriedly(len(own) == 1, func() { receipts = r.fill(ctx, own) }, func() {})
-	if err != nil {
-		return slices.Repeat([]driver.Receipt{{Err: err}}, len(puts))
+	e := &fillOne{tier: r, ctx: ctx, puts: [1]shared.Put(puts)}
+	if err := r.silence.carry(e, &e.carrier); err != nil {
+		return []driver.Receipt{{Err: err}}
 	}
-	return receipts
+	return e.receipts
 }
 
 func (r *observedTier) fill(ctx context.Context, puts []shared.Put) []driver.Receipt {
@@ -136,24 +134,14 @@ func (r *observedTier) received(puts []shared.Put, receipts []driver.Receipt) []
 // Acquire is that of the tier. If the node was closed meanwhile, it gives back what was
 // granted, or may have been.
 func (r *observedTier) Acquire(ctx context.Context, claims []shared.Claim) []shared.Claimed {
-	if !hurried(ctx) {
+	if len(claims) != 1 || !hurried(ctx) {
 		return r.acquire(ctx, claims)
 	}
-	own := slices.Clone(claims)
-	var answers []shared.Claimed
-	err := r.silence.hurriedly(len(own) == 1, func() { answers = r.acquire(ctx, own) }, func() {
-		late := granted(own, answers, false)
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), partingTimeout)
-		defer cancel()
-		r.giveBack(ctx, late) // nobody loads under them
-		for i := range late {
-			r.leases.ended(late[i].Token)
-		}
-	})
-	if err != nil {
-		return slices.Repeat([]shared.Claimed{{Err: err}}, len(claims))
+	e := &lease{tier: r, ctx: ctx, claims: [1]shared.Claim(claims)}
+	if err := r.silence.carry(e, &e.carrier); err != nil {
+		return []shared.Claimed{{Err: err}}
 	}
-	return answers
+	return e.answers
 }
 
 func (r *observedTier) acquire(ctx context.Context, claims []shared.Claim) []shared.Claimed {

@@ -65,7 +65,8 @@ func (n *Node) observeBreaker(err error) {
 		}
 		n.Options.Logger.Warn("nearcache: the breaker of the shared tier is open: its calls fail at once", "error", cause)
 	case err != nil:
-		n.lastFailure.Store(&err)
+		last := err // so that err need not be on the heap
+		n.lastFailure.Store(&last)
 	default:
 		if took, over := n.breakerOutage.Succeed(); over {
 			n.Options.Logger.Info("nearcache: the breaker of the shared tier is closed again", "after", took)

@@ -126,42 +126,96 @@ func (s *silence) await(done <-chan struct{}, began int64) error {
 	}
 }
 
-// hurriedly calls f, which asks the shared tier, or returns [ErrSilent] if that is silent. With leaves, f
-// runs on another goroutine, since it does not heed the end of contexts: if the tier turns out to be
-// silent meanwhile, f goes on alone, and late is called once it has returned. Batches do not leave: of several
-// servers one may say nothing while others answer.
-func (s *silence) hurriedly(leaves bool, f, late func()) error {
+// errand is a call of the shared tier that its caller may leave, since it does not heed the end of
+// contexts.
+type errand interface {
+	do()
+	late() // do has returned, and nobody waits for it any more
+}
+
+// carrier carries out an errand on another goroutine.
+type carrier struct {
+	left     atomic.Bool // either the caller leaves first, or the errand is over
+	done     chan struct{}
+	panicked any // of a driver; the caller's, if it has not left
+}
+
+// carry carries out e. It returns [ErrSilent] if the shared tier is silent, or turns out to be: then e goes
+// on alone.
+func (s *silence) carry(e errand, c *carrier) error {
 	tries, err := s.enter()
 	if err != nil {
 		return err
 	}
 	defer s.leave(tries)
-	if !leaves {
-		f()
-		return nil
-	}
-	var left atomic.Bool // either the caller leaves first, or f returns
-	var panicked any
-	began, done := s.now(), make(chan struct{})
-	go func() { // ends with the call, which shared.Options.Timeout bounds
-		defer func() {
-			panicked = recover() // of a driver; the caller's, if there still is one
-			if left.Swap(true) && panicked == nil {
-				late()
-			}
-			close(done)
-		}()
-		f()
-	}()
-	if err := s.await(done, began); err != nil && !left.Swap(true) {
+	c.done = make(chan struct{})
+	began := s.now()
+	go c.run(e) // ends with the call, which shared.Options.Timeout bounds
+	if err := s.await(c.done, began); err != nil && !c.left.Swap(true) {
 		return fmt.Errorf("%w for %v", ErrSilent, s.patience())
 	}
-	<-done
-	if panicked != nil {
-		panic(panicked)
+	<-c.done
+	if c.panicked != nil {
+		panic(c.panicked)
 	}
 	return nil
 }
+
+func (c *carrier) run(e errand) {
+	defer func() {
+		c.panicked = recover()
+		if c.left.Swap(true) && c.panicked == nil {
+			e.late()
+		}
+		close(c.done)
+	}()
+	e.do()
+}
+
+// lease is an errand: it asks for the lease of a single key.
+type lease struct {
+	carrier
+	tier    *observedTier
+	ctx     context.Context
+	claims  [1]shared.Claim
+	answers []shared.Claimed
+}
+
+func (l *lease) do() { l.answers = l.tier.acquire(l.ctx, l.claims[:]) }
+
+// late gives the lease back: nobody loads under it.
+func (l *lease) late() {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), partingTimeout)
+	defer cancel()
+	for _, claim := range granted(l.claims[:], l.answers, false) {
+		l.tier.giveBack(ctx, []shared.Claim{claim})
+		l.tier.leases.ended(claim.Token)
+	}
+}
+
+// fillOne is an errand: it stores what was loaded of a single key.
+type fillOne struct {
+	carrier
+	tier     *observedTier
+	ctx      context.Context
+	puts     [1]shared.Put
+	receipts []driver.Receipt
+}
+
+func (f *fillOne) do()   { f.receipts = f.tier.fill(f.ctx, f.puts[:]) }
+func (f *fillOne) late() {}
+
+// reading is an errand: it has the journals read, and waits for that.
+type reading struct {
+	carrier
+	node   *Node
+	ctx    context.Context
+	enough func() bool
+	err    error
+}
+
+func (r *reading) do()   { r.err = r.node.Journal.Wait(r.ctx, r.enough) }
+func (r *reading) late() {}
 
 // wait has the journals read as [journal.Follower.Wait] does. Who has a source to go to does not
 // wait while the shared tier is silent.
@@ -169,13 +223,13 @@ func (r *observedTier) wait(ctx context.Context, enough func() bool) error {
 	if !hurried(ctx) {
 		return r.node.Journal.Wait(ctx, enough)
 	}
-	var err error
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if silent := r.silence.hurriedly(true, func() { err = r.node.Journal.Wait(ctx, enough) }, func() {}); silent != nil {
-		return silent
+	e := &reading{node: r.node, ctx: ctx, enough: enough}
+	if err := r.silence.carry(e, &e.carrier); err != nil {
+		return err
 	}
-	return err
+	return e.err
 }
 
 // read is that of the tier, for who has a source to go to, and for others.
