@@ -122,6 +122,18 @@ func TestSilence_SlowIsNotSilent(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, "stored", v)
 		assert.Positive(t, others.Load())
+
+		f.store.onBefore(func(ctx context.Context, op, key string) error {
+			if key == "users:slower" {
+				return sleepFor(ctx, time.Minute)
+			}
+			return nil
+		})
+		assert.Equal(t, time.Second, took(func() { // shared.Options.Timeout in all
+			v, err := m.Fetch(t.Context(), "slower", is("loaded"))
+			require.NoError(t, err)
+			assert.Equal(t, "loaded", v)
+		}))
 		close(stop)
 	})
 }

@@ -115,6 +115,9 @@ func (t *Tier) Delete(ctx context.Context, keys ...string) error {
 	return errors.Join(errs...)
 }
 
+// Timeout returns Options.Timeout, with its default set.
+func (t *Tier) Timeout() time.Duration { return t.opts.Timeout }
+
 // LeaseTTL returns how long a lease stands without being renewed.
 func (t *Tier) LeaseTTL() time.Duration { return t.opts.LeaseTTL }
 

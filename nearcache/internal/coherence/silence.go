@@ -254,14 +254,14 @@ func (r *observedTier) readSoon(ctx context.Context, keys []string) ([]shared.Fo
 		return nil, err
 	}
 	defer s.leave(tries)
-	began, patience := s.now(), s.patience()
+	began, patience := s.now(), min(s.patience(), r.Timeout())
 	found, err := r.ReadWithin(ctx, patience, keys)
 	late := err != nil && tookTooLong(err) && !OutOfTime(ctx)
 	switch {
 	case (late || shared.Unreachable(err)) && s.overdue(began):
 		return nil, fmt.Errorf("%w: %w", ErrSilent, err)
-	case late: // the server is slow, and answers others
-		return r.Tier.Read(ctx, keys)
+	case late && patience < r.Timeout(): // the server is slow, and answers others
+		return r.ReadWithin(ctx, r.Timeout()-patience, keys)
 	}
 	return found, err
 }
