@@ -84,5 +84,9 @@ func (p *panel) draw(out *bytes.Buffer, x, y int) {
 			fmt.Fprintf(out, "%.1f,%.1f ", px, py)
 		}
 		fmt.Fprintf(out, `"/>`+"\n")
+		for i, r := range p.rows {
+			px, py := at(i, 1-r.results[who].misses)
+			fmt.Fprintf(out, `<circle cx="%.1f" cy="%.1f" r="2" fill="%s"/>`+"\n", px, py, color)
+		}
 	}
 }
