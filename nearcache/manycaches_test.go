@@ -19,12 +19,15 @@ import (
 )
 
 // openAlone returns a node that is alone on its bus.
-func openAlone(t testing.TB) *nearcache.Node {
+func openAlone(t testing.TB) *nearcache.Node { return openWith(t, nearcache.NodeOptions{}) }
+
+// openWith is openAlone with options.
+func openWith(t testing.TB, opts nearcache.NodeOptions) *nearcache.Node {
 	tier, err := shared.New(memstore.New(memstore.Options{}), shared.Options{})
 	require.NoError(t, err)
 	b, err := bus.New(membus.NewHub().Join(), bus.Options{})
 	require.NoError(t, err)
-	node, err := nearcache.NewNode(tier, b, nearcache.NodeOptions{})
+	node, err := nearcache.NewNode(tier, b, opts)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, node.Close(atOnce))
