@@ -23,7 +23,7 @@ func BenchmarkNode_Apply(b *testing.B) {
 			n, err := New(nil, channel, Options{
 				NearBytes: 1 << 20, MaxStaleness: time.Second, JournalInterval: time.Second,
 				Logger: slog.New(slog.DiscardHandler), Background: context.Background(),
-			}, fault.Switches{})
+			}, fault.InProcess())
 			require.NoError(b, err)
 			defer func() { n.Close(); require.NoError(b, channel.Close()) }()
 			messages := make([]bus.Message, caches)
