@@ -46,7 +46,7 @@ func (t *Tags) Expect() {
 func (t *Tags) putLocked(slot uint32, s slotState) { t.slots.put(slot, s, t.highest) }
 
 const (
-	heardBytes = 40 // what one of heard takes at most
+	heardBytes = 56 // what one of heard takes at most, in a map
 	fewHeard   = 64 // for so many, the map may stay
 )
 
