@@ -1,6 +1,7 @@
 package generation
 
 import (
+	"maps"
 	"sync"
 	"sync/atomic"
 
@@ -59,9 +60,11 @@ func (t *Tags) hearLocked(r driver.Revision) {
 // tookLocked reports whether a revision was heard that the journal tells of now.
 func (t *Tags) tookLocked(r driver.Revision) bool {
 	took := t.heard.Take(r)
-	if took && len(t.heard) == 0 && t.most > fewHeard {
-		t.heard = nil // the map stays as large as it was
-		t.countHeardLocked(0)
+	if took && t.most > fewHeard && 4*len(t.heard) <= t.most { // the map stays as large as it was
+		left := make(Heard, len(t.heard))
+		maps.Copy(left, t.heard)
+		t.heard = left
+		t.countHeardLocked(len(left))
 	}
 	return took
 }
