@@ -58,7 +58,7 @@ test: deps-core ## Run the tests of the core, of every module, with one case on 
 	@go -C integration run ./testall -flags '$(TESTFLAGS)' $(abspath $(filter-out %integration $(LATER_MODULES),$(MODULES))) \
 		'$(CURDIR)/integration,,$(INTEGRATION)' \
 		'$(CURDIR)/integration,,./outbox,^TestOutbox_/^SQLite$$' \
-		'$(CURDIR),$(FAULTS),./nearcache/...,^Test(G[0-9]|Hazard|Arrivals|Token|Barrier|Meter|Lookup|Tag|Fenced|Write|.*Off$$)' \
+		'$(CURDIR),$(FAULTS),./nearcache/...,^Test(G[0-9]|Hazard|Arrivals|Token|Barrier|Meter|Lookup|Tag|Sweep_(Nobody|Tag)|Fenced|Write|.*Off$$)' \
 		'$(CURDIR)/integration,$(FAULTS),./checker,Without'
 
 .PHONY: test-all

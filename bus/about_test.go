@@ -69,10 +69,10 @@ func TestPeers_About(t *testing.T) {
 		about := bus.About{Tier: 1, Namespace: 2, Options: 3}
 		time.Sleep(4 * time.Second)
 		assert.Positive(t, a.changed())
-		assert.Equal(t, []bus.Peer{{Node: "b", Incarnation: b.Incarnation(), Version: 1}}, a.heard(0))
+		assert.Equal(t, []bus.Peer{{Node: "b", Incarnation: b.Incarnation(), Version: 2}}, a.heard(0))
 		b.Describe(about)
 		assert.Equal(t, 1, a.changed())
-		assert.Equal(t, []bus.Peer{{Node: "b", Incarnation: b.Incarnation(), Version: 1, About: about}}, a.heard(0))
+		assert.Equal(t, []bus.Peer{{Node: "b", Incarnation: b.Incarnation(), Version: 2, About: about}}, a.heard(0))
 		b.Describe(about)
 		time.Sleep(5 * time.Second)
 		assert.Zero(t, a.changed())

@@ -29,7 +29,7 @@ const (
 	fieldRoll      = 6
 
 	// protocolVersion is what this package says of itself in heartbeats.
-	protocolVersion = 1
+	protocolVersion = 2
 
 	maxPositions = 2048 // in a question, 39 KiB
 	maxRoll      = 1024 // likewise, 4 KiB

@@ -37,7 +37,7 @@ func TestExtension_Golden(t *testing.T) {
 func TestExtension_RoundTrip(t *testing.T) {
 	got, err := bus.DecodeSaid(bus.EncodeAbout("n", 3, 4, 5, goldenAbout))
 	require.NoError(t, err)
-	assert.Equal(t, bus.Said{Version: 1, About: goldenAbout}, got)
+	assert.Equal(t, bus.Said{Version: 2, About: goldenAbout}, got)
 
 	got, err = bus.DecodeSaid(bus.EncodeQuestion("n", 3, 4, 5, goldenPositions, 7))
 	require.NoError(t, err)

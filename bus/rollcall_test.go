@@ -61,7 +61,7 @@ func TestRollCall(t *testing.T) {
 		assert.ElementsMatch(t, []string{"a", "b", "c"}, names(peers))
 		assert.Equal(t, 200*time.Millisecond, time.Since(began))
 		for _, p := range peers {
-			assert.Equal(t, 1, p.Version)
+			assert.Equal(t, 2, p.Version)
 			assert.Less(t, time.Since(p.Heard), 300*time.Millisecond)
 		}
 	})

@@ -9,6 +9,7 @@ import (
 	"unsafe"
 
 	"github.com/nearbus/nearbus/nearcache/internal/coherence"
+	"github.com/nearbus/nearbus/nearcache/internal/heapsize"
 	"github.com/nearbus/nearbus/nearcache/internal/outage"
 )
 
@@ -25,6 +26,9 @@ type base struct {
 	refreshes chan struct{} // holds one element for each refresh that runs; nil: there are none
 	of        reflect.Type  // values
 	late      bool          // there may be entries that are no hits, see lateAnswer
+
+	sizes       atomic.Pointer[heapsize.Estimate] // of values; nil until there was one without Options.Cost
+	toldOfSizes atomic.Bool                       // that sizes are not known well
 
 	counts
 }

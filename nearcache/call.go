@@ -55,7 +55,8 @@ type call[V any] struct {
 
 	span *telemetry.OpenSpan // of the load; nil if there is none
 
-	one [1]*call[V] // the call itself, for batches of it alone
+	one  [1]*call[V]       // the call itself, for batches of it alone
+	soon coherence.Hurried // of its read, if there is a loader
 }
 
 // state is how far a call is. These are the changes that there are:
@@ -254,13 +255,13 @@ func (cs *callTable[V]) advance(f *call[V], to state) {
 }
 
 // progress returns the state of f, and a channel that is closed once its read is over, or
-// all of f with loads; nil if that is so.
+// all of f with loads; nil if that is so. A read that was given up for a load says nothing yet.
 func (cs *callTable[V]) progress(f *call[V], loads bool) (state, <-chan struct{}) {
 	shard := cs.shard(f.hash)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
 	at := &f.readOver
-	if loads {
+	if loads = loads || f.state != stateReading && f.gaveUp(); loads {
 		at = &f.allOver
 	}
 	switch {
@@ -271,6 +272,19 @@ func (cs *callTable[V]) progress(f *call[V], loads bool) (state, <-chan struct{}
 	}
 	return f.state, *at
 }
+
+// hurry returns the context for a read of f: one that is given up soon if there is a loader.
+func (f *call[V]) hurry(ctx context.Context, load loader[V]) context.Context {
+	if load == nil {
+		return ctx
+	}
+	f.soon = coherence.Hurried{Context: ctx}
+	return &f.soon
+}
+
+// gaveUp reports whether the read of f was given up, because the shared tier said nothing and
+// there is a loader.
+func (f *call[V]) gaveUp() bool { return errors.Is(f.readErr, coherence.ErrSilent) }
 
 // serve runs f, if that is the caller's part, and waits for it, in a span of the read.
 func (c *pipeline[V]) serve(ctx context.Context, f *call[V], mine bool, load loader[V], hasOld, takesOld bool) answer[V] {
@@ -346,7 +360,7 @@ func (c *pipeline[V]) outcome(f *call[V], at state, loads, takesOld bool) (a ans
 		a.load = f.span
 	}
 	switch {
-	case !loads && at != stateFound: // whether there is another error is known only when f is over
+	case !loads && at != stateFound && (!f.gaveUp() || f.value == nil): // whether there is another error is known only when f is over
 		a.err = cmp.Or(f.readErr, f.absence, ErrNotStored)
 	case f.err != nil || f.value == nil:
 		a.err = f.err

@@ -37,7 +37,7 @@ func TestCompany(t *testing.T) {
 		require.Len(t, a.node.Peers(), 2)
 		for _, p := range a.node.Peers() {
 			assert.Empty(t, p.Differs)
-			assert.Equal(t, 1, p.Version)
+			assert.Equal(t, 2, p.Version)
 			assert.NotZero(t, p.About.Tier)
 			assert.Less(t, time.Since(p.Heard), 2*time.Second)
 		}

@@ -491,6 +491,7 @@ func TestCallerLeaves_BeforeItsContextTells(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, f *fleet) {
+				f.nodeOpts.SharedPatience = time.Second
 				require.NoError(t, f.join().SetMany(t.Context(), map[string]string{"k": "v", "l": "v"}))
 				m := f.join()
 				var held atomic.Bool

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
+	"github.com/nearbus/nearbus/nearcache/internal/heapsize"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
 	"github.com/nearbus/nearbus/shared"
 )
@@ -28,17 +29,18 @@ const unknownCost = math.MaxInt64 / 2
 // longestRefresh is the longest pause between two attempts to refresh a value.
 const longestRefresh = time.Second
 
-// complete says what e, which has its key and its value, takes of the near tier: size is the
-// encoded length of the value. It makes e more than a hit for its life, if the options say so.
-// left is the lifetime that the value has in the shared tier, and ahead how long before the end
-// of that it is to be refreshed.
-func (c *values[V]) complete(e *entry[V], size int, left, ahead time.Duration) {
-	cost := int64(size)
-	if c.with.Cost != nil && c.guard(callbackCost, e.Key(), func() error { cost = max(0, c.with.Cost(e.value)); return nil }) != nil {
-		cost = unknownCost
+// complete says what e, which has its key and its value, takes of the near tier, beside its own
+// piece of memory: encoded is the value as codec encodes it. It makes e more than a hit for its
+// life, if the options say so. left is the lifetime that the value has in the shared tier, and
+// ahead how long before the end of that it is to be refreshed.
+func (c *values[V]) complete(e *entry[V], encoded []byte, codec shared.Codec, left, ahead time.Duration) {
+	if c.with.Cost == nil {
+		e.Charge(c.weigh(encoded, codec))
+	} else {
+		cost := int64(unknownCost)
+		_ = c.guard(callbackCost, e.Key(), func() error { cost = max(0, c.with.Cost(e.value)); return nil })
+		e.Charge(cost)
 	}
-	e.Charge(cost)
-	e.Charge(int64(len(e.Key())) + near.Overhead)
 	if c.opts.Stale.For == 0 && c.opts.RefreshAhead == 0 {
 		return
 	}
@@ -62,7 +64,7 @@ func (c *values[V]) found(w coherence.Way, f *call[V], e *near.Entry, found *sha
 
 // newNamed returns an entry with a copy of key, which is in the same piece of
 // memory if it is as short as most keys are: a look finds it without another way
-// through memory.
+// through memory. What the piece takes is charged.
 func newNamed[V any](key string) *entry[V] {
 	switch n := len(key); {
 	case n <= 16:
@@ -71,6 +73,7 @@ func newNamed[V any](key string) *entry[V] {
 			room [16]byte
 		})
 		e.Name(unsafe.Offsetof(e.room), key)
+		chargePiece(&e.Entry, unsafe.Sizeof(*e), 0)
 		return &e.entry
 	case n <= 32:
 		e := new(struct {
@@ -78,6 +81,7 @@ func newNamed[V any](key string) *entry[V] {
 			room [32]byte
 		})
 		e.Name(unsafe.Offsetof(e.room), key)
+		chargePiece(&e.Entry, unsafe.Sizeof(*e), 0)
 		return &e.entry
 	case n <= 64:
 		e := new(struct {
@@ -85,6 +89,7 @@ func newNamed[V any](key string) *entry[V] {
 			room [64]byte
 		})
 		e.Name(unsafe.Offsetof(e.room), key)
+		chargePiece(&e.Entry, unsafe.Sizeof(*e), 0)
 		return &e.entry
 	default:
 		e := new(struct {
@@ -93,14 +98,19 @@ func newNamed[V any](key string) *entry[V] {
 		})
 		e.key = strings.Clone(key)
 		e.NameLong(unsafe.Offsetof(e.key))
+		chargePiece(&e.Entry, unsafe.Sizeof(*e), len(key))
 		return &e.entry
 	}
+}
+
+// chargePiece charges e for its piece of memory, and for a key that is apart.
+func chargePiece(e *near.Entry, size uintptr, key int) {
+	e.Charge(heapsize.Piece(size, true) + heapsize.Piece(uintptr(key), false) + near.Overhead)
 }
 
 // newAbsent makes the near entry which says that there is no value.
 func (c *values[V]) newAbsent(key string, stamp near.Stamp) *near.Entry {
 	e := newNamed[V](key)
-	e.Charge(int64(len(key)) + near.Overhead)
 	e.Stamp = stamp
 	e.Extend(&near.Extra{Absent: true})
 	return &e.Entry

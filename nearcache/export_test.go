@@ -1,9 +1,13 @@
 package nearcache
 
 import (
+	"context"
+	"time"
+
 	"github.com/nearbus/nearbus/bus"
 	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
+	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/shared"
 )
 
@@ -28,3 +32,10 @@ const (
 
 	NewsWrite, NewsRead, NewsGiven, NewsClear, NewsTag, NewsLoss, Newses = coherence.NewsWrite, coherence.NewsRead, coherence.NewsGiven, coherence.NewsClear, coherence.NewsTag, coherence.NewsLoss, coherence.Newses
 )
+
+// SweepTag sweeps the watermark of the slot of a tag if it is older than age, and returns how
+// many were swept.
+func SweepTag[V any](ctx context.Context, c *Cache[V], tag string, age time.Duration) (int, error) {
+	slot := generation.SlotOf(tag)
+	return c.keys.Sweep(ctx, slot, slot+1, age)
+}

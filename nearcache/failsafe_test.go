@@ -640,7 +640,7 @@ func TestSoftTimeout_SlowRead(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		opts := keeping
 		opts.Stale.Timeout = time.Second
-		f.tierOpts.Timeout = 5 * time.Second
+		f.tierOpts.Timeout, f.nodeOpts.SharedPatience = 5*time.Second, 5*time.Second
 		a, m := f.join(opts), f.join(opts)
 		require.NoError(t, a.Set(t.Context(), "k", "old"))
 		time.Sleep(time.Minute + time.Second)

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 	"github.com/nearbus/nearbus/nearcache/internal/pause"
 	"github.com/nearbus/nearbus/nearcache/internal/telemetry"
 	"github.com/nearbus/nearbus/shared"
@@ -16,7 +17,7 @@ import (
 // lease, or need none, are loaded together; each of the others waits for another node.
 func (c *pipeline[V]) loadMissed(ctx context.Context, calls []*call[V], load loader[V]) {
 	c.guarded(calls, func() {
-		ready, waiting, stop := c.lease(ctx, calls)
+		ready, waiting, stop := c.lease(&coherence.Hurried{Context: ctx}, calls)
 		if len(ready) == 0 && len(waiting) == 1 {
 			stop() // the leases of calls that turned out to be over
 			c.loadLater(ctx, waiting[0], load)
@@ -197,8 +198,9 @@ func (c *pipeline[V]) move(a *attempt[V], found *shared.Found) {
 // loadLater ends the call of a, whose lease was not granted. It waits for one lease time:
 // then whoever holds the lease is slow, and this node loads for itself.
 func (c *pipeline[V]) loadLater(ctx context.Context, a *attempt[V], load loader[V]) {
+	soon := &coherence.Hurried{Context: ctx}
 	for {
-		ready, again := c.resume(ctx, a)
+		ready, again := c.resume(soon, a)
 		if !again {
 			c.loadAndFill(ctx, ready, load)
 			return
@@ -208,7 +210,7 @@ func (c *pipeline[V]) loadLater(ctx context.Context, a *attempt[V], load loader[
 			c.loadAndFill(ctx, add(nil, a.f, 0, nil), load)
 			return
 		}
-		ready, waiting, stop := c.ask(ctx, []attempt[V]{*a}, nil)
+		ready, waiting, stop := c.ask(soon, []attempt[V]{*a}, nil)
 		if len(waiting) == 0 {
 			defer stop()
 			c.loadAndFill(ctx, ready, load)

@@ -61,16 +61,20 @@ func (c *pipeline[V]) loadAndFill(ctx context.Context, all []fill[V], load loade
 	if len(all) == 0 {
 		return
 	}
+	soon := &coherence.Hurried{Context: ctx} // not for the loader
 	defer func() {
 		for i := range all { // user code panicked, or ended this goroutine
 			all[i].err = &PanicError{}
 		}
-		c.keys.GiveBack(ctx, c.releaseBeside(all)...)
+		c.keys.GiveBack(soon, c.releaseBeside(all)...)
 	}()
+	if slices.ContainsFunc(all, func(e fill[V]) bool { return e.Leased() }) {
+		c.keys.ReadyTagClock(soon)
+	}
 	c.loadAll(ctx, all, load)
 	for len(all) > 0 {
-		n := c.fillPart(ctx, all)
-		c.keys.GiveBack(ctx, c.releaseBeside(all[:n])...)
+		n := c.fillPart(soon, all)
+		c.keys.GiveBack(soon, c.releaseBeside(all[:n])...)
 		for i := range all[:n] {
 			c.finish(all[i].f, all[i].err)
 		}
@@ -80,9 +84,6 @@ func (c *pipeline[V]) loadAndFill(ctx context.Context, all []fill[V], load loade
 
 // loadAll calls load once for all, in a span.
 func (c *pipeline[V]) loadAll(ctx context.Context, all []fill[V], load loader[V]) {
-	if slices.ContainsFunc(all, func(e fill[V]) bool { return e.Leased() }) {
-		c.keys.ReadyTagClock(ctx)
-	}
 	keys := make([]string, len(all))
 	var ended lag.Recency // the newest of all keys
 	for i := range all {
@@ -310,7 +311,7 @@ func (c *pipeline[V]) fillDone(e *fill[V], did action, rev driver.Revision) {
 	case putValue:
 		near := newNamed[V](f.key)
 		near.value = e.entry.Value
-		c.complete(near, len(e.value.Data), e.value.Lives.TTL, e.value.Lives.Ahead)
+		c.complete(near, e.value.Data, c.opts.Codec, e.value.Lives.TTL, e.value.Lives.Ahead)
 		near.Stamp = f.stamp
 		a.Entry, a.Life = &near.Entry, e.value.Lives.Near
 	case putAbsent:
@@ -400,17 +401,16 @@ func (c *pipeline[V]) keepUnshared(e *fill[V]) {
 // entryHere makes the near entry of a value that has no record, nil if it cannot be
 // kept.
 func (c *values[V]) entryHere(f *call[V], v V, life time.Duration) *near.Entry {
-	size := 0
+	var data []byte
 	if c.with.Cost == nil {
-		data, err := c.encode(f.key, v)
-		if err != nil {
+		var err error
+		if data, err = c.encode(f.key, v); err != nil {
 			return nil
 		}
-		size = len(data)
 	}
 	e := newNamed[V](f.key)
 	e.value = v
-	c.complete(e, size, life, c.opts.ahead(life))
+	c.complete(e, data, c.opts.Codec, life, c.opts.ahead(life))
 	e.Stamp = f.stamp
 	return &e.Entry
 }

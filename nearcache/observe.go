@@ -131,7 +131,7 @@ const (
 func (o NodeOptions) core() coherence.Options {
 	opts := coherence.Options{
 		NearBytes: o.NearBytes, JournalInterval: o.JournalInterval, MaxStaleness: o.MaxStaleness,
-		ServeStale: o.ServeStale, AuditRate: o.AuditRate, Logger: o.Logger, Background: o.Background,
+		SharedPatience: o.SharedPatience, ServeStale: o.ServeStale, AuditRate: o.AuditRate, Logger: o.Logger, Background: o.Background,
 	}
 	if observe := o.Observer; observe != nil {
 		opts.Observer = func(n telemetry.Note) {

@@ -21,10 +21,11 @@ import (
 // NodeOptions configure a [Node]. The zero value is the production default. No duration
 // is longer than [shared.MaxDuration], 100 years.
 type NodeOptions struct {
-	// NearBytes bounds the near tier of this node, all caches together, as
-	// Options.Cost counts: by the encoded length of values, unless it is set. Zero
-	// means 64 MiB; the least is 64 KiB. A value larger than a quarter of it, or
-	// than 4 GiB, is not kept near.
+	// NearBytes bounds what the near tier of this node takes of the heap, all caches
+	// together: values, as Options.Cost counts or samples of them tell, keys, and what the
+	// tier needs itself. Garbage that the collector has not freed yet comes on top, as
+	// for everything in Go. Zero means 64 MiB; the least is 64 KiB. A value larger than a
+	// quarter of it, or than 4 GiB, is not kept near.
 	//
 	// What the node knows of the tags of its caches counts as well: 1.1 MB for a cache with
 	// all of its 65,536 slots of tags in use, 40 to 120 bytes for each of up to 10,000
@@ -52,6 +53,15 @@ type NodeOptions struct {
 	// primary any more. Reads then wait for one attempt to read the journal, for
 	// two fifths of MaxStaleness at most, and go to the source if it fails.
 	MaxStaleness time.Duration
+
+	// SharedPatience is how long the shared tier may answer nothing at all before reads with a
+	// loader go to the source, as if it had failed, instead of waiting for [shared.Options.Timeout].
+	// Until it answers again, such a read does not ask it, but for one at a time. Writes, and
+	// reads without a loader, wait. What is loaded meanwhile is kept near for MaxStaleness
+	// at most and not stored. Zero means four times what the slowest calls usually take,
+	// and at least 60 ms. A server that is slow, and answers one call after the other, is
+	// waited for; so is one of several servers.
+	SharedPatience time.Duration
 
 	// ServeStale serves values for their near TTL, and what the shared tier
 	// has, although the journal cannot be read, and counts that, instead of
@@ -120,7 +130,12 @@ func (o NodeOptions) validate() error {
 	if o.MaxStaleness < 0 {
 		return fmt.Errorf("nearcache: NodeOptions.MaxStaleness is negative: %v", o.MaxStaleness)
 	}
-	for _, f := range []duration{{"JournalInterval", o.JournalInterval}, {"MaxStaleness", o.MaxStaleness}} {
+	if o.SharedPatience < 0 {
+		return fmt.Errorf("nearcache: NodeOptions.SharedPatience is negative: %v", o.SharedPatience)
+	}
+	for _, f := range []duration{
+		{"JournalInterval", o.JournalInterval}, {"MaxStaleness", o.MaxStaleness}, {"SharedPatience", o.SharedPatience},
+	} {
 		if err := f.tooLong("NodeOptions"); err != nil {
 			return err
 		}
@@ -225,12 +240,15 @@ type Options[V any] struct {
 	// replaces what the other stored.
 	SchemaVersion uint32
 
-	// Cost returns what a value takes in the near tier, in bytes. Nil means
-	// the length of the encoded value. A fixed overhead and the key are added
-	// to it. NodeOptions.NearBytes bounds the sum, and not what decoded values take of
-	// the heap, which may be several times their encoded length: values that were
-	// 64 MiB as JSON took 364 MiB as map[string]any. It must not block and may be called from many goroutines. A value for
-	// which it panics is not kept near.
+	// Cost returns what a value takes of the heap beside the V itself, in bytes: of a
+	// string its length. Negative means 0. It must not block and may be called from many
+	// goroutines. A value for which it panics is not kept near.
+	//
+	// Nil means that the cache estimates it by the length of the encoded value and by samples:
+	// the first values of about a length, and then one in 64, are decoded once more
+	// and walked through. What several values point to counts for each. Values whose
+	// length says little of their size, as if they were often of another shape, need a Cost:
+	// CacheInfo.Sizes says how good the estimate is, and a log line that it is not.
 	Cost func(V) int64
 
 	// ErrorsAsMisses makes Get, and Read without a loader, return ErrNotFound

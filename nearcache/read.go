@@ -154,7 +154,8 @@ func (c *pipeline[V]) start(ctx context.Context, calls []*call[V], load loader[V
 	apart := detached{c.node.Context, ctx}
 	again := calls // are read apart
 	if c.opts.Stale.Timeout == 0 || !hasOld {
-		c.guarded(calls, func() { c.read(ctx, calls) })
+		soon := calls[0].hurry(ctx, load)
+		c.guarded(calls, func() { c.read(soon, calls) })
 		again = nil
 		if failed := func(f *call[V]) bool { return f.readErr != nil && !f.state.ended() }; slices.ContainsFunc(calls, failed) && coherence.OutOfTime(ctx) {
 			// The read ended with its caller: others may wait.
@@ -284,7 +285,7 @@ func (c *pipeline[V]) use(f *call[V], found *shared.Found) (absence error) {
 			return ErrUndecodable
 		}
 		lives = c.opts.livesOf(found)
-		c.complete(decoded, len(found.Value), lives.TTL, lives.Ahead)
+		c.complete(decoded, found.Value, c.opts.reader(&found.Record), lives.TTL, lives.Ahead)
 		e, value = &decoded.Entry, &decoded.value
 	}
 	if f.refresh != nil {

@@ -67,7 +67,7 @@ func (c *pipeline[V]) keepStale(f *call[V]) {
 	if err != nil {
 		return
 	}
-	c.complete(e, len(found.Value), 0, 0)
+	c.complete(e, found.Value, c.opts.reader(&found.Record), 0, 0)
 	if found.Left > 0 {
 		x := e.Extra()
 		x.Keep = min(x.Keep, found.Left)

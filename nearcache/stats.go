@@ -115,6 +115,19 @@ type CacheInfo struct {
 	Entries, Bytes int64
 	TagBytes       int64
 	Evicted        uint64
+
+	Sizes SizeInfo
+}
+
+// SizeInfo says what a cache knows of what its values take of the heap. Without Options.Cost it
+// learns that from samples: all is zero before the first, with Options.Cost, and for types
+// without pointers, which take what they take.
+type SizeInfo struct {
+	Samples uint64
+
+	// Share is how many bytes of the heap a value takes for each byte of its encoding, and
+	// Error by which part of that an estimate for one value is wrong, both on average.
+	Share, Error float64
 }
 
 // Caches returns the caches of the node, sorted by name. The slices in it are the caller's.
@@ -134,6 +147,7 @@ func (b *base) info() CacheInfo {
 	return CacheInfo{
 		Name: b.keys.Name, Type: b.of.String(), Settings: b.opts.inForce(), Stats: b.stats(),
 		Entries: share.Entries, Bytes: share.Bytes, TagBytes: share.Tables, Evicted: share.Evicted,
+		Sizes: b.sizeInfo(),
 	}
 }
 

@@ -98,7 +98,7 @@ func (c *values[V]) encodeFitting(key string, e *Entry[V], l coherence.Lifetimes
 	}
 	entry := newNamed[V](key)
 	entry.value = e.Value
-	c.complete(entry, len(data), l.TTL, l.Ahead)
+	c.complete(entry, data, c.opts.Codec, l.TTL, l.Ahead)
 	v.Entry = &entry.Entry
 	return v, nil
 }

@@ -68,6 +68,11 @@ type Put struct {
 // Read reads keys in one round trip. The result is in the order of keys. The
 // error is nil if at least one key was read; see [ErrUnread] for the others.
 func (t *Tier) Read(ctx context.Context, keys []string) ([]Found, error) {
+	return t.ReadWithin(ctx, t.opts.Timeout, keys)
+}
+
+// ReadWithin is Read for who waits no longer than limit, if that is shorter than Options.Timeout.
+func (t *Tier) ReadWithin(ctx context.Context, limit time.Duration, keys []string) ([]Found, error) {
 	names, err := t.checkAll(keys)
 	if err != nil {
 		return nil, err
@@ -75,7 +80,7 @@ func (t *Tier) Read(ctx context.Context, keys []string) ([]Found, error) {
 	found := make([]Found, len(names))
 	left, some := names, false
 	var places []int // of those that are still to be read; nil: of all
-	err = t.do(ctx, t.opts.Timeout, func(ctx context.Context) (again bool, err error) {
+	err = t.do(ctx, min(limit, t.opts.Timeout), func(ctx context.Context) (again bool, err error) {
 		images, heads, err := t.read(ctx, left)
 		unread, partial := partOf(err, len(images))
 		if err != nil && !partial {

@@ -19,6 +19,12 @@ func (t *Tier) Partitions() int {
 // [Found].Head and [driver.Prover].
 func (t *Tier) Proves() bool { return t.prover != nil }
 
+// Sweeps reports whether watermarks may be taken away by a Fill: see [driver.Sweeper].
+func (t *Tier) Sweeps() bool {
+	s, ok := t.store.(driver.Sweeper)
+	return ok && s.Sweeps()
+}
+
 // Partition returns the partition of key, 0 if the store keeps no journal.
 func (t *Tier) Partition(key string) int {
 	if t.journal == nil {

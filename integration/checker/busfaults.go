@@ -45,6 +45,14 @@ func busFaults() []scenario {
 			strike: onRelays(toBus, oneByOne, 3*time.Second, (*servers.Relay).Refuse), between: time.Second,
 		},
 		{
+			name: "bus-refused-30s", about: "no process reaches the bus for 30 s", bus: "pubsub", answers: true, long: true,
+			strike: onRelays(toBus, everyone, 30*time.Second, (*servers.Relay).Refuse), between: 2 * time.Second, peers: true,
+		},
+		{
+			name: "nats-cut", about: "connections to NATS are cut every 2 s", bus: "nats", answers: true,
+			strike: onRelays(toBus, everyone, 0, (*servers.Relay).Cut), between: 2 * time.Second,
+		},
+		{
 			name: "nats-restart", about: "the NATS server is killed and comes back after 500 ms", bus: "nats", answers: true,
 			strike: restartNATS, between: 2 * time.Second,
 		},

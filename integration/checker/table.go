@@ -82,7 +82,7 @@ var errTooLittle = errors.New("checker: too little happened")
 var errViolated = errors.New("checker: a promise was broken")
 
 var columns = []string{
-	"scenario", "subject", "faults", "reads", "writes", "errors", "stale p50", "p99", "max",
+	"scenario", "subject", "faults", "reads", "writes", "errors", "stale p50", "p99", "max", "slowest read",
 	"bound", "late", "back", "own missed", "at rest", "lost", "excused", "recovery", "clock lag", "meter", "meter max",
 }
 
@@ -92,7 +92,7 @@ func (r *result) cells() []string {
 	return []string{
 		r.plan.scenario.name, r.plan.subject, fmt.Sprint(len(r.spans)), fmt.Sprint(v.Reads), fmt.Sprint(v.Writes),
 		fmt.Sprintf("%d+%d", v.FailedReads, v.GaveUp),
-		short(v.Quantile(0.5)), short(v.Quantile(0.99)), short(v.Quantile(1)), short(r.bound),
+		short(v.Quantile(0.5)), short(v.Quantile(0.99)), short(v.Quantile(1)), short(v.Slowest), short(r.bound),
 		fmt.Sprint(v.Late), fmt.Sprint(v.Back), fmt.Sprint(v.OwnMisses), fmt.Sprint(v.StaleRest),
 		fmt.Sprint(v.Lost), fmt.Sprint(v.Excused),
 		short(v.Recovery), short(r.lag()), metered, short(worst),

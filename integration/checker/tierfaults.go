@@ -30,14 +30,12 @@ func tierFaults() []scenario {
 			strike: onRelays(toTier, oneByOne, 3*time.Second, (*servers.Relay).Refuse), between: time.Second,
 		},
 		{
+			name: "redis-stops", about: "redis-server is stopped for 500 ms every 2 s", bus: "redis", peers: true,
+			strike: pauseRedis(500 * time.Millisecond), between: 1500 * time.Millisecond,
+		},
+		{
 			name: "redis-paused", about: "redis-server is stopped for 5 s", bus: "redis", peers: true,
-			strike: func(ctx context.Context, f *field, _ int) (uint64, error) {
-				if err := f.redis.Pause(); err != nil {
-					return 0, err
-				}
-				pause(ctx, 5*time.Second)
-				return 1, f.redis.Resume()
-			}, between: 2 * time.Second,
+			strike: pauseRedis(5 * time.Second), between: 2 * time.Second,
 		},
 		{
 			name: "redis-empty", about: "redis-server is killed and starts empty", bus: "redis", peers: true,
@@ -48,6 +46,17 @@ func tierFaults() []scenario {
 			redis:  []string{"--save", "1 1"},
 			strike: restartRedis, between: 2 * time.Second,
 		},
+	}
+}
+
+// pauseRedis stops redis-server for some time.
+func pauseRedis(takes time.Duration) func(context.Context, *field, int) (uint64, error) {
+	return func(ctx context.Context, f *field, _ int) (uint64, error) {
+		if err := f.redis.Pause(); err != nil {
+			return 0, err
+		}
+		pause(ctx, takes)
+		return 1, f.redis.Resume()
 	}
 }
 

@@ -20,6 +20,7 @@ type Verdict struct {
 	StaleRest int             // stale reads after everything had come to rest
 	Lost      int             // acknowledged writes that the shared tier lost
 	Excused   int             // reads like Late, Back and OwnMisses that missed nothing else, in time
+	Slowest   time.Duration   // longest time that an answered read took
 	Recovery  time.Duration   // longest time from the end of a fault to the last late or disturbed read
 	Flagged   int             // answers that said that they may be old
 	Absent    int             // answers that said that there is no value
@@ -112,6 +113,7 @@ func (c *check) count(life int, r *Record) {
 		v.GaveUp++
 	case Read, AtRest:
 		v.Reads++
+		v.Slowest = max(v.Slowest, time.Duration(r.End-r.Start))
 		if r.Absent {
 			v.Absent++
 		}

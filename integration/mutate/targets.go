@@ -41,7 +41,7 @@ var targets = []target{
 	},
 	{
 		dir: "nearcache/internal/coherence",
-		files: words(`arrive barrier batch clock confirm drain floor follow keyspace lease leases observed pending proof tag tagread
+		files: words(`arrive barrier batch clock confirm drain floor follow keyspace lease leases observed pending proof sweep tag tagread
 			token write`),
 		tests: []suite{{pkg: "./nearcache/internal/coherence"}, {pkg: "./nearcache"}},
 		left: map[string]string{
@@ -92,7 +92,7 @@ var targets = []target{
 	},
 	{
 		dir:   "shared/redisstore",
-		files: []string{"acquire.go", "acquire.lua", "journal.go", "read.go", "rollback.lua", "run.go", "stage.go", "step.go", "tail.lua", "write.go", "write.lua"},
+		files: []string{"acquire.go", "acquire.lua", "journal.go", "read.go", "rollback.lua", "run.go", "stage.go", "step.go", "sweep.go", "tail.lua", "write.go", "write.lua"},
 		tests: []suite{{pkg: "./shared/redisstore"}, {module: "integration", pkg: ".", run: "^Test(RedisStore|RedisJournal|RedisWrite|Store_Redis$|G4_APrimary)"}},
 		left: map[string]string{
 			"client cluster pipeline redisstore ring": "they put things together",

@@ -53,6 +53,7 @@ func hitsOf[V any](e *env, kind string, v V, is func(V) bool) []row {
 const (
 	ristrettoTTL = "ristretto, TTL"
 	otterTTL     = "otter, TTL"
+	plainMap     = "map"
 	floor        = "xsync.Map"
 	goRedisCSC   = "go-redis CSC"
 	rueidisCSC   = "rueidis DoCache"

@@ -18,10 +18,20 @@ const memoryEntries = 1_000_000
 
 // memory weighs entries by the heap that is reachable while they are held.
 func memory(e *env) []row {
-	cells := []cell{e.weigh("nearbus", e.holdNear), e.weigh(ristrettoTTL, holdRistretto), e.weigh(otterTTL, holdOtter)}
+	holders := []struct {
+		who  string
+		open opener
+	}{{"nearbus", e.holdNear}, {ristrettoTTL, holdRistretto}, {otterTTL, holdOtter}, {plainMap, holdMap}}
+	weights, collections := make([]cell, len(holders)), make([]cell, len(holders))
+	for i, h := range holders {
+		weights[i], collections[i] = e.weigh(h.who, h.open)
+	}
 	rows := []row{{
-		work: "heap for each of 1,000,000 entries", unit: bytesEach, cells: cells,
+		work: "heap for each of 1,000,000 entries", unit: bytesEach, cells: weights,
 		targets: []target{{ristrettoTTL, 0.75}},
+	}, {
+		work: "a whole collection of garbage with 1,000,000 entries", unit: nanoseconds, cells: collections,
+		targets: []target{{plainMap, 0.5}},
 	}}
 	for _, kind := range []struct {
 		name   string
@@ -41,7 +51,8 @@ func memory(e *env) []row {
 
 type opener func() (put func(key string, v []byte), entries func() int, end func())
 
-func (e *env) weigh(who string, open opener) cell {
+// weigh returns what each entry takes of the heap, and how long collections take.
+func (e *env) weigh(who string, open opener) (weight, collections cell) {
 	before := heap()
 	put, entries, end := open()
 	for i := range memoryEntries {
@@ -50,8 +61,14 @@ func (e *env) weigh(who string, open opener) cell {
 	e.eventually(func() bool { return entries() >= memoryEntries*9/10 })
 	grown := heap() - before
 	n := entries()
+	collections.who = who
+	for range e.rounds {
+		began := time.Now()
+		runtime.GC()
+		collections.samples = append(collections.samples, float64(time.Since(began).Nanoseconds()))
+	}
 	end()
-	return cell{who: who, samples: []float64{float64(grown) / float64(n)}}
+	return cell{who: who, samples: []float64{float64(grown) / float64(n)}}, collections
 }
 
 func (e *env) holdNear() (put func(string, []byte), entries func() int, end func()) {
@@ -82,6 +99,17 @@ func holdOtter() (put func(string, []byte), entries func() int, end func()) {
 		MaximumSize: 2 * memoryEntries, ExpiryCalculator: otter.ExpiryWriting[string, []byte](longLife),
 	})
 	return func(key string, v []byte) { c.Set(key, v) }, c.EstimatedSize, func() { runtime.KeepAlive(c) }
+}
+
+// holdMap keeps what an entry of the near tier has beside its key.
+func holdMap() (put func(string, []byte), entries func() int, end func()) {
+	type entry struct {
+		_, _  *entry
+		_     [72]byte
+		value []byte
+	}
+	m := make(map[string]*entry)
+	return func(key string, v []byte) { m[key] = &entry{value: v} }, func() int { return len(m) }, func() { runtime.KeepAlive(m) }
 }
 
 // budget fills a near tier three times over, each value a slice, and returns what

@@ -18,6 +18,7 @@ const (
 	TagMarks     = fault.TagMarks
 	Clock        = fault.Clock
 	Watermarks   = fault.Watermarks
+	Lost         = fault.Lost
 	Losses       = fault.Losses
 	Floors       = fault.Floors
 	Overlaps     = fault.Overlaps

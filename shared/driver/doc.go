@@ -10,6 +10,7 @@
 //	Prover      has reads that tell how new the answering server is
 //	Announcer   publishes a message in the same step as it writes
 //	Clocked     takes revisions from the clocks of its servers
+//	Sweeper     takes watermarks away, and lets none fall
 //	Placed      has a client that decides which server a key is on
 //	Named       knows its namespace
 //

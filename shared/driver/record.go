@@ -313,3 +313,13 @@ func KeepClock(image, old []byte) {
 	clock := max(header.Clock, binary.BigEndian.Uint64(image[ClockOffset:]))
 	binary.BigEndian.PutUint64(image[ClockOffset:], clock)
 }
+
+// RaiseClock gives image, an encoded record that is to be put where no watermark is, the
+// clock swept at least if it is a watermark with a clock. It is for drivers whose server
+// cannot do it: see [Sweeper].
+func RaiseClock(image []byte, swept uint64) {
+	clock := binary.BigEndian.Uint64(image[ClockOffset:])
+	if Kind(image[KindOffset]) == KindWatermark && clock > 0 {
+		binary.BigEndian.PutUint64(image[ClockOffset:], max(clock, swept))
+	}
+}

@@ -212,6 +212,22 @@ const (
 	LeaseUnusable                        // there is something that is not ours to replace: a newer format, a foreign type
 )
 
+// Sweeper is implemented by a [Store] whose watermarks may be taken away without any of them
+// ever falling. A Fill with [Write.Expect] that puts a tombstone in the place of a watermark
+// sweeps it: in the same atomic step, the store remembers its clock, the highest for each
+// group of keys that it keeps together. A watermark with a clock that is then written where
+// none is, by Write or Fill, is stored with that clock at least. Hence whoever finds a
+// watermark finds no lower one than was ever there, however late its writer is and whatever
+// he knows.
+type Sweeper interface {
+	// Sweeps reports whether it does.
+	Sweeps() bool
+
+	// Swept returns what is remembered for the group of each key, in the order of keys; 0
+	// where nothing was swept.
+	Swept(ctx context.Context, keys []string) ([]uint64, error)
+}
+
 // Placed is implemented by a [Store] whose client decides by itself which server a key is
 // on, by a list of servers that may differ between processes.
 type Placed interface {

@@ -39,6 +39,7 @@ type Store struct {
 	epoch  uint64
 	items  map[string]item
 	last   uint64 // highest revision number given
+	swept  uint64 // highest clock of a watermark that was swept
 	log    journal
 	writes int // since expired items were swept
 	kept   int // items that were kept then
@@ -55,6 +56,7 @@ var (
 	_ driver.Journaler = (*Store)(nil)
 	_ driver.Recaller  = (*Store)(nil)
 	_ driver.Prover    = (*Store)(nil)
+	_ driver.Sweeper   = (*Store)(nil)
 )
 
 // New returns an empty Store. There is nothing to stop.
@@ -124,6 +126,22 @@ func (s *Store) ReadProven(ctx context.Context, keys []string) ([][]byte, []driv
 	return images, slices.Repeat([]driver.Revision{head}, len(keys)), nil
 }
 
+// Sweeps implements [driver.Sweeper].
+func (s *Store) Sweeps() bool { return true }
+
+// Swept implements [driver.Sweeper]. All keys are one group.
+func (s *Store) Swept(ctx context.Context, keys []string) ([]uint64, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, driver.ErrClosed
+	}
+	return slices.Repeat([]uint64{s.swept}, len(keys)), nil
+}
+
 func (s *Store) read(ctx context.Context, keys []string) (images [][]byte, head driver.Revision, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, head, err
@@ -186,16 +204,19 @@ func (s *Store) step(ctx context.Context, w *driver.Write, fill bool) driver.Rec
 	case fill && (!replaces(&header, w) || w.Born.Epoch != 0 && w.Born.Epoch != s.epoch):
 		r.Err = driver.ErrLeaseLost
 	case fill:
+		if header.Kind == driver.KindWatermark && kind(w.Image) == driver.KindTombstone {
+			s.swept = max(s.swept, header.Clock)
+		}
 		r.Revision = s.fillLocked(w, &header, now)
 		r.Entry = r.Revision.Number
 		r.Revision = raised(w, &header, r.Revision)
-		s.storeLocked(w, old, r.Revision, now)
+		s.storeLocked(w, old, &header, r.Revision, now)
 	default:
 		r.Revision = s.nextLocked(w.Floor, now)
 		s.log.add(entry{key: w.Key, revision: r.Revision, nonce: nonce(w.Image)})
 		r.Entry = r.Revision.Number
 		r.Revision = raised(w, &header, r.Revision)
-		s.storeLocked(w, old, r.Revision, now)
+		s.storeLocked(w, old, &header, r.Revision, now)
 	}
 	return r
 }
@@ -209,8 +230,8 @@ func replaces(header *driver.Record, w *driver.Write) bool {
 	return header.Kind == driver.KindLease && header.Nonce == nonce(w.Image)
 }
 
-// storeLocked puts what w makes of old in its place.
-func (s *Store) storeLocked(w *driver.Write, old []byte, rev driver.Revision, now time.Time) {
+// storeLocked puts what w makes of old, which has this header, in its place.
+func (s *Store) storeLocked(w *driver.Write, old []byte, header *driver.Record, rev driver.Revision, now time.Time) {
 	if w.KeepStale {
 		if kept, ok := driver.StampStale(old, w.Image, rev); ok {
 			s.items[w.Key] = item{image: kept, expires: s.items[w.Key].expires}
@@ -220,10 +241,15 @@ func (s *Store) storeLocked(w *driver.Write, old []byte, rev driver.Revision, no
 	image := bytes.Clone(w.Image)
 	driver.Stamp(image, rev, now, w.Soft, w.TTL)
 	driver.KeepClock(image, old)
+	if header.Kind != driver.KindWatermark {
+		driver.RaiseClock(image, s.swept)
+	}
 	s.putLocked(w.Key, image, w.TTL, now)
 }
 
 func late(notAfter, now time.Time) bool { return !notAfter.IsZero() && now.After(notAfter) }
+
+func kind(image []byte) driver.Kind { return driver.Kind(image[driver.KindOffset]) }
 
 func nonce(image []byte) uint64 { return binary.BigEndian.Uint64(image[driver.NonceOffset:]) }
 
@@ -233,7 +259,7 @@ const tooFar = 24 * time.Hour
 // raised returns the revision of w, which is rev unless w is a watermark that has to be
 // further ahead: see driver.Write.Floor.
 func raised(w *driver.Write, old *driver.Record, rev driver.Revision) driver.Revision {
-	if w.Floor == 0 || driver.Kind(w.Image[driver.KindOffset]) != driver.KindWatermark {
+	if w.Floor == 0 || kind(w.Image) != driver.KindWatermark {
 		return rev
 	}
 	least := []uint64{w.Floor, 0}

@@ -35,9 +35,10 @@
 // The record of key is under "prefix:{p}:key", where p is a partition, a number that
 // depends on the key. The metadata of the partition is under "prefix:{p}". Its journal,
 // a stream of writes, is under "prefix:{p}!journal". A long image is for a moment under
-// "prefix:{p}!" and 16 hexadecimal digits. The key "prefix:{p}!none" is never there.
+// "prefix:{p}!" and 16 hexadecimal digits. The highest clock of the watermarks that were
+// swept is under "prefix:{p}!swept". The key "prefix:{p}!none" is never there.
 //
-// Records expire by themselves; metadata and journals do not. Set maxmemory-policy to
+// Records expire by themselves; metadata, journals and "!swept" do not. Set maxmemory-policy to
 // noeviction, or to one of volatile-*. With a policy that may evict metadata or a
 // journal, nodes start from an empty near tier each time. Nodes warn of such a policy
 // in the log. A full server without evictions refuses values, but not the requests that
@@ -202,8 +203,8 @@ type Store struct {
 
 // partition names the keys of one.
 type partition struct {
-	prefix            string // of those of records
-	metadata, journal any    // as arguments of a command, so that calls need not make them
+	prefix                   string // of those of records
+	metadata, journal, swept any    // as arguments of a command, so that calls need not make them
 
 	write atomic.Pointer[redis.Script] // as its server has it, nil if that is not known; see run.go
 }
@@ -214,6 +215,7 @@ var (
 	_ driver.Journaler = (*Store)(nil)
 	_ driver.Recaller  = (*Store)(nil)
 	_ driver.Prover    = (*Store)(nil)
+	_ driver.Sweeper   = (*Store)(nil)
 	_ driver.Placed    = (*Store)(nil)
 	_ driver.Named     = (*Store)(nil)
 )
@@ -243,7 +245,7 @@ func New(client redis.UniversalClient, opts Options) (*Store, error) {
 	s.partitions = make([]partition, s.opts.Partitions)
 	for i := range s.partitions {
 		m, p := s.metadata(i), &s.partitions[i]
-		p.prefix, p.metadata, p.journal = m+":", m, journal(m)
+		p.prefix, p.metadata, p.journal, p.swept = m+":", m, journal(m), swept(m)
 	}
 	s.length = s.journalLength()
 	if s.single != nil {
@@ -306,6 +308,10 @@ func (s *Store) metadata(partition int) string {
 // journal returns the key of the journal of the partition with this metadata.
 // Keys of records have a colon where it has none.
 func journal(metadata string) string { return metadata + "!journal" }
+
+// swept returns the key of the highest clock of the watermarks that were swept, beside
+// this metadata.
+func swept(metadata string) string { return metadata + "!swept" }
 
 // absent returns the key of what is never there, beside this metadata.
 func absent(metadata string) string { return metadata + "!none" }

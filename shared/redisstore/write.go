@@ -70,6 +70,9 @@ func (s *Store) writeCmd(ctx context.Context, st step, whole bool) *redis.Cmd {
 	if st.stage != "" {
 		args[2], args, image = 4, append(args, st.stage), image[:driver.HeaderSize]
 	}
+	if sweeps(w) {
+		args[2], args = 4, append(args, p.swept)
+	}
 	numbers := make([]byte, 0, 48+len(w.Key))
 	numbers = binary.BigEndian.AppendUint64(numbers, micros(w.NotAfter))
 	numbers = binary.BigEndian.AppendUint64(numbers, w.Floor)
@@ -91,6 +94,17 @@ func (s *Store) writeCmd(ctx context.Context, st step, whole bool) *redis.Cmd {
 	cmd := redis.NewCmd(ctx, args...)
 	cmd.SetFirstKeyPos(3)
 	return cmd
+}
+
+// sweeps reports whether w may take a watermark away, or put one where one was.
+func sweeps(w *driver.Write) bool {
+	switch driver.Kind(w.Image[driver.KindOffset]) {
+	case driver.KindWatermark:
+		return true
+	case driver.KindTombstone:
+		return w.Expect != 0
+	}
+	return false
 }
 
 // revisionSize is the length of a revision in an announcement.

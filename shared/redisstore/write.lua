@@ -1,7 +1,9 @@
 -- Puts a record in its place: one atomic step.
 --
 -- KEYS  1 the record  2 metadata of its partition  3 journal of its partition
---       4 of a long image, where all of it was put just before, with its TTL
+--       4 of a long image, where all of it was put just before, with its TTL; of a
+--         watermark, and of a tombstone that may replace one, the highest clock of the
+--         watermarks of the partition that were swept, 8 bytes
 -- ARGV  1 image, or only its header  2 TTL, ms
 --       3 not after, us, or 0; least revision; soft TTL, ms; of a fill, number
 --         and epoch that acquire.lua returned, or 0: 8 bytes each
@@ -41,7 +43,10 @@ end
 local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
 local late, most = now + 86400000000, 9e15
-local staged = KEYS[4]
+local new, staged, swept = string.byte(ARGV[1], 4), KEYS[4], nil
+if new == 2 or new == 4 then -- they are short
+  staged, swept = nil, staged
+end
 local function refuse(why) -- and leave no long image behind
   if staged then
     pcall('DEL', staged)
@@ -92,6 +97,28 @@ if staged and sub(call('GETRANGE', staged, '0', '63'), 41, 48) ~= nonce then
   return pack('>I8', now) .. '3'
 end
 
+-- Whether a clock is above another, 8 bytes each. It may have more digits than a number
+-- here holds, so it is compared in halves.
+local function above(a, b)
+  local aHigh, aLow = unpack('>I4I4', a)
+  local bHigh, bLow = unpack('>I4I4', b)
+  return aHigh > bHigh or (aHigh == bHigh and aLow > bLow)
+end
+
+-- What was swept counts where no watermark is. The clock of a watermark that goes comes
+-- first: should a later step fail, what counts is too high and never too low.
+local least = nil
+if swept and (kind == 4) == (new == 2) then
+  local highest = pcall('GET', swept)
+  if type(highest) == 'table' then
+    return highest
+  end
+  least = highest and #highest == 8 and highest or pack('>I8', 0)
+end
+if least and mode == 'fill' and new == 2 and above(sub(old, 49, 56), least) then
+  call('SET', swept, sub(old, 49, 56))
+end
+
 -- Metadata is the epoch and the last revision, 8 bytes each, and two names of
 -- the server, see tail.lua, 40 each.
 local meta = call('GET', KEYS[2])
@@ -125,7 +152,7 @@ if epoch and journaled and mode ~= 'fill' and (here == '' or string.find(meta, h
   end
 end
 
-if floor > 0 and floor < most and string.byte(ARGV[1], 4) == 4 then
+if floor > 0 and floor < most and new == 4 then
   watermark = math.max(watermark, floor)
 else
   watermark = 0
@@ -205,13 +232,12 @@ else
     call('SET', KEYS[1], ARGV[1])
   end
   call('SETRANGE', KEYS[1], '8', stamp .. pack('>I8I8', soft > 0 and today + soft or 0, hard > 0 and today + hard or 0))
-  -- Of two watermarks the higher clock stays. A clock may have more digits than
-  -- a number here holds, so it is compared in halves.
-  if kind == 4 and string.byte(ARGV[1], 4) == 4 then
-    local oldHigh, oldLow = unpack('>I4I4', old, 49)
-    local newHigh, newLow = unpack('>I4I4', ARGV[1], 49)
-    if oldHigh > newHigh or (oldHigh == newHigh and oldLow > newLow) then
-      call('SETRANGE', KEYS[1], '48', sub(old, 49, 56))
+  -- Of two watermarks the higher clock stays, and what was swept counts for one with a clock.
+  if new == 4 then
+    local clock = sub(ARGV[1], 49, 56)
+    local high = kind == 4 and sub(old, 49, 56) or least
+    if high and above(high, clock) and (kind == 4 or above(clock, pack('>I8', 0))) then
+      call('SETRANGE', KEYS[1], '48', high)
     end
   end
 end

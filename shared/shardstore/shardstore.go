@@ -33,7 +33,7 @@ type Store struct {
 	settled atomic.Uint64 // how often the map was found out
 
 	legaciesMu sync.Mutex // protects the fields below
-	legacies   map[string][]byte
+	legacies   map[string]legacy
 	legaciesOf *view
 
 	opening chan struct{} // holds one element while the map is being found out; guards handing
@@ -45,6 +45,7 @@ var (
 	_ driver.Journaler = (*Store)(nil)
 	_ driver.Recaller  = (*Store)(nil)
 	_ driver.Prover    = (*Store)(nil)
+	_ driver.Sweeper   = (*Store)(nil)
 	_ driver.Clocked   = (*Store)(nil)
 	_ driver.Named     = (*Store)(nil)
 )

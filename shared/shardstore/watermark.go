@@ -13,6 +13,12 @@ import (
 // maxLegacies is how many watermarks of earlier homes are remembered.
 const maxLegacies = 1 << 16
 
+// legacy is what the earlier homes of a key have.
+type legacy struct {
+	image []byte // the watermark; nil if there is none
+	swept uint64 // highest clock of the watermarks that were swept there
+}
+
 // Watermarks are the clocks of caches and tags. Records that did not move have
 // them to be judged by, so unlike values they must survive a change of homes. A
 // watermark that is not on its home is looked for on the homes before, the
@@ -31,32 +37,39 @@ func isWatermark(key string) bool {
 // inherited returns what the earlier homes have of the watermark that is called
 // name on its home; nil if there is none, or if it is no watermark.
 func (s *Store) inherited(ctx context.Context, v *view, name string) ([]byte, error) {
+	l, err := s.legacyOf(ctx, v, name)
+	return l.image, err
+}
+
+// legacyOf returns what the earlier homes have of what is called name on its home, nothing
+// if that is no watermark. The caller owns it.
+func (s *Store) legacyOf(ctx context.Context, v *view, name string) (l legacy, err error) {
 	key, ok := keyOf(name)
 	if len(v.maps) == 1 || !ok || !isWatermark(key) {
-		return nil, nil
+		return l, nil
 	}
 	s.legaciesMu.Lock()
-	image, known := s.legacies[key]
+	l, known := s.legacies[key]
 	known = known && s.legaciesOf == v
 	s.legaciesMu.Unlock()
 	if !known {
-		var err error
-		if image, err = s.searchFor(ctx, v.maps, key); err != nil {
-			return nil, err
+		if l, err = s.searchFor(ctx, v.maps, key); err != nil {
+			return legacy{}, err
 		}
-		s.bequeath(v, key, image)
+		s.bequeath(v, key, l)
 	}
-	return s.adopted(key, image), nil
+	l.image = s.adopted(key, l.image)
+	return l, nil
 }
 
 // bequeath remembers what the earlier homes have.
-func (s *Store) bequeath(v *view, key string, image []byte) {
+func (s *Store) bequeath(v *view, key string, l legacy) {
 	s.legaciesMu.Lock()
 	defer s.legaciesMu.Unlock()
 	if s.legaciesOf != v || len(s.legacies) >= maxLegacies {
-		s.legacies, s.legaciesOf = make(map[string][]byte), v
+		s.legacies, s.legaciesOf = make(map[string]legacy), v
 	}
-	s.legacies[strings.Clone(key)] = image
+	s.legacies[strings.Clone(key)] = l
 }
 
 // adopted returns a copy of image with the epoch of the journal that key is in
@@ -96,8 +109,9 @@ func (s *Store) acquirable(ctx context.Context, v *view, sh *shard, name string,
 	return &driver.Grant{Status: driver.LeasePresent, Image: image}, s.stands(ctx, v, sh)
 }
 
-// searchFor looks for a watermark on the homes before the current one.
-func (s *Store) searchFor(ctx context.Context, maps history, key string) ([]byte, error) {
+// searchFor looks for a watermark on the homes before the current one. What was swept there
+// is asked for after the watermark, which is taken away in one step with that.
+func (s *Store) searchFor(ctx context.Context, maps history, key string) (l legacy, err error) {
 	sum := hash(key)
 	for at := maps.stay(sum, len(maps)-1).first - 1; at >= 0; {
 		stay := maps.stay(sum, at)
@@ -107,37 +121,56 @@ func (s *Store) searchFor(ctx context.Context, maps history, key string) ([]byte
 		}
 		sh := s.byName[stay.home.Name]
 		if sh == nil {
-			return nil, fmt.Errorf("%w: shard %q had a watermark and is not known here", ErrMap, stay.home.Name)
+			return l, fmt.Errorf("%w: shard %q had a watermark and is not known here", ErrMap, stay.home.Name)
 		}
-		images, err := sh.store.Read(ctx, []string{name(key, stay.since)})
+		there := name(key, stay.since)
+		images, err := sh.store.Read(ctx, []string{there})
 		if err != nil {
-			return nil, sh.failed(err)
+			return l, sh.failed(err)
 		}
+		swept, err := sh.swept(ctx, there)
+		if err != nil {
+			return l, sh.failed(err)
+		}
+		l.swept = max(l.swept, swept)
 		if r, err := driver.DecodeHeader(images[0]); err == nil && r.Kind == driver.KindWatermark {
-			return images[0], nil
+			l.image = images[0]
+			return l, nil
 		}
 	}
-	return nil, nil
+	return l, nil
 }
 
-// inherit makes a watermark that is to be written under its name go on from
-// what the earlier homes have.
+// inherit makes a watermark that is to be written under its name go on from what the earlier
+// homes have. One of theirs counts until it has expired with its home, so the one in front
+// of it is not swept.
 func (s *Store) inherit(ctx context.Context, v *view, w *driver.Write) error {
-	if driver.Kind(w.Image[driver.KindOffset]) != driver.KindWatermark {
+	kind := driver.Kind(w.Image[driver.KindOffset])
+	if kind != driver.KindWatermark && (kind != driver.KindTombstone || w.Expect == 0) {
 		return nil
 	}
-	image, err := s.inherited(ctx, v, w.Key)
-	if err != nil || image == nil {
+	l, err := s.legacyOf(ctx, v, w.Key)
+	switch {
+	case err != nil:
 		return err
+	case kind == driver.KindTombstone && l.image != nil:
+		return driver.ErrLeaseLost
+	case kind == driver.KindTombstone:
+		return nil
 	}
-	old, err := driver.DecodeHeader(image)
-	if err != nil {
-		return err
+	clock := l.swept
+	if l.image != nil {
+		old, err := driver.DecodeHeader(l.image)
+		if err != nil {
+			return err
+		}
+		w.Floor = max(w.Floor, old.Revision.Number+1)
+		clock = max(clock, old.Clock)
 	}
-	w.Floor = max(w.Floor, old.Revision.Number+1)
-	if old.Clock > binary.BigEndian.Uint64(w.Image[driver.ClockOffset:]) {
+	own := binary.BigEndian.Uint64(w.Image[driver.ClockOffset:])
+	if clock > own && (l.image != nil || own > 0) {
 		w.Image = bytes.Clone(w.Image) // it is the caller's
-		binary.BigEndian.PutUint64(w.Image[driver.ClockOffset:], old.Clock)
+		binary.BigEndian.PutUint64(w.Image[driver.ClockOffset:], clock)
 	}
 	return nil
 }

@@ -149,3 +149,51 @@ func TestWatermark_NoneIsRemembered(t *testing.T) {
 		assert.EqualValues(t, 1, p["c"].calls.Load())
 	})
 }
+
+// sweep takes away the watermark of key, as whoever has read it.
+func sweep(t *testing.T, s driver.Store, key string) error {
+	t.Helper()
+	r := driver.Record{Kind: driver.KindTombstone, Nonce: driver.NewNonce()}
+	w := driver.Write{Key: key, Image: r.Append(nil), TTL: time.Second, Expect: watermark(t, s, key).Nonce}
+	return s.Fill(t.Context(), []driver.Write{w})[0].Err
+}
+
+// TestWatermark_SweptOnAnEarlierHome: what was swept there counts for what is written late on
+// the new home.
+func TestWatermark_SweptOnAnEarlierHome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPark("a", "b", "c")
+		one := p.open(t, 1, "a", "b", "-c")
+		key := clockThatMoves(t, newPark2(t, "a", "b", "c"))
+		require.NoError(t, raise(t.Context(), one, key, 77, 0).Err)
+		require.True(t, one.Sweeps())
+		require.NoError(t, sweep(t, one, key))
+		two := p.open(t, 2, "a", "b", "c")
+		swept, err := two.Swept(t.Context(), []string{key, key})
+		require.NoError(t, err)
+		assert.Equal(t, []uint64{77, 77}, swept)
+		require.NoError(t, raise(t.Context(), two, key, 3, 0).Err)
+		assert.EqualValues(t, 77, watermark(t, two, key).Clock)
+		require.NoError(t, sweep(t, two, key), "no earlier home has one")
+		require.NoError(t, raise(t.Context(), two, key, 0, 0).Err)
+		assert.Zero(t, watermark(t, two, key).Clock, "it is no watermark of a slot")
+		require.NoError(t, raise(t.Context(), two, key, 78, 0).Err)
+		assert.EqualValues(t, 78, watermark(t, two, key).Clock)
+	})
+}
+
+// TestWatermark_NotSweptBeforeAnEarlierOne: a sweep must not uncover the watermark of an
+// earlier home. Once that has expired, it may be.
+func TestWatermark_NotSweptBeforeAnEarlierOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPark("a", "b", "c")
+		one := p.open(t, 1, "a", "b", "-c")
+		key := clockThatMoves(t, newPark2(t, "a", "b", "c"))
+		require.NoError(t, raise(t.Context(), one, key, 77, 0).Err)
+		two := p.open(t, 2, "a", "b", "c")
+		require.ErrorIs(t, sweep(t, two, key), driver.ErrLeaseLost)
+		require.NoError(t, raise(t.Context(), two, key, 78, 0).Err)
+		require.ErrorIs(t, sweep(t, two, key), driver.ErrLeaseLost)
+		assert.EqualValues(t, 78, watermark(t, two, key).Clock)
+	})
+}

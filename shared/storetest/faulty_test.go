@@ -28,6 +28,8 @@ type faulty struct {
 	recall  func(ctx context.Context, partition, limit int) ([]driver.JournalEntry, error)
 	limit   int
 
+	hidesSwept bool
+
 	partitions int
 	shuffles   bool // answers about several journals in another order
 	partition  func(key string) int

@@ -120,7 +120,7 @@ func casesFor(h Harness) []testCase {
 	var cases []testCase
 	for _, group := range [][]testCase{
 		valueCases(), keyCases(), expiryCases(), writeCases(), leaseCases(), fillCases(), refreshCases(),
-		foreignCases(), contextCases(), concurrencyCases(), journalCases(),
+		sweepCases(), foreignCases(), contextCases(), concurrencyCases(), journalCases(),
 	} {
 		for _, c := range group {
 			if c.needs&^h.offers() == 0 {

@@ -238,6 +238,14 @@ var faults = map[string]struct {
 	"takes stale values for live":   {staleIsLive, []string{"a stale value may be leased"}},
 	"leases what is not found":      {leasesNotFound, []string{"not found lives like a value"}},
 
+	"forgets what it swept": {forgetsSwept, []string{
+		"a watermark written late is no lower than what was swept", "a watermark made late is no lower than what was swept", "sweeps race writers of a watermark",
+	}},
+	"sweeps anything":                {sweepsAnything, []string{"a watermark that was raised is not swept"}},
+	"sweeps nothing":                 {sweepsNothing, []string{"a swept watermark is gone"}},
+	"takes what was swept for all":   {sweptIsAll, []string{"what was swept counts for no other record"}},
+	"tells nothing of what it swept": {tellsNothingSwept, []string{"a swept watermark is gone"}},
+
 	"ignores contexts":            {ignoresContext, []string{"cancelled context", "expired context"}},
 	"hides how a context ended":   {hidesContext, []string{"cancelled context", "expired context"}},
 	"writes for an ended context": {answersLate, []string{"cancelled context", "expired context"}},

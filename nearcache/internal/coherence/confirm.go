@@ -44,14 +44,15 @@ func (rs *Records) verify(ctx context.Context, keys []string, found []shared.Fou
 // verifyFrom is confirm where the first is in doubt.
 func (rs *Records) verifyFrom(ctx context.Context, keys []string, found []shared.Found) (some bool) {
 	var doubted []int
+	own := slices.Clone(keys) // so that those of the caller need not be on the heap
 	now := rs.node.Near.Now()
 	for i := range found {
-		if rs.unverified(keys[i], &found[i], now) {
+		if rs.unverified(own[i], &found[i], now) {
 			doubted = append(doubted, i)
 		}
 	}
-	still := func(i int) bool { return rs.unverified(keys[i], &found[i], rs.node.Near.Now()) }
-	failure := rs.node.Journal.Wait(ctx, func() bool { return !slices.ContainsFunc(doubted, still) })
+	still := func(i int) bool { return rs.unverified(own[i], &found[i], rs.node.Near.Now()) }
+	failure := rs.node.Tier.wait(ctx, func() bool { return !slices.ContainsFunc(doubted, still) })
 	err := errUnverified
 	if failure != nil {
 		err = fmt.Errorf("%w: %w", errUnverified, failure)

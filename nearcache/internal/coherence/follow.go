@@ -15,11 +15,17 @@ import (
 func (n *Node) follower() *journal.Follower {
 	return journal.New(journal.Config{
 		Tier: n.Tier, Owner: journalOwner{n}, Heads: n.heads, Acked: n.acked,
-		Proves: n.proves, OnBus: n.Bus != nil,
+		Proves: n.proves, OnBus: n.Bus != nil, Deaf: n.Cut.Load, RoundTrip: n.roundTrip, Fleet: n.fleet,
 		Interval: n.Options.JournalInterval, MaxStaleness: n.Options.MaxStaleness, Logger: n.Options.Logger,
 		Done: n.own, Stopped: ErrClosed,
 	})
 }
+
+// roundTrip returns what the latest one of the bus took.
+func (n *Node) roundTrip() time.Duration { return n.Bus.Stats().RoundTrip }
+
+// fleet returns how many nodes there are, this one among them, as far as it has heard.
+func (n *Node) fleet() int { return int(max(1, n.census.company.size.Load())) }
 
 // journalOwner is a node as its follower of the journals sees it.
 type journalOwner struct{ n *Node }

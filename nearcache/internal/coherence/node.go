@@ -71,6 +71,7 @@ type Options struct {
 	NearBytes       int64
 	JournalInterval time.Duration
 	MaxStaleness    time.Duration
+	SharedPatience  time.Duration // 0: as long as is usual
 	ServeStale      bool
 	AuditRate       int
 	Logger          *slog.Logger
@@ -85,7 +86,7 @@ func New(tier *shared.Tier, b *bus.Bus, opts Options, off fault.Switches) (*Node
 	n := &Node{Bus: b, Options: opts, Faults: off, tierOutage: outage.Outage{Patience: tierPatience, Quiet: tierQuiet}}
 	n.refusal.Quiet = refusalQuiet
 	if tier != nil {
-		n.Tier = &observedTier{Tier: tier.Records(), node: n}
+		n.Tier = &observedTier{Tier: tier.Records(), node: n, silence: silence{fixed: opts.SharedPatience, began: time.Now()}}
 	}
 	n.begin()
 	n.jobs, n.overflows = make(chan textJob, 1024), make(chan struct{}, 1)
@@ -142,6 +143,9 @@ func (n *Node) run() {
 	}
 	if n.Tier != nil && n.Options.AuditRate > 0 {
 		n.done.Go(n.runMeter) // likewise
+	}
+	if n.Tier != nil && n.Tier.Sweeps() {
+		n.done.Go(n.runSweep) // likewise
 	}
 	if n.Notes != nil {
 		n.done.Go(n.watchTrust) // likewise

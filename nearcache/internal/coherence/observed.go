@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nearbus/nearbus/nearcache/internal/journal"
@@ -16,18 +17,19 @@ import (
 // away, the node takes note of it.
 type observedTier struct {
 	*shared.Tier
-	node   *Node
-	leases leases
+	node    *Node
+	leases  leases
+	silence silence
 }
 
 // Read is that of the tier.
-func (r *observedTier) Read(ctx context.Context, keys []string) ([]shared.Found, error) {
-	read := r.Tier.Read
-	if r.node.proves() {
-		read = r.proven
-	}
+func (r *observedTier) Read(ctx context.Context, keys []string) (found []shared.Found, err error) {
 	began := time.Now()
-	found, err := read(ctx, keys)
+	if r.node.proves() {
+		found, err = r.proven(ctx, keys)
+	} else {
+		found, err = r.read(ctx, keys)
+	}
 	r.node.tookShared(telemetry.SharedRead, keys[0], len(keys), began, err)
 	r.node.observe(ctx, err)
 	if err != nil {
@@ -45,7 +47,11 @@ func (r *observedTier) Read(ctx context.Context, keys []string) ([]shared.Found,
 // Write is that of the tier. What is confirmed is in the journal, which fills are not.
 func (r *observedTier) Write(ctx context.Context, puts []shared.Put) []driver.Receipt {
 	partitions, began := r.partitions(puts), time.Now()
+	silent := r.silence.now()
 	receipts := r.confirmed(puts, r.Tier.Write(ctx, puts))
+	if failure(receipts) == nil {
+		r.silence.note(silent)
+	}
 	r.node.tookShared(telemetry.SharedWrite, puts[0].Key, len(puts), began, failure(receipts))
 	r.node.observe(ctx, receipts[0].Err)
 	if follower := r.node.Journal; follower != nil { // which may have read of them already
@@ -77,10 +83,26 @@ func (r *observedTier) partitions(puts []shared.Put) []int {
 	return all
 }
 
-// Fill is that of the tier.
+// Fill is that of the tier. A hurried one of a single key may be under way when it returns.
 func (r *observedTier) Fill(ctx context.Context, puts []shared.Put) []driver.Receipt {
-	began := time.Now()
+	if !hurried(ctx) {
+		return r.fill(ctx, puts)
+	}
+	own := slices.Clone(puts) // the caller may be gone
+	var receipts []driver.Receipt
+	err := r.silence.hurriedly(len(own) == 1, func() { receipts = r.fill(ctx, own) }, func() {})
+	if err != nil {
+		return slices.Repeat([]driver.Receipt{{Err: err}}, len(puts))
+	}
+	return receipts
+}
+
+func (r *observedTier) fill(ctx context.Context, puts []shared.Put) []driver.Receipt {
+	began, silent := time.Now(), r.silence.now()
 	receipts := r.received(puts, r.confirmed(puts, r.Tier.Fill(ctx, puts)))
+	if failure(receipts) == nil {
+		r.silence.note(silent)
+	}
 	r.node.tookShared(telemetry.SharedWrite, puts[0].Key, len(puts), began, failure(receipts))
 	for i := range receipts {
 		if over(receipts[i].Err) || r.node.Context.Err() == nil {
@@ -114,12 +136,37 @@ func (r *observedTier) received(puts []shared.Put, receipts []driver.Receipt) []
 // Acquire is that of the tier. If the node was closed meanwhile, it gives back what was
 // granted, or may have been.
 func (r *observedTier) Acquire(ctx context.Context, claims []shared.Claim) []shared.Claimed {
+	if !hurried(ctx) {
+		return r.acquire(ctx, claims)
+	}
+	own := slices.Clone(claims)
+	var answers []shared.Claimed
+	err := r.silence.hurriedly(len(own) == 1, func() { answers = r.acquire(ctx, own) }, func() {
+		late := granted(own, answers, false)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), partingTimeout)
+		defer cancel()
+		r.giveBack(ctx, late) // nobody loads under them
+		for i := range late {
+			r.leases.ended(late[i].Token)
+		}
+	})
+	if err != nil {
+		return slices.Repeat([]shared.Claimed{{Err: err}}, len(claims))
+	}
+	return answers
+}
+
+func (r *observedTier) acquire(ctx context.Context, claims []shared.Claim) []shared.Claimed {
+	silent := r.silence.now()
 	r.leases.ask()
 	var ours []shared.Claim
 	defer func() { r.leases.answered(ours) }()
 	began := time.Now()
 	answers := r.Tier.Acquire(ctx, claims)
 	r.node.tookShared(telemetry.SharedWrite, claims[0].Key, len(claims), began, answers[0].Err)
+	if answers[0].Err == nil {
+		r.silence.note(silent)
+	}
 	if r.node.Context.Err() != nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), partingTimeout)
 		defer cancel()

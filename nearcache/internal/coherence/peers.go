@@ -23,6 +23,10 @@ type company struct {
 	log    *slog.Logger
 	known  map[uint64]bus.Peer // by incarnation, as in the latest look
 	counts atomic.Pointer[PeerCounts]
+
+	// size is how many nodes there are, this one among them. Of those who fell silent not all are
+	// remembered: as long as there are any, it does not fall.
+	size atomic.Int64
 }
 
 // look takes in who is there, and tells who joined, left, and is heard again. That a process has
@@ -50,11 +54,14 @@ func (c *company) look(peers []bus.Peer, own *self) {
 	}
 	c.known = now
 	c.counts.Store(&counts)
+	if size := int64(1 + counts.Heard); counts.Silent == 0 || size > c.size.Load() {
+		c.size.Store(size)
+	}
 	if len(joined) > 0 {
 		c.log.Info("nearcache: other servers joined", "servers", namesOf(joined), "count", len(joined), "heard", counts.Heard)
 	}
 	if len(returned) > 0 {
-		c.log.Info("nearcache: other servers that had fallen silent are heard again", "servers", namesOf(returned), "after", silence(returned))
+		c.log.Info("nearcache: other servers that had fallen silent are heard again", "servers", namesOf(returned), "after", silentFor(returned))
 	}
 	if len(left) > 0 {
 		c.log.Info("nearcache: other servers left", "servers", namesOf(left), "count", len(left), "heard", counts.Heard)
@@ -105,8 +112,8 @@ func namesOf(peers []bus.Peer) string {
 	return few(names)
 }
 
-// silence returns for how long the one of peers was not heard that was not for longest.
-func silence(peers []bus.Peer) (longest time.Duration) {
+// silentFor returns for how long the one of peers was not heard that was not for longest.
+func silentFor(peers []bus.Peer) (longest time.Duration) {
 	for i := range peers {
 		longest = max(longest, time.Since(peers[i].Heard))
 	}

@@ -44,7 +44,7 @@ func (r *observedTier) proven(ctx context.Context, keys []string) ([]shared.Foun
 	for again := false; ; again = true {
 		began := r.node.Near.Now()
 		asked := r.node.wantsOf(keys, hearsay, began, room[:0])
-		found, err := r.Tier.Read(ctx, keys)
+		found, err := r.read(ctx, keys)
 		if err != nil {
 			return nil, err
 		}
@@ -72,7 +72,7 @@ func (r *observedTier) proven(ctx context.Context, keys []string) ([]shared.Foun
 			}
 			return found, nil
 		}
-		hearsay = r.node.Journal.Wait(ctx, func() bool { return false }) != nil
+		hearsay = r.wait(ctx, func() bool { return false }) != nil
 	}
 }
 

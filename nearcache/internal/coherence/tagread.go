@@ -200,6 +200,9 @@ func (rs *Records) makeSlots(ctx context.Context, lost map[uint32]*shared.Found,
 	for slot, f := range lost {
 		slots, all = append(slots, slot), append(all, making{key: rs.slotKey(slot), found: f, clock: clock})
 	}
+	if !rs.node.Faults.Off(fault.Lost) {
+		rs.Tags.Lose(slots)
+	}
 	at := rs.node.Near.Now()
 	_, _, forgot := rs.Tags.Get()
 	for part := range slices.Chunk(all, MaxPart) {
@@ -216,7 +219,7 @@ func (rs *Records) makeSlots(ctx context.Context, lost map[uint32]*shared.Found,
 		}
 	}
 	rs.raiseMarks(rs.Tags.LearnSlots(reads, at, forgot))
-	rs.raiseMarks(rs.Tags.Wrote(made))
+	rs.raiseMarks(rs.Tags.Made(made))
 }
 
 // making is a watermark that is not there, and what became of making it: its

@@ -14,6 +14,7 @@ const (
 	TagMarks                      // nor before one of its tags was invalidated
 	Clock                         // a value is compared with the clock of its cache
 	Watermarks                    // and with the watermarks of its tags
+	Lost                          // a watermark that is not there counts as raised just now
 	Losses                        // and with what the shared tier is known to have lost
 	Floors                        // and with what was given and not stored
 	Overlaps                      // a refresh is compared with what was read and written meanwhile

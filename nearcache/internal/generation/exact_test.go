@@ -19,6 +19,7 @@ type exactSlot struct {
 	flushed     int
 	revision    driver.Revision
 	told, nears bool
+	lost        bool
 }
 
 func (t *exactTags) of(slot uint32) *exactSlot {
@@ -80,7 +81,7 @@ func (t *exactTags) learnSlot(r SlotRead, at int64, forgot uint64) (risen bool) 
 	}
 	s.watermark = max(s.watermark, r.Watermark)
 	t.highest = max(t.highest, r.Watermark)
-	s.read = max(s.read, at)
+	s.read, s.lost = max(s.read, at), false
 	if forgot == t.clock.forgot {
 		s.known, s.flushed, s.told = true, t.flushed, false
 	}
@@ -108,7 +109,7 @@ func (t *exactTags) missing(r *driver.Record, clockSure, slotsSure bool) (missin
 		if t.of(slot).watermark > r.TagClock {
 			return nil
 		}
-		told = told || t.of(slot).told
+		told = told || t.of(slot).told || t.of(slot).lost
 	}
 	if clockSure && !told && t.clock.known && r.TagClock >= t.clock.value {
 		return nil
@@ -125,7 +126,7 @@ func (t *exactTags) judge(r *driver.Record, horizons *Horizons) (since int64, li
 	bySlots := int64(1<<63 - 1)
 	for i, slot := range r.Slots {
 		s := t.of(slot)
-		if s.watermark > r.TagClock {
+		if s.lost || s.watermark > r.TagClock {
 			return 0, false
 		}
 		at := s.read

@@ -18,6 +18,10 @@ type slotState struct {
 	// until then: that server may have been deposed, which its journal is yet to show.
 	told bool
 
+	// lost says that there was no watermark when it was looked for, and that none was read
+	// since. It counts as raised just now: no record is as new as that.
+	lost bool
+
 	// near says that an entry with this slot may have come near since the mark of
 	// the slot was raised.
 	near bool
@@ -29,7 +33,7 @@ type slotState struct {
 //   - read is rounded down to a readUnit. If it is too far back for 32 bits, it is 0, and the
 //     watermark is not known.
 //   - If there is no room for a larger table, all states are forgotten. Every slot is then as
-//     one that was told of and not read, and may be near.
+//     one whose watermark was told of, is lost, and was not read, and may be near.
 //   - Of the revisions of watermarks, which say that news is old, few are kept. What is no
 //     news is taken for news then.
 //
@@ -58,8 +62,9 @@ type cell struct {
 const (
 	flagKnown = 1 << iota
 	flagTold
+	flagLost
 	flagNear
-	flagBits = 3
+	flagBits = 4
 
 	// beyond is a watermark for all that have no room: no value is live by it, and no store
 	// has numbers as high.
@@ -79,7 +84,8 @@ func (c *cell) state(base int64) (s slotState) {
 	if s.watermark == beyond {
 		s.watermark = math.MaxUint64
 	}
-	s.known, s.told, s.near = word&flagKnown != 0, word&flagTold != 0, word&flagNear != 0
+	s.known, s.told = word&flagKnown != 0, word&flagTold != 0
+	s.lost, s.near = word&flagLost != 0, word&flagNear != 0
 	if c.read > 0 {
 		s.read = max(1, base+int64(c.read-1)*readUnit)
 	}
@@ -95,6 +101,9 @@ func (c *cell) set(s slotState, base int64) {
 	if s.told {
 		word |= flagTold
 	}
+	if s.lost {
+		word |= flagLost
+	}
 	if s.near {
 		word |= flagNear
 	}
@@ -106,7 +115,7 @@ func (c *cell) set(s slotState, base int64) {
 
 // blank is the state of a slot that has none in the table.
 func (t *slotTable) blank() slotState {
-	return slotState{told: t.forgot > 0, near: t.forgot > 0}
+	return slotState{told: t.forgot > 0, lost: t.forgot > 0, near: t.forgot > 0}
 }
 
 // get returns the state of a slot.

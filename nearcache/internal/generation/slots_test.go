@@ -56,7 +56,12 @@ func (w *twin) rev(number uint64) driver.Revision { return driver.Revision{Epoch
 func (w *twin) step(pass time.Duration) {
 	w.now += w.dice.Int64N(int64(pass))
 	slot := w.slot()
-	switch w.dice.IntN(12) {
+	switch w.dice.IntN(14) {
+	case 12:
+		w.tags.Lose([]uint32{slot})
+		w.exact.of(slot).known, w.exact.of(slot).lost = false, true
+	case 13:
+		w.made(slot)
 	case 0:
 		w.begin()
 	case 1, 2:
@@ -130,6 +135,21 @@ func (w *twin) write(slot uint32) {
 	}
 }
 
+// made has the watermark of a slot made, with the tag clock as it is.
+func (w *twin) made(slot uint32) {
+	w.truth[slot] = max(w.truth[slot], w.clock)
+	w.begin()
+	w.tags.Learn(w.clock, w.began, w.forgot[0])
+	w.exact.learn(w.clock, w.began, w.forgot[1])
+	written := SlotRead{slot, w.clock, w.rev(w.clock)}
+	risen := w.tags.Made([]SlotRead{written})
+	if w.exact.wrote(written) {
+		assert.Equal(w.t, []uint32{slot}, risen)
+	}
+	s := w.exact.of(slot)
+	s.lost = s.lost && s.told
+}
+
 func (w *twin) repair(slot uint32) {
 	number := max(1, w.truth[slot])
 	if w.dice.IntN(2) == 0 {
@@ -189,7 +209,7 @@ func (w *twin) admit(slot uint32) {
 func (w *twin) look(slot uint32) {
 	one, s := []uint32{slot}, w.exact.of(slot)
 	assert.True(w.t, w.exact.knows(s) || len(w.tags.Unknown(one)) == 1)
-	assert.True(w.t, s.watermark > 0 || len(w.tags.Unseen(one, nil)) == 1)
+	assert.True(w.t, s.watermark > 0 && !s.lost || len(w.tags.Unseen(one, nil)) == 1)
 	assert.GreaterOrEqual(w.t, w.tags.Newest(one), s.watermark)
 	assert.Equal(w.t, w.exact.highest, w.tags.Ended())
 	number := 1 + w.dice.Uint64N(w.clock)

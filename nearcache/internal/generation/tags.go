@@ -185,6 +185,34 @@ type SlotRead struct {
 	Revision  driver.Revision
 }
 
+// Lose takes in that there are no watermarks of these slots: nobody knows what they have
+// ended.
+func (t *Tags) Lose(slots []uint32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, slot := range slots {
+		s := t.slots.get(slot)
+		s.known, s.lost = false, true
+		t.putLocked(slot, s)
+	}
+}
+
+// Made takes in that this node made the watermarks of writes, and that was confirmed, with
+// the tag clock that it had read. A raise that this node was told of may be above that one:
+// then the store knows better, and the watermark is to be read. It returns what LearnSlots
+// does.
+func (t *Tags) Made(writes []SlotRead) (risen []uint32) {
+	risen = t.Wrote(writes)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, w := range writes {
+		s := t.slots.get(w.Slot)
+		s.lost = s.lost && s.told
+		t.putLocked(w.Slot, s)
+	}
+	return risen
+}
+
 // LearnSlots takes in watermarks, as learn does the tag clock. It returns the
 // slots of which something may be near that the watermark ends, and nobody told
 // of it: the caller raises their marks.
@@ -199,7 +227,7 @@ func (t *Tags) LearnSlots(reads []SlotRead, at int64, forgot uint64) (risen []ui
 		}
 		s.watermark = max(s.watermark, r.Watermark)
 		t.highest = max(t.highest, r.Watermark)
-		s.read = max(s.read, at)
+		s.read, s.lost = max(s.read, at), false
 		if forgot == t.clock.forgot {
 			s.known, s.told = true, false
 		}
@@ -235,15 +263,15 @@ func (t *Tags) Wrote(writes []SlotRead) (risen []uint32) {
 func (t *Tags) Missing(r *driver.Record, clockSure, slotsSure bool, dst []uint32) []uint32 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	told := false
+	doubt := false
 	for _, slot := range r.Slots {
 		s := t.slots.get(slot)
 		if s.watermark > r.TagClock {
 			return dst // dead
 		}
-		told = told || s.told
+		doubt = doubt || s.told || s.lost
 	}
-	if clockSure && !told && t.clock.known && r.TagClock >= t.clock.value {
+	if clockSure && !doubt && t.clock.known && r.TagClock >= t.clock.value {
 		return dst
 	}
 	for _, slot := range r.Slots {
@@ -254,12 +282,12 @@ func (t *Tags) Missing(r *driver.Record, clockSure, slotsSure bool, dst []uint32
 	return dst
 }
 
-// Unseen appends to dst the slots of which no watermark was ever read.
+// Unseen appends to dst the slots of which no watermark was ever read, or none is there.
 func (t *Tags) Unseen(slots, dst []uint32) []uint32 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, slot := range slots {
-		if t.slots.get(slot).watermark == 0 {
+		if s := t.slots.get(slot); s.watermark == 0 || s.lost {
 			dst = append(dst, slot)
 		}
 	}
@@ -275,7 +303,7 @@ func (t *Tags) Judge(r *driver.Record, horizons *Horizons) (since int64, live bo
 	bySlots := int64(1<<63 - 1)
 	for i, slot := range r.Slots {
 		s := t.slots.get(slot)
-		if s.watermark > r.TagClock {
+		if s.lost || s.watermark > r.TagClock {
 			return 0, false
 		}
 		at := s.read

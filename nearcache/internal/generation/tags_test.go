@@ -36,7 +36,7 @@ func TestTags_Random(t *testing.T) {
 	for range 50_000 {
 		slot := uint32(dice.IntN(768))
 		before, _, forgot := tags.Get()
-		switch dice.IntN(8) {
+		switch dice.IntN(10) {
 		case 0:
 			truth++
 			tags.Learn(truth, int64(truth), forgot)
@@ -53,6 +53,11 @@ func TestTags_Random(t *testing.T) {
 			tags.Advance(truth)
 		case 6:
 			tags.Admits([]uint32{slot}, truth)
+		case 8:
+			tags.Lose([]uint32{slot})
+		case 9:
+			tags.Learn(truth, int64(truth), forgot)
+			tags.Made([]SlotRead{{slot, truth, driver.Revision{Epoch: 1, Number: truth}}})
 		case 7:
 			if dice.IntN(100) == 0 {
 				tags.ForgetAll()
@@ -190,5 +195,42 @@ func TestTags_ToldAndNotRead(t *testing.T) {
 		assert.False(t, live, name)
 		r.TagClock = 200
 		assert.Empty(t, tags.Missing(r, true, true, nil), name)
+	}
+}
+
+// TestTags_Lost: a record of a slot whose watermark is not there is dead, as new as it may be
+// and whatever was known before, until a watermark was read, or this node made one and was
+// told of none.
+func TestTags_Lost(t *testing.T) {
+	const slot = 7
+	slots, before := []uint32{slot}, []SlotRead{{slot, 4, driver.Revision{Epoch: 1, Number: 4}}}
+	made := []SlotRead{{slot, 9, driver.Revision{Epoch: 1, Number: 10}}}
+	r := &driver.Record{Slots: slots, TagClock: 9}
+	for name, c := range map[string]struct {
+		then func(*Tags)
+		live bool
+	}{
+		"nothing":               {func(*Tags) {}, false},
+		"it is read":            {func(tags *Tags) { tags.LearnSlots(made, 3, 0) }, true},
+		"news":                  {func(tags *Tags) { tags.Hear(slot, made[0].Revision) }, false},
+		"it is made":            {func(tags *Tags) { tags.Made(made) }, true},
+		"it is made after news": {func(tags *Tags) { tags.Hear(slot, made[0].Revision); tags.Made(made) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tags := newTags(t)
+			tags.Learn(9, 1, 0)
+			tags.LearnSlots(before, 1, 0)
+			_, live := tags.Judge(r, nil)
+			require.True(t, live)
+			assert.Empty(t, tags.Unseen(slots, nil))
+			tags.Lose(slots)
+			c.then(tags)
+			_, live = tags.Judge(r, nil)
+			assert.Equal(t, c.live, live)
+			if !c.live {
+				assert.Equal(t, slots, tags.Missing(r, true, true, nil), "it is read although the record's tag clock is the newest")
+				assert.Equal(t, slots, tags.Unseen(slots, nil), "and made before a value is stored")
+			}
+		})
 	}
 }

@@ -3,14 +3,12 @@ package journal
 import (
 	"context"
 	"log/slog"
-	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
 	"github.com/nearbus/nearbus/bus"
 	"github.com/nearbus/nearbus/nearcache/internal/generation"
 	"github.com/nearbus/nearbus/nearcache/internal/outage"
-	"github.com/nearbus/nearbus/nearcache/internal/pause"
 	"github.com/nearbus/nearbus/shared/driver"
 )
 
@@ -61,8 +59,11 @@ type Config struct {
 	Heads generation.Heads
 	Acked *generation.Acked
 
-	Proves       func() bool   // reads are believed only for what they prove
-	OnBus        bool          // there is a bus, which tells of writes as well
+	Proves       func() bool // reads are believed only for what they prove
+	OnBus        bool        // there is a bus, which tells of writes as well, and knows the next three
+	Deaf         func() bool // it is not heard
+	RoundTrip    func() time.Duration
+	Fleet        func() int    // nodes that are on it, or fell silent
 	Interval     time.Duration // from the beginning of a round to that of the next
 	MaxStaleness time.Duration
 	Logger       *slog.Logger
@@ -89,6 +90,7 @@ type Follower struct {
 	questions questions     // of other nodes, to be answered after a round
 	rounds    rounds
 	unheard   unheard
+	pace      pace
 
 	failures, repaired, resets atomic.Uint64
 	told                       uint64       // of repaired; of the goroutine that runs rounds
@@ -114,32 +116,6 @@ func (f *Follower) Trigger() {
 	select {
 	case f.wake <- struct{}{}:
 	default: // one is wanted already
-	}
-}
-
-// Run runs rounds until Config.Done ends. Intervals are from beginning to beginning, so that a
-// round that takes long does not put off the next one. They are cut at random, so that the
-// nodes of a fleet do not ask in step.
-func (f *Follower) Run() {
-	ctx, interval, retry := f.conf.Done, f.conf.Interval, Pause
-	for due := f.conf.Owner.Now(); ctx.Err() == nil; {
-		next := f.conf.Owner.Now() + int64(interval-rand.N(interval/4+1))
-		f.round(ctx, due)
-		if f.failure.Load() == nil {
-			retry = Pause
-		} else { // readers may be asking for one after the other, of servers that work as well
-			_ = pause.Sleep(ctx, retry)
-			retry = max(Pause, min(2*retry, interval/4))
-		}
-		due = next
-		timer := time.NewTimer(max(time.Duration(due-f.conf.Owner.Now()), Pause))
-		select {
-		case <-ctx.Done():
-		case <-f.wake:
-			due = f.conf.Owner.Now()
-		case <-timer.C:
-		}
-		timer.Stop()
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,14 +31,19 @@ type scene struct {
 	events  []string
 	horizon [2]int64
 	dropped bool
+
+	deaf  atomic.Bool
+	fleet atomic.Int64
 }
 
 func newScene(t *testing.T) *scene {
 	ctx, cancel := context.WithCancel(t.Context())
 	s := &scene{began: time.Now(), dropped: true}
+	s.fleet.Store(1)
 	s.Follower = New(Config{
 		Tier: s, Owner: s, Heads: make(generation.Heads, 2), Acked: generation.NewAcked(2),
 		Proves: func() bool { return true }, OnBus: true, Interval: time.Second, MaxStaleness: 5 * time.Second,
+		Deaf: s.deaf.Load, RoundTrip: func() time.Duration { return time.Millisecond }, Fleet: func() int { return int(s.fleet.Load()) },
 		Logger: slog.New(slog.DiscardHandler), Done: ctx, Stopped: errStopped,
 	})
 	var done sync.WaitGroup
@@ -153,6 +159,7 @@ func TestFollower_OneJournalFails(t *testing.T) {
 		assert.Equal(t, before[0], s.horizons()[0])
 		assert.Greater(t, s.horizons()[1], before[1])
 		time.Sleep(time.Second)
+		synctest.Wait()
 		require.NoError(t, s.Err())
 		assert.Equal(t, []string{"restored"}, s.noted())
 	})

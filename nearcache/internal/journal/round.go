@@ -42,6 +42,7 @@ func (f *Follower) round(ctx context.Context, due int64) {
 	readings, entries := f.readAll(ctx)
 	f.flush(readings)
 	var failure error
+	f.pace.silent = true
 	for p, reading := range readings {
 		if at := f.positions[p].Revision; reading.err == nil && at.Epoch == acked[p].Epoch && f.conf.Proves() && generation.Behind(at, acked[p]) {
 			// It ends before an own write that was answered before the round began.
@@ -54,6 +55,7 @@ func (f *Follower) round(ctx context.Context, due int64) {
 			}
 			continue
 		}
+		f.pace.silent = false
 		f.conf.Heads[p].JournalRead(told[p])
 		f.applied[p].Store(&driver.Revision{Epoch: f.positions[p].Revision.Epoch, Number: f.positions[p].Revision.Number})
 		f.conf.Owner.Confirm(p, reading.at)

@@ -110,6 +110,18 @@ func (u *unheard) drop(w write) {
 	delete(u.writes, w)
 }
 
+// oldest returns when the journal told first of what the bus did not tell of yet.
+func (u *unheard) oldest() (at int64, waits bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, m := range u.writes {
+		if !m.own && (!waits || m.at < at) {
+			at, waits = m.at, true
+		}
+	}
+	return at, waits
+}
+
 // writeOf returns the write that put this number under a key of the shared tier.
 func writeOf(storeKey string, number uint64) write {
 	name, _ := SplitKey(storeKey)

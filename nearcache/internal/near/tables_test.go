@@ -78,7 +78,9 @@ func TestTables_CountAgainstBytes(t *testing.T) {
 	s := tier.Space(0)
 	fill := func(from int) {
 		for i := range 20_000 {
-			install(s, strconv.Itoa(from+i), entry(tier.Stamp(), 1))
+			e := entry(tier.Stamp(), 1)
+			e.Charge(120)
+			install(s, strconv.Itoa(from+i), e)
 		}
 	}
 	sum := func() int64 { stats := tier.Stats(); return stats.Bytes + stats.Tables }

@@ -50,9 +50,12 @@ import (
 	"github.com/nearbus/nearbus/nearcache/internal/fault"
 )
 
-// Overhead is what an entry costs beside its value and key: its header, its
-// share of the index, its place in a queue and the ghosts of others, in bytes.
-const Overhead = 152
+// Overhead is what an entry costs beside its piece of memory and its value: its share of the
+// index, its place in a queue and the ghosts of others, in bytes.
+const Overhead = 32
+
+// small is what a small entry costs in all.
+const small = 160
 
 const maxStripes = 4096
 
@@ -118,7 +121,7 @@ func New(conf Config) (*Tier, error) {
 	if conf.Wall == nil {
 		conf.Wall = time.Now
 	}
-	heads := ceilPow2(uint64(max(conf.Bytes/Overhead/4, 64))) // for four entries at most each, on average
+	heads := ceilPow2(uint64(max(conf.Bytes/small/4, 64))) // for four entries at most each, on average
 	t := &Tier{
 		conf:   conf,
 		heads:  make([]atomic.Pointer[Entry], heads),
