@@ -124,12 +124,15 @@ func guard(callback, key string, tell func(*PanicError), f func() error) (err er
 }
 
 // striped is a counter whose parts lie on cache lines of their own, so that
-// processors that count at the same time do not wait for each other.
+// processors that count at the same time do not wait for each other. The parts
+// take 4 KiB, and are made with the first count: most of many caches may be idle.
 type striped struct {
-	parts [1 << stripeBits]struct {
-		n atomic.Uint64
-		_ [56]byte
-	}
+	parts atomic.Pointer[stripes]
+}
+
+type stripes [1 << stripeBits]struct {
+	n atomic.Uint64
+	_ [56]byte
 }
 
 const (
@@ -144,14 +147,28 @@ const (
 // stays with its processor. (A part picked by chance moves between processors
 // all the time.) The address is a number here, never followed.
 func (s *striped) add() {
+	parts := s.parts.Load()
+	if parts == nil {
+		parts = s.begin()
+	}
 	var here byte
 	at := uint64(uintptr(unsafe.Pointer(&here))) >> 11 // the smallest stack has 2 KiB
-	s.parts[at*golden>>(64-stripeBits)].n.Add(1)
+	parts[at*golden>>(64-stripeBits)].n.Add(1)
+}
+
+// begin makes the parts, unless another goroutine just did.
+func (s *striped) begin() *stripes {
+	s.parts.CompareAndSwap(nil, new(stripes))
+	return s.parts.Load()
 }
 
 func (s *striped) sum() (n uint64) {
-	for i := range s.parts {
-		n += s.parts[i].n.Load()
+	parts := s.parts.Load()
+	if parts == nil {
+		return 0
+	}
+	for i := range parts {
+		n += parts[i].n.Load()
 	}
 	return n
 }

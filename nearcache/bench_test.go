@@ -87,6 +87,56 @@ func benchmarkHit[V any](b *testing.B, v V) {
 	}
 }
 
+// BenchmarkHit_Tagged reads values with three tags each from the near tier, of so many tags that
+// were all invalidated before, and none or another one since.
+func BenchmarkHit_Tagged(b *testing.B) {
+	for _, tags := range []int{10, 1000, 10_000, 400_000} {
+		b.Run(strconv.Itoa(tags), func(b *testing.B) { benchmarkTaggedHit(b, tags) })
+	}
+}
+
+func benchmarkTaggedHit(b *testing.B, tags int) {
+	tier, err := shared.New(memstore.New(memstore.Options{}), shared.Options{})
+	require.NoError(b, err)
+	node, err := nearcache.NewNode(tier, nil, nearcache.NodeOptions{NearBytes: 256 << 20})
+	require.NoError(b, err)
+	defer func() { require.NoError(b, node.Close(atOnce)) }()
+	c, err := nearcache.New(node, "users", nearcache.Options[record]{TTL: 1e15, NearTTL: 1e15})
+	require.NoError(b, err)
+	name := func(i int) string { return "tag:" + strconv.Itoa(i%tags) }
+	for i := 0; i < tags; i += 1000 {
+		var some []string
+		for j := i; j < min(tags, i+1000); j++ {
+			some = append(some, name(j))
+		}
+		require.NoError(b, c.InvalidateTags(b.Context(), some...))
+	}
+	keys := make([]string, 50_000)
+	for i := range keys {
+		keys[i] = "user:" + strconv.Itoa(10_000_000_000+i)
+		entry := nearcache.Entry[record]{Value: record{ID: 42}, Tags: []string{name(i), name(7 * i), name(13 * i)}}
+		require.NoError(b, c.SetEntry(b.Context(), keys[i], entry))
+	}
+	load := func(context.Context, string) (record, error) { return record{}, errNoLoad }
+	for _, since := range []string{"none", "another"} {
+		for name, next := range map[string]func(i int) string{
+			"hot":    func(int) string { return keys[7] },
+			"spread": func(i int) string { return keys[i*7919%len(keys)] },
+		} {
+			b.Run(since+"/"+name, func(b *testing.B) {
+				ctx, i := b.Context(), 0
+				for b.Loop() {
+					if _, err := c.Fetch(ctx, next(i), load); err != nil {
+						b.Fatal(err)
+					}
+					i++
+				}
+			})
+		}
+		require.NoError(b, c.InvalidateTags(b.Context(), "another-1"))
+	}
+}
+
 // BenchmarkFeature is what each feature adds to a hit and to a Set in memory.
 func BenchmarkFeature(b *testing.B) {
 	type options = nearcache.Options[record]

@@ -21,7 +21,6 @@ type Cache[V any] struct{ pipeline[V] }
 func New[V any](node *Node, name string, opts Options[V]) (*Cache[V], error) {
 	c := &Cache[V]{}
 	c.with, c.typed = opts, &c.values
-	c.calls.init()
 	c.readThrough(&opts)
 	if err := c.open(node, name, opts.plain(), opts.Tags != nil, reflect.TypeFor[V]()); err != nil {
 		return nil, err

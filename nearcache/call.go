@@ -83,9 +83,10 @@ func (s state) ended() bool { return s >= stateFound }
 // key has at most one call that a new caller may join, and that call began after
 // everything that was applied before the caller came.
 //
-// A shard's lock is taken before that of a stripe of the near tier.
+// A shard's lock is taken before that of a stripe of the near tier. The shards are made with
+// the first call: most of many caches may be idle.
 type callTable[V any] struct {
-	shards [32]callShard[V]
+	shards atomic.Pointer[[32]callShard[V]]
 }
 
 type callShard[V any] struct {
@@ -93,14 +94,22 @@ type callShard[V any] struct {
 	m  map[string]*call[V]
 }
 
-func (cs *callTable[V]) init() {
-	for i := range cs.shards {
-		cs.shards[i].m = map[string]*call[V]{}
+func (cs *callTable[V]) shard(hash uint64) *callShard[V] {
+	shards := cs.shards.Load()
+	if shards == nil {
+		shards = cs.begin()
 	}
+	return &shards[hash%uint64(len(shards))]
 }
 
-func (cs *callTable[V]) shard(hash uint64) *callShard[V] {
-	return &cs.shards[hash%uint64(len(cs.shards))]
+// begin makes the shards, unless another goroutine just did.
+func (cs *callTable[V]) begin() *[32]callShard[V] {
+	shards := new([32]callShard[V])
+	for i := range shards {
+		shards[i].m = map[string]*call[V]{}
+	}
+	cs.shards.CompareAndSwap(nil, shards)
+	return cs.shards.Load()
 }
 
 // pipeline answers reads that are no hits: it reads the shared tier, gets leases, loads, and

@@ -145,6 +145,7 @@ var nodeHistograms = []histogram{
 var shareMetrics = []metric[near.Share]{
 	gauge("nearbus_cache_near_entries", "Entries in the near tier.", func(s near.Share) float64 { return float64(s.Entries) }),
 	gauge("nearbus_cache_near_bytes", "Size in the near tier.", func(s near.Share) float64 { return float64(s.Bytes) }),
+	gauge("nearbus_cache_near_tag_bytes", "Size of what is known of tags in the near tier.", func(s near.Share) float64 { return float64(s.Tables) }),
 	counter("nearbus_cache_near_evicted_total", "Entries given up for others.", func(s near.Share) float64 { return float64(s.Evicted) }),
 }
 
@@ -207,6 +208,7 @@ var nodeMetrics = []metric[NodeStats]{
 	gauge("nearbus_node_options_differ", "Options of caches in which another node differs.", func(s NodeStats) float64 { return float64(s.Bus.OptionsDiffer) }),
 	gauge("nearbus_near_entries", "Entries in the near tier.", func(s NodeStats) float64 { return float64(s.Near.Entries) }),
 	gauge("nearbus_near_bytes", "Size of the near tier.", func(s NodeStats) float64 { return float64(s.Near.Bytes) }),
+	gauge("nearbus_near_tag_bytes", "Size of what is known of tags.", func(s NodeStats) float64 { return float64(s.Near.TagBytes) }),
 	counter("nearbus_near_evicted_total", "Entries given up for others.", func(s NodeStats) float64 { return float64(s.Near.Evicted) }),
 	counter("nearbus_near_expired_total", "Entries swept out past their lifetime.", func(s NodeStats) float64 { return float64(s.Near.Expired) }),
 	counter("nearbus_near_fenced_total", "Values not kept because of an invalidation while they were loaded.", func(s NodeStats) float64 { return float64(s.Near.Fenced) }),

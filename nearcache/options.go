@@ -26,6 +26,12 @@ type NodeOptions struct {
 	// tier needs itself. Garbage that the collector has not freed yet comes on top, as
 	// for everything in Go. Zero means 64 MiB; the least is 64 KiB. A value larger than a
 	// quarter of it, or than 4 GiB, is not kept near.
+	//
+	// What the node knows of the tags of its caches counts as well: 1.1 MB for a cache with
+	// all of its 65,536 slots of tags in use, 40 to 120 bytes for each of up to 10,000
+	// tags, and 56 for an invalidation that the journal has not told of. It may take half.
+	// Beyond that, the node forgets, reads again what it forgot, and ends more values near
+	// than it has to. It serves nothing that was ended.
 	NearBytes int64
 
 	// JournalInterval is how often the journal of the shared tier is read, for

@@ -109,9 +109,11 @@ type CacheInfo struct {
 	Stats    Stats
 
 	// Entries and Bytes are what the cache has in the near tier, Evicted how many of its
-	// entries were given up for others, its own or those of other caches. The bytes of all
-	// caches together are bounded by NodeOptions.NearBytes.
+	// entries were given up for others, its own or those of other caches. TagBytes is what is
+	// known of its tags. Bytes and TagBytes of all caches together are bounded by
+	// NodeOptions.NearBytes.
 	Entries, Bytes int64
+	TagBytes       int64
 	Evicted        uint64
 
 	Sizes SizeInfo
@@ -144,14 +146,14 @@ func (b *base) info() CacheInfo {
 	share := b.keys.Space.Share()
 	return CacheInfo{
 		Name: b.keys.Name, Type: b.of.String(), Settings: b.opts.inForce(), Stats: b.stats(),
-		Entries: share.Entries, Bytes: share.Bytes, Evicted: share.Evicted,
+		Entries: share.Entries, Bytes: share.Bytes, TagBytes: share.Tables, Evicted: share.Evicted,
 		Sizes: b.sizeInfo(),
 	}
 }
 
 // NodeStats counts what a node did for all of its caches. Counters, which are uint64, only
 // rise; so do Journal.Slowest and Near.ClockLag, which are of the whole life of the node.
-// Bus.Cut, Bus.OptionsDiffer, Near.Entries and Near.Bytes are how it is now.
+// Bus.Cut, Bus.OptionsDiffer, Near.Entries, Near.Bytes and Near.TagBytes are how it is now.
 type NodeStats struct {
 	Bus     BusStats
 	Journal JournalStats
@@ -187,6 +189,7 @@ type JournalStats struct {
 // NearStats count what became of entries of the near tier.
 type NearStats struct {
 	Entries, Bytes int64
+	TagBytes       int64  // what is known of tags; with Bytes, within NodeOptions.NearBytes
 	Evicted        uint64 // entries given up for others
 	Expired        uint64 // entries swept out past their lifetime or after a flush
 	Fenced         uint64 // values not kept, because an invalidation came while they were loaded
@@ -212,7 +215,7 @@ func (n *Node) Stats() NodeStats {
 			Gaps: core.Gaps.Load(), Cut: core.Cut.Load(),
 		},
 		Near: NearStats{
-			Entries: m.Entries, Bytes: m.Bytes, Evicted: m.Evicted, Expired: m.Expired, Fenced: m.Fenced,
+			Entries: m.Entries, Bytes: m.Bytes, TagBytes: m.Tables, Evicted: m.Evicted, Expired: m.Expired, Fenced: m.Fenced,
 			TooLarge: m.TooLarge, Invalidated: m.Invalidated, Skipped: m.Skipped, Stale: m.Stale,
 			Flushes: core.Flushes.Load(), ClockLag: m.ClockLag,
 		},

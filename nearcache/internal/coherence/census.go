@@ -48,6 +48,7 @@ type census struct {
 	wake chan struct{} // there is something to be looked at; never closed
 
 	about   bus.About // what this node says of itself
+	settled settled   // as of about.Settings
 	tier    uint64    // identity of the shared tier, as last read; 0 before
 	read    time.Time // when it was read last
 	due     time.Time // when to read it next
@@ -130,7 +131,7 @@ func (c *census) look(ctx context.Context) time.Duration {
 		c.compare(peers)
 	}
 	next := c.judge()
-	c.about.Settings, c.about.Options = c.node.settings()
+	c.settle()
 	c.node.Bus.Describe(c.about)
 	next = min(next, c.contrasts.look(c.node.Bus, &c.about, peers))
 	own := &self{About: c.about, unlike: *c.contrasts.unlike.Load()}

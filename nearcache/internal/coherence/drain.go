@@ -30,7 +30,7 @@ func (n *Node) Drain(ctx context.Context) error {
 
 // pending returns how many invalidations are pending in all caches.
 func (n *Node) pending() (pending int) {
-	for _, c := range *n.caches.Load() {
+	for _, c := range n.caches.all() {
 		pending += c.Pending.Len()
 	}
 	return pending

@@ -81,29 +81,28 @@ func (f journalOwner) Flush(lost []bool, first bool) {
 // repair applies one entry of the journal, and reports whether it took
 // something out that the bus should have.
 func (n *Node) repair(e *driver.JournalEntry) bool {
-	caches := *n.caches.Load()
 	if name, key, ok := strings.Cut(e.Key, ":"); ok && !strings.HasSuffix(name, tagInfix) {
-		c := caches[name]
+		c := n.caches.find(name)
 		return c != nil && c.repair(key, e.Revision)
 	}
-	return n.repairClocks(caches, e)
+	return n.repairClocks(e)
 }
 
 // repairClocks applies an entry of the journal that is of no key.
-func (n *Node) repairClocks(caches map[string]*Keyspace, e *driver.JournalEntry) bool {
+func (n *Node) repairClocks(e *driver.JournalEntry) bool {
 	if name, ok := strings.CutSuffix(e.Key, clockSuffix); ok {
-		c := caches[name]
+		c := n.caches.find(name)
 		return c != nil && c.advance(e.Revision.Number)
 	}
 	if name, ok := strings.CutSuffix(e.Key, tagClockSuffix); ok {
-		if c := caches[name]; c != nil {
+		if c := n.caches.find(name); c != nil {
 			c.advanceTags(e.Revision.Number)
 		}
 		return false
 	}
 	name, slot, _ := strings.Cut(e.Key, slotInfix)
 	number, err := strconv.ParseUint(slot, 10, 16)
-	c := caches[name]
+	c := n.caches.find(name)
 	return err == nil && c != nil && c.repairSlot(uint32(number), e.Revision)
 }
 

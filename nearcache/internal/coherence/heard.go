@@ -45,7 +45,7 @@ type mention struct {
 }
 
 // note takes in a message.
-func (h *heardLog) note(caches map[string]*Keyspace, m *bus.Message) {
+func (h *heardLog) note(caches *directory, m *bus.Message) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if _, known := h.senders[m.Incarnation]; !known && m.Incarnation != 0 {
@@ -56,7 +56,7 @@ func (h *heardLog) note(caches map[string]*Keyspace, m *bus.Message) {
 	}
 	for i := range m.Invalidations {
 		inv := &m.Invalidations[i]
-		k := caches[inv.Cache]
+		k := caches.find(inv.Cache)
 		if k == nil {
 			continue
 		}

@@ -74,6 +74,7 @@ func (k *Keyspace) open() {
 	k.Space = k.node.Near.Space(0)
 	k.Space.Place(k.clockPartition, func(slot uint32) int { return k.node.partition(k.slotKey(slot)) })
 	k.Space.Guard(k.Floors.admits)
+	k.Tags.Count(k.Space.Resize)
 }
 
 // StoreKey is the name of a key in the shared tier. Names of caches have no

@@ -121,7 +121,7 @@ func (n *Node) probes(most int) (probes []probe, clocks map[*Keyspace]int, names
 	entries, n.meter.next = n.Near.Sample(n.meter.next, most)
 	clocks = make(map[*Keyspace]int)
 	for _, e := range entries {
-		for _, c := range *n.caches.Load() {
+		for _, c := range n.caches.all() {
 			if name, own := c.nameOf(e); own {
 				probes = append(probes, probe{e, name, c})
 				names = append(names, name)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,9 +57,9 @@ type Node struct {
 	heard     heardLog
 	done      sync.WaitGroup
 
-	mu     sync.Mutex // protects closed, and writes to caches
+	mu     sync.Mutex // protects closed, and is held while a cache joins
 	closed bool
-	caches atomic.Pointer[map[string]*Keyspace] // copied on write
+	caches directory
 
 	nodeCounters
 	watched
@@ -92,7 +91,7 @@ func New(tier *shared.Tier, b *bus.Bus, opts Options, off fault.Switches) (*Node
 	n.begin()
 	n.jobs, n.overflows = make(chan textJob, 1024), make(chan struct{}, 1)
 	n.added, n.restored = make(chan struct{}, 1), make(chan struct{}, 1)
-	n.caches.Store(&map[string]*Keyspace{})
+	n.caches.init()
 	conf := near.Config{
 		Bytes: opts.NearBytes, MaxStaleness: opts.MaxStaleness, ServeStale: opts.ServeStale,
 		Jumped: n.jumped, Faults: off,
@@ -193,13 +192,11 @@ func (n *Node) Join(k *Keyspace) error {
 	if n.closed {
 		return ErrClosed
 	}
-	caches := maps.Clone(*n.caches.Load())
-	if caches[k.Name] != nil {
+	if n.caches.find(k.Name) != nil {
 		return fmt.Errorf("nearcache: New: the node has a cache %q already", k.Name)
 	}
 	k.open()
-	caches[k.Name] = k
-	n.caches.Store(&caches)
+	n.caches.add(k)
 	if n.census != nil {
 		n.census.trigger()
 	}
@@ -209,8 +206,7 @@ func (n *Node) Join(k *Keyspace) error {
 // apply applies a message. It runs on the goroutine of the bus and never
 // blocks.
 func (n *Node) apply(m bus.Message) {
-	caches := *n.caches.Load()
-	n.heard.note(caches, &m)
+	n.heard.note(&n.caches, &m)
 	// Sequenced messages of this node are published after it applied them.
 	if m.Own && m.Sequence > 0 {
 		return
@@ -218,7 +214,7 @@ func (n *Node) apply(m bus.Message) {
 	defer n.tookApplied(&m)
 	for i := range m.Invalidations {
 		inv := &m.Invalidations[i]
-		if c := caches[inv.Cache]; c != nil {
+		if c := n.caches.find(inv.Cache); c != nil {
 			c.apply(&m, inv)
 			n.Applied.Add(1)
 			if n.Journal != nil {
@@ -266,14 +262,14 @@ func (n *Node) flush() {
 
 // flushPartitions is flush for what some partitions decide: lost has an element for each.
 func (n *Node) flushPartitions(lost []bool) {
-	for _, c := range *n.caches.Load() {
+	for _, c := range n.caches.all() {
 		c.forgetPartitions(lost)
 	}
 	n.Near.FlushPartitions(lost)
 }
 
 func (n *Node) forgetClocks() {
-	for _, c := range *n.caches.Load() {
+	for _, c := range n.caches.all() {
 		c.ForgetClock()
 	}
 }

@@ -92,7 +92,7 @@ func (k *Keyspace) deliver(ctx context.Context) error {
 // deliverPending tries to deliver what is pending in all caches.
 func (n *Node) deliverPending(ctx context.Context) (left int, failed bool) {
 	tried, failure := false, error(nil)
-	for _, k := range *n.caches.Load() {
+	for _, k := range n.caches.all() {
 		if k.Pending.Len() == 0 {
 			continue
 		}

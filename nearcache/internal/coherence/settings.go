@@ -31,19 +31,34 @@ const (
 	ofNode = "!node"
 )
 
+// settled is what the options of a node depend on, since those of a cache do not change.
+type settled struct{ caches, journals int }
+
+// settle takes in the options of the node and of its caches, if there may be others than at the
+// latest look: to list those of many caches at each look is work for nothing.
+func (c *census) settle() {
+	now := settled{caches: len(c.node.caches.all())}
+	if c.node.Tier != nil {
+		now.journals = c.node.Tier.Partitions()
+	}
+	if c.about.Options == 0 || c.settled != now {
+		c.about.Settings, c.about.Options = c.node.settings(c.node.caches.all()[:now.caches])
+		c.settled = now
+	}
+}
+
 // settings returns the options in which nodes, and the caches of one name, must not differ,
 // and their digest.
-func (n *Node) settings() (all []bus.Setting, digest uint64) {
-	caches := *n.caches.Load()
+func (n *Node) settings(caches []*Keyspace) (all []bus.Setting, digest uint64) {
 	all = append(all,
 		bus.Setting{Cache: ofNode, Option: "HeartbeatInterval", Value: n.Bus.HeartbeatInterval().String()},
 		bus.Setting{Cache: ofNode, Option: "MaxStaleness", Value: n.Options.MaxStaleness.String()})
 	if n.Tier != nil {
 		all = append(all, bus.Setting{Cache: ofNode, Option: "journals", Value: strconv.Itoa(n.Tier.Partitions())})
 	}
-	for _, name := range slices.Sorted(maps.Keys(caches)) {
-		for _, s := range caches[name].Options.Agreed {
-			all = append(all, bus.Setting{Cache: name, Option: s.Option, Value: s.Value})
+	for _, k := range slices.SortedFunc(slices.Values(caches), func(a, b *Keyspace) int { return cmp.Compare(a.Name, b.Name) }) {
+		for _, s := range k.Options.Agreed {
+			all = append(all, bus.Setting{Cache: k.Name, Option: s.Option, Value: s.Value})
 		}
 	}
 	var text strings.Builder

@@ -91,7 +91,7 @@ func (k *Keyspace) unconfirmed(key string, r *shared.Found, now int64) error {
 func (k *Keyspace) doubtTags(s *Sight) {
 	r := &s.Stored.Record
 	for _, slot := range r.Slots {
-		if one := []uint32{slot}; k.Tags.Newest(one) > r.TagClock || k.Pending.HasSlots(one) {
+		if k.Tags.Ends(slot, r.TagClock) || k.Pending.HasSlots([]uint32{slot}) {
 			s.Ended, s.Slot = NewsTag, slot
 			return
 		}

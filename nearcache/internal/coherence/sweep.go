@@ -39,7 +39,7 @@ func (n *Node) runSweep() {
 			continue
 		}
 		first := rand.N(uint32(generation.Slots/sweepSlots)) * sweepSlots
-		for _, k := range *n.caches.Load() {
+		for _, k := range n.caches.all() {
 			// What could not be swept has another turn.
 			_, _ = k.Sweep(n.own, first, first+sweepSlots, SweepAge)
 		}

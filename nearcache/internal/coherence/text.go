@@ -34,7 +34,7 @@ func (n *Node) runJobs() {
 		case c := <-n.jobs:
 			n.runJob(c)
 		case <-n.overflows:
-			for _, c := range *n.caches.Load() {
+			for _, c := range n.caches.all() {
 				if c.takeOverflow() {
 					n.runJob(textJob{cache: c, op: bus.OpClear})
 				}

@@ -1,9 +1,13 @@
 package generation
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/nearbus/nearbus/nearcache/internal/sparse"
+)
 
 // Slots is the number of slots that tags are folded into.
-const Slots = 1 << 16
+const Slots = sparse.Slots
 
 // SlotOf returns the slot of a tag: FNV-1a of 32 bits, its two halves combined
 // by exclusive or. All nodes of all versions must agree on it.

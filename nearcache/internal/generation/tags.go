@@ -1,14 +1,12 @@
 package generation
 
 import (
+	"maps"
 	"sync"
 	"sync/atomic"
 
 	"github.com/nearbus/nearbus/shared/driver"
 )
-
-// slotPage is the number of slots of a tag table that are allocated together.
-const slotPage = 256
 
 // Tags is what this node knows of the tags of a cache: of its tag clock, a
 // number in the shared tier that every InvalidateTags raises, and of the
@@ -28,34 +26,14 @@ type Tags struct {
 
 	highest uint64 // watermark of any slot that was heard of
 	heard   Heard  // InvalidateTags, own ones included, by the revisions of watermarks
-	flushed uint64 // how often all slots were forgotten
-	pages   [Slots / slotPage]*[slotPage]slotState
+	most    int    // that there were in heard, which takes room for so many
+	slots   slotTable
 }
 
-// slotState is what is known of one slot.
-type slotState struct {
-	watermark uint64 // highest heard; it only rises
-	read      int64  // as in Tags
-	known     bool   // watermark was read since it was last forgotten,
-	flushed   uint64 // if all slots were forgotten this often by then
-
-	// revision is that of the watermark's record, as it was read. What the journal tells of
-	// an earlier one is no news. An own write tells nothing of others' before it.
-	revision driver.Revision
-
-	// told says that the watermark was raised, as the bus or the journal told, and was not
-	// read since. The tag clock, which may be on another server, says nothing of the slot
-	// until then: that server may have been deposed, which its journal is yet to show.
-	told bool
-
-	// lost says that there was no watermark when it was looked for, and that none was read
-	// since. It counts as raised just now: no record is as new as that.
-	lost bool
-
-	// near says that an entry with this slot may have come near since the mark of
-	// the slot was raised.
-	near bool
-}
+// Count has resize asked before what is known of slots takes more bytes or less: wants in the
+// place of has. It may refuse more unless it must be. Under the lock of t, it takes no other. It
+// must come before t is used.
+func (t *Tags) Count(resize func(has, wants int64, must bool) bool) { t.slots.resize = resize }
 
 // Expect says that loaders may return tags. Most calls find that said already, and
 // write nothing that others read.
@@ -65,17 +43,38 @@ func (t *Tags) Expect() {
 	}
 }
 
-func (s *slotState) covers(r driver.Revision) bool { return s.revision.Covers(r) }
+// putLocked takes in the state of a slot, which is that of get with what is new.
+func (t *Tags) putLocked(slot uint32, s slotState) { t.slots.put(slot, s, t.highest) }
 
-func (t *Tags) slotLocked(slot uint32) *slotState {
-	page := &t.pages[slot%Slots/slotPage]
-	if *page == nil {
-		*page = new([slotPage]slotState)
-	}
-	return &(*page)[slot%slotPage]
+const (
+	heardBytes = 56 // what one of heard takes at most, in a map
+	fewHeard   = 64 // for so many, the map may stay
+)
+
+// hearLocked takes in a revision that the journal will tell of.
+func (t *Tags) hearLocked(r driver.Revision) {
+	t.heard.Add(r)
+	t.countHeardLocked(max(t.most, len(t.heard)))
 }
 
-func (t *Tags) slotKnownLocked(s *slotState) bool { return s.known && s.flushed == t.flushed }
+// tookLocked reports whether a revision was heard that the journal tells of now.
+func (t *Tags) tookLocked(r driver.Revision) bool {
+	took := t.heard.Take(r)
+	if took && t.most > fewHeard && 4*len(t.heard) <= t.most { // the map stays as large as it was
+		left := make(Heard, len(t.heard))
+		maps.Copy(left, t.heard)
+		t.heard = left
+		t.countHeardLocked(len(left))
+	}
+	return took
+}
+
+func (t *Tags) countHeardLocked(most int) {
+	if most != t.most {
+		t.slots.sized(int64(t.most)*heardBytes, int64(most)*heardBytes, true)
+		t.most = most
+	}
+}
 
 // Get returns the tag clock and whether it can be relied on. How often anything
 // was forgotten is for learn and learnSlots.
@@ -90,7 +89,7 @@ func (t *Tags) ForgetAll() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.clock.forget()
-	t.flushed++
+	t.slots.unknow()
 }
 
 // Forget makes the next reads read the tag clock and the watermarks of these
@@ -100,8 +99,9 @@ func (t *Tags) Forget(slots ...uint32) {
 	defer t.mu.Unlock()
 	t.clock.forget()
 	for _, slot := range slots {
-		s := t.slotLocked(slot)
+		s := t.slots.get(slot)
 		s.known, s.near = false, false
+		t.putLocked(slot, s)
 	}
 }
 
@@ -110,7 +110,9 @@ func (t *Tags) Forget(slots ...uint32) {
 func (t *Tags) Doubt(slot uint32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.slotLocked(slot).known = false
+	s := t.slots.get(slot)
+	s.known = false
+	t.putLocked(slot, s)
 	t.clock.forget()
 }
 
@@ -119,8 +121,10 @@ func (t *Tags) Doubt(slot uint32) {
 func (t *Tags) Hear(slot uint32, r driver.Revision) {
 	t.InUse.Store(true)
 	t.mu.Lock()
-	t.heard.Add(r)
-	t.slotLocked(slot).told = true
+	t.hearLocked(r)
+	s := t.slots.get(slot)
+	s.told = true
+	t.putLocked(slot, s)
 	t.mu.Unlock()
 	t.Forget(slot)
 }
@@ -131,12 +135,13 @@ func (t *Tags) Hear(slot uint32, r driver.Revision) {
 func (t *Tags) Repair(slot uint32, r driver.Revision) (ended, news bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := t.slotLocked(slot)
-	if t.heard.Take(r) || s.covers(r) {
+	if t.tookLocked(r) || t.slots.covers(slot, r) {
 		return false, false
 	}
+	s := t.slots.get(slot)
 	ended = s.near
 	s.known, s.near, s.told = false, false, true
+	t.putLocked(slot, s)
 	t.clock.forget()
 	return ended, true
 }
@@ -147,7 +152,7 @@ func (t *Tags) Covers(slot uint32, r driver.Revision) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	_, heard := t.heard[r]
-	return heard || t.slotLocked(slot).covers(r)
+	return heard || t.slots.covers(slot, r)
 }
 
 // Learn takes in the tag clock read from the shared tier, by a read that began
@@ -186,8 +191,9 @@ func (t *Tags) Lose(slots []uint32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, slot := range slots {
-		s := t.slotLocked(slot)
+		s := t.slots.get(slot)
 		s.known, s.lost = false, true
+		t.putLocked(slot, s)
 	}
 }
 
@@ -200,8 +206,9 @@ func (t *Tags) Made(writes []SlotRead) (risen []uint32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, w := range writes {
-		s := t.slotLocked(w.Slot)
+		s := t.slots.get(w.Slot)
 		s.lost = s.lost && s.told
+		t.putLocked(w.Slot, s)
 	}
 	return risen
 }
@@ -213,7 +220,7 @@ func (t *Tags) LearnSlots(reads []SlotRead, at int64, forgot uint64) (risen []ui
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, r := range reads {
-		s := t.slotLocked(r.Slot)
+		s := t.slots.get(r.Slot)
 		if r.Watermark > s.watermark && s.near {
 			risen = append(risen, r.Slot)
 			s.near = false
@@ -222,11 +229,10 @@ func (t *Tags) LearnSlots(reads []SlotRead, at int64, forgot uint64) (risen []ui
 		t.highest = max(t.highest, r.Watermark)
 		s.read, s.lost = max(s.read, at), false
 		if forgot == t.clock.forgot {
-			s.known, s.flushed, s.told = true, t.flushed, false
+			s.known, s.told = true, false
 		}
-		if !s.revision.Covers(r.Revision) {
-			s.revision = r.Revision
-		}
+		t.putLocked(r.Slot, s)
+		t.slots.reads(r.Slot, r.Revision)
 		t.clock.value = max(t.clock.value, r.Watermark) // what this node writes is not dead on arrival
 	}
 	return risen
@@ -238,14 +244,15 @@ func (t *Tags) Wrote(writes []SlotRead) (risen []uint32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, r := range writes {
-		s := t.slotLocked(r.Slot)
+		s := t.slots.get(r.Slot)
 		if r.Watermark > s.watermark && s.near {
 			risen = append(risen, r.Slot)
 		}
 		s.watermark = max(s.watermark, r.Watermark)
 		t.highest = max(t.highest, r.Watermark)
-		t.heard.Add(r.Revision) // the journal will tell of it
+		t.hearLocked(r.Revision) // the journal will tell of it
 		s.known, s.near = false, false
+		t.putLocked(r.Slot, s)
 	}
 	return risen
 }
@@ -258,7 +265,7 @@ func (t *Tags) Missing(r *driver.Record, clockSure, slotsSure bool, dst []uint32
 	defer t.mu.Unlock()
 	doubt := false
 	for _, slot := range r.Slots {
-		s := t.slotLocked(slot)
+		s := t.slots.get(slot)
 		if s.watermark > r.TagClock {
 			return dst // dead
 		}
@@ -268,7 +275,7 @@ func (t *Tags) Missing(r *driver.Record, clockSure, slotsSure bool, dst []uint32
 		return dst
 	}
 	for _, slot := range r.Slots {
-		if !slotsSure || !t.slotKnownLocked(t.slotLocked(slot)) {
+		if !slotsSure || !t.slots.get(slot).known {
 			dst = append(dst, slot)
 		}
 	}
@@ -280,7 +287,7 @@ func (t *Tags) Unseen(slots, dst []uint32) []uint32 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, slot := range slots {
-		if s := t.slotLocked(slot); s.watermark == 0 || s.lost {
+		if s := t.slots.get(slot); s.watermark == 0 || s.lost {
 			dst = append(dst, slot)
 		}
 	}
@@ -295,12 +302,12 @@ func (t *Tags) Judge(r *driver.Record, horizons *Horizons) (since int64, live bo
 	defer t.mu.Unlock()
 	bySlots := int64(1<<63 - 1)
 	for i, slot := range r.Slots {
-		s := t.slotLocked(slot)
+		s := t.slots.get(slot)
 		if s.lost || s.watermark > r.TagClock {
 			return 0, false
 		}
 		at := s.read
-		if horizons != nil && t.slotKnownLocked(s) {
+		if horizons != nil && s.known {
 			at = max(at, horizons.Slots[i])
 		} else if horizons == nil && at > 0 {
 			at = bySlots
@@ -320,7 +327,7 @@ func (t *Tags) Judge(r *driver.Record, horizons *Horizons) (since int64, live bo
 		return 0, false // never read
 	}
 	for _, slot := range r.Slots {
-		t.slotLocked(slot).near = true
+		t.nearLocked(slot)
 	}
 	return bySlots, true
 }
@@ -339,21 +346,40 @@ type Horizons struct {
 func (t *Tags) Admits(slots []uint32, clock uint64) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	live := true
+	live := clock >= t.slots.forgot // or a watermark that was forgotten may have ended it
 	for _, slot := range slots {
-		s := t.slotLocked(slot)
-		s.near = true
-		live = live && s.watermark <= clock
+		live = t.nearLocked(slot).watermark <= clock && live
 	}
 	return live
 }
 
-// Newest returns the highest watermark of slots that this node knows.
+// nearLocked notes that something with a slot may have come near, and returns the state of the
+// slot.
+func (t *Tags) nearLocked(slot uint32) slotState {
+	s := t.slots.get(slot)
+	if !s.near {
+		s.near = true
+		t.putLocked(slot, s)
+	}
+	return s
+}
+
+// Ends reports whether a value that carries this tag clock is ended by the watermark of a slot,
+// as far as that is known.
+func (t *Tags) Ends(slot uint32, clock uint64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.slots.get(slot).watermark > clock
+}
+
+// Newest returns the highest watermark of slots that this node knows, or knew: the number may
+// be too high, if some were forgotten.
 func (t *Tags) Newest(slots []uint32) (watermark uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	watermark = t.slots.forgot
 	for _, slot := range slots {
-		watermark = max(watermark, t.slotLocked(slot).watermark)
+		watermark = max(watermark, t.slots.get(slot).watermark)
 	}
 	return watermark
 }
@@ -363,7 +389,7 @@ func (t *Tags) Unknown(slots []uint32) (unknown []uint32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, slot := range slots {
-		if !t.slotKnownLocked(t.slotLocked(slot)) {
+		if !t.slots.get(slot).known {
 			unknown = append(unknown, slot)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 // inCore returns an order whose core has one entry with so many hits, and whose policy has none.
 func inCore(hits uint32) (*order, *Entry) {
 	o, e := &order{}, &Entry{cost: small}
-	o.init(1<<20, &policy{})
+	o.init(1<<20, &policy{}, &tables{})
 	o.enter(e, coreQueue, hits)
 	return o, e
 }

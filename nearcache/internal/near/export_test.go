@@ -71,7 +71,7 @@ func (o *order) checkInvariants(found [queues]queue) error {
 		}
 		used += found[q].bytes
 	}
-	if used != o.used.Load() || used > o.limit+o.limit/slackShare {
+	if used != o.used.Load() || used > o.room()+o.limit/slackShare {
 		return fmt.Errorf("%d bytes are used of %d, and counted %d", used, o.limit, o.used.Load())
 	}
 	return nil
@@ -98,3 +98,12 @@ func (t *Tier) Turns() int { return int(t.order.turns) }
 
 // Hits returns how many hits of e count until its next turn.
 func (e *Entry) Hits() uint32 { return e.state.Load() & hitsMask }
+
+// Invalidations has the tier count invalidations from n on, if that is higher than the count.
+func (t *Tier) Invalidations(n uint64) { t.count.Store(max(n, t.count.Load())) }
+
+// Mark returns the mark of a slot.
+func (s *Space) Mark(slot uint32) uint64 { return s.slots.of(slot) }
+
+// Count returns the number of invalidations.
+func (t *Tier) Count() uint64 { return t.count.Load() }

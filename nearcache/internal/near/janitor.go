@@ -22,6 +22,7 @@ func (t *Tier) runJanitor() {
 		case hash := <-t.policy.drops:
 			t.forget(hash)
 		case <-ticker.C:
+			t.makeRoom() // for tables that grew, if nothing has come in since
 			for range share {
 				t.sweep(uint64(at))
 				at = (at + 1) % len(t.heads)

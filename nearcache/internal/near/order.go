@@ -21,8 +21,9 @@ import (
 // Each entry of the index is in one of the queues, and nothing else is, but for entries
 // about to be taken out: an entry leaves its queue before it leaves the index.
 type order struct {
-	limit  int64        // set once
+	limit  int64        // of entries and tables; set once
 	policy *policy      // likewise
+	tables *tables      // likewise
 	used   atomic.Int64 // cost of all entries in queues; written under mu
 
 	mu     sync.Mutex // protects the fields below, and where entries say that they are
@@ -40,8 +41,8 @@ type news struct {
 	hits  uint32
 }
 
-func (o *order) init(limit int64, policy *policy) {
-	o.limit, o.policy = limit, policy
+func (o *order) init(limit int64, policy *policy, tables *tables) {
+	o.limit, o.policy, o.tables = limit, policy, tables
 	o.slots.init()
 }
 
@@ -174,7 +175,10 @@ func costIn(queue int, e *Entry) int64 {
 }
 
 // full reports whether something has to go.
-func (o *order) full() bool { return o.used.Load() > o.limit }
+func (o *order) full() bool { return o.used.Load() > o.room() }
+
+// room returns what entries may cost now. Whoever makes a table larger has some leave.
+func (o *order) room() int64 { return o.limit - o.tables.bytes.Load() }
 
 // shrink takes out of their queues what has to go, some entries at a time, and returns
 // them beside what the policy is to be told. It may leave a little too much to those who
@@ -196,7 +200,7 @@ func (o *order) shrink() (out []*Entry, told []news) {
 			out = append(out, e)
 		}
 	}
-	if len(out) == 0 && o.used.Load() > o.limit+o.limit/slackShare {
+	if len(out) == 0 && o.used.Load() > o.room()+o.limit/slackShare {
 		out = o.any()
 	}
 	told, o.news = o.news, nil

@@ -74,8 +74,7 @@ func (e *Entry) Slots() []uint32 {
 
 // Ended reports whether a slot of e, an entry of s, was invalidated since it came in.
 func (s *Space) Ended(e *Entry, slot uint32) bool {
-	mark := s.slots.of(slot)
-	return mark != nil && e.Stamp.count < mark.Load()
+	return e.Stamp.count < s.slots.of(slot)
 }
 
 // Cost returns what e counts against the bound, in bytes.

@@ -64,7 +64,7 @@ const largest = 4
 
 // Config sets up a Tier.
 type Config struct {
-	// Bytes is the bound on the cost of all entries together.
+	// Bytes is the bound on the cost of all entries together, and the tables of all tags.
 	Bytes int64
 
 	// Partitions is the number of horizons; 0 means that entries need none.
@@ -97,6 +97,7 @@ type Tier struct {
 	stripe []stripe
 
 	order  order
+	tables tables
 	policy policy
 	most   int64 // cost of an entry
 	tally
@@ -133,7 +134,8 @@ func New(conf Config) (*Tier, error) {
 	t.clock.init(conf.Wall())
 	t.most = min(conf.Bytes/largest, maxCost-1)
 	t.policy.init(conf.Bytes, t.expel)
-	t.order.init(conf.Bytes-t.policy.fixed(), &t.policy)
+	t.tables.limit = conf.Bytes / tablesShare
+	t.order.init(conf.Bytes-t.policy.fixed(), &t.policy, &t.tables)
 	t.done.Add(2)
 	go t.runClock()   // ends with stop; Close waits
 	go t.runJanitor() // ends with stop; Close waits
@@ -189,6 +191,7 @@ func (t *Tier) Flush() {
 // Stats is a snapshot of the tier.
 type Stats struct {
 	Entries, Bytes int64
+	Tables         int64         // bytes of the tables of tags, which entries do without
 	Evicted        uint64        // taken out to make room
 	Expired        uint64        // swept out: past their lifetime, or invalid since a flush
 	Fenced         uint64        // values not installed: invalidated while they were loaded
@@ -202,7 +205,7 @@ type Stats struct {
 // Stats returns the counters.
 func (t *Tier) Stats() Stats {
 	return Stats{
-		Entries: t.entries.Load(), Bytes: t.bytes.Load(),
+		Entries: t.entries.Load(), Bytes: t.bytes.Load(), Tables: t.tables.bytes.Load(),
 		Evicted: t.evicted.Load(), Expired: t.expired.Load(), Fenced: t.fenced.Load(),
 		TooLarge: t.tooLarge.Load(), Invalidated: t.invalidated.Load(), Skipped: t.skipped.Load(),
 		Stale: t.stale.Load(), ClockLag: time.Duration(t.clock.lag.Load()),
@@ -214,6 +217,7 @@ type Space struct {
 	tier   *Tier
 	seed   maphash.Seed
 	mark   atomic.Uint64 // entries with a lower stamp are invalid
+	tagged atomic.Uint64 // the highest mark of any slot, once the raise of that is over
 	number uint32        // by which its entries know it
 
 	// Where the clock of the cache and the watermarks of its slots are now.
@@ -222,8 +226,7 @@ type Space struct {
 
 	admits func(e *Entry, hash uint64, stale bool) bool // see Guard
 
-	tagged atomic.Uint64 // the highest mark of any slot
-	slots  slotMarks
+	slots slotMarks
 
 	share *share // apart, so that what comes and goes does not touch what hits read
 }
@@ -231,18 +234,20 @@ type Space struct {
 // share is the part of the tier that a space takes.
 type share struct {
 	entries, bytes atomic.Int64
+	tables         atomic.Int64
 	evicted        atomic.Uint64
 }
 
 // Share is a snapshot of what a space takes of the tier.
 type Share struct {
 	Entries, Bytes int64
+	Tables         int64  // bytes of the tables of its tags
 	Evicted        uint64 // taken out to make room
 }
 
 // Share returns what the space takes of the tier.
 func (s *Space) Share() Share {
-	return Share{s.share.entries.Load(), s.share.bytes.Load(), s.share.evicted.Load()}
+	return Share{s.share.entries.Load(), s.share.bytes.Load(), s.share.tables.Load(), s.share.evicted.Load()}
 }
 
 // Space returns a new space. The clock of its cache is in this partition, and so are

@@ -16,19 +16,27 @@ var Bounds = [...]time.Duration{
 	time.Second, 2500 * time.Millisecond, 5 * time.Second, 10 * time.Second,
 }
 
-// Histogram counts durations by how long they are. The zero Histogram is empty and ready. It
+// Histogram counts durations by how long they are. The zero Histogram is empty and ready, and
+// takes up next to no room until the first duration: a cache has many and may need few. It
 // is safe for use by many goroutines; taking in a duration costs two atomic additions.
 type Histogram struct {
+	of atomic.Pointer[buckets] // nil before the first duration
+}
+
+type buckets struct {
 	counts [len(Bounds) + 1]atomic.Uint64
 	sum    atomic.Int64 // ns
 }
 
 // Observe takes in a duration. A negative one counts as 0.
 func (h *Histogram) Observe(d time.Duration) {
-	d = max(d, 0)
+	if h.of.Load() == nil {
+		h.of.CompareAndSwap(nil, new(buckets))
+	}
+	b, d := h.of.Load(), max(d, 0)
 	i, _ := slices.BinarySearch(Bounds[:], d)
-	h.counts[i].Add(1)
-	h.sum.Add(int64(d))
+	b.counts[i].Add(1)
+	b.sum.Add(int64(d))
 }
 
 // Counts is what a [Histogram] has counted: by bucket, the last one what is longer than all
@@ -40,9 +48,13 @@ type Counts struct {
 
 // Counts returns what was counted. Buckets are read one by one.
 func (h *Histogram) Counts() (c Counts) {
-	for i := range h.counts {
-		c.Buckets[i] = h.counts[i].Load()
+	b := h.of.Load()
+	if b == nil {
+		return c
 	}
-	c.Sum = time.Duration(h.sum.Load())
+	for i := range b.counts {
+		c.Buckets[i] = b.counts[i].Load()
+	}
+	c.Sum = time.Duration(b.sum.Load())
 	return c
 }

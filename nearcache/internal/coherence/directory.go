@@ -1,0 +1,68 @@
+package coherence
+
+import (
+	"hash/maphash"
+	"sync/atomic"
+)
+
+// directory has the caches of a node by name. Caches join and never leave. What a cache costs
+// that joins does not depend on how many there are, on average over all that join. A look takes
+// no lock.
+type directory struct {
+	seed maphash.Seed
+
+	// places is a hash table with open addressing: a cache is at the place of its hash, or at
+	// the first free one after that. Two thirds of the places are taken at most, so every
+	// search ends. A place that is taken does not change; a larger table takes the place of
+	// the whole one.
+	places atomic.Pointer[[]atomic.Pointer[Keyspace]]
+
+	list atomic.Pointer[[]*Keyspace] // in the order in which they joined
+}
+
+const smallestDirectory = 8 // places; a power of two, as all sizes are
+
+func (d *directory) init() {
+	d.seed = maphash.MakeSeed()
+	d.places.Store(new(make([]atomic.Pointer[Keyspace], smallestDirectory)))
+	d.list.Store(new([]*Keyspace))
+}
+
+// find returns the cache of a name, nil if there is none.
+func (d *directory) find(name string) *Keyspace {
+	places := *d.places.Load()
+	return places[d.place(places, name)].Load()
+}
+
+// place returns where a name is among places, or would be.
+func (d *directory) place(places []atomic.Pointer[Keyspace], name string) int {
+	last := uint64(len(places) - 1)
+	for at := maphash.String(d.seed, name) & last; ; at = (at + 1) & last {
+		if k := places[at].Load(); k == nil || k.Name == name {
+			return int(at)
+		}
+	}
+}
+
+// all returns all caches in the order in which they joined. Nobody may change the slice.
+func (d *directory) all() []*Keyspace { return *d.list.Load() }
+
+// add takes in a cache of a name that no other has. Callers take turns.
+func (d *directory) add(k *Keyspace) {
+	all := append(d.all(), k) // where those who have the shorter list do not look
+	if places := *d.places.Load(); 3*len(all) > 2*len(places) {
+		d.grow(2 * len(places))
+	}
+	places := *d.places.Load()
+	places[d.place(places, k.Name)].Store(k)
+	d.list.Store(&all)
+}
+
+// grow makes a table of so many places.
+func (d *directory) grow(size int) {
+	places := make([]atomic.Pointer[Keyspace], size)
+	for _, k := range d.all() {
+		places[d.place(places, k.Name)].Store(k)
+	}
+	d.places.Store(&places)
+}
