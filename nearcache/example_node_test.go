@@ -7,11 +7,14 @@ import (
 	"log"
 	"log/slog"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nearbus/nearbus/bus"
 	"github.com/nearbus/nearbus/bus/membus"
 	"github.com/nearbus/nearbus/nearcache"
+	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/memstore"
 )
 
@@ -110,4 +113,28 @@ func ExampleNode_Peers() {
 		fmt.Printf("%s differs in %q\n", p.Node, p.Differs)
 	}
 	// Output: web-2 differs in ""
+}
+
+// A service lowers the bound of its near tier while memory is scarce, and raises it again later.
+func ExampleNode_SetNearBytes() {
+	node := newNode()
+	ctx := context.Background()
+	defer node.Close(ctx)
+	pages, err := nearcache.New(node, "pages", nearcache.Options[string]{Codec: shared.Raw})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for i := range 100 {
+		if err := pages.Set(ctx, strconv.Itoa(i), strings.Repeat("x", 2000)); err != nil {
+			log.Fatal(err)
+		}
+	}
+	fmt.Println(node.Stats().Near.Entries)
+	if err := node.SetNearBytes(64 << 10); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(node.Stats().Near.Entries < 100)
+	// Output:
+	// 100
+	// true
 }

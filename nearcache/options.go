@@ -24,8 +24,9 @@ type NodeOptions struct {
 	// NearBytes bounds what the near tier of this node takes of the heap, all caches
 	// together: values, as Options.Cost counts or samples of them tell, keys, and what the
 	// tier needs itself. Garbage that the collector has not freed yet comes on top, as
-	// for everything in Go. Zero means 64 MiB; the least is 64 KiB. A value larger than a
-	// quarter of it, or than 4 GiB, is not kept near.
+	// for everything in Go. Zero means 64 MiB, or an eighth of GOMEMLIMIT if that is set and less;
+	// the least is 64 KiB. A value larger than a quarter of it, or than 4 GiB, is not kept
+	// near. [Node.SetNearBytes] changes it.
 	//
 	// What the node knows of the tags of its caches counts as well: 1.1 MB for a cache with
 	// all of its 65,536 slots of tags in use, 40 to 120 bytes for each of up to 10,000
@@ -108,7 +109,7 @@ type NodeOptions struct {
 }
 
 func (o NodeOptions) withDefaults() NodeOptions {
-	o.NearBytes = cmp.Or(o.NearBytes, 64<<20)
+	o.NearBytes = cmp.Or(o.NearBytes, nearBytes())
 	o.JournalInterval = cmp.Or(o.JournalInterval, time.Second)
 	o.MaxStaleness = cmp.Or(o.MaxStaleness, 5*time.Second)
 	if o.Logger == nil {
@@ -121,7 +122,7 @@ func (o NodeOptions) withDefaults() NodeOptions {
 }
 
 func (o NodeOptions) validate() error {
-	if o.NearBytes < 0 || o.NearBytes > 0 && o.NearBytes < 64<<10 {
+	if o.NearBytes < 0 || o.NearBytes > 0 && o.NearBytes < leastNearBytes {
 		return fmt.Errorf("nearcache: NodeOptions.NearBytes is %d, less than 64 KiB", o.NearBytes)
 	}
 	if o.AuditRate < 0 || o.AuditRate > coherence.MaxAuditRate {

@@ -10,7 +10,8 @@ import (
 // inCore returns an order whose core has one entry with so many hits, and whose policy has none.
 func inCore(hits uint32) (*order, *Entry) {
 	o, e := &order{}, &Entry{cost: small}
-	o.init(1<<20, &policy{}, &tables{})
+	o.init(&policy{}, &tables{})
+	o.limit.Store(1 << 20)
 	o.enter(e, coreQueue, hits)
 	return o, e
 }

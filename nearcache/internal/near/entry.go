@@ -233,7 +233,7 @@ func (s *Space) passLocked(st *stripe, key string, hash uint64, r driver.Revisio
 // was flushed since, and what the guard of the space does not admit.
 func (s *Space) putLocked(key string, hash uint64, e *Entry, life time.Duration) bool {
 	t := s.tier
-	if int64(e.cost) > t.most {
+	if int64(e.cost) > t.most.Load() {
 		t.tooLarge.Add(1)
 		t.unlinkLocked(hash, s, key)
 		return false

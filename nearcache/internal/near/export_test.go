@@ -71,8 +71,8 @@ func (o *order) checkInvariants(found [queues]queue) error {
 		}
 		used += found[q].bytes
 	}
-	if used != o.used.Load() || used > o.room()+o.limit/slackShare {
-		return fmt.Errorf("%d bytes are used of %d, and counted %d", used, o.limit, o.used.Load())
+	if used != o.used.Load() || used > o.room()+o.limit.Load()/slackShare {
+		return fmt.Errorf("%d bytes are used of %d, and counted %d", used, o.limit.Load(), o.used.Load())
 	}
 	return nil
 }

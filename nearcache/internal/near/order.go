@@ -21,8 +21,8 @@ import (
 // Each entry of the index is in one of the queues, and nothing else is, but for entries
 // about to be taken out: an entry leaves its queue before it leaves the index.
 type order struct {
-	limit  int64        // of entries and tables; set once
-	policy *policy      // likewise
+	limit  atomic.Int64 // of entries and tables
+	policy *policy      // set once
 	tables *tables      // likewise
 	used   atomic.Int64 // cost of all entries in queues; written under mu
 
@@ -41,8 +41,8 @@ type news struct {
 	hits  uint32
 }
 
-func (o *order) init(limit int64, policy *policy, tables *tables) {
-	o.limit, o.policy, o.tables = limit, policy, tables
+func (o *order) init(policy *policy, tables *tables) {
+	o.policy, o.tables = policy, tables
 	o.slots.init()
 }
 
@@ -178,7 +178,7 @@ func costIn(queue int, e *Entry) int64 {
 func (o *order) full() bool { return o.used.Load() > o.room() }
 
 // room returns what entries may cost now. Whoever makes a table larger has some leave.
-func (o *order) room() int64 { return o.limit - o.tables.bytes.Load() }
+func (o *order) room() int64 { return o.limit.Load() - o.tables.bytes.Load() }
 
 // shrink takes out of their queues what has to go, some entries at a time, and returns
 // them beside what the policy is to be told. It may leave a little too much to those who
@@ -200,7 +200,7 @@ func (o *order) shrink() (out []*Entry, told []news) {
 			out = append(out, e)
 		}
 	}
-	if len(out) == 0 && o.used.Load() > o.room()+o.limit/slackShare {
+	if len(out) == 0 && o.used.Load() > o.room()+o.limit.Load()/slackShare {
 		out = o.any()
 	}
 	told, o.news = o.news, nil

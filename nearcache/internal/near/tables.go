@@ -11,15 +11,14 @@ const tablesShare = 2
 //
 // Beyond the limit, each cache may have the smallest tables that there are.
 type tables struct {
-	limit int64 // set once
-	bytes atomic.Int64
+	limit, bytes atomic.Int64
 }
 
 // Resize says that a table of the space had has bytes and is to have wants. It reports false,
 // and nothing changes, if there is no room for more, unless it must be.
 func (s *Space) Resize(has, wants int64, must bool) bool {
 	t := &s.tier.tables
-	if now := t.bytes.Add(wants - has); now > t.limit && wants > has && !must {
+	if now := t.bytes.Add(wants - has); now > t.limit.Load() && wants > has && !must {
 		t.bytes.Add(has - wants)
 		return false
 	}

@@ -99,7 +99,7 @@ type Tier struct {
 	order  order
 	tables tables
 	policy policy
-	most   int64 // cost of an entry
+	most   atomic.Int64 // cost of an entry
 	tally
 
 	spacesMu sync.Mutex               // protects that spaces changes
@@ -132,10 +132,9 @@ func New(conf Config) (*Tier, error) {
 	t.trust.init(conf.Partitions, conf.MaxStaleness)
 	t.parts.marks = make([]atomic.Uint64, conf.Partitions)
 	t.clock.init(conf.Wall())
-	t.most = min(conf.Bytes/largest, maxCost-1)
 	t.policy.init(conf.Bytes, t.expel)
-	t.tables.limit = conf.Bytes / tablesShare
-	t.order.init(conf.Bytes-t.policy.fixed(), &t.policy, &t.tables)
+	t.order.init(&t.policy, &t.tables)
+	t.bound(conf.Bytes)
 	t.done.Add(2)
 	go t.runClock()   // ends with stop; Close waits
 	go t.runJanitor() // ends with stop; Close waits

@@ -1,0 +1,42 @@
+package nearcache
+
+import (
+	"fmt"
+	"math"
+	"runtime/debug"
+)
+
+const (
+	leastNearBytes   = 64 << 10
+	defaultNearBytes = 64 << 20
+
+	// memoryShare is which part of GOMEMLIMIT the near tier takes at most if nobody says how much.
+	memoryShare = 8
+)
+
+// nearBytes returns NodeOptions.NearBytes if that is zero.
+func nearBytes() int64 {
+	if limit := debug.SetMemoryLimit(-1); limit < math.MaxInt64 {
+		return min(max(limit/memoryShare, leastNearBytes), defaultNearBytes)
+	}
+	return defaultNearBytes
+}
+
+// SetNearBytes makes bytes what [NodeOptions].NearBytes says, from now on. When it has returned, the
+// near tier takes no more than that, and about a 64th: what has to go was given up, on the goroutine of
+// the caller, while others read. It may be called at any time, from many goroutines.
+//
+// The error is that of a bound below 64 KiB, or of one that is more than four times that with which the
+// node began: its index is for as many entries. Which entries are read most, of a node with 16 MiB or
+// more, is decided for the bytes of the beginning.
+//
+// A service that shares its memory with others can lower the bound while memory is scarce:
+// [runtime/debug.SetMemoryLimit] tells what the runtime is to keep to.
+func (n *Node) SetNearBytes(bytes int64) error {
+	if most := n.core.Near.MostBytes(); bytes < leastNearBytes || bytes > most {
+		return fmt.Errorf("nearcache: SetNearBytes: %d is not in %d to %d, four times the NodeOptions.NearBytes of the beginning",
+			bytes, leastNearBytes, most)
+	}
+	n.core.Near.SetBytes(bytes)
+	return nil
+}
