@@ -7,7 +7,10 @@ import (
 // Cache is a named, typed view over a [Node]. It is safe for use by many
 // goroutines. Values that come from the near tier are shared by all callers,
 // who must not change what they point to, unless Options.Clone is set.
-type Cache[V any] struct{ pipeline[V] }
+type Cache[V any] struct {
+	pipeline[V]
+	touches touching
+}
 
 // New returns the cache of this name on node. Caches of one name on the nodes
 // of a fleet are one cache; they must have one type and should have one set of

@@ -29,6 +29,7 @@ type call[V any] struct {
 	floor coherence.Floor // as it was when the call began
 
 	bounded bool        // whoever began the call wants to know of everything that was written before
+	ends    bool        // likewise, how long the record lives yet; set before the call is run
 	refresh *near.Write // of a refresh ahead, whose callers are served the old value; nil for other calls
 
 	// load is nil for a call that only reads. A caller with a loader may add it while

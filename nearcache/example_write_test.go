@@ -57,6 +57,29 @@ func ExampleCache_SetEntry() {
 	// Ada <nil>
 }
 
+// A session ends when it was not used for a time. Each request touches it, and hardly any of
+// them asks the shared tier for that.
+func ExampleCache_Touch() {
+	ctx := context.Background()
+	node := newNode()
+	defer node.Close(context.Background())
+	sessions := newUsers(node, "sessions")
+	_ = sessions.SetEntry(ctx, "s1", nearcache.Entry[User]{Value: User{"42", "Ada"}, TTL: time.Minute})
+	for range 1000 { // requests
+		if err := sessions.Touch(ctx, "s1", 30*time.Minute); err != nil {
+			fmt.Println("sign in again:", err)
+		}
+	}
+	fmt.Println("asked for more time:", sessions.Stats().Writes.Touches)
+
+	_ = sessions.Delete(ctx, "s1") // signed out
+	err := sessions.Touch(ctx, "s1", 30*time.Minute)
+	fmt.Println(errors.Is(err, nearcache.ErrNotFound), sessions.Stats().Writes.Touches)
+	// Output:
+	// asked for more time: 1
+	// true 1
+}
+
 // SetEntryMany is SetMany for such values.
 func ExampleCache_SetEntryMany() {
 	ctx := context.Background()

@@ -176,6 +176,7 @@ var cacheMetrics = []metric[Stats]{
 	counter("nearbus_cache_invalidations_total", "Keys deleted or invalidated.", func(s Stats) float64 { return float64(s.Writes.Invalidations) }),
 	counter("nearbus_cache_clears_total", "Times that the cache was cleared.", func(s Stats) float64 { return float64(s.Writes.Clears) }),
 	counter("nearbus_cache_tag_invalidations_total", "Tags invalidated.", func(s Stats) float64 { return float64(s.Writes.TagInvalidations) }),
+	counter("nearbus_cache_touches_total", "Values that got a later end in the shared tier.", func(s Stats) float64 { return float64(s.Writes.Touches) }),
 	counter("nearbus_cache_tag_misses_total", "Records found that a tag had ended.", func(s Stats) float64 { return float64(s.Shared.TagMisses) }),
 	counter("nearbus_cache_shared_errors_total", "Calls of the shared tier that failed.", func(s Stats) float64 { return float64(s.Shared.Errors) }),
 	counter("nearbus_cache_unannounced_total", "Writes that the bus did not take.", func(s Stats) float64 { return float64(s.Writes.Unannounced) }),

@@ -1,6 +1,7 @@
 package nearcache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -285,6 +286,9 @@ func (c *pipeline[V]) use(f *call[V], found *shared.Found) (absence error) {
 		}
 		lives = c.opts.livesOf(found)
 		c.complete(decoded, len(found.Value), lives.TTL, lives.Ahead)
+		if f.ends {
+			decoded.EndsIn(cmp.Or(found.Left, shared.MaxDuration))
+		}
 		e, value = &decoded.Entry, &decoded.value
 	}
 	if f.refresh != nil {

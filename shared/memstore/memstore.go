@@ -55,6 +55,7 @@ var (
 	_ driver.Journaler = (*Store)(nil)
 	_ driver.Recaller  = (*Store)(nil)
 	_ driver.Prover    = (*Store)(nil)
+	_ driver.Toucher   = (*Store)(nil)
 )
 
 // New returns an empty Store. There is nothing to stop.

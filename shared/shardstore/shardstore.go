@@ -45,6 +45,7 @@ var (
 	_ driver.Journaler = (*Store)(nil)
 	_ driver.Recaller  = (*Store)(nil)
 	_ driver.Prover    = (*Store)(nil)
+	_ driver.Toucher   = (*Store)(nil)
 	_ driver.Clocked   = (*Store)(nil)
 	_ driver.Named     = (*Store)(nil)
 )

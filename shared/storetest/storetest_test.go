@@ -238,6 +238,17 @@ var faults = map[string]struct {
 	"takes stale values for live":   {staleIsLive, []string{"a stale value may be leased"}},
 	"leases what is not found":      {leasesNotFound, []string{"not found lives like a value"}},
 
+	"touches nothing":           {touchesNothing, []string{"touch gives a later end"}},
+	"touches any record":        {touchesAnything, []string{"touch of another record is refused"}},
+	"touches by a write":        {touchesByWriting, []string{"touch changes nothing else", "touch keeps the revision"}},
+	"touches in two steps":      {touchesInTwoSteps, []string{"touch races a write"}},
+	"takes a touch for the end": {touchesTheEnd, []string{"touch gives no earlier end"}},
+	"touches the hard expiry":   {touchesHardExpiry, []string{"touch moves both expiries"}},
+	"touches what has ended":    {touchesWhatEnded, []string{"touch brings nothing back"}},
+	"touches too late":          {touchesLate, []string{"late touch is refused"}},
+	"journals touches":          {journalsTouches, []string{"touch is not journaled"}},
+	"touches fail together":     {touchesFailTogether, []string{"batch touch equals single touches"}},
+
 	"ignores contexts":            {ignoresContext, []string{"cancelled context", "expired context"}},
 	"hides how a context ended":   {hidesContext, []string{"cancelled context", "expired context"}},
 	"writes for an ended context": {answersLate, []string{"cancelled context", "expired context"}},
