@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"unsafe"
 
@@ -14,8 +15,9 @@ import (
 
 // base is what a cache is but for the type of its values.
 type base struct {
-	node *coherence.Node
-	keys coherence.Keyspace
+	node  *coherence.Node
+	owner *Node // of node
+	keys  coherence.Keyspace
 
 	typed   typed // the rest of the cache
 	opts    plain
@@ -25,6 +27,9 @@ type base struct {
 	refreshes chan struct{} // holds one element for each refresh that runs; nil: there are none
 	of        reflect.Type  // values
 	late      bool          // there may be entries that are no hits, see lateAnswer
+
+	closing     sync.Once
+	undelivered error // of invalidations that ended with the cache; set by closing
 
 	counts
 }
@@ -53,7 +58,7 @@ func (b *base) open(node *Node, name string, opts plain, tagged bool, of reflect
 	if err := cmp.Or(opts.validate(), opts.validateLag(node.core)); err != nil {
 		return err
 	}
-	b.node, b.opts, b.of = node.core, opts, of
+	b.node, b.owner, b.opts, b.of = node.core, node, opts, of
 	b.keys.Init(b.node, name, opts.settings(tagged))
 	b.failing = outage.Outage{Patience: slowPatience, Quiet: loadsQuiet}
 	b.late = opts.NotFoundTTL > 0 || opts.Stale.For > 0 || opts.RefreshAhead > 0

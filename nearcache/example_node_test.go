@@ -111,3 +111,24 @@ func ExampleNode_Peers() {
 	}
 	// Output: web-2 differs in ""
 }
+
+// A service has a cache for each tenant, and closes that of one who leaves. The node goes on with
+// the others, and the name is free.
+func ExampleCache_Close() {
+	ctx := context.Background()
+	node := newNode()
+	defer node.Close(context.Background())
+	acme, other := newUsers(node, "tenant-acme"), newUsers(node, "tenant-other")
+	_ = acme.Set(ctx, "42", User{"42", "Ada"})
+	_ = other.Set(ctx, "1", User{"1", "Grace"})
+
+	fmt.Println(acme.Close(ctx))
+	_, err := acme.Get(ctx, "42")
+	fmt.Println(errors.Is(err, nearcache.ErrClosed), len(node.Caches()), node.Stats().Near.Entries)
+	u, err := newUsers(node, "tenant-acme").Get(ctx, "42") // the shared tier has it
+	fmt.Println(u.Name, err)
+	// Output:
+	// <nil>
+	// true 1 1
+	// Ada <nil>
+}

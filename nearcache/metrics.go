@@ -44,7 +44,7 @@ type Bucket struct {
 // Metrics returns all numbers of [Cache.Stats] of the caches of the node, what each takes of the
 // near tier, [Node.Stats], [Node.Health], and the Stats of its shared tier and its bus, as far as
 // there are any, and how long things took. Names
-// and their order do not change while the node lives, but for caches that are opened. A call
+// and their order do not change while the node lives, but for caches that are opened or closed. A call
 // costs some microseconds for each cache, so that each scrape can make it. Package nearprom shows
 // them to Prometheus.
 func (n *Node) Metrics() []Metric {

@@ -152,7 +152,7 @@ func (c *pipeline[V]) lateAnswer(ctx context.Context, key string, hash uint64, l
 // other goroutines. A caller who may have an old value does not wait for a slow shared
 // tier: all of it is left to another goroutine.
 func (c *pipeline[V]) start(ctx context.Context, calls []*call[V], load loader[V], hasOld bool) {
-	apart := detached{c.node.Context, ctx}
+	apart := detached{c.keys.Context, ctx}
 	again := calls // are read apart
 	if c.opts.Stale.Timeout == 0 || !hasOld {
 		c.guarded(calls, func() { c.read(ctx, calls) })

@@ -284,7 +284,7 @@ var errSlow = errors.New("nearcache: the load takes longer than Stale.Timeout")
 // servedStale takes in that a caller was given an old value, because of err. Loaders' errors may
 // carry a value or a credential, so the log is not told what they say.
 func (b *base) servedStale(err error) {
-	if b.node.Context.Err() != nil || !b.failing.Fail(!errors.Is(err, errSlow)) {
+	if b.keys.Context.Err() != nil || !b.failing.Fail(!errors.Is(err, errSlow)) {
 		return
 	}
 	reason := "the loader returned an error"

@@ -141,7 +141,7 @@ func (c *pipeline[V]) refreshSoon(ctx context.Context, key string, hash uint64, 
 	f.refresh = c.keys.Space.BeginRefresh(key, hash)
 	go func() { // ends with the load, or with the node
 		defer func() { f.refresh.EndRefresh(); <-c.refreshes }()
-		err := c.guard("", "", func() error { return c.refresh(detached{c.node.Context, ctx}, f, load) })
+		err := c.guard("", "", func() error { return c.refresh(detached{c.keys.Context, ctx}, f, load) })
 		if err == nil {
 			c.refreshed.Add(1)
 		}

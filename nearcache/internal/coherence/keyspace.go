@@ -25,6 +25,7 @@ type Keyspace struct {
 	Records
 
 	kept       generation.Kept
+	writing    writing
 	overflowed atomic.Bool // a Clear in the shared tier, see repeat
 	Floors     floors
 	Costs      Costs
@@ -37,6 +38,9 @@ type Records struct {
 	Name    string
 	Options Settings
 	Space   *near.Space
+
+	Context context.Context // ends with the keyspace or its node, and has no values; for loads
+	cancel  context.CancelFunc
 
 	Clock   generation.Clear
 	Tags    generation.Tags
@@ -71,6 +75,7 @@ func (k *Keyspace) Init(node *Node, name string, opts Settings) {
 
 // open gives k its part of the near tier.
 func (k *Keyspace) open() {
+	k.Context, k.cancel = context.WithCancel(k.node.Context)
 	k.Space = k.node.Near.Space(0)
 	k.Space.Place(k.clockPartition, func(slot uint32) int { return k.node.partition(k.slotKey(slot)) })
 	k.Space.Guard(k.Floors.admits)
@@ -130,9 +135,9 @@ func checkKey(name, key string) error {
 	return nil
 }
 
-// Check refuses what no tier takes, and everything after Close.
+// Check refuses what no tier takes, and everything after Close of the keyspace or its node.
 func (rs *Records) Check(keys ...string) error {
-	if rs.node.Context.Err() != nil {
+	if rs.Context.Err() != nil {
 		return ErrClosed
 	}
 	for _, key := range keys {

@@ -83,7 +83,7 @@ func (r *observedTier) Fill(ctx context.Context, puts []shared.Put) []driver.Rec
 	receipts := r.received(puts, r.confirmed(puts, r.Tier.Fill(ctx, puts)))
 	r.node.tookShared(telemetry.SharedWrite, puts[0].Key, len(puts), began, failure(receipts))
 	for i := range receipts {
-		if over(receipts[i].Err) || r.node.Context.Err() == nil {
+		if over(receipts[i].Err) || r.node.Context.Err() == nil && ctx.Err() == nil {
 			r.leases.ended(puts[i].Record.Nonce)
 		}
 	}
@@ -111,19 +111,22 @@ func (r *observedTier) received(puts []shared.Put, receipts []driver.Receipt) []
 	return receipts
 }
 
-// Acquire is that of the tier. If the node was closed meanwhile, it gives back what was
-// granted, or may have been.
+// Acquire is that of the tier. If the node was closed meanwhile, or ctx ended with the
+// keyspace, it gives back what was granted, or may have been.
 func (r *observedTier) Acquire(ctx context.Context, claims []shared.Claim) []shared.Claimed {
 	r.leases.ask()
 	var ours []shared.Claim
-	defer func() { r.leases.answered(ours) }()
+	parting := func(claims []shared.Claim) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), partingTimeout)
+		defer cancel()
+		r.giveBack(ctx, claims)
+	}
+	defer func() { parting(r.leases.answered(ctx, ours)) }()
 	began := time.Now()
 	answers := r.Tier.Acquire(ctx, claims)
 	r.node.tookShared(telemetry.SharedWrite, claims[0].Key, len(claims), began, answers[0].Err)
-	if r.node.Context.Err() != nil {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), partingTimeout)
-		defer cancel()
-		r.giveBack(ctx, granted(claims, answers, true))
+	if r.node.Context.Err() != nil || ctx.Err() != nil {
+		parting(granted(claims, answers, true))
 	} else {
 		ours = granted(claims, answers, false)
 	}

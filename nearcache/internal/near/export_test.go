@@ -98,3 +98,6 @@ func (t *Tier) Turns() int { return int(t.order.turns) }
 
 // Hits returns how many hits of e count until its next turn.
 func (e *Entry) Hits() uint32 { return e.state.Load() & hitsMask }
+
+// Numbers returns how many numbers of spaces there are.
+func (t *Tier) Numbers() int { return len(*t.spaces.Load()) }
