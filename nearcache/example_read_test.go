@@ -54,6 +54,39 @@ func ExampleCache_GetMany() {
 	// Ada Grace 2 <nil>
 }
 
+// A query that fails for some keys returns the others beside a KeysError. These are stored, and
+// each key has its own error.
+func ExampleBatchLoader_someFail() {
+	ctx := context.Background()
+	node := newNode()
+	defer node.Close(context.Background())
+	load := func(_ context.Context, ids []string) (map[string]User, error) {
+		users, failed := map[string]User{}, nearcache.KeysError{}
+		for _, id := range ids {
+			if id == "3" {
+				failed[id] = errors.New("shard 3 is down")
+			} else {
+				users[id] = User{id, "Ada"}
+			}
+		}
+		if len(failed) > 0 {
+			return users, failed
+		}
+		return users, nil
+	}
+	users, err := nearcache.New(node, "some-fail", nearcache.Options[User]{BatchLoader: nearcache.BatchValueLoader(load)})
+	if err != nil {
+		log.Fatal(err)
+	}
+	found, err := users.GetMany(ctx, []string{"1", "2", "3"})
+	fmt.Println(len(found), err)
+	var failed nearcache.KeysError
+	fmt.Println(errors.As(err, &failed), failed["3"])
+	// Output:
+	// 2 nearcache: key "3": shard 3 is down
+	// true shard 3 is down
+}
+
 // A value that is read within RefreshAhead of its end is loaded in the background. Readers have
 // the old one until then, and nobody waits.
 func ExampleOptions_refreshAhead() {

@@ -1,6 +1,7 @@
 package nearcache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -108,7 +109,7 @@ func (c *pipeline[V]) loadAll(ctx context.Context, all []fill[V], load loader[V]
 		})
 	}
 	results, err := c.callLoader(ctx, keys, load, previous, ended)
-	span.End(telemetry.SpanEnd{Err: err})
+	span.End(telemetry.SpanEnd{Err: cmp.Or(err, keysError(failedOf(keys, results)))})
 	for i := range all {
 		e := &all[i]
 		e.f.span = span // for those who wait for the call
