@@ -9,7 +9,8 @@ import (
 // who must not change what they point to, unless Options.Clone is set.
 type Cache[V any] struct {
 	pipeline[V]
-	touches touching
+	touches    touching
+	refreshing refreshing
 }
 
 // New returns the cache of this name on node. Caches of one name on the nodes

@@ -30,6 +30,7 @@ type call[V any] struct {
 
 	bounded bool        // whoever began the call wants to know of everything that was written before
 	ends    bool        // likewise, how long the record lives yet; set before the call is run
+	told    *telling    // likewise, that everybody hears of what is loaded, see Refresh; nil otherwise
 	refresh *near.Write // of a refresh ahead, whose callers are served the old value; nil for other calls
 
 	// load is nil for a call that only reads. A caller with a loader may add it while

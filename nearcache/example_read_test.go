@@ -87,6 +87,31 @@ func ExampleBatchLoader_someFail() {
 	// true shard 3 is down
 }
 
+// After a change, Refresh has the value loaded at once. Readers of all servers have the old one until
+// the new one is stored: Invalidate would have them wait.
+func ExampleCache_Refresh() {
+	ctx := context.Background()
+	node := newNode()
+	defer node.Close(context.Background())
+	name := "Ada"
+	load := func(_ context.Context, id string) (User, error) { return User{id, name}, nil }
+	users, err := nearcache.New(node, "refreshed-now", nearcache.Options[User]{Loader: nearcache.ValueLoader(load)})
+	if err != nil {
+		log.Fatal(err)
+	}
+	u, _ := users.Get(ctx, "42")
+	fmt.Println(u.Name)
+
+	name = "Grace" // UPDATE users ...
+	fmt.Println(users.Refresh(ctx, "42"))
+	u, _ = users.Get(ctx, "42")
+	fmt.Println(u.Name)
+	// Output:
+	// Ada
+	// <nil>
+	// Grace
+}
+
 // A value that is read within RefreshAhead of its end is loaded in the background. Readers have
 // the old one until then, and nobody waits.
 func ExampleOptions_refreshAhead() {

@@ -181,7 +181,7 @@ func (c *pipeline[V]) leaseIfDue(ctx context.Context, f *call[V]) (h coherence.L
 		if c.use(f, &found[0]) != nil {
 			return nil, coherence.ErrUnusable // it was deleted, or is gone: the next reader's business
 		}
-		if f.value == nil || found[0].Left == 0 || found[0].Left > c.opts.livesOf(&found[0]).Ahead {
+		if f.told == nil && (f.value == nil || found[0].Left == 0 || found[0].Left > c.opts.livesOf(&found[0]).Ahead) {
 			return nil, nil
 		}
 		return &found[0], nil

@@ -186,7 +186,7 @@ func (s *Store) step(ctx context.Context, w *driver.Write, fill bool) driver.Rec
 		}
 	case fill && (!replaces(&header, w) || w.Born.Epoch != 0 && w.Born.Epoch != s.epoch):
 		r.Err = driver.ErrLeaseLost
-	case fill:
+	case fill && !w.Journal:
 		r.Revision = s.fillLocked(w, &header, now)
 		r.Entry = r.Revision.Number
 		r.Revision = raised(w, &header, r.Revision)

@@ -176,6 +176,7 @@ var faults = map[string]struct {
 	"tells of trimmed keys":          {journalTrimsKeys, []string{"journal tells odd keys as they are"}},
 	"tells no number in the journal": {tellsNoEntry, []string{"receipts tell the number in the journal"}},
 	"tells of fills":                 {journalsFills, []string{"journal tells of no leases and fills"}},
+	"tells of no fills":              {journalsNoFills, []string{"journal tells of the fills that say so"}},
 	"tells of what it refused":       {journalsRefused, []string{"journal tells of nothing that was refused"}},
 	"goes on from anywhere":          {neverResets, []string{"tail from nowhere is a reset", "tail from an entry that is not there is a reset"}},
 	"stays where it was lost":        {resetsToFrom, []string{"tail from an entry that is not there is a reset", "tail goes on where it ended"}},

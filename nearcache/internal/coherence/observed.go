@@ -42,27 +42,35 @@ func (r *observedTier) Read(ctx context.Context, keys []string) ([]shared.Found,
 	return found, err
 }
 
-// Write is that of the tier. What is confirmed is in the journal, which fills are not.
+// Write is that of the tier. What is confirmed is in the journal, which fills are not unless they
+// say so.
 func (r *observedTier) Write(ctx context.Context, puts []shared.Put) []driver.Receipt {
 	partitions, began := r.partitions(puts), time.Now()
 	receipts := r.confirmed(puts, r.Tier.Write(ctx, puts))
 	r.node.tookShared(telemetry.SharedWrite, puts[0].Key, len(puts), began, failure(receipts))
 	r.node.observe(ctx, receipts[0].Err)
-	if follower := r.node.Journal; follower != nil { // which may have read of them already
-		for i := range receipts {
-			if receipts[i].Err == nil {
-				name, _ := journal.SplitKey(puts[i].Key)
-				follower.Wrote(name, receipts[i].Entered().Number)
-			}
-		}
+	r.acknowledged(puts, receipts, partitions)
+	return r.received(puts, receipts)
+}
+
+// acknowledged takes in the writes that were confirmed, of keys that were in these partitions
+// before.
+func (r *observedTier) acknowledged(puts []shared.Put, receipts []driver.Receipt, partitions []int) {
+	follower := r.node.Journal
+	if follower == nil {
+		return
 	}
 	for i, p := range partitions {
+		if receipts[i].Err != nil {
+			continue
+		}
+		name, _ := journal.SplitKey(puts[i].Key)
+		follower.Wrote(name, receipts[i].Entered().Number) // it may have read of them already
 		// A key whose home changed meanwhile is another one: see package shardstore.
-		if receipts[i].Err == nil && p == r.node.partition(puts[i].Key) {
+		if p == r.node.partition(puts[i].Key) {
 			r.node.acked.Raise(p, receipts[i].Entered())
 		}
 	}
-	return r.received(puts, receipts)
 }
 
 // partitions returns those of puts, none if there is no journal.
@@ -79,8 +87,14 @@ func (r *observedTier) partitions(puts []shared.Put) []int {
 
 // Fill is that of the tier.
 func (r *observedTier) Fill(ctx context.Context, puts []shared.Put) []driver.Receipt {
-	began := time.Now()
-	receipts := r.received(puts, r.confirmed(puts, r.Tier.Fill(ctx, puts)))
+	partitions, began := r.partitions(puts), time.Now()
+	receipts := r.confirmed(puts, r.Tier.Fill(ctx, puts))
+	for i := range partitions {
+		if puts[i].Journal {
+			r.acknowledged(puts[i:i+1], receipts[i:i+1], partitions[i:i+1])
+		}
+	}
+	receipts = r.received(puts, receipts)
 	r.node.tookShared(telemetry.SharedWrite, puts[0].Key, len(puts), began, failure(receipts))
 	for i := range receipts {
 		if over(receipts[i].Err) || r.node.Context.Err() == nil && ctx.Err() == nil {
