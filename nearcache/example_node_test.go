@@ -132,3 +132,28 @@ func ExampleCache_Close() {
 	// true 1 1
 	// Ada <nil>
 }
+
+// One change in the source concerns several caches: one call ends what is old in all of them, and one
+// message tells the other servers.
+func ExampleNode_Invalidate() {
+	ctx := context.Background()
+	node := newNode()
+	defer node.Close(context.Background())
+	users, teams := newUsers(node, "members"), newUsers(node, "teams")
+	_ = users.Set(ctx, "42", User{"42", "Ada"})
+	_ = teams.SetEntry(ctx, "7", nearcache.Entry[User]{Value: User{"7", "Engines"}, Tags: []string{"member:42"}})
+
+	errs := node.Invalidate(ctx,
+		nearcache.Invalidation{Cache: "members", Keys: []string{"42"}},
+		nearcache.Invalidation{Cache: "teams", Tags: []string{"member:42"}},
+		nearcache.Invalidation{Cache: "misspelt", All: true},
+	)
+	fmt.Println(errs[0], errs[1])
+	fmt.Println(errs[2])
+	_, err := teams.Get(ctx, "7")
+	fmt.Println(errors.Is(err, nearcache.ErrNotFound))
+	// Output:
+	// <nil> <nil>
+	// nearcache: Invalidate: the node has no cache "misspelt"
+	// true
+}

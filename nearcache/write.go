@@ -71,21 +71,23 @@ func (c *Cache[V]) Invalidate(ctx context.Context, keys ...string) error {
 
 // Clear makes every value of the cache absent in every tier, in one step
 // whatever their number. What it promises is what [Cache.Delete] does.
-func (c *Cache[V]) Clear(ctx context.Context) error {
-	if err := c.keys.BeginWrite(); err != nil {
+func (c *Cache[V]) Clear(ctx context.Context) error { return c.clear(ctx) }
+
+func (b *base) clear(ctx context.Context) error {
+	if err := b.keys.BeginWrite(); err != nil {
 		return err
 	}
-	defer c.keys.EndWrite()
-	return c.keys.Clear(ctx)
+	defer b.keys.EndWrite()
+	return b.keys.Clear(ctx)
 }
 
 // drop is Delete and Invalidate.
-func (c *Cache[V]) drop(ctx context.Context, op bus.Op, keys []string) error {
-	if err := c.keys.BeginWrite(); err != nil {
+func (b *base) drop(ctx context.Context, op bus.Op, keys []string) error {
+	if err := b.keys.BeginWrite(); err != nil {
 		return err
 	}
-	defer c.keys.EndWrite()
-	failed, err := c.keys.Invalidate(ctx, op, keys)
+	defer b.keys.EndWrite()
+	failed, err := b.keys.Invalidate(ctx, op, keys)
 	if err != nil {
 		return err
 	}
@@ -126,11 +128,15 @@ func (c *values[V]) encodeFitting(key string, e *Entry[V], l coherence.Lifetimes
 // Tags share 65,536 slots: of the values with other tags, it drops those in the
 // same slot as well, about one in 65,536.
 func (c *Cache[V]) InvalidateTags(ctx context.Context, tags ...string) error {
-	if err := c.keys.BeginWrite(); err != nil {
+	return c.invalidateTags(ctx, tags)
+}
+
+func (b *base) invalidateTags(ctx context.Context, tags []string) error {
+	if err := b.keys.BeginWrite(); err != nil {
 		return err
 	}
-	defer c.keys.EndWrite()
-	return c.keys.InvalidateTags(ctx, tags)
+	defer b.keys.EndWrite()
+	return b.keys.InvalidateTags(ctx, tags)
 }
 
 // allTags returns tags with those that the cache gives every value.
