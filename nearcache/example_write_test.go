@@ -110,3 +110,31 @@ func ExampleKeysError() {
 	}
 	// Output: "" was not deleted: true
 }
+
+// With Stale.Tags, a tag ends values for those who can get another. While the source is down, the old
+// ones are given, and say so.
+func ExampleStale_tags() {
+	ctx := context.Background()
+	node := newNode()
+	defer node.Close(context.Background())
+	down := func(context.Context, string, *User) (nearcache.Loaded[User], error) {
+		return nearcache.Loaded[User]{}, errors.New("the database is down")
+	}
+	users, err := nearcache.New(node, "soft-tags", nearcache.Options[User]{
+		Loader: down, Stale: nearcache.Stale{For: time.Hour, Tags: true},
+	})
+	if err != nil {
+		fmt.Println(err)
+	}
+	_ = users.SetEntry(ctx, "42", nearcache.Entry[User]{Value: User{"42", "Ada"}, Tags: []string{"org:7"}})
+	_ = users.InvalidateTags(ctx, "org:7")
+	u, err := users.Read(ctx, "42", nearcache.ReadOptions{}, nil)
+	fmt.Println(u.Value.Name, u.Stale, err)
+
+	_ = users.Delete(ctx, "42") // nobody is to see it any more
+	_, err = users.Get(ctx, "42")
+	fmt.Println(err)
+	// Output:
+	// Ada true <nil>
+	// the database is down
+}

@@ -41,6 +41,8 @@ func (o *plain) validateStale() error {
 		return fmt.Errorf("nearcache: Options.Stale.RetryAfter is %v without Stale.For", o.Stale.RetryAfter)
 	case o.Stale.Timeout > 0 && o.Stale.For == 0:
 		return fmt.Errorf("nearcache: Options.Stale.Timeout is %v without Stale.For", o.Stale.Timeout)
+	case o.Stale.Tags && o.Stale.For == 0:
+		return errors.New("nearcache: Options.Stale.Tags is set without Stale.For")
 	case o.LoadTimeout > 0 && o.Stale.Timeout >= o.LoadTimeout:
 		return fmt.Errorf("nearcache: Options.Stale.Timeout %v is not shorter than LoadTimeout %v", o.Stale.Timeout, o.LoadTimeout)
 	case o.TTL > 0 && o.RefreshAhead >= o.TTL:
@@ -66,6 +68,11 @@ func (c *pipeline[V]) keepStale(f *call[V]) {
 	e, err := c.decodeKept(f.key, found)
 	if err != nil {
 		return
+	}
+	if c.opts.Stale.Tags { // which end no value that is kept, as invalidations of its key do not
+		untagged := *found
+		untagged.Slots, untagged.TagClock = nil, 0
+		found = &untagged
 	}
 	c.complete(e, len(found.Value), 0, 0)
 	if found.Left > 0 {

@@ -61,6 +61,7 @@ type Settings struct {
 	Codec        uint8 // that writes its records
 	Schema       uint32
 	StaleFor     time.Duration
+	StaleTags    bool // what a tag has ended is kept as well
 	RefreshAhead time.Duration
 	Tagged       bool // every value may have tags
 
