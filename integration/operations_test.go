@@ -24,8 +24,8 @@ func TestOperations_SaysWhatIsTested(t *testing.T) {
 	content, err := os.ReadFile("../docs/operations.md")
 	require.NoError(t, err)
 	page := string(content)
-	assert.Contains(t, page, "~nearbus-shop:* &nearbus-shop "+strings.Join(together(storeRights, longRights, journalRights, busRights), " ")+"\n")
-	for _, rights := range [][]string{storeRights, longRights, journalRights, busRights} {
+	assert.Contains(t, page, "~nearbus-shop:* &nearbus-shop "+strings.Join(together(storeRights, longRights, touchRights, journalRights, busRights), " ")+"\n")
+	for _, rights := range [][]string{storeRights, longRights, touchRights, journalRights, busRights} {
 		assert.Contains(t, page, "`"+strings.Join(rights, " ")+"`")
 	}
 	for _, right := range together(shardedRights, quietRights) {

@@ -29,6 +29,7 @@ var (
 	storeRights = []string{
 		"+get", "+mget", "+set", "+setrange", "+getrange", "+time", "+evalsha", "+eval",
 	}
+	touchRights   = []string{"+pexpireat"}
 	longRights    = []string{"+rename"} // of values of 2 KiB or more, at less cost
 	journalRights = []string{"+xadd", "+xrange", "+xrevrange", "+del", "+info"}
 	busRights     = []string{"+publish", "+subscribe"}
@@ -72,7 +73,7 @@ func together(rights ...[]string) []string { return slices.Concat(rights...) }
 func TestRights_RedisStore(t *testing.T) {
 	certificates := servers.NewCertificates(t)
 	server, secure := servers.RedisTLS(t, certificates)
-	allow(t, newRedis(t, server.Addr), "app", "test-*", "channel*", together(storeRights, journalRights, busRights[:1]))
+	allow(t, newRedis(t, server.Addr), "app", "test-*", "channel*", together(storeRights, touchRights, journalRights, busRights[:1]))
 	storetest.Run(t, redisHarness(as(t, secure, "app", secret, certificates.Client)), false)
 }
 

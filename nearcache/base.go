@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"unsafe"
 
@@ -15,8 +16,9 @@ import (
 
 // base is what a cache is but for the type of its values.
 type base struct {
-	node *coherence.Node
-	keys coherence.Keyspace
+	node  *coherence.Node
+	owner *Node // of node
+	keys  coherence.Keyspace
 
 	typed   typed // the rest of the cache
 	opts    plain
@@ -30,6 +32,9 @@ type base struct {
 	points      bool                              // values point to something
 	sizes       atomic.Pointer[heapsize.Estimate] // of values; nil until there was one without Options.Cost
 	toldOfSizes atomic.Bool                       // that sizes are not known well
+
+	closing     sync.Once
+	undelivered error // of invalidations that ended with the cache; set by closing
 
 	counts
 }
@@ -58,7 +63,7 @@ func (b *base) open(node *Node, name string, opts plain, tagged bool, of reflect
 	if err := cmp.Or(opts.validate(), opts.validateLag(node.core)); err != nil {
 		return err
 	}
-	b.node, b.opts, b.of, b.points = node.core, opts, of, heapsize.Points(of)
+	b.node, b.owner, b.opts, b.of, b.points = node.core, node, opts, of, heapsize.Points(of)
 	b.keys.Init(b.node, name, opts.settings(tagged))
 	b.failing = outage.Outage{Patience: slowPatience, Quiet: loadsQuiet}
 	b.late = opts.NotFoundTTL > 0 || opts.Stale.For > 0 || opts.RefreshAhead > 0

@@ -136,7 +136,7 @@ func (c *Cache[V]) lateRead(ctx context.Context, key string, hash uint64, load l
 // boundedAnswer makes an answer of what a call gave.
 func (c *Cache[V]) boundedAnswer(ctx context.Context, f *call[V], got *answer[V], loads bool, after ConsistencyToken) (a Result[V], err error) {
 	if got.err != nil {
-		if ended := ctx.Err() != nil || c.node.Context.Err() != nil; !loads && !ended {
+		if ended := ctx.Err() != nil || c.keys.Context.Err() != nil; !loads && !ended {
 			if unproven := c.unproven(f, after); unproven != nil {
 				return a, unproven
 			}

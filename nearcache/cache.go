@@ -7,11 +7,15 @@ import (
 // Cache is a named, typed view over a [Node]. It is safe for use by many
 // goroutines. Values that come from the near tier are shared by all callers,
 // who must not change what they point to, unless Options.Clone is set.
-type Cache[V any] struct{ pipeline[V] }
+type Cache[V any] struct {
+	pipeline[V]
+	touches    touching
+	refreshing refreshing
+}
 
 // New returns the cache of this name on node. Caches of one name on the nodes
 // of a fleet are one cache; they must have one type and should have one set of
-// options. A node has one cache of a name, which has 1 to 64 of A-Z a-z 0-9 . _ -
+// options. A node has one cache of a name at a time, see [Cache.Close]; the name has 1 to 64 of A-Z a-z 0-9 . _ -
 // and begins with a letter or a digit. A key has 1 to 1024 - len(name) - 1 bytes
 // of any kind.
 //

@@ -29,6 +29,8 @@ type call[V any] struct {
 	floor coherence.Floor // as it was when the call began
 
 	bounded bool        // whoever began the call wants to know of everything that was written before
+	ends    bool        // likewise, how long the record lives yet; set before the call is run
+	told    *telling    // likewise, that everybody hears of what is loaded, see Refresh; nil otherwise
 	refresh *near.Write // of a refresh ahead, whose callers are served the old value; nil for other calls
 
 	// load is nil for a call that only reads. A caller with a loader may add it while
@@ -347,7 +349,7 @@ func (c *pipeline[V]) wait(ctx context.Context, f *call[V], loads, takesOld bool
 		case <-over:
 		case <-ctx.Done():
 			return answer[V]{err: ctx.Err()}
-		case <-c.node.Context.Done():
+		case <-c.keys.Context.Done():
 			return answer[V]{err: ErrClosed}
 		case <-soft:
 			_, read = c.calls.progress(f, false)
@@ -407,13 +409,13 @@ type answer[V any] struct {
 }
 
 // detached is the context of a call: it has the values of the caller who began it, and
-// ends with the node.
+// ends with the cache.
 type detached struct {
-	context.Context // of the node
+	context.Context // of the cache
 	values          context.Context
 }
 
-// Value asks the node's context first: contexts derived from this one find their parent
+// Value asks the cache's context first: contexts derived from this one find their parent
 // through it, and would start a goroutine each if they found the caller's instead.
 func (d detached) Value(key any) any {
 	if v := d.Context.Value(key); v != nil {

@@ -62,7 +62,8 @@ var (
 	// to ask.
 	ErrNoBus = coherence.ErrNoBus
 
-	// ErrClosed is returned by every method after Node.Close.
+	// ErrClosed is returned by every method after Node.Close, and by those of a cache after
+	// Cache.Close.
 	ErrClosed = coherence.ErrClosed
 )
 

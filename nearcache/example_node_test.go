@@ -138,3 +138,49 @@ func ExampleNode_SetNearBytes() {
 	// 100
 	// true
 }
+
+// A service has a cache for each tenant, and closes that of one who leaves. The node goes on with
+// the others, and the name is free.
+func ExampleCache_Close() {
+	ctx := context.Background()
+	node := newNode()
+	defer node.Close(context.Background())
+	acme, other := newUsers(node, "tenant-acme"), newUsers(node, "tenant-other")
+	_ = acme.Set(ctx, "42", User{"42", "Ada"})
+	_ = other.Set(ctx, "1", User{"1", "Grace"})
+
+	fmt.Println(acme.Close(ctx))
+	_, err := acme.Get(ctx, "42")
+	fmt.Println(errors.Is(err, nearcache.ErrClosed), len(node.Caches()), node.Stats().Near.Entries)
+	u, err := newUsers(node, "tenant-acme").Get(ctx, "42") // the shared tier has it
+	fmt.Println(u.Name, err)
+	// Output:
+	// <nil>
+	// true 1 1
+	// Ada <nil>
+}
+
+// One change in the source concerns several caches: one call ends what is old in all of them, and one
+// message tells the other servers.
+func ExampleNode_Invalidate() {
+	ctx := context.Background()
+	node := newNode()
+	defer node.Close(context.Background())
+	users, teams := newUsers(node, "members"), newUsers(node, "teams")
+	_ = users.Set(ctx, "42", User{"42", "Ada"})
+	_ = teams.SetEntry(ctx, "7", nearcache.Entry[User]{Value: User{"7", "Engines"}, Tags: []string{"member:42"}})
+
+	errs := node.Invalidate(ctx,
+		nearcache.Invalidation{Cache: "members", Keys: []string{"42"}},
+		nearcache.Invalidation{Cache: "teams", Tags: []string{"member:42"}},
+		nearcache.Invalidation{Cache: "misspelt", All: true},
+	)
+	fmt.Println(errs[0], errs[1])
+	fmt.Println(errs[2])
+	_, err := teams.Get(ctx, "7")
+	fmt.Println(errors.Is(err, nearcache.ErrNotFound))
+	// Output:
+	// <nil> <nil>
+	// nearcache: Invalidate: the node has no cache "misspelt"
+	// true
+}

@@ -54,6 +54,64 @@ func ExampleCache_GetMany() {
 	// Ada Grace 2 <nil>
 }
 
+// A query that fails for some keys returns the others beside a KeysError. These are stored, and
+// each key has its own error.
+func ExampleBatchLoader_someFail() {
+	ctx := context.Background()
+	node := newNode()
+	defer node.Close(context.Background())
+	load := func(_ context.Context, ids []string) (map[string]User, error) {
+		users, failed := map[string]User{}, nearcache.KeysError{}
+		for _, id := range ids {
+			if id == "3" {
+				failed[id] = errors.New("shard 3 is down")
+			} else {
+				users[id] = User{id, "Ada"}
+			}
+		}
+		if len(failed) > 0 {
+			return users, failed
+		}
+		return users, nil
+	}
+	users, err := nearcache.New(node, "some-fail", nearcache.Options[User]{BatchLoader: nearcache.BatchValueLoader(load)})
+	if err != nil {
+		log.Fatal(err)
+	}
+	found, err := users.GetMany(ctx, []string{"1", "2", "3"})
+	fmt.Println(len(found), err)
+	var failed nearcache.KeysError
+	fmt.Println(errors.As(err, &failed), failed["3"])
+	// Output:
+	// 2 nearcache: key "3": shard 3 is down
+	// true shard 3 is down
+}
+
+// After a change, Refresh has the value loaded at once. Readers of all servers have the old one until
+// the new one is stored: Invalidate would have them wait.
+func ExampleCache_Refresh() {
+	ctx := context.Background()
+	node := newNode()
+	defer node.Close(context.Background())
+	name := "Ada"
+	load := func(_ context.Context, id string) (User, error) { return User{id, name}, nil }
+	users, err := nearcache.New(node, "refreshed-now", nearcache.Options[User]{Loader: nearcache.ValueLoader(load)})
+	if err != nil {
+		log.Fatal(err)
+	}
+	u, _ := users.Get(ctx, "42")
+	fmt.Println(u.Name)
+
+	name = "Grace" // UPDATE users ...
+	fmt.Println(users.Refresh(ctx, "42"))
+	u, _ = users.Get(ctx, "42")
+	fmt.Println(u.Name)
+	// Output:
+	// Ada
+	// <nil>
+	// Grace
+}
+
 // A value that is read within RefreshAhead of its end is loaded in the background. Readers have
 // the old one until then, and nobody waits.
 func ExampleOptions_refreshAhead() {

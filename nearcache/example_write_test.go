@@ -57,6 +57,29 @@ func ExampleCache_SetEntry() {
 	// Ada <nil>
 }
 
+// A session ends when it was not used for a time. Each request touches it, and hardly any of
+// them asks the shared tier for that.
+func ExampleCache_Touch() {
+	ctx := context.Background()
+	node := newNode()
+	defer node.Close(context.Background())
+	sessions := newUsers(node, "sessions")
+	_ = sessions.SetEntry(ctx, "s1", nearcache.Entry[User]{Value: User{"42", "Ada"}, TTL: time.Minute})
+	for range 1000 { // requests
+		if err := sessions.Touch(ctx, "s1", 30*time.Minute); err != nil {
+			fmt.Println("sign in again:", err)
+		}
+	}
+	fmt.Println("asked for more time:", sessions.Stats().Writes.Touches)
+
+	_ = sessions.Delete(ctx, "s1") // signed out
+	err := sessions.Touch(ctx, "s1", 30*time.Minute)
+	fmt.Println(errors.Is(err, nearcache.ErrNotFound), sessions.Stats().Writes.Touches)
+	// Output:
+	// asked for more time: 1
+	// true 1
+}
+
 // SetEntryMany is SetMany for such values.
 func ExampleCache_SetEntryMany() {
 	ctx := context.Background()
@@ -86,4 +109,32 @@ func ExampleKeysError() {
 		fmt.Printf("%q was not deleted: %v\n", key, errors.Is(err, nearcache.ErrInvalidKey))
 	}
 	// Output: "" was not deleted: true
+}
+
+// With Stale.Tags, a tag ends values for those who can get another. While the source is down, the old
+// ones are given, and say so.
+func ExampleStale_tags() {
+	ctx := context.Background()
+	node := newNode()
+	defer node.Close(context.Background())
+	down := func(context.Context, string, *User) (nearcache.Loaded[User], error) {
+		return nearcache.Loaded[User]{}, errors.New("the database is down")
+	}
+	users, err := nearcache.New(node, "soft-tags", nearcache.Options[User]{
+		Loader: down, Stale: nearcache.Stale{For: time.Hour, Tags: true},
+	})
+	if err != nil {
+		fmt.Println(err)
+	}
+	_ = users.SetEntry(ctx, "42", nearcache.Entry[User]{Value: User{"42", "Ada"}, Tags: []string{"org:7"}})
+	_ = users.InvalidateTags(ctx, "org:7")
+	u, err := users.Read(ctx, "42", nearcache.ReadOptions{}, nil)
+	fmt.Println(u.Value.Name, u.Stale, err)
+
+	_ = users.Delete(ctx, "42") // nobody is to see it any more
+	_, err = users.Get(ctx, "42")
+	fmt.Println(err)
+	// Output:
+	// Ada true <nil>
+	// the database is down
 }

@@ -161,7 +161,7 @@ type gate struct {
 	hub      *membus.Transport
 
 	// before and after are called with the kind of call (read, write, fill,
-	// acquire) and its first key, on either side of the real store; an error
+	// acquire, touch) and its first key, on either side of the real store; an error
 	// of before is the answer, an error of after replaces it.
 	mu            sync.Mutex
 	before, after func(ctx context.Context, op, key string) error
@@ -176,7 +176,7 @@ type gate struct {
 	// warning comes with every reset of the journal.
 	warning error
 
-	reads, writes, fills, acquires, tails atomic.Int64
+	reads, writes, fills, acquires, touches, tails atomic.Int64
 }
 
 func (g *gate) hook(ctx context.Context, op, key string, isAfter bool) error {
@@ -291,6 +291,20 @@ func (g *gate) Acquire(ctx context.Context, leases []driver.Lease) []driver.Gran
 		}
 	}
 	return grants
+}
+
+// Touch implements driver.Toucher. The kind of its calls is touch.
+func (g *gate) Touch(ctx context.Context, touches []driver.Touch) []driver.Receipt {
+	g.touches.Add(1)
+	err := g.hook(ctx, "touch", touches[0].Key, false)
+	if err != nil {
+		return slices.Repeat([]driver.Receipt{{Err: err}}, len(touches))
+	}
+	receipts := g.Store.(driver.Toucher).Touch(ctx, touches)
+	if err := g.hook(ctx, "touch", touches[0].Key, true); err != nil {
+		return slices.Repeat([]driver.Receipt{{Err: err}}, len(touches))
+	}
+	return receipts
 }
 
 // isIdentity reports whether a key is of the identity of the shared tier, which nodes read

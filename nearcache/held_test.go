@@ -11,9 +11,21 @@ import (
 	"github.com/nearbus/nearbus/nearcache"
 )
 
-// TestClose_GivesLeasesBack: a node that is closed while it loads leaves nobody waiting,
-// whether its loaders heed the end of their context or not.
+// closings are the node of a member that is closed, and its cache alone.
+var closings = map[string]func(*member) error{
+	"node":  func(m *member) error { return m.node.Close(atOnce) },
+	"cache": func(m *member) error { return m.Close(atOnce) },
+}
+
+// TestClose_GivesLeasesBack: a node or a cache that is closed while it loads leaves nobody
+// waiting, whether its loaders heed the end of their context or not.
 func TestClose_GivesLeasesBack(t *testing.T) {
+	for name, closes := range closings {
+		t.Run(name, func(t *testing.T) { givesLeasesBack(t, closes) })
+	}
+}
+
+func givesLeasesBack(t *testing.T, closes func(*member) error) {
 	stubborn := func(context.Context, string) (string, error) {
 		time.Sleep(time.Minute)
 		return "late", nil
@@ -65,7 +77,7 @@ func TestClose_GivesLeasesBack(t *testing.T) {
 					_ = c.load(context.Background(), a)
 				}()
 				time.Sleep(100 * time.Millisecond)
-				require.NoError(t, a.node.Close(atOnce))
+				require.NoError(t, closes(a))
 				began := time.Now()
 				if name != "a refresh" {
 					v, err := b.Fetch(t.Context(), "k", is("new"))
@@ -87,8 +99,15 @@ func TestClose_GivesLeasesBack(t *testing.T) {
 	}
 }
 
-// TestClose_LeaseOnItsWay: a lease that is granted after its node was closed is given back.
+// TestClose_LeaseOnItsWay: a lease that is granted after its node or cache was closed is given
+// back.
 func TestClose_LeaseOnItsWay(t *testing.T) {
+	for name, closes := range closings {
+		t.Run(name, func(t *testing.T) { leaseOnItsWay(t, closes) })
+	}
+}
+
+func leaseOnItsWay(t *testing.T, closes func(*member) error) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		a, b := f.join(), f.join()
 		asked, answer := make(chan struct{}), make(chan struct{})
@@ -103,7 +122,7 @@ func TestClose_LeaseOnItsWay(t *testing.T) {
 		<-asked
 		f.store.onAfter(nil)
 		time.AfterFunc(10*time.Millisecond, func() { close(answer) })
-		require.NoError(t, a.node.Close(atOnce))
+		require.NoError(t, closes(a))
 		began := time.Now()
 		v, err := b.Fetch(t.Context(), "k", is("b's"))
 		require.NoError(t, err)
@@ -128,6 +147,9 @@ func TestClose_SharedTierHangs(t *testing.T) {
 			return ctx.Err()
 		})
 		began := time.Now()
+		require.NoError(t, a.Close(atOnce))
+		assert.LessOrEqual(t, time.Since(began), 600*time.Millisecond)
+		began = time.Now()
 		require.NoError(t, a.node.Close(atOnce))
 		assert.LessOrEqual(t, time.Since(began), 600*time.Millisecond)
 		f.store.onBefore(nil)

@@ -1,6 +1,7 @@
 package nearcache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -109,7 +110,7 @@ func (c *pipeline[V]) loadAll(ctx context.Context, all []fill[V], load loader[V]
 		})
 	}
 	results, err := c.callLoader(ctx, keys, load, previous, ended)
-	span.End(telemetry.SpanEnd{Err: err})
+	span.End(telemetry.SpanEnd{Err: cmp.Or(err, keysError(failedOf(keys, results)))})
 	for i := range all {
 		e := &all[i]
 		e.f.span = span // for those who wait for the call
@@ -243,7 +244,7 @@ func (c *pipeline[V]) release(e *fill[V]) {
 	switch {
 	case e.Expect == 0:
 		e.action, e.put = releaseLease, e.Released()
-	case e.f.value != nil && e.f.refresh == nil:
+	case e.f.value != nil && (e.f.refresh == nil || e.f.told != nil && e.err == nil): // of a refresh that failed it is the old value
 		e.action, e.put = retireReplaced, shared.Put{
 			Key: c.keys.StoreKey(e.f.key), Expect: e.Expect, Record: driver.Record{Kind: driver.KindTombstone},
 		}
@@ -254,8 +255,9 @@ func (c *pipeline[V]) release(e *fill[V]) {
 func (c *pipeline[V]) commit(ctx context.Context, part []fill[V]) {
 	puts := make([]shared.Put, 0, len(part))
 	for i := range part {
-		if part[i].action != noAction {
-			puts = append(puts, part[i].put)
+		if e := &part[i]; e.action != noAction {
+			e.put.Journal = e.f.told != nil && e.gives()
+			puts = append(puts, e.put)
 		}
 	}
 	if len(puts) == 0 {
@@ -284,6 +286,7 @@ func (c *pipeline[V]) conclude(e *fill[V], r *driver.Receipt) {
 		c.release(e)
 	default: // nobody knows whether it is stored; a lease ends by itself
 		c.keys.SharedErrors.Add(1)
+		e.f.told.failed(r.Err)
 		c.giveLoaded(e, &coherence.Arrival{Keeps: true})
 	}
 }
@@ -303,6 +306,7 @@ func (b *base) loadedTooLarge(key string, size int, err error) {
 // fillDone has the near tier know what the shared tier has.
 func (c *pipeline[V]) fillDone(e *fill[V], did action, rev driver.Revision) {
 	f := e.f
+	f.told.stored(rev)
 	a := coherence.Arrival{
 		Way: coherence.WayLoaded, Key: f.key, Hash: f.hash, Write: f.refresh,
 		Basis: coherence.Basis{Revision: rev, Clock: e.Clock, TagClock: f.tagClock, Slots: e.value.Slots},

@@ -32,7 +32,8 @@ func (c *Cache[V]) GetMany(ctx context.Context, keys []string) (map[string]V, er
 // is for every 1,024 keys, or 4 MiB to be stored. Keys that another node is loading
 // are waited for one by one. It returns the values found, by key. A key that load
 // leaves out has no value; that is no error. What load returns for keys that it was
-// not asked for is ignored and counted. Keys may repeat.
+// not asked for is ignored and counted. A load that fails for some keys only returns a
+// KeysError of them, see [BatchLoader]. Keys may repeat.
 //
 // When some keys fail, an invalid one with [ErrInvalidKey], the others are returned all
 // the same and the error is a [KeysError].

@@ -44,7 +44,7 @@ type Bucket struct {
 // Metrics returns all numbers of [Cache.Stats] of the caches of the node, what each takes of the
 // near tier, [Node.Stats], [Node.Health], and the Stats of its shared tier and its bus, as far as
 // there are any, and how long things took. Names
-// and their order do not change while the node lives, but for caches that are opened. A call
+// and their order do not change while the node lives, but for caches that are opened or closed. A call
 // costs some microseconds for each cache, so that each scrape can make it. Package nearprom shows
 // them to Prometheus.
 func (n *Node) Metrics() []Metric {
@@ -177,6 +177,7 @@ var cacheMetrics = []metric[Stats]{
 	counter("nearbus_cache_invalidations_total", "Keys deleted or invalidated.", func(s Stats) float64 { return float64(s.Writes.Invalidations) }),
 	counter("nearbus_cache_clears_total", "Times that the cache was cleared.", func(s Stats) float64 { return float64(s.Writes.Clears) }),
 	counter("nearbus_cache_tag_invalidations_total", "Tags invalidated.", func(s Stats) float64 { return float64(s.Writes.TagInvalidations) }),
+	counter("nearbus_cache_touches_total", "Values that got a later end in the shared tier.", func(s Stats) float64 { return float64(s.Writes.Touches) }),
 	counter("nearbus_cache_tag_misses_total", "Records found that a tag had ended.", func(s Stats) float64 { return float64(s.Shared.TagMisses) }),
 	counter("nearbus_cache_shared_errors_total", "Calls of the shared tier that failed.", func(s Stats) float64 { return float64(s.Shared.Errors) }),
 	counter("nearbus_cache_unannounced_total", "Writes that the bus did not take.", func(s Stats) float64 { return float64(s.Writes.Unannounced) }),

@@ -267,13 +267,19 @@ type Options[V any] struct {
 
 // Stale says how values are served that are past their TTL, or invalidated: the loader failed,
 // or the shared tier did and there is no loader, or Timeout passed. Deleted and cleared values
-// are never kept. Such an answer is stale and counted as that (Stats.Reads.Stale); it is outside
+// are never kept, nor, without Tags, those that a tag has ended. Such an answer is stale and counted as that (Stats.Reads.Stale); it is outside
 // of what the cache guarantees otherwise, except that no node gives one after it gave a newer
 // value. Get and Fetch do not tell; [Cache.Read] tells by Result.Stale.
 type Stale struct {
 	// For is how long past its TTL a value is kept. Zero means that nothing is kept. It
 	// must be the same on all nodes.
 	For time.Duration
+
+	// Tags keeps values past the invalidation of one of their tags as well, in the shared tier:
+	// InvalidateTags is soft then, as Invalidate is. Without it, such values are never given
+	// again. It needs For, and should be the same on all nodes: a node without it replaces what
+	// the others would keep.
+	Tags bool
 
 	// RetryAfter is how long after a failure the old value of a key is given at once, without
 	// another attempt. Zero means 1 s, if For is set at all.
@@ -463,7 +469,7 @@ func (o *plain) settings(tagged bool) coherence.Settings {
 	}
 	slices.Sort(codecs)
 	return coherence.Settings{
-		Codec: o.Codec.ID(), Schema: o.SchemaVersion, StaleFor: o.Stale.For, RefreshAhead: o.RefreshAhead, Tagged: tagged,
+		Codec: o.Codec.ID(), Schema: o.SchemaVersion, StaleFor: o.Stale.For, StaleTags: o.Stale.Tags, RefreshAhead: o.RefreshAhead, Tagged: tagged,
 		Agreed: []bus.Setting{
 			{Option: "AlsoRead", Value: strings.Join(codecs, " ")},
 			{Option: "Codec", Value: strconv.Itoa(int(o.Codec.ID()))},

@@ -1,6 +1,7 @@
 package nearcache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -151,7 +152,7 @@ func (c *pipeline[V]) lateAnswer(ctx context.Context, key string, hash uint64, l
 // other goroutines. A caller who may have an old value does not wait for a slow shared
 // tier: all of it is left to another goroutine.
 func (c *pipeline[V]) start(ctx context.Context, calls []*call[V], load loader[V], hasOld bool) {
-	apart := detached{c.node.Context, ctx}
+	apart := detached{c.keys.Context, ctx}
 	again := calls // are read apart
 	if c.opts.Stale.Timeout == 0 || !hasOld {
 		soon := calls[0].hurry(ctx, load)
@@ -286,6 +287,9 @@ func (c *pipeline[V]) use(f *call[V], found *shared.Found) (absence error) {
 		}
 		lives = c.opts.livesOf(found)
 		c.complete(decoded, found.Value, c.opts.reader(&found.Record), lives.TTL, lives.Ahead)
+		if f.ends {
+			decoded.EndsIn(cmp.Or(found.Left, shared.MaxDuration))
+		}
 		e, value = &decoded.Entry, &decoded.value
 	}
 	if f.refresh != nil {

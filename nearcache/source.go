@@ -1,6 +1,7 @@
 package nearcache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,11 @@ type Loader[V any] func(ctx context.Context, key string, old *V) (Loaded[V], err
 // BatchLoader is [Loader] for several keys in one call, which are its own to change. A key that
 // it leaves out has no value; what it returns for other keys is ignored and counted. There are
 // no old values.
+//
+// After an error nothing is stored, and every key has failed with it. One that is, or wraps, a
+// [KeysError] is told key by key: what the map has is stored, a key of the KeysError failed with
+// its own error, of which [ErrNotFound] says that it has no value, and any other key failed with
+// the whole error. Each caller gets the error of its own key.
 type BatchLoader[V any] func(ctx context.Context, keys []string) (map[string]Loaded[V], error)
 
 // ValueLoader returns load as a [Loader] of values that have what the options of the cache
@@ -95,17 +101,27 @@ func (c *values[V]) loadEntries(load BatchLoader[V]) loader[V] {
 func loadSeveral[V, R any](c *values[V], load func(context.Context, []string) (map[string]R, error), entry func(R) Loaded[V]) loader[V] {
 	return func(ctx context.Context, keys []string, _ *shared.Found) ([]loaded[V], error) {
 		results, err := load(ctx, slices.Clone(keys)) // the loader may do with its keys what it likes
-		if err != nil {
+		var failed KeysError
+		if err != nil && !errors.As(err, &failed) {
 			return nil, err
 		}
 		all, asked := make([]loaded[V], len(keys)), 0
 		for i, key := range keys {
 			r, ok := results[key]
-			if !ok {
+			if ok {
+				asked++
+			}
+			switch own := failed[key]; {
+			case own != nil:
+				all[i].err = own
+				continue
+			case !ok && err != nil: // it may be of other keys, those of another cache for one
+				all[i].err = err
+				continue
+			case !ok:
 				all[i].err = ErrNotFound
 				continue
 			}
-			asked++
 			if all[i].entry = entry(r); all[i].entry.NotModified {
 				all[i].err = errNothingOld
 			}
@@ -182,13 +198,27 @@ func (c *pipeline[V]) callLoader(ctx context.Context, keys []string, load loader
 	if errors.Is(failure, ErrNotFound) {
 		failure = nil
 	}
-	c.keys.Took(telemetry.Load, len(keys), began, failure)
+	some := failedOf(keys, a.results)
+	c.keys.Took(telemetry.Load, len(keys), began, cmp.Or(failure, keysError(some)))
 	if failure != nil {
 		c.loadErrors.Add(uint64(len(keys)))
 		return nil, failure
 	}
-	c.loadsAgain()
+	c.loadErrors.Add(uint64(len(some)))
+	if len(some) < len(keys) {
+		c.loadsAgain()
+	}
 	return a.results, a.err
+}
+
+// failedOf returns the keys whose load failed by itself. That there is no value is no failure.
+func failedOf[V any](keys []string, results []loaded[V]) (failed coherence.Failures) {
+	for i := range results {
+		if err := results[i].err; err != nil && !errors.Is(err, ErrNotFound) {
+			failed.Put(keys[i], err)
+		}
+	}
+	return failed
 }
 
 // accept checks the entry that a loader returned for key, and gives it all of its tags.
@@ -284,7 +314,7 @@ var errSlow = errors.New("nearcache: the load takes longer than Stale.Timeout")
 // servedStale takes in that a caller was given an old value, because of err. Loaders' errors may
 // carry a value or a credential, so the log is not told what they say.
 func (b *base) servedStale(err error) {
-	if b.node.Context.Err() != nil || !b.failing.Fail(!errors.Is(err, errSlow)) {
+	if b.keys.Context.Err() != nil || !b.failing.Fail(!errors.Is(err, errSlow)) {
 		return
 	}
 	reason := "the loader returned an error"

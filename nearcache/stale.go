@@ -41,6 +41,8 @@ func (o *plain) validateStale() error {
 		return fmt.Errorf("nearcache: Options.Stale.RetryAfter is %v without Stale.For", o.Stale.RetryAfter)
 	case o.Stale.Timeout > 0 && o.Stale.For == 0:
 		return fmt.Errorf("nearcache: Options.Stale.Timeout is %v without Stale.For", o.Stale.Timeout)
+	case o.Stale.Tags && o.Stale.For == 0:
+		return errors.New("nearcache: Options.Stale.Tags is set without Stale.For")
 	case o.LoadTimeout > 0 && o.Stale.Timeout >= o.LoadTimeout:
 		return fmt.Errorf("nearcache: Options.Stale.Timeout %v is not shorter than LoadTimeout %v", o.Stale.Timeout, o.LoadTimeout)
 	case o.TTL > 0 && o.RefreshAhead >= o.TTL:
@@ -66,6 +68,11 @@ func (c *pipeline[V]) keepStale(f *call[V]) {
 	e, err := c.decodeKept(f.key, found)
 	if err != nil {
 		return
+	}
+	if c.opts.Stale.Tags { // which end no value that is kept, as invalidations of its key do not
+		untagged := *found
+		untagged.Slots, untagged.TagClock = nil, 0
+		found = &untagged
 	}
 	c.complete(e, found.Value, c.opts.reader(&found.Record), 0, 0)
 	if found.Left > 0 {
@@ -141,7 +148,7 @@ func (c *pipeline[V]) refreshSoon(ctx context.Context, key string, hash uint64, 
 	f.refresh = c.keys.Space.BeginRefresh(key, hash)
 	go func() { // ends with the load, or with the node
 		defer func() { f.refresh.EndRefresh(); <-c.refreshes }()
-		err := c.guard("", "", func() error { return c.refresh(detached{c.node.Context, ctx}, f, load) })
+		err := c.guard("", "", func() error { return c.refresh(detached{c.keys.Context, ctx}, f, load) })
 		if err == nil {
 			c.refreshed.Add(1)
 		}
@@ -181,7 +188,7 @@ func (c *pipeline[V]) leaseIfDue(ctx context.Context, f *call[V]) (h coherence.L
 		if c.use(f, &found[0]) != nil {
 			return nil, coherence.ErrUnusable // it was deleted, or is gone: the next reader's business
 		}
-		if f.value == nil || found[0].Left == 0 || found[0].Left > c.opts.livesOf(&found[0]).Ahead {
+		if f.told == nil && (f.value == nil || found[0].Left == 0 || found[0].Left > c.opts.livesOf(&found[0]).Ahead) {
 			return nil, nil
 		}
 		return &found[0], nil

@@ -45,6 +45,7 @@ type WriteStats struct {
 	Invalidations    uint64 // keys for which Delete or Invalidate was called on this node, failed ones included
 	Clears           uint64 // calls of Clear, and what stood for one
 	TagInvalidations uint64 // tags for which InvalidateTags was called on this node
+	Touches          uint64 // values that Touch gave a later end in the shared tier
 	Unannounced      uint64 // writes that could not be announced to other nodes
 	Pending          int    // invalidations that could not be delivered yet, and are tried again
 }
@@ -91,7 +92,7 @@ func (b *base) stats() Stats {
 		},
 		Writes: WriteStats{
 			Sets: k.Sets.Load(), Invalidations: k.Invalidations.Load(), Clears: k.Clears.Load(),
-			TagInvalidations: k.TagDrops.Load(), Unannounced: k.Unannounced.Load(), Pending: k.Pending.Len(),
+			TagInvalidations: k.TagDrops.Load(), Touches: k.Touches.Load(), Unannounced: k.Unannounced.Load(), Pending: k.Pending.Len(),
 		},
 		Shared: SharedStats{Errors: k.SharedErrors.Load(), TagMisses: k.TagMisses.Load(), Unverified: k.Unverified.Load()},
 		Values: ValueStats{

@@ -8,11 +8,11 @@ import (
 )
 
 const (
-	// telling is how many samples have to be seen before it is told that the lengths of values
+	// enoughSamples is how many samples have to be seen before it is told that the lengths of values
 	// do not tell their sizes, and misled by how much an estimate is wrong then, as a part of
 	// the size.
-	telling = 64
-	misled  = 0.5
+	enoughSamples = 64
+	misled        = 0.5
 )
 
 // weigh returns about what a value takes of the heap beside its entry, by what samples took.
@@ -48,7 +48,7 @@ func (b *base) sample(sizes *heapsize.Estimate, encoded []byte, codec shared.Cod
 
 // tellOfSizes logs, once, that the sizes of values are not known well.
 func (b *base) tellOfSizes(a heapsize.Accuracy) {
-	if a.Samples < telling || a.Error < misled || b.toldOfSizes.Swap(true) {
+	if a.Samples < enoughSamples || a.Error < misled || b.toldOfSizes.Swap(true) {
 		return
 	}
 	b.node.Options.Logger.Warn("nearcache: what values take of the heap differs too much for their encoded length to tell",

@@ -29,6 +29,10 @@ func (c *Cache[V]) SetEntry(ctx context.Context, key string, e Entry[V]) error {
 	if err := c.keys.Check(key); err != nil {
 		return err
 	}
+	if err := c.keys.BeginWrite(); err != nil {
+		return err
+	}
+	defer c.keys.EndWrite()
 	lives, err := c.opts.lives(e.TTL, e.NearTTL)
 	if err != nil {
 		return err
@@ -67,11 +71,23 @@ func (c *Cache[V]) Invalidate(ctx context.Context, keys ...string) error {
 
 // Clear makes every value of the cache absent in every tier, in one step
 // whatever their number. What it promises is what [Cache.Delete] does.
-func (c *Cache[V]) Clear(ctx context.Context) error { return c.keys.Clear(ctx) }
+func (c *Cache[V]) Clear(ctx context.Context) error { return c.clear(ctx) }
+
+func (b *base) clear(ctx context.Context) error {
+	if err := b.keys.BeginWrite(); err != nil {
+		return err
+	}
+	defer b.keys.EndWrite()
+	return b.keys.Clear(ctx)
+}
 
 // drop is Delete and Invalidate.
-func (c *Cache[V]) drop(ctx context.Context, op bus.Op, keys []string) error {
-	failed, err := c.keys.Invalidate(ctx, op, keys)
+func (b *base) drop(ctx context.Context, op bus.Op, keys []string) error {
+	if err := b.keys.BeginWrite(); err != nil {
+		return err
+	}
+	defer b.keys.EndWrite()
+	failed, err := b.keys.Invalidate(ctx, op, keys)
 	if err != nil {
 		return err
 	}
@@ -112,7 +128,15 @@ func (c *values[V]) encodeFitting(key string, e *Entry[V], l coherence.Lifetimes
 // Tags share 65,536 slots: of the values with other tags, it drops those in the
 // same slot as well, about one in 65,536.
 func (c *Cache[V]) InvalidateTags(ctx context.Context, tags ...string) error {
-	return c.keys.InvalidateTags(ctx, tags)
+	return c.invalidateTags(ctx, tags)
+}
+
+func (b *base) invalidateTags(ctx context.Context, tags []string) error {
+	if err := b.keys.BeginWrite(); err != nil {
+		return err
+	}
+	defer b.keys.EndWrite()
+	return b.keys.InvalidateTags(ctx, tags)
 }
 
 // allTags returns tags with those that the cache gives every value.
@@ -145,6 +169,10 @@ func (c *Cache[V]) SetMany(ctx context.Context, values map[string]V) error {
 
 // SetEntryMany is SetMany for values that differ from the cache's options.
 func (c *Cache[V]) SetEntryMany(ctx context.Context, entries map[string]Entry[V]) error {
+	if err := c.keys.BeginWrite(); err != nil {
+		return err
+	}
+	defer c.keys.EndWrite()
 	var failed coherence.Failures
 	keys := slices.Sorted(maps.Keys(entries)) // so that no two batches take turns in each other's way
 	keys, err := c.keys.CheckEach(keys, &failed)

@@ -62,6 +62,7 @@ type Put struct {
 	KeepStale bool                 // as in [driver.Write]
 	Floor     uint64               // as in [driver.Write]
 	Born      driver.Revision      // as in [driver.Write]; of Claimed.Revision
+	Journal   bool                 // as in [driver.Write]
 	Announce  *driver.Announcement // as in [driver.Write]
 }
 
@@ -267,7 +268,7 @@ func (t *Tier) write(p *Put) (driver.Write, error) {
 	image := r.Append(make([]byte, 0, r.Size()))
 	w := driver.Write{
 		Key: name, Image: image, TTL: p.TTL,
-		Expect: p.Expect, KeepStale: p.KeepStale, Floor: p.Floor, Born: p.Born, Announce: p.Announce,
+		Expect: p.Expect, KeepStale: p.KeepStale, Floor: p.Floor, Born: p.Born, Journal: p.Journal, Announce: p.Announce,
 	}
 	if p.Keep > 0 && p.TTL > 0 {
 		w.Soft, w.TTL = p.TTL, p.TTL+p.Keep

@@ -31,6 +31,7 @@ type tier struct {
 	clock     *serverClock
 	journal   driver.Journaler // nil if the store keeps none
 	prover    driver.Prover    // nil if its reads prove nothing
+	toucher   driver.Toucher   // nil if it is none
 	breaker   *breaker         // nil if there is none
 
 	closed  atomic.Bool
@@ -58,6 +59,7 @@ func New(store driver.Store, opts Options) (*Tier, error) {
 	if p, ok := store.(driver.Prover); ok && t.journal != nil && p.Proves() {
 		t.prover = p
 	}
+	t.toucher, _ = store.(driver.Toucher)
 	t.limit()
 	return t, nil
 }

@@ -271,7 +271,7 @@ func TestDoctor_Rights(t *testing.T) {
 	s.requireAlike(1)
 	admin := s.client()
 	all := []string{
-		"get", "mget", "set", "setrange", "getrange", "time", "evalsha", "eval", "rename", "xadd", "xrange", "xrevrange", "del", "info",
+		"get", "mget", "set", "setrange", "getrange", "time", "evalsha", "eval", "pexpireat", "rename", "xadd", "xrange", "xrevrange", "del", "info",
 		"publish", "subscribe",
 	}
 	allow := func(keys, channel, without string) []string {

@@ -43,10 +43,25 @@ func ownWrites(ctx context.Context, f *env) error {
 			c.start(3000*f.fleet.Scale, func(ctx context.Context) error { return f.read(ctx, v, f.anyKey()) })
 		}
 	}
+	f.touchAll(c, 500*f.fleet.Scale)
 	if err := c.wait(); err != nil || f.fleet.NoLeases {
 		return err
 	}
 	return f.agree(ctx)
+}
+
+// touchAll has keys touched everywhere meanwhile: that is to change nothing but their ends.
+func (f *env) touchAll(c *workers, times int) {
+	for _, v := range f.views {
+		c.start(times, func(ctx context.Context) error {
+			later := time.Duration(f.touches.Add(1)) * time.Hour // than any before
+			err := v.cache.Touch(ctx, f.anyKey().key, later)
+			if errors.Is(err, nearcache.ErrNotFound) || errors.Is(err, errors.ErrUnsupported) {
+				return nil
+			}
+			return err
+		})
+	}
 }
 
 // staleFill invalidates while slow loads run on the same node. A load that
@@ -122,6 +137,7 @@ func agreement(ctx context.Context, f *env) error {
 			return err
 		})
 	}
+	f.touchAll(c, 200*f.fleet.Scale)
 	if err := c.wait(); err != nil {
 		return err
 	}
@@ -180,6 +196,7 @@ func clearCase(ctx context.Context, f *env) error {
 				return err
 			})
 		}
+		f.touchAll(c, 10)
 		c.start(1, func(ctx context.Context) error { return f.clear(ctx, f.views[0]) })
 		if err := c.wait(); err != nil {
 			return err

@@ -24,6 +24,8 @@ type env struct {
 	fleet Fleet
 	views []*client
 	keys  []*oracle
+
+	touches atomic.Int64
 }
 
 // oracle is the source's record of one key. Writers of a key take turns, so the

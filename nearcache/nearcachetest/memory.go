@@ -122,6 +122,13 @@ func (s *failingStore) Acquire(ctx context.Context, leases []driver.Lease) []dri
 	return s.Store.Acquire(ctx, leases)
 }
 
+func (s *failingStore) Touch(ctx context.Context, touches []driver.Touch) []driver.Receipt {
+	if err := s.failure.Load(); err != nil {
+		return slices.Repeat([]driver.Receipt{{Err: *err}}, len(touches))
+	}
+	return s.Store.Touch(ctx, touches)
+}
+
 func (s *failingStore) Time(ctx context.Context) (time.Time, error) {
 	if err := s.failure.Load(); err != nil {
 		return time.Time{}, *err

@@ -9,6 +9,7 @@
 //	Recaller    has journals that can be read from their ends
 //	Prover      has reads that tell how new the answering server is
 //	Announcer   publishes a message in the same step as it writes
+//	Toucher     gives a value a later end, and changes nothing else of it
 //	Clocked     takes revisions from the clocks of its servers
 //	Sweeper     takes watermarks away, and lets none fall
 //	Placed      has a client that decides which server a key is on

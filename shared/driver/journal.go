@@ -6,8 +6,8 @@ import (
 )
 
 // Journaler is implemented by a [Store] that keeps a journal of its writes: the
-// step that writes also enters the key and the revision. Fills and leases are
-// not entered. Whoever reads the journal from a position on knows every key
+// step that writes also enters the key and the revision. Leases are not entered, and fills
+// with [Write.Journal] alone. Whoever reads the journal from a position on knows every key
 // that was written since, or that it cannot know.
 //
 // A store whose keys live on several servers keeps a journal for each partition

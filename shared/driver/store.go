@@ -114,6 +114,11 @@ type Write struct {
 	// what ended the lease, and refuses the fill with ErrLeaseLost.
 	Born Revision
 
+	// Journal, for Fill, has the journal tell of it, as it tells of a Write: what readers have of
+	// the key is not to be served any longer. The store then gives it the revision of a write,
+	// whatever Born is; an earlier epoch of Born is refused all the same.
+	Journal bool
+
 	// Announce, if set, is to be published by the same atomic step. Only
 	// stores that implement [Announcer] are given one.
 	Announce *Announcement

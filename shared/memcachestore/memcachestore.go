@@ -26,9 +26,10 @@ type Store struct {
 }
 
 var (
-	_ driver.Store  = (*Store)(nil)
-	_ driver.Placed = (*Store)(nil)
-	_ driver.Named  = (*Store)(nil)
+	_ driver.Store   = (*Store)(nil)
+	_ driver.Toucher = (*Store)(nil)
+	_ driver.Placed  = (*Store)(nil)
+	_ driver.Named   = (*Store)(nil)
 )
 
 // New returns a Store over client. It does not ask the servers. Set up the

@@ -57,6 +57,7 @@ var (
 	_ driver.Recaller  = (*Store)(nil)
 	_ driver.Prover    = (*Store)(nil)
 	_ driver.Sweeper   = (*Store)(nil)
+	_ driver.Toucher   = (*Store)(nil)
 )
 
 // New returns an empty Store. There is nothing to stop.
@@ -203,7 +204,7 @@ func (s *Store) step(ctx context.Context, w *driver.Write, fill bool) driver.Rec
 		}
 	case fill && (!replaces(&header, w) || w.Born.Epoch != 0 && w.Born.Epoch != s.epoch):
 		r.Err = driver.ErrLeaseLost
-	case fill:
+	case fill && !w.Journal:
 		if header.Kind == driver.KindWatermark && kind(w.Image) == driver.KindTombstone {
 			s.swept = max(s.swept, header.Clock)
 		}

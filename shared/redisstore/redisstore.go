@@ -90,7 +90,8 @@
 //
 // Rights needed: get, mget, set, setrange, getrange, time, evalsha, eval; publish for a
 // store that announces on a bus; xadd, xrange, xrevrange, del and info for a journal.
-// Without rename, long images cost Redis several times as much.
+// Without rename, long images cost Redis several times as much, and without pexpireat a
+// touch is refused.
 package redisstore
 
 import (
@@ -216,6 +217,7 @@ var (
 	_ driver.Recaller  = (*Store)(nil)
 	_ driver.Prover    = (*Store)(nil)
 	_ driver.Sweeper   = (*Store)(nil)
+	_ driver.Toucher   = (*Store)(nil)
 	_ driver.Placed    = (*Store)(nil)
 	_ driver.Named     = (*Store)(nil)
 )

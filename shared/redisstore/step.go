@@ -8,13 +8,14 @@ import (
 	"github.com/nearbus/nearbus/shared/driver"
 )
 
-// step is one call of a script: a write, a fill or a lease.
+// step is one call of a script: a write, a fill, a lease or a touch.
 type step struct {
 	write *driver.Write
 	fill  bool
 	stage string        // where the image is put before, "" if it goes through the script; see stage.go
 	room  bool          // a full server refused the write, which makes values absent: it is to make room first
 	lease *driver.Lease // in place of write
+	touch *driver.Touch // likewise
 }
 
 // answer is that to a step.
@@ -34,8 +35,11 @@ func (a answer) grant() driver.Grant {
 
 // size is how much of a request a step is, about.
 func (st step) size() int {
-	if st.lease != nil {
+	switch {
+	case st.lease != nil:
 		return len(st.lease.Image)
+	case st.touch != nil:
+		return len(st.touch.Key)
 	}
 	return len(st.write.Image)
 }
@@ -43,8 +47,11 @@ func (st step) size() int {
 // failed is the answer to a step that was not sent, or whose sender left.
 func (st step) failed(ctx context.Context, err error) (a answer) {
 	op := "write"
-	if st.lease != nil {
+	switch {
+	case st.lease != nil:
 		op = "acquire"
+	case st.touch != nil:
+		op = "touch"
 	}
 	a.Err = failed(ctx, op, err)
 	return a
@@ -121,7 +128,7 @@ func (s *Store) stepMany(ctx context.Context, steps []step) []answer {
 // makesRoom reports whether st, which failed with err, can do what it is to do
 // although the server is full: nothing of it was done yet.
 func (st *step) makesRoom(err error) bool {
-	if err == nil || st.lease != nil || st.fill || st.room || code(err) != "OOM" {
+	if err == nil || st.write == nil || st.fill || st.room || code(err) != "OOM" {
 		return false
 	}
 	kind := driver.Kind(st.write.Image[driver.KindOffset])
@@ -150,16 +157,22 @@ func (s *Store) pipeline(ctx context.Context, steps []step) []*redis.Cmd {
 
 // cmd returns the call of the script, by its name or with the whole of it.
 func (s *Store) cmd(ctx context.Context, st step, whole bool) *redis.Cmd {
-	if st.lease != nil {
+	switch {
+	case st.lease != nil:
 		return s.acquireCmd(ctx, st.lease, whole)
+	case st.touch != nil:
+		return s.touchCmd(ctx, st.touch, whole)
 	}
 	return s.writeCmd(ctx, st, whole)
 }
 
 // answer reads what the script answered.
 func (st step) answer(ctx context.Context, cmd *redis.Cmd) answer {
-	if st.lease != nil {
+	switch {
+	case st.lease != nil:
 		return acquired(ctx, cmd)
+	case st.touch != nil:
+		return touched(ctx, cmd)
 	}
 	return answer{Receipt: receipt(ctx, cmd)}
 }

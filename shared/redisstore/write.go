@@ -17,6 +17,7 @@ const (
 	modeKeep  = "keep"
 	modeRoom  = "room"
 	modeFill  = "fill"
+	modeTold  = "told"
 )
 
 // Write implements [driver.Store].
@@ -45,6 +46,8 @@ func (s *Store) write(ctx context.Context, writes []driver.Write, fill bool) []d
 
 func (st step) mode() string {
 	switch {
+	case st.fill && st.write.Journal:
+		return modeTold
 	case st.fill:
 		return modeFill
 	case st.room:

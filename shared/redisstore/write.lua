@@ -9,7 +9,8 @@
 --         and epoch that acquire.lua returned, or 0: 8 bytes each
 --       4 nonce of the image, 8 bytes, and the key as the journal has it
 --       5 "" for a write, "keep" for one that keeps a value that is there, as
---         stale, "room" for one that a full server refused, "fill" for a fill
+--         stale, "room" for one that a full server refused, "fill" for a fill, "told" for
+--         one that the journal tells of
 --       6 nonce of the record that a fill replaces, "" for its lease
 --       7 length of the journal, 0 for none
 --       8 channel, if anything is to be published  9 payload before the revision
@@ -59,6 +60,7 @@ if notAfter > 0 and now > notAfter then
 end
 
 local nonce, mode, journaled = sub(ARGV[4], 1, 8), ARGV[5], ARGV[7] ~= '0'
+local fill, told = mode == 'fill' or mode == 'told', mode ~= 'fill' -- what is written is told
 local old = pcall('GETRANGE', KEYS[1], '0', '63')
 if type(old) == 'table' then
   if not string.find(old['err'], 'WRONGTYPE', 1, true) then
@@ -84,7 +86,7 @@ if #old == 64 and sub(old, 1, 3) == 'nb\1' then
     previous = 0
   end
 end
-if mode == 'fill' then
+if fill then
   local there = kind == 3 and sub(old, 41, 48) == nonce
   if ARGV[6] ~= '' then
     there = kind >= 1 and kind <= 6 and sub(old, 41, 48) == ARGV[6]
@@ -131,7 +133,7 @@ if meta and #meta == 96 then
 end
 -- What ended the lease may be among what was lost when an epoch began.
 local bornIn, before = sub(ARGV[3], 33, 40), epoch
-if mode == 'fill' and bornIn ~= (epoch or '') and bornIn ~= pack('>I8', 0) then
+if fill and bornIn ~= (epoch or '') and bornIn ~= pack('>I8', 0) then
   return refuse(pack('>I8', now) .. '2')
 end
 
@@ -145,7 +147,7 @@ local function names() -- of the server: 40 characters each, whatever it says
   end
   return name('server', 'run_id'), name('replication', 'master_replid2')
 end
-if epoch and journaled and mode ~= 'fill' and (here == '' or string.find(meta, here, 17, true) ~= 17) then
+if epoch and journaled and told and (here == '' or string.find(meta, here, 17, true) ~= 17) then
   local run, second = names()
   if (run ~= none and run ~= sub(meta, 17, 56)) or (second ~= none and second ~= sub(meta, 57, 96)) then
     epoch = nil
@@ -161,7 +163,7 @@ if floor >= late then
   floor = 0
 end
 local revision = math.max(now, previous + 1, last + 1, floor)
-if born > 0 and last <= now then
+if born > 0 and last <= now and not told then
   -- A fill is as old as its load. Numbers that this key had before are lower,
   -- unless the clock was set back.
   revision = math.max(previous + 1, math.min(born, now), floor)
@@ -178,7 +180,7 @@ end
 -- that the metadata was lost: a new journal of a new epoch begins, as it does in
 -- place of what is no journal. Whatever else the server says, a right that is
 -- missing for one, says nothing of the journal, which stays.
-if journaled and mode ~= 'fill' then
+if journaled and told then
   local id = revision == now and time[1] .. sub('00000', #time[2]) .. time[2] or string.format('%.0f', revision)
   id = id .. '-0'
   local added = pcall('XADD', KEYS[3], 'MAXLEN', '~', ARGV[7], id, 'k', ARGV[4])

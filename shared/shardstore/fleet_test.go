@@ -127,6 +127,19 @@ func (s *server) carryOut(ctx context.Context, writes []driver.Write, do func(co
 	return receipts
 }
 
+func (s *server) Touch(ctx context.Context, touches []driver.Touch) []driver.Receipt {
+	receipts := make([]driver.Receipt, len(touches))
+	for i, t := range touches {
+		if receipts[i].Err = s.err(ctx); receipts[i].Err != nil {
+			continue
+		}
+		t.NotAfter = s.ours(t.NotAfter)
+		receipts[i] = s.Store.Touch(ctx, []driver.Touch{t})[0]
+		receipts[i].Now = s.theirs(receipts[i].Now)
+	}
+	return receipts
+}
+
 func (s *server) Acquire(ctx context.Context, leases []driver.Lease) []driver.Grant {
 	grants := make([]driver.Grant, len(leases))
 	for i, l := range leases {

@@ -46,6 +46,7 @@ var (
 	_ driver.Recaller  = (*Store)(nil)
 	_ driver.Prover    = (*Store)(nil)
 	_ driver.Sweeper   = (*Store)(nil)
+	_ driver.Toucher   = (*Store)(nil)
 	_ driver.Clocked   = (*Store)(nil)
 	_ driver.Named     = (*Store)(nil)
 )

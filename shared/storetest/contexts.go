@@ -44,6 +44,10 @@ func (s *scene) ended(ctx context.Context, want error) {
 		s.refuses(s.store.Fill(ctx, writes), n+1, want, "fill")
 		writes = []driver.Write{write("key", value("new")), write("another", value("new"))}[:n+1]
 		s.refuses(s.store.Write(ctx, writes), n+1, want, "write")
+		if store, ok := s.store.(driver.Toucher); ok {
+			touches := []driver.Touch{s.touchFor("key", 2*time.Hour), s.touchFor("leased", 2*time.Hour)}[:n+1]
+			s.refuses(store.Touch(ctx, touches), n+1, want, "touch")
+		}
 	}
 
 	s.holds("key", "value")

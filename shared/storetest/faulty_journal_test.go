@@ -176,3 +176,6 @@ func provesNothing(f *faulty) {
 		return heads
 	}
 }
+
+// journalsNoFills tells of no fill, whatever it says.
+func journalsNoFills(f *faulty) { f.changing(func(w *driver.Write) { w.Journal = false }) }

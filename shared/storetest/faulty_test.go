@@ -23,6 +23,8 @@ type faulty struct {
 	batch   func(ctx context.Context, writes []driver.Write) []driver.Receipt
 	fills   func(ctx context.Context, writes []driver.Write) []driver.Receipt
 	leases  func(ctx context.Context, leases []driver.Lease) []driver.Grant
+	touch   func(ctx context.Context, t driver.Touch) driver.Receipt
+	touches func(ctx context.Context, touches []driver.Touch) []driver.Receipt
 	now     func(ctx context.Context) (time.Time, error)
 	tail    func(ctx context.Context, r driver.TailRead) driver.Tail
 	recall  func(ctx context.Context, partition, limit int) ([]driver.JournalEntry, error)
@@ -54,7 +56,10 @@ func newFaulty(fault func(*faulty)) *faulty {
 	f.acquire = func(ctx context.Context, l driver.Lease) driver.Grant {
 		return inner.Acquire(ctx, []driver.Lease{l})[0]
 	}
-	f.batch, f.fills, f.leases = f.eachWrite, f.eachFill, f.eachLease
+	f.touch = func(ctx context.Context, t driver.Touch) driver.Receipt {
+		return inner.Touch(ctx, []driver.Touch{t})[0]
+	}
+	f.batch, f.fills, f.leases, f.touches = f.eachWrite, f.eachFill, f.eachLease, f.eachTouch
 	fault(f)
 	return f
 }
@@ -88,6 +93,14 @@ func (f *faulty) eachWrite(ctx context.Context, writes []driver.Write) []driver.
 
 func (f *faulty) eachFill(ctx context.Context, writes []driver.Write) []driver.Receipt {
 	return each(ctx, writes, f.fill)
+}
+
+func (f *faulty) Touch(ctx context.Context, touches []driver.Touch) []driver.Receipt {
+	return f.touches(ctx, touches)
+}
+
+func (f *faulty) eachTouch(ctx context.Context, touches []driver.Touch) []driver.Receipt {
+	return each(ctx, touches, f.touch)
 }
 
 func (f *faulty) eachLease(ctx context.Context, leases []driver.Lease) []driver.Grant {

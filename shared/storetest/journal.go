@@ -22,6 +22,7 @@ func journalCases() []testCase {
 		{"journals are tailed together in order", journal, tailTogether},
 		{"partition of a key does not change", journal, partitions},
 		{"journal misses no concurrent write", journal, journalConcurrent},
+		{"journal tells of the fills that say so", journal, journalTellsOfFills},
 		{"recall tells of the newest writes first", journal | revisions, recallNewest},
 		{"reads tell how new the server is", journal | revisions, readsProve},
 	}
@@ -327,4 +328,21 @@ func readsProve(s *scene) {
 	s.put(write("key", tombstone()))
 	after := prove("key")[0]
 	s.require(after.Number > before.Number, "a write did not move the head from %v", before)
+}
+
+// journalTellsOfFills requires that a fill which is to be told of is, under its revision.
+func journalTellsOfFills(s *scene) {
+	s.set("key", "old")
+	at := s.ends()
+	w := refreshing("key", "refreshed", s.record("key").Nonce)
+	w.Journal = true
+	refreshed := s.fill(w)
+	s.holds("key", "refreshed")
+	w = refreshing("key", "refused", 1)
+	w.Journal = true
+	s.fails(s.tryFill(w).Err, driver.ErrLeaseLost, "refresh of another record")
+	w = filling("leased", value("loaded"), s.acquire("leased"))
+	w.Journal = true
+	loaded := s.fill(w)
+	s.tells(s.since(at), driver.JournalEntry{Key: "key", Revision: refreshed.Revision}, driver.JournalEntry{Key: "leased", Revision: loaded.Revision})
 }

@@ -119,7 +119,7 @@ func (h *Harness) offers() need {
 func casesFor(h Harness) []testCase {
 	var cases []testCase
 	for _, group := range [][]testCase{
-		valueCases(), keyCases(), expiryCases(), writeCases(), leaseCases(), fillCases(), refreshCases(),
+		valueCases(), keyCases(), expiryCases(), writeCases(), leaseCases(), fillCases(), refreshCases(), touchCases(),
 		sweepCases(), foreignCases(), contextCases(), concurrencyCases(), journalCases(),
 	} {
 		for _, c := range group {

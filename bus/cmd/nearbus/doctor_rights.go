@@ -56,6 +56,9 @@ var rights = []right{
 	{"evalsha", "nothing is stored", critical, func(ctx context.Context, c redis.Cmdable, a, _ string) error {
 		return do(ctx, c, "EVALSHA", strings.Repeat("0", 40), 1, a)
 	}},
+	{"pexpireat", "Touch is refused", warning, func(ctx context.Context, c redis.Cmdable, a, _ string) error {
+		return do(ctx, c, "PEXPIREAT", a, time.Now().Add(time.Minute).UnixMilli())
+	}},
 	{"rename", "values of 2 KiB or more cost several times as much", warning, func(ctx context.Context, c redis.Cmdable, a, b string) error {
 		return do(ctx, c, "RENAME", a, b)
 	}},

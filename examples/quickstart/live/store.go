@@ -64,6 +64,11 @@ func (s *store) Acquire(ctx context.Context, leases []driver.Lease) []driver.Gra
 	return s.Store.Acquire(ctx, leases)
 }
 
+func (s *store) Touch(ctx context.Context, touches []driver.Touch) []driver.Receipt {
+	_ = s.reach(ctx)
+	return s.Store.Touch(ctx, touches)
+}
+
 func (s *store) Tail(ctx context.Context, reads []driver.TailRead) []driver.Tail {
 	_ = s.reach(ctx)
 	return s.Store.Tail(ctx, reads)

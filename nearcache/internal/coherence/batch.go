@@ -38,9 +38,9 @@ func (k *Keyspace) enter(b *batch, receipts []driver.Receipt) {
 }
 
 // announceOne has the store announce a write of one key in the same step, where it can.
-// More than one go out in one message afterwards.
-func (k *Keyspace) announceOne(b *batch, puts []shared.Put) {
-	if len(puts) == 1 {
+// More than one go out in one message afterwards, and so do those of a gathering.
+func (k *Keyspace) announceOne(ctx context.Context, b *batch, puts []shared.Put) {
+	if len(puts) == 1 && memberOf(ctx) == nil {
 		puts[0].Announce = k.announcement(&b.invs[0])
 		b.announced = puts[0].Announce != nil
 	}

@@ -4,7 +4,7 @@ import "sync/atomic"
 
 // counters are those of a keyspace.
 type counters struct {
-	Sets, Invalidations, Clears           atomic.Uint64
+	Sets, Invalidations, Clears, Touches  atomic.Uint64
 	TagDrops, TagMisses                   atomic.Uint64
 	SharedErrors, Unannounced, Unverified atomic.Uint64
 }

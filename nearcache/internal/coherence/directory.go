@@ -2,12 +2,13 @@ package coherence
 
 import (
 	"hash/maphash"
+	"slices"
 	"sync/atomic"
 )
 
-// directory has the caches of a node by name. Caches join and never leave. What a cache costs
-// that joins does not depend on how many there are, on average over all that join. A look takes
-// no lock.
+// directory has the caches of a node by name. What a cache costs that joins does not depend on how
+// many there are, on average over all that join; one that leaves costs a walk through all. A
+// look takes no lock.
 type directory struct {
 	seed maphash.Seed
 
@@ -18,6 +19,8 @@ type directory struct {
 	places atomic.Pointer[[]atomic.Pointer[Keyspace]]
 
 	list atomic.Pointer[[]*Keyspace] // in the order in which they joined
+
+	changes atomic.Uint64 // how often one joined or left; counted after that
 }
 
 const smallestDirectory = 8 // places; a power of two, as all sizes are
@@ -56,6 +59,19 @@ func (d *directory) add(k *Keyspace) {
 	places := *d.places.Load()
 	places[d.place(places, k.Name)].Store(k)
 	d.list.Store(&all)
+	d.changes.Add(1)
+}
+
+// remove takes a cache out, and reports whether it was in. Callers take turns, also with those of add.
+func (d *directory) remove(k *Keyspace) bool {
+	if d.find(k.Name) != k {
+		return false
+	}
+	all := slices.DeleteFunc(slices.Clone(d.all()), func(other *Keyspace) bool { return other == k })
+	d.list.Store(&all)
+	d.grow(len(*d.places.Load())) // a place that is taken does not change
+	d.changes.Add(1)
+	return true
 }
 
 // grow makes a table of so many places.

@@ -57,7 +57,7 @@ func (h *heardLog) note(caches *directory, m *bus.Message) {
 	for i := range m.Invalidations {
 		inv := &m.Invalidations[i]
 		k := caches.find(inv.Cache)
-		if k == nil {
+		if k == nil || k.Context.Err() != nil { // or it was closed: see forget
 			continue
 		}
 		one := mention{
@@ -82,6 +82,17 @@ func (h *heardLog) addLocked(one mention) {
 	}
 	h.latest[h.next] = one
 	h.next = (h.next + 1) % maxHeardOf
+}
+
+// forget takes out what was said of a keyspace whose context has ended, and with it the keyspace.
+func (h *heardLog) forget(k *Keyspace) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i := range h.latest {
+		if h.latest[i].space == k {
+			h.latest[i] = mention{}
+		}
+	}
 }
 
 // find returns the latest of the mentions that match, nil if none does.

@@ -25,6 +25,7 @@ type Keyspace struct {
 	Records
 
 	kept       generation.Kept
+	writing    writing
 	overflowed atomic.Bool // a Clear in the shared tier, see repeat
 	Floors     floors
 	Costs      Costs
@@ -37,6 +38,9 @@ type Records struct {
 	Name    string
 	Options Settings
 	Space   *near.Space
+
+	Context context.Context // ends with the keyspace or its node, and has no values; for loads
+	cancel  context.CancelFunc
 
 	Clock   generation.Clear
 	Tags    generation.Tags
@@ -57,6 +61,7 @@ type Settings struct {
 	Codec        uint8 // that writes its records
 	Schema       uint32
 	StaleFor     time.Duration
+	StaleTags    bool // what a tag has ended is kept as well
 	RefreshAhead time.Duration
 	Tagged       bool // every value may have tags
 
@@ -71,6 +76,7 @@ func (k *Keyspace) Init(node *Node, name string, opts Settings) {
 
 // open gives k its part of the near tier.
 func (k *Keyspace) open() {
+	k.Context, k.cancel = context.WithCancel(k.node.Context)
 	k.Space = k.node.Near.Space(0)
 	k.Space.Place(k.clockPartition, func(slot uint32) int { return k.node.partition(k.slotKey(slot)) })
 	k.Space.Guard(k.Floors.admits)
@@ -131,9 +137,9 @@ func checkKey(name, key string) error {
 	return nil
 }
 
-// Check refuses what no tier takes, and everything after Close.
+// Check refuses what no tier takes, and everything after Close of the keyspace or its node.
 func (rs *Records) Check(keys ...string) error {
-	if rs.node.Context.Err() != nil {
+	if rs.Context.Err() != nil {
 		return ErrClosed
 	}
 	for _, key := range keys {

@@ -32,10 +32,14 @@ func (l *leases) ask() {
 	l.asking++
 }
 
-// answered takes in the leases that were granted.
-func (l *leases) answered(granted []shared.Claim) {
+// answered takes in the leases that were granted to who asked with ctx. If that has ended,
+// nobody loads under them, and they are the caller's to give back: late.
+func (l *leases) answered(ctx context.Context, granted []shared.Claim) (late []shared.Claim) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if ctx.Err() != nil {
+		granted, late = nil, granted
+	}
 	if l.held == nil {
 		l.held = make(map[uint64]shared.Claim)
 	}
@@ -46,6 +50,7 @@ func (l *leases) answered(granted []shared.Claim) {
 		close(l.quiet)
 		l.quiet = nil
 	}
+	return late
 }
 
 // ended takes in that what was done with the lease of this token, if it is one, ended it,

@@ -1,6 +1,7 @@
 package coherence
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 
@@ -16,13 +17,13 @@ func TestLeases_OnTheirWay(t *testing.T) {
 		var l leases
 		first, second := shared.Claim{Key: "a", Token: 1}, shared.Claim{Key: "b", Token: 2}
 		l.ask()
-		l.answered([]shared.Claim{first})
+		l.answered(context.Background(), []shared.Claim{first})
 		l.ask()
 		got := make(chan []shared.Claim, 1)
 		go func() { got <- l.all(t.Context()) }()
 		synctest.Wait()
 		assert.Empty(t, got)
-		l.answered([]shared.Claim{second})
+		l.answered(context.Background(), []shared.Claim{second})
 		synctest.Wait()
 		assert.ElementsMatch(t, []shared.Claim{first, second}, <-got)
 	})

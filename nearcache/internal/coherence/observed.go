@@ -43,7 +43,8 @@ func (r *observedTier) Read(ctx context.Context, keys []string) (found []shared.
 	return found, err
 }
 
-// Write is that of the tier. What is confirmed is in the journal, which fills are not.
+// Write is that of the tier. What is confirmed is in the journal, which fills are not unless they
+// say so.
 func (r *observedTier) Write(ctx context.Context, puts []shared.Put) []driver.Receipt {
 	partitions, began := r.partitions(puts), time.Now()
 	silent := r.silence.now()
@@ -53,21 +54,28 @@ func (r *observedTier) Write(ctx context.Context, puts []shared.Put) []driver.Re
 	}
 	r.node.tookShared(telemetry.SharedWrite, puts[0].Key, len(puts), began, failure(receipts))
 	r.node.observe(ctx, receipts[0].Err)
-	if follower := r.node.Journal; follower != nil { // which may have read of them already
-		for i := range receipts {
-			if receipts[i].Err == nil {
-				name, _ := journal.SplitKey(puts[i].Key)
-				follower.Wrote(name, receipts[i].Entered().Number)
-			}
-		}
+	r.acknowledged(puts, receipts, partitions)
+	return r.received(puts, receipts)
+}
+
+// acknowledged takes in the writes that were confirmed, of keys that were in these partitions
+// before.
+func (r *observedTier) acknowledged(puts []shared.Put, receipts []driver.Receipt, partitions []int) {
+	follower := r.node.Journal
+	if follower == nil {
+		return
 	}
 	for i, p := range partitions {
+		if receipts[i].Err != nil {
+			continue
+		}
+		name, _ := journal.SplitKey(puts[i].Key)
+		follower.Wrote(name, receipts[i].Entered().Number) // it may have read of them already
 		// A key whose home changed meanwhile is another one: see package shardstore.
-		if receipts[i].Err == nil && p == r.node.partition(puts[i].Key) {
+		if p == r.node.partition(puts[i].Key) {
 			r.node.acked.Raise(p, receipts[i].Entered())
 		}
 	}
-	return r.received(puts, receipts)
 }
 
 // partitions returns those of puts, none if there is no journal.
@@ -96,14 +104,20 @@ func (r *observedTier) Fill(ctx context.Context, puts []shared.Put) []driver.Rec
 }
 
 func (r *observedTier) fill(ctx context.Context, puts []shared.Put) []driver.Receipt {
-	began, silent := time.Now(), r.silence.now()
-	receipts := r.received(puts, r.confirmed(puts, r.Tier.Fill(ctx, puts)))
+	partitions, began, silent := r.partitions(puts), time.Now(), r.silence.now()
+	receipts := r.confirmed(puts, r.Tier.Fill(ctx, puts))
+	for i := range partitions {
+		if puts[i].Journal {
+			r.acknowledged(puts[i:i+1], receipts[i:i+1], partitions[i:i+1])
+		}
+	}
+	receipts = r.received(puts, receipts)
 	if failure(receipts) == nil {
 		r.silence.note(silent)
 	}
 	r.node.tookShared(telemetry.SharedWrite, puts[0].Key, len(puts), began, failure(receipts))
 	for i := range receipts {
-		if over(receipts[i].Err) || r.node.Context.Err() == nil {
+		if over(receipts[i].Err) || r.node.Context.Err() == nil && ctx.Err() == nil {
 			r.leases.ended(puts[i].Record.Nonce)
 		}
 	}
@@ -131,8 +145,8 @@ func (r *observedTier) received(puts []shared.Put, receipts []driver.Receipt) []
 	return receipts
 }
 
-// Acquire is that of the tier. If the node was closed meanwhile, it gives back what was
-// granted, or may have been.
+// Acquire is that of the tier. If the node was closed meanwhile, or ctx ended with the
+// keyspace, it gives back what was granted, or may have been.
 func (r *observedTier) Acquire(ctx context.Context, claims []shared.Claim) []shared.Claimed {
 	if len(claims) != 1 || !hurried(ctx) {
 		return r.acquire(ctx, claims)
@@ -148,17 +162,24 @@ func (r *observedTier) acquire(ctx context.Context, claims []shared.Claim) []sha
 	silent := r.silence.now()
 	r.leases.ask()
 	var ours []shared.Claim
-	defer func() { r.leases.answered(ours) }()
+	parting := func(claims []shared.Claim) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), partingTimeout)
+		defer cancel()
+		r.giveBack(ctx, claims)
+	}
+	defer func() {
+		if late := r.leases.answered(ctx, ours); len(late) > 0 {
+			parting(late)
+		}
+	}()
 	began := time.Now()
 	answers := r.Tier.Acquire(ctx, claims)
 	r.node.tookShared(telemetry.SharedWrite, claims[0].Key, len(claims), began, answers[0].Err)
 	if answers[0].Err == nil {
 		r.silence.note(silent)
 	}
-	if r.node.Context.Err() != nil {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), partingTimeout)
-		defer cancel()
-		r.giveBack(ctx, granted(claims, answers, true))
+	if r.node.Context.Err() != nil || ctx.Err() != nil {
+		parting(granted(claims, answers, true))
 	} else {
 		ours = granted(claims, answers, false)
 	}

@@ -32,17 +32,20 @@ const (
 )
 
 // settled is what the options of a node depend on, since those of a cache do not change.
-type settled struct{ caches, journals int }
+type settled struct {
+	changes  uint64 // of the caches
+	journals int
+}
 
 // settle takes in the options of the node and of its caches, if there may be others than at the
 // latest look: to list those of many caches at each look is work for nothing.
 func (c *census) settle() {
-	now := settled{caches: len(c.node.caches.all())}
+	now := settled{changes: c.node.caches.changes.Load()}
 	if c.node.Tier != nil {
 		now.journals = c.node.Tier.Partitions()
 	}
 	if c.about.Options == 0 || c.settled != now {
-		c.about.Settings, c.about.Options = c.node.settings(c.node.caches.all()[:now.caches])
+		c.about.Settings, c.about.Options = c.node.settings(c.node.caches.all())
 		c.settled = now
 	}
 }

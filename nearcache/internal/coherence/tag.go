@@ -119,7 +119,7 @@ func (k *Keyspace) raiseSlots(ctx context.Context, invs []bus.Invalidation, anno
 			slots, puts = append(slots, slot), append(puts, k.slotPut(slot, clock.Revision.Number))
 		}
 	}
-	if announce && len(puts) == 1 {
+	if announce && len(puts) == 1 && memberOf(ctx) == nil {
 		puts[0].Announce = k.announcement(&invs[0])
 		announced = puts[0].Announce != nil
 	}

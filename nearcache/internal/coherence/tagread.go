@@ -68,7 +68,7 @@ func (rs *Records) judgeTags(f *shared.Found, unread map[uint32]error) {
 	}
 	if _, live := rs.TagsLive(f); !live {
 		rs.TagMisses.Add(1)
-		f.Err = ErrTagged
+		f.Err, f.Kept = ErrTagged, rs.Options.StaleTags && f.Kind == driver.KindValue
 	}
 }
 

@@ -97,7 +97,7 @@ func (k *Keyspace) storeValues(ctx context.Context, values []Value, b *batch) {
 	for i := range values {
 		puts[i] = k.ValuePut(&values[i], b.clock, b.tagClock)
 	}
-	k.announceOne(b, puts)
+	k.announceOne(ctx, b, puts)
 	k.enter(b, k.node.Tier.Write(ctx, puts))
 }
 
@@ -205,7 +205,7 @@ func (k *Keyspace) writeTombstones(ctx context.Context, b *batch, announce bool)
 		}
 	}
 	if announce {
-		k.announceOne(b, puts)
+		k.announceOne(ctx, b, puts)
 	}
 	k.enter(b, k.node.Tier.Write(ctx, puts))
 }
@@ -290,7 +290,7 @@ func (k *Keyspace) broadcast(ctx context.Context, invs []bus.Invalidation) error
 	if k.node.Bus == nil {
 		return nil
 	}
-	if err := k.node.publish(ctx, invs); err != nil {
+	if err := k.node.tell(ctx, invs); err != nil {
 		k.Unannounced.Add(1)
 		if k.node.Journal == nil {
 			k.retryLater(invs, true, time.Time{}) // nothing else would tell the others

@@ -230,7 +230,8 @@ func (s *Space) passLocked(st *stripe, key string, hash uint64, r driver.Revisio
 
 // putLocked links e in front or in the place of the entry of the same key. It
 // refuses to replace a higher revision, what is too large, what is of a partition that
-// was flushed since, and what the guard of the space does not admit.
+// was flushed since or of a space that was closed, and what the guard of the space does not
+// admit.
 func (s *Space) putLocked(key string, hash uint64, e *Entry, life time.Duration) bool {
 	t := s.tier
 	if int64(e.cost) > t.most.Load() {
@@ -238,7 +239,7 @@ func (s *Space) putLocked(key string, hash uint64, e *Entry, life time.Duration)
 		t.unlinkLocked(hash, s, key)
 		return false
 	}
-	if !s.passesPartitions(e) || s.admits != nil && !s.admits(e, hash, life <= 0) {
+	if s.mark.Load() == closed || !s.passesPartitions(e) || s.admits != nil && !s.admits(e, hash, life <= 0) {
 		t.fenced.Add(1)
 		return false
 	}

@@ -107,3 +107,6 @@ func (s *Space) Mark(slot uint32) uint64 { return s.slots.of(slot) }
 
 // Count returns the number of invalidations.
 func (t *Tier) Count() uint64 { return t.count.Load() }
+
+// Numbers returns how many numbers of spaces there are.
+func (t *Tier) Numbers() int { return len(*t.spaces.Load()) }

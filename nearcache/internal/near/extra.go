@@ -1,6 +1,7 @@
 package near
 
 import (
+	"math"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -27,8 +28,13 @@ type Extra struct {
 	// Pause is how long a Claim has to wait after the entry came in, or after another.
 	Pause time.Duration
 
+	// Left is how long the record of the entry lives yet, if somebody asked; see Ends. 0: it is
+	// not known.
+	Left time.Duration
+
 	until atomic.Int64 // end of its life; 0 once it was invalidated
 	kept  int64        // end of being kept; set when it comes in
+	ends  int64        // end of the record, likewise; 0: it is not known
 	retry atomic.Int64 // see Claim
 	tried atomic.Int64 // see Tried
 
@@ -52,6 +58,24 @@ func (e *Entry) Extra() *Extra {
 	return e.rare.extra
 }
 
+// EndsIn notes how long the record of e lives yet, for [Extra.Ends]. It must come before e is
+// installed, and after Extend if that comes at all.
+func (e *Entry) EndsIn(left time.Duration) {
+	if e.Extra() == nil {
+		e.Extend(&Extra{Fresh: math.MaxInt64}) // it is a hit for all of its life
+	}
+	e.Extra().Left = left
+}
+
+// Ends returns when the record of e ends, as it was when e came in, on the clock of the tier; 0
+// if that is not known.
+func (e *Entry) Ends() int64 {
+	if x := e.Extra(); x != nil {
+		return x.ends
+	}
+	return 0
+}
+
 // Use is what an entry that is no hit may be used for.
 type Use uint8
 
@@ -72,6 +96,9 @@ func (e *Entry) begin(now int64, life time.Duration) {
 	x.until.Store(now + int64(life))
 	x.retry.Store(now + int64(x.Pause))
 	x.kept = now + int64(life) + int64(x.Keep)
+	if x.Left > 0 {
+		x.ends = now + int64(x.Left)
+	}
 	switch {
 	case x.Absent:
 		e.expires.Store(0)

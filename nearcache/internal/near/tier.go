@@ -43,6 +43,7 @@ import (
 	"hash/maphash"
 	"math"
 	"math/bits"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -102,8 +103,9 @@ type Tier struct {
 	most   atomic.Int64 // cost of an entry
 	tally
 
-	spacesMu sync.Mutex               // protects that spaces changes
+	spacesMu sync.Mutex               // protects that spaces changes, and free
 	spaces   atomic.Pointer[[]*Space] // by number
+	free     []uint32                 // numbers of spaces that were closed
 
 	stop chan struct{} // closed by Close
 	done sync.WaitGroup
@@ -257,8 +259,14 @@ func (t *Tier) Space(partition int) *Space {
 	t.spacesMu.Lock()
 	defer t.spacesMu.Unlock()
 	all := *t.spaces.Load()
-	s.number = uint32(len(all))
-	all = append(all, s) // where those who have the shorter list do not look
+	if last := len(t.free) - 1; last >= 0 {
+		s.number, t.free = t.free[last], t.free[:last]
+		all = slices.Clone(all)
+		all[s.number] = s
+	} else {
+		s.number = uint32(len(all))
+		all = append(all, s) // where those who have the shorter list do not look
+	}
 	t.spaces.Store(&all)
 	return s
 }
