@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -207,7 +208,20 @@ func (r *observedTier) readSoon(ctx context.Context, keys []string) ([]shared.Fo
 	case (late || shared.Unreachable(err)) && s.overdue(began):
 		return nil, fmt.Errorf("%w: %w", ErrSilent, err)
 	case late: // the server is slow, and answers others
-		return r.Tier.Read(ctx, keys)
+		return r.readWatched(ctx, keys)
+	}
+	return found, err
+}
+
+// readWatched is Read of the tier for who has a source to go to, of a server that answers others: it
+// is given up once that falls silent.
+func (r *observedTier) readWatched(ctx context.Context, keys []string) ([]shared.Found, error) {
+	var found []shared.Found
+	var err error
+	own := slices.Clone(keys) // the read may outlast its caller
+	silent := r.silence.hurriedly(true, func() { found, err = r.Tier.Read(ctx, own) }, func() {})
+	if silent != nil {
+		return nil, silent
 	}
 	return found, err
 }
