@@ -152,7 +152,7 @@ func TestNotFound_SharedTierDown(t *testing.T) {
 		require.ErrorIs(t, err, nearcache.ErrNotFound)
 		_, err = m.Fetch(t.Context(), "k", none)
 		require.ErrorIs(t, err, nearcache.ErrNotFound)
-		time.Sleep(5*time.Second + 100*time.Millisecond)
+		time.Sleep(nearcache.DefaultStaleness + 100*time.Millisecond)
 		v, err := m.Fetch(t.Context(), "k", is("v"))
 		require.NoError(t, err)
 		assert.Equal(t, "v", v)

@@ -172,7 +172,7 @@ func TestBarrier_DeadNode(t *testing.T) {
 		v, err := a.Fetch(t.Context(), "k", is("new"))
 		require.NoError(t, err)
 		assert.Equal(t, "new", v)
-	})
+	}, intervals(time.Second, 5*time.Second))
 }
 
 func TestBarrier_ClosedNode(t *testing.T) {

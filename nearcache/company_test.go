@@ -95,7 +95,7 @@ func TestOptionsDiffer_OfNodes(t *testing.T) {
 		f.journal = false
 		f.join()
 		wait(15 * time.Minute)
-		assert.Equal(t, 1, log.count(`msg="nearcache: another server has had another option for more than 10 minutes" option=MaxStaleness here=5s there=7s`), log.String())
+		assert.Equal(t, 1, log.count(`msg="nearcache: another server has had another option for more than 10 minutes" option=MaxStaleness here=`+nearcache.DefaultStaleness.String()+` there=7s`), log.String())
 		assert.Equal(t, 1, log.count(`option=journals here=1 there=0`))
 		assert.Equal(t, 2, log.count("has had another option"))
 	})

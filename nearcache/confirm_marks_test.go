@@ -263,13 +263,14 @@ func TestConfirm_ClosedMeanwhile(t *testing.T) {
 		hangs := func(ctx context.Context, _ int) error { <-ctx.Done(); return ctx.Err() }
 		s.beforeTail.Store(&hangs)
 		a := s.join(t, fault.Without())
-		wait(1900 * time.Millisecond)
+		round := nearcache.DefaultStaleness * 2 / 5 // at most
+		wait(round - 100*time.Millisecond)
 		left := make(chan error)
 		go func() {
 			_, err := a.Get(t.Context(), "k")
 			left <- err
 		}()
-		wait(time.Second) // the next round is under way
+		wait(round / 2) // the next one is under way
 		require.NoError(t, a.node.Close(atOnce))
 		require.ErrorIs(t, <-left, nearcache.ErrClosed)
 	})

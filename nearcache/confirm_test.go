@@ -197,7 +197,7 @@ func TestHazard13_DeposedAnswersReads(t *testing.T) {
 				require.NoError(t, err)
 				assert.Equal(t, "loaded", v)
 				requireNear(t, a, "other", "loaded") // it comes from the source
-			})
+			}, intervals(time.Second, 5*time.Second))
 		})
 	}
 }
@@ -206,6 +206,7 @@ func TestHazard13_DeposedAnswersReads(t *testing.T) {
 func TestConfirm_Absent(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		f.journal = true
+		intervals(time.Second, 5*time.Second)(f)
 		opts := nearcache.Options[string]{NotFoundTTL: time.Hour}
 		a, b := f.join(opts), f.join(opts)
 		absent := func(context.Context, string) (string, error) { return "", nearcache.ErrNotFound }

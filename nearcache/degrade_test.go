@@ -53,7 +53,7 @@ func TestG7_SharedTierDown(t *testing.T) {
 		assert.EqualValues(t, 1, m.Stats().Loads.Degraded)
 
 		requireNear(t, m, "k", "v")
-		time.Sleep(5*time.Second + 100*time.Millisecond)
+		time.Sleep(nearcache.DefaultStaleness + 100*time.Millisecond)
 		v, err := m.Fetch(t.Context(), "k", is("v2"))
 		require.NoError(t, err)
 		assert.Equal(t, "v2", v, "what was loaded meanwhile is kept for MaxStaleness at most")
@@ -99,7 +99,7 @@ func TestG7_BusLost(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, "2", v, "the loss flushed the near tier")
 		require.NoError(t, b.Set(t.Context(), "k", "3"))
-		time.Sleep(5*time.Second + 100*time.Millisecond)
+		time.Sleep(nearcache.DefaultStaleness + 100*time.Millisecond)
 		v, err = a.Get(t.Context(), "k")
 		require.NoError(t, err)
 		assert.Equal(t, "3", v)

@@ -16,6 +16,14 @@ func NewBrokenNode(tier *shared.Tier, b *bus.Bus, opts NodeOptions, off fault.Sw
 	return newNode(tier, b, opts, off)
 }
 
+// DefaultStaleness is MaxStaleness of a node whose options do not tell.
+var DefaultStaleness = StalenessFor(0)
+
+// StalenessFor is MaxStaleness of a node whose options tell JournalInterval alone.
+func StalenessFor(interval time.Duration) time.Duration {
+	return NodeOptions{JournalInterval: interval}.withDefaults().MaxStaleness
+}
+
 // Jump does what is done when the machine slept.
 func Jump(n *Node) { n.core.Near.Jump() }
 

@@ -24,7 +24,7 @@ func TestHealth_Journal(t *testing.T) {
 		})
 		tier, err := shared.New(f.store.forNode(f), shared.Options{})
 		require.NoError(t, err)
-		node, err := nearcache.NewNode(tier, nil, nearcache.NodeOptions{})
+		node, err := nearcache.NewNode(tier, nil, nearcache.NodeOptions{MaxStaleness: 5 * time.Second})
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, node.Close(atOnce)) })
 		assert.Equal(t, "not trusted: the journal was not read yet", node.Health().String(), "before the first attempt")

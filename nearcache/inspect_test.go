@@ -336,7 +336,7 @@ func TestInspect_Tells(t *testing.T) {
 		assert.InDelta(t, 110, i.Shared.Expires.Sub(i.At).Seconds(), 1)
 		assert.InDelta(t, -10, i.Shared.Written.Sub(i.At).Seconds(), 1)
 		assert.InDelta(t, 0, i.Near.Current.Sub(i.At).Seconds(), 1.5, "it is confirmed by the journal")
-		assert.InDelta(t, 5, i.Near.TrustedUntil.Sub(i.At).Seconds(), 1.5)
+		assert.InDelta(t, nearcache.DefaultStaleness.Seconds(), i.Near.TrustedUntil.Sub(i.At).Seconds(), 1.5)
 		assert.Equal(t, []nearcache.TagInspection{{Slot: i.Near.Tags[0].Slot, Name: "team"}}, i.Near.Tags)
 		assert.Equal(t, i.Near.Tags, i.Shared.Tags)
 		assert.Equal(t, "users:k", i.Shared.Name)

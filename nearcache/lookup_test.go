@@ -87,7 +87,7 @@ func TestLookup_LosingBus(t *testing.T) {
 					assert.Equal(t, v, got.Value)
 					assert.LessOrEqual(t, got.Age, age)
 				}
-			})
+			}, intervals(time.Second, 5*time.Second))
 		})
 	}
 }

@@ -155,7 +155,7 @@ type BarrierOptions struct {
 // (3 s) after this node began to listen, at first or again after it lost the bus, and for
 // as long as the bus is lost again meanwhile;
 // and when a node died, the longer of HeartbeatTimeout + HeartbeatInterval (4 s)
-// after it was last heard, and MaxStaleness (5 s) after the call. While a live node
+// after it was last heard, and MaxStaleness (2 s) after the call. While a live node
 // cannot read the journal, or this one cannot hear the bus, it waits for ctx to
 // end.
 //

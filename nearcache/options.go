@@ -45,8 +45,11 @@ type NodeOptions struct {
 	// MaxStaleness is how long a value may be served from the near tier while
 	// this node cannot hear of writes: the journal cannot be read, or, without
 	// one, the bus cannot be heard. A value that was loaded while the shared
-	// tier was down is kept no longer. Zero means 5 s. It must be longer than
-	// JournalInterval.
+	// tier was down is kept no longer. Zero means 2 s, or twice JournalInterval if
+	// that is longer. It must be longer than JournalInterval.
+	//
+	// While the shared tier is away, each node loads each key that is read about once
+	// in MaxStaleness.
 	//
 	// When the journal was not read for that long, or not since a call failed
 	// because the server was away, what is read from the shared
@@ -111,7 +114,7 @@ type NodeOptions struct {
 func (o NodeOptions) withDefaults() NodeOptions {
 	o.NearBytes = cmp.Or(o.NearBytes, nearBytes())
 	o.JournalInterval = cmp.Or(o.JournalInterval, time.Second)
-	o.MaxStaleness = cmp.Or(o.MaxStaleness, 5*time.Second)
+	o.MaxStaleness = cmp.Or(o.MaxStaleness, max(2*time.Second, 2*min(o.JournalInterval, shared.MaxDuration/2)))
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}

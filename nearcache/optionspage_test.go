@@ -27,7 +27,7 @@ func TestOptionsPage_Defaults(t *testing.T) {
 	want := map[string]string{
 		"nearcache.NodeOptions.NearBytes":      fmt.Sprintf("%d MiB", node.NearBytes>>20),
 		"nearcache.NodeOptions.AuditRate":      "0",
-		"nearcache.NodeOptions.MaxStaleness":   node.MaxStaleness.String(),
+		"nearcache.NodeOptions.MaxStaleness":   node.MaxStaleness.String() + ", or twice `JournalInterval`",
 		"nearcache.Options.TTL":                cache.TTL.String(),
 		"nearcache.Options.NearTTL":            "TTL; without a bus " + ttlOnly.NearTTL.String() + " at most",
 		"nearcache.Options.LoadTimeout":        cache.LoadTimeout.String(),

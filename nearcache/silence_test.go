@@ -138,6 +138,30 @@ func TestSilence_SlowIsNotSilent(t *testing.T) {
 	})
 }
 
+// TestSilence_FallsSilent: a server that answered others, and then nobody any more, is not waited for.
+func TestSilence_FallsSilent(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		m := f.join()
+		f.store.onBefore(func(ctx context.Context, op, key string) error {
+			if op == "read" && key != "users:other" {
+				return sleepFor(ctx, time.Hour)
+			}
+			return nil
+		})
+		go func() {
+			time.Sleep(30 * time.Millisecond)
+			_, _ = m.Get(t.Context(), "other")
+		}()
+		waited := took(func() {
+			v, err := m.Fetch(t.Context(), "k", is("loaded"))
+			require.NoError(t, err)
+			assert.Equal(t, "loaded", v)
+		})
+		assert.LessOrEqual(t, waited, 3*60*time.Millisecond)
+		time.Sleep(2 * time.Second) // the call that hangs ends
+	})
+}
+
 // TestSilence_Usual: a tier that is always slow is not silent for that.
 func TestSilence_Usual(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {

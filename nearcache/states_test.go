@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/nearbus/nearbus/nearcache"
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/memstore"
 )
@@ -129,7 +130,7 @@ func TestStates_NodeOptions(t *testing.T) {
 		f.nodeOpts.MaxStaleness = 7 * time.Second
 		other := f.join()
 		wait(13 * time.Minute)
-		requireLine(t, lines, `^level=WARN msg="nearcache: another server has had another option for more than 10 minutes" option=MaxStaleness here=5s there=7s server=`)
+		requireLine(t, lines, `^level=WARN msg="nearcache: another server has had another option for more than 10 minutes" option=MaxStaleness here=`+nearcache.DefaultStaleness.String()+` there=7s server=`)
 		require.NoError(t, other.node.Close(t.Context()))
 		wait(2 * time.Second)
 		requireLine(t, lines, `^level=INFO msg="nearcache: no other server has another option any more" option=MaxStaleness after=\d+m\d+(\.\d+)?s$`)

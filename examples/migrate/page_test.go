@@ -70,7 +70,7 @@ func (s start) silent() string {
 	case s.loops:
 		return "old for 10 s, then errors"
 	}
-	return "new after `MaxStaleness` (5 s)"
+	return "new after `MaxStaleness` (2 s)"
 }
 
 func (s start) miss() string {

@@ -173,7 +173,7 @@ func (q *request) subjects(s scenario) []string {
 func (q *request) plan(s scenario, subject string, off []string) plan {
 	p := plan{
 		scenario: s, subject: subject, seed: q.seed, nodes: 3, keys: 400, reads: 12000, writes: 120,
-		enoughFaults: 1, atLeast: 4 * time.Second, repair: time.Second, staleness: 5 * time.Second, off: off,
+		enoughFaults: 1, atLeast: 4 * time.Second, repair: time.Second, staleness: 2 * time.Second, off: off,
 	}
 	if q.long {
 		p.enoughReads, p.enoughWrites, p.enoughFaults = 1_000_000, 10_000, 20

@@ -45,7 +45,7 @@ func harmless() []scenario {
 	}
 }
 
-// toBus and toTier are the relays to harm, everyone and oneByOne whose.
+// toBus and toTier are the relays to harm; everyone, oneByOne and allButFirst whose.
 // Messages for rueidis and go-redis come over their connections to the shared
 // tier.
 func toBus(f *field) []*servers.Relay {
@@ -61,6 +61,7 @@ func everyone(relays []*servers.Relay, _ int) []*servers.Relay { return relays }
 func oneByOne(relays []*servers.Relay, i int) []*servers.Relay {
 	return relays[i%len(relays):][:1]
 }
+func allButFirst(relays []*servers.Relay, _ int) []*servers.Relay { return relays[1:] }
 
 // onRelays harms ways to a server for some time.
 func onRelays(which func(*field) []*servers.Relay, whose func([]*servers.Relay, int) []*servers.Relay,

@@ -30,6 +30,14 @@ func tierFaults() []scenario {
 			strike: onRelays(toTier, oneByOne, 3*time.Second, (*servers.Relay).Refuse), between: time.Second,
 		},
 		{
+			name: "readers-stall", about: "bytes between all processes but the first and Redis, bus included, vanish for 3 s of 5 s", bus: "redis",
+			strike: onRelays(toTier, allButFirst, 3*time.Second, (*servers.Relay).Blackhole), between: 2 * time.Second, peers: true,
+		},
+		{
+			name: "readers-refused", about: "connections of all processes but the first to Redis are refused for 500 ms of 2.5 s", bus: "redis",
+			strike: onRelays(toTier, allButFirst, 500*time.Millisecond, (*servers.Relay).Refuse), between: 2 * time.Second, peers: true,
+		},
+		{
 			name: "redis-stops", about: "redis-server is stopped for 500 ms every 2 s", bus: "redis", peers: true,
 			strike: pauseRedis(500 * time.Millisecond), between: 1500 * time.Millisecond,
 		},

@@ -107,7 +107,7 @@ func NewPlan(from uint64) *Plan {
 	dice := seed(from).dice("plan")
 	p := &Plan{
 		Seed: from, Nodes: 2 + dice.IntN(6), Keys: 40, Length: 60 * time.Second, Pace: 1,
-		Store: Redis, Bus: SameRedis, JournalInterval: time.Second, MaxStaleness: 5 * time.Second,
+		Store: Redis, Bus: SameRedis, JournalInterval: time.Second, MaxStaleness: 2 * time.Second,
 	}
 	p.Features = dice.IntN(3) == 0
 	if dice.IntN(3) == 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -261,9 +262,33 @@ func (r *observedTier) readSoon(ctx context.Context, keys []string) ([]shared.Fo
 	case (late || shared.Unreachable(err)) && s.overdue(began):
 		return nil, fmt.Errorf("%w: %w", ErrSilent, err)
 	case late && patience < r.Timeout(): // the server is slow, and answers others
-		return r.ReadWithin(ctx, r.Timeout()-patience, keys)
+		return r.readWatched(ctx, r.Timeout()-patience, keys)
 	}
 	return found, err
+}
+
+// slowRead is an errand: it reads records.
+type slowRead struct {
+	carrier
+	tier  *observedTier
+	ctx   context.Context
+	limit time.Duration
+	keys  []string
+	found []shared.Found
+	err   error
+}
+
+func (w *slowRead) do()   { w.found, w.err = w.tier.ReadWithin(w.ctx, w.limit, w.keys) }
+func (w *slowRead) late() {}
+
+// readWatched is Read of the tier for who has a source to go to, of a server that answers others: it
+// is given up once that falls silent.
+func (r *observedTier) readWatched(ctx context.Context, limit time.Duration, keys []string) ([]shared.Found, error) {
+	w := &slowRead{tier: r, ctx: ctx, limit: limit, keys: slices.Clone(keys)} // the read may outlast its caller
+	if err := r.silence.carry(w, &w.carrier); err != nil {
+		return nil, err
+	}
+	return w.found, w.err
 }
 
 // Tail is that of the tier.

@@ -77,7 +77,8 @@ type Config struct {
 type Follower struct {
 	conf Config
 
-	positions []driver.Position                 // by partition; of the goroutine that runs rounds
+	positions []driver.Position // by partition; of the goroutine that runs rounds
+	pages     pages
 	epochs    []atomic.Uint64                   // by partition; 0 until it is known
 	losses    atomic.Uint64                     // how often writes turned out to be lost, or may be; raised before the horizon moves
 	applied   []atomic.Pointer[driver.Revision] // by partition: the journal has been applied up to there
@@ -103,6 +104,7 @@ func New(conf Config) *Follower {
 	return &Follower{
 		conf:      conf,
 		positions: make([]driver.Position, partitions),
+		pages:     make(pages, partitions),
 		epochs:    make([]atomic.Uint64, partitions),
 		applied:   make([]atomic.Pointer[driver.Revision], partitions),
 		wake:      make(chan struct{}, 1),

@@ -12,15 +12,6 @@ import (
 	"github.com/nearbus/nearbus/shared/driver"
 )
 
-// tailPage is how many entries of a journal are read at first. While there are more, pages
-// grow four times each, up to tailPages for all journals that are read in one request: what
-// is written during a round trip must fit into less than a page, or a node never catches up.
-// Longer ones would hold up the server, and the memory of the node.
-const (
-	tailPage  = 1000
-	tailPages = 32_000
-)
-
 // reading is what became of one journal in a round.
 type reading struct {
 	at     int64 // when the last read began, on the clock of the near tier
@@ -130,7 +121,7 @@ func (f *Follower) readAll(ctx context.Context) (readings []reading, entries int
 	readings = make([]reading, len(f.positions))
 	pending := make([]driver.TailRead, len(f.positions))
 	for p := range pending {
-		pending[p] = driver.TailRead{Partition: p, From: f.positions[p], Limit: tailPage}
+		pending[p] = driver.TailRead{Partition: p, From: f.positions[p], Limit: f.pages.first(p)}
 	}
 	read := make([]int, len(f.positions)) // entries, by partition
 	for len(pending) > 0 {
@@ -159,6 +150,9 @@ func (f *Follower) readAll(ctx context.Context) (readings []reading, entries int
 			more[i].Limit = min(more[i].Limit, max(tailPages/len(more), 1))
 		}
 		pending = more
+	}
+	for p := range readings {
+		f.pages.ended(p, read[p], readings[p].err == nil)
 	}
 	return readings, entries
 }
