@@ -69,7 +69,8 @@ func (l *life) open() (err error) {
 		return err
 	}
 	l.library, err = nearcache.NewNode(l.shared, l.bus, nearcache.NodeOptions{
-		JournalInterval: l.repairInterval(), MaxStaleness: f.plan.MaxStaleness, NearBytes: f.plan.nearBytes(),
+		JournalInterval: l.repairInterval(), MaxStaleness: f.plan.MaxStaleness,
+		SharedPatience: f.plan.SharedPatience, NearBytes: f.plan.nearBytes(),
 	})
 	if err != nil {
 		return err

@@ -20,11 +20,12 @@ type Plan struct {
 	MinReplicas int // that a primary must hear to take writes
 
 	JournalInterval, MaxStaleness time.Duration
-	Features                      bool    // short lifetimes, fail-safe, refresh ahead, negative entries
-	Pace                          float64 // of operations, 1 for the usual
-	Slow                          bool    // packets and loads take long
-	Neighbours                    int     `json:",omitempty"` // processes of another fleet on the same servers
-	Crowded                       bool    `json:",omitempty"` // near tiers are as small as may be, so that keys share marks
+	SharedPatience                time.Duration `json:",omitempty"` // a second: readers wait for the shared tier
+	Features                      bool          // short lifetimes, fail-safe, refresh ahead, negative entries
+	Pace                          float64       // of operations, 1 for the usual
+	Slow                          bool          // packets and loads take long
+	Neighbours                    int           `json:",omitempty"` // processes of another fleet on the same servers
+	Crowded                       bool          `json:",omitempty"` // near tiers are as small as may be, so that keys share marks
 
 	// Loaders read replicas of the source that are up to Behind late. SourceLag is the option
 	// of the library for that.
@@ -137,6 +138,9 @@ func NewPlan(from uint64) *Plan {
 		p.Behind = p.SourceLag
 	}
 	p.Crowded = dice.IntN(3) == 0
+	if seed(from).dice("patience").IntN(2) == 0 {
+		p.SharedPatience = time.Second
+	}
 	p.draw()
 	return p
 }

@@ -108,22 +108,32 @@ func (s *silence) overdue(began int64) bool {
 	return true
 }
 
+// slice is how long one wait of await is. After one that took twice as long, this process did not
+// run, and what it did not hear meanwhile says nothing.
+const slice = 10 * time.Millisecond
+
 // await waits until done is closed, or until the tier turns out to be silent; then it returns
 // ErrSilent.
 func (s *silence) await(done <-chan struct{}, began int64) error {
-	timer := time.NewTimer(s.patience())
+	timer := time.NewTimer(slice)
 	defer timer.Stop()
-	for {
+	for at, left := s.now(), s.patience(); ; timer.Reset(slice) {
 		select {
 		case <-done:
 			return nil
 		case <-timer.C:
-			if s.overdue(began) {
-				return ErrSilent
-			}
-			began = s.now()
-			timer.Reset(s.patience())
 		}
+		now := s.now()
+		if took := time.Duration(now - at); took < 2*slice {
+			left -= took
+		}
+		if at = now; left > 0 {
+			continue
+		}
+		if s.overdue(began) {
+			return ErrSilent
+		}
+		began, left = now, s.patience()
 	}
 }
 
@@ -258,8 +268,9 @@ func (r *observedTier) readSoon(ctx context.Context, keys []string) ([]shared.Fo
 	began, patience := s.now(), min(s.patience(), r.Timeout())
 	found, err := r.ReadWithin(ctx, patience, keys)
 	late := err != nil && tookTooLong(err) && !OutOfTime(ctx)
+	ran := time.Duration(s.now()-began) < patience+slice // or this process did not run
 	switch {
-	case (late || shared.Unreachable(err)) && s.overdue(began):
+	case (late && ran || shared.Unreachable(err)) && s.overdue(began):
 		return nil, fmt.Errorf("%w: %w", ErrSilent, err)
 	case late && patience < r.Timeout(): // the server is slow, and answers others
 		return r.readWatched(ctx, r.Timeout()-patience, keys)
