@@ -33,7 +33,8 @@ type Peer struct {
 	// Heard is when a message of it came last.
 	Heard time.Time
 
-	// Silent says that it was not heard for a HeartbeatTimeout, and has not said goodbye.
+	// Silent says that it was not heard for a HeartbeatTimeout, or for three of the intervals
+	// that its heartbeats say if that is longer, and has not said goodbye.
 	Silent bool
 }
 
@@ -61,7 +62,7 @@ func (b *Bus) described() About {
 
 // Peers returns the other processes that listen on the channel, as far as this one has
 // heard of them, in no order: who was heard before the subscription broke stays until it was
-// listened to for a HeartbeatTimeout in vain. From then on it is Silent, for 10 minutes at most:
+// listened to in vain for as long as Peer.Silent says. From then on it is Silent, for 10 minutes at most:
 // until it is heard again, says goodbye, or another process of its name comes. No more than 64
 // that are silent are kept. There are none without a subscription. [Bus.RollCall] asks instead
 // who is there now.
@@ -114,6 +115,8 @@ func (p *peers) hearLocked(who *peer, e *extension) {
 	if !who.told || who.deaf != e.deaf || who.version != e.version || !who.about.says(&e.about) {
 		p.changed = true
 	}
+	who.interval = min(e.interval, longestFollowed)
+	p.slowest = max(p.slowest, who.interval)
 	who.told, who.deaf, who.readOnly, who.version, who.about = true, e.deaf, e.readOnly, e.version, e.about
 }
 

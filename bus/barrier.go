@@ -54,14 +54,14 @@ func (c BarrierRequest) Same(o BarrierRequest) bool {
 // wait is whom a call of Barrier waits for.
 type wait struct {
 	sub     *subscription
-	goal    int64 // how much it must have listened to know of everybody who was there
+	goal    goal
 	awaited map[uint64]awaited
 }
 
 // over has sub, if it is another one, hear of everybody anew.
-func (w *wait) over(sub *subscription) {
+func (w *wait) over(sub *subscription, now int64) {
 	if w.sub != sub {
-		w.sub, w.goal = sub, sub.peers.complete()
+		w.sub, w.goal = sub, sub.peers.complete(now)
 	}
 }
 
@@ -156,10 +156,11 @@ func (bs *barriers) init() {
 //
 // Who listens is known from heartbeats, and from who answers a question to everybody. A
 // process that says goodbye, or stops listening, is not waited for any longer. One that
-// falls silent for [Options.HeartbeatTimeout] is waited for until opts.Grace has passed
+// falls silent for [Options.HeartbeatTimeout], being asked to say something, is waited for until opts.Grace has passed
 // since the call. Who is heard of for the first time meanwhile is waited for as well. For
 // a HeartbeatTimeout after the subscription was made, at first or anew, it is not known
-// who else listens, and Barrier waits. If the subscription breaks meanwhile, what is left of
+// who else listens, and Barrier waits; where heartbeats are rarer, for three intervals of them
+// after that, for a HeartbeatTimeout since the call at most. If the subscription breaks meanwhile, what is left of
 // that is waited after the break: so Barrier ends also where subscriptions break again and again.
 //
 // If nobody answers, the question is asked again, after 100 ms, and then it is believed
@@ -194,7 +195,7 @@ func (b *Bus) Barrier(ctx context.Context, opts BarrierOptions) (answered int, e
 		if sub == nil {
 			return 0, b.notListening()
 		}
-		whom.over(sub)
+		whom.over(sub, b.moment())
 		missing, all, until := b.missing(w, &whom, time.Since(began) >= opts.Grace)
 		answered, alone := b.barriers.answers(w)
 		if all && len(missing) == 0 && answered >= opts.AtLeast && (answered > 0 || alone) {
@@ -307,6 +308,13 @@ func (bs *barriers) begin() *barrier {
 	return w
 }
 
+// waiting reports whether a call of Barrier is under way.
+func (bs *barriers) waiting() bool {
+	bs.mu.Lock()
+	defer bs.mu.Unlock()
+	return len(bs.open) > 0
+}
+
 func (bs *barriers) end(w *barrier) {
 	bs.mu.Lock()
 	defer bs.mu.Unlock()
@@ -412,7 +420,14 @@ const maxArrivalsSent = 1024
 func (b *Bus) sendCalls(sequence uint64) {
 	questions, arrivals := b.barriers.due()
 	for _, q := range questions {
-		_ = b.transmit(b.encodeQuestion(sequence, &q), b.opts.PublishTimeout)
+		payload, asked := b.encodeQuestion(sequence, &q)
+		at := b.moment()
+		if err := b.transmit(payload, b.opts.PublishTimeout); err != nil {
+			continue
+		}
+		if sub := b.subscriber(); sub != nil {
+			sub.peers.expect(asked, at)
+		}
 	}
 	for some := range slices.Chunk(arrivals, maxArrivalsSent) {
 		_ = b.transmit(encodeArrivals(b.opts.Node, b.incarnation, sequence, some), b.opts.PublishTimeout)
@@ -420,15 +435,15 @@ func (b *Bus) sendCalls(sequence uint64) {
 }
 
 // encodeQuestion encodes q. What does not fit is left out: whom it is for, so that
-// everybody is asked, and the last of the positions.
-func (b *Bus) encodeQuestion(sequence uint64, q *barrier) []byte {
+// everybody is asked, and the last of the positions. It returns who is asked by name.
+func (b *Bus) encodeQuestion(sequence uint64, q *barrier) (payload []byte, named []uint64) {
 	asked, e := q.asked, q.extension
 	for {
 		payload := encodeBarrier(b.opts.Node, b.incarnation, sequence, q.number, asked, &e)
 		known := &e.positions.Known
 		switch {
 		case len(payload) <= b.bodyLimit():
-			return payload
+			return payload, asked
 		case len(asked) > 0:
 			asked = nil
 		case len(*known) > 0:
@@ -436,7 +451,7 @@ func (b *Bus) encodeQuestion(sequence uint64, q *barrier) []byte {
 		case e.roll != nil:
 			e.roll = nil
 		default:
-			return payload
+			return payload, asked
 		}
 	}
 }

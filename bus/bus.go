@@ -22,6 +22,7 @@ type Bus struct {
 	start       time.Time
 	latest      atomic.Int64 // moment that was returned last
 	about       atomic.Pointer[About]
+	said        atomic.Int64 // interval that the latest heartbeat says, or would
 
 	ctx    context.Context // ends with Close, with the values of Options.Background; for the goroutines
 	cancel context.CancelFunc

@@ -39,7 +39,8 @@
 // The Bus does not trust a client library that reports a connection. Each Bus sends
 // heartbeats at an interval, and must hear them through its own subscription. After
 // [Options.HeartbeatTimeout] without an own heartbeat, the Bus gives the subscription
-// up and subscribes anew. Heartbeats thus heal silently dead connections, and bound the
+// up and subscribes anew. In a large fleet with [Handler.Repairs], heartbeats are rarer, and say
+// when the next one comes at the latest. Heartbeats thus heal silently dead connections, and bound the
 // lag of a subscriber. A process without the right to publish on the channel can
 // therefore not listen.
 //

@@ -1,6 +1,9 @@
 package bus
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"time"
+)
 
 // Reasons and limits that tests look at.
 var (
@@ -57,6 +60,11 @@ func EncodeAbout(node string, incarnation, sequence uint64, sent int64, a About)
 	return appendHeartbeat(nil, node, incarnation, sequence, sent, &extension{version: protocolVersion, about: a})
 }
 
+// EncodeInterval encodes a heartbeat that says the interval of the sender.
+func EncodeInterval(node string, incarnation, sequence uint64, sent int64, interval time.Duration) []byte {
+	return appendHeartbeat(nil, node, incarnation, sequence, sent, &extension{version: protocolVersion, interval: interval})
+}
+
 // EncodeQuestion encodes the question of a barrier to everybody as this version sends it.
 func EncodeQuestion(node string, incarnation, sequence, number uint64, p Positions, roll ...uint32) []byte {
 	return encodeBarrier(node, incarnation, sequence, number, nil, &extension{positions: p, roll: &roll})
@@ -85,6 +93,7 @@ type Said struct {
 	About     About
 	Positions Positions
 	Roll      []uint32
+	Interval  time.Duration
 }
 
 // DecodeSaid decodes a heartbeat, a barrier or settings.
@@ -92,7 +101,7 @@ func DecodeSaid(payload []byte) (Said, error) {
 	var f frame
 	err := f.decode(payload)
 	e := &f.extension
-	s := Said{Deaf: e.deaf, ReadOnly: e.readOnly, Version: e.version, About: e.about, Positions: e.positions}
+	s := Said{Deaf: e.deaf, ReadOnly: e.readOnly, Version: e.version, About: e.about, Positions: e.positions, Interval: e.interval}
 	if e.roll != nil {
 		s.Roll = *e.roll
 	}

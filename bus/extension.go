@@ -1,6 +1,10 @@
 package bus
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math"
+	"time"
+)
 
 // The extension of a message begins with a byte of flags, then come fields: each is
 // its number, 1 byte, its length as uvarint, and as many bytes. A reader skips fields
@@ -15,6 +19,8 @@ import "encoding/binary"
 //	              its number as uvarint, epoch and revision number, 8 bytes each
 //	6  barrier    the last 4 bytes of the incarnation of each process that the sender
 //	              knows; who is not among them says at once that it is there
+//	7  heartbeat  4 bytes: milliseconds to the next heartbeat, at most; who says it learns
+//	              elsewhere of what it misses
 //
 // Processes before protocol version 1 read bit 0 of the first byte, and nothing else.
 const (
@@ -27,6 +33,7 @@ const (
 	fieldOptions   = 4
 	fieldPositions = 5
 	fieldRoll      = 6
+	fieldInterval  = 7
 
 	// protocolVersion is what this package says of itself in heartbeats.
 	protocolVersion = 2
@@ -42,7 +49,8 @@ type extension struct {
 	deaf     bool
 	readOnly bool // the sender publishes nothing
 	version  uint8
-	about    About // its Settings are not in it
+	about    About         // its Settings are not in it
+	interval time.Duration // of heartbeats, in whole milliseconds; 0: the sender does not say
 
 	positions Positions
 	roll      *[]uint32 // nil: the sender does not say whom it knows
@@ -68,6 +76,10 @@ func (e *extension) append(dst []byte) []byte {
 			body = binary.BigEndian.AppendUint64(append(body, f.field, 8), f.value)
 		}
 	}
+	if e.interval > 0 {
+		milliseconds := min((e.interval+time.Millisecond-1)/time.Millisecond, math.MaxUint32)
+		body = binary.BigEndian.AppendUint32(append(body, fieldInterval, 4), uint32(milliseconds))
+	}
 	if len(e.positions.Known) > 0 {
 		body = appendString(append(body, fieldPositions), string(e.positions.append(nil)))
 	}
@@ -83,6 +95,7 @@ func (e *extension) append(dst []byte) []byte {
 // empty reports whether a message needs no extension.
 func (e *extension) empty() bool {
 	return !e.deaf && !e.readOnly && e.version == 0 && e.about.Tier|e.about.Namespace|e.about.Options == 0 &&
+		e.interval == 0 &&
 		len(e.positions.Known) == 0 && e.roll == nil
 }
 
@@ -119,6 +132,8 @@ func (e *extension) take(kind, field byte, value string) {
 		e.roll = &roll
 	case kind == typeHeartbeat && field == fieldVersion && len(value) >= 1:
 		e.version = value[0]
+	case kind == typeHeartbeat && field == fieldInterval && len(value) >= 4:
+		e.interval = time.Duration(binary.BigEndian.Uint32([]byte(value[:4]))) * time.Millisecond
 	case kind == typeHeartbeat && len(value) >= 8:
 		number := binary.BigEndian.Uint64([]byte(value[:8]))
 		switch field {

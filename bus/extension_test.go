@@ -3,7 +3,9 @@ package bus_test
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -27,6 +29,7 @@ var (
 
 func TestExtension_Golden(t *testing.T) {
 	golden(t, "about", bus.EncodeAbout("web-1", 0x1122334455667788, 9, 123456789, goldenAbout))
+	golden(t, "interval", bus.EncodeInterval("web-1", 0x1122334455667788, 9, 123456789, 6700*time.Millisecond))
 	golden(t, "question", bus.EncodeQuestion("web-1", 0x1122334455667788, 9, 3, goldenPositions, 0xa1, 0xa2))
 	golden(t, "asking", bus.EncodeAsking("web-1", 0x1122334455667788, 9, 0xa1, 0xa2))
 	golden(t, "rollcall", bus.EncodeRollCall("web-1", 0x1122334455667788, 9, 3, 0xa1, 0xa2))
@@ -38,6 +41,15 @@ func TestExtension_RoundTrip(t *testing.T) {
 	got, err := bus.DecodeSaid(bus.EncodeAbout("n", 3, 4, 5, goldenAbout))
 	require.NoError(t, err)
 	assert.Equal(t, bus.Said{Version: 2, About: goldenAbout}, got)
+
+	for interval, want := range map[time.Duration]time.Duration{
+		0: 0, 1: time.Millisecond, time.Second: time.Second, 6701 * time.Microsecond: 7 * time.Millisecond,
+		365 * 24 * time.Hour: math.MaxUint32 * time.Millisecond,
+	} {
+		got, err = bus.DecodeSaid(bus.EncodeInterval("n", 3, 4, 5, interval))
+		require.NoError(t, err)
+		assert.Equal(t, bus.Said{Version: 2, Interval: want}, got, interval)
+	}
 
 	got, err = bus.DecodeSaid(bus.EncodeQuestion("n", 3, 4, 5, goldenPositions, 7))
 	require.NoError(t, err)
@@ -54,6 +66,8 @@ func TestExtension_Size(t *testing.T) {
 	const node = "web-1"
 	assert.Len(t, bus.EncodeHeartbeat(node, 3, 4, 5), 29+len(node), "before protocol version 1")
 	assert.Len(t, bus.EncodeAbout(node, 3, 4, 5, goldenAbout), 64+len(node))
+	says := len(bus.EncodeInterval(node, 3, 4, 5, time.Second)) - len(bus.EncodeInterval(node, 3, 4, 5, 0))
+	assert.Equal(t, 6, says, "with a journal")
 }
 
 // TestExtension_Older: what older processes read of a newer heartbeat is where it was.

@@ -27,14 +27,14 @@ const maxPeers = 4096
 // listened, as is how long it takes to hear of everybody. Numbers of messages are not
 // known across a break, which is a gap anyway.
 type peers struct {
-	timeout int64 // after so long a peer counts as silent; set once
+	opts *Options // set once
 
 	mu      sync.Mutex       // protects the following fields
 	known   map[uint64]*peer // by incarnation
-	learned int64            // moment from which on whoever is new must begin at the beginning
 	crowded int64            // until so much was listened the map has no room for all
 	changed bool             // something that list returns, since news was called
 	silent  map[uint64]*peer // that listened, and fell silent without a goodbye; see silence.go
+	slowest time.Duration    // longest interval that a peer says; see pace.go
 
 	since    int64 // moment from which on the subscription stands; 0: none does
 	until    int64 // moment up to which the one before is known to have been heard
@@ -43,16 +43,19 @@ type peers struct {
 
 type peer struct {
 	node     string
-	latest   uint64 // highest sequence heard of
-	counted  bool   // latest is known: it was heard over this subscription
-	heard    int64  // moment, put off by the breaks since
-	came     int64  // moment at which its latest message came
-	silent   bool   // it is among the silent
-	told     bool   // a heartbeat of it was heard
-	deaf     bool   // it does not listen
-	readOnly bool   // it says that it publishes nothing
-	version  uint8  // as in Peer
-	about    About  // likewise
+	latest   uint64        // highest sequence heard of
+	counted  bool          // latest is known: it was heard over this subscription
+	heard    int64         // moment, put off by the breaks since
+	asked    int64         // moment at which it was asked first to say something, if it did not since
+	asks     int           // how often it was, since then
+	interval time.Duration // of its heartbeats; 0: it does not say
+	came     int64         // moment at which its latest message came
+	silent   bool          // it is among the silent
+	told     bool          // a heartbeat of it was heard
+	deaf     bool          // it does not listen
+	readOnly bool          // it says that it publishes nothing
+	version  uint8         // as in Peer
+	about    About         // likewise
 }
 
 // begin takes in that a subscription stands from now on.
@@ -61,9 +64,9 @@ func (p *peers) begin(now int64) {
 	defer p.mu.Unlock()
 	for _, who := range p.known {
 		who.heard = min(who.heard+now-p.until, now)
-		who.counted = false
+		who.counted, who.asks = false, 0
 	}
-	p.since, p.learned = now, now+p.timeout
+	p.since = now
 }
 
 // end takes in that the subscription does not stand any more. What came until the moment
@@ -98,23 +101,23 @@ func (p *peers) note(f *frame, now int64) (missing bool) {
 	who, known := p.known[m.Incarnation]
 	if m.Sequence == 0 && !f.heartbeat {
 		if known {
-			who.heard, who.came = now, now
+			who.hear(now)
 		}
 		return false
 	}
 	if !known {
 		who = p.addLocked(m, now)
 	}
+	who.hear(now)
+	if f.kind == typeHeartbeat {
+		p.hearLocked(who, &f.extension)
+	}
 	if !who.counted {
 		who.counted, who.latest = true, m.Sequence
 		if !f.heartbeat {
 			who.latest = m.Sequence - 1
 		}
-		missing = now > p.learned && who.latest > 0
-	}
-	who.heard, who.came = now, now
-	if f.kind == typeHeartbeat {
-		p.hearLocked(who, &f.extension)
+		missing = now > p.since+p.patienceLocked() && who.latest > 0
 	}
 	next := who.latest + 1
 	if f.heartbeat {
@@ -129,6 +132,17 @@ func (p *peers) note(f *frame, now int64) (missing bool) {
 	return missing && p.since > 0
 }
 
+// hear takes in that a message of the peer came.
+func (who *peer) hear(now int64) { who.heard, who.came, who.asks = now, now, 0 }
+
+// learned returns the moment from which on whoever is new must begin at the beginning: by then
+// every process that was there has sent heartbeats, and all servers know of the subscription.
+func (p *peers) learned() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.since + p.patienceLocked()
+}
+
 // addLocked adds a peer, in the place of the one that was silent for longest if
 // there are too many. Should that one return, it counts as new.
 func (p *peers) addLocked(m *Message, now int64) *peer {
@@ -140,7 +154,7 @@ func (p *peers) addLocked(m *Message, now int64) *peer {
 			}
 		}
 		delete(p.known, oldest)
-		p.crowded = p.listenedLocked(now) + p.timeout
+		p.crowded = p.listenedLocked(now) + p.patienceLocked()
 	}
 	if p.known == nil { // a transport may deliver before it is ready
 		p.known = make(map[uint64]*peer)
@@ -162,8 +176,10 @@ func (p *peers) forgetSilent(now int64) (forgot bool, err error) {
 	defer p.mu.Unlock()
 	p.fadeLocked(now)
 	var silent []string
+	p.slowest = 0
 	for id, who := range p.known {
-		if who.heard >= now-p.timeout {
+		if !p.silentLocked(who, now) {
+			p.slowest = max(p.slowest, who.interval)
 			continue
 		}
 		delete(p.known, id)
@@ -197,20 +213,27 @@ func (p *peers) snapshot() map[uint64]string {
 	return here
 }
 
-// complete returns how much must have been listened in all until roll has everybody who
-// listens now: a timeout since the subscription was made, or since it will be. If it breaks
-// before, what is left may be listened later, since they go on sending heartbeats.
-func (p *peers) complete() (goal int64) {
+// goal is how much must have been listened in all to know of everybody who listens: as long since
+// from as the one may be quiet that is heard least often, or until most.
+type goal struct{ from, most int64 }
+
+// complete returns how much must have been listened in all until snapshot has everybody who
+// listens now: since the subscription was made, or since it will be. Who asks everybody again and
+// again, as a barrier does until then, has heard of them after a HeartbeatTimeout in any case, if
+// there was time for some questions. If the subscription breaks before, what is left may be
+// listened later, since they go on sending heartbeats.
+func (p *peers) complete(now int64) goal {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.listened + p.timeout
+	return goal{from: p.listened, most: p.listenedLocked(now) + int64(max(p.opts.HeartbeatTimeout, longestAsk))}
 }
 
 // left returns how much is still to be listened until so much was, and until there was
 // room for everybody. It is negative if that is so already, and becomes less only while a
 // subscription stands.
-func (p *peers) left(now, goal int64) (left time.Duration, stands bool) {
+func (p *peers) left(now int64, g goal) (left time.Duration, stands bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return time.Duration(max(goal, p.crowded) - p.listenedLocked(now)), p.since != 0
+	until := max(min(g.from+p.patienceLocked(), g.most), p.crowded)
+	return time.Duration(until - p.listenedLocked(now)), p.since != 0
 }

@@ -16,7 +16,7 @@ func said(sequence uint64) *frame {
 // TestPeers_Break: what came in a break of the subscription is missing, which is told as a
 // gap anyway: the first message after it is no hole.
 func TestPeers_Break(t *testing.T) {
-	p := &peers{timeout: 10}
+	p := &peers{opts: &Options{HeartbeatInterval: 3, HeartbeatTimeout: 10}}
 	p.begin(100)
 	assert.False(t, p.note(said(1), 101))
 	p.end(105)
@@ -28,7 +28,7 @@ func TestPeers_Break(t *testing.T) {
 // TestPeers_BeforeTheSubscriptionStands: a transport may deliver before it says that the
 // subscription stands. Nothing is missing then, and what comes first afterwards is no hole.
 func TestPeers_BeforeTheSubscriptionStands(t *testing.T) {
-	p := &peers{timeout: 10}
+	p := &peers{opts: &Options{HeartbeatInterval: 3, HeartbeatTimeout: 10}}
 	assert.False(t, p.note(said(3), 98))
 	assert.False(t, p.note(said(5), 99))
 	p.begin(100)
@@ -38,9 +38,9 @@ func TestPeers_BeforeTheSubscriptionStands(t *testing.T) {
 
 // TestPeers_LeftInABreak: while no subscription stands, no time is listened.
 func TestPeers_LeftInABreak(t *testing.T) {
-	p := &peers{timeout: 10}
+	p := &peers{opts: &Options{HeartbeatInterval: 3, HeartbeatTimeout: 10}}
 	p.begin(100)
-	goal := p.complete()
+	goal := p.complete(100)
 	p.end(103)
 	left, stands := p.left(1000, goal)
 	assert.Equal(t, time.Duration(7), left)
@@ -51,9 +51,28 @@ func TestPeers_LeftInABreak(t *testing.T) {
 	assert.True(t, stands)
 }
 
+// TestPeers_SlowestCounts: where a peer is heard rarely, it takes longer to know of everybody, but no
+// longer than a timeout for whoever asks everybody meanwhile.
+func TestPeers_SlowestCounts(t *testing.T) {
+	const second = int64(time.Second)
+	p := &peers{opts: &Options{HeartbeatInterval: time.Second, HeartbeatTimeout: 10 * time.Second}}
+	p.begin(100 * second)
+	slow := &frame{message: Message{Node: "other", Incarnation: 7}, kind: typeHeartbeat, heartbeat: true}
+	slow.extension.interval = 20 * time.Second
+	p.note(slow, 101*second)
+	for at, want := range map[int64]time.Duration{112: 10, 140: 10, 155: 5, 160: 0} {
+		left, _ := p.left(at*second, p.complete(at*second))
+		assert.Equal(t, want*time.Second, left, at)
+	}
+	goal := p.complete(112 * second)
+	left, _ := p.left(122*second, goal)
+	assert.Zero(t, left)
+	assert.Equal(t, 160*second, p.learned())
+}
+
 // TestPeers_SilenceIsNews: that a process has fallen silent is told to who asks for peers.
 func TestPeers_SilenceIsNews(t *testing.T) {
-	p := &peers{timeout: 10}
+	p := &peers{opts: &Options{HeartbeatInterval: 3, HeartbeatTimeout: 10}}
 	p.begin(100)
 	p.note(said(1), 101)
 	require.True(t, p.news())

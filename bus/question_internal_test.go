@@ -41,7 +41,9 @@ func TestQuestion_LeftOut(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := &Bus{transport: narrow{most: c.limit}, incarnation: 1, opts: Options{Node: "n"}}
 			var f frame
-			require.NoError(t, f.decode(b.encodeQuestion(1, whole(each, each, each))))
+			payload, named := b.encodeQuestion(1, whole(each, each, each))
+			require.NoError(t, f.decode(payload))
+			assert.Len(t, named, c.asked)
 			roll := 0
 			if f.extension.roll != nil {
 				roll = len(*f.extension.roll)

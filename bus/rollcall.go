@@ -32,7 +32,7 @@ func (c *rollCall) init() {
 // Everybody answers at once, so all of them are known after a round trip. Because questions and
 // answers may be lost, RollCall asks at least twice, 100 ms apart, and until nobody new answers.
 // Processes older than this question do not answer, and are there if their latest heartbeat was
-// heard. Calls take turns.
+// heard. So are those that died lately, until they count as silent. Calls take turns.
 //
 // There must be a subscription. The error is that of ctx, which ends it while the channel is not
 // heard, or [ErrClosed].

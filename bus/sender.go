@@ -28,6 +28,8 @@ type sender struct {
 
 	pause time.Duration // before it is sent again
 	again *time.Timer   // runs while there is a letter
+
+	pace pace
 }
 
 // letter is a message with a number.
@@ -42,9 +44,9 @@ type letter struct {
 // at a time: so none of these names a message that was sent after it. Questions
 // wait for a message that failed, which they would overtake.
 func (b *Bus) send() {
-	ticker := time.NewTicker(b.opts.HeartbeatInterval)
-	defer ticker.Stop()
-	s := &sender{bus: b, again: time.NewTimer(longestResend)}
+	due := time.NewTimer(b.opts.HeartbeatInterval)
+	defer due.Stop()
+	s := &sender{bus: b, again: time.NewTimer(longestResend), pace: pace{latest: time.Now()}}
 	defer s.again.Stop()
 	s.again.Stop() // There is nothing to send again.
 	for {
@@ -59,10 +61,14 @@ func (b *Bus) send() {
 		case <-b.ctx.Done():
 			s.leave()
 			return
-		case <-ticker.C:
-			b.sendHeartbeat(s.sent())
+		case <-due.C:
+			if s.pace.wait(b) == 0 {
+				s.heartbeat(false)
+			}
+			due.Reset(max(s.pace.wait(b), minWait))
 		case <-b.beat:
-			b.sendHeartbeat(s.sent())
+			s.heartbeat(true)
+			due.Reset(max(s.pace.wait(b), minWait))
 		case <-calls:
 			b.sendCalls(s.sent())
 		case <-b.asking.wake:
@@ -182,17 +188,24 @@ func (s *sender) leave() {
 
 // heartbeatSize is the most that a heartbeat has beside its frame: an extension and when
 // it was sent.
-const heartbeatSize = 2 + 3 + 3*10 + 8
+const heartbeatSize = 2 + 3 + 3*10 + 6 + 8
 
-// sendHeartbeat ignores the error: a heartbeat that was not sent does not come
+// heartbeat sends one, between two that are due if so. It ignores the error: a heartbeat that was not sent does not come
 // back, and that is noticed.
-func (b *Bus) sendHeartbeat(sequence uint64) {
+func (s *sender) heartbeat(between bool) {
+	b, p := s.bus, &s.pace
 	payload := make([]byte, 0, frameSize+heartbeatSize)
+	interval, sub := b.interval(), b.subscriber()
 	e := extension{
-		deaf: b.opts.Tool || b.subscriber() == nil, readOnly: b.opts.ReadOnly,
+		deaf: b.opts.Tool || sub == nil, readOnly: b.opts.ReadOnly,
 		version: protocolVersion, about: b.described(),
 	}
-	_ = b.transmit(appendHeartbeat(payload, b.opts.Node, b.incarnation, sequence, b.moment(), &e), b.opts.PublishTimeout)
+	if sub != nil && sub.handler.Repairs {
+		e.interval = interval
+	}
+	p.tell(b, interval, between)
+	payload = appendHeartbeat(payload, b.opts.Node, b.incarnation, s.sent(), b.moment(), &e)
+	p.failed = b.transmit(payload, b.opts.PublishTimeout) != nil
 }
 
 // goodbyeTimeout bounds how long Close takes for a server that does not answer.

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Stats is what a [Bus] did since it was made. Counters only rise; Connected and RoundTrip
-// are how it is now.
+// Stats is what a [Bus] did since it was made. Counters only rise; Connected, RoundTrip and
+// HeartbeatInterval are how it is now.
 type Stats struct {
 	// Published counts messages that the server took, PublishedKeys the
 	// invalidations in them, and Resent those messages that took more than one
@@ -39,6 +39,10 @@ type Stats struct {
 
 	// RoundTrip is how long the latest own heartbeat took to come back.
 	RoundTrip time.Duration
+
+	// HeartbeatInterval is the longest time to the next heartbeat as the latest one said it, which
+	// is longer than the option in a large fleet. It is 0 before the first one.
+	HeartbeatInterval time.Duration
 }
 
 // counters are the living form of Stats.
@@ -72,5 +76,7 @@ func (b *Bus) Stats() Stats {
 		Panics:        b.panics.Load(),
 		Connected:     b.connected.Load(),
 		RoundTrip:     time.Duration(b.roundTrip.Load()),
+
+		HeartbeatInterval: time.Duration(b.said.Load()),
 	}
 }

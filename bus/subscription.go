@@ -45,6 +45,11 @@ type Handler struct {
 	// of itself: see [Bus.Peers]. Nil means that nobody wants to know.
 	Peers func()
 
+	// Repairs says that what is missed on the channel is soon learned elsewhere: from a journal.
+	// While all who listen say so, heartbeats of a large fleet are rarer than
+	// [Options.HeartbeatInterval]: with more than 150 processes by default.
+	Repairs bool
+
 	// Settings is called when a process tells its settings, with their digest as it is in
 	// its heartbeats. Nil means that nobody wants to know.
 	Settings func(digest uint64, settings []Setting)
@@ -90,14 +95,13 @@ type subscription struct {
 
 	garbage garbage
 
-	// watchdog cancels the receiving when heartbeats do not come back.
-	watchdog *time.Timer
+	watchdog watchdog
 }
 
 func newSubscription(b *Bus, h Handler) *subscription {
 	ctx, cancel := context.WithCancel(b.ctx)
 	s := &subscription{bus: b, handler: h, cancel: cancel, done: make(chan struct{})}
-	s.peers.timeout = int64(b.opts.HeartbeatTimeout)
+	s.peers.opts = &b.opts
 	go s.run(ctx) // ends with ctx; stop waits
 	return s
 }
@@ -145,8 +149,7 @@ func (s *subscription) receive(ctx context.Context) error {
 	s.since, s.heard = math.MaxInt64, 0
 	defer func() { s.peers.end(s.heard) }()
 	s.settled = false
-	s.watchdog = time.AfterFunc(s.bus.opts.HeartbeatTimeout, func() { cancel(errSilent) })
-	defer s.watchdog.Stop()
+	defer s.watchdog.watch(s.bus.opts.HeartbeatTimeout, func() { cancel(errSilent) })()
 
 	err := s.bus.transport.Receive(ctx, Sink{Ready: s.subscribed, Deliver: s.deliver, Gap: s.lose})
 	if ctx.Err() != nil {
@@ -315,6 +318,9 @@ func (s *subscription) acceptBarrier(m *Message, f *frame) {
 		if roll := f.extension.roll; all && roll != nil && !slices.Contains(*roll, uint32(s.bus.incarnation)) {
 			signal(s.bus.beat) // says that this process is there
 		}
+		if !all && time.Duration(s.bus.said.Load()) > s.bus.opts.HeartbeatInterval {
+			signal(s.bus.beat) // whoever asks again wants to know whether this process lives
+		}
 		s.answer(BarrierRequest{incarnation: m.Incarnation, number: f.call, positions: f.extension.positions})
 	}
 }
@@ -362,9 +368,7 @@ func (s *subscription) heartbeat(sent int64) {
 	}
 	s.heard = sent
 	s.bus.roundTrip.Store(int64(age))
-	if left := s.bus.opts.HeartbeatTimeout - age; left > 0 {
-		s.watchdog.Reset(left)
-	}
+	s.watchdog.feed(sent, s.bus.opts.patience(time.Duration(s.bus.said.Load()))-age)
 	forgot, silent := s.peers.forgetSilent(s.bus.moment())
 	if forgot {
 		s.bus.barriers.wakeAll()
@@ -384,7 +388,7 @@ func (s *subscription) heartbeat(sent int64) {
 // Whoever publishes at one that was told late is missed by nobody until then:
 // the messages have numbers, but the first one heard may be any.
 func (s *subscription) settle() {
-	if s.settled || s.state != confirmed || s.bus.moment() <= s.peers.learned {
+	if s.settled || s.state != confirmed || s.bus.moment() <= s.peers.learned() {
 		return
 	}
 	s.settled = true

@@ -261,5 +261,6 @@ var busMetrics = []metric[bus.Stats]{
 	counter("nearbus_bus_holes_total", "Times that a message of another process was missing.", func(s bus.Stats) float64 { return float64(s.Holes) }),
 	counter("nearbus_bus_silences_total", "Times that other processes fell silent.", func(s bus.Stats) float64 { return float64(s.Silences) }),
 	gauge("nearbus_bus_connected", "Whether the subscription is confirmed.", func(s bus.Stats) float64 { return truth(s.Connected) }),
+	gauge("nearbus_bus_heartbeat_interval_seconds", "Longest time to the next heartbeat.", func(s bus.Stats) float64 { return s.HeartbeatInterval.Seconds() }),
 	gauge("nearbus_bus_round_trip_seconds", "Time that the latest heartbeat took.", func(s bus.Stats) float64 { return s.RoundTrip.Seconds() }),
 }

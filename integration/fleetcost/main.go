@@ -34,7 +34,7 @@ func run(args []string, out io.Writer) error {
 	flags.IntVar(&f.Keys, "keys", f.Keys, "keys in a call")
 	flags.Float64Var(&f.Reread, "reread", f.Reread, "share of the other nodes that read a written key again")
 	flags.BoolVar(&f.OneRedis, "one-redis", f.OneRedis, "shared tier and bus are one Redis")
-	flags.DurationVar(&f.Heartbeat, "heartbeat", 0, "bus.Options.HeartbeatInterval; 0: 1 s, and what is needed")
+	flags.DurationVar(&f.Heartbeat, "heartbeat", 0, "bus.Options.HeartbeatInterval, the least with a journal; 0: 1 s, and what is needed")
 	flags.DurationVar(&f.Repair, "repair", f.Repair, "nearcache.NodeOptions.JournalInterval; 0: no journal")
 	flags.IntVar(&f.Partitions, "partitions", f.Partitions, "partitions of the shared tier")
 	flags.IntVar(&f.Key, "key", f.Key, "bytes in a key")
@@ -81,7 +81,7 @@ func withNeeded(fleets []Fleet) []Fleet {
 	var all []Fleet
 	for _, f := range fleets {
 		all = append(all, f)
-		if needed := HeartbeatFor(f.Nodes, heartbeatShare); needed > f.Heartbeat {
+		if needed := HeartbeatFor(f.Nodes, heartbeatShare); needed > f.Interval() {
 			f.Heartbeat = needed
 			all = append(all, f)
 		}
@@ -95,7 +95,7 @@ func table(out io.Writer, fleets []Fleet) error {
 	for _, f := range fleets {
 		c := Of(f)
 		fmt.Fprintf(w, "%d\t%g\t%d\t%v\t%.0f\t%.0f\t%.2f\t%.0f\t%.0f\t%.0f\t%.2f\t%.2f\t%.2f\t%.2f\t\n",
-			f.Nodes, f.Writes, f.Keys, f.Heartbeat,
+			f.Nodes, f.Writes, f.Keys, f.Interval(),
 			c.Heartbeats+c.Messages+c.Announced, c.Deliveries, c.Delivered/1e6, c.PerNode(f.Nodes),
 			c.Commands(), c.RepairCommands, c.RepairBytes/1e6, c.TierLoad(), c.RedisBusLoad(), c.NATSBusLoad())
 	}

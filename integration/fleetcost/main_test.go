@@ -67,7 +67,10 @@ func TestModel_Grows(t *testing.T) {
 	}
 	is, none := Of(base), with(func(f *Fleet) { f.Repair = 0 })
 	nodes := with(func(f *Fleet) { f.Nodes *= 2 })
-	assert.InDelta(t, 4*is.Heartbeats*100, nodes.Heartbeats*200, 1, "deliveries of heartbeats: the square")
+	many := with(func(f *Fleet) { f.Nodes *= 10 })
+	assert.InDelta(t, many.Heartbeats, nodes.Heartbeats, 1, "with a journal, the fleet sends no more from 150 nodes on")
+	square := with(func(f *Fleet) { f.Nodes, f.Repair = 10*f.Nodes, 0 })
+	assert.InDelta(t, 100*none.Heartbeats*100, square.Heartbeats*1000, 1, "deliveries of heartbeats without one: the square")
 	assert.InDelta(t, 2*is.RepairEntries, nodes.RepairEntries, 1)
 	assert.InDelta(t, 2*is.RepairRounds, nodes.RepairRounds, 1)
 	slower := with(func(f *Fleet) { f.Repair *= 2 })

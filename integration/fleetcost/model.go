@@ -21,7 +21,7 @@ type Fleet struct {
 	// client, so that a write of one key is announced in the same step.
 	OneRedis bool
 
-	Heartbeat  time.Duration // bus.Options.HeartbeatInterval
+	Heartbeat  time.Duration // bus.Options.HeartbeatInterval; see Interval
 	Repair     time.Duration // nearcache.NodeOptions.JournalInterval; 0 without a journal
 	Partitions int           // of the shared tier
 
@@ -93,17 +93,29 @@ const (
 	// an eighth on average.
 	repairPeriod = 1 - 1.0/8
 
+	// heartbeatPerNode is what each node adds to the interval of the heartbeats, with a journal.
+	heartbeatPerNode = 6700 * time.Microsecond
+
 	// repairCalls is how many commands read one journal: the script that says
 	// whether it can be read on, and an XRANGE.
 	repairCalls = 2
 )
+
+// Interval returns the time between two heartbeats of a node: with a journal it follows the
+// number of nodes.
+func (f Fleet) Interval() time.Duration {
+	if f.Repair == 0 {
+		return f.Heartbeat
+	}
+	return max(f.Heartbeat, time.Duration(f.Nodes)*heartbeatPerNode)
+}
 
 // Of returns the cost of a fleet. Writers that are faster than the bus sends
 // put what waits into one message, so Messages is the most there can be.
 func Of(f Fleet) Cost {
 	nodes, keys := float64(f.Nodes), f.Writes*float64(f.Keys)
 	c := Cost{
-		Heartbeats:    nodes / f.Heartbeat.Seconds(),
+		Heartbeats:    nodes / f.Interval().Seconds(),
 		WriteCommands: keys,
 		ReadCommands:  keys * f.Reread * (nodes - 1),
 	}
@@ -129,7 +141,13 @@ func Of(f Fleet) Cost {
 func (f Fleet) headerSize() float64 { return 20 + stringSize(f.NodeName) }
 
 // heartbeatSize has an extension with a version and three numbers.
-func (f Fleet) heartbeatSize() float64 { return f.headerSize() + 2 + 3 + 3*10 + 8 }
+func (f Fleet) heartbeatSize() float64 {
+	size := f.headerSize() + 2 + 3 + 3*10 + 8
+	if f.Repair > 0 {
+		size += 6 // says the interval
+	}
+	return size
+}
 
 // messageSize counts the name of the cache once: it is that of the key before.
 func (f Fleet) messageSize() float64 {

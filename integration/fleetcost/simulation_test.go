@@ -126,7 +126,7 @@ func simulate(t *testing.T, f Fleet, d time.Duration) (cost Cost, gaps uint64) {
 		s := &simulation{t: t, fleet: f}
 		s.meter.Store(&meter{})
 		s.start()
-		time.Sleep(time.Second) // until the last nodes hear the bus
+		time.Sleep(time.Second + 3*f.Interval()) // until all keep to one pace
 		for _, c := range s.caches {
 			_, err := c.Get(t.Context(), "0") // reads the clock of the cache along
 			require.ErrorIs(t, err, nearcache.ErrNotFound)
@@ -227,7 +227,6 @@ func TestModel_AgreesWithSimulation(t *testing.T) {
 	ten, batch, hundred, many := Defaults(10, 50), Defaults(10, 5), Defaults(100, 20), Defaults(400, 5)
 	ten.Reread = 0.5
 	batch.Keys, batch.Key = 200, 130
-	many.Heartbeat = 5 * time.Second
 	for name, c := range map[string]struct {
 		fleet Fleet
 		time  time.Duration
@@ -235,7 +234,7 @@ func TestModel_AgreesWithSimulation(t *testing.T) {
 		"10 nodes":          {ten, 60 * time.Second},
 		"10 nodes, batches": {batch, 30 * time.Second},
 		"100 nodes":         {hundred, 20 * time.Second},
-		"400 nodes":         {many, 2 * time.Second},
+		"400 nodes":         {many, 3 * many.Interval()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.NoError(t, c.fleet.Validate())

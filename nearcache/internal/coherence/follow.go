@@ -13,12 +13,16 @@ import (
 
 // follower returns what follows the journals for n.
 func (n *Node) follower() *journal.Follower {
-	return journal.New(journal.Config{
+	conf := journal.Config{
 		Tier: n.Tier, Owner: journalOwner{n}, Heads: n.heads, Acked: n.acked,
 		Proves: n.proves, OnBus: n.Bus != nil, Deaf: n.Cut.Load, RoundTrip: n.roundTrip, Fleet: n.fleet,
 		Interval: n.Options.JournalInterval, MaxStaleness: n.Options.MaxStaleness, Logger: n.Options.Logger,
 		Done: n.own, Stopped: ErrClosed,
-	})
+	}
+	if n.Bus != nil {
+		conf.Suspect = n.Bus.Probe
+	}
+	return journal.New(conf)
 }
 
 // roundTrip returns what the latest one of the bus took.

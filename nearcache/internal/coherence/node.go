@@ -177,7 +177,7 @@ func (n *Node) Close() (pending int) {
 func (n *Node) handler() bus.Handler {
 	return bus.Handler{
 		Apply: n.apply, Gap: n.gap, Ready: n.ready, Barrier: n.called,
-		Peers: n.census.trigger,
+		Peers: n.census.trigger, Repairs: n.Journal != nil,
 		Settings: func(digest uint64, settings []bus.Setting) {
 			n.census.contrasts.hear(digest, settings)
 			n.census.trigger()

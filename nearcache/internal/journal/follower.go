@@ -60,9 +60,10 @@ type Config struct {
 	Acked *generation.Acked
 
 	Proves       func() bool // reads are believed only for what they prove
-	OnBus        bool        // there is a bus, which tells of writes as well, and knows the next three
+	OnBus        bool        // there is a bus, which tells of writes as well, and knows the next four
 	Deaf         func() bool // it is not heard
 	RoundTrip    func() time.Duration
+	Suspect      func()        // news of it is late: it may be half-open; nil without a bus
 	Fleet        func() int    // nodes that are on it, or fell silent
 	Interval     time.Duration // from the beginning of a round to that of the next
 	MaxStaleness time.Duration

@@ -32,8 +32,9 @@ type scene struct {
 	horizon [2]int64
 	dropped bool
 
-	deaf  atomic.Bool
-	fleet atomic.Int64
+	deaf      atomic.Bool
+	suspected atomic.Int64
+	fleet     atomic.Int64
 }
 
 func newScene(t *testing.T) *scene {
@@ -43,7 +44,7 @@ func newScene(t *testing.T) *scene {
 	s.Follower = New(Config{
 		Tier: s, Owner: s, Heads: make(generation.Heads, 2), Acked: generation.NewAcked(2),
 		Proves: func() bool { return true }, OnBus: true, Interval: time.Second, MaxStaleness: 5 * time.Second,
-		Deaf: s.deaf.Load, RoundTrip: func() time.Duration { return time.Millisecond }, Fleet: func() int { return int(s.fleet.Load()) },
+		Deaf: s.deaf.Load, Suspect: func() { s.suspected.Add(1) }, RoundTrip: func() time.Duration { return time.Millisecond }, Fleet: func() int { return int(s.fleet.Load()) },
 		Logger: slog.New(slog.DiscardHandler), Done: ctx, Stopped: errStopped,
 	})
 	var done sync.WaitGroup

@@ -90,6 +90,7 @@ func (f *Follower) suspects() bool {
 	now := f.conf.Owner.Now()
 	if at, waits := f.unheard.oldest(); waits && now-at >= int64(f.patience()) {
 		f.pace.suspected = now
+		f.conf.Suspect()
 	}
 	return f.pace.suspicious(now)
 }

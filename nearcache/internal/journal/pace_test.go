@@ -59,12 +59,14 @@ func TestPace_SuspectsABusThatDoesNotTell(t *testing.T) {
 		time.Sleep(lateNews / 2)
 		s.Heard("c", 1)
 		assert.InDelta(t, 11, s.in(10*time.Second), 2, "the bus told a little later")
+		assert.Zero(t, s.suspected.Load())
 
 		entry(2)
 		before := s.Stats().Rounds
 		time.Sleep(lateNews + Hurried)
 		synctest.Wait()
 		assert.GreaterOrEqual(t, s.Stats().Rounds, before+1, "nothing came")
+		assert.Positive(t, s.suspected.Load(), "the bus is checked at once")
 		assert.GreaterOrEqual(t, s.in(5*time.Second), uint64(5*time.Second/Hurried))
 		s.in(suspicion)
 		assert.InDelta(t, 11, s.in(10*time.Second), 2, "nothing was late any more")
