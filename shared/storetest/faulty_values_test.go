@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"slices"
+	"sync"
 	"strings"
 	"time"
 
@@ -143,10 +144,13 @@ func scribblesLater(f *faulty) {
 		w.Image = bytes.Clone(w.Image)
 	})
 	read := f.read
+	var mu sync.Mutex // held by who scribbles
 	f.read = func(ctx context.Context, keys []string) ([][]byte, error) {
+		mu.Lock()
 		for _, key := range keys {
 			copy(given.get(key), "scribble")
 		}
+		mu.Unlock()
 		return read(ctx, keys)
 	}
 }
