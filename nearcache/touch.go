@@ -24,7 +24,7 @@ const maxTouches = 16
 //
 // It does so at a rate. If this node knows that the value lives for nine tenths of ttl yet, Touch
 // returns nil at once, and asks nobody; so one node touches a value ten times in ttl at most,
-// however often it is read. Calls for one key that come at the same time are one. Nobody else is
+// however often it is read. Calls for one key that wait share the next one. Nobody else is
 // told: the value and its revision stay what they are, other nodes go on serving their copies, and
 // find the later end in the shared tier.
 //
@@ -110,20 +110,24 @@ func (c *Cache[V]) touch(ctx context.Context, key string, hash uint64, ttl time.
 }
 
 // readEnd reads the shared tier now, as Read with FromShared does, and returns the revision of
-// the value and how long its record lives yet. What is near then knows that as well.
+// the value and how long its record lives yet. What is near then knows that as well. A read of
+// another caller that was given up for a load has no record: then there is another read.
 func (c *Cache[V]) readEnd(ctx context.Context, key string, hash uint64) (rev driver.Revision, left time.Duration, err error) {
-	f, mine := c.joinOrStart(key, hash, nil, c.node.Near.Now(), nil)
-	if mine {
-		f.ends = true // nobody looks before it is run
+	for range maxTouches {
+		f, mine := c.joinOrStart(key, hash, nil, c.node.Near.Now(), nil)
+		if mine {
+			f.ends = true // nobody looks before it is run
+		}
+		got := c.serve(ctx, f, mine, nil, false, false)
+		switch {
+		case got.err != nil:
+			return rev, 0, got.err
+		case f.found != nil:
+			return f.found.Revision, cmp.Or(f.found.Left, shared.MaxDuration), nil // zero: it has no end
+		}
+		err = f.readErr
 	}
-	if got := c.serve(ctx, f, mine, nil, false, false); got.err != nil {
-		return rev, 0, got.err
-	}
-	left = f.found.Left
-	if left == 0 {
-		left = shared.MaxDuration // it has no end
-	}
-	return f.found.Revision, left, nil
+	return rev, 0, err
 }
 
 // touching has the touches of a cache that are under way: a key has one at a time.
@@ -138,9 +142,10 @@ type touch struct {
 	err  error
 }
 
-// do calls run, or waits for another call of it for the key that asks for as much.
+// do calls run, or waits for another call of it for the key that asks for as much and that began
+// after do did: what began before knows nothing of a write that ended since.
 func (t *touching) do(ctx context.Context, key string, ttl time.Duration, run func() error) error {
-	for {
+	for before := true; ; before = false {
 		t.mu.Lock()
 		other := t.m[key]
 		if other == nil {
@@ -153,7 +158,7 @@ func (t *touching) do(ctx context.Context, key string, ttl time.Duration, run fu
 			return ctx.Err()
 		}
 		left := errors.Is(other.err, context.Canceled) || errors.Is(other.err, context.DeadlineExceeded)
-		if other.ttl >= ttl && !left {
+		if !before && other.ttl >= ttl && !left {
 			return other.err
 		}
 	}

@@ -320,3 +320,52 @@ func TestTouch_Unsupported(t *testing.T) {
 		assert.ErrorContains(t, err, "the store cannot")
 	})
 }
+
+// TestTouch_AfterAWrite: a touch that began before a write says nothing of what was written.
+func TestTouch_AfterAWrite(t *testing.T) {
+	for _, op := range []string{"read", "touch"} { // the first one finds nothing, or has touched the old value
+		t.Run(op, func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fleet) {
+				m := f.join(idle)
+				if op == "touch" {
+					require.NoError(t, m.Set(t.Context(), "k", "old"))
+					time.Sleep(10 * time.Minute)
+				}
+				over, held := make(chan struct{}), false
+				f.store.onAfter(func(_ context.Context, one, _ string) error {
+					if one == op && !held {
+						held = true
+						<-over
+					}
+					return nil
+				})
+				go func() { _ = m.Touch(t.Context(), "k", 0) }()
+				synctest.Wait()
+				require.NoError(t, m.SetEntry(t.Context(), "k", nearcache.Entry[string]{Value: "new", TTL: time.Minute}))
+				touched := make(chan error, 1)
+				go func() { touched <- m.Touch(t.Context(), "k", 0) }()
+				synctest.Wait()
+				close(over)
+				require.NoError(t, <-touched)
+				time.Sleep(2 * time.Minute)
+				fetches(t, m, "new", none)
+			})
+		})
+	}
+}
+
+// TestTouch_BesideALoad: a read that was given up for a load tells no end of what is stored.
+func TestTouch_BesideALoad(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		m := f.join(idle)
+		f.store.stalls("read", "acquire")
+		load, _ := counting("loaded", 100*time.Millisecond)
+		go func() {
+			_, err := m.Read(t.Context(), "k", nearcache.ReadOptions{FromShared: true}, nearcache.ValueLoader(load))
+			assert.NoError(t, err)
+		}()
+		synctest.Wait()
+		require.ErrorIs(t, m.Touch(t.Context(), "k", 0), context.DeadlineExceeded)
+		time.Sleep(5 * time.Second)
+	})
+}
