@@ -12,10 +12,11 @@ const closed = math.MaxUint64
 // found. Another space may have its number from then on.
 //
 // The mark comes first: whatever comes in is compared with it under the lock of its stripe, and
-// what came in before is there for the walk, which takes each lock.
+// what came in before is there for the walk, which begins when each lock was free.
 func (s *Space) Close() {
 	t := s.tier
 	s.mark.Store(closed)
+	t.awaitStripes()
 	for head := range t.heads {
 		if t.heads[head].Load() == nil {
 			continue

@@ -14,7 +14,7 @@ type partitions struct {
 // element for each partition. What a cache's clock decides is up to the caller.
 //
 // The marks come first: whatever comes in from then on is compared with them under the lock
-// of its stripe, and what came in before is there for the walk, which takes each lock.
+// of its stripe, and what came in before is there for the walk, which begins when each lock was free.
 func (t *Tier) FlushPartitions(lost []bool) {
 	n := t.count.Add(1)
 	for p := range lost {
@@ -23,6 +23,7 @@ func (t *Tier) FlushPartitions(lost []bool) {
 		}
 	}
 	raise(&t.parts.highest, n)
+	t.awaitStripes()
 	for head := range t.heads {
 		if t.heads[head].Load() == nil {
 			continue
@@ -37,6 +38,19 @@ func (t *Tier) FlushPartitions(lost []bool) {
 		}
 		st.mu.Unlock()
 	}
+}
+
+// awaitStripes waits for whoever holds the lock of a stripe, and may have compared with the marks of
+// before what it puts in now. A walk may go by empty heads after that.
+func (t *Tier) awaitStripes() {
+	for i := range t.stripe {
+		t.stripe[i].await()
+	}
+}
+
+func (st *stripe) await() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
 }
 
 // passesPartitions reports whether no partition that decides on e, which is of s, was flushed
