@@ -98,6 +98,7 @@ func (r *observedTier) Fill(ctx context.Context, puts []shared.Put) []driver.Rec
 	}
 	e := &fillOne{tier: r, ctx: ctx, puts: [1]shared.Put(puts)}
 	if err := r.silence.carry(e, &e.carrier); err != nil {
+		r.leases.ended(puts[0].Record.Nonce) // ctx ends with the load, before e does
 		return []driver.Receipt{{Err: err}}
 	}
 	return e.receipts
