@@ -6,6 +6,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/nearbus/nearbus/nearcache/internal/heapsize"
 )
@@ -48,8 +51,56 @@ func TestOf(t *testing.T) {
 		"an array":                        {new([2]string{"ab", "c"}), 3},
 		"a function":                      {new(func() {}), 0},
 	} {
-		assert.Equal(t, c.size, heapsize.Of(reflect.ValueOf(c.value).Elem()), name)
+		assert.Equal(t, c.size, heapsize.Of(reflect.ValueOf(c.value).Elem(), reflect.Value{}), name)
 	}
+}
+
+// TestOf_NotItsOwn: what a value shares with its twin is not its own, and is not even read: others may
+// change it meanwhile.
+func TestOf_NotItsOwn(t *testing.T) {
+	global := &struct {
+		names map[string]string
+		next  any
+	}{map[string]string{"a": "b"}, new("x")}
+	type value struct {
+		of    any
+		texts []string
+		byKey map[string]any
+	}
+	one := func() *value {
+		return &value{global, []string{"ab"}, map[string]any{"k": global, "own": new("cde")}}
+	}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				global.names["c"] = "d"
+			}
+		}
+	}()
+	v, twin := one(), one()
+	for range 1000 {
+		size := heapsize.Of(reflect.ValueOf(v).Elem(), reflect.ValueOf(twin).Elem())
+		own := heapsize.Of(reflect.ValueOf(&v.texts).Elem(), reflect.Value{})
+		table := heapsize.Of(reflect.ValueOf(&map[string]any{"k": nil, "own": new("cde")}).Elem(), reflect.Value{})
+		require.Equal(t, own+table, size)
+	}
+	close(stop)
+	<-stopped
+}
+
+// TestOf_Message: a message does not take what is known of its type.
+func TestOf_Message(t *testing.T) {
+	data, err := proto.Marshal(wrapperspb.String("hello"))
+	require.NoError(t, err)
+	var v, twin wrapperspb.StringValue
+	require.NoError(t, proto.Unmarshal(data, &v))
+	require.NoError(t, proto.Unmarshal(data, &twin))
+	assert.EqualValues(t, len("hello"), heapsize.Of(reflect.ValueOf(&v).Elem(), reflect.ValueOf(&twin).Elem()))
 }
 
 func TestOf_EndsOnWhatIsDeep(t *testing.T) {
@@ -57,7 +108,7 @@ func TestOf_EndsOnWhatIsDeep(t *testing.T) {
 	for range 1 << 20 {
 		list = &node{next: list}
 	}
-	size := heapsize.Of(reflect.ValueOf(list))
+	size := heapsize.Of(reflect.ValueOf(list), reflect.Value{})
 	assert.Positive(t, size)
 	assert.LessOrEqual(t, size, int64(112<<14))
 }

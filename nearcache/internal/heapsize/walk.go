@@ -20,10 +20,12 @@ const (
 // Of returns about how many bytes of the heap v takes beside what it takes where it stands: what
 // it points to, by the size classes of the allocator, each piece once. It calls no method.
 //
-// It reads all of v, also what is not exported. Nobody may change v meanwhile.
-func Of(v reflect.Value) int64 {
+// It reads all of v, also what is not exported. Nobody may change v meanwhile. twin is the same value
+// made once more: what both point to is not theirs, such as what a message knows of its type. It
+// is neither counted nor read. A zero twin says that all is v's own.
+func Of(v, twin reflect.Value) int64 {
 	w := walk{left: most}
-	return w.beyond(v)
+	return w.beyond(v, twin)
 }
 
 type walk struct {
@@ -32,32 +34,51 @@ type walk struct {
 }
 
 // beyond returns what v points to takes.
-func (w *walk) beyond(v reflect.Value) int64 {
+func (w *walk) beyond(v, twin reflect.Value) int64 {
 	if w.left--; w.left < 0 {
 		return 0
+	}
+	if twin.IsValid() && twin.Type() != v.Type() {
+		twin = reflect.Value{}
 	}
 	switch v.Kind() {
 	case reflect.String:
 		return Piece(uintptr(v.Len()), false)
 	case reflect.Pointer:
-		return w.pointer(v)
+		return w.pointer(v, twin)
 	case reflect.Interface:
-		return w.boxed(v.Elem())
+		return w.boxed(v.Elem(), inside(twin))
 	case reflect.Slice:
 		if v.Cap() == 0 || w.met(v.UnsafePointer()) {
 			return 0
 		}
 		of := v.Type().Elem()
-		return Piece(uintptr(v.Cap())*of.Size(), Points(of)) + w.elements(v)
+		if Points(of) && same(v, twin) {
+			return 0
+		}
+		return Piece(uintptr(v.Cap())*of.Size(), Points(of)) + w.elements(v, twin)
 	case reflect.Array:
-		return w.elements(v)
+		return w.elements(v, twin)
 	case reflect.Struct:
-		return w.fields(v)
+		return w.fields(v, twin)
 	case reflect.Map:
-		return w.table(v)
+		return w.table(v, twin)
 	default: // a number, or what is no data: a channel, a function
 		return 0
 	}
+}
+
+// same reports whether v and twin point to one piece.
+func same(v, twin reflect.Value) bool {
+	return twin.IsValid() && v.UnsafePointer() == twin.UnsafePointer()
+}
+
+// inside returns what a pointer or an interface has in it, the zero Value if that is nothing.
+func inside(v reflect.Value) reflect.Value {
+	if !v.IsValid() {
+		return v
+	}
+	return v.Elem()
 }
 
 // met reports whether the walk has been at p.
@@ -75,33 +96,37 @@ func (w *walk) met(p unsafe.Pointer) bool {
 // location is shared by all times that have it.
 var location = reflect.TypeFor[time.Location]()
 
-func (w *walk) pointer(v reflect.Value) int64 {
+func (w *walk) pointer(v, twin reflect.Value) int64 {
 	of := v.Type().Elem()
-	if v.IsNil() || of == location || w.met(v.UnsafePointer()) {
+	if v.IsNil() || of == location || same(v, twin) || w.met(v.UnsafePointer()) {
 		return 0
 	}
-	return Piece(of.Size(), Points(of)) + w.beyond(v.Elem())
+	return Piece(of.Size(), Points(of)) + w.beyond(v.Elem(), inside(twin))
 }
 
 // boxed returns what v, the value of an interface, takes.
-func (w *walk) boxed(v reflect.Value) int64 {
+func (w *walk) boxed(v, twin reflect.Value) int64 {
 	if !v.IsValid() {
 		return 0
 	}
 	switch of := v.Type(); {
 	case v.Kind() == reflect.Pointer || v.Kind() == reflect.Map: // are in the interface
-		return w.beyond(v)
+		return w.beyond(v, twin)
 	case of.Size() <= 1: // the runtime has those
 		return 0
 	default:
-		return Piece(of.Size(), Points(of)) + w.beyond(v)
+		return Piece(of.Size(), Points(of)) + w.beyond(v, twin)
 	}
 }
 
-func (w *walk) fields(v reflect.Value) (size int64) {
+func (w *walk) fields(v, twin reflect.Value) (size int64) {
 	for i := range v.NumField() {
 		if Points(v.Type().Field(i).Type) {
-			size += w.beyond(v.Field(i))
+			var other reflect.Value
+			if twin.IsValid() {
+				other = twin.Field(i)
+			}
+			size += w.beyond(v.Field(i), other)
 		}
 	}
 	return size
@@ -109,14 +134,18 @@ func (w *walk) fields(v reflect.Value) (size int64) {
 
 // elements returns what the elements of a slice or an array point to take, or about that if
 // they are many.
-func (w *walk) elements(v reflect.Value) (size int64) {
+func (w *walk) elements(v, twin reflect.Value) (size int64) {
 	n := v.Len()
 	if n == 0 || !Points(v.Type().Elem()) {
 		return 0
 	}
 	looks := min(n, broad)
 	for i := range looks {
-		size += w.beyond(v.Index(i * n / looks))
+		var other reflect.Value
+		if twin.IsValid() && twin.Len() == n {
+			other = twin.Index(i * n / looks)
+		}
+		size += w.beyond(v.Index(i*n/looks), other)
 	}
 	return size * int64(n) / int64(looks)
 }
@@ -131,8 +160,8 @@ const (
 )
 
 // table returns what a map takes.
-func (w *walk) table(v reflect.Value) int64 {
-	if v.IsNil() || w.met(v.UnsafePointer()) {
+func (w *walk) table(v, twin reflect.Value) int64 {
+	if v.IsNil() || same(v, twin) || w.met(v.UnsafePointer()) {
 		return 0
 	}
 	n, key, elem := v.Len(), v.Type().Key(), v.Type().Elem()
@@ -153,22 +182,26 @@ func (w *walk) table(v reflect.Value) int64 {
 		}
 		size += Piece(places/group*perGroup, pointers) + tableHeader
 	}
-	return size + w.pairs(v, apart(key)+apart(elem))
+	return size + w.pairs(v, twin, apart(key)+apart(elem))
 }
 
 // pairs returns what the keys and elements of a map point to take, and besides what each pair
 // takes apart.
-func (w *walk) pairs(v reflect.Value, each int64) (size int64) {
+func (w *walk) pairs(v, twin reflect.Value, each int64) (size int64) {
 	n := v.Len()
 	keys, elems := Points(v.Type().Key()), Points(v.Type().Elem())
 	if keys || elems {
 		looks := 0
 		for all := v.MapRange(); looks < broad && all.Next(); looks++ {
 			if keys {
-				size += w.beyond(all.Key())
+				size += w.beyond(all.Key(), reflect.Value{})
 			}
 			if elems {
-				size += w.beyond(all.Value())
+				var other reflect.Value
+				if twin.IsValid() {
+					other = twin.MapIndex(all.Key())
+				}
+				size += w.beyond(all.Value(), other)
 			}
 		}
 		size = size * int64(n) / int64(max(looks, 1))
