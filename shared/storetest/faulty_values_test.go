@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"context"
 	"slices"
-	"sync"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nearbus/nearbus/shared/driver"
@@ -140,8 +140,9 @@ func keepsImage(f *faulty) {
 func scribblesLater(f *faulty) {
 	given := newNotes[[]byte]()
 	f.changing(func(w *driver.Write) {
-		given.set(w.Key, w.Image)
-		w.Image = bytes.Clone(w.Image)
+		image := w.Image
+		w.Image = bytes.Clone(image) // first: others may scribble from then on
+		given.set(w.Key, image)
 	})
 	read := f.read
 	var mu sync.Mutex // held by who scribbles
