@@ -43,6 +43,7 @@ const (
 
 func newScene(t *testing.T, opts nearcache.Options[string], tags []string, off fault.Switches) *arrivalScene {
 	f := newFleet(t)
+	f.nodeOpts.SharedPatience = time.Minute // what the scene holds up is no silence
 	f.journal, f.off = true, off
 	f.tierOpts.Timeout = time.Minute // calls are held for long
 	s := &arrivalScene{

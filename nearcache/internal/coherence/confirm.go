@@ -51,7 +51,8 @@ func (rs *Records) verifyFrom(ctx context.Context, keys []string, found []shared
 			doubted = append(doubted, i)
 		}
 	}
-	still := func(i int) bool { return rs.unverified(own[i], &found[i], rs.node.Near.Now()) }
+	records := slices.Clone(found) // who waits may ask after this has returned
+	still := func(i int) bool { return rs.unverified(own[i], &records[i], rs.node.Near.Now()) }
 	failure := rs.node.Tier.wait(ctx, func() bool { return !slices.ContainsFunc(doubted, still) })
 	err := errUnverified
 	if failure != nil {
