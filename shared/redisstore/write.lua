@@ -44,9 +44,12 @@ end
 local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
 local late, most = now + 86400000000, 9e15
-local new, staged, swept = string.byte(ARGV[1], 4), KEYS[4], nil
+local new = string.byte(ARGV[1], 4)
+local staged, swept
 if new == 2 or new == 4 then -- they are short
-  staged, swept = nil, staged
+  swept = KEYS[4]
+else
+  staged = KEYS[4]
 end
 local function refuse(why) -- and leave no long image behind
   if staged then
