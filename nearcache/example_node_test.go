@@ -130,7 +130,7 @@ func ExampleNode_SetNearBytes() {
 		}
 	}
 	fmt.Println(node.Stats().Near.Entries)
-	if err := node.SetNearBytes(64 << 10); err != nil {
+	if err := node.SetNearBytes(512 << 10); err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println(node.Stats().Near.Entries < 100)

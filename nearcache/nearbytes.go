@@ -26,17 +26,20 @@ func nearBytes() int64 {
 // near tier takes no more than that, and about a 64th: what has to go was given up, on the goroutine of
 // the caller, while others read. It may be called at any time, from many goroutines.
 //
-// The error is that of a bound below 64 KiB, or of one that is more than four times that with which the
+// Where what is known of tags takes more than half of it, that is forgotten, and tagged values are
+// read once more.
+//
+// The error is that of a bound below 64 KiB (444 KiB for a node with 16 MiB or more), or of one that is more than four times that with which the
 // node began: its index is for as many entries. Which entries are read most, of a node with 16 MiB or
 // more, is decided for the bytes of the beginning.
 //
 // A service that shares its memory with others can lower the bound while memory is scarce:
 // [runtime/debug.SetMemoryLimit] tells what the runtime is to keep to.
 func (n *Node) SetNearBytes(bytes int64) error {
-	if most := n.core.Near.MostBytes(); bytes < leastNearBytes || bytes > most {
+	if least, most := n.core.Near.LeastBytes(), n.core.Near.MostBytes(); bytes < least || bytes > most {
 		return fmt.Errorf("nearcache: SetNearBytes: %d is not in %d to %d, four times the NodeOptions.NearBytes of the beginning",
-			bytes, leastNearBytes, most)
+			bytes, least, most)
 	}
-	n.core.Near.SetBytes(bytes)
+	n.core.SetNearBytes(bytes)
 	return nil
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/nearbus/nearbus/nearcache"
 )
 
 func TestSetNearBytes(t *testing.T) {
@@ -76,4 +78,49 @@ func TestNearBytes_HeedGOMEMLIMIT(t *testing.T) {
 	m := f.join()
 	require.NoError(t, m.node.SetNearBytes(40<<20))
 	require.ErrorContains(t, m.node.SetNearBytes(40<<20+1), "SetNearBytes", "four times 10 MiB")
+}
+
+// TestSetNearBytes_TakesNoLessThanNodesNeed: a node of 16 MiB or more has something near with the
+// smallest bound that there is.
+func TestSetNearBytes_TakesNoLessThanNodesNeed(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.nodeOpts.NearBytes = 16 << 20
+		m := f.join()
+		require.ErrorContains(t, m.node.SetNearBytes(444<<10-1), "454656")
+		require.NoError(t, m.node.SetNearBytes(444<<10))
+		_, err := m.Fetch(t.Context(), "k", is("v"))
+		require.NoError(t, err)
+		requireNear(t, m, "k", "v")
+	})
+}
+
+// TestSetNearBytes_Tags: what is known of tags gives room back, and nothing that a tag ended is
+// served for that.
+func TestSetNearBytes_Tags(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.journal, f.nodeOpts.NearBytes = true, 8<<20
+		m, other := f.join(), f.join()
+		for i := range 20_000 {
+			require.NoError(t, m.InvalidateTags(t.Context(), fmt.Sprint(i)))
+		}
+		require.NoError(t, m.SetEntry(t.Context(), "ended", tagged("old", "7")))
+		settle()
+		v, err := other.Get(t.Context(), "ended")
+		require.NoError(t, err)
+		assert.Equal(t, "old", v)
+		require.Greater(t, m.node.Stats().Near.TagBytes, int64(512<<10))
+		for _, one := range []*member{m, other} {
+			require.NoError(t, one.node.SetNearBytes(256<<10))
+			assert.LessOrEqual(t, one.node.Stats().Near.TagBytes, int64(128<<10))
+		}
+		require.NoError(t, other.InvalidateTags(t.Context(), "7"))
+		settle()
+		for _, one := range []*member{m, other} {
+			_, err := one.Get(t.Context(), "ended")
+			require.ErrorIs(t, err, nearcache.ErrNotFound)
+			_, err = one.Fetch(t.Context(), "k", is("v"))
+			require.NoError(t, err)
+			requireNear(t, one, "k", "v")
+		}
+	})
 }

@@ -181,3 +181,18 @@ func (k *Keyspace) repairSlot(slot uint32, rev driver.Revision) bool {
 // advanceTags applies what the journal tells of the tag clock. The watermarks
 // that go with it have entries of their own.
 func (k *Keyspace) advanceTags(clock uint64) { k.Tags.Advance(clock) }
+
+// SetNearBytes makes bytes the bound of the near tier. While the tables of tags take more than their
+// share, those of one cache after the other are made small: nothing ended is served for that.
+func (n *Node) SetNearBytes(bytes int64) {
+	left := n.caches.all()
+	n.Near.SetBytes(bytes, func() bool {
+		if len(left) == 0 {
+			return false
+		}
+		left[0].Space.ShrinkSlots()
+		left[0].Tags.Shrink()
+		left = left[1:]
+		return true
+	})
+}

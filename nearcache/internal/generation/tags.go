@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/nearbus/nearbus/nearcache/internal/sparse"
 	"github.com/nearbus/nearbus/shared/driver"
 )
 
@@ -74,6 +75,21 @@ func (t *Tags) countHeardLocked(most int) {
 		t.slots.sized(int64(t.most)*heardBytes, int64(most)*heardBytes, true)
 		t.most = most
 	}
+}
+
+// Shrink forgets what is known of slots, as where there is no room for a larger table, and what was
+// heard of: the journal tells of it as news.
+func (t *Tags) Shrink() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.slots.cells.Size() > sparse.Smallest {
+		t.slots.restart(t.highest)
+	}
+	if t.slots.revisions.Size() > sparse.Smallest {
+		t.slots.forgetRevisions()
+	}
+	t.heard = nil
+	t.countHeardLocked(0)
 }
 
 // Get returns the tag clock and whether it can be relied on. How often anything

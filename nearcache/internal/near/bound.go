@@ -15,9 +15,19 @@ func (t *Tier) bound(bytes int64) {
 // MostBytes returns the largest bound that SetBytes takes.
 func (t *Tier) MostBytes() int64 { return mostGrowth * t.conf.Bytes }
 
+// leastRoom is how many bytes there are at least beside what the policy takes.
+const leastRoom = 64 << 10
+
+// LeastBytes returns the smallest bound that SetBytes takes: the policy keeps what it has.
+func (t *Tier) LeastBytes() int64 { return leastRoom + t.policy.fixed() }
+
 // SetBytes makes bytes the bound on the cost of all entries together, from now on. If they cost
-// more, it gives up entries until they do not, and returns after that.
-func (t *Tier) SetBytes(bytes int64) {
+// more, it gives up entries until they do not, and returns after that. shrink is called while the
+// tables of tags take more than their share: it makes those of one space smaller, and reports false
+// if there is no other.
+func (t *Tier) SetBytes(bytes int64, shrink func() bool) {
 	t.bound(bytes)
+	for t.tables.bytes.Load() > t.tables.limit.Load() && shrink() {
+	}
 	t.makeRoom()
 }

@@ -96,6 +96,21 @@ func (m *slotMarks) replaceLocked(s *Space, n uint64) {
 	m.table.Store(t)
 }
 
+// ShrinkSlots makes the table of s the smallest. Every slot gets a mark of now.
+func (s *Space) ShrinkSlots() {
+	m := &s.slots
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	old := m.table.Load()
+	if old == nil || old.above.Size() <= sparse.Smallest {
+		return
+	}
+	n := s.tier.count.Add(1)
+	s.Resize(sparse.Bytes[atomic.Uint32](old.above.Size()), sparse.Bytes[atomic.Uint32](sparse.Smallest), true)
+	m.table.Store(&markTable{base: n, above: sparse.New[atomic.Uint32](sparse.Smallest)})
+	raise(&s.tagged, n)
+}
+
 // Tag says that e is invalid once one of these slots is invalidated. The caller
 // gives the slice away. It must come before e is installed.
 func (e *Entry) Tag(slots []uint32) {
