@@ -29,9 +29,9 @@ func nearBytes() int64 {
 // Where what is known of tags takes more than half of it, that is forgotten, and tagged values are
 // read once more.
 //
-// The error is that of a bound below 64 KiB (444 KiB for a node with 16 MiB or more), or of one that is more than four times that with which the
-// node began: its index is for as many entries. Which entries are read most, of a node with 16 MiB or
-// more, is decided for the bytes of the beginning.
+// The error is that of a bound below 64 KiB, or 444 KiB for a node that began with 16 MiB or more, or
+// of one that is more than four times that of the beginning: the index is for as many entries. Which
+// entries are read most, of a node that began with 16 MiB or more, is decided for the bytes of then.
 //
 // A service that shares its memory with others can lower the bound while memory is scarce:
 // [runtime/debug.SetMemoryLimit] tells what the runtime is to keep to.
