@@ -93,7 +93,7 @@ func (r *observedTier) partitions(puts []shared.Put) []int {
 // Fill is that of the tier. A hurried one of a single key may be under way when it returns. Batches
 // are waited for: of several servers one may say nothing while others answer.
 func (r *observedTier) Fill(ctx context.Context, puts []shared.Put) []driver.Receipt {
-	if len(puts) != 1 || !hurried(ctx) {
+	if len(puts) != 1 || !r.hurries(ctx) {
 		return r.fill(ctx, puts)
 	}
 	e := &fillOne{tier: r, ctx: ctx, puts: [1]shared.Put(puts)}
@@ -149,7 +149,7 @@ func (r *observedTier) received(puts []shared.Put, receipts []driver.Receipt) []
 // Acquire is that of the tier. If the node was closed meanwhile, or ctx ended with the
 // keyspace, it gives back what was granted, or may have been.
 func (r *observedTier) Acquire(ctx context.Context, claims []shared.Claim) []shared.Claimed {
-	if len(claims) != 1 || !hurried(ctx) {
+	if len(claims) != 1 || !r.hurries(ctx) {
 		return r.acquire(ctx, claims)
 	}
 	e := &lease{tier: r, ctx: ctx, claims: [1]shared.Claim(claims)}

@@ -34,7 +34,12 @@ func (h *Hurried) Value(key any) any {
 	return h.Context.Value(key)
 }
 
-func hurried(ctx context.Context) bool { return ctx.Value(hurriedKey{}) != nil }
+// hurries reports whether calls with ctx are given up while the shared tier is silent. Without a
+// journal all wait: only its numbers tell a record that is read later from what a load past the
+// shared tier gave before, where the tier was slow and not away.
+func (r *observedTier) hurries(ctx context.Context) bool {
+	return r.node.proves() && ctx.Value(hurriedKey{}) != nil
+}
 
 // silence tells whether the shared tier says nothing. That is so once a hurried call has waited
 // for longer than its patience, or was refused a connection, and no call was answered meanwhile; and
@@ -231,7 +236,7 @@ func (r *reading) late() {}
 // wait has the journals read as [journal.Follower.Wait] does. Who has a source to go to does not
 // wait while the shared tier is silent.
 func (r *observedTier) wait(ctx context.Context, enough func() bool) error {
-	if !hurried(ctx) {
+	if !r.hurries(ctx) {
 		return r.node.Journal.Wait(ctx, enough)
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -246,7 +251,7 @@ func (r *observedTier) wait(ctx context.Context, enough func() bool) error {
 // read is that of the tier, for who has a source to go to, and for others.
 func (r *observedTier) read(ctx context.Context, keys []string) (found []shared.Found, err error) {
 	began := r.silence.now()
-	if hurried(ctx) {
+	if r.hurries(ctx) {
 		found, err = r.readSoon(ctx, keys)
 	} else {
 		found, err = r.Tier.Read(ctx, keys)
