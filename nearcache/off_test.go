@@ -4,7 +4,6 @@ package nearcache_test
 
 import (
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -48,7 +47,6 @@ func TestCoherence_MechanismOff(t *testing.T) {
 // TestCoherence_FeaturesOff shows that the suite bites.
 func TestCoherence_FeaturesOff(t *testing.T) {
 	f := newFleet(t)
-	f.nodeOpts.SharedPatience = time.Minute // what the store holds up is no silence
 	f.store.onAfter(slow)
 	f.off = fault.Without(fault.Expectation, fault.Pauses)
 	suite := f.suite()

@@ -43,7 +43,9 @@ func ownWrites(ctx context.Context, f *env) error {
 			c.start(3000*f.fleet.Scale, func(ctx context.Context) error { return f.read(ctx, v, f.anyKey()) })
 		}
 	}
-	f.touchAll(c, 500*f.fleet.Scale)
+	if f.fleet.Options.RefreshAhead == 0 { // what is touched is not refreshed, which writes are to race with
+		f.touchAll(c, 500*f.fleet.Scale)
+	}
 	if err := c.wait(); err != nil || f.fleet.NoLeases {
 		return err
 	}

@@ -113,11 +113,15 @@ func (k *Keyspace) giveUnstored(key string, hash uint64) {
 // callers of this node, or another one, were given.
 func (k *Keyspace) raiseFloor(key string, hash uint64) {
 	floor := Floor{At: k.node.Near.Now()}
-	if k.node.Journal != nil {
+	if k.node.numbersFloors() {
 		floor.number = k.newest(key)
 	}
 	k.Floors.raise(hash, floor)
 }
+
+// numbersFloors reports whether floors have numbers: whether a record that is read after what was
+// loaded past the shared tier is told from an older one.
+func (n *Node) numbersFloors() bool { return n.Journal != nil }
 
 // newest returns a number that no revision of key that this node can have heard of has
 // passed: by the clock of its server, or, if that was set back, by the journal.

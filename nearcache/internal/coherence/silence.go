@@ -34,11 +34,10 @@ func (h *Hurried) Value(key any) any {
 	return h.Context.Value(key)
 }
 
-// hurries reports whether calls with ctx are given up while the shared tier is silent. Without a
-// journal all wait: only its numbers tell a record that is read later from what a load past the
-// shared tier gave before, where the tier was slow and not away.
+// hurries reports whether calls with ctx are given up while the shared tier is silent. Where
+// floors have no numbers all wait: a tier that was slow and not away has the older records still.
 func (r *observedTier) hurries(ctx context.Context) bool {
-	return r.node.proves() && ctx.Value(hurriedKey{}) != nil
+	return r.node.numbersFloors() && ctx.Value(hurriedKey{}) != nil
 }
 
 // silence tells whether the shared tier says nothing. That is so once a hurried call has waited
