@@ -82,7 +82,7 @@ func TestPool_Redis(t *testing.T) {
 	b, err := bus.New(transport, bus.Options{})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, b.Close()) }()
-	node, err := nearcache.NewNode(tier, b, nearcache.NodeOptions{SharedPatience: time.Minute})
+	node, err := nearcache.NewNode(tier, b, patient)
 	require.NoError(t, err)
 	defer func() { _ = node.Close(ended) }()
 

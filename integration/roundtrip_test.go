@@ -87,7 +87,9 @@ func newRedisNode(t testing.TB, addr, name string) *redisNode {
 	// Heartbeats and readings of the journal would be counted as well.
 	b, err := bus.New(transport, bus.Options{HeartbeatInterval: time.Hour, HeartbeatTimeout: 2 * time.Hour})
 	require.NoError(t, err)
-	n.node, err = nearcache.NewNode(tier, b, nearcache.NodeOptions{JournalInterval: time.Hour, MaxStaleness: 2 * time.Hour})
+	n.node, err = nearcache.NewNode(tier, b, nearcache.NodeOptions{
+		JournalInterval: time.Hour, MaxStaleness: 2 * time.Hour, SharedPatience: time.Minute,
+	})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		_ = n.node.Close(ended)
