@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nearbus/nearbus/nearcache/internal/pause"
 	"github.com/nearbus/nearbus/shared"
 	"github.com/nearbus/nearbus/shared/driver"
 )
@@ -16,8 +17,8 @@ import (
 // tier for more.
 const touchShare = 10
 
-// maxTouches is how often a Touch is overtaken by writes before it gives up.
-const maxTouches = 16
+// maxReads is how often a Touch that needs a record finds reads that have none.
+const maxReads = 16
 
 // Touch has the value of key live for ttl from now on: a sliding expiry, for sessions and the
 // like. ttl zero means Options.TTL. A value that lives longer stays as it is.
@@ -33,6 +34,8 @@ const maxTouches = 16
 // Get tells it, if there is no value: nothing is loaded. After the error of ctx or of the shared
 // tier, the value may have the later end or not; nothing else has changed. A value near stays
 // there for no longer than Options.NearTTL without a look at the shared tier, as always.
+//
+// A Touch that writes overtake again and again gives up after shared.Options.Timeout.
 //
 // The error wraps [errors.ErrUnsupported] without a shared tier, with a store that is no
 // [driver.Toucher], and with Options.SourceLag, which has values end that may be old.
@@ -87,13 +90,22 @@ func (c *Cache[V]) touch(ctx context.Context, key string, hash uint64, ttl time.
 			return err
 		}
 	}
-	for range maxTouches {
+	for began, overtaken := time.Now(), 0; ; overtaken++ {
 		if enough(left, ttl) {
 			return nil
 		}
 		touched := c.keys.Touch(ctx, key, rev, ttl)
 		if touched != nil && !errors.Is(touched, ErrNotFound) {
 			return touched
+		}
+		if touched != nil && overtaken > 0 {
+			waited := time.Since(began)
+			if waited >= c.node.Tier.Timeout() {
+				return fmt.Errorf("nearcache: touch %q: it was written meanwhile each time", key)
+			}
+			if err := pause.Sleep(ctx, pause.After(waited)); err != nil {
+				return err
+			}
 		}
 		var err error
 		rev, left, err = c.readEnd(ctx, key, hash) // so that the next call knows, too
@@ -106,14 +118,13 @@ func (c *Cache[V]) touch(ctx context.Context, key string, hash uint64, ttl time.
 			return err
 		}
 	}
-	return fmt.Errorf("nearcache: touch %q: it was written meanwhile each time", key)
 }
 
 // readEnd reads the shared tier now, as Read with FromShared does, and returns the revision of
 // the value and how long its record lives yet. What is near then knows that as well. A read of
 // another caller that was given up for a load has no record: then there is another read.
 func (c *Cache[V]) readEnd(ctx context.Context, key string, hash uint64) (rev driver.Revision, left time.Duration, err error) {
-	for range maxTouches {
+	for range maxReads {
 		f, mine := c.joinOrStart(key, hash, nil, c.node.Near.Now(), nil)
 		if mine {
 			f.ends = true // nobody looks before it is run

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -368,4 +369,37 @@ func TestTouch_BesideALoad(t *testing.T) {
 		require.ErrorIs(t, m.Touch(t.Context(), "k", 0), context.DeadlineExceeded)
 		time.Sleep(5 * time.Second)
 	})
+}
+
+// TestTouch_Overtaken: writes overtake a Touch again and again. It gets its turn once they leave
+// it one, and gives up in time if they do not.
+func TestTouch_Overtaken(t *testing.T) {
+	for writes, ends := range map[int64]string{40: "", 1 << 40: "written meanwhile each time"} {
+		bubble(t, func(t *testing.T, f *fleet) {
+			a, b := f.join(idle), f.join(idle)
+			require.NoError(t, a.Set(t.Context(), "k", "v"))
+			var written atomic.Int64
+			f.store.onBefore(func(ctx context.Context, op, _ string) error {
+				if op == "touch" && written.Add(1) <= writes {
+					return b.Set(ctx, "k", "v")
+				}
+				return nil
+			})
+			began := time.Now()
+			switch err := a.Touch(t.Context(), "k", time.Hour); ends {
+			case "":
+				require.NoError(t, err)
+				assert.Less(t, f.store.touches.Load(), int64(50))
+			default:
+				require.ErrorContains(t, err, ends)
+				assert.Less(t, time.Since(began), 10*time.Second)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(10*time.Millisecond, cancel)
+			written.Store(0)
+			if ends != "" {
+				require.ErrorIs(t, a.Touch(ctx, "k", 2*time.Hour), context.Canceled)
+			}
+		})
+	}
 }
