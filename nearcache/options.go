@@ -64,7 +64,9 @@ type NodeOptions struct {
 	// reads without a loader, wait. What is loaded meanwhile is kept near for MaxStaleness
 	// at most and not stored. Zero means four times what the slowest calls usually take,
 	// and at least 60 ms. A server that is slow, and answers one call after the other, is
-	// waited for; so is one of several servers.
+	// waited for; so is one of several servers. Without a journal, as on Memcached, all reads wait
+	// for shared.Options.Timeout: nothing would tell an older record, which is read next, from
+	// what was loaded.
 	SharedPatience time.Duration
 
 	// ServeStale serves values for their near TTL, and what the shared tier

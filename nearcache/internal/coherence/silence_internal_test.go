@@ -16,12 +16,21 @@ import (
 	"github.com/nearbus/nearbus/shared/memstore"
 )
 
-// stalling is a store whose fills hang.
-type stalling struct{ driver.Store }
+// stalling is a store whose fills hang, and reads of its journal.
+type stalling struct{ *memstore.Store }
 
 func (s stalling) Fill(ctx context.Context, _ []driver.Write) []driver.Receipt {
 	<-ctx.Done()
 	return []driver.Receipt{{Err: ctx.Err()}}
+}
+
+func (s stalling) Tail(ctx context.Context, reads []driver.TailRead) []driver.Tail {
+	<-ctx.Done()
+	tails := make([]driver.Tail, len(reads))
+	for i := range tails {
+		tails[i].Err = ctx.Err()
+	}
+	return tails
 }
 
 // TestSilence_LeasesEnd: a lease whose fill was given up, or refused, because the shared tier is silent
