@@ -38,6 +38,8 @@ type call[V any] struct {
 	// does not change any more.
 	load loader[V]
 
+	rival atomic.Bool // another call for the key overlaps, and either may bring its result near
+
 	state    state         // guarded by the shard's lock; the goroutine that runs the call reads it without
 	readOver chan struct{} // closed when the read is over; nil if nobody waits for it; guarded by the shard's lock
 	allOver  chan struct{} // likewise, when the call is over
@@ -136,11 +138,15 @@ func (c *pipeline[V]) joinOrStart(key string, hash uint64, load loader[V], since
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
 	stamped := room != nil
+	var rival *call[V]
 	if f = shard.m[key]; f != nil {
 		// One without bounds does not read whether there was a Clear.
 		serves := (since == 0 || f.bounded && f.stamp.At() >= since) && c.joinable(f) && c.trusted(f)
-		switch fenced := !c.keys.Space.Valid(hash, f.stamp) && !c.node.Faults.Off(fault.Joins); {
-		case fenced: // what f brings does not come near
+		switch valid := c.keys.Space.Valid(hash, f.stamp) || c.node.Faults.Off(fault.Joins); {
+		case !valid: // what f brings may come near yet, if it was another tag that was invalidated, say
+			if !c.keys.Space.Fenced(hash, f.stamp) {
+				rival = f
+			}
 		case serves:
 			if f.load == nil {
 				f.load = load
@@ -159,6 +165,10 @@ func (c *pipeline[V]) joinOrStart(key string, hash uint64, load loader[V], since
 	}
 	if !stamped {
 		f.stamp = c.node.Near.Stamp()
+	}
+	if rival != nil {
+		rival.rival.Store(true)
+		f.rival.Store(true)
 	}
 	f.one[0] = f
 	f.key, f.hash, f.bounded, f.load, f.floor = key, hash, since > 0, load, c.keys.Floors.Of(hash)
@@ -227,20 +237,23 @@ func (c *pipeline[V]) finish(f *call[V], err error) {
 			to = stateFound
 		}
 	}
-	c.calls.advance(f, to)
+	c.advance(f, to)
 }
 
 // advance changes the state of f, wakes those who wait for that, and takes f out if it is
 // over. It is over also if the read gave nothing and there is no loader: nobody can add
 // one any more.
-func (cs *callTable[V]) advance(f *call[V], to state) {
-	shard := cs.shard(f.hash)
+func (c *pipeline[V]) advance(f *call[V], to state) {
+	shard := c.calls.shard(f.hash)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
 	if to == stateMissed && f.load == nil {
 		to = stateOver
 	}
 	f.state = to
+	if to.ended() && f.rival.Load() && !c.node.Faults.Off(fault.PassedNews) {
+		c.keys.Space.Fence(f.hash) // whoever began before may bring what is older than the result
+	}
 	if f.readOver != nil {
 		close(f.readOver)
 		f.readOver = nil

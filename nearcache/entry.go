@@ -57,7 +57,7 @@ func (c *values[V]) complete(e *entry[V], encoded []byte, codec shared.Codec, le
 func (c *values[V]) found(w coherence.Way, f *call[V], e *near.Entry, found *shared.Found) coherence.Arrival {
 	e.Stamp = f.stamp
 	return coherence.Arrival{
-		Way: w, Key: f.key, Hash: f.hash, Entry: e, Found: found, Write: f.refresh,
+		Way: w, Key: f.key, Hash: f.hash, Entry: e, Found: found, Write: f.refresh, Rival: f.rival.Load(),
 		Basis: coherence.Basis{Revision: found.Revision, Clock: found.Clock, TagClock: found.TagClock, Slots: found.Slots, Floor: f.floor},
 	}
 }

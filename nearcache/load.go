@@ -96,7 +96,7 @@ func (c *pipeline[V]) loadAll(ctx context.Context, all []fill[V], load loader[V]
 		e.f.clock, e.f.loaded = e.Clock, c.node.Near.Stamp()
 		e.f.tagClock, _, _ = c.keys.Tags.Get()
 		e.Begin(c.opts.SourceLag)
-		c.calls.advance(e.f, stateLoading)
+		c.advance(e.f, stateLoading)
 		ended = ended.Newer(e.Ended)
 	}
 	var previous *shared.Found
@@ -308,7 +308,7 @@ func (c *pipeline[V]) fillDone(e *fill[V], did action, rev driver.Revision) {
 	f := e.f
 	f.told.stored(rev)
 	a := coherence.Arrival{
-		Way: coherence.WayLoaded, Key: f.key, Hash: f.hash, Write: f.refresh,
+		Way: coherence.WayLoaded, Key: f.key, Hash: f.hash, Write: f.refresh, Rival: f.rival.Load(),
 		Basis: coherence.Basis{Revision: rev, Clock: e.Clock, TagClock: f.tagClock, Slots: e.value.Slots},
 	}
 	switch did {

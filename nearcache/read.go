@@ -248,7 +248,7 @@ func (c *pipeline[V]) loadApart(ctx detached, calls []*call[V], load loader[V]) 
 		if f.state.ended() {
 			continue
 		}
-		switch c.calls.advance(f, stateMissed); {
+		switch c.advance(f, stateMissed); {
 		case f.state.ended(): // nobody wants a load
 		case load == nil:
 			go c.loadMissed(ctx, f.one[:], f.load) // ends with its load, or with the node, unless a codec or the shared tier's client blocks

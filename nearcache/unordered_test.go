@@ -126,3 +126,91 @@ func heldOnce(g *gate, op string, after bool, c chan struct{}) (held chan struct
 	}
 	return held
 }
+
+// TestG2_ReadsThatOverlap: two reads of a key overlap since some tag was invalidated, so that the
+// second did not join the first, and one of them has an older record. Whichever is answered
+// first, nobody gets less afterwards.
+func TestG2_ReadsThatOverlap(t *testing.T) {
+	for name, c := range map[string]struct {
+		run   func(t *testing.T, f *fleet, a, b *member) (first string)
+		first string
+	}{
+		"the first has the older record":                 {olderLast, newValue},
+		"the second has the older record":                {olderSecond, newValue},
+		"the second found that there is no value by now": {deletedMeanwhile, ""},
+	} {
+		for order, wrap := range map[string]func(driver.Store) driver.Store{
+			"with order":    func(s driver.Store) driver.Store { return s },
+			"without order": func(s driver.Store) driver.Store { return unordered{taciturn{s}} },
+		} {
+			t.Run(name+"/"+order, func(t *testing.T) {
+				bubble(t, func(t *testing.T, f *fleet) {
+					f.store.Store = wrap(f.store.Store)
+					a, b := f.join(), f.joinOver((&gate{Store: f.store.Store, identity: f.store.identity, hub: f.store.hub}).forNode(f))
+					require.NoError(t, b.Set(t.Context(), "k", oldValue))
+					settle()
+					a.link.loses.Store(true)
+					assert.Equal(t, c.first, c.run(t, f, a, b))
+					got, _ := a.Get(t.Context(), "k")
+					assert.Equal(t, c.first, got, "what was answered before")
+				})
+			})
+		}
+	}
+}
+
+// answerTo reads k on a, and says what came.
+func answerTo(t *testing.T, a *member) <-chan string {
+	got := make(chan string, 1)
+	go func() {
+		v, err := a.Get(t.Context(), "k")
+		if err != nil {
+			assert.ErrorIs(t, err, nearcache.ErrNotFound)
+		}
+		got <- v
+	}()
+	return got
+}
+
+func olderLast(t *testing.T, f *fleet, a, b *member) string {
+	held := make(chan struct{})
+	reads := heldOnce(f.store, "read", true, held)
+	older := answerTo(t, a)
+	<-reads
+	require.NoError(t, a.InvalidateTags(t.Context(), "another"))
+	require.NoError(t, b.Set(t.Context(), "k", newValue))
+	first := <-answerTo(t, a)
+	close(held)
+	assert.Equal(t, oldValue, <-older)
+	return first
+}
+
+func olderSecond(t *testing.T, f *fleet, a, b *member) string {
+	before, after := make(chan struct{}), make(chan struct{})
+	begins := heldOnce(f.store, "read", false, before)
+	newer := answerTo(t, a)
+	<-begins
+	require.NoError(t, a.InvalidateTags(t.Context(), "another"))
+	reads := heldOnce(f.store, "read", true, after)
+	older := answerTo(t, a)
+	<-reads
+	require.NoError(t, b.Set(t.Context(), "k", newValue))
+	close(before)
+	first := <-newer
+	close(after)
+	assert.Equal(t, oldValue, <-older)
+	return first
+}
+
+func deletedMeanwhile(t *testing.T, f *fleet, a, b *member) string {
+	held := make(chan struct{})
+	reads := heldOnce(f.store, "read", true, held)
+	older := answerTo(t, a)
+	<-reads
+	require.NoError(t, a.InvalidateTags(t.Context(), "another"))
+	require.NoError(t, b.Delete(t.Context(), "k"))
+	first := <-answerTo(t, a)
+	close(held)
+	assert.Equal(t, oldValue, <-older)
+	return first
+}

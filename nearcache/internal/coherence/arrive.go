@@ -65,6 +65,7 @@ type Arrival struct {
 
 	Found *shared.Found // the record that it was read from, if it was
 	Write *near.Write   // that it was written by, or the refresh that brings it
+	Rival bool          // another read of the key may be under way
 	Keeps bool          // of wayUnstored: the shared tier may have something older
 	Stamp near.Stamp    // of wayUnstored: of its load
 }
@@ -104,7 +105,7 @@ func (k *Keyspace) Arrive(a *Arrival) bool {
 		if ended {
 			return false
 		}
-		k.Space.Install(a.Key, a.Hash, a.Entry, a.Life)
+		k.Space.Install(a.Key, a.Hash, a.Entry, a.Life, a.Rival)
 	case WayRefreshRecord:
 		if ended {
 			return false
@@ -122,9 +123,9 @@ func (k *Keyspace) Arrive(a *Arrival) bool {
 		}
 	case WayLoaded, WayLoadedAbsent:
 		if ended {
-			k.Space.Pass(a.Key, a.Hash, a.Revision)
+			k.Space.Pass(a.Key, a.Hash, a.Revision, a.Rival)
 		} else {
-			k.Space.Install(a.Key, a.Hash, a.Entry, a.Life)
+			k.Space.Install(a.Key, a.Hash, a.Entry, a.Life, a.Rival)
 		}
 	case WayUnstored:
 		if a.Keeps {

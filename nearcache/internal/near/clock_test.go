@@ -36,7 +36,7 @@ func TestClock_ThatSleepsIsNeverLate(t *testing.T) {
 				time.Sleep(10*time.Second + near.Tick/2)
 				for _, key := range []string{"a", "b"} {
 					e := entry(tier.Stamp(), 1)
-					require.True(t, s.Install(key, s.Hash(key), e.of(key), life))
+					require.True(t, s.Install(key, s.Hash(key), e.of(key), life, false))
 				}
 				time.Sleep(end - time.Nanosecond)
 				assert.Equal(t, 1, get(s, "a"), "who wakes the clock")
@@ -45,7 +45,7 @@ func TestClock_ThatSleepsIsNeverLate(t *testing.T) {
 				time.Sleep(2 * time.Second)
 				for _, key := range []string{"a", "b"} {
 					e := entry(tier.Stamp(), 2)
-					require.True(t, s.Install(key, s.Hash(key), e.of(key), life))
+					require.True(t, s.Install(key, s.Hash(key), e.of(key), life, false))
 				}
 				time.Sleep(end + 2*time.Nanosecond)
 				assert.Equal(t, -1, get(s, "b"), "who wakes it is not late")
@@ -73,7 +73,7 @@ func TestClock_ThatSleepsNoticesASleepOfTheMachine(t *testing.T) {
 				Jumped: func() { jumps.Add(1) },
 			}, func(t *testing.T, tier *near.Tier, s *near.Space) {
 				e := entry(tier.Stamp(), 1)
-				require.True(t, s.Install("a", s.Hash("a"), e.of("a"), time.Hour))
+				require.True(t, s.Install("a", s.Hash("a"), e.of("a"), time.Hour, false))
 				time.Sleep(5*time.Second + near.Tick/2)
 				tier.Confirm(0, tier.Now())
 				slept.Store(int64(3 * time.Second))

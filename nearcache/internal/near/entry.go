@@ -135,29 +135,51 @@ func (s *Space) Find(key string, hash uint64) *Entry {
 // of the key with this hash who begins now: nothing it depends on was
 // invalidated since the stamp was taken.
 func (s *Space) Valid(hash uint64, stamp Stamp) bool {
-	if stamp.count < s.mark.Load() || stamp.count < s.tagged.Load() || stamp.count < s.tier.parts.highest.Load() {
+	if stamp.count < s.tagged.Load() || stamp.count < s.tier.parts.highest.Load() {
 		return false
 	}
+	return !s.Fenced(hash, stamp)
+}
+
+// Fenced reports whether what carries stamp cannot come near any more, whatever its tags and its
+// partition are.
+func (s *Space) Fenced(hash uint64, stamp Stamp) bool {
 	st := s.tier.stripeOf(hash)
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	return stamp.count >= st.markLocked(hash)
+	return stamp.count < s.mark.Load() || stamp.count < st.markLocked(hash)
+}
+
+// Fence has reads of the key with this hash that are under way bring nothing near.
+func (s *Space) Fence(hash uint64) {
+	st := s.tier.stripeOf(hash)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.raiseLocked(hash, s.tier.count.Add(1), driver.Revision{})
 }
 
 // Install puts e in its place for life, which is 0 for a stale value, unless an
 // invalidation came after its stamp or a higher revision is there. It reports
 // whether e is in place. The caller may give the value to those who waited for it
 // only after that, and in either case.
-func (s *Space) Install(key string, hash uint64, e *Entry, life time.Duration) bool {
+//
+// rival says that other reads of the key may be under way which that stamp does not fence.
+// Whichever arrives first fences them: what they bring may be older, and has no number to tell
+// it by, or meets an entry that did not stay.
+func (s *Space) Install(key string, hash uint64, e *Entry, life time.Duration, rival bool) bool {
 	st := s.tier.stripeOf(hash)
 	st.mu.Lock()
 	st.noteLocked(s, key, e.Revision)
 	fenced := s.fencedLocked(st, hash, e)
 	placed := false
-	if fenced && life > 0 {
-		s.passLocked(st, key, hash, e.Revision)
-	} else if !fenced {
+	switch {
+	case !fenced:
 		placed = s.putLocked(key, hash, e, life)
+		if rival && !s.tier.conf.Faults.Off(fault.PassedNews) {
+			st.raiseLocked(hash, s.tier.count.Add(1), e.Revision)
+		}
+	case life > 0:
+		s.passLocked(st, key, hash, e.Revision, rival)
 	}
 	st.mu.Unlock()
 	s.tier.makeRoom()
@@ -166,11 +188,11 @@ func (s *Space) Install(key string, hash uint64, e *Entry, life time.Duration) b
 
 // Pass says that a value of revision r is given to those who wait for it, and may
 // not come near. Older ones go, as for a fenced value of Install.
-func (s *Space) Pass(key string, hash uint64, r driver.Revision) {
+func (s *Space) Pass(key string, hash uint64, r driver.Revision, rival bool) {
 	st := s.tier.stripeOf(hash)
 	st.mu.Lock()
 	st.noteLocked(s, key, r)
-	s.passLocked(st, key, hash, r)
+	s.passLocked(st, key, hash, r, rival)
 	st.mu.Unlock()
 	s.tier.fenced.Add(1)
 }
@@ -216,14 +238,14 @@ func (s *Space) fencedLocked(st *stripe, hash uint64, e *Entry) bool {
 // that overlap would fence each other in turn for as long as readers come.
 //
 // What is in place may be older than a value without a revision, and so may reads under way.
-func (s *Space) passLocked(st *stripe, key string, hash uint64, r driver.Revision) {
+func (s *Space) passLocked(st *stripe, key string, hash uint64, r driver.Revision, rival bool) {
 	old := s.tier.lookupLocked(hash, s, key)
-	covered := st.knowsLocked(hash, r) || old != nil && old.Revision.Covers(r)
-	if covered || s.tier.conf.Faults.Off(fault.PassedNews) {
+	kept := old != nil && old.Revision.Covers(r)
+	if (kept && !rival) || st.knowsLocked(hash, r) || s.tier.conf.Faults.Off(fault.PassedNews) {
 		return
 	}
 	st.raiseLocked(hash, s.tier.count.Add(1), r)
-	if old != nil {
+	if old != nil && !kept {
 		s.tier.removeLocked(old)
 	}
 }

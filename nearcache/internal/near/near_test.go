@@ -57,7 +57,7 @@ func get(s *near.Space, key string) int {
 }
 
 func install(s *near.Space, key string, v *value) bool {
-	return s.Install(key, s.Hash(key), v.of(key), time.Minute)
+	return s.Install(key, s.Hash(key), v.of(key), time.Minute, false)
 }
 
 func newTier(t *testing.T, conf near.Config) *near.Tier {
@@ -206,6 +206,23 @@ func TestInstall_Fenced(t *testing.T) {
 		third := tier.Stamp()
 		assert.False(t, install(s, "a", read(7, 2, second, 2)), "fenced by the first")
 		assert.True(t, s.Valid(s.Hash("a"), third), "the third began after both found the same")
+	})
+	t.Run("of two rivals the second to arrive does not come near", func(t *testing.T) {
+		tier := newTier(t, near.Config{})
+		s := tier.Space(0)
+		first, second := tier.Stamp(), tier.Stamp()
+		assert.True(t, s.Install("a", s.Hash("a"), &read(0, 8, second, 2).Entry, time.Hour, true))
+		assert.False(t, s.Install("a", s.Hash("a"), &read(0, 7, first, 1).Entry, time.Hour, true))
+		assert.Equal(t, -1, get(s, "a"), "a later reader looks anew: nobody knows which of them is older")
+	})
+	t.Run("one that is not kept ends its rivals", func(t *testing.T) {
+		tier := newTier(t, near.Config{})
+		s := tier.Space(0)
+		stamp := tier.Stamp()
+		require.True(t, install(s, "a", read(7, 3, tier.Stamp(), 3)))
+		s.Pass("a", s.Hash("a"), driver.Revision{Epoch: 7, Number: 2}, true)
+		assert.Equal(t, 3, get(s, "a"))
+		assert.True(t, s.Fenced(s.Hash("a"), stamp))
 	})
 	t.Run("ends all that may be older without a revision", func(t *testing.T) {
 		tier, s, stamp := late(t, near.Config{})
@@ -508,7 +525,7 @@ func TestExpiry(t *testing.T) {
 		tier := newTier(t, near.Config{})
 		s := tier.Space(0)
 		e := entry(tier.Stamp(), 1)
-		require.True(t, s.Install("a", s.Hash("a"), e.of("a"), time.Second))
+		require.True(t, s.Install("a", s.Hash("a"), e.of("a"), time.Second, false))
 		time.Sleep(time.Second - 2*near.Tick)
 		assert.Equal(t, 1, get(s, "a"))
 		time.Sleep(3 * near.Tick)

@@ -25,7 +25,7 @@ func TestPeek(t *testing.T) {
 		all := map[string]*value{"plain": plain, "kept": kept, "absent": absent}
 		for key, v := range all {
 			v.FromShared = true
-			require.True(t, s.Install(key, s.Hash(key), v.of(key), 30*time.Second))
+			require.True(t, s.Install(key, s.Hash(key), v.of(key), 30*time.Second, false))
 		}
 		agrees := func(when string) {
 			t.Helper()
