@@ -66,7 +66,7 @@ func loadedWithoutARevision(t *testing.T, stored, near bool, off fault.Switches)
 		held, loaded := make(chan struct{}), make(chan struct{})
 		release := sync.OnceFunc(func() { close(held) })
 		defer release()
-		readOne := heldOnce(f.store, "read", false, held)
+		readOne := heldRead(f.store, false, held)
 		go fromShared(t, a, loaded)
 		<-readOne
 
@@ -74,7 +74,7 @@ func loadedWithoutARevision(t *testing.T, stored, near bool, off fault.Switches)
 		require.NoError(t, b.Set(t.Context(), "k", oldValue))
 		settle()
 		answer, read := make(chan struct{}), make(chan struct{})
-		answered := heldOnce(f.store, "read", true, answer)
+		answered := heldRead(f.store, true, answer)
 		go fromShared(t, a, read)
 		<-answered
 		if near {
@@ -103,13 +103,13 @@ func loadedWithoutARevision(t *testing.T, stored, near bool, off fault.Switches)
 	return v
 }
 
-// heldOnce holds the first call of this kind until c is closed, before or after the store
+// heldRead holds the first read until c is closed, before or after the store
 // answers. What it returns is closed when the call is held.
-func heldOnce(g *gate, op string, after bool, c chan struct{}) (held chan struct{}) {
+func heldRead(g *gate, after bool, c chan struct{}) (held chan struct{}) {
 	held = make(chan struct{})
 	once := sync.OnceFunc(func() { close(held); <-c })
-	hook := func(_ context.Context, o, _ string) error {
-		if o != op {
+	hook := func(_ context.Context, op, _ string) error {
+		if op != "read" {
 			return nil
 		}
 		select {
@@ -174,7 +174,7 @@ func answerTo(t *testing.T, a *member) <-chan string {
 
 func olderLast(t *testing.T, f *fleet, a, b *member) string {
 	held := make(chan struct{})
-	reads := heldOnce(f.store, "read", true, held)
+	reads := heldRead(f.store, true, held)
 	older := answerTo(t, a)
 	<-reads
 	require.NoError(t, a.InvalidateTags(t.Context(), "another"))
@@ -187,11 +187,11 @@ func olderLast(t *testing.T, f *fleet, a, b *member) string {
 
 func olderSecond(t *testing.T, f *fleet, a, b *member) string {
 	before, after := make(chan struct{}), make(chan struct{})
-	begins := heldOnce(f.store, "read", false, before)
+	begins := heldRead(f.store, false, before)
 	newer := answerTo(t, a)
 	<-begins
 	require.NoError(t, a.InvalidateTags(t.Context(), "another"))
-	reads := heldOnce(f.store, "read", true, after)
+	reads := heldRead(f.store, true, after)
 	older := answerTo(t, a)
 	<-reads
 	require.NoError(t, b.Set(t.Context(), "k", newValue))
@@ -204,7 +204,7 @@ func olderSecond(t *testing.T, f *fleet, a, b *member) string {
 
 func deletedMeanwhile(t *testing.T, f *fleet, a, b *member) string {
 	held := make(chan struct{})
-	reads := heldOnce(f.store, "read", true, held)
+	reads := heldRead(f.store, true, held)
 	older := answerTo(t, a)
 	<-reads
 	require.NoError(t, a.InvalidateTags(t.Context(), "another"))
