@@ -63,7 +63,7 @@ func tell(w http.ResponseWriter, status string) { w.Header().Add("Cache-Status",
 // serve answers from the cache.
 func (c *Cache) serve(next http.Handler, w http.ResponseWriter, r *http.Request) {
 	a := c.ask(r)
-	var made atomic.Bool // by this call
+	var made atomic.Bool // for this call, or for a refresh that it began
 	got, err := c.pages.Read(r.Context(), a.key, nearcache.ReadOptions{},
 		func(ctx context.Context, _ string, old *Response) (nearcache.Loaded[Response], error) {
 			made.Store(true)
@@ -89,7 +89,7 @@ func (c *Cache) serve(next http.Handler, w http.ResponseWriter, r *http.Request)
 		c.served.Add(1)
 		c.stale.Add(1)
 		page.write(w, r, now, fmt.Sprintf("hit; ttl=%d; detail=stale", min(-1, int64(left.Seconds()))))
-	case err != nil || made.Load():
+	case err != nil || made.Load() && !got.Near:
 		status := fmt.Sprintf("fwd=miss; fwd-status=%d", page.Status)
 		if page.Lifetime > 0 {
 			status += fmt.Sprintf("; stored; ttl=%d", int64(left.Seconds()))
