@@ -13,7 +13,7 @@ import (
 	"github.com/nearbus/nearbus/shared/driver"
 )
 
-// partingTimeout bounds how long Close gives leases back.
+// partingTimeout bounds how long leases are given back that nobody has a use for.
 const partingTimeout = 500 * time.Millisecond
 
 // leases are those that this node has, or has asked for. A node that is closed gives them
@@ -91,6 +91,13 @@ func (r *observedTier) releaseLeases() {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.node.own), partingTimeout)
 	defer cancel()
 	r.giveBack(ctx, r.leases.all(ctx))
+}
+
+// part gives leases back within partingTimeout, although ctx may have ended.
+func (r *observedTier) part(ctx context.Context, claims []shared.Claim) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), partingTimeout)
+	defer cancel()
+	r.giveBack(ctx, claims)
 }
 
 // giveBack gives leases back, as far as they are there. What fails ends by itself.

@@ -104,9 +104,7 @@ func (w *writing) close(ctx context.Context) {
 // releaseLeasesOf gives back the leases of the keys of a keyspace whose context has ended. Who has
 // asked for leases by then gives them back alone: see Acquire.
 func (r *observedTier) releaseLeasesOf(name string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.node.own), partingTimeout)
-	defer cancel()
-	r.giveBack(ctx, r.leases.of(name))
+	r.part(r.node.own, r.leases.of(name))
 }
 
 // of returns the leases of the keys of a keyspace that are held.

@@ -163,14 +163,9 @@ func (r *observedTier) acquire(ctx context.Context, claims []shared.Claim) []sha
 	silent := r.silence.now()
 	r.leases.ask()
 	var ours []shared.Claim
-	parting := func(claims []shared.Claim) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), partingTimeout)
-		defer cancel()
-		r.giveBack(ctx, claims)
-	}
 	defer func() {
 		if late := r.leases.answered(ctx, ours); len(late) > 0 {
-			parting(late)
+			r.part(ctx, late)
 		}
 	}()
 	began := time.Now()
@@ -180,7 +175,7 @@ func (r *observedTier) acquire(ctx context.Context, claims []shared.Claim) []sha
 		r.silence.note(silent)
 	}
 	if r.node.Context.Err() != nil || ctx.Err() != nil {
-		parting(granted(claims, answers, true))
+		r.part(ctx, granted(claims, answers, true))
 	} else {
 		ours = granted(claims, answers, false)
 	}

@@ -155,6 +155,8 @@ type carrier struct {
 	panicked any // of a driver; the caller's, if it has not left
 }
 
+func (c *carrier) late() {}
+
 // carry carries out e. It returns [ErrSilent] if the shared tier is silent, or turns out to be: then e goes
 // on alone.
 func (s *silence) carry(e errand, c *carrier) error {
@@ -177,14 +179,18 @@ func (s *silence) carry(e errand, c *carrier) error {
 }
 
 func (c *carrier) run(e errand) {
+	returned := false
 	defer func() {
-		c.panicked = recover()
+		if c.panicked = recover(); c.panicked == nil && !returned {
+			c.panicked = "nearcache: a driver ended the goroutine that called it"
+		}
 		if c.left.Swap(true) && c.panicked == nil {
 			e.late()
 		}
 		close(c.done)
 	}()
 	e.do()
+	returned = true
 }
 
 // lease is an errand: it asks for the lease of a single key.
@@ -200,10 +206,8 @@ func (l *lease) do() { l.answers = l.tier.acquire(l.ctx, l.claims[:]) }
 
 // late gives the lease back: nobody loads under it.
 func (l *lease) late() {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), partingTimeout)
-	defer cancel()
 	for _, claim := range granted(l.claims[:], l.answers, false) {
-		l.tier.giveBack(ctx, []shared.Claim{claim})
+		l.tier.part(l.ctx, []shared.Claim{claim})
 		l.tier.leases.ended(claim.Token)
 	}
 }
@@ -217,8 +221,7 @@ type fillOne struct {
 	receipts []driver.Receipt
 }
 
-func (f *fillOne) do()   { f.receipts = f.tier.fill(f.ctx, f.puts[:]) }
-func (f *fillOne) late() {}
+func (f *fillOne) do() { f.receipts = f.tier.fill(f.ctx, f.puts[:]) }
 
 // reading is an errand: it has the journals read, and waits for that.
 type reading struct {
@@ -229,8 +232,7 @@ type reading struct {
 	err    error
 }
 
-func (r *reading) do()   { r.err = r.node.Journal.Wait(r.ctx, r.enough) }
-func (r *reading) late() {}
+func (r *reading) do() { r.err = r.node.Journal.Wait(r.ctx, r.enough) }
 
 // wait has the journals read as [journal.Follower.Wait] does. Who has a source to go to does not
 // wait while the shared tier is silent.
@@ -293,8 +295,7 @@ type slowRead struct {
 	err   error
 }
 
-func (w *slowRead) do()   { w.found, w.err = w.tier.ReadWithin(w.ctx, w.limit, w.keys) }
-func (w *slowRead) late() {}
+func (w *slowRead) do() { w.found, w.err = w.tier.ReadWithin(w.ctx, w.limit, w.keys) }
 
 // readWatched is Read of the tier for who has a source to go to, of a server that answers others: it
 // is given up once that falls silent.

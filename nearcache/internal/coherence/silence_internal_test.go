@@ -3,6 +3,7 @@ package coherence
 import (
 	"context"
 	"log/slog"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -62,4 +63,16 @@ func TestSilence_LeasesEnd(t *testing.T) {
 		time.Sleep(time.Minute)
 		assert.Empty(t, node.Tier.leases.held)
 	})
+}
+
+// ending is an errand whose driver ends the goroutine that it was called on.
+type ending struct{ carrier }
+
+func (e *ending) do() { runtime.Goexit() }
+
+// TestSilence_DriverEndsGoroutine: its caller does not take nothing for an answer.
+func TestSilence_DriverEndsGoroutine(t *testing.T) {
+	s := silence{fixed: time.Minute, began: time.Now()}
+	e := &ending{}
+	assert.PanicsWithValue(t, "nearcache: a driver ended the goroutine that called it", func() { _ = s.carry(e, &e.carrier) })
 }
