@@ -12,9 +12,6 @@ type partitions struct {
 // FlushPartitions takes out every entry whose key, or the watermark of one of whose slots, is
 // in one of these partitions, and fences the loads and writes of such under way. lost has an
 // element for each partition. What a cache's clock decides is up to the caller.
-//
-// The marks come first: whatever comes in from then on is compared with them under the lock
-// of its stripe, and what came in before is there for the walk, which begins when each lock was free.
 func (t *Tier) FlushPartitions(lost []bool) {
 	n := t.count.Add(1)
 	for p := range lost {
@@ -23,7 +20,23 @@ func (t *Tier) FlushPartitions(lost []bool) {
 		}
 	}
 	raise(&t.parts.highest, n)
-	t.awaitStripes()
+	t.takeOut(func(e *Entry) bool {
+		lost := !t.spaceOf(e).passesPartitions(e)
+		if lost {
+			t.expired.Add(1)
+		}
+		return lost
+	})
+}
+
+// takeOut takes out all entries that concerns is true of. The caller has raised a mark that they do
+// not pass: whatever comes in from then on is compared with it under the lock of its stripe, and
+// what came in before is there for the walk, which begins when each lock was free, and may go by
+// heads that are empty.
+func (t *Tier) takeOut(concerns func(*Entry) bool) {
+	for i := range t.stripe {
+		t.stripe[i].await()
+	}
 	for head := range t.heads {
 		if t.heads[head].Load() == nil {
 			continue
@@ -31,20 +44,11 @@ func (t *Tier) FlushPartitions(lost []bool) {
 		st := t.stripeOf(uint64(head))
 		st.mu.Lock()
 		for e := t.heads[head].Load(); e != nil; e = e.next.Load() {
-			if !t.spaceOf(e).passesPartitions(e) {
+			if concerns(e) {
 				t.removeLocked(e)
-				t.expired.Add(1)
 			}
 		}
 		st.mu.Unlock()
-	}
-}
-
-// awaitStripes waits for whoever holds the lock of a stripe, and may have compared with the marks of
-// before what it puts in now. A walk may go by empty heads after that.
-func (t *Tier) awaitStripes() {
-	for i := range t.stripe {
-		t.stripe[i].await()
 	}
 }
 
