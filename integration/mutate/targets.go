@@ -30,19 +30,19 @@ type suite struct {
 var targets = []target{
 	{
 		dir:   "nearcache",
-		files: words("bounds call codec lease lifetimes load many read source stale token write"),
+		files: words("bounds call close codec invalidate lease lifetimes load many read refresh source stale token touch write"),
 		tests: []suite{{pkg: "./nearcache"}},
 		left: map[string]string{
 			"cache doc errors node open options":              "they put things together, check options, or translate",
 			"health inspect inspection metrics observe stats": "they tell, and decide nothing",
-			"base":  "it counts, logs and limits",
-			"entry": "costs",
+			"base":                   "it counts, logs and limits",
+			"entry nearbytes weight": "costs",
 		},
 	},
 	{
 		dir: "nearcache/internal/coherence",
-		files: words(`arrive barrier batch clock confirm drain floor follow keyspace lease leases observed pending proof sweep tag tagread
-			token write`),
+		files: words(`arrive barrier batch clock confirm directory drain floor follow gather keyspace lease leases leave observed pending
+			proof refresh silence sweep tag tagread token touch write`),
 		tests: []suite{{pkg: "./nearcache/internal/coherence"}, {pkg: "./nearcache"}},
 		left: map[string]string{
 			"doc errors node": "they put things together",
@@ -52,15 +52,15 @@ var targets = []target{
 	},
 	{
 		dir:   "nearcache/internal/generation",
-		files: words("acked clear heads heard number slot tags"),
+		files: words("acked clear heads heard number slot slots tags"),
 		tests: []suite{{pkg: "./nearcache/internal/generation"}, {pkg: "./nearcache"}},
 		left:  map[string]string{"doc": "it says what the package is"},
 	},
 	{
 		dir:   "nearcache/internal/journal",
-		files: words("follower questions round rounds state unheard"),
+		files: words("follower pages questions round rounds state unheard"),
 		tests: []suite{{pkg: "./nearcache/internal/journal"}, {pkg: "./nearcache"}},
-		left:  map[string]string{"breach doc": "they tell, and decide nothing"},
+		left:  map[string]string{"breach doc": "they tell, and decide nothing", "pace": "it decides when the journal is read"},
 	},
 	{
 		dir:   "nearcache/internal/lag",
@@ -83,16 +83,16 @@ var targets = []target{
 	},
 	{
 		dir:   "nearcache/internal/near",
-		files: words("approach clock entry extra invalidate partition refresh stripe tags tier trust"),
+		files: words("approach clock entry extra invalidate leave partition refresh stripe tags tier trust"),
 		tests: []suite{{pkg: "./nearcache/internal/near"}, {pkg: "./nearcache"}},
 		left: map[string]string{
-			"evict ghosts janitor order policy sample": "they decide what is kept, not what is given",
+			"bound evict ghosts janitor order policy sample tables": "they decide what is kept, not what is given",
 			"peek": "it tells, and decides nothing",
 		},
 	},
 	{
 		dir:   "shared/redisstore",
-		files: []string{"acquire.go", "acquire.lua", "journal.go", "read.go", "rollback.lua", "run.go", "stage.go", "step.go", "sweep.go", "tail.lua", "write.go", "write.lua"},
+		files: []string{"acquire.go", "acquire.lua", "journal.go", "read.go", "rollback.lua", "run.go", "stage.go", "step.go", "sweep.go", "tail.lua", "touch.go", "touch.lua", "write.go", "write.lua"},
 		tests: []suite{{pkg: "./shared/redisstore"}, {module: "integration", pkg: ".", run: "^Test(RedisStore|RedisJournal|RedisWrite|Store_Redis$|G4_APrimary)"}},
 		left: map[string]string{
 			"client cluster pipeline redisstore ring": "they put things together",
@@ -102,11 +102,11 @@ var targets = []target{
 	},
 	{
 		dir:   "bus",
-		files: words("barrier peers subscription"),
+		files: words("barrier peers subscription watchdog"),
 		tests: []suite{{pkg: "./bus"}},
 		left: map[string]string{
 			"about doc errors message namespace options settings stats transport": "they describe",
-			"rollcall silence":            "they tell, and decide nothing",
+			"pace rollcall silence":       "they tell, and decide nothing",
 			"bus outbox sender":           "they send; what is sent too late, or not, is what the simulator's network does",
 			"extension garbage text wire": "they translate, and have fuzz targets",
 		},
