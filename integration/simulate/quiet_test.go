@@ -15,12 +15,12 @@ import (
 func TestQuiet(t *testing.T) {
 	for name, c := range map[string]struct {
 		store Store
-		fault string // for 10 s; none if empty
+		fault string // for 10 s, or several; none if empty
 		want  string // of one violation
 	}{
 		"nothing":         {Redis, "", ""},
 		"Memcached":       {Memcached, "", ""},
-		"news is late":    {Redis, "bus-cut", "G3: late without any fault"},
+		"news is late":    {Redis, "bus-cut cut", "G3: late without any fault"},
 		"a counter rises": {Redis, "bus-cut", "Quiet: Bus.Gaps was 0, and is 1"},
 		"a call fails":    {Redis, "source-down", "Quiet: Fetch: simulate: the source failed"},
 		"loaded again":    {Redis, "restart-empty", "G6: loaded by process"},
@@ -33,8 +33,8 @@ func TestQuiet(t *testing.T) {
 			p.Nodes, p.Store, p.Bus, p.Keys, p.Features = 3, c.store, OtherRedis, 20, false
 			silent(p)
 			p.draw()
-			if c.fault != "" {
-				p.Strikes = []Strike{{Fault: c.fault, At: p.Length / 4, Length: 10 * time.Second, Node: 1}}
+			for fault := range strings.FieldsSeq(c.fault) {
+				p.Strikes = append(p.Strikes, Strike{Fault: fault, At: p.Length / 4, Length: 10 * time.Second, Node: 1})
 			}
 			var found []string
 			for _, v := range simulate(t, p).Violations {
