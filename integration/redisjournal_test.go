@@ -361,6 +361,35 @@ func TestRedisJournal_AWriteCostsOneCommandMore(t *testing.T) {
 	}, cost)
 }
 
+// TestRedisJournal_OneCommand: a round of a journal with few new entries is one command, and one of
+// a busy journal two, in one request.
+func TestRedisJournal_OneCommand(t *testing.T) {
+	client := newRedis(t, servers.Redis(t).Addr)
+	r := newReader(t, journalOn(t, client, redisstore.Options{}))
+	r.goesOn(nil...)
+	for _, c := range []struct {
+		what    string
+		written int
+		want    map[string]int // the script has an XRANGE of its own
+	}{
+		{"nothing", 0, map[string]int{"evalsha": 1, "xrange": 1}},
+		{"a few", 15, map[string]int{"evalsha": 1, "xrange": 1}},
+		{"many at once", 40, map[string]int{"evalsha": 2, "xrange": 3}},
+		{"many again", 40, map[string]int{"evalsha": 1, "xrange": 2}},
+		{"the last of many", 3, map[string]int{"evalsha": 1, "xrange": 2}},
+		{"a few again", 3, map[string]int{"evalsha": 1, "xrange": 1}},
+	} {
+		var keys []string
+		for i := range c.written {
+			keys = append(keys, fmt.Sprint(c.what, i))
+		}
+		r.set(keys...)
+		calls := spent(t, client, func() { r.goesOn(keys...) })
+		got := map[string]int{"evalsha": calls["evalsha"], "xrange": calls["xrange"]}
+		assert.Equal(t, c.want, got, c.what)
+	}
+}
+
 // TestRedisJournal_OneRequestToEachServer: what a node asks a Cluster for when
 // nothing happens does not grow with the partitions.
 func TestRedisJournal_OneRequestToEachServer(t *testing.T) {

@@ -94,10 +94,10 @@ func redisHarness(client redis.UniversalClient) storetest.Harness {
 }
 
 // replaceInRedis replaces what a store with this prefix has under key. The key
-// is in one of 64 partitions, and where it is not, nothing is replaced.
+// is in one of 16 partitions, and where it is not, nothing is replaced.
 func replaceInRedis(ctx context.Context, client redis.UniversalClient, prefix, key string, data []byte) error {
 	_, err := client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-		for p := range 64 {
+		for p := range 16 {
 			pipe.SetArgs(ctx, fmt.Sprintf("%s:{%d}:%s", prefix, p, key), data, redis.SetArgs{Mode: "XX"})
 		}
 		return nil

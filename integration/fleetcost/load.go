@@ -1,6 +1,9 @@
 package main
 
-import "time"
+import (
+	"sort"
+	"time"
+)
 
 // Processor time of a server for what a fleet asks of it, as BenchmarkServerTime
 // and BenchmarkFanOut measure it: on a virtual processor of a 2-core machine
@@ -19,7 +22,7 @@ const (
 // it can use.
 func (c Cost) TierLoad() float64 {
 	return c.WriteCommands*redisWrite.Seconds() + c.ReadCommands*redisRead.Seconds() +
-		c.RepairCommands/repairCalls*redisRound.Seconds() + c.RepairEntries*redisEntry.Seconds()
+		c.RepairReads*redisRound.Seconds() + c.RepairEntries*redisEntry.Seconds()
 }
 
 // RedisBusLoad is how many processors a Redis needs that is the bus. One is all
@@ -37,4 +40,19 @@ func HeartbeatFor(nodes int, share float64) time.Duration {
 	perSecond := float64(nodes) * float64(nodes) * redisDelivery.Seconds()
 	interval := time.Duration(perSecond / share * float64(time.Second))
 	return max(time.Second, (interval + time.Second - 1).Truncate(time.Second))
+}
+
+// deliveryOfStream is what a JetStream server needs for a message that it hands to one node.
+const deliveryOfStream = 12 * time.Microsecond
+
+// StreamBusLoad is how many processors JetStream needs.
+func (c Cost) StreamBusLoad() float64 { return c.Deliveries * deliveryOfStream.Seconds() }
+
+// Largest returns how many nodes a fleet like f may have at most, up to a million, so that load
+// is no more than share.
+func Largest(f Fleet, share float64, load func(Cost) float64) int {
+	return sort.Search(1e6, func(n int) bool {
+		f.Nodes = n + 1
+		return load(Of(f)) > share
+	})
 }

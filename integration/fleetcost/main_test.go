@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"math"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -84,4 +86,56 @@ func TestModel_Grows(t *testing.T) {
 	assert.InDelta(t, is.Deliveries, batch.Deliveries, 0, "a batch is one message")
 	assert.Zero(t, none.RepairRounds+none.RepairCommands+none.RepairEntries+none.RepairBytes)
 	assert.False(t, math.IsNaN(is.TierLoad()))
+}
+
+// TestCluster holds what docs/fleet.md says of a Cluster against the model.
+func TestCluster(t *testing.T) {
+	page, err := os.ReadFile("../../docs/fleet.md")
+	require.NoError(t, err)
+	f := Defaults(1000, 100)
+	for partitions, want := range map[int]string{16: "18,286", 64: "73,143"} {
+		f.Partitions = partitions
+		n := int(math.Round(Of(f).RepairCommands))
+		assert.Equal(t, want, fmt.Sprintf("%d,%03d", n/1000, n%1000))
+		assert.Contains(t, string(page), want)
+	}
+}
+
+// TestLargest holds the table of the largest fleets in docs/fleet.md against the model.
+func TestLargest(t *testing.T) {
+	page, err := os.ReadFile("../../docs/fleet.md")
+	require.NoError(t, err)
+	cluster := func(partitions int) func(Cost) float64 { // of three servers, of which one has most
+		share := map[int]float64{16: 6.0 / 16, 64: 22.0 / 64}[partitions]
+		return func(c Cost) float64 { return c.TierLoad() * share }
+	}
+	for _, c := range []struct {
+		row        string
+		partitions int
+		load       func(Cost) float64
+		bus        bool
+	}{
+		{"bus on Redis", 1, Cost.RedisBusLoad, true},
+		{"bus on core NATS", 1, Cost.NATSBusLoad, true},
+		{"bus on JetStream", 1, Cost.StreamBusLoad, true},
+		{"shared tier on Redis", 1, Cost.TierLoad, false},
+		{"shared tier on Redis Cluster of 3, 64 partitions", 64, cluster(64), false},
+		{"shared tier on Redis Cluster of 3, 16 partitions", 16, cluster(16), false},
+	} {
+		row := "| " + c.row + " |"
+		for _, writes := range []float64{10, 100} {
+			for _, share := range []float64{0.25, 1} {
+				f := Defaults(1, writes)
+				f.Partitions = c.partitions
+				after := Largest(f, share, c.load)
+				if c.bus {
+					f.Repair = 0 // as it was with a journal too
+					row += fmt.Sprintf(" %d, %d |", Largest(f, share, c.load), after)
+				} else {
+					row += fmt.Sprintf(" %d |", after)
+				}
+			}
+		}
+		assert.Contains(t, string(page), row)
+	}
 }

@@ -49,6 +49,7 @@ type Cost struct {
 	WriteCommands  float64 // one for each key
 	ReadCommands   float64 // at most: what is read again after a write
 	RepairRounds   float64
+	RepairReads    float64 // of a journal
 	RepairCommands float64
 	RepairEntries  float64 // entries of journals that are sent to nodes
 	RepairBytes    float64 // that Redis sends for them
@@ -96,9 +97,9 @@ const (
 	// heartbeatPerNode is what each node adds to the interval of the heartbeats, with a journal.
 	heartbeatPerNode = 6700 * time.Microsecond
 
-	// repairCalls is how many commands read one journal: the script that says
-	// whether it can be read on, and an XRANGE.
-	repairCalls = 2
+	// fewEntries is how many entries of a journal are read by the script that says
+	// whether it can be read on. An XRANGE reads more.
+	fewEntries = 16
 )
 
 // Interval returns the time between two heartbeats of a node: with a journal it follows the
@@ -129,7 +130,11 @@ func Of(f Fleet) Cost {
 	c.Delivered = nodes * c.Published
 	if f.Repair > 0 {
 		c.RepairRounds = nodes / (f.Repair.Seconds() * repairPeriod)
-		c.RepairCommands = repairCalls * c.RepairRounds * float64(f.Partitions)
+		c.RepairReads = c.RepairRounds * float64(f.Partitions)
+		c.RepairCommands = c.RepairReads
+		if keys*f.Repair.Seconds()*repairPeriod/float64(f.Partitions) >= fewEntries {
+			c.RepairCommands *= 2
+		}
 		c.RepairEntries = nodes * keys
 		c.RepairBytes = c.RepairRounds*float64(f.Partitions)*(positionSize+f.entrySize()) + c.RepairEntries*f.entrySize()
 	}

@@ -17,7 +17,7 @@ import (
 func BenchmarkServerTime(b *testing.B) {
 	const page = 1000
 	s := servers.Redis(b)
-	client := redis.NewClient(&redis.Options{Addr: s.Addr})
+	client := redis.NewClient(&redis.Options{Addr: s.Addr, ContextTimeoutEnabled: true})
 	defer client.Close()
 	store, err := redisstore.New(client, redisstore.Options{})
 	require.NoError(b, err)
@@ -47,17 +47,15 @@ func BenchmarkServerTime(b *testing.B) {
 			require.NoError(b, err)
 		}},
 		{"repair of nothing", func(int) { tail(end) }},
+		{"repair of 10 entries", func(int) {
+			require.Len(b, store.Tail(b.Context(), []driver.TailRead{{From: start, Limit: 10}})[0].Entries, 10)
+		}},
 		{"repair of 1000 entries", func(int) { require.Len(b, tail(start).Entries, page) }},
 	} {
 		b.Run(c.what, func(b *testing.B) {
-			if c.what == "repair of nothing" {
-				end = tail(end).Next
-				for {
-					t := tail(end)
-					if end = t.Next; len(t.Entries) == 0 {
-						break
-					}
-				}
+			for more := c.what == "repair of nothing"; more; {
+				t := tail(end)
+				end, more = t.Next, len(t.Entries) > 0
 			}
 			before, n := redisCPU(b, client), 0
 			for b.Loop() {

@@ -97,7 +97,7 @@ func TestModel_AgreesWithRedis(t *testing.T) {
 	rate := func(name string) float64 { return (after[name] - before[name]) / took }
 
 	within(t, "publish", model.Heartbeats+model.Announced, rate("publish"), 0.15)
-	within(t, "evalsha", model.WriteCommands+model.RepairCommands/2, rate("evalsha"), 0.15)
+	within(t, "evalsha", model.WriteCommands+model.RepairReads, rate("evalsha"), 0.15)
 	within(t, "xrange", model.RepairCommands, rate("xrange"), 0.25) // the script has one of its own
 	within(t, "bytes sent", model.RepairBytes+model.Delivered+model.Deliveries*pushSize+model.WriteCommands*receiptSize,
 		rate("total_net_output_bytes"), 0.15)

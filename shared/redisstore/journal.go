@@ -57,10 +57,41 @@ func (s *Store) Tail(ctx context.Context, reads []driver.TailRead) []driver.Tail
 		all[i] = i
 	}
 	s.tailAll(ctx, reads, tails, all)
+	s.readOn(ctx, reads, tails)
 	if went := s.wentBack(ctx, reads, tails); len(went) > 0 {
 		s.tailAll(ctx, reads, tails, went)
 	}
 	return tails
+}
+
+// fewEntries is how many entries of a journal the script reads. A second one costs about as
+// much as a command, and most rounds of most journals find fewer.
+const fewEntries = 16
+
+// readOn reads the rest where the script read as many entries as it does, by a command: such a
+// journal is busy, and is read so at once the next time. What cannot be read now is left to the
+// next call, which finds out why.
+func (s *Store) readOn(ctx context.Context, reads []driver.TailRead, tails []driver.Tail) {
+	var which []int
+	rest, more := make([]driver.TailRead, len(reads)), make([]driver.Tail, len(reads))
+	for i := range tails {
+		if n := len(tails[i].Entries); tails[i].More && n == fewEntries && reads[i].Limit > n {
+			rest[i] = driver.TailRead{Partition: reads[i].Partition, From: tails[i].Next, Limit: reads[i].Limit - n}
+			which = append(which, i)
+		}
+	}
+	if len(which) == 0 {
+		return
+	}
+	s.tailAll(ctx, rest, more, which)
+	for _, i := range which {
+		t := &tails[i]
+		if t.More = true; more[i].Err == nil && !more[i].Reset {
+			t.Next, t.Now, t.More = more[i].Next, more[i].Now, more[i].More
+			t.Entries = append(t.Entries, more[i].Entries...)
+			s.partitions[reads[i].Partition].busy.Store(true)
+		}
+	}
 }
 
 // tailAll reads some journals.
@@ -175,27 +206,16 @@ func (s *Store) Recall(ctx context.Context, partition, limit int) ([]driver.Jour
 
 type runner func(ctx context.Context, c redis.Scripter, keys []string, args ...any) *redis.Cmd
 
-// tail asks for each of some journals whether it can be read on, and reads on,
-// in one pipeline. It returns those that it has to be asked for again: their server did
-// not know the script, or is to be written to outside of it as well. See tail.lua.
+// tail asks for each of some journals whether it can be read on, and reads on, by the script or
+// for a busy one by a command after it, in one pipeline. It returns those that it has to be asked
+// for again: their server did not know the script, or is to be written to outside of it as well.
+// See tail.lua.
 //
-// Between the two steps others may write: the second begins with the entry
+// Between the script and the command others may write: the second begins with the entry
 // that the first saw, and what it lacks then was written, or trimmed, since.
 func (s *Store) tail(ctx context.Context, run runner, reads []driver.TailRead, tails []driver.Tail, which []int) (again []int) {
-	positions, entries, proofs := make([]*redis.Cmd, len(which)), make([]*redis.Cmd, len(which)), make([]*redis.Cmd, len(which))
 	outside := s.writesOutside.Load()
-	s.pipelined(ctx, func(pipe redis.Pipeliner) {
-		for n, i := range which {
-			from := reads[i].From
-			m := s.metadata(reads[i].Partition)
-			number := strconv.FormatUint(from.Revision.Number, 10)
-			positions[n] = run(ctx, pipe, []string{m, journal(m), absent(m)}, word(from.Revision.Epoch), number, word(from.Nonce))
-			entries[n] = pipe.Do(ctx, "XRANGE", journal(m), number+"-0", "+", "COUNT", max(reads[i].Limit, 1)+1)
-			if outside {
-				proofs[n] = pipe.Do(ctx, "DEL", absent(m))
-			}
-		}
-	})
+	positions, entries, proofs := s.ask(ctx, run, reads, which, outside)
 	for n, i := range which {
 		if redis.HasErrorPrefix(positions[n].Err(), "NOSCRIPT") {
 			again = append(again, i)
@@ -211,14 +231,56 @@ func (s *Store) tail(ctx context.Context, run runner, reads []driver.TailRead, t
 			err = proofs[n].Err()
 		}
 		if err == nil && !tail.Reset {
-			err = readEntries(&tail, entries[n], max(reads[i].Limit, 1))
+			err = readAfter(&tail, positions[n], entries[n], max(reads[i].Limit, 1))
 		}
 		if err != nil {
 			tail = driver.Tail{Err: failed(ctx, "tail", err)}
 		}
+		s.partitions[reads[i].Partition].busy.Store(len(tail.Entries) >= fewEntries)
 		tails[i] = tail
 	}
 	return again
+}
+
+// ask sends the script for each of some journals, and the commands after it, nil where there are
+// none, in one pipeline to each server.
+func (s *Store) ask(ctx context.Context, run runner, reads []driver.TailRead, which []int, outside bool) (positions, entries, proofs []*redis.Cmd) {
+	positions, entries, proofs = make([]*redis.Cmd, len(which)), make([]*redis.Cmd, len(which)), make([]*redis.Cmd, len(which))
+	s.pipelined(ctx, func(pipe redis.Pipeliner) {
+		for n, i := range which {
+			from := reads[i].From
+			m := s.metadata(reads[i].Partition)
+			number := strconv.FormatUint(from.Revision.Number, 10)
+			inScript, inRange := s.share(reads[i])
+			positions[n] = run(ctx, pipe, []string{m, journal(m), absent(m)},
+				word(from.Revision.Epoch), number, word(from.Nonce), inScript+1)
+			if inRange > 0 {
+				entries[n] = pipe.Do(ctx, "XRANGE", journal(m), number+"-0", "+", "COUNT", inRange+1)
+			}
+			if outside {
+				proofs[n] = pipe.Do(ctx, "DEL", absent(m))
+			}
+		}
+	})
+	return positions, entries, proofs
+}
+
+// share returns how many entries the script reads, and how many the command after it.
+func (s *Store) share(read driver.TailRead) (inScript, inRange int) {
+	limit := max(read.Limit, 1)
+	if limit > fewEntries && s.partitions[read.Partition].busy.Load() {
+		return 0, limit
+	}
+	return min(limit, fewEntries), 0
+}
+
+// readAfter reads the entries after the position of tail, from the answer of the command if there
+// was one, and else of the script.
+func readAfter(tail *driver.Tail, script, command *redis.Cmd, limit int) error {
+	if command != nil {
+		return readRange(tail, command, limit)
+	}
+	return readFew(tail, script, min(limit, fewEntries))
 }
 
 // readPosition reads the answer of the tail script to who reads on from a position, and
@@ -228,7 +290,7 @@ func readPosition(cmd *redis.Cmd, from driver.Position) (tail driver.Tail, outsi
 	if err != nil {
 		return tail, false, err
 	}
-	if len(answer) != 9 {
+	if len(answer) != 10 {
 		return tail, false, errAnswer
 	}
 	epoch, e1 := readWord(answer[0])
@@ -266,30 +328,61 @@ func warning(policy, unknown any) error {
 	return errors.New("redisstore: " + strings.Join(warnings, "; "))
 }
 
-// readEntries reads the entries after the position of tail, and moves it to the
-// last one. If the answer does not begin with the entry at the position, that
-// was trimmed a moment ago: the next read will find a reset.
-func readEntries(tail *driver.Tail, cmd *redis.Cmd, limit int) error {
+// readFew reads the entries that the script read after the position of tail, and moves it to the
+// last one.
+func readFew(tail *driver.Tail, cmd *redis.Cmd, limit int) error {
 	answer, err := cmd.Slice()
 	if err != nil {
 		return err
 	}
-	entries := make([]entry, len(answer))
+	few, ok := answer[9].([]any)
+	if !ok {
+		return errAnswer // and not that there is nothing new
+	}
+	entries, err := readEntries(few)
+	if err == nil {
+		follow(tail, entries, limit)
+	}
+	return err
+}
+
+func readEntries(answer []any) (entries []entry, err error) {
+	entries = make([]entry, len(answer))
 	for i := range answer {
 		if entries[i], err = readEntry(answer[i]); err != nil {
-			return err
+			return nil, err
 		}
+	}
+	return entries, nil
+}
+
+// follow adds entries to tail, and moves its position to the last one.
+func follow(tail *driver.Tail, entries []entry, limit int) {
+	for _, e := range entries {
+		tail.Next.Revision.Number, tail.Next.Nonce = e.number, e.nonce
+		tail.Entries = append(tail.Entries, driver.JournalEntry{Key: e.key, Revision: tail.Next.Revision})
+	}
+	tail.More = len(tail.Entries) == limit
+}
+
+// readRange reads the entries from the position of tail on, and moves it to the
+// last one. If the answer does not begin with the entry at the position, that
+// was trimmed a moment ago: the next read will find a reset.
+func readRange(tail *driver.Tail, cmd *redis.Cmd, limit int) error {
+	answer, err := cmd.Slice()
+	if err != nil {
+		return err
+	}
+	entries, err := readEntries(answer)
+	if err != nil {
+		return err
 	}
 	at := entry{number: tail.Next.Revision.Number, nonce: tail.Next.Nonce}
 	if len(entries) == 0 || entries[0].number != at.number || entries[0].nonce != at.nonce {
 		tail.More = true
 		return nil
 	}
-	for _, e := range entries[1:] {
-		tail.Next.Revision.Number, tail.Next.Nonce = e.number, e.nonce
-		tail.Entries = append(tail.Entries, driver.JournalEntry{Key: e.key, Revision: tail.Next.Revision})
-	}
-	tail.More = len(tail.Entries) == limit
+	follow(tail, entries[1:], limit)
 	return nil
 }
 

@@ -3,8 +3,11 @@ package redisstore
 import (
 	"testing"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/nearbus/nearbus/shared/driver"
 )
 
 // TestReadEntry: whatever somebody else added to the journal, or a server answers, is an
@@ -33,4 +36,24 @@ func TestReadEntry(t *testing.T) {
 		_, err := readEntry(answer)
 		assert.ErrorIs(t, err, errAnswer, name)
 	}
+}
+
+// TestReadFew: an answer without a list of entries is an error, and not a journal without news.
+func TestReadFew(t *testing.T) {
+	few := func(entries any) (tail driver.Tail, err error) {
+		cmd := redis.NewCmd(t.Context())
+		cmd.SetVal([]any{"", "0", "17", "", int64(0), "", "", "", "", entries})
+		return tail, readFew(&tail, cmd, 2)
+	}
+	for name, answer := range map[string]any{
+		"nothing":         nil,
+		"no list":         "17-0",
+		"no list of them": []any{"17-0"},
+	} {
+		_, err := few(answer)
+		assert.ErrorIs(t, err, errAnswer, name)
+	}
+	tail, err := few([]any{})
+	require.NoError(t, err)
+	assert.False(t, tail.More)
 }

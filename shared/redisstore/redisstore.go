@@ -138,8 +138,10 @@ type Options struct {
 
 	// Partitions is the number of groups that keys are divided into; on
 	// Cluster and Ring, the keys of a partition are on one server. Zero means 1
-	// for a single server and 64 for Cluster and Ring. Another number makes
-	// other keys: what was stored under the old ones is not found.
+	// for a single server and 16 for Cluster and Ring, which is for up to 6 servers: with
+	// more of them, set 128. Each journal costs a command for each node and
+	// NodeOptions.JournalInterval. Another number makes other keys: what was stored under
+	// the old ones is not found.
 	Partitions int
 
 	// JournalLength is about how many writes the journal keeps, all partitions
@@ -154,7 +156,7 @@ func (o Options) withDefaults(client redis.UniversalClient) Options {
 		o.Prefix, _ = driver.Namespace(o.Namespace) // valid
 	}
 	if o.Partitions == 0 {
-		o.Partitions = 64
+		o.Partitions = 16
 		if _, single := client.(*redis.Client); single {
 			o.Partitions = 1
 		}
@@ -207,6 +209,7 @@ type partition struct {
 	prefix                   string // of those of records
 	metadata, journal, swept any    // as arguments of a command, so that calls need not make them
 
+	busy  atomic.Bool                  // the latest read of its journal found more than a few entries
 	write atomic.Pointer[redis.Script] // as its server has it, nil if that is not known; see run.go
 }
 

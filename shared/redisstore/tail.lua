@@ -1,14 +1,16 @@
--- Says whether the journal of a partition can be read on from a position. An
--- XRANGE follows in the same pipeline: Lua reads one entry only, because it
--- takes several times as long for each as XRANGE does by itself.
+-- Says whether the journal of a partition can be read on from a position, and reads a
+-- few entries. Where there are more, an XRANGE follows in the same pipeline, because Lua
+-- takes several times as long for each entry as XRANGE does by itself.
 --
 -- KEYS  1 metadata of the partition  2 its journal  3 what is never there
 -- ARGV  1 epoch of the position, 8 bytes  2 its number  3 its nonce, 8 bytes
+--       4 how many entries to read, that at the position among them
 -- Returns epoch, "1" for a reset, number and nonce of the position, or for a
 -- reset of the last entry there is, server time in us, and for a reset what the
 -- server does when its memory is full, if it is bounded, and why it is not known
 -- which run of which server this is, if so; "1" if the caller is to write as well;
--- and for a reset which run of which server this is, if it is known.
+-- for a reset which run of which server this is, if it is known; and the entries after the
+-- position.
 --
 -- It always writes, so that a primary that was deposed, and may not write
 -- without its replicas (min-replicas-to-write), does not answer. Redis before 7,
@@ -76,9 +78,11 @@ local outside = redis.REDIS_VERSION_NUM and '' or '1'
 
 if ARGV[1] == epoch then
   local id = ARGV[2] .. '-0'
-  local first = call('XRANGE', KEYS[2], id, id)[1]
-  if first and sub(first[2][2], 1, 8) == ARGV[3] then
-    return {epoch, '0', ARGV[2], ARGV[3], now, '', '', outside, ''}
+  local read = call('XRANGE', KEYS[2], id, '+', 'COUNT', ARGV[4])
+  local first = read[1]
+  if first and first[1] == id and sub(first[2][2], 1, 8) == ARGV[3] then
+    table.remove(read, 1)
+    return {epoch, '0', ARGV[2], ARGV[3], now, '', '', outside, '', read}
   end
 end
 
@@ -92,4 +96,4 @@ local memory, policy = pcall('INFO', 'memory'), ''
 if type(memory) == 'string' and string.match(memory, 'maxmemory:(%d+)') ~= '0' then
   policy = string.match(memory, 'maxmemory_policy:([%w-]+)') or ''
 end
-return {epoch, '1', string.match(at[1], '^%d+'), sub(at[2][2], 1, 8), now, policy, unknown, outside, server}
+return {epoch, '1', string.match(at[1], '^%d+'), sub(at[2][2], 1, 8), now, policy, unknown, outside, server, {}}
