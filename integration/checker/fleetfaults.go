@@ -40,7 +40,7 @@ func fleetFaults() []scenario {
 			}, between: 2 * time.Second,
 		},
 		{
-			name: "slot-moves", about: "the keys of 1 partition of 64 move to another master of a Cluster, every second",
+			name: "slot-moves", about: "the keys of 1 partition of 16 move to another master of a Cluster, every second",
 			bus: "redis", tier: "cluster", answers: true,
 			strike: moveSlot, between: time.Second,
 		},
@@ -69,7 +69,7 @@ func fleetFaults() []scenario {
 func moveSlot(ctx context.Context, f *field, i int) (uint64, error) {
 	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: f.cluster.Addrs()})
 	defer client.Close()
-	slot, err := client.ClusterKeySlot(ctx, "nearbus:{"+strconv.Itoa(i%64)+"}").Result()
+	slot, err := client.ClusterKeySlot(ctx, "nearbus:{"+strconv.Itoa(i%16)+"}").Result()
 	if err != nil {
 		return 0, err
 	}
