@@ -95,6 +95,9 @@ func (c *pipeline[V]) loadAll(ctx context.Context, all []fill[V], load loader[V]
 		}
 		e.f.clock, e.f.loaded = e.Clock, c.node.Near.Stamp()
 		e.f.tagClock, _, _ = c.keys.Tags.Get()
+		if e.f.told != nil {
+			e.Asked()
+		}
 		e.Begin(c.opts.SourceLag)
 		c.advance(e.f, stateLoading)
 		ended = ended.Newer(e.Ended)

@@ -215,8 +215,8 @@ type Options[V any] struct {
 	// for one. What is loaded within that time of the newest invalidation of its key
 	// that the shared tier knows of, by the clock of its server, may be from before it,
 	// and lives in both tiers for no longer than this; so does that there is no value.
-	// What is known is what [SinceInvalidated] says, and which loaded tags were
-	// invalidated. It is at most shared.Options.TombstoneTTL, for which an invalidation
+	// What is known is what [SinceInvalidated] says, which counts a [Cache.Refresh], and which
+	// loaded tags were invalidated. It is at most shared.Options.TombstoneTTL, for which an invalidation
 	// is known. If a process dies while it loads, it is known for
 	// shared.Options.LeaseTTL. It needs a shared tier. Zero means that loaders see every
 	// write at once.

@@ -30,6 +30,9 @@ const (
 // this node and on others is what [Cache.Set] does. As with every load, a write in between wins. A
 // value that the loader says is not to be stored, or that cannot be, takes the old one away.
 //
+// A call counts as an invalidation for [SinceInvalidated] and Options.SourceLag: a change in the
+// source may be why, of which nothing else tells. What a source that lags answers lives for SourceLag.
+//
 // A key that fails keeps its old value. The error is a [KeysError]: of the loader, of the shared
 // tier, [ErrInvalidKey], or [ErrNotBroadcast]; otherwise [ErrClosed], or one that wraps
 // [errors.ErrUnsupported] for a cache without a loader or a node without a shared tier.

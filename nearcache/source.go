@@ -272,7 +272,7 @@ type sinceKey struct{}
 // Delete of the key by any node for shared.Options.TombstoneTTL, Clear, and
 // InvalidateTags where the value that was ended is still there. Where the load replaces a
 // value that the node does not believe or cannot read, that value counts as an
-// invalidation. For several keys it is the newest of any of them. Memcached does not tell when a key was invalidated: it is
+// invalidation, and so does a call of [Cache.Refresh]. For several keys it is the newest of any of them. Memcached does not tell when a key was invalidated: it is
 // then taken to have been as the load was permitted. ok is false if no invalidation is
 // known: none was, the shared tier is down, another node holds the lease of the key, or
 // there is no shared tier.

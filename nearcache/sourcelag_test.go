@@ -361,3 +361,52 @@ func TestSourceLag_TimelessStore(t *testing.T) {
 		assert.LessOrEqual(t, f.left(t, "k"), lag)
 	})
 }
+
+// TestSourceLag_Refresh: a Refresh comes after a change of which nothing else may tell. What it loads
+// lives for SourceLag, and its loader is told to ask the primary, also where the key has a value.
+func TestSourceLag_Refresh(t *testing.T) {
+	for name, before := range map[string]func(*testing.T, *member){
+		"of a value": func(t *testing.T, m *member) { fetchesAgain(t, m, "old") },
+		"of nothing": func(t *testing.T, m *member) { require.NoError(t, m.Delete(t.Context(), "k")) },
+		"of what lagged too": func(t *testing.T, m *member) {
+			require.NoError(t, m.Invalidate(t.Context(), "k"))
+			fetchesAgain(t, m, "old")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fleet) {
+				source := &replica{}
+				told := time.Duration(-1)
+				opts := nearcache.Options[string]{SourceLag: lag, RefreshAhead: time.Minute, Loader: func(ctx context.Context, key string, old *string) (nearcache.Loaded[string], error) {
+					if ago, known := nearcache.SinceInvalidated(ctx); known {
+						told = ago
+					}
+					return source.load(ctx, key, old)
+				}}
+				a, b := f.join(opts), f.join(opts)
+				fetchesAgain(t, a, "old")
+				time.Sleep(time.Minute)
+				source.change()
+				before(t, a)
+				settle()
+				told = -1
+				require.NoError(t, b.Refresh(t.Context(), "k"))
+				assert.Equal(t, time.Duration(0), told)
+				settle()
+				fetchesAgain(t, a, "old")
+				time.Sleep(lag + 20*time.Millisecond)
+				fetchesAgain(t, a, "new")
+				fetchesAgain(t, b, "new")
+				assert.Greater(t, f.left(t, "k"), lag, "what is loaded later lives on")
+			})
+		})
+	}
+}
+
+// fetchesAgain reads k with the loader of the cache.
+func fetchesAgain(t *testing.T, m *member, want string) {
+	t.Helper()
+	v, err := m.Get(t.Context(), "k")
+	require.NoError(t, err)
+	require.Equal(t, want, v)
+}

@@ -80,6 +80,10 @@ func (l *Lag) Invalidated(number uint64) {
 	l.Ended = l.Ended.Newer(recencyOf(number, l.server, l.heard))
 }
 
+// Asked says that somebody asks for a load, after a change in the source perhaps of which nothing
+// else tells.
+func (l *Lag) Asked() { l.Ended = Recency{Known: true, heard: time.Now()} }
+
 // Begin says that the load begins. It is young if the newest invalidation was less than d
 // ago.
 func (l *Lag) Begin(d time.Duration) {
