@@ -40,6 +40,10 @@ func (l *life) do(op *Op) {
 		l.readMany(ctx, op)
 	case Barrier:
 		l.barrier(ctx)
+	case Touch:
+		l.touch(ctx, op)
+	case CloseCaches:
+		l.renew(op)
 	default:
 		l.write(ctx, op)
 	}
@@ -81,10 +85,10 @@ func (l *life) fetch(key uint32) {
 	start, a := now(), answered{key: key}
 	if l.fleet.plan.Features {
 		var found nearcache.Result[int64]
-		found, a.err = l.cache.Read(ctx, keyName(key), nearcache.ReadOptions{}, l.loader(key))
+		found, a.err = l.cacheOf(key).Read(ctx, keyName(key), nearcache.ReadOptions{}, l.loader(key))
 		a.value, a.stale = found.Value, found.Stale
 	} else {
-		a.value, a.err = l.cache.FetchEntry(ctx, keyName(key), l.loader(key))
+		a.value, a.err = l.cacheOf(key).FetchEntry(ctx, keyName(key), l.loader(key))
 	}
 	l.noteAnswer(Fetch, start, a)
 }
@@ -113,7 +117,7 @@ func (l *life) lookup(ctx context.Context, op *Op) {
 		r.After, least = l.fleet.token(op.Peer, key)
 		start = now()
 	}
-	a, err := l.cache.Read(ctx, keyName(key), r, load)
+	a, err := l.cacheOf(key).Read(ctx, keyName(key), r, load)
 	silent := op.Call == Get && (err != nil || a.Stale)
 	if errors.Is(err, nearcache.ErrUnproven) {
 		l.fleet.oracle.erred(l, op.Call, start, err)
@@ -199,12 +203,16 @@ func (l *life) write(ctx context.Context, op *Op) {
 	err := l.tell(ctx, op, versions)
 	end := now()
 	l.fleet.oracle.erred(l, op.Call, start, err)
-	if op.Call == Tag || op.Call == Clear {
+	switch op.Call {
+	case Tag, Clear, TogetherTags, TogetherAll:
 		l.fleet.oracle.swept(start)
 	}
 	for _, key := range keys {
 		r := history.Record{Kind: history.Acked, Key: key, Version: versions[key], Start: start, End: end}
 		if unknown(errorOf(err, keyName(key))) != nil {
+			if op.Call == Refresh {
+				continue // readers may get the old value for ever
+			}
 			r.Kind = history.GaveUp
 		}
 		l.note(r)
@@ -225,6 +233,8 @@ func (p *Plan) touched(op *Op) (keys []uint32) {
 				keys = append(keys, key)
 			}
 		}
+	case Together, TogetherTags, TogetherAll:
+		keys = p.togetherTouched(op)
 	default:
 		keys = op.Keys
 	}
@@ -245,6 +255,10 @@ func (l *life) tell(ctx context.Context, op *Op, versions map[uint32]int64) erro
 		return l.cache.InvalidateTags(ctx, groupTag(op.Keys[0]%groups))
 	case Clear:
 		return l.cache.Clear(ctx)
+	case Refresh:
+		return l.refresh(ctx, names)
+	case Together, TogetherTags, TogetherAll:
+		return l.together(ctx, op)
 	}
 	return l.set(ctx, versions)
 }

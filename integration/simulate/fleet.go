@@ -60,7 +60,7 @@ type event struct {
 func newFleet(p *Plan) *fleet {
 	s := seed(p.Seed)
 	f := &fleet{
-		plan: p, seed: s, network: newNetwork(s, calm(p.Slow)), source: newSource(p.Keys), context: context.Background(),
+		plan: p, seed: s, network: newNetwork(s, calm(p.Slow)), source: newSource(p.allKeys()), context: context.Background(),
 		processes: make([]*process, p.Nodes),
 	}
 	f.oracle = newOracle(f)
@@ -129,7 +129,11 @@ func (f *fleet) token(node int, key uint32) (nearcache.ConsistencyToken, int64) 
 		return nearcache.ConsistencyToken{}, 0
 	}
 	least := l.acknowledged(key)
-	return handedOn(l.cache.Token(keyName(key))), least
+	token := handedOn(l.cacheOf(key).Token(keyName(key)))
+	if l.closing.Load() {
+		return nearcache.ConsistencyToken{}, 0 // it may be that of a closed cache
+	}
+	return token, least
 }
 
 // handedOn is a token as whoever is given its text has it.

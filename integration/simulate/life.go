@@ -30,10 +30,12 @@ type life struct {
 	namespace string // empty: that of the fleet
 	frugal    bool   // its times are shorter than the plan says
 	began     time.Time
+	closing   atomic.Bool // its caches are being closed: they may say so
 	over      atomic.Bool // crashed or closed: what it answers does not count
 	shared    *shared.Tier
 	library   *nearcache.Node
 	cache     *nearcache.Cache[int64]
+	companion *nearcache.Cache[int64]
 	bus       *bus.Bus
 	clients   []*redis.Client
 	memcached *memcache.Client // nil with Redis
@@ -75,7 +77,14 @@ func (l *life) open() (err error) {
 	if err != nil {
 		return err
 	}
-	l.cache, err = nearcache.New(l.library, cacheName, l.cacheOptions())
+	return l.openCaches()
+}
+
+func (l *life) openCaches() (err error) {
+	if l.cache, err = nearcache.New(l.library, cacheName, l.cacheOptions()); err != nil {
+		return err
+	}
+	l.companion, err = nearcache.New(l.library, companionName, l.companionOptions())
 	return err
 }
 

@@ -33,6 +33,8 @@ type Plan struct {
 
 	Quiet bool `json:",omitempty"` // no faults, and none of what only they excuse
 
+	Spoiled Call `json:",omitempty"` // does not what it says, for tests of the oracle
+
 	Only []string `json:",omitempty"` // faults to draw from, all if empty
 
 	Ops     []Op
@@ -61,7 +63,9 @@ type Op struct {
 	Worker int
 	Call   Call
 	Keys   []uint32
-	Peer   int `json:",omitempty"` // of which process the token is
+	Peer   int           `json:",omitempty"` // of which process the token is
+	TTL    time.Duration `json:",omitempty"` // of a Touch
+	Within time.Duration `json:",omitempty"` // of Cache.Close: what it has to deliver what is pending
 }
 
 // Call is a public operation of the library.
@@ -85,13 +89,23 @@ const (
 	Tag        Call = "InvalidateTags"
 	Clear      Call = "Clear"
 	Barrier    Call = "Barrier"
+
+	Touch        Call = "Touch"
+	Refresh      Call = "Refresh"
+	Together     Call = "Node.Invalidate"
+	TogetherTags Call = "Node.Invalidate Tags"
+	TogetherAll  Call = "Node.Invalidate All"
+	CloseCaches  Call = "Cache.Close"
 )
 
-// workers of a process: one writes, the others read.
+// workers of a process: one writes, some read, one changes what both caches have, and one reads
+// the second cache.
 const (
 	writer  = 0
 	readers = 2
-	workers = 1 + readers
+	manager = 1 + readers
+	visitor = 2 + readers
+	workers = 3 + readers
 )
 
 // Strike is one fault, from its beginning to its end.
@@ -158,23 +172,26 @@ const (
 	writesEach = 2.0
 	readsEach  = 20.0
 	fetchRun   = 9 // keys of a Fetch op
+
+	managedEach = 0.7 // operations of the manager of a process, whatever its pace
 )
 
 func (p *Plan) drawOps() {
 	for node := range p.Nodes {
 		for worker := range workers {
 			dice := seed(p.Seed).dice("ops", uint64(node), uint64(worker))
-			rate := p.Pace * readsEach / readers
-			if worker == writer {
-				rate = p.Pace * writesEach
+			rate, fill := p.Pace*readsEach/readers, p.drawRead
+			switch worker {
+			case writer:
+				rate, fill = p.Pace*writesEach, p.drawWrite
+			case manager:
+				rate, fill = managedEach, p.drawManaged
+			case visitor:
+				fill = p.drawVisit
 			}
 			for at := after(dice, rate); at < p.Length; at += after(dice, rate) {
 				op := Op{At: at, Node: node, Worker: worker}
-				if worker == writer {
-					p.drawWrite(dice, &op)
-				} else {
-					p.drawRead(dice, &op)
-				}
+				fill(dice, &op)
 				p.Ops = append(p.Ops, op)
 			}
 		}

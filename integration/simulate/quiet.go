@@ -49,7 +49,8 @@ func (o *oracle) swept(start history.Moment) {
 
 // erred is told of what a call returned. Without faults there are no errors.
 func (o *oracle) erred(l *life, what Call, start history.Moment, err error) {
-	if o.fleet.plan.Quiet && err != nil && !errors.Is(err, nearcache.ErrNotFound) {
+	closed := l.closing.Load() && errors.Is(err, nearcache.ErrClosed)
+	if o.fleet.plan.Quiet && err != nil && !errors.Is(err, nearcache.ErrNotFound) && !closed {
 		o.unquiet(l, fmt.Sprintf("%s: %v", what, err), history.Record{Start: start, End: now()})
 	}
 }
@@ -83,10 +84,10 @@ func counter(stats any, name string) (n int64, ok bool) {
 // counters returns what the counters of a process say.
 func (l *life) counters() map[string]int64 {
 	all := make(map[string]int64)
-	for _, stats := range []any{l.cache.Stats(), l.library.Stats()} {
+	for _, stats := range []any{l.cache.Stats(), l.companion.Stats(), l.library.Stats()} {
 		for _, name := range noted {
 			if n, ok := counter(stats, name); ok {
-				all[name] = n
+				all[name] += n
 			}
 		}
 	}
@@ -97,6 +98,9 @@ func (l *life) counters() map[string]int64 {
 // how they are.
 func (o *oracle) count() {
 	for _, l := range o.fleet.lives {
+		if l.closing.Load() {
+			continue // its caches were closed, and opened anew in another life
+		}
 		h := l.library.Health()
 		if late := h.Behind > o.fleet.plan.JournalInterval+prompt; late || !h.Trusted || h.BusCut || h.PendingInvalidations != 0 || h.Journal != nil || h.Mismatch != "" {
 			o.unquiet(l, fmt.Sprintf("its health is %+v", h), history.Record{Start: now(), End: now()})
@@ -130,7 +134,7 @@ func (o *oracle) judgeQuiet(h *history.History) {
 // changes returns for each key when something was done that may end its value.
 func (o *oracle) changes(h *history.History) map[uint32][]history.Span {
 	changes := make(map[uint32][]history.Span)
-	for key := range uint32(o.fleet.plan.Keys) {
+	for key := range uint32(o.fleet.plan.allKeys()) {
 		changes[key] = slices.Clone(o.quiet.sweeps)
 	}
 	for _, life := range h.Lives {

@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,6 +34,9 @@ func TestQuiet(t *testing.T) {
 			p.Nodes, p.Store, p.Bus, p.Keys, p.Features = 3, c.store, OtherRedis, 20, false
 			silent(p)
 			p.draw()
+			if c.fault != "" { // which is to show in what two workers do
+				p.Ops = slices.DeleteFunc(p.Ops, func(o Op) bool { return o.Worker >= manager })
+			}
 			for fault := range strings.FieldsSeq(c.fault) {
 				p.Strikes = append(p.Strikes, Strike{Fault: fault, At: p.Length / 4, Length: 10 * time.Second, Node: 1})
 			}

@@ -116,7 +116,7 @@ func (f *fleet) rest() {
 	for node := range f.plan.Nodes {
 		if l := f.life(node); l != nil {
 			looks.Go(func() {
-				for key := range f.plan.Keys {
+				for key := range f.plan.allKeys() {
 					l.do(&Op{Call: Lookup, Keys: []uint32{uint32(key)}})
 				}
 			})
