@@ -251,8 +251,8 @@ func (c *pipeline[V]) advance(f *call[V], to state) {
 		to = stateOver
 	}
 	f.state = to
-	if to.ended() && f.rival.Load() && !c.node.Faults.Off(fault.PassedNews) {
-		c.keys.Space.Fence(f.hash) // whoever began before may bring what is older than the result
+	if (to == stateMissed || to.ended()) && f.rival.Load() && !c.node.Faults.Off(fault.PassedNews) {
+		c.keys.Space.Fence(f.hash) // whoever began before may bring what is older than the result, or than a miss
 	}
 	if f.readOver != nil {
 		close(f.readOver)

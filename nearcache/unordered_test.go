@@ -214,3 +214,56 @@ func deletedMeanwhile(t *testing.T, f *fleet, a, b *member) string {
 	assert.Equal(t, oldValue, <-older)
 	return first
 }
+
+// TestG2_ReadsThatOverlap_AndLoad: the second of two reads that overlap found that there is no value,
+// and goes on to load for another caller. Who only read has an answer by then: the first read, which
+// has an older record, does not bring it near.
+func TestG2_ReadsThatOverlap_AndLoad(t *testing.T) {
+	for order, wrap := range map[string]func(driver.Store) driver.Store{
+		"with order":    func(s driver.Store) driver.Store { return s },
+		"without order": func(s driver.Store) driver.Store { return unordered{taciturn{s}} },
+	} {
+		t.Run(order, func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fleet) {
+				f.store.Store = wrap(f.store.Store)
+				a, b := f.join(), f.joinOver((&gate{Store: f.store.Store, identity: f.store.identity, hub: f.store.hub}).forNode(f))
+				require.NoError(t, b.Set(t.Context(), "k", oldValue))
+				settle()
+				a.link.loses.Store(true)
+
+				held := make(chan struct{})
+				reads := heldRead(f.store, true, held)
+				older := answerTo(t, a)
+				<-reads
+				require.NoError(t, a.InvalidateTags(t.Context(), "another"))
+				require.NoError(t, b.Delete(t.Context(), "k"))
+				begin, loading, load := make(chan struct{}), make(chan struct{}), make(chan struct{})
+				begins := heldRead(f.store, false, begin)
+				second, loaded := answerTo(t, a), make(chan struct{})
+				<-begins
+				go func() { // ends with the load
+					defer close(loaded)
+					v, err := a.Fetch(t.Context(), "k", func(context.Context, string) (string, error) {
+						close(loading)
+						<-load
+						return newValue, nil
+					})
+					assert.NoError(t, err)
+					assert.Equal(t, newValue, v)
+				}()
+				synctest.Wait()
+				close(begin)
+				<-loading
+				require.Empty(t, <-second)
+				close(held)
+				assert.Equal(t, oldValue, <-older)
+				got, _ := a.Get(t.Context(), "k")
+				assert.Empty(t, got, "there was no value before")
+				close(load)
+				<-loaded
+				got, _ = a.Get(t.Context(), "k")
+				assert.Equal(t, newValue, got)
+			})
+		})
+	}
+}
