@@ -164,6 +164,10 @@ ratios: ## Replay reads through the near tier and through others, for docs/perfo
 stores: deps-core ## Measure the library over Redis and over Memcached, for docs/choosing.md.
 	@go -C integration run ./peers -only stores -into $(CURDIR)/docs/choosing.md
 
+.PHONY: restarts
+restarts: deps-core ## Restart the nodes of a fleet in turn, warmed and not, for docs/deployment.md.
+	@go -C integration run ./peers -only restart -into $(CURDIR)/docs/deployment.md
+
 .PHONY: servers
 servers: $(if $(REDIS_SERVER)$(MEMCACHED),,deps-core) ## Test servers (REDIS_SERVER=program MEMCACHED=program), for docs/servers.md.
 	@go -C integration run ./matrix -redis '$(call found,$(REDIS_SERVER))' -memcached '$(call found,$(MEMCACHED))' \

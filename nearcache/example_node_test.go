@@ -184,3 +184,35 @@ func ExampleNode_Invalidate() {
 	// nearcache: Invalidate: the node has no cache "misspelt"
 	// true
 }
+
+// A process that ends leaves the keys that were read most, and the one that follows has them near
+// before it takes requests. The list is kept in the shared tier, in a cache of its own; a file
+// does as well.
+func ExampleCache_Warm() {
+	ctx := context.Background()
+	before := newNode()
+	users := newUsers(before, "warmed")
+	_ = users.Set(ctx, "42", User{"42", "Ada"})
+	lists, err := nearcache.New(before, "hottest", nearcache.Options[[]string]{TTL: 24 * time.Hour})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := lists.Set(ctx, "warmed", users.HottestKeys(10_000)); err != nil {
+		log.Print(err) // the next process begins cold
+	}
+	_ = before.Close(ctx)
+
+	after := newNode()
+	defer after.Close(ctx)
+	users = newUsers(after, "warmed")
+	lists, err = nearcache.New(after, "hottest", nearcache.Options[[]string]{TTL: 24 * time.Hour})
+	if err != nil {
+		log.Fatal(err)
+	}
+	hottest, _ := lists.Get(ctx, "warmed") // there may be none
+	soon, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	result, err := users.Warm(soon, hottest, nearcache.WarmOptions{})
+	fmt.Println(result.Warmed, result.Left, err)
+	// Output: 1 0 <nil>
+}

@@ -28,6 +28,7 @@ func TestOptionsPage_Defaults(t *testing.T) {
 		"nearcache.NodeOptions.NearBytes":      fmt.Sprintf("%d MiB", node.NearBytes>>20),
 		"nearcache.NodeOptions.AuditRate":      "0",
 		"nearcache.NodeOptions.MaxStaleness":   node.MaxStaleness.String() + ", or twice `JournalInterval`",
+		"nearcache.WarmOptions.KeysPerSecond":  fmt.Sprintf("%d,%03d", warmRate/1000, warmRate%1000),
 		"nearcache.Options.TTL":                cache.TTL.String(),
 		"nearcache.Options.NearTTL":            "TTL; without a bus " + ttlOnly.NearTTL.String() + " at most",
 		"nearcache.Options.LoadTimeout":        cache.LoadTimeout.String(),

@@ -22,7 +22,7 @@ type ReadStats struct {
 	Hits       uint64 // reads answered from the near tier
 	Misses     uint64 // reads that were not
 	AbsentHits uint64 // of the hits, those that said that there is no value
-	SharedHits uint64 // values found in the shared tier; one for all callers who waited for that read
+	SharedHits uint64 // values found in the shared tier; one for all callers who waited for that read, and those of Warm
 	Stale      uint64 // answers that were old values, see Options.Stale
 }
 

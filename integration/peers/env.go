@@ -29,6 +29,7 @@ type env struct {
 	ctx    context.Context
 	rounds int           // turns of each contender
 	turn   time.Duration // how long a turn lasts, about
+	mu     sync.Mutex    // protects closes
 	closes []func()
 	names  int
 	redis  func() string
@@ -47,7 +48,11 @@ func newEnv(ctx context.Context, rounds int, turn time.Duration) *env {
 	return e
 }
 
-func (e *env) atEnd(f func()) { e.closes = append(e.closes, f) }
+func (e *env) atEnd(f func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.closes = append(e.closes, f)
+}
 
 // close closes in the reverse order of opening.
 func (e *env) close() {

@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
-	"time"
 
 	"github.com/nearbus/nearbus/integration/page"
 )
@@ -21,12 +20,12 @@ const (
 )
 
 // circumstances writes on what machine, with what, how and beside what else it
-// was measured.
-func (r *report) circumstances(rounds int, turn time.Duration) {
+// was measured. samples are what figures are medians of.
+func (r *report) circumstances(samples string) {
 	fmt.Fprintf(&r.head, "%s, %s/%s, GOMAXPROCS %d, %s; %s. ",
 		r.began.UTC().Format("2006-01-02 15:04 MST"), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0), processor(), runtime.Version())
 	fmt.Fprintf(&r.head, "%s. Servers run on the same machine and are reached by loopback. ", strings.Join(versions(), ", "))
-	fmt.Fprintf(&r.head, "Figures are medians of %d turns of about %v, with the least and the largest. ", rounds, turn)
+	fmt.Fprintf(&r.head, "Figures are medians of %s, with the least and the largest. ", samples)
 	fmt.Fprintf(&r.head, "Load of the machine before: %s; after: %s.\n\n", r.loadBefore, load())
 }
 

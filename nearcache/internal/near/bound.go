@@ -31,3 +31,11 @@ func (t *Tier) SetBytes(bytes int64, shrink func() bool) {
 	}
 	t.makeRoom()
 }
+
+// spareShare is which part of the bound is left alone by those who fill the tier ahead of readers.
+const spareShare = 16
+
+// Spare returns how many bytes may come in before less than a sixteenth of the bound is free.
+func (t *Tier) Spare() int64 {
+	return t.order.room() - t.order.limit.Load()/spareShare - t.order.used.Load()
+}
