@@ -228,3 +228,33 @@ func TestCacheClose_DuringEverything(t *testing.T) {
 	}
 	require.NoError(t, m.node.Close(atOnce))
 }
+
+// TestCacheClose_TellsWhoWaits: callers who wait for a loader that heeds its context hear that the
+// cache was closed, whichever they notice first.
+func TestCacheClose_TellsWhoWaits(t *testing.T) {
+	for range 50 {
+		bubble(t, func(t *testing.T, f *fleet) {
+			m := f.join()
+			failed := make(chan error, 2)
+			heeds := func(ctx context.Context) error {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			go func() {
+				_, err := m.Fetch(t.Context(), "k", func(ctx context.Context, _ string) (string, error) { return "", heeds(ctx) })
+				failed <- err
+			}()
+			go func() {
+				_, err := m.FetchMany(t.Context(), []string{"a", "b"}, func(ctx context.Context, _ []string) (map[string]string, error) { return nil, heeds(ctx) })
+				failed <- err
+			}()
+			synctest.Wait()
+			require.NoError(t, m.Close(t.Context()))
+			for range 2 {
+				err := <-failed
+				require.ErrorIs(t, err, nearcache.ErrClosed)
+				require.NotErrorIs(t, err, context.Canceled)
+			}
+		})
+	}
+}

@@ -194,6 +194,9 @@ func (c *pipeline[V]) callLoader(ctx context.Context, keys []string, load loader
 	case <-ctx.Done():
 		a.err = fmt.Errorf("nearcache: cache %q: the loader did not return in time: %w", c.keys.Name, ctx.Err())
 	}
+	if errors.Is(a.err, context.Canceled) && c.keys.Context.Err() != nil {
+		a.err = ErrClosed // which is why, and what callers get who notice the end before the load does
+	}
 	failure := a.err
 	if errors.Is(failure, ErrNotFound) {
 		failure = nil
