@@ -243,7 +243,7 @@ func TestWarm_AnUnconfirmedWrite(t *testing.T) {
 		got, err := b.Warm(t.Context(), keys[3:4], nearcache.WarmOptions{})
 		require.ErrorIs(t, err, nearcache.ErrOutcomeUnknown)
 		assert.Equal(t, nearcache.WarmResult{Failed: 1}, got)
-		got, err = b.Warm(t.Context(), append(keys[3:4:4], keys...), nearcache.WarmOptions{})
+		got, err = b.Warm(t.Context(), append(keys[3:4:4], keys...), nearcache.WarmOptions{KeysPerSecond: 20})
 		require.ErrorIs(t, err, nearcache.ErrOutcomeUnknown)
 		assert.Equal(t, 99, got.Warmed)
 		assert.Zero(t, got.Left)
