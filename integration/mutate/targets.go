@@ -30,7 +30,7 @@ type suite struct {
 var targets = []target{
 	{
 		dir:   "nearcache",
-		files: words("bounds call close codec invalidate lease lifetimes load many read refresh source stale token touch write"),
+		files: words("bounds call close codec invalidate lease lifetimes load many read refresh source stale token touch warm write"),
 		tests: []suite{{pkg: "./nearcache"}},
 		left: map[string]string{
 			"cache doc errors node open options":              "they put things together, check options, or translate",
@@ -87,7 +87,7 @@ var targets = []target{
 		tests: []suite{{pkg: "./nearcache/internal/near"}, {pkg: "./nearcache"}},
 		left: map[string]string{
 			"bound evict ghosts janitor order policy sample tables": "they decide what is kept, not what is given",
-			"peek": "it tells, and decides nothing",
+			"hottest peek": "they tell, and decide nothing",
 		},
 	},
 	{
