@@ -33,16 +33,17 @@ func (d *directory) init() {
 
 // find returns the cache of a name, nil if there is none.
 func (d *directory) find(name string) *Keyspace {
-	places := *d.places.Load()
-	return places[d.place(places, name)].Load()
+	_, k := d.place(*d.places.Load(), name)
+	return k
 }
 
-// place returns where a name is among places, or would be.
-func (d *directory) place(places []atomic.Pointer[Keyspace], name string) int {
+// place returns where a name is among places, or would be, and the cache that was there: nil if none
+// was. Another cache may have taken the place since.
+func (d *directory) place(places []atomic.Pointer[Keyspace], name string) (int, *Keyspace) {
 	last := uint64(len(places) - 1)
 	for at := maphash.String(d.seed, name) & last; ; at = (at + 1) & last {
 		if k := places[at].Load(); k == nil || k.Name == name {
-			return int(at)
+			return int(at), k
 		}
 	}
 }
@@ -57,7 +58,8 @@ func (d *directory) add(k *Keyspace) {
 		d.grow(2 * len(places))
 	}
 	places := *d.places.Load()
-	places[d.place(places, k.Name)].Store(k)
+	at, _ := d.place(places, k.Name)
+	places[at].Store(k)
 	d.list.Store(&all)
 	d.changes.Add(1)
 }
@@ -78,7 +80,8 @@ func (d *directory) remove(k *Keyspace) bool {
 func (d *directory) grow(size int) {
 	places := make([]atomic.Pointer[Keyspace], size)
 	for _, k := range d.all() {
-		places[d.place(places, k.Name)].Store(k)
+		at, _ := d.place(places, k.Name)
+		places[at].Store(k)
 	}
 	d.places.Store(&places)
 }
