@@ -135,9 +135,9 @@ func TestG2_ReadsThatOverlap(t *testing.T) {
 		run   func(t *testing.T, f *fleet, a, b *member) (first string)
 		first string
 	}{
-		"the first has the older record":                 {olderLast, newValue},
+		"the first has the older record":                 {olderLast(func(t *testing.T, b *member) error { return b.Set(t.Context(), "k", newValue) }), newValue},
 		"the second has the older record":                {olderSecond, newValue},
-		"the second found that there is no value by now": {deletedMeanwhile, ""},
+		"the second found that there is no value by now": {olderLast(func(t *testing.T, b *member) error { return b.Delete(t.Context(), "k") }), ""},
 	} {
 		for order, wrap := range map[string]func(driver.Store) driver.Store{
 			"with order":    func(s driver.Store) driver.Store { return s },
@@ -172,17 +172,20 @@ func answerTo(t *testing.T, a *member) <-chan string {
 	return got
 }
 
-func olderLast(t *testing.T, f *fleet, a, b *member) string {
-	held := make(chan struct{})
-	reads := heldRead(f.store, true, held)
-	older := answerTo(t, a)
-	<-reads
-	require.NoError(t, a.InvalidateTags(t.Context(), "another"))
-	require.NoError(t, b.Set(t.Context(), "k", newValue))
-	first := <-answerTo(t, a)
-	close(held)
-	assert.Equal(t, oldValue, <-older)
-	return first
+// olderLast has the first read answered last, with what there was before the change.
+func olderLast(change func(*testing.T, *member) error) func(*testing.T, *fleet, *member, *member) string {
+	return func(t *testing.T, f *fleet, a, b *member) string {
+		held := make(chan struct{})
+		reads := heldRead(f.store, true, held)
+		older := answerTo(t, a)
+		<-reads
+		require.NoError(t, a.InvalidateTags(t.Context(), "another"))
+		require.NoError(t, change(t, b))
+		first := <-answerTo(t, a)
+		close(held)
+		assert.Equal(t, oldValue, <-older)
+		return first
+	}
 }
 
 func olderSecond(t *testing.T, f *fleet, a, b *member) string {
@@ -198,19 +201,6 @@ func olderSecond(t *testing.T, f *fleet, a, b *member) string {
 	close(before)
 	first := <-newer
 	close(after)
-	assert.Equal(t, oldValue, <-older)
-	return first
-}
-
-func deletedMeanwhile(t *testing.T, f *fleet, a, b *member) string {
-	held := make(chan struct{})
-	reads := heldRead(f.store, true, held)
-	older := answerTo(t, a)
-	<-reads
-	require.NoError(t, a.InvalidateTags(t.Context(), "another"))
-	require.NoError(t, b.Delete(t.Context(), "k"))
-	first := <-answerTo(t, a)
-	close(held)
 	assert.Equal(t, oldValue, <-older)
 	return first
 }

@@ -73,15 +73,17 @@ const fewEntries = 16
 // next call, which finds out why.
 func (s *Store) readOn(ctx context.Context, reads []driver.TailRead, tails []driver.Tail) {
 	var which []int
-	rest, more := make([]driver.TailRead, len(reads)), make([]driver.Tail, len(reads))
 	for i := range tails {
 		if n := len(tails[i].Entries); tails[i].More && n == fewEntries && reads[i].Limit > n {
-			rest[i] = driver.TailRead{Partition: reads[i].Partition, From: tails[i].Next, Limit: reads[i].Limit - n}
 			which = append(which, i)
 		}
 	}
 	if len(which) == 0 {
-		return
+		return // as most rounds do
+	}
+	rest, more := make([]driver.TailRead, len(reads)), make([]driver.Tail, len(reads))
+	for _, i := range which {
+		rest[i] = driver.TailRead{Partition: reads[i].Partition, From: tails[i].Next, Limit: reads[i].Limit - fewEntries}
 	}
 	s.tailAll(ctx, rest, more, which)
 	for _, i := range which {
