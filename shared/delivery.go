@@ -2,8 +2,6 @@ package shared
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/nearbus/nearbus/shared/driver"
@@ -72,7 +70,7 @@ func (d *delivery) attempt(ctx context.Context) (again bool, err error) {
 	}
 	var failed []int
 	alive := false
-	for i, r := range d.tier.send(ctx, pick(d.writes, d.places), d.store) {
+	for i, r := range inTime(ctx, d.tier, writesBy(d.store), pick(d.writes, d.places)) {
 		at := d.places[i]
 		d.receipts[at] = r
 		if repeatable(&d.writes[at], r.Err) {
@@ -94,47 +92,6 @@ func (d *delivery) attempt(ctx context.Context) (again bool, err error) {
 // repeatable reports whether w, which failed with err, may be sent again.
 func repeatable(w *driver.Write, err error) bool {
 	return transient(err) && (!isValue(w) || !overtakes(err))
-}
-
-// send tries once more where a write was refused as late although its context
-// has not ended: then it was our idea of the server's clock that was off, and
-// the answer has mended it.
-func (t *Tier) send(ctx context.Context, writes []driver.Write, store func(context.Context, []driver.Write) []driver.Receipt) []driver.Receipt {
-	receipts := t.sendOnce(ctx, writes, store)
-	var late []int
-	for i, r := range receipts {
-		if errors.Is(r.Err, ErrTooLate) && !r.Now.IsZero() && ctx.Err() == nil {
-			late = append(late, i)
-		}
-	}
-	if late != nil {
-		again, end := pick(writes, late), t.deadline(ctx)
-		for i := range again {
-			again[i].NotAfter = end
-		}
-		for i, r := range t.sendOnce(ctx, again, store) {
-			receipts[late[i]] = r
-		}
-	}
-	for i := range receipts {
-		if errors.Is(receipts[i].Err, ErrTooLate) {
-			receipts[i].Err = fmt.Errorf("%w: %w", receipts[i].Err, context.DeadlineExceeded)
-		}
-	}
-	return receipts
-}
-
-func (t *Tier) sendOnce(ctx context.Context, writes []driver.Write, store func(context.Context, []driver.Write) []driver.Receipt) []driver.Receipt {
-	sent := time.Now()
-	receipts := store(ctx, writes)
-	received := time.Now()
-	for _, r := range receipts {
-		t.clock.observe(sent, received, r.Now)
-		if errors.Is(r.Err, ErrTooLate) {
-			t.tooLate.Add(1)
-		}
-	}
-	return receipts
 }
 
 // isValue reports whether w stores a value, or that there is none. Storing

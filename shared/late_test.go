@@ -60,6 +60,41 @@ func TestTooLate_AFillIsSentAgain(t *testing.T) {
 	assert.Equal(t, []string{"fill", "fill"}, server.calls)
 }
 
+// TestTooLate_LeasesAreAskedForAgain: also with a single attempt, since a server answered.
+func TestTooLate_LeasesAreAskedForAgain(t *testing.T) {
+	server := newServer()
+	server.late["b"], server.late["c"] = 1, 2
+	tier := newTier(t, server, shared.Options{Attempts: 1})
+	claims := []shared.Claim{{Key: "a", Token: 1}, {Key: "b", Token: 2}, {Key: "c", Token: 3}}
+	claimed := tier.Acquire(t.Context(), claims)
+	assert.Equal(t, []string{"time", "acquire", "acquire"}, server.calls)
+	assert.EqualValues(t, 3, tier.Stats().TooLate)
+	for _, c := range claimed[:2] {
+		require.NoError(t, c.Err)
+		assert.Equal(t, driver.LeaseGranted, c.Status)
+	}
+	require.ErrorIs(t, claimed[2].Err, shared.ErrTooLate)
+	require.ErrorIs(t, claimed[2].Err, context.DeadlineExceeded)
+	server.late["a"] = 1
+	assert.Equal(t, []error{nil}, tier.Renew(t.Context(), claims[:1]))
+}
+
+func TestTooLate_TouchesAreSentAgain(t *testing.T) {
+	server := newServer()
+	tier := newTier(t, server, shared.Options{Attempts: 1})
+	p := put("key")
+	p.TTL = time.Minute
+	stored := tier.Write(t.Context(), []shared.Put{p})[0]
+	require.NoError(t, stored.Err)
+	server.late["key"] = 1
+	touch := driver.Touch{Key: "key", Revision: stored.Revision, TTL: time.Hour}
+	require.NoError(t, tier.Touch(t.Context(), []driver.Touch{touch})[0].Err)
+	server.late["key"] = 2
+	err := tier.Touch(t.Context(), []driver.Touch{touch})[0].Err
+	require.ErrorIs(t, err, shared.ErrTooLate)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+}
+
 // TestTooLate_NothingNewToTry: without the server's clock nothing would be
 // different, and after the context ended the write is really late.
 func TestTooLate_NothingNewToTry(t *testing.T) {

@@ -161,15 +161,11 @@ func (a *asking) attempt(ctx context.Context) (again bool, err error) {
 			a.leases[i].NotAfter = end
 		}
 	}
-	began := time.Now()
-	grants := a.tier.store.Acquire(ctx, pick(a.leases, a.places))
-	heard := time.Now()
 	var failed []int
 	alive := false
-	for i, g := range grants {
+	for i, g := range inTime(ctx, a.tier, a.tier.leases(), pick(a.leases, a.places)) {
 		at := a.places[i]
 		a.grants[at] = g
-		a.tier.clock.observe(began, heard, g.Now)
 		if transient(g.Err) && (a.leases[at].Renew || !overtakes(g.Err)) {
 			failed = append(failed, at)
 		}

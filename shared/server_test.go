@@ -114,6 +114,17 @@ func (s *server) carryOut(ctx context.Context, writes []driver.Write, store func
 	return receipts
 }
 
+func (s *server) Touch(ctx context.Context, touches []driver.Touch) []driver.Receipt {
+	s.called(ctx, "touch")
+	receipts := make([]driver.Receipt, len(touches))
+	for i, touch := range touches {
+		touch.NotAfter = s.ours(touch.Key, touch.NotAfter)
+		receipts[i] = s.Store.(driver.Toucher).Touch(ctx, []driver.Touch{touch})[0]
+		receipts[i].Now = s.now()
+	}
+	return receipts
+}
+
 func (s *server) Acquire(ctx context.Context, leases []driver.Lease) []driver.Grant {
 	s.called(ctx, "acquire")
 	s.lease = leases[0]

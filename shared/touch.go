@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/nearbus/nearbus/shared/driver"
 )
@@ -67,18 +66,11 @@ func (a *touching) attempt(ctx context.Context) (again bool, err error) {
 	for i := range a.asks {
 		a.asks[i].NotAfter = end
 	}
-	began := time.Now()
-	got := a.tier.toucher.Touch(ctx, a.asks)
-	heard := time.Now()
 	var failed []int
 	alive := false
-	for i, r := range got {
+	for i, r := range inTime(ctx, a.tier, a.tier.touches(), a.asks) {
 		a.receipts[a.places[i]] = r
-		a.tier.clock.observe(began, heard, r.Now)
-		if errors.Is(r.Err, ErrTooLate) {
-			a.tier.tooLate.Add(1)
-		}
-		if transient(r.Err) || errors.Is(r.Err, ErrTooLate) && ctx.Err() == nil { // by a clock that is known better now
+		if transient(r.Err) {
 			failed = append(failed, i)
 		}
 		if answered(r.Err) {

@@ -22,6 +22,7 @@ type Clock struct {
 	mu    sync.Mutex    // protects the rest
 	ahead time.Duration // server's Unix time less time since base, or less
 	most  time.Duration // the same, or more, by the latest answer
+	asked time.Duration // when the answer was asked for that ahead is from, since base
 	known bool
 }
 
@@ -37,10 +38,13 @@ func (c *Clock) Observe(sent, received, now time.Time) {
 	low, high := server-received.Sub(c.base), server-sent.Sub(c.base)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.known && received.Sub(c.base) < c.asked {
+		return
+	}
 	// An upper bound below the estimate proves that the server's clock was
 	// set back, or that another server answers now.
 	if !c.known || low > c.ahead || high < c.ahead {
-		c.ahead, c.known = low, true
+		c.ahead, c.asked, c.known = low, sent.Sub(c.base), true
 	}
 	c.most = high
 }
