@@ -27,6 +27,8 @@ func sections() []section {
 		{"fresh", "A value that this process has just filled, read at once: how often it is in its memory.", fresh},
 		{"shared", "What is in Redis and not in the memory of the process: a struct, decoded.", sharedHits},
 		{"writes", "A write that is in the journal and announced, with one subscriber; beside it a pipeline of SET, XADD and PUBLISH.", writes},
+		{"many", "Many keys by one call, by one caller: written, and loaded that nobody has. A struct each.", many},
+		{"mixed", "Three nodes in one program, four workers on each, 100,000 keys of 256 bytes by Zipf, of which all are in Redis and some near: reads and writes in turn. The fleets with ristretto are put together by hand and promise nothing; one of them writes by a script of SET, XADD and PUBLISH, which is the least that a write with a journal costs.", mixed},
 		{"far", "What is in Redis and not in the memory of the process, and writes, by 64 callers over a round trip that a relay makes: bytes, 3,000 keys, pools of 64 connections.", far},
 		{"delivery", "From a write to when the last of three other nodes has applied it.", delivery},
 		{"absorb", "Invalidations that one node takes in, with 100,000 keys resident; none lost, its memory flat.", absorb},
