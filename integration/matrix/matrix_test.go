@@ -18,6 +18,7 @@ func TestWhoSays(t *testing.T) {
 	for want, info := range map[string]string{
 		"Redis 7.0.15":     "# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\n",
 		"Valkey 9.1.2":     "redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:9.1.2\r\n",
+		"Redict 7.3.6":     "redict_version:7.3.6\r\nredict_mode:standalone\r\nredis_version:7.2.4\r\n",
 		"KeyDB 6.3.4":      "redis_version:6.3.4\r\n# KeyDB\r\nmvcc_depth:0\r\n",
 		"Dragonfly 1.34.0": "redis_version:7.4.0\r\ndragonfly_version:df-v1.34.0\r\n",
 		"Garnet 1.0.80":    "redis_version:7.4.3\r\ngarnet_version:1.0.80\r\n",

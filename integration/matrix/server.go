@@ -28,6 +28,7 @@ var oldest = map[string]string{"Redis": "6.0", "Memcached": "1.6"}
 // redis_version too.
 var products = []struct{ field, product string }{
 	{"valkey_version", "Valkey"},
+	{"redict_version", "Redict"},
 	{"dragonfly_version", "Dragonfly"},
 	{"garnet_version", "Garnet"},
 	{"kvrocks_version", "kvrocks"},
