@@ -90,9 +90,15 @@ func (o *plain) reader(r *driver.Record) shared.Codec {
 	return nil
 }
 
+// largeValue is how long an encoded value is that a value may be made of without a copy. What
+// was read holds the header of the record as well. Below, both together could take a size of
+// memory that is much larger than the next smaller one, while the copy costs little.
+const largeValue = 16 << 10
+
 // decode returns an entry that has the key and the value of a record and nothing
-// else yet, or an error if it reads as a miss.
-func (c *values[V]) decode(key string, found *shared.Found) (*entry[V], error) {
+// else yet, or an error if it reads as a miss. last says that nobody decodes the record again
+// once the entry is given to anybody: the value may be made of its bytes, see [shared.Aliaser].
+func (c *values[V]) decode(key string, found *shared.Found, last bool) (*entry[V], error) {
 	if found.Err != nil {
 		return nil, found.Err
 	}
@@ -105,17 +111,30 @@ func (c *values[V]) decode(key string, found *shared.Found) (*entry[V], error) {
 		return nil, coherence.ErrUnusable
 	}
 	e := newNamed[V](key)
-	if err := c.guard(callbackCodec, key, func() error { return codec.Unmarshal(found.Value, &e.value) }); err != nil {
+	err := c.guard(callbackCodec, key, func() error {
+		if last && len(found.Value) >= largeValue {
+			if alias, ok := codec.(shared.Aliaser); ok {
+				return alias.UnmarshalAlias(found.Value, &e.value)
+			}
+		}
+		return codec.Unmarshal(found.Value, &e.value)
+	})
+	if err != nil {
 		c.foreign(key, foreignType, found)
 		return nil, err
 	}
 	return e, nil
 }
 
-// encode encodes the value of key for the shared tier.
+// encode encodes the value of key for the shared tier. The result may be memory of v: it is not
+// changed, and is copied into a record before v is given to anybody.
 func (c *values[V]) encode(key string, v V) (data []byte, err error) {
 	err = c.guard(callbackCodec, key, func() (err error) {
-		data, err = c.opts.Codec.Marshal(v)
+		if alias, ok := c.opts.Codec.(shared.Aliaser); ok {
+			data, err = alias.MarshalAlias(v)
+		} else {
+			data, err = c.opts.Codec.Marshal(v)
+		}
 		return err
 	})
 	if err != nil {

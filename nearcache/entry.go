@@ -52,6 +52,21 @@ func (c *values[V]) complete(e *entry[V], encoded []byte, codec shared.Codec, le
 	e.Extend(&near.Extra{Fresh: left - ahead, Keep: c.opts.Stale.For, Pause: pause})
 }
 
+// chargeAlias charges e for what came with its value, if that is made of the bytes that were read:
+// the rest of the record, and what the client leaves behind it.
+func (c *values[V]) chargeAlias(e *entry[V], found *shared.Found) {
+	if c.with.Cost != nil || len(found.Value) < largeValue {
+		return
+	}
+	if _, ok := c.opts.reader(&found.Record).(shared.Aliaser); ok {
+		whole := max(found.Size+lineEnd, cap(found.Value)) // the second if it was compressed
+		e.Charge(heapsize.Piece(uintptr(whole), false) - heapsize.Piece(uintptr(len(found.Value)), false))
+	}
+}
+
+// lineEnd is what clients read after a value, into the same memory.
+const lineEnd = 2
+
 // found is the arrival of what f found in the shared tier: e, which has its key, and its
 // value if there is one.
 func (c *values[V]) found(w coherence.Way, f *call[V], e *near.Entry, found *shared.Found) coherence.Arrival {

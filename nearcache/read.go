@@ -278,7 +278,7 @@ func (c *pipeline[V]) use(f *call[V], found *shared.Found) (absence error) {
 		lives = c.opts.livesOf(found)
 		w, e = coherence.WayAbsentRecord, c.newAbsent(f.key, f.stamp)
 	default:
-		decoded, err := c.decode(f.key, found)
+		decoded, err := c.decode(f.key, found, true)
 		if c.keys.Cleared(found) {
 			return ErrCleared
 		}
@@ -287,6 +287,7 @@ func (c *pipeline[V]) use(f *call[V], found *shared.Found) (absence error) {
 		}
 		lives = c.opts.livesOf(found)
 		c.complete(decoded, found.Value, c.opts.reader(&found.Record), lives.TTL, lives.Ahead)
+		c.chargeAlias(decoded, found)
 		if f.ends {
 			decoded.EndsIn(cmp.Or(found.Left, shared.MaxDuration))
 		}

@@ -88,7 +88,7 @@ func (c *pipeline[V]) keepStale(f *call[V]) {
 func (c *values[V]) decodeKept(key string, found *shared.Found) (*entry[V], error) {
 	record := *found
 	record.Kind, record.Err = driver.KindValue, nil
-	return c.decode(key, &record)
+	return c.decode(key, &record, false) // others may decode it as well
 }
 
 // noteDeleted reports whether the key was deleted, as far as the record found

@@ -11,7 +11,7 @@ import (
 // goroutines at once and must not keep what they are given. Unmarshal meets
 // whatever is in the shared tier: it must return an error for bytes that it
 // cannot read. A panic of a codec becomes an error. A codec that knows types may
-// implement [Inspector].
+// implement [Inspector], and one that can do without copies [Aliaser].
 type Codec interface {
 	// ID names the codec in every record, so that a fleet can change codecs
 	// without a flush: a record of a codec that its reader does not have reads

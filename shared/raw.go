@@ -9,7 +9,8 @@ import (
 // Raw is the [Codec] of values that are bytes already: of type []byte, string,
 // or a type made of one of them, such as [encoding/json.RawMessage]. It stores
 // them as they are, so other programs read them without a library, behind the
-// header of the record. It copies: the caller's bytes stay the caller's.
+// header of the record. Its methods copy: the caller's bytes stay the caller's. Caches copy less,
+// see [Aliaser].
 var Raw Codec = rawCodec{}
 
 type rawCodec struct{}

@@ -29,7 +29,8 @@ type Store interface {
 	// Read returns what is stored under each key, in the order of keys, nil
 	// where nothing is stored. It does not judge what it finds; a key that
 	// holds something that cannot be read as bytes (a Redis list, say) reads
-	// as a non-nil empty slice, or as missing. The caller owns the slices. When
+	// as a non-nil empty slice, or as missing. The caller owns the slices, which share
+	// no memory with each other: it may keep one for long, and a part of it. When
 	// the keys are on several servers and some of them failed, the error is a
 	// [PartialError], and the others' keys have what is stored.
 	Read(ctx context.Context, keys []string) ([][]byte, error)
