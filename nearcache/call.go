@@ -59,7 +59,9 @@ type call[V any] struct {
 
 	span *telemetry.OpenSpan // of the load; nil if there is none
 
-	one  [1]*call[V]       // the call itself, for batches of it alone
+	one     [1]*call[V] // the call itself, for batches of it alone
+	keyRoom [1]string   // of a read of it alone, for its key
+
 	soon coherence.Hurried // of its read, if there is a loader,
 	next coherence.Hurried // and of what comes before and after the load
 }

@@ -213,7 +213,10 @@ func (c *pipeline[V]) read(ctx context.Context, calls []*call[V]) {
 	if len(calls) == 0 {
 		return
 	}
-	keys := make([]string, len(calls))
+	keys := calls[0].keyRoom[:]
+	if len(calls) > 1 {
+		keys = make([]string, len(calls))
+	}
 	for i, f := range calls {
 		if keys[i] = f.key; f.bounded {
 			c.keys.ForgetClock() // there may have been a Clear, or a tag, that nobody told of

@@ -36,16 +36,16 @@ func (s *Store) ReadProven(ctx context.Context, keys []string) ([][]byte, []driv
 	if err := s.ready(ctx); err != nil {
 		return nil, nil, failed(ctx, "read", err)
 	}
-	images, heads := make([][]byte, len(keys)), make([]driver.Revision, len(keys))
 	read := s.readMany
 	switch {
 	case len(keys) == 0:
-		return images, heads, nil
-	case len(keys) == 1 && s.single != nil:
-		read = s.readTogether
-	case len(keys) > 1 && s.single == nil:
+		return nil, nil, nil
+	case len(keys) == 1:
+		return s.readSingle(ctx, keys[0])
+	case s.single == nil:
 		read = s.readApart
 	}
+	images, heads := make([][]byte, len(keys)), make([]driver.Revision, len(keys))
 	all, err := read(ctx, keys)
 	for i := range all {
 		images[i], heads[i] = all[i].image, all[i].head
@@ -53,10 +53,44 @@ func (s *Store) ReadProven(ctx context.Context, keys []string) ([][]byte, []driv
 	return images, heads, err
 }
 
-// readTogether reads one key, together with others if there are any.
-func (s *Store) readTogether(ctx context.Context, keys []string) ([]proven, error) {
-	one := s.reads.do(ctx, keys[0])
-	return []proven{one}, one.err
+// readSingle reads one key, on one server together with others if there are any.
+func (s *Store) readSingle(ctx context.Context, key string) ([][]byte, []driver.Revision, error) {
+	var one proven
+	if s.single != nil {
+		one = s.reads.do(ctx, key)
+	} else {
+		one = s.readOne(ctx, key)
+	}
+	result := &struct { // a single piece of memory
+		images [1][]byte
+		heads  [1]driver.Revision
+	}{[1][]byte{one.image}, [1]driver.Revision{one.head}}
+	return result.images[:], result.heads[:], one.err
+}
+
+// readOne is readMany for one key, with fewer pieces of memory.
+func (s *Store) readOne(ctx context.Context, key string) (one proven) {
+	p := &s.partitions[s.Partition(key)]
+	args := append(make([]any, 0, 3), "mget")
+	if s.Proves() {
+		args = append(args, p.metadata)
+	}
+	args = append(args, p.prefix+key)
+	cmd := redis.NewSliceCmd(ctx, args...)
+	err := s.client.Process(ctx, cmd)
+	s.notice(err)
+	if err != nil {
+		return proven{err: failed(ctx, "read", err)}
+	}
+	values := cmd.Val()
+	if text, ok := values[len(values)-1].(string); ok {
+		one.image = bytesOf(text)
+	}
+	if s.Proves() {
+		head, _ := values[0].(string)
+		one.head = headOf(head)
+	}
+	return one
 }
 
 // readApart reads keys that may be on several servers.
@@ -99,16 +133,15 @@ func headOf(metadata string) driver.Revision {
 
 // readsOf returns what turns reads of single keys into fewer.
 func (s *Store) readsOf() *combiner[string, proven] {
-	each := func(ctx context.Context, keys []string) []proven {
-		all, err := s.readMany(ctx, keys)
-		if err != nil {
-			all = slices.Repeat([]proven{{err: err}}, len(keys))
-		}
-		return all
-	}
 	return &combiner[string, proven]{
-		one:   func(ctx context.Context, key string) proven { return each(ctx, []string{key})[0] },
-		many:  each,
+		one: s.readOne,
+		many: func(ctx context.Context, keys []string) []proven {
+			all, err := s.readMany(ctx, keys)
+			if err != nil {
+				all = slices.Repeat([]proven{{err: err}}, len(keys))
+			}
+			return all
+		},
 		fail:  func(ctx context.Context, _ string, err error) proven { return proven{err: failed(ctx, "read", err)} },
 		size:  func(key string) int { return len(key) },
 		again: true,
@@ -116,7 +149,7 @@ func (s *Store) readsOf() *combiner[string, proven] {
 	}
 }
 
-// readMany reads keys of a single server, or one key, with one MGET, the metadata of the
+// readMany reads keys of a single server with one MGET, the metadata of the
 // partitions first. What is no string reads as missing there; a lease for it will not be granted.
 func (s *Store) readMany(ctx context.Context, keys []string) ([]proven, error) {
 	names := make([]string, 0, 1+len(keys))
