@@ -42,6 +42,8 @@ func (l *life) do(op *Op) {
 		l.barrier(ctx)
 	case Touch:
 		l.touch(ctx, op)
+	case Warm:
+		l.warm(ctx, op)
 	case CloseCaches:
 		l.renew(op)
 	default:

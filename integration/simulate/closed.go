@@ -33,6 +33,7 @@ func (l *life) askClosed(key uint32) map[Call]error {
 	if l.fleet.plan.SourceLag == 0 {
 		all[Touch] = cache.Touch(ctx, name, 0)
 	}
+	_, all[Warm] = cache.Warm(ctx, []string{name}, nearcache.WarmOptions{})
 	if cache == l.companion {
 		all[Refresh] = cache.Refresh(ctx, name)
 	}

@@ -74,8 +74,8 @@ func (p *Plan) drawManaged(dice *rand.Rand, op *Op) {
 	}
 }
 
-// visiting are the calls of the worker that reads the second cache, and touches both.
-var visiting = []weighted{{Fetch, 50}, {Lookup, 10}, {LookupAge, 5}, {LookupNow, 5}, {LookupWith, 5}, {Touch, 40}}
+// visiting are the calls of the worker that reads the second cache, and warms and touches both.
+var visiting = []weighted{{Fetch, 50}, {Lookup, 10}, {LookupAge, 5}, {LookupNow, 5}, {LookupWith, 5}, {Touch, 40}, {Warm, 5}}
 
 func (p *Plan) drawVisit(dice *rand.Rand, op *Op) {
 	op.Call, op.Keys = drawCall(dice, visiting), []uint32{p.companionKey(dice)}
@@ -87,6 +87,8 @@ func (p *Plan) drawVisit(dice *rand.Rand, op *Op) {
 			op.Keys = []uint32{p.readKey(dice)}
 		}
 		op.TTL = time.Duration((0.5 + 3*dice.Float64()) * float64(p.cacheOptions().TTL))
+	case Warm:
+		p.drawWarm(dice, op)
 	}
 }
 

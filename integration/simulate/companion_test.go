@@ -9,12 +9,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestSpoiled: the oracle finds an operation that does not do what it says: a Touch that stores
-// what it has read, a Refresh that loads nothing, a Node.Invalidate that leaves out a cache, and a
-// Cache.Close that closes nothing.
+// TestSpoiled: the oracle finds an operation that does not do what it says: a Touch or a Warm that
+// stores what it has read, a Refresh that loads nothing, a Node.Invalidate that leaves out a cache,
+// and a Cache.Close that closes nothing.
 func TestSpoiled(t *testing.T) {
 	for call, promises := range map[Call][]string{
 		Touch: {"G1", "G4"}, Refresh: {"G1", "G4"}, Together: {"G1", "G4"}, CloseCaches: {"Close"},
+		Warm: {"G1", "G4"},
 	} {
 		t.Run(string(call), func(t *testing.T) {
 			p := NewPlan(7)

@@ -63,9 +63,10 @@ type Op struct {
 	Worker int
 	Call   Call
 	Keys   []uint32
-	Peer   int           `json:",omitempty"` // of which process the token is
+	Peer   int           `json:",omitempty"` // of which process the token is, or the hottest keys are
 	TTL    time.Duration `json:",omitempty"` // of a Touch
 	Within time.Duration `json:",omitempty"` // of Cache.Close: what it has to deliver what is pending
+	Rate   int           `json:",omitempty"` // of Cache.Warm: keys a second
 }
 
 // Call is a public operation of the library.
@@ -96,10 +97,11 @@ const (
 	TogetherTags Call = "Node.Invalidate Tags"
 	TogetherAll  Call = "Node.Invalidate All"
 	CloseCaches  Call = "Cache.Close"
+	Warm         Call = "Cache.Warm"
 )
 
 // workers of a process: one writes, some read, one changes what both caches have, and one reads
-// the second cache.
+// the second cache, and warms and touches both.
 const (
 	writer  = 0
 	readers = 2
