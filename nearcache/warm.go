@@ -10,6 +10,7 @@ import (
 
 	"github.com/nearbus/nearbus/nearcache/internal/coherence"
 	"github.com/nearbus/nearbus/nearcache/internal/near"
+	"github.com/nearbus/nearbus/nearcache/internal/pause"
 )
 
 const (
@@ -106,8 +107,11 @@ type warming[V any] struct {
 
 // run tries batch after batch. It returns why it stopped, if that is an error by itself.
 func (w *warming[V]) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(w.keys.Context, cancel)() // also a read under way ends when the cache is closed
 	for {
-		if err := w.pause(ctx); err != nil {
+		if err := w.await(ctx); err != nil {
 			return err
 		}
 		if len(w.left) == 0 || w.node.Tier == nil {
@@ -128,17 +132,9 @@ func (w *warming[V]) run(ctx context.Context) error {
 	}
 }
 
-// pause waits until the next batch may be read.
-func (w *warming[V]) pause(ctx context.Context) error {
-	if pause := time.Until(w.due); pause > 0 {
-		timer := time.NewTimer(pause)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-		case <-w.keys.Context.Done():
-		}
-	}
+// await waits until the next batch may be read.
+func (w *warming[V]) await(ctx context.Context) error {
+	_ = pause.Sleep(ctx, time.Until(w.due)) // ended says why it was shorter
 	return w.ended(ctx)
 }
 
@@ -189,8 +185,12 @@ func (w *warming[V]) readBatch(ctx context.Context, batch []string) (down bool) 
 func (w *warming[V]) begin(batch []string) []*call[V] {
 	calls := make([]*call[V], 0, len(batch))
 	for _, key := range batch {
-		if w.keys.Check(key) != nil { // or the cache was closed, which pause finds out
-			w.result.Invalid++
+		if err := w.keys.Check(key); err != nil {
+			if errors.Is(err, ErrClosed) {
+				w.result.Left++
+			} else {
+				w.result.Invalid++
+			}
 			continue
 		}
 		hash := w.keys.Space.Hash(key)

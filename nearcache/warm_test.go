@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -307,20 +309,80 @@ func TestWarm_ReadersMeanwhile(t *testing.T) {
 	})
 }
 
-// TestWarm_Closed: also a cache that is closed meanwhile ends it.
+// TestWarm_Closed: a cache that is closed meanwhile, or its node, ends it at once: while it pauses,
+// and while it reads from a shared tier that says nothing.
 func TestWarm_Closed(t *testing.T) {
-	bubble(t, func(t *testing.T, f *fleet) {
-		keys := stored(t, f.join(), 1000, "v")
+	for whose, end := range map[string]func(*member) error{
+		"of the cache": func(m *member) error { return m.Close(context.Background()) },
+		"of the node":  func(m *member) error { return m.node.Close(context.Background()) },
+	} {
+		for when, slow := range map[string]time.Duration{"pauses": 0, "reads": 600 * time.Millisecond} {
+			t.Run(whose+" while it "+when, func(t *testing.T) {
+				bubble(t, func(t *testing.T, f *fleet) {
+					keys := stored(t, f.join(), 1000, "v")
+					b := f.join()
+					f.store.onBefore(func(ctx context.Context, op, _ string) error {
+						if op != "read" || slow == 0 {
+							return nil
+						}
+						select {
+						case <-time.After(slow):
+							return nil
+						case <-ctx.Done():
+							return ctx.Err()
+						}
+					})
+					began := time.Now()
+					time.AfterFunc(1500*time.Millisecond, func() { assert.NoError(t, end(b)) })
+					got, err := b.Warm(t.Context(), keys, nearcache.WarmOptions{KeysPerSecond: 1})
+					require.ErrorIs(t, err, nearcache.ErrClosed)
+					assert.Equal(t, 1500*time.Millisecond, time.Since(began))
+					assert.Equal(t, 1000, total(got))
+					assert.Equal(t, 1000-got.Warmed, got.Left)
+					got, err = b.Warm(t.Context(), keys, nearcache.WarmOptions{})
+					require.ErrorIs(t, err, nearcache.ErrClosed)
+					assert.Equal(t, nearcache.WarmResult{Left: 1000}, got)
+					f.store.onBefore(nil)
+				})
+			})
+		}
+	}
+}
+
+// TestWarm_PinsNothing: what is near does not hold the list that it was warmed with, and a list of
+// the hottest keys does not hold what was near.
+func TestWarm_PinsNothing(t *testing.T) {
+	for _, size := range []int{5, 30, 100} {
+		f := newFleet(t)
+		m := f.join()
+		var freed atomic.Int64
+		name := func(i int) string { return fmt.Sprint(strings.Repeat("k", size), i) }
+		for i := range 10 {
+			require.NoError(t, m.Set(t.Context(), name(i), "v"))
+		}
 		b := f.join()
-		time.AfterFunc(time.Second, func() { _ = b.Close(context.Background()) })
-		got, err := b.Warm(t.Context(), keys, nearcache.WarmOptions{KeysPerSecond: 100})
-		require.ErrorIs(t, err, nearcache.ErrClosed)
-		assert.InDelta(t, 100, got.Warmed, 20)
-		assert.Equal(t, 1000, total(got))
-		got, err = b.Warm(t.Context(), keys, nearcache.WarmOptions{})
-		require.ErrorIs(t, err, nearcache.ErrClosed)
-		assert.Equal(t, nearcache.WarmResult{Left: 1000}, got)
-	})
+		func() {
+			list := []byte(strings.Join([]string{name(0), name(1), name(2), "absent-" + name(3)}, " ") + strings.Repeat(" ", 1<<20))
+			runtime.AddCleanup(&list[0], func(int) { freed.Add(1) }, 0)
+			got, err := b.Warm(t.Context(), strings.Fields(unsafe.String(&list[0], len(list))), nearcache.WarmOptions{})
+			require.NoError(t, err)
+			require.Equal(t, 3, got.Warmed)
+		}()
+		f.eventually(func() bool { runtime.GC(); return freed.Load() == 1 })
+		assert.Len(t, b.HottestKeys(10), 3)
+
+		orgs, err := nearcache.New(b.node, "orgs", nearcache.Options[*[64]byte]{})
+		require.NoError(t, err)
+		func() {
+			value := new([64]byte)
+			runtime.AddCleanup(value, func(int) { freed.Add(1) }, 0)
+			require.NoError(t, orgs.Set(t.Context(), name(0), value))
+		}()
+		hottest := orgs.HottestKeys(1)
+		require.NoError(t, orgs.Invalidate(t.Context(), name(0)))
+		f.eventually(func() bool { runtime.GC(); return freed.Load() == 2 })
+		assert.Equal(t, []string{name(0)}, hottest)
+	}
 }
 
 // TestWarm_WithoutASharedTier: there is nothing to read.

@@ -60,7 +60,8 @@ func (t *Tier) coarse() int64 {
 	return t.wake()
 }
 
-// coarseLocked is coarse for those who hold the lock of a stripe. It wakes nobody.
+// coarseLocked is coarse for those who hold the lock of a stripe, or who look at entries for nobody
+// that reads them. It wakes nobody.
 func (t *Tier) coarseLocked() int64 {
 	if now := t.clock.now.Load(); now != asleep {
 		return now
