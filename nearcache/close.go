@@ -16,7 +16,7 @@ import (
 // up to 500 ms when the shared tier does not answer. Close does not wait for loaders that go on
 // after their context ended. The shared tier keeps what it has: other nodes go on, and so does
 // a cache of the same name that is opened on this node afterwards. That is another cache: nothing
-// that this one has answered binds it.
+// that this one has answered binds it. Writes that go on after Close end what it has near.
 //
 // It may be called at any time, also twice; another call waits for the first one. A node that is
 // closed closes its caches.

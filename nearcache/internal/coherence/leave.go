@@ -52,11 +52,26 @@ func (k *Keyspace) BeginWrite() error {
 	return nil
 }
 
-// EndWrite is called after a write.
-func (k *Keyspace) EndWrite() { k.writing.end() }
+// EndWrite is called after a write. A keyspace that was closed meanwhile did not wait for it, or not
+// to its end.
+func (k *Keyspace) EndWrite() {
+	if closed := k.writing.end(); closed {
+		k.node.forgetOf(k.Name)
+	}
+}
+
+// forgetOf makes all suspect that the keyspace of a name has near, and what it knows of records: one
+// of that name was closed, and wrote after that.
+func (n *Node) forgetOf(name string) {
+	if k := n.caches.find(name); k != nil {
+		k.ForgetClock()
+		k.Space.Clear()
+	}
+}
 
 // writing is how many writes are under way, until no more may begin. Whoever opens another
-// keyspace of the name must not miss one of them: nodes do not hear themselves.
+// keyspace of the name must not miss one of them: nodes do not hear themselves. So Close waits for
+// them, and those that it has no time for end what is near then, see EndWrite.
 type writing struct {
 	mu     sync.Mutex // protects the fields below
 	n      int
@@ -74,13 +89,15 @@ func (w *writing) begin() bool {
 	return true
 }
 
-func (w *writing) end() {
+// end reports whether close was called before.
+func (w *writing) end() (closed bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.n--; w.n == 0 && w.quiet != nil {
 		close(w.quiet)
 		w.quiet = nil
 	}
+	return w.closed
 }
 
 // close lets no more writes begin, and waits until there are none, or ctx ends.
