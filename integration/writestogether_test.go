@@ -111,6 +111,8 @@ func TestRedisStore_WritesTogether(t *testing.T) {
 			assert.True(t, told[w.key][revision], "the journal has what was acknowledged")
 		}
 	}
-	assert.Less(t, int(trips.n.Load()), acknowledged, "they travelled together")
+	// A write that is given up took part in a request, or was one of its own.
+	tries := acknowledged + int(failures.Load())
+	assert.Less(t, 2*int(trips.n.Load()), tries, "they travelled together")
 	t.Logf("%d acknowledged, %d not, %d requests", acknowledged, failures.Load(), trips.n.Load())
 }

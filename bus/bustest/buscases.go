@@ -38,7 +38,7 @@ type member struct {
 }
 
 // steady is for cases in which nothing but the case itself may cause a gap.
-var steady = bus.Options{HeartbeatInterval: 50 * time.Millisecond, HeartbeatTimeout: patience}
+var steady = bus.Options{HeartbeatInterval: 50 * time.Millisecond, HeartbeatTimeout: patience, PublishTimeout: patience}
 
 // enter makes a Bus over t and waits until it is ready.
 func (s *scene) enter(t bus.Transport, node string, opts bus.Options) *member {
