@@ -14,6 +14,7 @@ type batch[Q any, A outcome] struct {
 	end      time.Time       // when that ends
 	patience time.Duration   // how long its callers wait before they look at their own deadlines
 	timer    *time.Timer     // of their patience, which began with the first of them
+	staying  time.Time       // until when they do not give up, at least
 
 	led      bool               // a lane was given to it; it takes more until it departs
 	departed time.Time          // zero before
@@ -39,8 +40,21 @@ type slot[Q any] struct {
 // never is a deadline that is later than others.
 var never = time.Unix(1<<40, 0)
 
-func newBatch[Q any, A outcome](patience time.Duration) *batch[Q, A] {
-	return &batch[Q, A]{patience: patience, news: make(chan struct{})}
+// shortestWait is how long callers wait at least before they look at their own deadlines. Who has less
+// time does so at once.
+const shortestWait = 10 * time.Millisecond
+
+// newBatch returns a batch for who has this patience, and begins with a caller. Callers have about
+// as much time as the first: half of that is no longer than any of them has, as a rule, so none
+// needs a timer of its own before.
+func newBatch[Q any, A outcome](ctx context.Context, patience time.Duration) *batch[Q, A] {
+	b := &batch[Q, A]{patience: patience, staying: time.Now().Add(patience), news: make(chan struct{})}
+	if end, ok := ctx.Deadline(); ok {
+		if half := time.Until(end) / 2; half >= shortestWait {
+			b.patience = min(b.patience, half)
+		}
+	}
+	return b
 }
 
 // add takes q in and returns its place.

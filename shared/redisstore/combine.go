@@ -112,7 +112,7 @@ func (c *combiner[Q, A]) joinLocked(ctx context.Context, q Q) (b *batch[Q, A], p
 	if n := len(c.queue); n > 0 && len(c.queue[n-1].slots) < maxTogether && c.queue[n-1].bytes+weight <= limit {
 		b = c.queue[n-1]
 	} else {
-		b = newBatch[Q, A](c.pace.patience())
+		b = newBatch[Q, A](ctx, c.pace.patience())
 		b.timer = time.AfterFunc(b.patience, func() { c.expire(b) })
 		c.queue = append(c.queue, b)
 	}
@@ -242,8 +242,9 @@ func (c *combiner[Q, A]) learnLocked(began time.Time, moved int, answers ...A) {
 	c.mean += (bytes/len(answers) - c.mean) / 8
 }
 
-// expire is called when those who wait for b have lost patience. As long as other requests
-// are answered they wait on for a lane, and for an answer if they must not ask again.
+// expire is called when those who wait for b are to look at their own deadlines. Once they have lost
+// patience, they wait on for a lane as long as other requests are answered, and for an answer if they
+// must not ask again.
 func (c *combiner[Q, A]) expire(b *batch[Q, A]) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -255,7 +256,7 @@ func (c *combiner[Q, A]) expire(b *batch[Q, A]) {
 	if b.sent() {
 		since = b.departed
 	}
-	wait := time.Until(since.Add(c.pace.patience()))
+	wait := max(time.Until(since.Add(c.pace.patience())), time.Until(b.staying))
 	switch {
 	case b.sent() && !c.again:
 	case wait > 0:

@@ -2,11 +2,14 @@ package redisstore
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/nearbus/nearbus/shared/internal/bounded"
 )
@@ -78,5 +81,91 @@ func TestCombinerOfSteps_PatienceOverAndUnderWay(t *testing.T) {
 		w.starts(short, "2", w.fails(context.DeadlineExceeded, 3*time.Second))
 		w.end()
 		assert.Equal(t, 1, w.server.sent("2"))
+	})
+}
+
+// counted is a context that counts the contexts which are derived from it.
+type counted struct {
+	context.Context
+	derived *atomic.Int64
+}
+
+func (c counted) Value(key any) any {
+	c.derived.Add(1) // [context.WithDeadline] looks for what its parent is
+	return c.Context.Value(key)
+}
+
+// TestCombiner_WhoWaitsTakesNoTimer: those who share a request wait without timers of their own, also
+// if they have less time than the store has patience. Who has hardly any has one.
+func TestCombiner_WhoWaitsTakesNoTimer(t *testing.T) {
+	for name, c := range map[string]struct {
+		first, others time.Duration
+		timers        int64
+	}{
+		"much time":              {time.Hour, time.Hour, 0},
+		"less than patience":     {2500 * time.Millisecond, 2490 * time.Millisecond, 0},
+		"one who has hardly any": {time.Hour, 5 * time.Millisecond, 3},
+		"hardly any in front":    {5 * time.Millisecond, time.Hour, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &slowServer{takes: 100 * time.Millisecond}
+				combined := newCombiner(s)
+				combined.pace.least = 10 * time.Second
+				var busy, waiting sync.WaitGroup
+				for range fewReads {
+					busy.Go(func() { _, _ = combined.read(t.Context(), "busy") })
+				}
+				synctest.Wait()
+				var derived atomic.Int64
+				for i := range 4 {
+					time.Sleep(time.Millisecond)
+					limit := c.others
+					if i == 0 {
+						limit = c.first
+					}
+					call := bounded.WithTimeout(counted{t.Context(), &derived}, limit)
+					waiting.Go(func() {
+						defer call.Cancel()
+						_, err := combined.read(call, "k")
+						if limit > time.Second {
+							assert.NoError(t, err)
+						} else {
+							assert.ErrorIs(t, err, context.DeadlineExceeded)
+						}
+					})
+				}
+				synctest.Wait()
+				assert.Equal(t, c.timers, derived.Load())
+				waiting.Wait()
+				busy.Wait()
+				free(t, combined)
+			})
+		})
+	}
+}
+
+// TestCombiner_WhoLooksAtADeadlineStaysPatient: it does not go alone before its patience is over.
+func TestCombiner_WhoLooksAtADeadlineStaysPatient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slowServer{takes: time.Minute}
+		c := newCombiner(s)
+		c.pace.least = 10 * time.Second
+		var busy sync.WaitGroup
+		for range fewReads {
+			busy.Go(func() { _, _ = c.read(t.Context(), "busy") })
+		}
+		synctest.Wait()
+		s.mu.Lock()
+		s.takes = time.Second // of those who come now
+		s.mu.Unlock()
+		call := bounded.WithTimeout(t.Context(), 12*time.Second)
+		defer call.Cancel()
+		began := time.Now()
+		_, err := c.read(call, "k")
+		require.NoError(t, err)
+		assert.Equal(t, 11*time.Second, time.Since(began))
+		busy.Wait()
+		free(t, c)
 	})
 }
