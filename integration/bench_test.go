@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -62,29 +63,58 @@ type contender struct {
 }
 
 // compare has the contenders do slices of work in turns, so that all of them
-// meet the same moods of the machine, and reports the median of each and the
-// ratio of the first to each other.
+// meet the same moods of the machine, and reports the median of each, the
+// ratio of the first to each other, and the same for the time of processors, of
+// this process and of the Redis that tests share, where the system says so.
 func compare(b *testing.B, slice int, contenders ...contender) {
-	times := make([][]float64, len(contenders))
-	done := make([]int, len(contenders))
+	server := sharedRedis(b)
+	columns := []struct {
+		unit  string
+		clock func() float64 // nanoseconds
+		spent [][]float64    // of each contender, for each op
+	}{
+		{unit: "ns", clock: func() float64 { return float64(time.Since(benchBegan).Nanoseconds()) }},
+		{unit: "cpu-ns", clock: func() float64 { return processor() + processorOf(server) }},
+		{unit: "redis-ns", clock: func() float64 { return processorOf(server) }},
+	}
+	for i := range columns {
+		columns[i].spent = make([][]float64, len(contenders))
+	}
+	done, before := make([]int, len(contenders)), make([]float64, len(columns))
 	for b.Loop() {
 		for c := range contenders {
-			began := time.Now()
+			for i := range columns {
+				before[i] = columns[i].clock()
+			}
 			for range slice {
 				contenders[c].op(done[c])
 				done[c]++
 			}
-			times[c] = append(times[c], float64(time.Since(began).Nanoseconds())/float64(slice))
+			for i, column := range columns {
+				column.spent[c] = append(column.spent[c], (column.clock()-before[i])/float64(slice))
+			}
 		}
 	}
 	b.ReportMetric(0, "ns/op")
-	for c := range contenders {
-		slices.Sort(times[c])
-		b.ReportMetric(times[c][len(times[c])/2], contenders[c].name+"-ns")
-		if c > 0 {
-			b.ReportMetric(times[0][len(times[0])/2]/times[c][len(times[c])/2], "x-"+contenders[c].name)
+	for _, column := range columns {
+		for c, spent := range column.spent {
+			slices.Sort(spent)
+			median := spent[len(spent)/2]
+			b.ReportMetric(median, contenders[c].name+"-"+column.unit)
+			if c > 0 && median > 0 {
+				b.ReportMetric(column.spent[0][len(spent)/2]/median, "x-"+contenders[c].name+"-"+column.unit)
+			}
 		}
 	}
+}
+
+var benchBegan = time.Now()
+
+// processor returns the nanoseconds of processors that this process has had.
+func processor() float64 {
+	var usage syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &usage) // zeros then
+	return float64(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
 func mustBe(b *testing.B, ok bool, err error) {

@@ -46,7 +46,7 @@ func (t *Tier) Acquire(ctx context.Context, claims []Claim) []Claimed {
 	for i, grant := range t.claim(ctx, claims, false) {
 		answers[i].Status, answers[i].Err, answers[i].Revision = grant.Status, grant.Err, grant.Revision
 		answers[i].Now = grant.Now
-		if grant.Err == nil && grant.Status == driver.LeaseGranted {
+		if grant.Err == nil && grant.Status == driver.LeaseGranted && len(grant.Image) > 0 {
 			answers[i].Replaced, _ = driver.DecodeHeader(grant.Image) // nothing, if there was no record of ours
 		}
 		if grant.Err == nil && grant.Status == driver.LeasePresent {

@@ -91,13 +91,16 @@ var targets = []target{
 		},
 	},
 	{
-		dir:   "shared/redisstore",
-		files: []string{"acquire.go", "acquire.lua", "journal.go", "read.go", "rollback.lua", "run.go", "stage.go", "step.go", "sweep.go", "tail.lua", "touch.go", "touch.lua", "write.go", "write.lua"},
-		tests: []suite{{pkg: "./shared/redisstore"}, {module: "integration", pkg: ".", run: "^Test(RedisStore|RedisJournal|RedisWrite|Store_Redis$|G4_APrimary)"}},
+		dir: "shared/redisstore",
+		files: []string{
+			"acquire.go", "acquire.lua", "acquirecall.lua", "acquiremany.lua", "acquireone.lua", "call.go", "journal.go", "read.go", "rollback.lua", "run.go",
+			"stage.go", "step.go", "sweep.go", "tail.lua", "touch.go", "touch.lua", "write.go", "write.lua", "writecall.lua", "writemany.lua", "writeone.lua",
+		},
+		tests: []suite{{pkg: "./shared/redisstore"}, {module: "integration", pkg: ".", run: "^Test(RedisStore|RedisBatch|RedisJournal|RedisWrite|Store_Redis$|G4_APrimary)"}},
 		left: map[string]string{
-			"client cluster pipeline redisstore ring": "they put things together",
-			"batch combine pace":                      "which operations share a request: a matter of speed",
-			"errors":                                  "it translates",
+			"client cluster pipeline redisstore ring script": "they put things together",
+			"batch combine pace":                             "which operations share a request: a matter of speed",
+			"errors":                                         "it translates",
 		},
 	},
 	{

@@ -23,13 +23,13 @@ func TestReceipt(t *testing.T) {
 		now + "1": driver.ErrTooLate, now + "2": driver.ErrLeaseLost, now + "3": errNotStaged, now + "4": errNoRename, now + "5": errAnswer, now + "\x02": errAnswer,
 		"": errAnswer, "2": errAnswer, now: errAnswer, now + "22": errAnswer, now + now: errAnswer,
 	} {
-		cmd := redis.NewCmd(ctx)
-		cmd.SetVal(answer)
-		assert.ErrorIs(t, receipt(ctx, cmd).Err, want, "%q", answer)
+		assert.ErrorIs(t, receipt(ctx, answer, nil).Err, want, "%q", answer)
 	}
-	cmd := redis.NewCmd(ctx)
-	cmd.SetVal(string(word(3)) + string(word(4)) + now + string(word(5)))
-	assert.Equal(t, driver.Receipt{Revision: driver.Revision{Epoch: 3, Number: 4}, Now: time.UnixMicro(1_000_000), Entry: 5}, receipt(ctx, cmd))
+	for _, answer := range []any{nil, int64(1), []any{now}} {
+		assert.ErrorIs(t, receipt(ctx, answer, nil).Err, errAnswer, "%v", answer)
+	}
+	answer := string(word(3)) + string(word(4)) + now + string(word(5))
+	assert.Equal(t, driver.Receipt{Revision: driver.Revision{Epoch: 3, Number: 4}, Now: time.UnixMicro(1_000_000), Entry: 5}, receipt(ctx, answer, nil))
 }
 
 // TestNotice_OfEachCall: whatever a store asks a server that is gone has the client of a

@@ -2,7 +2,6 @@ package redisstore
 
 import (
 	"context"
-	_ "embed" // for the script
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -15,10 +14,7 @@ import (
 	"github.com/nearbus/nearbus/shared/driver"
 )
 
-//go:embed rollback.lua
-var rollbackSource string
-
-var rollbackScript = redis.NewScript(rollbackSource)
+var rollbackScript = redis.NewScript(source("rollback.lua"))
 
 // Partitions returns Options.Partitions, or 0 without a journal.
 func (s *Store) Partitions() int {

@@ -13,9 +13,10 @@
 //
 // # Requests
 //
-// Reads are plain GET and MGET. Every write, fill and lease is one script, called by
-// EVALSHA, and sent whole when the server does not have the script. Several of them are
-// one pipeline to each server.
+// Reads are plain GET and MGET. Every write, fill and lease is one step of a script, called
+// by EVALSHA, and sent whole when the server does not have the script. Several of a partition,
+// 64 at most, share a call of the script, in which each is carried out, or fails, by itself.
+// The calls are one pipeline to each server.
 //
 // On one server, concurrent single requests share a request: reads an MGET, and writes,
 // fills and leases a pipeline. How many requests are under way at a time, at most the
@@ -96,7 +97,6 @@ package redisstore
 
 import (
 	"context"
-	_ "embed" // for the scripts
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -112,15 +112,11 @@ import (
 )
 
 var (
-	//go:embed write.lua
-	writeSource string
-	//go:embed acquire.lua
-	acquireSource string
-	//go:embed tail.lua
-	tailSource string
+	writeOneSource, writeManySource = source("writeone.lua"), source("writemany.lua")
 
-	acquireScript = redis.NewScript(acquireSource)
-	tailScript    = redis.NewScript(tailSource)
+	acquireScripts = &calls{one: newScript(source("acquireone.lua")), many: newScript(source("acquiremany.lua"))}
+
+	tailScript = redis.NewScript(source("tail.lua"))
 )
 
 // Options configure a [Store]. The zero value is the production default. All
@@ -209,8 +205,8 @@ type partition struct {
 	prefix                   string // of those of records
 	metadata, journal, swept any    // as arguments of a command, so that calls need not make them
 
-	busy  atomic.Bool                  // the latest read of its journal found more than a few entries
-	write atomic.Pointer[redis.Script] // as its server has it, nil if that is not known; see run.go
+	busy   atomic.Bool           // the latest read of its journal found more than a few entries
+	writes atomic.Pointer[calls] // as its server has them, nil if that is not known; see run.go
 }
 
 var (

@@ -14,8 +14,8 @@ import (
 // is in, INFO tells, and takes as long as the rest of write.lua.
 //
 // The name of a script tells as well. Redis 7 and later keep scripts in the memory of the
-// process: replicas, snapshots and restarts do not have them. write.lua with a run id in
-// its text is loaded over a connection to the server of that run and over no other. Where
+// process: replicas, snapshots and restarts do not have them. A script of writes with a run id
+// in its text is loaded over a connection to the server of that run and over no other. Where
 // it is known by its name, the server is that run of it. Its metadata has the same run id
 // unless another server was the primary meanwhile.
 
@@ -31,26 +31,26 @@ return type(text) == 'string' and string.match(text, 'run_id:(%x+)')`
 // runIDSize is the length of a run id.
 const runIDSize = 40
 
-// anyWrite is write.lua as every server may have it, and wholeWrite its text.
-var (
-	wholeWrite = textFor("")
-	anyWrite   = redis.NewScript(wholeWrite)
-)
+// anyWrites are the scripts of writes as every server may have them.
+var anyWrites = writesFor("")
 
-// textFor returns the text of write.lua as the server with this run id has it.
-func textFor(run string) string { return "local here = '" + run + "'\n" + writeSource }
+// writesFor returns the scripts of writes as the server with this run id has them.
+func writesFor(run string) *calls {
+	here := "local here = '" + run + "'\n"
+	return &calls{one: newScript(here + writeOneSource), many: newScript(here + writeManySource)}
+}
 
-// writeScript returns write.lua as the server of a partition has it, if that is known. The
-// server did not have it if the whole of it is to be sent.
-func (s *Store) writeScript(ctx context.Context, p *partition, whole bool) *redis.Script {
+// writeScripts returns the scripts of writes as the server of a partition has them, if that is
+// known. The server did not have one of them if the whole of it is to be sent.
+func (s *Store) writeScripts(ctx context.Context, p *partition, whole bool) *calls {
 	if whole {
-		p.write.Store(nil)
+		p.writes.Store(nil)
 	}
-	if script := p.write.Load(); script != nil {
-		return script
+	if scripts := p.writes.Load(); scripts != nil {
+		return scripts
 	}
 	s.learnRuns(ctx)
-	return anyWrite
+	return anyWrites
 }
 
 // learnRuns has the partitions written to by the name that only their servers know, in a
@@ -62,22 +62,22 @@ func (s *Store) learnRuns(ctx context.Context) {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), learnEvery)
 		defer cancel()
-		scripts := make(map[*redis.Client]*redis.Script)
+		known := make(map[*redis.Client]*calls)
 		for i := range s.partitions {
 			p := &s.partitions[i]
-			if p.write.Load() != nil {
+			if p.writes.Load() != nil {
 				continue
 			}
 			server, err := s.serverOf(ctx, p)
 			if err != nil {
 				continue
 			}
-			script, asked := scripts[server]
+			scripts, asked := known[server]
 			if !asked {
-				script = loadForRun(ctx, server)
-				scripts[server] = script
+				scripts = loadForRun(ctx, server)
+				known[server] = scripts
 			}
-			p.write.CompareAndSwap(nil, script)
+			p.writes.CompareAndSwap(nil, scripts)
 		}
 	}()
 }
@@ -93,9 +93,9 @@ func (s *Store) serverOf(ctx context.Context, p *partition) (*redis.Client, erro
 	return s.single, nil
 }
 
-// loadForRun loads write.lua with the run id of a server on that server, and returns it,
-// nil if that failed.
-func loadForRun(ctx context.Context, server *redis.Client) (script *redis.Script) {
+// loadForRun loads the scripts of writes with the run id of a server on that server, and
+// returns them, nil if that failed.
+func loadForRun(ctx context.Context, server *redis.Client) (scripts *calls) {
 	// All over one connection: another may lead to another server. A transaction that
 	// watches nothing is one.
 	_ = server.Watch(ctx, func(conn *redis.Tx) error {
@@ -103,14 +103,16 @@ func loadForRun(ctx context.Context, server *redis.Client) (script *redis.Script
 		if err != nil || len(run) != runIDSize {
 			return err
 		}
-		loaded := redis.NewScript(textFor(run))
-		if err := loaded.Eval(ctx, conn, nil).Err(); err != nil && !errors.Is(err, redis.Nil) {
-			return err
+		loaded := writesFor(run)
+		for _, script := range []*script{loaded.one, loaded.many} {
+			if err := conn.Eval(ctx, script.text, nil).Err(); err != nil && !errors.Is(err, redis.Nil) {
+				return err
+			}
 		}
-		script = loaded
+		scripts = loaded
 		return nil
 	})
-	return script
+	return scripts
 }
 
 // seldom lets something happen once in a while.

@@ -43,7 +43,7 @@ func (s *Store) writeStep(w *driver.Write, fill bool) step {
 func stage(metadata string, nonce []byte) string { return metadata + "!" + hex.EncodeToString(nonce) }
 
 // stageCmd returns the command that puts the image of a write where the script finds it.
-func (s *Store) stageCmd(ctx context.Context, st step) *redis.Cmd {
+func (s *Store) stageCmd(ctx context.Context, st *step) *redis.Cmd {
 	return redis.NewCmd(ctx, "set", st.stage, st.write.Image, "px", millis(st.write.TTL))
 }
 

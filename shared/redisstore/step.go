@@ -14,6 +14,7 @@ type step struct {
 	fill  bool
 	stage string        // where the image is put before, "" if it goes through the script; see stage.go
 	room  bool          // a full server refused the write, which makes values absent: it is to make room first
+	alone bool          // it is not to be in a call with others
 	lease *driver.Lease // in place of write
 	touch *driver.Touch // likewise
 }
@@ -85,15 +86,14 @@ func (s *Store) stepOne(ctx context.Context, st step) answer {
 	if err := s.ready(ctx); err != nil {
 		return st.failed(ctx, err)
 	}
-	cmd := s.cmd(ctx, st, false)
+	cmd := s.cmd(ctx, &st, false)
 	if err := s.client.Process(ctx, cmd); err != nil && unknownScript(err) {
-		cmd = s.cmd(ctx, st, true)
+		cmd = s.cmd(ctx, &st, true)
 		_ = s.client.Process(ctx, cmd) // cmd has the error
 	}
 	s.notice(cmd.Err())
 	a := st.answer(ctx, cmd)
-	if st.makesRoom(a.Err) {
-		st.room = true
+	if s.again(&st, a.Err) {
 		return s.stepOne(ctx, st)
 	}
 	return a
@@ -101,28 +101,51 @@ func (s *Store) stepOne(ctx context.Context, st step) answer {
 
 func unknownScript(err error) bool { return redis.HasErrorPrefix(err, "NOSCRIPT") }
 
+// stepMany carries out steps, each of which may change while it runs.
 func (s *Store) stepMany(ctx context.Context, steps []step) []answer {
-	answers := make([]answer, len(steps))
+	answers, left := make([]answer, len(steps)), make([]int, len(steps))
 	if err := s.ready(ctx); err != nil {
 		for i, st := range steps {
 			answers[i] = st.failed(ctx, err)
 		}
 		return answers
 	}
-	for i, cmd := range s.pipeline(ctx, steps) {
-		st := &steps[i]
-		answers[i] = st.answer(ctx, cmd)
-		switch err := answers[i].Err; {
-		case st.makesRoom(err):
-			st.room = true
-		case s.unstaged(st, err):
-			st.stage = ""
-		default:
-			continue
+	for i := range left {
+		left[i] = i
+	}
+	for len(left) > 0 { // each step at most once for each of its ways
+		calls := s.callsOf(steps, left)
+		s.send(ctx, calls)
+		left = left[:0]
+		for i := range calls {
+			c := &calls[i]
+			for k, a := range c.answers(ctx) {
+				if st := c.steps[k]; s.again(st, a.Err) {
+					left = append(left, c.places[k])
+				}
+				answers[c.places[k]] = a
+			}
 		}
-		answers[i] = s.stepOne(ctx, *st)
 	}
 	return answers
+}
+
+// again reports whether st, which failed with err, is to be sent in another way, and changes
+// it to that. Nothing of it was stored, although the journal may have it.
+func (s *Store) again(st *step, err error) bool {
+	switch {
+	case err == nil:
+		return false
+	case st.makesRoom(err):
+		st.room = true
+	case s.unstaged(st, err):
+		st.stage = ""
+	case st.goesAlone(err):
+		st.alone = true
+	default:
+		return false
+	}
+	return true
 }
 
 // makesRoom reports whether st, which failed with err, can do what it is to do
@@ -135,28 +158,8 @@ func (st *step) makesRoom(err error) bool {
 	return kind == driver.KindTombstone || kind == driver.KindWatermark
 }
 
-// pipeline sends all steps at once, in one pipeline to each server, and those whose
-// server did not have the script once more with the script.
-func (s *Store) pipeline(ctx context.Context, steps []step) []*redis.Cmd {
-	cmds := make([]*redis.Cmd, len(steps))
-	for _, whole := range []bool{false, true} {
-		s.pipelined(ctx, func(pipe redis.Pipeliner) {
-			for i, st := range steps {
-				if cmds[i] == nil && st.stage != "" {
-					_ = pipe.Process(ctx, s.stageCmd(ctx, st)) // queues it
-				}
-				if cmds[i] == nil || unknownScript(cmds[i].Err()) {
-					cmds[i] = s.cmd(ctx, st, whole)
-					_ = pipe.Process(ctx, cmds[i]) // queues it
-				}
-			}
-		})
-	}
-	return cmds
-}
-
 // cmd returns the call of the script, by its name or with the whole of it.
-func (s *Store) cmd(ctx context.Context, st step, whole bool) *redis.Cmd {
+func (s *Store) cmd(ctx context.Context, st *step, whole bool) *redis.Cmd {
 	switch {
 	case st.lease != nil:
 		return s.acquireCmd(ctx, st.lease, whole)
@@ -167,12 +170,13 @@ func (s *Store) cmd(ctx context.Context, st step, whole bool) *redis.Cmd {
 }
 
 // answer reads what the script answered.
-func (st step) answer(ctx context.Context, cmd *redis.Cmd) answer {
+func (st *step) answer(ctx context.Context, cmd *redis.Cmd) answer {
 	switch {
 	case st.lease != nil:
 		return acquired(ctx, cmd)
 	case st.touch != nil:
 		return touched(ctx, cmd)
 	}
-	return answer{Receipt: receipt(ctx, cmd)}
+	value, err := cmd.Result()
+	return answer{Receipt: receipt(ctx, value, err)}
 }

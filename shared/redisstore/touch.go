@@ -2,7 +2,6 @@ package redisstore
 
 import (
 	"context"
-	_ "embed" // for the script
 	"encoding/binary"
 	"time"
 
@@ -11,12 +10,7 @@ import (
 	"github.com/nearbus/nearbus/shared/driver"
 )
 
-var (
-	//go:embed touch.lua
-	touchSource string
-
-	touchScript = redis.NewScript(touchSource)
-)
+var touchScript = newScript(source("touch.lua"))
 
 // What touch.lua answers.
 const (
@@ -44,10 +38,8 @@ func (s *Store) Touch(ctx context.Context, touches []driver.Touch) []driver.Rece
 func (s *Store) touchCmd(ctx context.Context, t *driver.Touch, whole bool) *redis.Cmd {
 	revision := binary.BigEndian.AppendUint64(make([]byte, 0, revisionSize), t.Revision.Epoch)
 	revision = binary.BigEndian.AppendUint64(revision, t.Revision.Number)
-	args := []any{"evalsha", touchScript.Hash(), 1, s.recordKey(t.Key), revision, millis(t.TTL), micros(t.NotAfter)}
-	if whole {
-		args[0], args[1] = "eval", touchSource
-	}
+	args := touchScript.begin(make([]any, 0, 7), whole, 1)
+	args = append(args, s.recordKey(t.Key), revision, millis(t.TTL), micros(t.NotAfter))
 	cmd := redis.NewCmd(ctx, args...)
 	cmd.SetFirstKeyPos(3)
 	return cmd
