@@ -13,7 +13,7 @@ func (t *Tier) runJanitor() {
 	defer t.done.Done()
 	ticker := time.NewTicker(sweepEvery)
 	defer ticker.Stop()
-	share := max(1, len(t.heads)*int(sweepEvery)/int(sweepRound))
+	share := max(1, len(t.heads)/int(sweepRound/sweepEvery))
 	at := 0
 	for {
 		select {
