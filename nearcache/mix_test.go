@@ -104,8 +104,8 @@ func (x *mix) load(context.Context, string) (string, error) {
 
 // read makes one of the reads that there are.
 func (x *mix) read(ctx context.Context, m *member) {
-	start, what := time.Now(), ""
-	var v string
+	start := time.Now()
+	var what, v string
 	var err error
 	switch x.roll(6) {
 	case 0:
@@ -153,7 +153,9 @@ const (
 
 // change makes one of the writes and sweeps that there are.
 func (x *mix) change(ctx context.Context, m *member, as role) {
-	start, what, version := time.Now(), "", int64(0)
+	start := time.Now()
+	var what string
+	var version int64
 	var err error
 	switch way := x.roll(10); {
 	case way < 3: // so that reads do not join each other
