@@ -39,17 +39,20 @@ func joinFleet(t testing.TB, b backend, name string) (*nearcache.Node, error) {
 	var tier *shared.Tier
 	var err error
 	if b.store != nil {
-		if tier, err = shared.New(b.store(t, name), shared.Options{}); err != nil {
+		if tier, err = shared.New(b.store(t, name), shared.Options{Timeout: machinePatience}); err != nil {
 			return nil, err
 		}
 	}
-	wire, err := bus.New(b.transport(t, name), bus.Options{})
+	wire, err := bus.New(b.transport(t, name), bus.Options{PublishTimeout: machinePatience})
 	if err != nil {
 		return nil, err
 	}
 	t.Cleanup(func() { _ = wire.Close() })
 	return nearcache.NewNode(tier, wire, patient)
 }
+
+// machinePatience is how long a call of a server that works may take, because others use the machine.
+const machinePatience = 20 * time.Second
 
 // patient are the options of nodes whose loads or round trips are counted: on a busy machine a server
 // may be slow, which is no reason to load past it.

@@ -83,6 +83,9 @@ func (c *Cache[V]) HottestKeys(n int) []string {
 // and a warmed value was read by nobody: it goes before those that were. It may be called at any time, by
 // several goroutines.
 func (c *Cache[V]) Warm(ctx context.Context, keys []string, opts WarmOptions) (WarmResult, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.keys.Context, cancel)() // also a read under way ends when the cache is closed
 	w := warming[V]{pipeline: &c.pipeline, rate: cmp.Or(opts.KeysPerSecond, warmRate)}
 	w.left = keys
 	err := w.run(ctx)
@@ -107,9 +110,6 @@ type warming[V any] struct {
 
 // run tries batch after batch. It returns why it stopped, if that is an error by itself.
 func (w *warming[V]) run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(w.keys.Context, cancel)() // also a read under way ends when the cache is closed
 	for {
 		if err := w.await(ctx); err != nil {
 			return err
