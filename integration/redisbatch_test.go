@@ -86,18 +86,24 @@ func TestRedisBatch_LikeAlone(t *testing.T) {
 		var told []string
 		for _, fill := range []bool{false, true} {
 			writes := []driver.Write{
-				{Key: "new", Image: value(10, "new"), TTL: time.Minute}, {Key: "replaced", Image: tombstone(11), TTL: time.Minute},
-				{Key: "known", Image: value(1000, "v"), TTL: time.Minute}, {Key: "late", Image: value(12, "v"), NotAfter: time.Now().Add(-time.Hour)},
-				{Key: "list", Image: value(13, "v")}, {Key: "twice", Image: value(14, "1"), TTL: time.Minute},
-				{Key: "twice", Image: value(15, "2"), TTL: 2 * time.Minute}, {Key: "large", Image: value(16, long), TTL: time.Minute},
+				{Key: "new", Image: value(10, "new"), TTL: time.Minute},
+				{Key: "replaced", Image: tombstone(11), TTL: time.Minute},
+				{Key: "known", Image: value(1000, "v"), TTL: time.Minute},
+				{Key: "late", Image: value(12, "v"), NotAfter: time.Now().Add(-time.Hour)},
+				{Key: "list", Image: value(13, "v")},
+				{Key: "twice", Image: value(14, "1"), TTL: time.Minute},
+				{Key: "twice", Image: value(15, "2"), TTL: 2 * time.Minute},
+				{Key: "large", Image: value(16, long), TTL: time.Minute},
 				{Key: "kept", Image: tombstone(17), TTL: time.Minute, KeepStale: true},
 				{Key: "absent", Image: tombstone(18), TTL: time.Minute, KeepStale: true},
 				{Key: "clock", Image: (&driver.Record{Kind: driver.KindWatermark, Nonce: 19, Clock: 7}).Append(nil)},
 			}
 			if fill {
 				writes = []driver.Write{
-					{Key: "filled", Image: value(20, "v"), TTL: time.Minute}, {Key: "a", Image: value(22, "lost"), TTL: time.Minute},
-					{Key: "a", Image: value(21, "v"), TTL: time.Minute}, {Key: "expected", Image: value(30, "v"), Expect: 1001, TTL: time.Minute},
+					{Key: "filled", Image: value(20, "v"), TTL: time.Minute},
+					{Key: "a", Image: value(22, "lost"), TTL: time.Minute},
+					{Key: "a", Image: value(21, "v"), TTL: time.Minute},
+					{Key: "expected", Image: value(30, "v"), Expect: 1001, TTL: time.Minute},
 					{Key: "other", Image: value(31, "v"), Expect: 99, TTL: time.Minute},
 					{Key: "told", Image: value(32, "v"), Expect: 1003, Journal: true, TTL: time.Minute},
 				}
@@ -142,9 +148,9 @@ func inTurnOrAtOnce(t *testing.T, client *redis.Client, way int, do func(n int),
 }
 
 // batchOf returns so many writes of values.
-func batchOf(n int, prefix string) (writes []driver.Write, keys []string) {
+func batchOf(n int) (writes []driver.Write, keys []string) {
 	for i := range n {
-		keys = append(keys, prefix+strconv.Itoa(i))
+		keys = append(keys, "k"+strconv.Itoa(i))
 		writes = append(writes, driver.Write{Key: keys[i], Image: value(driver.NewNonce(), "v"), TTL: time.Minute})
 	}
 	return writes, keys
@@ -158,7 +164,7 @@ func TestRedisBatch_Numbers(t *testing.T) {
 	r := newReader(t, store)
 	last := uint64(0)
 	for range 3 {
-		writes, keys := batchOf(150, "k")
+		writes, keys := batchOf(150)
 		for i, receipt := range store.Write(t.Context(), writes) {
 			require.NoError(t, receipt.Err)
 			require.Greater(t, receipt.Revision.Number, last)
@@ -218,7 +224,7 @@ func TestRedisBatch_NoneStored(t *testing.T) {
 	r.set("first")
 	r.goesOn("first")
 	poor := journalOn(t, asOnAnother(t, server, `if name == 'SETRANGE' then return {err = 'ERR broken'} end`), opts)
-	writes, keys := batchOf(3, "k")
+	writes, keys := batchOf(3)
 	for _, receipt := range poor.Write(t.Context(), writes) {
 		assert.ErrorContains(t, receipt.Err, "broken")
 	}
@@ -238,7 +244,9 @@ func TestRedisBatch_FullServer(t *testing.T) {
 	r.goesOn("a", "b")
 	require.NoError(t, client.ConfigSet(t.Context(), "maxmemory", "1").Err())
 	receipts := r.store.Write(t.Context(), []driver.Write{
-		{Key: "a", Image: tombstone(1), TTL: time.Minute}, {Key: "v", Image: value(2, "v")}, {Key: "b", Image: tombstone(3), TTL: time.Minute},
+		{Key: "a", Image: tombstone(1), TTL: time.Minute},
+		{Key: "v", Image: value(2, "v")},
+		{Key: "b", Image: tombstone(3), TTL: time.Minute},
 		{Key: "w", Image: value(4, "v")},
 	})
 	for i, receipt := range receipts {
@@ -272,7 +280,7 @@ func TestRedisBatch_NewRun(t *testing.T) {
 	require.NoError(t, client.SetRange(t.Context(), opts.Prefix+":{0}", 16, strings.Repeat("f", 40)).Err())
 	require.NoError(t, client.ScriptFlush(t.Context()).Err())
 
-	writes, _ := batchOf(3, "k")
+	writes, _ := batchOf(3)
 	epoch := uint64(0)
 	for i, receipt := range journalOn(t, client, opts).Write(t.Context(), writes) {
 		require.NoError(t, receipt.Err)
@@ -296,7 +304,7 @@ func TestRedisBatch_Cluster(t *testing.T) {
 	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: cluster.Addrs(), MaxRedirects: 1, ContextTimeoutEnabled: true})
 	t.Cleanup(func() { _ = client.Close() })
 	store := newRedisStore(t, client)
-	writes, keys := batchOf(200, "k")
+	writes, keys := batchOf(200)
 	for _, receipt := range store.Write(t.Context(), writes) {
 		require.NoError(t, receipt.Err)
 	}

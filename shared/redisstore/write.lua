@@ -31,9 +31,10 @@
 -- other number along: the journal has such a watermark under one of its own, which is
 -- lower. Past 2^53 numbers would lose digits, so none of 9e15 or more is ours.
 --
--- Redis prints a number by way of 17 digits, and takes a string as it is: hence
--- numbers in quotes, and the time put together from its digits. Lua copies and hashes every string that it makes: hence a record is
--- stamped where it is stored, and a long image does not come through here.
+-- Redis prints a number by way of 17 digits, and takes a string as it is: hence numbers in
+-- quotes, and the time put together from its digits. Lua copies and hashes every string that
+-- it makes: hence a record is stamped where it is stored, and a long image does not come
+-- through here.
 
 local new = string.byte(image, 4)
 local staged, swept
