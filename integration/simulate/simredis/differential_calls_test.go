@@ -261,6 +261,7 @@ var snippets = []string{
 	`redis.setresp(3); return redis.call('GET', 'nosuch')`, `return redis.call('GET', 'nosuch') == false`,
 	`return redis.sha1hex(ARGV[1])`, `return struct.pack('>I8<I4>i2c3', 258, 258, -2, 'abcd')`, `return struct.pack('>I8I8I8', 2^63, 2^64, 1e30)`,
 	`return {struct.unpack('>I8<I4c2', ARGV[1] .. string.rep('\1', 20))}`, `return struct.unpack('>I8', '')`,
+	`return {struct.pack('>I8Bbc8', 1, 300, -2, '12345678')}`, `return {struct.unpack('BbI8', '\255\254' .. string.rep('\1', 8))}`,
 	`return tostring(redis.REDIS_VERSION_NUM)`, `return {#KEYS, #ARGV, KEYS[1], ARGV[1], ARGV[3]}`,
 	`return string.format('%.0f-0', 1767323045678901.0)`, `return {math.floor(1767323045678901 / 1000), tonumber(' 12 '), tonumber('x')}`,
 	`return string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')`, `return string.match(redis.call('INFO', 'replication'), 'master_replid2:(%x+)')`,

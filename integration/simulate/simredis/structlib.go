@@ -5,7 +5,7 @@ import (
 )
 
 // structLibrary is the table struct of scripts: pack and unpack, with the formats < and
-// >, I and i with a size, and c with one.
+// >, B and b, I and i with a size, and c with one.
 func structLibrary(l *lua.LState) *lua.LTable {
 	t := l.NewTable()
 	t.RawSetString("pack", l.NewFunction(structPack))
@@ -29,6 +29,10 @@ func (f *layout) next(l *lua.LState) (kind byte, size int) {
 			f.big = true
 		case '<':
 			f.big = false
+		case 'B':
+			return 'I', 1
+		case 'b':
+			return 'i', 1
 		case 'I', 'i', 'c':
 			size = f.size()
 			if kind != 'c' && (size < 1 || size > 8) {
